@@ -1,0 +1,17 @@
+"""The errors a person may see: one line each, with the exit status of the command line."""
+
+
+class FilteringError(Exception):
+    """Base of every error the package raises on purpose."""
+
+    exit_status = 1
+
+
+class InputError(FilteringError, ValueError):
+    """What the user gave is wrong: a configuration key, a path, an array. Exit status 2."""
+
+    exit_status = 2
+
+
+class RunError(FilteringError, RuntimeError):
+    """The run itself failed: a task kept dying, a check did not hold. Exit status 1."""

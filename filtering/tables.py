@@ -1,0 +1,74 @@
+"""The schema of every table that crosses a station, once."""
+
+import pyarrow as pa
+
+# Embedding -> everything after: a row for each sample that has an embedding, in the shard's own order.
+# `source_row` is the row of its vectors in the shard's arrays.
+ROWS = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("key", pa.string()),
+        ("caption", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("source_row", pa.int32()),
+        ("clip_score", pa.float32()),
+    ]
+)
+
+# Shards, embedding, filters -> manifests: what cannot be used, and why. `key` is null when a whole shard,
+# or the rest of one, is meant; `member` is the tar member at fault, or the key.
+QUARANTINED = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("member", pa.string()),
+        ("key", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+# Filters -> concepts and manifests: a row for each row of ROWS; null where the sample goes on.
+REASONS = pa.schema([("reason", pa.string())])
+
+# Concepts -> partitions: a row for each sample that passed the filters. `row` is its place in ROWS,
+# `concepts` its nearest concept clusters, nearest first, `distance` the cosine distance to the first.
+ASSIGNMENTS = pa.schema([("row", pa.int32()), ("concepts", pa.list_(pa.int32())), ("distance", pa.float32())])
+
+# Concepts -> partitions, selection, report: one row for each concept cluster.
+CONCEPTS = pa.schema(
+    [
+        ("concept", pa.int32()),
+        ("size", pa.int64()),
+        ("guests", pa.int64()),
+        ("d_intra", pa.float64()),
+        ("d_inter", pa.float64()),
+        ("partition", pa.int32()),
+    ]
+)
+
+# Graph -> graph: directed edges that leave their partition, for the other side to add.
+CROSSING = pa.schema(
+    [
+        ("partition", pa.int32()),
+        ("source", pa.int64()),
+        ("target", pa.int64()),
+        ("distance", pa.float32()),
+    ]
+)
+
+# Selection -> manifests: a row for each pick. `row` is the global row id.
+PICKS = pa.schema([("row", pa.int64()), ("concept", pa.int32()), ("score", pa.float32()), ("rank", pa.int64())])
+
+# Manifests: what a run leaves behind (the user's tables).
+KEPT = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("key", pa.string()),
+        ("shard", pa.string()),
+        ("concept", pa.int32()),
+        ("score", pa.float32()),
+        ("rank", pa.int64()),
+    ]
+)
+DROPPED = pa.schema([("uid", pa.string()), ("key", pa.string()), ("shard", pa.string()), ("reason", pa.string())])

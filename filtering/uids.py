@@ -1,0 +1,68 @@
+"""Uids: 32 hex digits that name a sample in every table and in DataComp's subset files."""
+
+import hashlib
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+PATTERN = re.compile(r"[0-9a-f]{32}")
+SUBSET_DTYPE = np.dtype([("f0", "<u8"), ("f1", "<u8")])
+
+Uids = npt.NDArray[np.bytes_]
+
+
+def is_uid(text: object) -> bool:
+    """Say whether something is 32 lower-case hex digits."""
+    return isinstance(text, str) and PATTERN.fullmatch(text) is not None
+
+
+def derived_uid(shard_name: str, key: str) -> str:
+    """Return the uid of a sample that brings none: the first 32 hex digits of blake2b over shard name/key."""
+    return hashlib.blake2b(f"{shard_name}/{key}".encode()).hexdigest()[:32]
+
+
+def subset_array(uids: Uids) -> npt.NDArray[np.void]:
+    """Return DataComp's subset array: (n,) of two uint64 (first and last 16 hex digits), sorted.
+
+    Parameters
+    ----------
+    uids : bytes S32 (n,)
+    """
+    subset: npt.NDArray[np.void] = np.sort(_halves(uids).astype("<u8").view(SUBSET_DTYPE).reshape(-1))
+    return subset
+
+
+def sampled(uids: Uids, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Return a mask of about `fraction` of the uids, bool (n,), decided by each uid and the seed alone.
+
+    A fraction of 1 or more takes every one.
+    """
+    if fraction >= 1:
+        return np.ones(len(uids), dtype=bool)
+    limit = np.uint64(int(max(fraction, 0.0) * 2**64))
+    return np.asarray(_mixed_uids(uids, seed) < limit, dtype=bool)
+
+
+def random_order(uids: Uids, seed: int) -> npt.NDArray[np.int64]:
+    """Return a random order, int64 (n,), that the uids and the seed alone decide."""
+    return np.lexsort((uids, _mixed_uids(uids, seed)))
+
+
+def _halves(uids: Uids) -> npt.NDArray[Any]:
+    digits = np.ascontiguousarray(uids, dtype="S32").tobytes().decode("ascii")
+    return np.frombuffer(bytes.fromhex(digits), dtype=">u8").reshape(-1, 2)
+
+
+def _mixed_uids(uids: Uids, seed: int) -> npt.NDArray[np.uint64]:
+    return _mixed(_halves(uids)[:, 0].astype(np.uint64) ^ _mixed(np.array([seed + 1], dtype=np.uint64)))
+
+
+def _mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Scramble 64-bit values (splitmix64's finaliser), so that uids that are no hashes are sampled evenly too."""
+    with np.errstate(over="ignore"):
+        bits = bits + np.uint64(0x9E3779B97F4A7C15)
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return bits ^ (bits >> np.uint64(31))
