@@ -1,0 +1,280 @@
+"""The typed, frozen configuration of a run: read from YAML, overridden by --set, refused in one line."""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from filtering.errors import InputError
+
+Urls = str | tuple[str, ...]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, no unknown keys. A field's description is its error message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Arrays(Section):
+    """Names of the arrays in DataComp's npz files."""
+
+    image: str = Field("l14_img", description="the name of an array in the npz files")
+    text: str = Field("l14_txt", description="the name of an array in the npz files")
+
+
+class Input(Section):
+    """The pool: either webdataset shards or DataComp metadata."""
+
+    shards: Urls | None = Field(None, description="a path, URL, brace range, glob, directory, or a list of them")
+    metadata: Urls | None = Field(None, description="a path, URL, brace range, glob, directory, or a list of them")
+    arrays: Arrays = Field(Arrays(), description="a mapping with image and text")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Input":
+        if (self.shards is None) == (self.metadata is None):
+            raise ValueError("input: give either input.shards (tars) or input.metadata (DataComp), one of the two")
+        return self
+
+
+class Embedding(Section):
+    """The CLIP model that embeds the samples of tars; unused with metadata."""
+
+    model: str = Field("ViT-B-32", description="demo, an open_clip model name, or the path of a model config")
+    pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="auto, fp32, fp16 or bf16")
+    batch_size: Positive = Field(256, description="a positive whole number")
+
+
+class CaptionFilter(Section):
+    """Drops samples whose caption is too short or too long."""
+
+    min_words: Whole = Field(0, description="a whole number, 0 or more")
+    min_characters: Whole = Field(0, description="a whole number, 0 or more")
+    max_characters: Positive | None = Field(None, description="a positive whole number")
+
+
+class ClipScoreFilter(Section):
+    """Keeps the samples of highest CLIP score: a fraction of those that reach it, or above a threshold."""
+
+    keep: Fraction | None = Field(None, description="a fraction above 0 and at most 1")
+    threshold: float | None = Field(None, description="a cosine between -1 and 1", ge=-1, le=1)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "ClipScoreFilter":
+        if (self.keep is None) == (self.threshold is None):
+            raise ValueError("filters.clip_score: give either keep (a fraction) or threshold (a cosine)")
+        return self
+
+
+class Filter(Section):
+    """One step before selection: exactly one of its keys is given."""
+
+    caption: CaptionFilter | None = Field(None, description="a mapping such as {min_words: 3}")
+    clip_score: ClipScoreFilter | None = Field(None, description="a mapping such as {keep: 0.5}")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Filter":
+        if len(self.model_fields_set) != 1:
+            raise ValueError("filters: each entry names one filter, such as {clip_score: {keep: 0.5}}")
+        return self
+
+
+class Concepts(Section):
+    """Concept clusters: spherical k-means over image embeddings."""
+
+    clusters: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number")
+    seed: Seed = Field(0, description="a whole number, 0 or more")
+    partition_rows: Positive = Field(20_000, description="a positive whole number of rows")
+
+
+class Graph(Section):
+    """The kNN graph."""
+
+    k: Positive = Field(10, description="a positive whole number")
+    reach: Positive = Field(3, description="in how many of its nearest concepts a sample is searched, 1 or more")
+
+
+class ScoreTable(Section):
+    """A score the user brings: a column of a parquet table, joined by uid; higher means more worth keeping."""
+
+    table: str = Field(description="a path or URL of a parquet table with a uid column")
+    column: str = Field(description="the name of a numeric column")
+
+
+class Selection(Section):
+    """How samples are selected inside each concept, and how many."""
+
+    method: str = Field("d2", description="the name of a selector, such as d2")
+    score: str | ScoreTable = Field(
+        "clip_score", description="the name of a scorer, such as clip_score, or {table: URL, column: NAME}"
+    )
+    keep: Positive | Fraction = Field(
+        0.3, union_mode="left_to_right", description="a fraction between 0 and 1, or a number of samples"
+    )
+    budget: str = Field("proportional", description="the name of a budget, such as proportional")
+    gamma_forward: Gamma = Field(1.0, description="a finite number, 0 or more")
+    gamma_reverse: Gamma = Field(1.0, description="a finite number, 0 or more")
+    temperature: float = Field(0.1, gt=0, allow_inf_nan=False, description="a positive number (complexity budgets)")
+    minimum: Whole = Field(0, description="least budget of a concept, a whole number, 0 or more")
+    seed: Seed = Field(0, description="a whole number, 0 or more (method random)")
+
+
+class Ray(Section):
+    """Where the work runs."""
+
+    address: str = Field("auto", description="auto, local, or the address of a Ray cluster")
+    num_cpus: Literal["auto"] | Positive = Field("auto", description="auto or the number of CPUs to use")
+
+
+class Config(Section):
+    """A run's whole configuration."""
+
+    input: Input = Field(description="a mapping with shards or metadata")
+    output: str = Field(min_length=1, description="the path or URL of the run's directory")
+    embedding: Embedding = Field(Embedding(), description="a mapping")
+    filters: tuple[Filter, ...] = Field((), description="a list such as [{clip_score: {keep: 0.5}}]")
+    concepts: Concepts = Field(Concepts(), description="a mapping")
+    graph: Graph = Field(Graph(), description="a mapping")
+    selection: Selection = Field(Selection(), description="a mapping")
+    ray: Ray = Field(Ray(), description="a mapping")
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every key with its value, as plain data."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """Return a hash of everything that decides the result: all keys but `output` and `ray`."""
+        decisive = {key: value for key, value in self.resolved().items() if key not in ("output", "ray")}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file and apply `--set KEY=VALUE` overrides.
+
+    Raises
+    ------
+    InputError
+        One line: the key or file, what is wrong, the nearest valid name.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: must hold keys and values, such as 'output: runs/first'")
+    for override in overrides:
+        _override(data, override)
+    return parse_config(data)
+
+
+def parse_config(data: Mapping[str, Any]) -> Config:
+    """Check plain data and return it as a `Config`; errors as in `load_config`."""
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        raise InputError(_explained(error)) from None
+    _refuse_credentials(config.resolved(), ())
+    return config
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {override}: must read KEY=VALUE, such as selection.keep=0.3")
+    *parents, last = key.split(".")
+    section = data
+    for parent in parents:
+        if section.get(parent) is None:
+            section[parent] = {}
+        section = section[parent]
+        if not isinstance(section, dict):
+            raise InputError(f"--set {override}: {parent} holds no keys")
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: the value is not YAML") from None
+
+
+def _explained(error: ValidationError) -> str:
+    """Return one line for the first thing wrong, in the words of the field's description."""
+    first = error.errors(include_url=False)[0]
+    path, section, field = _located(first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{'.'.join(path)}: unknown key{nearest(path[-1], section.model_fields)}"
+    if first["type"] == "missing":
+        return f"{'.'.join(path)}: is missing; it must be {field}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    given = json.dumps(first["input"], default=str)
+    return f"{'.'.join(path)}: {given} is not valid; it must be {field}{_similar(first['input'], field)}"
+
+
+def _similar(given: Any, description: str) -> str:
+    words = re.findall(r"\w{3,}", description)
+    match = difflib.get_close_matches(str(given), words, n=1, cutoff=0.6)
+    return f"; did you mean {match[0]}?" if match else ""
+
+
+def _located(location: tuple[int | str, ...]) -> tuple[list[str], type[Section], str]:
+    """Follow a pydantic location to its field: the keys, the section that holds the last, its description."""
+    section, path, description = Config, list[str](), "a mapping"
+    for part in location:
+        known: Mapping[str, Any] = section.model_fields
+        if isinstance(part, str) and part in known:
+            path.append(part)
+            description = known[part].description or description
+            section = _section_of(known[part].annotation, section)
+        elif isinstance(part, int) or not _is_union_branch(part):
+            path.append(str(part))
+    return path, section, description
+
+
+def _is_union_branch(part: str) -> bool:
+    # pydantic adds the name of the union's branch to the location, such as `literal['auto']` or `ScoreTable`.
+    return bool(re.search(r"[\[\]]", part)) or part in (
+        "int",
+        "float",
+        "str",
+        "ScoreTable",
+        "constrained-int",
+    )
+
+
+def _section_of(annotation: Any, default: type[Section]) -> Any:
+    for option in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(option, type) and issubclass(option, Section):
+            return option
+    return default
+
+
+def nearest(name: str, known: Any) -> str:
+    """Return '; did you mean X?' for the known name nearest to `name`, else the list of known names."""
+    names = sorted(known)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(names)}"
+
+
+def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_credentials(inner, (*path, str(key)))
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_credentials(inner, path)
+    elif isinstance(value, str) and re.match(r"\w+://[^/@]*:[^/@]*@", value):
+        raise InputError(f"{'.'.join(path)}: holds credentials; leave them out and use the environment")
