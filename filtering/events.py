@@ -1,0 +1,59 @@
+"""events.jsonl: what happened, as it happened, in storage."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filtering.storage import Store, is_local
+
+NAME = "events.jsonl"
+# Object stores cannot append: there the whole log is put again, at most this often (seconds).
+PUT_INTERVAL = 10.0
+
+
+@dataclass(slots=True)
+class EventLog:
+    """Appends events to a run's directory; on object stores it is flushed every few seconds and at the end."""
+
+    store: Store
+    local: bool = field(init=False)
+    lines: list[str] = field(init=False, default_factory=list)
+    put_at: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        """Take up the log of an earlier attempt at the same run."""
+        self.local = is_local(self.store.url)
+        if not self.local and self.store.exists(NAME):
+            self.lines = self.store.read(NAME).decode().splitlines()
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Record one event with the time, seconds since the epoch."""
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
+        if self.local:
+            path = Path(self.store.path(NAME).removeprefix("file://"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
+            return
+        self.lines.append(line)
+        if time.monotonic() - self.put_at > PUT_INTERVAL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make every event so far visible in storage."""
+        if not self.local and self.lines:
+            self.store.write(NAME, ("\n".join(self.lines) + "\n").encode())
+            self.put_at = time.monotonic()
+
+
+def read_events(store: Store) -> list[dict[str, Any]]:
+    """Return a run's events, oldest first; a line cut off by a crash is left out."""
+    events = []
+    for line in store.read(NAME).decode(errors="replace").splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
