@@ -1,0 +1,113 @@
+"""One stage of a run: its identity, its folder, its tasks, its record."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from filtering.engine import Engine, Task, Workers, run_tasks
+from filtering.events import EventLog
+from filtering.progress import Reporter
+from filtering.storage import Store, digest
+
+FOLDER = "stages"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What every stage of a run shares."""
+
+    store: Store
+    engine: Engine
+    events: EventLog
+    progress: Reporter
+
+
+@dataclass(slots=True)
+class Stage:
+    """A stage, identified by its settings, its code's format version and its inputs' identities.
+
+    Attributes
+    ----------
+    name : such as "graph".
+    version : raised when the code changes what it writes.
+    settings : the part of the configuration that decides its result.
+    inputs : fingerprints of the stages it reads.
+    per_shard : its objects are named by shard identity and depend on one shard each, so that they outlive
+        changes of the inventory; the folder then leaves `inputs` out.
+    """
+
+    runtime: Runtime
+    name: str
+    version: int
+    settings: Any
+    inputs: Sequence[str] = ()
+    per_shard: bool = False
+    peak_memory_bytes: int = field(default=0, init=False)
+    tasks_run: int = field(default=0, init=False)
+    summary: str = field(default="", init=False)
+    started: float = field(default=0.0, init=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the stage's result."""
+        return digest([self.name, self.version, self.settings, list(self.inputs)])
+
+    @property
+    def store(self) -> Store:
+        """The folder of the stage's objects."""
+        identity = digest([self.name, self.version, self.settings]) if self.per_shard else self.fingerprint
+        return self.runtime.store.child(f"{FOLDER}/{self.name}-{identity}")
+
+    def run(self, body: Callable[["Stage"], Any]) -> Any:
+        """Return the stage's result: from its record if it finished before, else by running `body`.
+
+        `body` returns JSON-able data; it is recorded with the time and memory used.
+        """
+        record = f"{self.fingerprint}.stage.json"
+        if self.store.exists(record):
+            return self._reused(self.store.read_json(record))
+        self.runtime.events.append("stage_started", stage=self.name, fingerprint=self.fingerprint)
+        self.runtime.progress.start(self.name, 1, "")
+        self.started = time.monotonic()
+        result = body(self)
+        cost = {
+            "name": self.name,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "tasks": self.tasks_run,
+            "fingerprint": self.fingerprint,
+            "summary": self.summary,
+        }
+        self.store.write_json(record, {"cost": cost, "result": result})
+        self._finish(cost, "")
+        return {"cost": cost, "result": result}
+
+    def map(self, workers: Callable[[Engine], Workers], tasks: Sequence[Task], unit: str) -> list[Any]:
+        """Run tasks, those with a marker excepted, and return their results in order."""
+        self.runtime.progress.start(self.name, len(tasks), unit)
+        records = run_tasks(lambda: workers(self.runtime.engine), self.store, tasks, self._task_finished)
+        self.tasks_run += len(tasks)
+        self.peak_memory_bytes = max([self.peak_memory_bytes, *(r["peak_memory_bytes"] for r in records)])
+        return [record["result"] for record in records]
+
+    def call(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+        """Run one task and return its result."""
+        return self.map(lambda engine: engine.tasks(function), [Task(name, arguments)], "task")[0]
+
+    def _task_finished(self, task: Task, record: dict[str, Any], done: int) -> None:
+        numbers = {key: value for key, value in (record["result"] or {}).items() if isinstance(value, int | float)}
+        event = {"stage": self.name, "task": task.name, "done": done, "seconds": record["seconds"], **numbers}
+        self.runtime.events.append("task_finished", **event)
+        self.runtime.progress.advance(done)
+
+    def _reused(self, record: dict[str, Any]) -> dict[str, Any]:
+        self.runtime.progress.start(self.name, 1, "")
+        record["cost"]["reused"] = True
+        self._finish(record["cost"], ", already done")
+        return record
+
+    def _finish(self, cost: dict[str, Any], note: str) -> None:
+        self.runtime.events.append("stage_finished", **{**cost, "stage": cost["name"]})
+        self.runtime.events.flush()
+        self.runtime.progress.finish(cost["summary"] + note)
