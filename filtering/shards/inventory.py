@@ -1,0 +1,105 @@
+"""The inventory: which shards a pool has, each with an identity that changes when its content does."""
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from filtering.config import Input
+from filtering.errors import InputError
+from filtering.storage import digest, expand, filesystem_of
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard of the pool: a tar, or a parquet file of DataComp metadata.
+
+    Attributes
+    ----------
+    index : position in the inventory, from 0.
+    url : absolute path or URL.
+    size : bytes.
+    version : the store's etag, or the modification time on a disk.
+    """
+
+    index: int
+    url: str
+    size: int
+    version: str
+
+    @property
+    def name(self) -> str:
+        """Base name, such as 00000000.tar."""
+        return base_name(self.url)
+
+    @property
+    def identity(self) -> str:
+        """16 hex digits that name the shard's objects and change with its content."""
+        return digest([self.url, self.size, self.version])
+
+    def plain(self) -> dict[str, Any]:
+        """Return the shard as JSON-able data."""
+        return asdict(self)
+
+
+def base_name(url: str) -> str:
+    """Return the last part of a path or URL."""
+    return posixpath.basename(url)
+
+
+def list_shards(source: Input) -> list[Shard]:
+    """Return the pool's shards in the order of their patterns.
+
+    Raises
+    ------
+    InputError
+        If a pattern matches nothing or a named shard is not there.
+    """
+    if source.shards is not None:
+        return _found("input.shards", expand(source.shards, ".tar"))
+    return _found("input.metadata", expand(source.metadata or (), ".parquet"))
+
+
+def arrays_url(shard: Shard) -> str:
+    """Return the npz that belongs to a parquet file of DataComp metadata."""
+    return shard.url.removesuffix(".parquet") + ".npz"
+
+
+def _found(key: str, urls: list[str]) -> list[Shard]:
+    known = _listed(urls)
+    missing = [url for url in urls if url not in known]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise InputError(f"{key}: {missing[0]} is not there{more}")
+    return [Shard(index, url, *known[url]) for index, url in enumerate(urls)]
+
+
+def _listed(urls: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Return size and version of each URL, with one listing for each folder rather than one request each."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for url in urls:
+        folders[posixpath.dirname(url)].append(url)
+    known: dict[str, tuple[int, str]] = {}
+    for members in folders.values():
+        filesystem, path = filesystem_of(members[0])
+        entries = {entry["name"]: entry for entry in _entries(filesystem, posixpath.dirname(path))}
+        for url in members:
+            entry = entries.get(filesystem_of(url)[1])
+            if entry is not None:
+                known[url] = int(entry["size"]), _version(entry)
+    return known
+
+
+def _entries(filesystem: Any, folder: str) -> list[dict[str, Any]]:
+    try:
+        return list(filesystem.ls(folder, detail=True))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _version(entry: dict[str, Any]) -> str:
+    for name in ("ETag", "etag", "md5Hash", "mtime", "LastModified"):
+        if entry.get(name) is not None:
+            return str(entry[name])
+    return ""

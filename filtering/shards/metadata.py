@@ -1,0 +1,103 @@
+"""DataComp metadata: a parquet table and an uncompressed npz beside it, row for row."""
+
+import struct
+import zipfile
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from filtering.errors import InputError
+from filtering.storage import is_local, open_object
+from filtering.uids import is_uid
+
+LOCAL_HEADER_BYTES = 30
+
+
+def array_names(url: str) -> list[str]:
+    """Return the names of the arrays in an npz."""
+    with open_object(url) as stream, zipfile.ZipFile(stream) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def read_array(url: str, name: str) -> npt.NDArray[Any]:
+    """Return an array of an npz; on a local disk an uncompressed one is mapped in place, not read.
+
+    Raises
+    ------
+    InputError
+        If the npz has no array of that name.
+    """
+    with open_object(url) as stream, zipfile.ZipFile(stream) as archive:
+        try:
+            entry = archive.getinfo(f"{name}.npy")
+        except KeyError:
+            raise InputError(f"{url}: has no array {name}") from None
+        if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
+            return _mapped(url, stream, entry.header_offset)
+        with archive.open(entry) as member:
+            array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+            return array
+
+
+def read_columns(url: str) -> pa.Table:
+    """Return uid, key, caption and sizes of a DataComp parquet, under this package's names.
+
+    Raises
+    ------
+    InputError
+        If there is no uid column.
+    """
+    with open_object(url) as stream:
+        file = pq.ParquetFile(stream)
+        present = set(file.schema_arrow.names)
+        if "uid" not in present:
+            raise InputError(f"{url}: has no uid column")
+        wanted = ["uid", "key", "text", "caption", "original_width", "original_height"]
+        table = file.read(columns=[name for name in wanted if name in present])
+    return _renamed(table)
+
+
+def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return, for each uid, whether it is not 32 lower-case hex digits; bool (n,)."""
+    return np.array([not is_uid(uid) for uid in uids.to_pylist()], dtype=bool)
+
+
+def _renamed(table: pa.Table) -> pa.Table:
+    uid = table["uid"].cast(pa.string())
+    key = table["key"].cast(pa.string()) if "key" in table.column_names else uid
+    caption = next((table[name] for name in ("text", "caption") if name in table.column_names), None)
+    caption = pa.nulls(len(table), pa.string()) if caption is None else caption.cast(pa.string())
+    return pa.table(
+        {
+            "uid": uid,
+            "key": key.fill_null("") if key.null_count else key,
+            "caption": caption.fill_null(""),
+            "width": _sizes(table, "original_width"),
+            "height": _sizes(table, "original_height"),
+        }
+    )
+
+
+def _sizes(table: pa.Table, name: str) -> Any:
+    if name not in table.column_names:
+        return pa.nulls(len(table), pa.int32())
+    return table[name].cast(pa.int32(), safe=False)
+
+
+def _mapped(url: str, stream: BinaryIO, header_offset: int) -> npt.NDArray[Any]:
+    """Map a stored npy member: its data starts after the zip's local header and the npy header."""
+    stream.seek(header_offset)
+    name_bytes, extra_bytes = struct.unpack("<HH", stream.read(LOCAL_HEADER_BYTES)[26:30])
+    stream.seek(header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes)
+    version = np.lib.format.read_magic(stream)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise InputError(f"{url}: holds pickled objects, which are never loaded")
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    path = url.removeprefix("file://")
+    mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", stream.tell(), shape, order)
+    return mapped
