@@ -1,0 +1,96 @@
+"""Take DataComp metadata as it is: rows checked, vectors left where they lie."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filtering import tables
+from filtering.config import Arrays
+from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, unit_rows
+from filtering.errors import InputError
+from filtering.scores.clip_score import clip_scores
+from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.metadata import malformed_uids, read_array, read_columns
+from filtering.storage import Store
+
+BLOCK_ROWS = 65_536
+USABLE = ""
+
+
+class MetadataReader:
+    """Reads a parquet file and its npz; the models' towers are never loaded."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+
+    def __call__(self, shard: Shard, store_url: str) -> dict[str, int]:
+        """Write the shard's rows and quarantine; return how many of each."""
+        table, fault = _columns(shard)
+        reasons: npt.NDArray[Any] = np.full(len(table), USABLE, dtype=object)
+        scores = np.zeros(len(table), dtype=np.float32)
+        if fault is None and len(table):
+            scores, reasons, fault = self._scored(shard, len(table))
+            reasons[malformed_uids(table["uid"])] = "uid_malformed"
+        if fault is not None:
+            reasons[:] = fault[0]
+        good = reasons == USABLE
+        rows = _rows(table, scores).filter(pa.array(good))
+        quarantined = _quarantined(shard, table.filter(pa.array(~good)), reasons[~good], fault)
+        store = Store(store_url)
+        store.write_table(ROWS_NAME.format(shard.identity), rows)
+        store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
+        total = len(rows) + len(quarantined)
+        return {"samples": total, "rows": len(rows), "quarantined": len(quarantined)}
+
+    def _scored(
+        self, shard: Shard, count: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], tuple[str, str] | None]:
+        """Return clip scores, reasons by row, and the fault of the whole file if it has one."""
+        scores, reasons = np.zeros(count, dtype=np.float32), np.full(count, USABLE, dtype=object)
+        try:
+            images = read_array(arrays_url(shard), self.arrays.image)
+            texts = read_array(arrays_url(shard), self.arrays.text)
+        except (OSError, ValueError, InputError) as error:
+            return scores, reasons, ("arrays_unreadable", str(error).splitlines()[0])
+        if images.ndim != 2 or images.shape != texts.shape or len(images) != count:
+            detail = f"{count} rows, image array {images.shape}, text array {texts.shape}"
+            return scores, reasons, ("arrays_mismatch", detail)
+        for start in range(0, count, BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            scores[block], reasons[block] = _checked(images[block], texts[block])
+        return scores, reasons, None
+
+
+def _checked(images: npt.NDArray[Any], texts: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    finite = np.asarray(np.isfinite(images).all(axis=1) & np.isfinite(texts).all(axis=1))
+    present = np.any(images, axis=1) & np.any(texts, axis=1)
+    usable = (finite & present)[:, None]
+    scores = clip_scores(unit_rows(np.where(usable, images, 0)), unit_rows(np.where(usable, texts, 0)))
+    reasons = np.where(finite, np.where(present, USABLE, "embedding_zero"), "embedding_not_finite")
+    return scores, reasons.astype(object)
+
+
+def _columns(shard: Shard) -> tuple[pa.Table, tuple[str, str] | None]:
+    try:
+        return read_columns(shard.url), None
+    except (OSError, pa.ArrowException, InputError) as error:
+        return tables.ROWS.empty_table(), ("metadata_unreadable", str(error).splitlines()[0])
+
+
+def _rows(table: pa.Table, scores: npt.NDArray[np.float32]) -> pa.Table:
+    numbered = {"source_row": pa.array(np.arange(len(table), dtype=np.int32)), "clip_score": pa.array(scores)}
+    columns = [numbered.get(name, table[name] if name in table.column_names else None) for name in tables.ROWS.names]
+    return pa.table(columns, schema=tables.ROWS)
+
+
+def _quarantined(shard: Shard, table: pa.Table, reasons: npt.NDArray[Any], fault: tuple[str, str] | None) -> pa.Table:
+    detail = fault[1] if fault else ""
+    entries = [
+        {"shard": shard.url, "member": uid or key, "key": key, "reason": reason, "detail": detail}
+        for uid, key, reason in zip(table["uid"].to_pylist(), table["key"].to_pylist(), reasons, strict=True)
+    ]
+    if fault and not entries:
+        entries = [{"shard": shard.url, "member": "", "key": None, "reason": fault[0], "detail": detail}]
+    return pa.Table.from_pylist(entries, tables.QUARANTINED)

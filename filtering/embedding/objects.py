@@ -1,0 +1,71 @@
+"""An embedded shard: its rows and vectors, wherever they lie."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filtering.config import Arrays
+from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.metadata import read_array
+from filtering.storage import Store, is_local
+
+ROWS_NAME = "{}.rows.parquet"
+QUARANTINE_NAME = "{}.quarantined.parquet"
+VECTORS_NAME = "{}.{}.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedShard:
+    """A shard after the embedding station.
+
+    Attributes
+    ----------
+    shard : the shard.
+    store_url : where its rows are, and its vectors unless they lie in DataComp's npz.
+    arrays : names of the npz arrays, None for tars.
+    """
+
+    shard: Shard
+    store_url: str
+    arrays: Arrays | None = None
+
+    def rows(self, columns: list[str] | None = None) -> pa.Table:
+        """Return the table `tables.ROWS` of this shard, or some of its columns."""
+        return Store(self.store_url).read_table(ROWS_NAME.format(self.shard.identity), columns)
+
+    def quarantined(self) -> pa.Table:
+        """Return the table `tables.QUARANTINED` of this shard."""
+        return Store(self.store_url).read_table(QUARANTINE_NAME.format(self.shard.identity))
+
+    def images(self) -> npt.NDArray[np.float16]:
+        """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk."""
+        if self.arrays is not None:
+            return read_array(arrays_url(self.shard), self.arrays.image)
+        return _read_vectors(Store(self.store_url), VECTORS_NAME.format(self.shard.identity, "image"))
+
+
+def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return rows scaled to length 1, float32 (n, d); zero rows stay zero."""
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    unit: npt.NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit
+
+
+def vector_bytes(vectors: npt.NDArray[np.float16]) -> bytes:
+    """Return the bytes of an npy file that holds the vectors."""
+    buffer = io.BytesIO()
+    np.save(buffer, vectors, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _read_vectors(store: Store, name: str) -> npt.NDArray[np.float16]:
+    if is_local(store.url):
+        mapped: npt.NDArray[np.float16] = np.load(store.path(name), mmap_mode="r", allow_pickle=False)
+        return mapped
+    read: npt.NDArray[np.float16] = np.load(io.BytesIO(store.read(name)), allow_pickle=False)
+    return read

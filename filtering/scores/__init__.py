@@ -1,0 +1,1 @@
+"""Scorers: columns in, one score column out; higher means more worth keeping."""
