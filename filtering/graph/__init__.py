@@ -1,0 +1,6 @@
+"""kNN graphs over embeddings: the value, the exact search, the sharded graph and its recall."""
+
+from filtering.graph.csr import KnnGraph
+from filtering.graph.knn import knn_graph
+
+__all__ = ["KnnGraph", "knn_graph"]

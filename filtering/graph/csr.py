@@ -1,0 +1,188 @@
+"""The kNN graph as a value: CSR arrays, symmetric, without self loops."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from filtering.errors import InputError
+
+Int64Array = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnnGraph:
+    """An undirected kNN graph of n nodes in CSR form, checked when it is built.
+
+    Parameters
+    ----------
+    indptr : int64 (n + 1,)
+        Row i's neighbours are ``indices[indptr[i]:indptr[i + 1]]``.
+    indices : int64 (nnz,)
+        Neighbour ids in [0, n).
+    distances : float (nnz,)
+        Squared Euclidean distances, finite and not negative, equal in both directions.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not describe a symmetric graph without self loops or repeated edges.
+    """
+
+    indptr: Int64Array
+    indices: Int64Array
+    distances: FloatArray
+
+    def __post_init__(self) -> None:
+        """Bring the arrays to their dtypes, read-only, and check every property."""
+        object.__setattr__(self, "indptr", _whole_numbers("indptr", self.indptr))
+        object.__setattr__(self, "indices", _whole_numbers("indices", self.indices))
+        object.__setattr__(self, "distances", _distances(self.distances))
+        _check_shape(self.indptr, self.indices, self.distances)
+        _check_edges(self.indptr, self.indices, self.distances)
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes n."""
+        return len(self.indptr) - 1
+
+    @property
+    def degrees(self) -> Int64Array:
+        """Number of neighbours of each node, int64 (n,)."""
+        return np.diff(self.indptr)
+
+    def subgraph(self, nodes: Int64Array) -> "KnnGraph":
+        """Return the graph induced by `nodes` (int64 (m,), ascending), renumbered 0..m-1 in that order."""
+        renumbered = np.full(self.nodes, -1, dtype=np.int64)
+        renumbered[nodes] = np.arange(len(nodes))
+        indptr, indices, distances = _induced(self.indptr, self.indices, self.distances, nodes, renumbered)
+        return KnnGraph(indptr, indices, distances)
+
+
+def symmetrised(sources: Int64Array, targets: Int64Array, distances: FloatArray, nodes: int) -> KnnGraph:
+    """Return the union of a directed edge list and its reverse.
+
+    Parameters
+    ----------
+    sources, targets : int64 (m,)
+        Directed edges between nodes in [0, `nodes`); self loops are left out.
+    distances : float (m,)
+        Squared Euclidean distance of each edge. An edge seen more than once keeps its smallest distance.
+    nodes : int
+        Number of nodes n.
+    """
+    apart = sources != targets
+    sources, targets, distances = sources[apart], targets[apart], distances[apart]
+    rows = np.concatenate([sources, targets])
+    columns = np.concatenate([targets, sources])
+    both = np.concatenate([distances, distances])
+    order = np.lexsort((both, columns, rows))
+    rows, columns, both = rows[order], columns[order], both[order]
+    first = np.ones(len(rows), dtype=bool)
+    first[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+    indptr = np.zeros(nodes + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows[first], minlength=nodes), out=indptr[1:])
+    return KnnGraph(indptr, columns[first], both[first])
+
+
+def _whole_numbers(name: str, values: npt.ArrayLike) -> Int64Array:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise InputError(f"graph: {name} must have one dimension, got shape {array.shape}")
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"graph: {name} must hold whole numbers, got {array.dtype}")
+    whole: Int64Array = _read_only(array.astype(np.int64, copy=False))
+    return whole
+
+
+def _distances(values: npt.ArrayLike) -> FloatArray:
+    array = np.asarray(values)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    if array.ndim != 1:
+        raise InputError(f"graph: distances must have one dimension, got shape {array.shape}")
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise InputError("graph: distances must be finite and not negative")
+    checked: FloatArray = _read_only(array)
+    return checked
+
+
+def _read_only(array: Any) -> Any:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _check_shape(indptr: Int64Array, indices: Int64Array, distances: FloatArray) -> None:
+    if len(indptr) == 0 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        raise InputError("graph: indptr must start at 0 and never decrease")
+    if indptr[-1] != len(indices) or len(indices) != len(distances):
+        raise InputError(
+            f"graph: indptr ends at {indptr[-1]}, but there are {len(indices)} indices and {len(distances)} distances"
+        )
+
+
+def _check_edges(indptr: Int64Array, indices: Int64Array, distances: FloatArray) -> None:
+    nodes = len(indptr) - 1
+    if len(indices) and (indices.min() < 0 or indices.max() >= nodes):
+        raise InputError(f"graph: indices must lie in 0..{nodes - 1}")
+    rows = np.repeat(np.arange(nodes), np.diff(indptr))
+    if (rows == indices).any():
+        node = rows[rows == indices][0]
+        raise InputError(f"graph: node {node} has an edge to itself")
+    backward = _transposed(indptr, indices, distances)
+    forward = _transposed(*backward)
+    if ((forward[1][1:] == forward[1][:-1]) & (rows[1:] == rows[:-1])).any():
+        raise InputError("graph: an edge is listed twice")
+    if not (np.array_equal(forward[0], backward[0]) and np.array_equal(forward[1], backward[1])):
+        raise InputError("graph: not symmetric, some edge i -> j has no edge j -> i")
+    if not np.allclose(forward[2], backward[2], rtol=1e-5, atol=1e-8):
+        raise InputError("graph: not symmetric, some distance i -> j differs from j -> i")
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _transposed(
+    indptr: Int64Array, indices: Int64Array, distances: FloatArray
+) -> tuple[Int64Array, Int64Array, FloatArray]:
+    """Transpose CSR by counting; the rows of the result are sorted."""
+    nodes = len(indptr) - 1
+    starts = np.zeros(nodes + 1, dtype=np.int64)
+    for target in indices:
+        starts[target + 1] += 1
+    for node in range(nodes):
+        starts[node + 1] += starts[node]
+    place = starts[:-1].copy()
+    sources = np.empty_like(indices)
+    lengths = np.empty_like(distances)
+    for node in range(nodes):
+        for edge in range(indptr[node], indptr[node + 1]):
+            at = place[indices[edge]]
+            sources[at] = node
+            lengths[at] = distances[edge]
+            place[indices[edge]] += 1
+    return starts, sources, lengths
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _induced(
+    indptr: Int64Array, indices: Int64Array, distances: FloatArray, nodes: Int64Array, renumbered: Int64Array
+) -> tuple[Int64Array, Int64Array, FloatArray]:
+    starts = np.zeros(len(nodes) + 1, dtype=np.int64)
+    for new, node in enumerate(nodes):
+        inside = 0
+        for edge in range(indptr[node], indptr[node + 1]):
+            inside += renumbered[indices[edge]] >= 0
+        starts[new + 1] = starts[new] + inside
+    targets = np.empty(starts[-1], dtype=np.int64)
+    lengths = np.empty(starts[-1], dtype=distances.dtype)
+    at = 0
+    for node in nodes:
+        for edge in range(indptr[node], indptr[node + 1]):
+            if renumbered[indices[edge]] >= 0:
+                targets[at] = renumbered[indices[edge]]
+                lengths[at] = distances[edge]
+                at += 1
+    return starts, targets, lengths

@@ -1,0 +1,155 @@
+"""The graph stage: directed search by partition, exchange of crossing edges, recall against exact search."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from filtering import tables
+from filtering.concepts.objects import grouped_names
+from filtering.concepts.partition import global_rows, read_groups, read_partition, write_groups
+from filtering.config import Config
+from filtering.embedding.objects import unit_rows
+from filtering.engine import Task
+from filtering.filters.objects import PassingShard
+from filtering.graph.knn import nearest_neighbours
+from filtering.graph.objects import GRAPH_NAME
+from filtering.graph.recall import merged_nearest, recall_at_k
+from filtering.graph.sharded import DirectedEdges, ShardGraph, directed_edges, merged_graph, statistics
+from filtering.stage import Runtime, Stage
+from filtering.storage import Store
+from filtering.uids import sampled
+
+VERSION = 1
+RECALL_QUERIES = 512
+RECALL_SEED = 1
+DIRECTED_NAME = "{:08d}.directed.npz"
+CROSSING_NAME = "{:08d}.crossing.parquet"
+QUERIES_NAME = "{:08d}.queries.npz"
+EXACT_NAME = "{}.exact.npz"
+
+
+def graph_stage(runtime: Runtime, config: Config, partitions: str) -> Stage:
+    """Return the stage."""
+    return Stage(runtime, "graph", VERSION, config.graph.k, (partitions,))
+
+
+def build_graph(
+    stage: Stage,
+    config: Config,
+    shards: Sequence[PassingShard],
+    rows: int,
+    grouped_url: str,
+    partition_of: Sequence[int],
+) -> dict[str, Any]:
+    """Build every partition's graph and measure recall@k; return the graph's statistics.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of all shards that passed the filters.
+    grouped_url : str
+        Where the grouped rows are.
+    partition_of : list of int
+        The partition of each concept.
+    """
+    count, url = max(partition_of, default=-1) + 1, stage.store.url
+    arguments = (
+        grouped_url,
+        grouped_names(shards),
+        list(partition_of),
+        config.graph.k,
+        RECALL_QUERIES / max(rows, 1),
+        url,
+    )
+    searches = [Task(f"search-{number:08d}", (number, *arguments)) for number in range(count)]
+    stage.map(lambda engine: engine.tasks(_search), searches, "partitions searched")
+    merges = [Task(f"merge-{number:08d}", (number, count, url)) for number in range(count)]
+    parts = stage.map(lambda engine: engine.tasks(_merge), merges, "partitions merged")
+    result = {name: sum(part[name] for part in parts) for name in ("nodes", "edges", "isolated", "crossing")}
+    result["largest_degree"] = max((part["largest_degree"] for part in parts), default=0)
+    result["partitions"] = count
+    result["recall"] = _recall(stage, config.graph.k, shards, count)
+    stage.summary = f"{result['edges'] // 2:,} edges, recall@{config.graph.k} {result['recall']:.3f}"
+    return result
+
+
+def _search(
+    partition: int,
+    grouped_url: str,
+    names: Sequence[str],
+    partition_of: Sequence[int],
+    k: int,
+    share: float,
+    store_url: str,
+) -> dict[str, int]:
+    store = Store(store_url)
+    rows = read_partition(Store(grouped_url), names, partition)
+    if rows is None:
+        return {"rows": 0, "guests": 0}
+    edges = directed_edges(rows, k)
+    store.write_arrays(DIRECTED_NAME.format(partition), _arrays(edges))
+    homes = np.array(partition_of, dtype=np.int32)[edges.homes]
+    leaving = (edges.neighbours >= 0) & (homes != partition)
+    sources = np.broadcast_to(edges.row[:, None], leaving.shape)[leaving]
+    columns = [homes[leaving], sources, edges.neighbours[leaving], edges.distances[leaving]]
+    crossing = pa.table([pa.array(column) for column in columns], schema=tables.CROSSING)
+    write_groups(store, CROSSING_NAME.format(partition), crossing, homes[leaving])
+    own = np.flatnonzero(rows.concept == rows.home)
+    asked = np.flatnonzero(sampled(edges.uid, share, RECALL_SEED))
+    queries: dict[str, Any] = {
+        "row": edges.row[asked],
+        "vectors": rows.vectors[own[asked]],
+        "found": edges.distances[asked],
+    }
+    store.write_arrays(QUERIES_NAME.format(partition), queries)
+    return {"rows": len(own), "guests": len(rows.row) - len(own)}
+
+
+def _merge(partition: int, count: int, store_url: str) -> dict[str, Any]:
+    store = Store(store_url)
+    present = [number for number in range(count) if store.exists(DIRECTED_NAME.format(number))]
+    if partition not in present:
+        return {"nodes": 0, "edges": 0, "isolated": 0, "crossing": 0, "largest_degree": 0}
+    edges = DirectedEdges(**store.read_arrays(DIRECTED_NAME.format(partition)))
+    incoming = read_groups(store, [CROSSING_NAME.format(number) for number in present], partition)
+    incoming = tables.CROSSING.empty_table() if incoming is None else incoming
+    graph = merged_graph(edges, *(incoming[name].to_numpy() for name in ("source", "target", "distance")))
+    store.write_arrays(GRAPH_NAME.format(partition), _arrays(graph))
+    return statistics(graph)
+
+
+def _recall(stage: Stage, k: int, shards: Sequence[PassingShard], count: int) -> float:
+    """Compare the sampled rows' neighbours with an exact search of every shard."""
+    names = [name for name in map(QUERIES_NAME.format, range(count)) if stage.store.exists(name)]
+    tasks = [Task(f"exact-{s.identity}", (s, names, k, stage.store.url)) for s in shards]
+    stage.map(lambda engine: engine.tasks(_exact), tasks, "shards searched for recall")
+    if not names:
+        return 1.0
+    found = np.concatenate([stage.store.read_arrays(name)["found"] for name in names])
+    parts = [stage.store.read_arrays(EXACT_NAME.format(s.identity))["distances"] for s in shards]
+    return round(recall_at_k(found, merged_nearest(parts, k)), 4)
+
+
+def _exact(shard: PassingShard, names: Sequence[str], k: int, store_url: str) -> dict[str, int]:
+    """Search one shard's rows exactly for the sampled queries."""
+    store = Store(store_url)
+    asked = [store.read_arrays(name) for name in names]
+    ids = np.concatenate([query["row"] for query in asked]) if asked else np.zeros(0, dtype=np.int64)
+    passing = shard.rows()
+    if len(passing) and len(ids):
+        rows = global_rows(shard.index, passing)
+        at = np.minimum(np.searchsorted(rows, ids), len(rows) - 1)
+        own = np.where(rows[at] == ids, at, -1)
+        queries = unit_rows(np.concatenate([query["vectors"] for query in asked]))
+        distances = nearest_neighbours(queries, unit_rows(shard.vectors(passing)), own, k)[1]
+    else:
+        distances = np.full((len(ids), k), np.inf, dtype=np.float32)
+    store.write_arrays(EXACT_NAME.format(shard.identity), {"distances": distances})
+    return {"rows": len(rows)}
+
+
+def _arrays(value: DirectedEdges | ShardGraph) -> dict[str, Any]:
+    return {part.name: getattr(value, part.name) for part in fields(value)}
