@@ -1,0 +1,1 @@
+"""Selection: budgets for each concept, and the selectors that spend them."""

@@ -1,0 +1,160 @@
+"""How many samples each concept may keep: proportional, uniform, or by complexity.
+
+All three are the same projection: the point of {x : sum x = total, lower <= x <= sizes} nearest to a target,
+found by a scalar search and rounded by largest remainders, so that the sum is exactly the total.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.errors import InputError
+from filtering.graph.csr import Int64Array
+from filtering.selection.d2 import Float64Array
+
+BISECTIONS = 200
+
+
+def proportional_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) -> Int64Array:
+    """Return budgets in proportion to the concepts' sizes, int64 (K,), summing to `total` exactly.
+
+    Parameters
+    ----------
+    sizes : int (K,)
+        Samples in each concept; no budget exceeds its concept's size.
+    total : int
+        Samples to keep over all concepts, at most sum(sizes).
+    minimum : int
+        Least budget of a concept (or its size, where that is smaller).
+
+    Raises
+    ------
+    InputError
+        If the total cannot be reached within the bounds.
+    """
+    counts = _checked_sizes(sizes)
+    share = total / max(int(counts.sum()), 1)
+    return _budgets(np.asarray(counts * share, dtype=np.float64), counts, total, minimum)
+
+
+def uniform_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) -> Int64Array:
+    """Return equal budgets, int64 (K,): water-filling, what a small concept cannot use goes to the others.
+
+    Parameters and errors as in `proportional_budgets`.
+    """
+    counts = _checked_sizes(sizes)
+    return _budgets(np.zeros(len(counts)), counts, total, minimum)
+
+
+def complexity_budgets(
+    sizes: npt.ArrayLike,
+    d_intra: npt.ArrayLike,
+    d_inter: npt.ArrayLike,
+    total: int,
+    *,
+    temperature: float = 0.1,
+    minimum: int = 0,
+) -> Int64Array:
+    """Return budgets by concept complexity, int64 (K,) (density-based pruning, arXiv 2401.04578).
+
+    With C = d_intra * d_inter and P = softmax(C / temperature), minimises 1/2 sum (x_j - P_j * total)^2
+    subject to sum x = total and min(minimum, size_j) <= x_j <= size_j, then rounds by largest remainders.
+
+    Parameters
+    ----------
+    sizes : int (K,)
+        Samples in each concept.
+    d_intra : float (K,)
+        Mean cosine distance of a concept's members to its centroid.
+    d_inter : float (K,)
+        Mean cosine distance of a centroid to its nearest other centroids.
+    total : int
+        Samples to keep over all concepts, at most sum(sizes).
+    temperature : float
+        0.1 in the paper, 0.5 in its released code.
+    minimum : int
+        Least budget of a concept (or its size, where that is smaller).
+
+    Raises
+    ------
+    InputError
+        If shapes differ, values are not finite, or the total cannot be reached within the bounds.
+    """
+    counts = _checked_sizes(sizes)
+    intra, inter = _checked_column("d_intra", d_intra, counts), _checked_column("d_inter", d_inter, counts)
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise InputError(f"temperature must be positive, got {temperature}")
+    return _budgets(_softmax(intra * inter / temperature) * total, counts, total, minimum)
+
+
+def _softmax(logits: Float64Array) -> Float64Array:
+    weights = np.exp(logits - logits.max(initial=-np.inf))
+    share: Float64Array = weights / max(float(weights.sum()), float(np.finfo(np.float64).tiny))
+    return share
+
+
+def _budgets(target: Float64Array, sizes: Int64Array, total: int, minimum: int) -> Int64Array:
+    lower = np.minimum(sizes, _checked_count("minimum", minimum))
+    _check_total(_checked_count("total", total), lower, sizes)
+    return _rounded(_projected(target, lower, sizes, total), sizes, total)
+
+
+def _projected(target: Float64Array, lower: Int64Array, upper: Int64Array, total: int) -> Float64Array:
+    """Project onto the box-constrained simplex: clip(target + shift, lower, upper) with the sum at `total`."""
+    if len(target) == 0:
+        return np.zeros(0)
+    low, high = float((lower - target).min()), float((upper - target).max())
+    for _ in range(BISECTIONS):
+        shift = (low + high) / 2
+        if np.clip(target + shift, lower, upper).sum() < total:
+            low = shift
+        else:
+            high = shift
+    # With the bounded entries known, the shift of the free ones follows exactly.
+    moved = target + high
+    free = (moved > lower) & (moved < upper)
+    clipped = np.clip(moved, lower, upper)
+    if free.any():
+        exact = (total - clipped[~free].sum() - target[free].sum()) / free.sum()
+        clipped = np.clip(np.where(free, target + exact, clipped), lower, upper)
+    return clipped
+
+
+def _rounded(values: Float64Array, upper: Int64Array, total: int) -> Int64Array:
+    whole = np.floor(values + 1e-9).astype(np.int64)
+    remainders = np.where(whole < upper, values - whole, -np.inf)
+    missing = total - int(whole.sum())
+    # A stable sort, so that equal remainders go to the lowest concept.
+    whole[np.argsort(-remainders, kind="stable")[:missing]] += 1
+    return whole
+
+
+def _checked_sizes(sizes: npt.ArrayLike) -> Int64Array:
+    array = np.asarray(sizes)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise InputError("sizes must be a list of whole numbers, one for each concept")
+    if (array < 0).any():
+        raise InputError("sizes must not be negative")
+    return array.astype(np.int64)
+
+
+def _checked_column(name: str, values: npt.ArrayLike, sizes: Int64Array) -> Float64Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != sizes.shape:
+        raise InputError(f"{name} must have shape {sizes.shape} as sizes has, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} must be finite, found NaN or infinity")
+    return array
+
+
+def _checked_count(name: str, count: int) -> int:
+    if int(count) != count or count < 0:
+        raise InputError(f"{name} must be a whole number, not negative, got {count}")
+    return int(count)
+
+
+def _check_total(total: int, lower: Int64Array, upper: Int64Array) -> None:
+    least, most = int(lower.sum()), int(upper.sum())
+    if total > most:
+        raise InputError(f"total is {total}, but the concepts hold only {most} samples")
+    if total < least:
+        raise InputError(f"total is {total}, but the minimum budgets already sum to {least}")

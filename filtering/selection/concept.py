@@ -1,0 +1,67 @@
+"""What a selector sees: the samples of one concept cluster."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.graph.csr import Int64Array, KnnGraph
+from filtering.graph.sharded import ShardGraph
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptSamples:
+    """The n samples of one concept, in the order of their uids.
+
+    Attributes
+    ----------
+    uids : bytes S32 (n,).
+    scores : float64 (n,), higher means more worth keeping.
+    graph : KnnGraph, the edges inside the concept.
+    border_rows : int64 (m,), the sample (0..n-1) of each edge that leaves the concept.
+    border_distances : float32 (m,), squared Euclidean.
+    border_scores : float64 (m,), the score of the sample at the other end.
+    """
+
+    uids: npt.NDArray[np.bytes_]
+    scores: npt.NDArray[np.float64]
+    graph: KnnGraph
+    border_rows: Int64Array
+    border_distances: npt.NDArray[np.float32]
+    border_scores: npt.NDArray[np.float64]
+
+
+def concept_samples(
+    part: ShardGraph, members: slice, score_of: npt.NDArray[np.float64], places: Int64Array, own: Int64Array
+) -> ConceptSamples:
+    """Cut one concept out of a partition's graph.
+
+    Parameters
+    ----------
+    part : ShardGraph
+    members : slice
+        The concept's rows in `part`.
+    score_of : float64 (u,)
+        Scores of every row that `part` touches.
+    places : int64 (nnz,)
+        For each edge of `part`, where its target stands in `score_of`.
+    own : int64 (n,)
+        For each row of `part`, where it stands in `score_of`.
+    """
+    first, last = int(part.indptr[members.start]), int(part.indptr[members.stop])
+    degrees = np.diff(part.indptr[members.start : members.stop + 1])
+    rows = np.repeat(np.arange(len(degrees)), degrees)
+    local = np.full(len(score_of), -1, dtype=np.int64)
+    local[own[members]] = np.arange(len(degrees))
+    targets, distances = local[places[first:last]], part.distances[first:last]
+    inside = targets >= 0
+    indptr = np.zeros(len(degrees) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows[inside], minlength=len(degrees)), out=indptr[1:])
+    return ConceptSamples(
+        uids=part.uid[members],
+        scores=score_of[own[members]],
+        graph=KnnGraph(indptr, targets[inside], distances[inside]),
+        border_rows=rows[~inside],
+        border_distances=distances[~inside],
+        border_scores=score_of[places[first:last][~inside]],
+    )

@@ -1,0 +1,99 @@
+"""The selection stage: budgets over all concepts, then one task a partition."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filtering import tables
+from filtering.concepts.objects import read_concepts
+from filtering.concepts.partition import runs, shard_and_row, write_groups
+from filtering.config import Config, Selection
+from filtering.engine import Task
+from filtering.graph.csr import Int64Array
+from filtering.graph.objects import read_graph
+from filtering.graph.sharded import ShardGraph
+from filtering.scores.objects import read_scores
+from filtering.selection.concept import concept_samples
+from filtering.selection.objects import BUDGETS_NAME, PICKS_NAME
+from filtering.selection.registry import budget, selector
+from filtering.stage import Runtime, Stage
+from filtering.storage import Store
+
+VERSION = 1
+
+
+def selection_stage(runtime: Runtime, config: Config, graph: str, scores: str) -> Stage:
+    """Return the stage."""
+    settings = config.selection.model_dump(exclude={"score"})
+    return Stage(runtime, "selection", VERSION, settings, (graph, scores))
+
+
+def select_coreset(
+    stage: Stage, config: Config, identities: Sequence[str], concepts_url: str, graph_url: str, scores_url: str
+) -> dict[str, Any]:
+    """Spend the budget and write each partition's picks; return how many and what was noticed."""
+    settings = config.selection
+    concepts = read_concepts(Store(concepts_url))
+    available = int(concepts["size"].to_numpy().sum())
+    total = wanted_total(settings.keep, available)
+    budgets = budget(settings.budget)(concepts, min(total, available), settings)
+    stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
+    partitions = int(concepts["partition"].to_numpy().max(initial=-1)) + 1
+    urls = (graph_url, scores_url, stage.store.url)
+    tasks = [Task(f"{number:08d}", (number, list(identities), settings, *urls)) for number in range(partitions)]
+    counts = stage.map(lambda engine: engine.tasks(_select), tasks, "partitions")
+    picked = sum(count["picks"] for count in counts)
+    stage.summary = f"{picked:,} of {available:,} samples kept by {settings.method}, {settings.budget} budgets"
+    return {"picks": picked, "wanted": total, "available": available}
+
+
+def wanted_total(keep: float, available: int) -> int:
+    """Return how many samples to keep: a fraction (a float) of those that reach selection, or a number (an int)."""
+    return keep if isinstance(keep, int) else int(available * keep + 1e-9)
+
+
+def _select(
+    partition: int, identities: Sequence[str], settings: Selection, graph_url: str, scores_url: str, store_url: str
+) -> dict[str, int]:
+    store, part = Store(store_url), read_graph(Store(graph_url), partition)
+    if part is None:
+        return {"picks": 0}
+    budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
+    touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
+    score_of = _gathered(Store(scores_url), identities, touched).astype(np.float64)
+    own, edges = places[: len(part.row)], places[len(part.row) :]
+    picks, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for members in runs(part.concept):
+        samples = concept_samples(part, members, score_of, edges, own)
+        chosen = selector(settings.method)(samples, int(budgets[part.concept[members.start]]), settings)
+        picks.append(chosen + members.start)
+        ranks.append(np.arange(len(chosen)))
+    _write_picks(store, partition, part, np.concatenate(picks), np.concatenate(ranks), score_of[own])
+    return {"picks": sum(map(len, picks))}
+
+
+def _gathered(store: Store, identities: Sequence[str], ids: Int64Array) -> npt.NDArray[np.float32]:
+    """Return the scores of global rows, reading each shard's scores once."""
+    shards, rows = shard_and_row(ids)
+    scores = np.zeros(len(ids), dtype=np.float32)
+    for shard in np.unique(shards):
+        here = shards == shard
+        scores[here] = read_scores(store, identities[shard])[rows[here]]
+    return scores
+
+
+def _write_picks(
+    store: Store,
+    partition: int,
+    part: ShardGraph,
+    picks: Int64Array,
+    ranks: Int64Array,
+    scores: npt.NDArray[np.float64],
+) -> None:
+    rows = part.row[picks]
+    columns = [rows, part.concept[picks], scores[picks].astype(np.float32), ranks]
+    table = pa.table([pa.array(column) for column in columns], schema=tables.PICKS)
+    write_groups(store, PICKS_NAME.format(partition), table, shard_and_row(rows)[0])
