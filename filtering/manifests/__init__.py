@@ -1,0 +1,1 @@
+"""Manifests: which samples are kept, dropped and quarantined; the check of a run; exports for trainers."""

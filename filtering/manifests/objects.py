@@ -1,0 +1,70 @@
+"""The names and readers of what a run leaves behind."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filtering.errors import InputError
+from filtering.storage import Store
+from filtering.uids import SUBSET_DTYPE
+
+RUN = "run.json"
+REPORT = "report/index.html"
+SUBSET = "manifest/subset.npy"
+SHARDS = "manifest/shards.jsonl"
+CHECKSUMS = "manifest/checksums.json"
+KINDS = ("kept", "dropped", "quarantined")
+
+
+def table_name(kind: str, index: int) -> str:
+    """Return the name of a shard's kept, dropped or quarantined table, relative to the run."""
+    return f"manifest/{kind}/{index:08d}.parquet"
+
+
+def read_run(run: Store) -> dict[str, Any]:
+    """Return run.json of a finished run.
+
+    Raises
+    ------
+    InputError
+        If there is no finished run.
+    """
+    if not run.exists(RUN):
+        raise InputError(f"{run.url}: holds no finished run (no {RUN})")
+    record: dict[str, Any] = run.read_json(RUN)
+    return record
+
+
+def read_shard_lines(run: Store) -> list[dict[str, Any]]:
+    """Return the lines of shards.jsonl."""
+    return [json.loads(line) for line in run.read(SHARDS).decode().splitlines()]
+
+
+def read_subset(run: Store) -> npt.NDArray[Any]:
+    """Return subset.npy."""
+    subset: npt.NDArray[Any] = np.load(io.BytesIO(run.read(SUBSET)), allow_pickle=False)
+    return subset
+
+
+def subset_bytes(subset: npt.NDArray[Any]) -> bytes:
+    """Return the bytes of subset.npy."""
+    buffer = io.BytesIO()
+    np.save(buffer, subset.astype(SUBSET_DTYPE), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def manifest_hash(kept: Iterable[pa.Table]) -> str:
+    """Return the hash of a selection: sha256 over `uid<TAB>key<LF>` of every kept sample, sorted by uid."""
+    pairs: list[tuple[str, str]] = []
+    for table in kept:
+        pairs += zip(table["uid"].to_pylist(), table["key"].to_pylist(), strict=True)
+    lines = hashlib.sha256()
+    for uid, key in sorted(pairs):
+        lines.update(f"{uid}\t{key}\n".encode())
+    return lines.hexdigest()

@@ -1,0 +1,158 @@
+"""The manifests stage: each shard's samples into kept, dropped and quarantined, then the whole pool's files."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filtering import tables
+from filtering.engine import Task
+from filtering.errors import RunError
+from filtering.filters.objects import DUPLICATE_UID, PassingShard
+from filtering.manifests.objects import (
+    CHECKSUMS,
+    KINDS,
+    SHARDS,
+    SUBSET,
+    manifest_hash,
+    subset_bytes,
+    table_name,
+)
+from filtering.selection.objects import read_picks
+from filtering.stage import Runtime, Stage
+from filtering.storage import Store, checksum, parquet_bytes
+from filtering.uids import subset_array
+
+VERSION = 1
+
+
+def manifests_stage(runtime: Runtime, method: str, filters: str, selection: str) -> Stage:
+    """Return the stage."""
+    return Stage(runtime, "manifests", VERSION, method, (filters, selection))
+
+
+def write_manifests(
+    stage: Stage, method: str, shards: Sequence[PassingShard], samples: Sequence[int], selection_url: str
+) -> dict[str, Any]:
+    """Write every table of the manifest; return totals, reasons and the manifest hash.
+
+    Parameters
+    ----------
+    method : str
+        The selector, named in the reason of what it did not pick.
+    samples : list of int
+        Samples found in each shard by the embedding stage.
+
+    Raises
+    ------
+    RunError
+        If a shard's kept, dropped and quarantined samples do not add up to its samples.
+    """
+    run = stage.runtime.store
+    tasks = [Task(s.identity, (s, method, selection_url, run.url)) for s in shards]
+    counts = stage.map(lambda engine: engine.tasks(_split_shard), tasks, "shards")
+    _check_conservation(shards, samples, counts)
+    totals = {"input": sum(samples)} | {kind: sum(count[kind] for count in counts) for kind in KINDS}
+    sums = {name: value for count in counts for name, value in count["checksums"].items()}
+    kept = [run.read_table(table_name("kept", shard.index), ["uid", "key"]) for shard in shards]
+    for name, data in _pool_files(shards, samples, counts, kept).items():
+        run.write(name, data)
+        sums[name] = checksum(data)
+    run.write_json(CHECKSUMS, sums)
+    reasons = {kind: _summed(count["reasons"][kind] for count in counts) for kind in ("dropped", "quarantined")}
+    stage.summary = f"{totals['kept']:,} kept, {totals['dropped']:,} dropped, {totals['quarantined']:,} quarantined"
+    return {"totals": totals, "reasons": reasons, "manifest_hash": manifest_hash(kept)}
+
+
+def _split_shard(shard: PassingShard, method: str, selection_url: str, run_url: str) -> dict[str, Any]:
+    rows = shard.embedded.rows(["uid", "key"])
+    reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
+    picks = read_picks(Store(selection_url), shard.index)
+    picked = picks["row"].to_numpy() & 0xFFFFFFFF
+    reasons[reasons == ""] = f"selection:{method}"
+    reasons[picked] = ""
+    url = shard.embedded.shard.url
+    split = {
+        "kept": _kept(rows, picks, picked, url),
+        "dropped": _dropped(rows, reasons, url),
+        "quarantined": _quarantined(shard, rows, reasons, url),
+    }
+    run, sums = Store(run_url), {}
+    for kind, table in split.items():
+        data = parquet_bytes(table)
+        run.write(table_name(kind, shard.index), data)
+        sums[table_name(kind, shard.index)] = checksum(data)
+    counts = {kind: len(table) for kind, table in split.items()}
+    found = {kind: dict(Counter(split[kind]["reason"].to_pylist())) for kind in ("dropped", "quarantined")}
+    return {**counts, "reasons": found, "checksums": sums}
+
+
+def _kept(rows: pa.Table, picks: pa.Table, picked: npt.NDArray[np.int64], url: str) -> pa.Table:
+    order = np.argsort(picked)
+    chosen, picks = rows.take(pa.array(picked[order])), picks.take(pa.array(order))
+    columns = [chosen["uid"], chosen["key"], pa.array([url] * len(order), pa.string())]
+    return pa.table([*columns, *(picks[name] for name in ("concept", "score", "rank"))], schema=tables.KEPT)
+
+
+def _dropped(rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
+    here = (reasons != "") & (reasons != DUPLICATE_UID)
+    chosen = rows.filter(pa.array(here))
+    columns = [chosen["uid"], chosen["key"], pa.array([url] * len(chosen), pa.string())]
+    return pa.table([*columns, pa.array(reasons[here], pa.string())], schema=tables.DROPPED)
+
+
+def _quarantined(shard: PassingShard, rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
+    repeated = rows.filter(pa.array(reasons == DUPLICATE_UID))
+    details = pc.binary_join_element_wise("uid ", repeated["uid"], " was seen before in the pool", "")
+    columns = [
+        pa.array([url] * len(repeated), pa.string()),
+        repeated["key"],
+        repeated["key"],
+        pa.array([DUPLICATE_UID] * len(repeated), pa.string()),
+        details,
+    ]
+    return pa.concat_tables([shard.embedded.quarantined(), pa.table(columns, schema=tables.QUARANTINED)])
+
+
+def _check_conservation(
+    shards: Sequence[PassingShard], samples: Sequence[int], counts: Sequence[dict[str, Any]]
+) -> None:
+    for shard, found, count in zip(shards, samples, counts, strict=True):
+        placed = sum(count[kind] for kind in KINDS)
+        if placed != found:
+            split = ", ".join(f"{count[kind]} {kind}" for kind in KINDS)
+            raise RunError(f"{shard.embedded.shard.url}: {found} samples came in, but {split} went out")
+
+
+def _pool_files(
+    shards: Sequence[PassingShard],
+    samples: Sequence[int],
+    counts: Sequence[dict[str, Any]],
+    kept: Sequence[pa.Table],
+) -> dict[str, bytes]:
+    uids = [np.array(table["uid"].to_pylist(), dtype="S32") for table in kept]
+    subset = subset_array(np.concatenate([*uids, np.zeros(0, "S32")]))
+    lines = [
+        json.dumps(
+            {
+                "url": shard.embedded.shard.url,
+                "samples": found,
+                **{kind: count[kind] for kind in KINDS},
+                "keys": table_name("kept", shard.index),
+            }
+        )
+        for shard, found, count in zip(shards, samples, counts, strict=True)
+    ]
+    return {SUBSET: subset_bytes(subset), SHARDS: "".join(line + "\n" for line in lines).encode()}
+
+
+def _summed(reasons: Any) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for found in reasons:
+        total.update(found)
+    return dict(sorted(total.items()))

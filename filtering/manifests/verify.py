@@ -1,0 +1,118 @@
+"""Check a finished run from what lies in storage: conservation, checksums, schemas, agreement of its files."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from filtering import tables
+from filtering.manifests.objects import (
+    CHECKSUMS,
+    KINDS,
+    REPORT,
+    SHARDS,
+    SUBSET,
+    manifest_hash,
+    read_run,
+    read_shard_lines,
+    read_subset,
+    table_name,
+)
+from filtering.storage import Store, checksum
+from filtering.uids import SUBSET_DTYPE, subset_array
+
+SCHEMAS = {"kept": tables.KEPT, "dropped": tables.DROPPED, "quarantined": tables.QUARANTINED}
+RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
+
+
+def problems(run: Store) -> Iterator[str]:
+    """Yield what does not hold, a line each; nothing if the run is sound.
+
+    Raises
+    ------
+    InputError
+        If there is no finished run.
+    """
+    record = read_run(run)
+    missing = [key for key in RUN_KEYS if key not in record]
+    if missing:
+        yield f"run.json: lacks {', '.join(missing)}"
+        return
+    damaged = list(_damaged_objects(run))
+    yield from damaged
+    if not run.exists(REPORT):
+        yield f"{REPORT}: is not there"
+    if damaged:
+        return
+    yield from _disagreements(run, record)
+
+
+def _damaged_objects(run: Store) -> Iterator[str]:
+    try:
+        sums = run.read_json(CHECKSUMS)
+    except FileNotFoundError:
+        yield f"{CHECKSUMS}: is not there"
+        return
+    for name in (SUBSET, SHARDS):
+        if name not in sums:
+            yield f"{CHECKSUMS}: does not list {name}"
+    for name, expected in sums.items():
+        try:
+            if checksum(run.read(name)) != expected:
+                yield f"{name}: its bytes have changed since it was written"
+        except FileNotFoundError:
+            yield f"{name}: is not there"
+    listed = {name.split("/")[2] for name in sums if name.count("/") == 2}
+    for kind in KINDS:
+        extra = set(run.child(f"manifest/{kind}").names(".parquet")) - listed
+        yield from (f"manifest/{kind}/{name}: belongs to no shard of this run" for name in sorted(extra))
+
+
+def _disagreements(run: Store, record: dict[str, Any]) -> Iterator[str]:
+    lines = read_shard_lines(run)
+    totals = dict.fromkeys(("input", *KINDS), 0)
+    kept: list[pa.Table] = []
+    for index, line in enumerate(lines):
+        split = {kind: run.read_table(table_name(kind, index)) for kind in KINDS}
+        yield from _shard_problems(index, line, split)
+        kept.append(split["kept"].select(["uid", "key"]))
+        totals["input"] += line["samples"]
+        for kind in KINDS:
+            totals[kind] += len(split[kind])
+    for name, found in totals.items():
+        if record["totals"].get(name) != found:
+            yield f"run.json: totals.{name} is {record['totals'].get(name)}, but the tables hold {found}"
+    yield from _subset_problems(run, kept)
+    if record["manifest_hash"] != manifest_hash(kept):
+        yield "run.json: manifest_hash does not match the kept samples"
+
+
+def _shard_problems(index: int, line: dict[str, Any], split: dict[str, pa.Table]) -> Iterator[str]:
+    for kind, table in split.items():
+        name = table_name(kind, index)
+        if not table.schema.equals(SCHEMAS[kind]):
+            yield f"{name}: its columns are {', '.join(table.column_names)}"
+        if len(table) != line[kind]:
+            yield f"{name}: holds {len(table)} rows, shards.jsonl says {line[kind]}"
+        if set(table["shard"].to_pylist()) - {line["url"]}:
+            yield f"{name}: names another shard than {line['url']}"
+    if line["samples"] != sum(line[kind] for kind in KINDS):
+        yield f"{line['url']}: {line['samples']} samples are not the sum of kept, dropped and quarantined"
+    if line["keys"] != table_name("kept", index):
+        yield f"{line['url']}: keys must be {table_name('kept', index)}, not {line['keys']}"
+    both = set(split["kept"]["uid"].to_pylist()) & set(split["dropped"]["uid"].to_pylist())
+    if both:
+        yield f"{line['url']}: {len(both)} samples are both kept and dropped"
+
+
+def _subset_problems(run: Store, kept: list[pa.Table]) -> Iterator[str]:
+    subset = read_subset(run)
+    if subset.dtype != SUBSET_DTYPE:
+        yield f"{SUBSET}: dtype is {subset.dtype}, DataComp needs {SUBSET_DTYPE}"
+        return
+    uids = np.array([uid for table in kept for uid in table["uid"].to_pylist()], dtype="S32")
+    if not np.array_equal(subset, subset_array(uids)):
+        yield f"{SUBSET}: does not hold exactly the kept uids in order"
+    if len(np.unique(uids)) != len(uids):
+        yield "manifest/kept: a uid is kept twice"
