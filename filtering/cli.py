@@ -1,0 +1,188 @@
+"""The command line: verbs, their help, and errors in one line."""
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import filtering
+from filtering.errors import FilteringError
+from filtering.storage import Store, absolute
+
+EXAMPLE_RUN = "filtering run --config run.yaml --set selection.keep=0.3"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0 done, 2 the input is wrong, 1 the run failed."""
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.verb(given))
+    except FilteringError as error:
+        return _failed(given, error, error.exit_status, str(error))
+    except KeyboardInterrupt as error:
+        return _failed(given, error, 130, "stopped; the same command resumes the run")
+    except Exception as error:
+        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _failed(given, error, 1, f"{line} (--debug shows where)")
+
+
+def _failed(given: argparse.Namespace, error: BaseException, status: int, line: str) -> int:
+    if given.debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"filtering: {line}\n")
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="filtering",
+        description="Decide which image-text pairs a multimodal model should be trained on.",
+        epilog="Start with: filtering demo",
+    )
+    parser.add_argument("--version", action="version", version=filtering.__version__)
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _add(verbs, "demo", _demo, "a real pool, filtered end to end, page included; no network", "filtering demo")
+    verbs.choices["demo"].add_argument("--out", default="filtering-demo", metavar="DIR", help="where it is built")
+    for name, verb, text, example in (
+        (
+            "plan",
+            _plan,
+            "what would run: rows, memory, disk, hours; nothing is written",
+            "filtering plan --config run.yaml",
+        ),
+        ("run", _run, "start or resume a run", EXAMPLE_RUN),
+    ):
+        _add(verbs, name, verb, text, example)
+        verbs.choices[name].add_argument("--config", required=True, metavar="FILE", help="the run's YAML file")
+        verbs.choices[name].add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
+        )
+    for name, verb, text in (
+        ("status", _status, "how a run stands, from storage alone"),
+        ("verify", _verify, "conservation, checksums, schemas of a run: exit 0 only if all hold"),
+        ("report", _report, "where a run's page is, or a copy of it"),
+        ("export", _export, "write a run's selection for a trainer"),
+    ):
+        example = f"filtering {name} runs/first" + (" --format shards --out out" if name == "export" else "")
+        _add(verbs, name, verb, text, example)
+        verbs.choices[name].add_argument("run", metavar="RUN", help="the run's directory, a path or a URL")
+    verbs.choices["report"].add_argument("--out", metavar="DIR", help="copy the page there")
+    verbs.choices["export"].add_argument("--format", required=True, help="datacomp or shards")
+    verbs.choices["export"].add_argument("--out", required=True, metavar="URL", help="where to write")
+    return parser
+
+
+def _add(verbs: Any, name: str, verb: Callable[[argparse.Namespace], int], text: str, example: str) -> None:
+    parser = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"Example: {example}"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    parser.set_defaults(verb=verb)
+
+
+def _tell(given: argparse.Namespace, value: dict[str, Any], lines: Sequence[str]) -> None:
+    """Print a result: as one JSON object, or for a person."""
+    if given.json:
+        sys.stdout.write(json.dumps(value) + "\n")
+    else:
+        sys.stdout.writelines(line + "\n" for line in lines)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from filtering.demo.job import run_demo
+
+    result, lines = run_demo(given.out)
+    _tell(given, result, lines)
+    return 0
+
+
+def _plan(given: argparse.Namespace) -> int:
+    from filtering.config import load_config
+    from filtering.pipeline import check
+    from filtering.plan import plan
+
+    config = load_config(given.config, given.overrides)
+    found = plan(config, check(config))
+    lines = [
+        f"{found['rows']:,} samples in {found['shards']:,} shards ({found['input_bytes'] / 1e9:.2f} GB), "
+        f"{found['concepts']:,} concepts, {found['keep']:,} to keep",
+        f"{'stage':<12}{'CPU seconds':>12}{'GB a task':>12}{'GB on disk':>12}",
+        *(
+            f"{stage['name']:<12}{stage['cpu_seconds']:>12,.1f}{stage['memory_per_task_bytes'] / 1e9:>12.2f}"
+            f"{stage['disk_bytes'] / 1e9:>12.3f}"
+            for stage in found["stages"]
+        ),
+        f"about {found['hours']:.2f} hours on {found['cpus']} CPUs, {found['disk_bytes'] / 1e9:.2f} GB of storage",
+    ]
+    _tell(given, found, lines)
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from filtering.config import load_config
+    from filtering.pipeline import run
+
+    config = load_config(given.config, given.overrides)
+    record = run(config)
+    totals = record["totals"]
+    lines = [
+        f"kept {totals['kept']:,} of {totals['input']:,} samples; dropped {totals['dropped']:,}, "
+        f"quarantined {totals['quarantined']:,}",
+        *(f"warning: {warning}" for warning in record["warnings"]),
+        f"manifest  {config.output}/manifest  {record['manifest_hash'][:16]}",
+        f"page      {config.output}/report/index.html",
+    ]
+    _tell(given, record, lines)
+    return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    from filtering.status import status
+
+    found = status(Store(absolute(given.run)))
+    lines = [f"{found['run']}: {found['state']}, last event {found['quiet_seconds']:.0f} s ago"]
+    for stage in found["stages"]:
+        done = stage.get("summary", f"{stage.get('tasks_done', 0)} tasks done")
+        lines.append(f"  {stage['name']:<12}{stage['state']:<9}{done}")
+    if "totals" in found:
+        lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in found["totals"].items()))
+    if "error" in found:
+        lines.append(f"  {found['error']}")
+    _tell(given, found, lines)
+    return 0
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from filtering.manifests.verify import problems
+
+    found = list(problems(Store(absolute(given.run))))
+    lines = [*found, f"{len(found)} problem{'s' * (len(found) > 1)}" if found else f"{given.run}: everything holds"]
+    _tell(given, {"run": given.run, "problems": found, "ok": not found}, lines)
+    return 1 if found else 0
+
+
+def _report(given: argparse.Namespace) -> int:
+    from filtering.manifests.objects import REPORT, read_run
+    from filtering.storage import write_object
+
+    run = Store(absolute(given.run))
+    read_run(run)
+    page = run.path(REPORT)
+    if given.out:
+        page = f"{given.out.rstrip('/')}/index.html"
+        write_object(page, run.read(REPORT))
+    _tell(given, {"page": page}, [page])
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    from filtering.manifests.export import export
+
+    found = export(Store(absolute(given.run)), given.format, given.out)
+    _tell(
+        given, found, [f"{found['kept']:,} kept samples as {given.format} in {given.out} ({found['objects']} objects)"]
+    )
+    return 0

@@ -1,0 +1,233 @@
+"""The stages in order: what each reads, writes and depends on."""
+
+import contextlib
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import filtering
+from filtering.concepts.objects import read_concepts
+from filtering.concepts.stage import concepts_stage, find_concepts, group_rows, partitions_stage
+from filtering.config import Config, ScoreTable
+from filtering.embedding.objects import EmbeddedShard
+from filtering.embedding.stage import embed, embedded_shards, embedding_stage
+from filtering.engine import Engine
+from filtering.errors import InputError
+from filtering.events import EventLog
+from filtering.filters.objects import PassingShard
+from filtering.filters.stage import apply_filters, filters_stage
+from filtering.graph.stage import build_graph, graph_stage
+from filtering.manifests.objects import RUN
+from filtering.manifests.stage import manifests_stage, write_manifests
+from filtering.progress import Reporter, reporter
+from filtering.report.stage import report_stage, write_report
+from filtering.scores.registry import scorer
+from filtering.scores.stage import score, scores_stage
+from filtering.scores.table_column import check_table
+from filtering.selection.registry import budget, selector
+from filtering.selection.stage import select_coreset, selection_stage
+from filtering.shards.inventory import Shard, arrays_url, list_shards
+from filtering.shards.metadata import array_names
+from filtering.stage import Runtime, Stage
+from filtering.storage import Store, absolute, digest
+
+PACKAGES = ("ray", "numpy", "pyarrow", "faiss-cpu", "open_clip_torch", "torch")
+# The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
+FINAL = "final.json"
+
+
+@dataclass(slots=True)
+class Way:
+    """One run on its way through the stages: what is known so far."""
+
+    config: Config
+    runtime: Runtime
+    shards: list[Shard]
+    costs: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    stores: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    def take(self, stage: Stage, body: Callable[[Stage], Any]) -> Any:
+        """Run a stage, keep what it found and what it cost, and return its result."""
+        record = stage.run(body)
+        self.costs.append(record["cost"])
+        self.results[stage.name] = record["result"]
+        self.stores[stage.name] = stage.store.url
+        self.fingerprints[stage.name] = stage.fingerprint
+        return record["result"]
+
+
+def check(config: Config) -> list[Shard]:
+    """Refuse what cannot work before any work is done, and return the pool's shards.
+
+    Raises
+    ------
+    InputError
+        One line: the key, what is wrong, the nearest valid name.
+    """
+    selector(config.selection.method)
+    budget(config.selection.budget)
+    scorer(config.selection.score)
+    if isinstance(config.selection.score, ScoreTable):
+        check_table(config.selection.score)
+    shards = list_shards(config.input)
+    if config.input.metadata is not None:
+        _check_arrays(config, shards[0])
+    else:
+        from filtering.embedding.model import model_files
+
+        model_files(config.embedding)
+    return shards
+
+
+def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
+    """Start or resume a run and return its run.json.
+
+    Raises
+    ------
+    InputError
+        If the configuration or the pool cannot work; nothing has been written then.
+    RunError
+        If a stage fails; what it finished stays, and the same call resumes it.
+    """
+    shards = check(config)
+    store = Store(absolute(config.output))
+    runtime = Runtime(store, Engine(config.ray), EventLog(store), progress or reporter())
+    runtime.events.append("run_started", config_hash=config.digest(), shards=len(shards))
+    try:
+        record = _through_the_stages(Way(config, runtime, shards))
+    except BaseException as error:
+        runtime.events.append("run_failed", error=type(error).__name__, detail=str(error))
+        raise
+    finally:
+        runtime.progress.stop()
+        runtime.events.flush()
+        runtime.engine.stop()
+    return record
+
+
+def _through_the_stages(way: Way) -> dict[str, Any]:
+    config, runtime = way.config, way.runtime
+    inventory = Stage(runtime, "inventory", 1, [shard.plain() for shard in way.shards])
+    way.take(inventory, lambda stage: _write_inventory(stage, way.shards))
+
+    embedding = embedding_stage(runtime, config, inventory.fingerprint)
+    samples = way.take(embedding, lambda stage: embed(stage, config, way.shards))["by_shard"]
+    embedded = embedded_shards(embedding, config, way.shards)
+
+    filters = filters_stage(runtime, config, embedding.fingerprint)
+    rows = way.take(filters, lambda stage: apply_filters(stage, config, embedded))["passed"]
+    passing = [PassingShard(shard, filters.store.url) for shard in embedded]
+
+    _graph(way, passing, rows)
+    _selection(way, embedded)
+    return _finish(way, passing, samples)
+
+
+def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
+    config, runtime = way.config, way.runtime
+    concepts = concepts_stage(runtime, config, way.fingerprints["filters"])
+    way.take(concepts, lambda stage: find_concepts(stage, config, passing, rows))
+    partitions = partitions_stage(runtime, concepts.fingerprint)
+    way.take(partitions, lambda stage: group_rows(stage, passing, concepts.store.url))
+    partition_of = read_concepts(concepts.store)["partition"].to_pylist()
+    graph = graph_stage(runtime, config, partitions.fingerprint)
+    grouped = partitions.store.url
+    way.take(graph, lambda stage: build_graph(stage, config, passing, rows, grouped, partition_of))
+
+
+def _selection(way: Way, embedded: list[EmbeddedShard]) -> None:
+    config, runtime, prints = way.config, way.runtime, way.fingerprints
+    scores = scores_stage(runtime, config, prints["embedding"])
+    way.take(scores, lambda stage: score(stage, config, embedded))
+    selection = selection_stage(runtime, config, prints["graph"], scores.fingerprint)
+    identities = [shard.identity for shard in way.shards]
+    urls = (way.stores["concepts"], way.stores["graph"], scores.store.url)
+    way.take(selection, lambda stage: select_coreset(stage, config, identities, *urls))
+
+
+def _finish(way: Way, passing: list[PassingShard], samples: list[int]) -> dict[str, Any]:
+    config, runtime, prints = way.config, way.runtime, way.fingerprints
+    method = config.selection.method
+    manifests = manifests_stage(runtime, method, prints["filters"], prints["selection"])
+    _make_room(runtime.store, manifests)
+    body = way.stores["selection"]
+    way.take(manifests, lambda stage: write_manifests(stage, method, passing, samples, body))
+    report = report_stage(runtime, config, manifests.fingerprint, way.costs)
+    summary = _summary(way)
+    way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))
+    record = {**summary, "stages": way.costs}
+    runtime.store.write_json(RUN, record)
+    totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
+    runtime.events.append("run_finished", manifest_hash=record["manifest_hash"], **totals)
+    return record
+
+
+def _summary(way: Way) -> dict[str, Any]:
+    """Return run.json as far as it is known once the manifests are written."""
+    results, config_hash = way.results, way.config.digest()
+    inventory = way.fingerprints["inventory"]
+    return {
+        "run_id": digest([config_hash, inventory]),
+        "config": way.config.resolved(),
+        "config_hash": config_hash,
+        "versions": _versions(),
+        "stages": list(way.costs),
+        "recall": results["graph"]["recall"],
+        "graph": results["graph"],
+        "totals": results["manifests"]["totals"],
+        "reasons": results["manifests"]["reasons"],
+        "warnings": _warnings(results),
+        "manifest_hash": results["manifests"]["manifest_hash"],
+    }
+
+
+def _warnings(results: dict[str, Any]) -> list[str]:
+    found = []
+    wanted, available = results["selection"]["wanted"], results["selection"]["available"]
+    if wanted > available:
+        found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
+    if results["graph"]["recall"] < 0.9:
+        found.append(f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.reach raises it")
+    return found
+
+
+def _make_room(store: Store, manifests: Stage) -> None:
+    """Forget manifests of another selection before this one writes under the same names."""
+    final = Store(store.path("stages"))
+    if final.exists(FINAL) and final.read_json(FINAL) == manifests.fingerprint:
+        return
+    store.delete(RUN)
+    final.delete_folders("manifests-")
+    final.delete_folders("report-")
+    store.delete_folders("manifest")
+    store.delete_folders("report")
+    final.write_json(FINAL, manifests.fingerprint)
+
+
+def _write_inventory(stage: Stage, shards: list[Shard]) -> dict[str, int]:
+    stage.store.write_json("shards.json", [shard.plain() for shard in shards])
+    size = sum(shard.size for shard in shards)
+    stage.summary = f"{len(shards):,} shards, {size / 1e6:,.1f} MB"
+    return {"shards": len(shards), "bytes": size}
+
+
+def _check_arrays(config: Config, shard: Shard) -> None:
+    try:
+        names = array_names(arrays_url(shard))
+    except (OSError, ValueError) as error:
+        raise InputError(f"input.metadata: {arrays_url(shard)} cannot be read ({error})") from None
+    for name in (config.input.arrays.image, config.input.arrays.text):
+        if name not in names:
+            raise InputError(f"input.arrays: {arrays_url(shard)} has no array {name}; it has {', '.join(names)}")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "filtering": filtering.__version__}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,209 @@
+"""What a run would need, before anything is run or written: rows, memory, disk, hours.
+
+Every formula is here; each states its terms. A row count is exact for DataComp metadata and for tars with
+img2dataset's statistics beside them; otherwise it is extrapolated from the first shards by their bytes.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters
+from filtering.config import Config
+from filtering.errors import InputError
+from filtering.graph.knn import SPARE_CANDIDATES, nearest_neighbours
+from filtering.selection.stage import wanted_total
+from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.metadata import read_array
+from filtering.shards.samples import WINDOW_BYTES, Sample, read_samples
+from filtering.storage import filesystem_of, open_object
+
+# A worker with numpy, pyarrow and Ray loaded; and with torch and open_clip as well (measured resident sizes).
+WORKER_BYTES = 250 << 20
+TORCH_BYTES = 700 << 20
+PROBE_SHARDS = 2
+PROBE_SAMPLES = 64
+PROBE_ROWS = 4096
+ROW_TABLE_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What is known of the pool: rows in all, in the largest shard, and the embeddings' dimension."""
+
+    rows: int
+    largest_shard: int
+    dimension: int
+    embed_seconds_per_row: float
+    model_bytes: int
+
+
+def plan(config: Config, shards: Sequence[Shard]) -> dict[str, Any]:
+    """Return the projected size and cost of a run; nothing is written.
+
+    Raises
+    ------
+    InputError
+        If a stage needs more memory than a worker can have, naming it with its numbers.
+    """
+    pool = _metadata_pool(config, shards) if config.input.metadata is not None else _tar_pool(config, shards)
+    wanted = config.concepts.clusters
+    clusters = min(automatic_clusters(pool.rows) if wanted == "auto" else wanted, max(pool.rows, 1))
+    cpus = _cpus(config)
+    stages = _stages(config, pool, clusters)
+    allowed = _memory_bytes() // cpus
+    _refuse_what_cannot_fit(stages, allowed, cpus)
+    seconds = sum(stage["cpu_seconds"] for stage in stages) / cpus
+    return {
+        "shards": len(shards),
+        "rows": pool.rows,
+        "input_bytes": sum(shard.size for shard in shards),
+        "dimension": pool.dimension,
+        "concepts": clusters,
+        "keep": min(wanted_total(config.selection.keep, pool.rows), pool.rows),
+        "cpus": cpus,
+        "memory_per_worker_bytes": allowed,
+        "disk_bytes": sum(stage["disk_bytes"] for stage in stages),
+        "hours": round(seconds / 3600, 4),
+        "stages": stages,
+    }
+
+
+def _stages(config: Config, pool: Pool, clusters: int) -> list[dict[str, Any]]:
+    d, k, reach, rows = pool.dimension, config.graph.k, min(config.graph.reach, clusters), pool.rows
+    vector = 2 * d
+    # A partition holds partition_rows rows with guests, or one whole concept; clusters up to 4 times the mean
+    # size are allowed for.
+    visited = rows * reach
+    partition = min(visited, max(config.concepts.partition_rows, 4 * visited // clusters))
+    sample = min(rows, clusters * POINTS_PER_CENTROID)
+    rate = _flops()
+    candidates = visited / clusters
+    tars = config.input.shards is not None
+    batch = 3 * config.embedding.batch_size * 3 * 224 * 224 * 4 if tars else 0
+    embed_memory = (TORCH_BYTES + pool.model_bytes + batch + WINDOW_BYTES) if tars else 4 * 65_536 * d * 4
+    edges = 2 * k * rows
+    return [
+        _stage("embedding", rows * pool.embed_seconds_per_row, embed_memory + pool.largest_shard * 3 * vector,
+               rows * (2 * vector * tars + ROW_TABLE_BYTES)),
+        _stage("filters", rows * 2e-6, rows * 64, rows),
+        _stage("concepts", (20 * 2 * sample * clusters * d + 2 * rows * clusters * d) / rate,
+               sample * d * 10 + clusters * d * 4 + min(pool.largest_shard, 65_536) * (6 * d + 4 * clusters), rows * 16),
+        _stage("partitions", visited * 4e-6, pool.largest_shard * reach * (2 * vector + 100), visited * (vector + 60)),
+        _stage("graph", (2 * rows * candidates * d + 512 * 2 * rows * d) / rate
+               + rows * (k + 1 + SPARE_CANDIDATES) * d * 3e-9,
+               partition * (8 * d + 200) + partition // reach * k * 80, edges * 24),
+        _stage("scores", rows * 1e-6, pool.largest_shard * 40, rows * 4),
+        _stage("selection", edges * 4e-7, partition // reach * k * 2 * 80 + rows * 4, rows * 24),
+        _stage("manifests", rows * 5e-6, pool.largest_shard * 400 + rows * 120, rows * 90),
+        _stage("report", rows * 3e-6, pool.largest_shard * 300 + (100 << 20), 15 << 20),
+    ]  # fmt: skip
+
+
+def _stage(name: str, cpu_seconds: float, task_bytes: float, disk_bytes: float) -> dict[str, Any]:
+    memory = int(WORKER_BYTES + task_bytes)
+    return {
+        "name": name,
+        "cpu_seconds": round(cpu_seconds, 1),
+        "memory_per_task_bytes": memory,
+        "disk_bytes": int(disk_bytes),
+    }
+
+
+def _refuse_what_cannot_fit(stages: Sequence[dict[str, Any]], allowed: int, cpus: int) -> None:
+    worst = max(stages, key=lambda stage: int(stage["memory_per_task_bytes"]))
+    needed = worst["memory_per_task_bytes"]
+    if needed > allowed:
+        raise InputError(
+            f"plan: stage {worst['name']} needs {needed / 1e9:.1f} GB a task, but {cpus} workers share "
+            f"{allowed * cpus / 1e9:.1f} GB, {allowed / 1e9:.1f} GB each; lower ray.num_cpus, "
+            "concepts.partition_rows or embedding.batch_size"
+        )
+
+
+def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
+    counts = []
+    for shard in shards:
+        with open_object(shard.url) as stream:
+            counts.append(pq.ParquetFile(stream).metadata.num_rows)
+    dimension = read_array(arrays_url(shards[0]), config.input.arrays.image).shape[1]
+    return Pool(sum(counts), max(counts), dimension, 8e-6, 0)
+
+
+def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
+    """Count rows from statistics where they are, else by bytes; time a few samples through the model."""
+    counts = [_stated_samples(shard) for shard in shards]
+    known = [(count, shard.size) for count, shard in zip(counts, shards, strict=True) if count is not None]
+    if len(known) < len(shards):
+        known += [(_counted_samples(shard), shard.size) for shard in shards[:PROBE_SHARDS]]
+    per_byte = sum(count for count, _ in known) / max(sum(size for _, size in known), 1)
+    rows = [int(shard.size * per_byte) if count is None else count for count, shard in zip(counts, shards, strict=True)]
+    dimension, seconds, model_bytes = _probed(config, shards)
+    return Pool(sum(rows), max(rows), dimension, seconds, model_bytes)
+
+
+def _stated_samples(shard: Shard) -> int | None:
+    url = shard.url.removesuffix(".tar") + "_stats.json"
+    filesystem, path = filesystem_of(url)
+    try:
+        return int(json.loads(filesystem.cat_file(path))["successes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _counted_samples(shard: Shard) -> int:
+    with open_object(shard.url) as stream:
+        return sum(1 for _ in read_samples(stream, shard.name))
+
+
+def _probed(config: Config, shards: Sequence[Shard]) -> tuple[int, float, int]:
+    """Return the embeddings' dimension, seconds a sample on one worker, and the model's bytes."""
+    from filtering.embedding.images import decode_image
+    from filtering.embedding.model import ClipModel
+    from filtering.shards.tar import Fault
+
+    model = ClipModel(config.embedding)
+    samples = _first_samples(shards)
+    started = time.perf_counter()
+    decoded = [(decode_image(sample.image), sample.caption) for sample in samples]
+    prepared = [(model.prepared(image), text) for image, text in decoded if not isinstance(image, Fault)]
+    if not prepared:
+        raise InputError(f"plan: the first shards hold no sample that can be embedded, {shards[0].url} for one")
+    model.images([pixels for pixels, _ in prepared])
+    dimension = model.texts([text for _, text in prepared]).shape[1]
+    seconds = (time.perf_counter() - started) / len(prepared)
+    return dimension, seconds, model.parameter_bytes()
+
+
+def _first_samples(shards: Sequence[Shard]) -> list[Sample]:
+    samples: list[Sample] = []
+    for shard in shards[: 4 * PROBE_SHARDS]:
+        with open_object(shard.url) as stream:
+            for entry in read_samples(stream, shard.name):
+                samples += [entry] if isinstance(entry, Sample) else []
+                if len(samples) == PROBE_SAMPLES:
+                    return samples
+    return samples
+
+
+def _flops() -> float:
+    """Return the floating-point operations a second that the neighbour search reaches here on one thread."""
+    vectors = np.random.default_rng(0).standard_normal((PROBE_ROWS, 256), dtype=np.float32)
+    everyone = np.arange(PROBE_ROWS)
+    started = time.perf_counter()
+    nearest_neighbours(vectors, vectors, everyone, 10)
+    return 2 * PROBE_ROWS**2 * 256 / (time.perf_counter() - started) / (os.cpu_count() or 1)
+
+
+def _cpus(config: Config) -> int:
+    return (os.cpu_count() or 1) if config.ray.num_cpus == "auto" else config.ray.num_cpus
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
