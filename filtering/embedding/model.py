@@ -1,14 +1,10 @@
 """The CLIP model, loaded by open_clip: a name and a tag, a checkpoint, or a model of one's own."""
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import open_clip
@@ -16,44 +12,12 @@ import torch
 from PIL import Image
 
 from filtering.config import Embedding
-from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
+from filtering.embedding.checkpoint import ModelFiles, model_files
 from filtering.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # One thread each: the order of floating-point sums, and so the vectors, must not depend on the machine's load.
 THREADS = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """What open_clip is asked for: a model name (with the file that defines it, if it is not a known one)."""
-
-    name: str
-    config: str | None
-    pretrained: str | None
-
-
-def model_files(settings: Embedding) -> ModelFiles:
-    """Return what a configuration's `model` and `pretrained` stand for.
-
-    Raises
-    ------
-    InputError
-        If the model is unknown, has no weights, or a named file is not there.
-    """
-    if settings.model == "demo":
-        return ModelFiles(MODEL_CONFIG.stem, str(MODEL_CONFIG), str(CHECKPOINT))
-    config = _local(settings.model) if settings.model.endswith(".json") else None
-    name = Path(config).stem if config else settings.model
-    if config is None and name not in open_clip.list_models():
-        raise InputError(f"embedding.model: open_clip knows no {name}{_similar(name, open_clip.list_models())}")
-    return ModelFiles(name, config, _pretrained(name, settings.pretrained, config is None))
-
-
-def model_identity(settings: Embedding) -> list[str]:
-    """Return what tells one model's vectors from another's: names, or the hash of a file's content."""
-    files = model_files(settings)
-    return [files.name, *(_content(path) for path in (files.config, files.pretrained) if path)]
 
 
 class ClipModel:
@@ -111,42 +75,6 @@ def _loaded(files: ModelFiles, device: str) -> tuple[Any, Any, Any]:
         cause = str(error).strip().splitlines()[0]
         raise InputError(f"embedding.pretrained: {files.pretrained} does not load as {files.name} ({cause})") from error
     return model, preprocess, open_clip.get_tokenizer(files.name)
-
-
-def _pretrained(name: str, pretrained: str | None, known: bool) -> str:
-    if pretrained is None:
-        raise InputError(f"embedding.pretrained: is missing; give a tag of {name} or the path of a checkpoint")
-    tags = open_clip.list_pretrained_tags_by_model(name) if known else []
-    if pretrained in tags:
-        return pretrained
-    if not _looks_like_file(pretrained):
-        raise InputError(f"embedding.pretrained: {name} has no tag {pretrained}{_similar(pretrained, tags)}")
-    return _local(pretrained)
-
-
-def _looks_like_file(pretrained: str) -> bool:
-    return "/" in pretrained or "." in pretrained or Path(pretrained).exists()
-
-
-def _local(path: str) -> str:
-    if "://" in path:
-        return str(fsspec.open_local(f"simplecache::{path}"))
-    if not Path(path).is_file():
-        raise InputError(f"embedding: {path} is not there")
-    return path
-
-
-def _similar(name: str, known: Sequence[str]) -> str:
-    from filtering.config import nearest
-
-    return nearest(name, known) if known else ""
-
-
-def _content(path: str) -> str:
-    if not Path(path).is_file():
-        return path
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _device(device: str) -> str:

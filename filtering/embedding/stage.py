@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from filtering.config import Config
+from filtering.embedding.checkpoint import model_identity
 from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.objects import EmbeddedShard
 from filtering.engine import Engine, Task, Workers
@@ -18,8 +19,6 @@ def embedding_stage(runtime: Runtime, config: Config, inventory: str) -> Stage:
     if config.input.metadata is not None:
         settings: Any = ["metadata", config.input.arrays.model_dump()]
     else:
-        from filtering.embedding.model import model_identity
-
         keys = config.embedding.model_dump(exclude={"model", "pretrained"})
         settings = ["tars", model_identity(config.embedding), keys]
     return Stage(runtime, "embedding", VERSION, settings, (inventory,), per_shard=True)
