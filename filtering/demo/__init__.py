@@ -1,0 +1,1 @@
+"""The demo: a real pool of OpenMoji pictures with planted defects, filtered end to end."""

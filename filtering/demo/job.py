@@ -1,0 +1,142 @@
+"""`filtering demo`: build the pool, run the main job on it, and tell what became of the planted defects."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from filtering import pipeline
+from filtering.concepts.kmeans import nearest_centroids
+from filtering.concepts.objects import read_centroids
+from filtering.config import Config, load_config
+from filtering.demo.openmoji import nameless_count
+from filtering.demo.pool import build_pool
+from filtering.demo.quality import Measure, measures
+from filtering.embedding.objects import EmbeddedShard, unit_rows
+from filtering.manifests.objects import REPORT, read_run
+from filtering.progress import Reporter, reporter
+from filtering.shards.inventory import list_shards
+from filtering.storage import Store, absolute
+
+SHARDS = 8
+CONFIG: dict[str, Any] = {
+    "input": {"shards": "pool/{00000000..00000007}.tar"},
+    "embedding": {"model": "demo"},
+    # Captions that fit their picture worst go first: swapped ones are among them.
+    "filters": [{"clip_score": {"keep": 0.85}}],
+    # Small partitions, so that this small pool has several and edges cross them.
+    "concepts": {"partition_rows": 3000},
+    "graph": {"k": 10},
+    # Squared distances are about 0.01 between near-duplicates and 0.2 between different pictures of this pool:
+    # at these gammas messages reach the former and hardly the latter.
+    "selection": {
+        "method": "d2",
+        "score": "clip_score",
+        "keep": 0.5,
+        "budget": "uniform",
+        "gamma_forward": 30.0,
+        "gamma_reverse": 30.0,
+    },
+}
+
+MEANINGS = {
+    "filter:clip_score": "caption fits the picture too little",
+    "selection:d2": "not picked by D2",
+    "image_undecodable": "picture cannot be decoded",
+    "missing_caption": "no caption",
+}
+
+
+def run_demo(directory: str) -> tuple[dict[str, Any], list[str]]:
+    """Build the pool in `directory`, filter it, and return the figures and the table for a person.
+
+    Raises
+    ------
+    InputError
+        If the packages of the ``demo`` extra are not installed.
+    """
+    progress = reporter()
+    folder = Path(absolute(directory))
+    if not (folder / "truth.parquet").exists():
+        _build(folder, progress)
+    config = load_config(str(_written_config(folder)))
+    record = pipeline.run(config, progress)
+    found = _measured(folder, config)
+    result = {
+        "totals": record["totals"],
+        "reasons": record["reasons"],
+        "measures": [asdict(measure) for measure in found],
+        "manifest": f"{config.output}/manifest",
+        "page": f"{config.output}/{REPORT}",
+    }
+    return result, _table(record, found, result)
+
+
+def _build(folder: Path, progress: Reporter) -> None:
+    started = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            progress.start("pool", total, "pictures")
+            started = True
+        progress.advance(done)
+
+    try:
+        build_pool(folder, shards=SHARDS, progress=tell)
+    finally:
+        progress.stop()
+    progress.finish(f"OpenMoji pictures in {SHARDS} shards; {nameless_count()} without a Unicode name left out")
+
+
+def _written_config(folder: Path) -> Path:
+    """Write the demo's configuration with absolute paths, so that `filtering run --config` takes it as it is."""
+    config = dict(CONFIG, input={"shards": f"{folder}/{CONFIG['input']['shards']}"}, output=f"{folder}/run")
+    path = folder / "demo.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _measured(folder: Path, config: Config) -> list[Measure]:
+    run = Store(config.output)
+    truth = pq.read_table(folder / "truth.parquet")
+    kept = _uids(run, "kept")
+    usable = pa.array([*kept, *_uids(run, "dropped")], pa.string())
+    truth = truth.filter(pc.is_in(truth["uid"], value_set=usable))
+    concepts, count = _concepts(config, run)
+    return measures(truth, kept, concepts, count)
+
+
+def _uids(run: Store, kind: str) -> list[str]:
+    names = run.child(f"manifest/{kind}").names(".parquet")
+    return [uid for name in names for uid in run.read_table(f"manifest/{kind}/{name}", ["uid"])["uid"].to_pylist()]
+
+
+def _concepts(config: Config, run: Store) -> tuple[dict[str, int], int]:
+    """Return the nearest concept of every embedded sample, filtered ones too, and how many concepts there are."""
+    objects = read_run(run)["objects"]
+    centroids = read_centroids(run.child(objects["concepts"]))
+    nearest: dict[str, int] = {}
+    for shard in list_shards(config.input):
+        embedded = EmbeddedShard(shard, run.path(objects["embedding"]))
+        found, _ = nearest_centroids(unit_rows(embedded.images()), centroids, 1)
+        nearest.update(zip(embedded.rows(["uid"])["uid"].to_pylist(), found[:, 0].tolist(), strict=True))
+    return nearest, len(centroids)
+
+
+def _table(record: dict[str, Any], found: list[Measure], result: dict[str, Any]) -> list[str]:
+    totals = record["totals"]
+    lines = ["", f"{'in':<40}{totals['input']:>8,}", f"{'kept':<40}{totals['kept']:>8,}"]
+    for kind in ("dropped", "quarantined"):
+        lines.append(f"{kind:<40}{totals[kind]:>8,}")
+        reasons = sorted(record["reasons"][kind].items(), key=lambda item: -item[1])
+        lines += [f"  {MEANINGS.get(reason, reason):<38}{count:>8,}" for reason, count in reasons]
+    lines += ["", f"{'planted in the pool':<40}{'kept set':>8}{'random choice':>16}"]
+    for measure in found:
+        form = "{:.1%}" if measure.percent else "{:,.1f}"
+        lines.append(f"{measure.name:<40}{form.format(measure.selected):>8}{form.format(measure.random):>16}")
+    return [*lines, "", f"manifest  {result['manifest']}", f"page      {result['page']}"]
