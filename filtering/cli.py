@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import filtering
+from filtering.config import load_config, nearest
 from filtering.errors import FilteringError
 from filtering.storage import Store, absolute
 
@@ -35,8 +37,19 @@ def _failed(given: argparse.Namespace, error: BaseException, status: int, line: 
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest name."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.match(r"argument VERB: invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if wrong:
+            verbs = re.findall(r"[\w-]+", wrong[2])
+            message = f"unknown verb {wrong[1]}{nearest(wrong[1], verbs)}"
+        self.exit(2, f"filtering: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="filtering",
         description="Decide which image-text pairs a multimodal model should be trained on.",
         epilog="Start with: filtering demo",
@@ -100,7 +113,6 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _plan(given: argparse.Namespace) -> int:
-    from filtering.config import load_config
     from filtering.pipeline import check
     from filtering.plan import plan
 
@@ -115,14 +127,17 @@ def _plan(given: argparse.Namespace) -> int:
             f"{stage['disk_bytes'] / 1e9:>12.3f}"
             for stage in found["stages"]
         ),
-        f"about {found['hours']:.2f} hours on {found['cpus']} CPUs, {found['disk_bytes'] / 1e9:.2f} GB of storage",
+        f"about {_duration(found['seconds'])} on {found['cpus']} CPUs, {found['disk_bytes'] / 1e9:.2f} GB of storage",
     ]
     _tell(given, found, lines)
     return 0
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+
+
 def _run(given: argparse.Namespace) -> int:
-    from filtering.config import load_config
     from filtering.pipeline import run
 
     config = load_config(given.config, given.overrides)

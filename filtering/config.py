@@ -14,10 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from filtering.errors import InputError
 
 Urls = str | tuple[str, ...]
+# A name and a secret before the host; a port is none, and a secret may hold slashes.
+CREDENTIALS = re.compile(r"://[^/@:\s]*:(?!\d+(/|$))[^@]*@")
+
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Whole = Annotated[int, Field(ge=0, strict=True)]
 Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
+Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
@@ -70,7 +75,7 @@ class ClipScoreFilter(Section):
     """Keeps the samples of highest CLIP score: a fraction of those that reach it, or above a threshold."""
 
     keep: Fraction | None = Field(None, description="a fraction above 0 and at most 1")
-    threshold: float | None = Field(None, description="a cosine between -1 and 1", ge=-1, le=1)
+    threshold: Cosine | None = Field(None, description="a cosine between -1 and 1")
 
     @model_validator(mode="after")
     def _one_rule(self) -> "ClipScoreFilter":
@@ -127,7 +132,7 @@ class Selection(Section):
     budget: str = Field("proportional", description="the name of a budget, such as proportional")
     gamma_forward: Gamma = Field(1.0, description="a finite number, 0 or more")
     gamma_reverse: Gamma = Field(1.0, description="a finite number, 0 or more")
-    temperature: float = Field(0.1, gt=0, allow_inf_nan=False, description="a positive number (complexity budgets)")
+    temperature: Above0 = Field(0.1, description="a positive number (complexity budgets)")
     minimum: Whole = Field(0, description="least budget of a concept, a whole number, 0 or more")
     seed: Seed = Field(0, description="a whole number, 0 or more (method random)")
 
@@ -161,6 +166,15 @@ class Config(Section):
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that also takes 1e-3 for a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file and apply `--set KEY=VALUE` overrides.
 
@@ -170,10 +184,10 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
         One line: the key or file, what is wrong, the nearest valid name.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: must hold keys and values, such as 'output: runs/first'")
@@ -185,11 +199,13 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
 def parse_config(data: Mapping[str, Any]) -> Config:
     """Check plain data and return it as a `Config`; errors as in `load_config`."""
     try:
-        config = Config.model_validate(data)
+        # First, so that no later message repeats a secret.
+        _refuse_credentials(data, ())
+        return Config.model_validate(data)
     except ValidationError as error:
-        raise InputError(_explained(error)) from None
-    _refuse_credentials(config.resolved(), ())
-    return config
+        raise InputError(" ".join(_explained(error).split())) from None
+    except RecursionError:
+        raise InputError("the configuration refers to itself or is nested too deep") from None
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -205,14 +221,16 @@ def _override(data: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise InputError(f"--set {override}: {parent} holds no keys")
     try:
-        section[last] = yaml.safe_load(value)
+        section[last] = yaml.load(value, _Loader)
     except yaml.YAMLError:
         raise InputError(f"--set {override}: the value is not YAML") from None
 
 
 def _explained(error: ValidationError) -> str:
     """Return one line for the first thing wrong, in the words of the field's description."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # Of a choice between a name and a mapping, the mapping's unknown key says most.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     path, section, field = _located(first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{'.'.join(path)}: unknown key{nearest(path[-1], section.model_fields)}"
@@ -273,8 +291,8 @@ def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             _refuse_credentials(inner, (*path, str(key)))
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for inner in value:
             _refuse_credentials(inner, path)
-    elif isinstance(value, str) and re.match(r"\w+://[^/@]*:[^/@]*@", value):
+    elif isinstance(value, str) and CREDENTIALS.search(value):
         raise InputError(f"{'.'.join(path)}: holds credentials; leave them out and use the environment")

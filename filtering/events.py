@@ -25,21 +25,30 @@ class EventLog:
     def __post_init__(self) -> None:
         """Take up the log of an earlier attempt at the same run."""
         self.local = is_local(self.store.url)
-        if not self.local and self.store.exists(NAME):
-            self.lines = self.store.read(NAME).decode().splitlines()
+        if not self.store.exists(NAME):
+            return
+        earlier = self.store.read(NAME)
+        if not self.local:
+            self.lines = earlier.decode(errors="replace").splitlines()
+        elif not earlier.endswith(b"\n"):
+            # A crash cut the last line: the next one must not be glued to it.
+            self._append("")
 
     def append(self, event: str, **fields: Any) -> None:
         """Record one event with the time, seconds since the epoch."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
         if self.local:
-            path = Path(self.store.path(NAME).removeprefix("file://"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as log:
-                log.write(line + "\n")
+            self._append(line)
             return
         self.lines.append(line)
         if time.monotonic() - self.put_at > PUT_INTERVAL:
             self.flush()
+
+    def _append(self, line: str) -> None:
+        path = Path(self.store.path(NAME).removeprefix("file://"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
 
     def flush(self) -> None:
         """Make every event so far visible in storage."""

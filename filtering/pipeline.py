@@ -2,6 +2,7 @@
 
 import contextlib
 import platform
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ import filtering
 from filtering.concepts.objects import read_concepts
 from filtering.concepts.stage import concepts_stage, find_concepts, group_rows, partitions_stage
 from filtering.config import Config, ScoreTable
+from filtering.embedding.checkpoint import model_files
 from filtering.embedding.objects import EmbeddedShard
 from filtering.embedding.stage import embed, embedded_shards, embedding_stage
 from filtering.engine import Engine
@@ -75,10 +77,8 @@ def check(config: Config) -> list[Shard]:
         check_table(config.selection.score)
     shards = list_shards(config.input)
     if config.input.metadata is not None:
-        _check_arrays(config, shards[0])
+        _check_arrays(config, shards)
     else:
-        from filtering.embedding.model import model_files
-
         model_files(config.embedding)
     return shards
 
@@ -181,6 +181,7 @@ def _summary(way: Way) -> dict[str, Any]:
         "totals": results["manifests"]["totals"],
         "reasons": results["manifests"]["reasons"],
         "warnings": _warnings(results),
+        "objects": {name: url.removeprefix(f"{way.runtime.store.url}/") for name, url in way.stores.items()},
         "manifest_hash": results["manifests"]["manifest_hash"],
     }
 
@@ -188,7 +189,9 @@ def _summary(way: Way) -> dict[str, Any]:
 def _warnings(results: dict[str, Any]) -> list[str]:
     found = []
     wanted, available = results["selection"]["wanted"], results["selection"]["available"]
-    if wanted > available:
+    if available == 0:
+        found.append("no sample reached selection, so nothing is kept; the reasons below say why")
+    elif wanted > available:
         found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
     if results["graph"]["recall"] < 0.9:
         found.append(f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.reach raises it")
@@ -215,14 +218,19 @@ def _write_inventory(stage: Stage, shards: list[Shard]) -> dict[str, int]:
     return {"shards": len(shards), "bytes": size}
 
 
-def _check_arrays(config: Config, shard: Shard) -> None:
-    try:
-        names = array_names(arrays_url(shard))
-    except (OSError, ValueError) as error:
-        raise InputError(f"input.metadata: {arrays_url(shard)} cannot be read ({error})") from None
-    for name in (config.input.arrays.image, config.input.arrays.text):
-        if name not in names:
-            raise InputError(f"input.arrays: {arrays_url(shard)} has no array {name}; it has {', '.join(names)}")
+def _check_arrays(config: Config, shards: list[Shard]) -> None:
+    """Look for the named arrays in the first npz that can be read; one that cannot is quarantined later."""
+    for shard in shards:
+        url = arrays_url(shard)
+        try:
+            names = array_names(url)
+        except (OSError, ValueError, zipfile.BadZipFile):
+            continue
+        for name in (config.input.arrays.image, config.input.arrays.text):
+            if name not in names:
+                raise InputError(f"input.arrays: {url} has no array {name}; it has {', '.join(names)}")
+        return
+    raise InputError(f"input.metadata: no npz can be read, {arrays_url(shards[0])} for one")
 
 
 def _versions() -> dict[str, str]:

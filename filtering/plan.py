@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from filtering.concepts.kmeans import ITERATIONS as KMEANS_ITERATIONS
 from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters
 from filtering.config import Config
 from filtering.errors import InputError
 from filtering.graph.knn import SPARE_CANDIDATES, nearest_neighbours
+from filtering.graph.recall import QUERIES as RECALL_QUERIES
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
@@ -30,7 +32,9 @@ TORCH_BYTES = 700 << 20
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64
 PROBE_ROWS = 4096
-ROW_TABLE_BYTES = 200
+# Ray and its first workers come up (measured on an idle machine of 2 cores).
+START_SECONDS = 15
+IMAGE_PIXELS = 224 * 224
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ def plan(config: Config, shards: Sequence[Shard]) -> dict[str, Any]:
     stages = _stages(config, pool, clusters)
     allowed = _memory_bytes() // cpus
     _refuse_what_cannot_fit(stages, allowed, cpus)
-    seconds = sum(stage["cpu_seconds"] for stage in stages) / cpus
+    alone = sum(stage["serial_seconds"] for stage in stages)
+    seconds = START_SECONDS + alone + (sum(stage["cpu_seconds"] for stage in stages) - alone) / cpus
     return {
         "shards": len(shards),
         "rows": pool.rows,
@@ -70,50 +75,59 @@ def plan(config: Config, shards: Sequence[Shard]) -> dict[str, Any]:
         "cpus": cpus,
         "memory_per_worker_bytes": allowed,
         "disk_bytes": sum(stage["disk_bytes"] for stage in stages),
+        "seconds": round(seconds, 1),
         "hours": round(seconds / 3600, 4),
         "stages": stages,
     }
 
 
 def _stages(config: Config, pool: Pool, clusters: int) -> list[dict[str, Any]]:
-    d, k, reach, rows = pool.dimension, config.graph.k, min(config.graph.reach, clusters), pool.rows
-    vector = 2 * d
-    # A partition holds partition_rows rows with guests, or one whole concept; clusters up to 4 times the mean
-    # size are allowed for.
-    visited = rows * reach
+    """Return each stage's CPU seconds (spread over the workers, and on one), bytes a task, bytes on disk."""
+    d, k, rows, shard = pool.dimension, config.graph.k, pool.rows, pool.largest_shard
+    reach = min(config.graph.reach, clusters)
+    vector, visited, rate = 2 * d, rows * reach, _flops()
+    # A partition holds partition_rows rows with guests, or one whole concept: up to 4 times the mean is allowed for.
     partition = min(visited, max(config.concepts.partition_rows, 4 * visited // clusters))
+    own = partition // reach
     sample = min(rows, clusters * POINTS_PER_CENTROID)
-    rate = _flops()
-    candidates = visited / clusters
+    block = min(shard, 65_536)
     tars = config.input.shards is not None
-    batch = 3 * config.embedding.batch_size * 3 * 224 * 224 * 4 if tars else 0
-    embed_memory = (TORCH_BYTES + pool.model_bytes + batch + WINDOW_BYTES) if tars else 4 * 65_536 * d * 4
-    edges = 2 * k * rows
+    embedding = _tar_memory(config, pool) if tars else 4 * block * d * 4
+    kmeans = KMEANS_ITERATIONS * 2 * sample * clusters * d / rate
+    search = (2 * rows * visited / clusters * d + RECALL_QUERIES * 2 * rows * d) / rate
+    rerank = rows * (k + 1 + SPARE_CANDIDATES) * d * 3e-9
     return [
-        _stage("embedding", rows * pool.embed_seconds_per_row, embed_memory + pool.largest_shard * 3 * vector,
-               rows * (2 * vector * tars + ROW_TABLE_BYTES)),
-        _stage("filters", rows * 2e-6, rows * 64, rows),
-        _stage("concepts", (20 * 2 * sample * clusters * d + 2 * rows * clusters * d) / rate,
-               sample * d * 10 + clusters * d * 4 + min(pool.largest_shard, 65_536) * (6 * d + 4 * clusters), rows * 16),
-        _stage("partitions", visited * 4e-6, pool.largest_shard * reach * (2 * vector + 100), visited * (vector + 60)),
-        _stage("graph", (2 * rows * candidates * d + 512 * 2 * rows * d) / rate
-               + rows * (k + 1 + SPARE_CANDIDATES) * d * 3e-9,
-               partition * (8 * d + 200) + partition // reach * k * 80, edges * 24),
-        _stage("scores", rows * 1e-6, pool.largest_shard * 40, rows * 4),
-        _stage("selection", edges * 4e-7, partition // reach * k * 2 * 80 + rows * 4, rows * 24),
-        _stage("manifests", rows * 5e-6, pool.largest_shard * 400 + rows * 120, rows * 90),
-        _stage("report", rows * 3e-6, pool.largest_shard * 300 + (100 << 20), 15 << 20),
-    ]  # fmt: skip
+        _stage("embedding", rows * pool.embed_seconds_per_row, 0, embedding, rows * (2 * vector * tars + 200)),
+        _stage("filters", rows * 1e-6, rows * 1e-6, rows * 64, rows),
+        _stage(
+            "concepts",
+            2 * rows * clusters * d / rate,
+            kmeans,
+            sample * d * 10 + block * (6 * d + 4 * clusters),
+            rows * 16,
+        ),
+        _stage("partitions", visited * 4e-6, 0, shard * reach * (2 * vector + 100), visited * (vector + 60)),
+        _stage("graph", search + rerank, 0, partition * (8 * d + 200) + own * k * 80, 2 * k * rows * 24),
+        _stage("scores", rows * 1e-6, 0, shard * 40, rows * 4),
+        _stage("selection", k * rows * 8e-7, 0, own * k * 160 + rows * 4, rows * 24),
+        _stage("manifests", rows * 3e-6, rows * 2e-6, shard * 400 + rows * 120, rows * 90),
+        _stage("report", rows * 2e-6, 2, shard * 300 + (100 << 20), 15 << 20),
+    ]
 
 
-def _stage(name: str, cpu_seconds: float, task_bytes: float, disk_bytes: float) -> dict[str, Any]:
-    memory = int(WORKER_BYTES + task_bytes)
+def _stage(name: str, spread: float, alone: float, task_bytes: float, disk_bytes: float) -> dict[str, Any]:
     return {
         "name": name,
-        "cpu_seconds": round(cpu_seconds, 1),
-        "memory_per_task_bytes": memory,
+        "cpu_seconds": round(spread + alone, 3),
+        "serial_seconds": round(alone, 3),
+        "memory_per_task_bytes": int(WORKER_BYTES + task_bytes),
         "disk_bytes": int(disk_bytes),
     }
+
+
+def _tar_memory(config: Config, pool: Pool) -> int:
+    batches = 3 * config.embedding.batch_size * 3 * IMAGE_PIXELS * 4
+    return TORCH_BYTES + pool.model_bytes + batches + WINDOW_BYTES + pool.largest_shard * 6 * pool.dimension
 
 
 def _refuse_what_cannot_fit(stages: Sequence[dict[str, Any]], allowed: int, cpus: int) -> None:

@@ -1,5 +1,6 @@
 """Progress for a person: a live bar on a terminal, a line now and then elsewhere. Always on stderr."""
 
+import contextlib
 import sys
 import time
 from typing import Protocol
@@ -112,5 +113,7 @@ class BarReporter:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    # Nobody listening any more (a closed pipe) is no reason for a run to fail.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.errors import InputError, RunError
@@ -107,9 +108,12 @@ class Store:
 
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Return the filesystem of a URL and the path on it."""
+    """Return the filesystem of a URL and the path on it.
+
+    Listings are never cached: other processes write what this one reads.
+    """
     try:
-        filesystem, path = fsspec.core.url_to_fs(url)
+        filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise InputError(f"{url}: cannot be opened ({error})") from None
     return filesystem, path
@@ -190,12 +194,14 @@ def expand(patterns: str | Iterable[str], suffix: str) -> list[str]:
     InputError
         If a pattern matches nothing.
     """
-    from braceexpand import braceexpand
-
     given = [patterns] if isinstance(patterns, str) else list(patterns)
     urls: dict[str, None] = {}
     for pattern in given:
-        for url in braceexpand(pattern):
+        try:
+            ranges = list(braceexpand(pattern))
+        except UnbalancedBracesError:
+            raise InputError(f"{pattern}: its braces do not match") from None
+        for url in ranges:
             urls.update(dict.fromkeys(_matches(url, suffix)))
     return list(urls)
 

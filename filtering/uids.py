@@ -56,7 +56,8 @@ def _halves(uids: Uids) -> npt.NDArray[Any]:
 
 
 def _mixed_uids(uids: Uids, seed: int) -> npt.NDArray[np.uint64]:
-    return _mixed(_halves(uids)[:, 0].astype(np.uint64) ^ _mixed(np.array([seed + 1], dtype=np.uint64)))
+    first, last = _halves(uids).astype(np.uint64).T
+    return _mixed(first ^ _mixed(last ^ _mixed(np.array([seed], dtype=np.uint64))))
 
 
 def _mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -60,12 +60,12 @@ def nearest_centroids(
     for start in range(0, len(vectors), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         apart = 1 - vectors[rows] @ centroids.T
-        nearest = np.argpartition(apart, count - 1, axis=1)[:, :count] if count < len(centroids) else None
-        candidates = np.tile(np.arange(len(centroids)), (len(apart), 1)) if nearest is None else nearest
-        found = np.take_along_axis(apart, candidates, 1)
-        order = np.lexsort((candidates, found), axis=1)
-        concepts[rows] = np.take_along_axis(candidates, order, 1)
-        distances[rows] = np.take_along_axis(found, order, 1)
+        everyone = np.arange(len(apart))
+        for place in range(count):
+            # argmin takes the first of equals; each round hides what it took.
+            nearest = apart.argmin(axis=1)
+            concepts[rows, place], distances[rows, place] = nearest, apart[everyone, nearest]
+            apart[everyone, nearest] = np.inf
     return concepts, distances
 
 

@@ -57,7 +57,7 @@ def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], 
     table = _concepts_table(stage.store, shards, config.concepts.partition_rows)
     stage.store.write_table(CONCEPTS, table)
     partitions = int(table["partition"].to_numpy().max(initial=-1)) + 1
-    stage.summary = f"{len(table):,} concepts in {partitions:,} partitions"
+    stage.summary = f"{len(table):,} concepts in {partitions:,} partition{'s' * (partitions != 1)}"
     return {"concepts": len(table), "partitions": partitions}
 
 

@@ -1,6 +1,5 @@
 """Take DataComp metadata as it is: rows checked, vectors left where they lie."""
 
-import zipfile
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ class MetadataReader:
         try:
             images = read_array(arrays_url(shard), self.arrays.image)
             texts = read_array(arrays_url(shard), self.arrays.text)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, InputError) as error:
             return scores, reasons, ("arrays_unreadable", str(error).splitlines()[0])
         if images.ndim != 2 or images.shape != texts.shape or len(images) != count:
             detail = f"{count} rows, image array {images.shape}, text array {texts.shape}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,8 +72,8 @@ def _loaded(files: ModelFiles, device: str) -> tuple[Any, Any, Any]:
         model, _, preprocess = open_clip.create_model_and_transforms(
             files.name, pretrained=files.pretrained, device=device
         )
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
-        cause = str(error).strip().splitlines()[0]
+    except (RuntimeError, OSError, ValueError, KeyError, AssertionError, pickle.UnpicklingError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"embedding.pretrained: {files.pretrained} does not load as {files.name} ({cause})") from error
     return model, preprocess, open_clip.get_tokenizer(files.name)
 

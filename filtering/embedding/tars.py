@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from filtering import tables
 from filtering.config import Embedding
-from filtering.embedding.images import ERRORS, decode_image
+from filtering.embedding.images import decode_image, first_line
 from filtering.embedding.model import ClipModel
 from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, unit_rows, vector_bytes
 from filtering.scores.clip_score import clip_scores
@@ -74,8 +74,9 @@ class TarEmbedder:
             return Quarantined(sample.image_member, sample.key, image)
         try:
             return _Ready(sample, image.size, self.model.prepared(image))
-        except ERRORS as error:
-            fault = Fault("image_undecodable", f"cannot be preprocessed: {error}")
+        except Exception as error:
+            # Preprocessing converts pixels of every mode: what it cannot convert is the sample's fault.
+            fault = Fault("image_undecodable", f"cannot be preprocessed: {first_line(error)}")
             return Quarantined(sample.image_member, sample.key, fault)
 
 

@@ -11,7 +11,8 @@ from filtering.config import CaptionFilter
 def caption_passes(captions: pa.ChunkedArray, rule: CaptionFilter) -> npt.NDArray[np.bool_]:
     """Return which captions are within the bounds; bool (n,). Words are what white space separates."""
     text = captions.combine_chunks() if isinstance(captions, pa.ChunkedArray) else captions
-    words = pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(text)))
+    trimmed = pc.utf8_trim_whitespace(text)
+    words = pc.if_else(pc.equal(trimmed, ""), 0, pc.list_value_length(pc.utf8_split_whitespace(trimmed)))
     characters = pc.utf8_length(text)
     most = rule.max_characters if rule.max_characters is not None else np.iinfo(np.int32).max
     passes = (words.to_numpy(zero_copy_only=False) >= rule.min_words) & _between(characters, rule.min_characters, most)

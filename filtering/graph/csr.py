@@ -111,9 +111,10 @@ def _distances(values: npt.ArrayLike) -> FloatArray:
 
 
 def _read_only(array: Any) -> Any:
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    # A copy: what the caller does to its arrays later must not change the graph.
+    own = array.copy()
+    own.flags.writeable = False
+    return own
 
 
 def _check_shape(indptr: Int64Array, indices: Int64Array, distances: FloatArray) -> None:

@@ -11,6 +11,8 @@ from filtering.graph.csr import Int64Array, KnnGraph, symmetrised
 # than asked for are fetched and re-ranked with sum((a - b)^2), so that ties and duplicates come out exact.
 SPARE_CANDIDATES = 8
 RERANK_ROWS = 4096
+PRECISE_ROWS = 512
+PRECISE_DIGITS = 13
 
 
 def knn_graph(embeddings: npt.NDArray[np.float32], k: int) -> KnnGraph:
@@ -68,11 +70,15 @@ def nearest_neighbours(
     width = min(len(candidates), k + 1 + SPARE_CANDIDATES)
     if width == 0 or len(queries) == 0:
         return _no_neighbours(len(queries), k)
-    found = _search(queries, candidates, width)
-    distances = _squared_distances(queries, candidates, found)
-    distances[found == own[:, None]] = np.inf
-    order = np.lexsort((found, distances), axis=1)[:, :k]
-    return _padded(np.take_along_axis(found, order, 1), np.take_along_axis(distances, order, 1), k)
+    found, reach = _search(queries, candidates, width)
+    neighbours, distances = _ranked(queries, candidates, found, own, k)
+    # The last candidate fetched must lie beyond the k-th neighbour by more than the search may have erred.
+    unsure = np.flatnonzero(reach <= distances[:, -1] + _search_error(queries, candidates))
+    for start in range(0, len(unsure), PRECISE_ROWS):
+        rows = unsure[start : start + PRECISE_ROWS]
+        precise = _precise_search(queries[rows], candidates, width)
+        neighbours[rows], distances[rows] = _ranked(queries[rows], candidates, precise, own[rows], k)
+    return neighbours, distances
 
 
 def checked_embeddings(embeddings: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -85,13 +91,44 @@ def checked_embeddings(embeddings: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return array
 
 
-def _search(queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32], width: int) -> Int64Array:
+def _search(
+    queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32], width: int
+) -> tuple[Int64Array, npt.NDArray[np.float32]]:
+    """Return `width` candidates of each query and how far they reach: infinitely, if they are all there are."""
     if width == len(candidates):
-        return np.tile(np.arange(width), (len(queries), 1))
+        return np.tile(np.arange(width), (len(queries), 1)), np.full(len(queries), np.inf, dtype=np.float32)
     index = faiss.IndexFlatL2(candidates.shape[1])
     index.add(candidates)
-    found: Int64Array = index.search(queries, width)[1]
-    return found
+    distances, found = index.search(queries, width)
+    return found, distances[:, -1]
+
+
+def _search_error(queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32]) -> float:
+    """Return a bound on the rounding error of |a|^2 + |b|^2 - 2ab in float32."""
+    largest = max(float(np.einsum("nd,nd->n", rows, rows).max()) for rows in (queries, candidates))
+    return 16 * float(np.finfo(np.float32).eps) * largest
+
+
+def _precise_search(queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32], width: int) -> Int64Array:
+    """Search in float64, where near-duplicates keep their order; equal distances go to the lowest position."""
+    left, right = queries.astype(np.float64), candidates.astype(np.float64)
+    norms = np.einsum("nd,nd->n", right, right)
+    apart = np.einsum("nd,nd->n", left, left)[:, None] + norms - 2 * (left @ right.T)
+    return np.argsort(np.round(apart, PRECISE_DIGITS), axis=1, kind="stable")[:, :width]
+
+
+def _ranked(
+    queries: npt.NDArray[np.float32],
+    candidates: npt.NDArray[np.float32],
+    found: Int64Array,
+    own: Int64Array,
+    k: int,
+) -> tuple[Int64Array, npt.NDArray[np.float32]]:
+    """Return the k nearest of the candidates found, by exact distance."""
+    distances = _squared_distances(queries, candidates, found)
+    distances[found == own[:, None]] = np.inf
+    order = np.lexsort((found, distances), axis=1)[:, :k]
+    return _padded(np.take_along_axis(found, order, 1), np.take_along_axis(distances, order, 1), k)
 
 
 def _squared_distances(

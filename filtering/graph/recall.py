@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 TOLERANCE = 1e-6
+# Rows of the pool whose neighbours are searched exactly in every run.
+QUERIES = 512
 
 
 def merged_nearest(parts: Sequence[Float32Array], k: int) -> Float32Array:

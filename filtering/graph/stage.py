@@ -16,14 +16,13 @@ from filtering.engine import Task
 from filtering.filters.objects import PassingShard
 from filtering.graph.knn import nearest_neighbours
 from filtering.graph.objects import GRAPH_NAME
-from filtering.graph.recall import merged_nearest, recall_at_k
+from filtering.graph.recall import QUERIES, merged_nearest, recall_at_k
 from filtering.graph.sharded import DirectedEdges, ShardGraph, directed_edges, merged_graph, statistics
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 from filtering.uids import sampled
 
 VERSION = 1
-RECALL_QUERIES = 512
 RECALL_SEED = 1
 DIRECTED_NAME = "{:08d}.directed.npz"
 CROSSING_NAME = "{:08d}.crossing.parquet"
@@ -61,7 +60,7 @@ def build_graph(
         grouped_names(shards),
         list(partition_of),
         config.graph.k,
-        RECALL_QUERIES / max(rows, 1),
+        QUERIES / max(rows, 1),
         url,
     )
     searches = [Task(f"search-{number:08d}", (number, *arguments)) for number in range(count)]
@@ -148,7 +147,7 @@ def _exact(shard: PassingShard, names: Sequence[str], k: int, store_url: str) ->
     else:
         distances = np.full((len(ids), k), np.inf, dtype=np.float32)
     store.write_arrays(EXACT_NAME.format(shard.identity), {"distances": distances})
-    return {"rows": len(rows)}
+    return {"rows": len(passing)}
 
 
 def _arrays(value: DirectedEdges | ShardGraph) -> dict[str, Any]:

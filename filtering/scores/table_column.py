@@ -15,12 +15,15 @@ def check_table(source: ScoreTable) -> None:
     """Refuse a table that is not there or lacks its columns, with the nearest name."""
     try:
         with open_object(source.table) as stream:
-            names = pq.ParquetFile(stream).schema_arrow.names
+            schema = pq.ParquetFile(stream).schema_arrow
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"selection.score.table: {source.table} cannot be read ({error})") from None
     for name in ("uid", source.column):
-        if name not in names:
-            raise InputError(f"selection.score: {source.table} has no column {name}{nearest(name, names)}")
+        if name not in schema.names:
+            raise InputError(f"selection.score: {source.table} has no column {name}{nearest(name, schema.names)}")
+    kind = schema.field(source.column).type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise InputError(f"selection.score: column {source.column} of {source.table} holds {kind}, not numbers")
 
 
 def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.float32]:
@@ -38,7 +41,7 @@ def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.f
         raise InputError(
             f"selection.score: {places.null_count} samples have no row in {source.table}, such as {missing}"
         )
-    values = table[source.column].take(places).cast(pa.float32()).to_numpy(zero_copy_only=False)
+    values = table[source.column].take(places).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     if not np.isfinite(values).all():
         raise InputError(f"selection.score: column {source.column} holds values that are not finite numbers")
     return np.asarray(values, dtype=np.float32)

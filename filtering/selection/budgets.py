@@ -147,7 +147,7 @@ def _checked_column(name: str, values: npt.ArrayLike, sizes: Int64Array) -> Floa
 
 
 def _checked_count(name: str, count: int) -> int:
-    if int(count) != count or count < 0:
+    if not np.isfinite(count) or int(count) != count or count < 0:
         raise InputError(f"{name} must be a whole number, not negative, got {count}")
     return int(count)
 

@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+import zlib
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -28,18 +29,20 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
     Raises
     ------
     InputError
-        If the npz has no array of that name.
+        If the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded.
     """
-    with open_object(url) as stream, zipfile.ZipFile(stream) as archive:
-        try:
+    try:
+        with open_object(url) as stream, zipfile.ZipFile(stream) as archive:
             entry = archive.getinfo(f"{name}.npy")
-        except KeyError:
-            raise InputError(f"{url}: has no array {name}") from None
-        if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-            return _mapped(url, stream, entry.header_offset)
-        with archive.open(entry) as member:
-            array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-            return array
+            if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
+                return _mapped(url, stream, entry.header_offset)
+            with archive.open(entry) as member:
+                array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+                return array
+    except KeyError:
+        raise InputError(f"{url}: has no array {name}") from None
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
+        raise InputError(f"{url}: array {name} cannot be read ({error})") from None
 
 
 def read_columns(url: str) -> pa.Table:
@@ -96,8 +99,8 @@ def _mapped(url: str, stream: BinaryIO, header_offset: int) -> npt.NDArray[Any]:
     read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
     shape, fortran, dtype = read_header(stream)
     if dtype.hasobject:
-        raise InputError(f"{url}: holds pickled objects, which are never loaded")
+        raise ValueError("it holds pickled objects, which are never loaded")
     order: Literal["F", "C"] = "F" if fortran else "C"
     path = url.removeprefix("file://")
-    mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", stream.tell(), shape, order)
+    mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", stream.tell(), shape, order).reshape(shape)
     return mapped

@@ -95,6 +95,9 @@ class _Grouping:
         self.waiting = 0
         self.closed: set[str] = set()
         self.seen: Counter[tuple[str, str]] = Counter()
+        self.emptied: dict[str, _Group] = {}
+        self.late: set[str] = set()
+        self.has_metadata = False
         self.repeats: set[tuple[str, int]] = set()
         self.quarantined: list[Quarantined] = []
         self.current = ""
@@ -102,35 +105,54 @@ class _Grouping:
     def add(self, member: Member) -> Iterator[_Group]:
         """Take a member and yield the groups that it closes."""
         match = NAME.match(member.name)
-        if not match:
-            if member.ends and member.fault:
-                self._end(member.fault)
-            return
-        key, extension = match[1], match[2].lower()
-        if key != self.current and self.current in self.open and self.open[self.current].complete():
-            yield self._pop(self.current)
-        self.current = key
-        self._place(key, extension, member)
-        while self.waiting > self.window_bytes and len(self.open) > 1:
-            yield self._pop(next(iter(self.open)))
+        key, extension = (match[1], match[2].lower()) if match else ("", "")
+        if member.ends:
+            self._end(key, extension, member)
+        elif match:
+            if key != self.current and self.current in self.open and self.open[self.current].complete():
+                yield self._pop(self.current)
+            self.current = key
+            self._place(key, extension, member)
+            yield from self._closed_by_lack_of_room()
 
     def close(self) -> Iterator[_Group]:
-        """Yield the groups that are still open, oldest first."""
+        """Yield the groups that are still open, oldest first, then those that waited in vain."""
         while self.open:
             yield self._pop(next(iter(self.open)))
+        for key, group in self.emptied.items():
+            if key in self.late:
+                fault = Fault("members_too_far_apart", "its members lie too far apart in the shard")
+                self.quarantined.append(Quarantined(key, key, fault))
+            else:
+                yield group
+
+    def _closed_by_lack_of_room(self) -> Iterator[_Group]:
+        while self.waiting > self.window_bytes and len(self.open) > 1:
+            group = self._pop(next(iter(self.open)))
+            if group.of_kind("image") and group.of_kind("caption"):
+                yield group
+            else:
+                bare = {name: Member(part.name, None, part.fault) for name, part in group.members.items()}
+                self.emptied[group.key] = _Group(group.key, bare)
 
     def _place(self, key: str, extension: str, member: Member) -> None:
         repeat = self.seen[key, extension]
         self.seen[key, extension] += 1
+        self.has_metadata = self.has_metadata or _kind(extension) == "metadata"
         if repeat:
             self._repeat(key, repeat, member.name)
         elif key in self.closed:
-            if _kind(extension):
-                fault = Fault("late_member", "came after its sample had to be closed; its members lie too far apart")
-                self.quarantined.append(Quarantined(member.name, key, fault))
+            self._late(key, extension, member)
         else:
             self.open.setdefault(key, _Group(key)).members[extension] = member
             self.waiting += len(member.data or b"")
+
+    def _late(self, key: str, extension: str, member: Member) -> None:
+        if _kind(extension) and key not in self.late:
+            self.late.add(key)
+            if key not in self.emptied:
+                fault = Fault("late_member", "came after its sample had to be closed; its members lie too far apart")
+                self.quarantined.append(Quarantined(member.name, key, fault))
 
     def _repeat(self, key: str, repeat: int, name: str) -> None:
         if (key, repeat) not in self.repeats:
@@ -138,13 +160,24 @@ class _Grouping:
             fault = Fault("duplicate_key", f"the key was already used in this shard; again at {name}")
             self.quarantined.append(Quarantined(name, key, fault))
 
-    def _end(self, fault: Fault) -> None:
+    def _end(self, key: str, extension: str, member: Member) -> None:
         """Record that the rest of the shard is lost: by its unfinished last sample, or an entry of its own."""
+        fault = member.fault or Fault("corrupt_tar", "")
+        new = bool(key) and key not in self.closed and not self.seen[key, extension]
         last = self.open.get(self.current)
-        if last and not (last.of_kind("image") and last.of_kind("caption")):
+        if new:
+            self.open.setdefault(key, _Group(key)).members[extension] = member
+        elif last and not key and self._unfinished(last):
             last.members["\0"] = Member(last.key, None, fault, ends=True)
         else:
-            self.quarantined.append(Quarantined("", None, fault))
+            self.quarantined.append(Quarantined(member.name, None, fault))
+
+    def _unfinished(self, group: _Group) -> bool:
+        """Say whether members of the group may have been lost; a JSON, too, unless others do without one."""
+        others = (other for other in self.open.values() if other is not group)
+        bare = any(other.of_kind("image") and not other.of_kind("metadata") for other in others)
+        wanted = ("image", "caption") if bare and not self.has_metadata else ("image", "caption", "metadata")
+        return not all(group.of_kind(kind) for kind in wanted)
 
     def _pop(self, key: str) -> _Group:
         group = self.open.pop(key)

@@ -19,7 +19,11 @@ GZIP_MAGIC = b"\x1f\x8b"
 # Names that are not UTF-8 stay readable and can be written to a table.
 NAME_ERRORS = "backslashreplace"
 
+# A sparse file in PAX format looks like a regular one; its data starts with a map. (No type byte of tar's own.)
+PAX_SPARSE = b"pax sparse"
+
 NOT_FILES = {
+    PAX_SPARSE: "a sparse file",
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.CHRTYPE: "a device",
@@ -87,6 +91,7 @@ def _member(
     if info.type in NOT_FILES:
         if info.type == tarfile.GNUTYPE_SPARSE:
             reader.skip_sparse_maps(info)
+        if info.type in (tarfile.GNUTYPE_SPARSE, PAX_SPARSE):
             reader.skip(info.size)
         yield Member(name, None, Fault("not_a_file", f"is {NOT_FILES[info.type]}"))
     elif info.size > limit:
@@ -110,7 +115,7 @@ class _Reader:
 
     def header(self) -> tuple[tarfile.TarInfo, str] | None:
         """Return the next file's header and name, extended headers applied; None at the end mark."""
-        name, size = "", -1
+        name, size, sparse = "", -1, False
         while True:
             info = self._block_header()
             if info is None:
@@ -122,7 +127,9 @@ class _Reader:
                 records = _pax_records(self._extension(info))
                 if info.type != tarfile.XGLTYPE:
                     name, size = records.get("path", name), _pax_size(records.get("size"), size)
+                    sparse = any(key.startswith("GNU.sparse.") for key in records)
             else:
+                info.type = PAX_SPARSE if sparse else info.type
                 info.size = size if size >= 0 else info.size
                 if info.size < 0:
                     raise _Damaged("corrupt_tar", f"negative size at byte {self.offset - BLOCK}")
@@ -156,9 +163,15 @@ class _Reader:
         try:
             return tarfile.TarInfo.frombuf(block, "utf-8", NAME_ERRORS)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            self._expect_nothing_more(start)
             return None
         except (tarfile.HeaderError, ValueError) as error:
             raise _Damaged("corrupt_tar", f"no tar header at byte {start} ({error})") from None
+
+    def _expect_nothing_more(self, start: int) -> None:
+        while rest := self._next(CHUNK):
+            if rest.count(0) != len(rest):
+                raise _Damaged("data_after_end", f"an end mark at byte {start} is followed by more, which is not read")
 
     def _extension(self, info: tarfile.TarInfo) -> bytes:
         if not 0 <= info.size <= MAX_HEADER_BYTES:
@@ -214,13 +227,14 @@ class _Rejoined(io.RawIOBase):
 def _pax_records(data: bytes) -> dict[str, str]:
     """Return the records of a PAX header, each `length key=value` and a line end; stops at a malformed one."""
     records: dict[str, str] = {}
-    while data:
-        length, space, _ = data.partition(b" ")
-        if not space or not length.isdigit() or not len(length) < int(length) <= len(data):
+    at = 0
+    while (space := data.find(b" ", at, at + 20)) > at and data[at:space].isdigit():
+        end = at + int(data[at:space])
+        if not space < end <= len(data):
             break
-        key, _, value = data[len(length) + 1 : int(length) - 1].partition(b"=")
+        key, _, value = data[space + 1 : end - 1].partition(b"=")
         records[key.decode("utf-8", "replace")] = value.decode("utf-8", NAME_ERRORS)
-        data = data[int(length) :]
+        at = end
     return records
 
 

@@ -1,0 +1,22 @@
+import json
+
+import pytest
+import yaml
+
+from filtering.demo.job import run_demo
+from filtering.manifests.verify import problems
+from filtering.storage import Store
+
+
+@pytest.mark.timeout(400)
+def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(cluster, tmp_path):
+    result, lines = run_demo(str(tmp_path / "demo"))
+    assert list(problems(Store(str(tmp_path / "demo/run")))) == []
+    assert result["totals"]["input"] == sum(result["totals"][kind] for kind in ("kept", "dropped", "quarantined"))
+    assert result["reasons"]["quarantined"] == {"image_undecodable": 24, "missing_caption": 12}
+    measured = {measure["name"].strip(): measure for measure in result["measures"]}
+    for name in ("swapped captions dropped", "exact duplicates: at most one kept", "different pictures kept"):
+        assert measured[name]["selected"] > measured[name]["random"]
+    assert any("quarantined" in line for line in lines)
+    config = yaml.safe_load((tmp_path / "demo/demo.yaml").read_text())
+    assert "truth" not in json.dumps(config)

@@ -1,0 +1,72 @@
+import shutil
+
+import numpy as np
+import open_clip
+import pytest
+from PIL import Image
+
+from filtering.config import Embedding
+from filtering.embedding.checkpoint import model_files, model_identity
+from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
+from filtering.embedding.model import ClipModel
+from filtering.errors import InputError
+
+
+def vectors(settings):
+    model = ClipModel(settings)
+    image = Image.new("RGB", (80, 60), "red")
+    return model.images([model.prepared(image)]), model.texts(["a red square"])
+
+
+def test_a_checkpoint_file_loads_as_the_demo_model_does(tmp_path):
+    config = shutil.copy(MODEL_CONFIG, tmp_path / "own.json")
+    weights = shutil.copy(CHECKPOINT, tmp_path / "weights.safetensors")
+    own = vectors(Embedding(model=str(config), pretrained=str(weights)))
+    demo = vectors(Embedding(model="demo"))
+    assert np.array_equal(own[0], demo[0])
+    assert np.array_equal(own[1], demo[1])
+    assert np.allclose(np.linalg.norm(own[0], axis=1), 1, atol=1e-5)
+
+
+def test_an_open_clip_name_with_a_checkpoint_path_loads(tmp_path):
+    model = open_clip.create_model("RN50")
+    import torch
+
+    torch.save(model.state_dict(), tmp_path / "rn50.pt")
+    images, texts = vectors(Embedding(model="RN50", pretrained=str(tmp_path / "rn50.pt")))
+    assert images.shape == texts.shape == (1, 1024)
+
+
+def test_a_tag_is_taken_as_it_is():
+    files = model_files(Embedding(model="ViT-B-32", pretrained="laion2b_s34b_b79k"))
+    assert (files.name, files.config, files.pretrained) == ("ViT-B-32", None, "laion2b_s34b_b79k")
+
+
+def test_the_identity_changes_with_the_weights(tmp_path):
+    config = str(shutil.copy(MODEL_CONFIG, tmp_path / "own.json"))
+    (tmp_path / "a.pt").write_bytes(b"a")
+    (tmp_path / "b.pt").write_bytes(b"b")
+    identities = [model_identity(Embedding(model=config, pretrained=str(tmp_path / name))) for name in ("a.pt", "b.pt")]
+    assert identities[0][:2] == identities[1][:2]
+    assert identities[0][2] != identities[1][2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "ViT-B-33", "pretrained": "openai"}, "did you mean ViT-B-32?"),
+        ({"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79"}, "did you mean laion2b_s34b_b79k?"),
+        ({"model": "ViT-B-32"}, "embedding.pretrained: is missing"),
+        ({"model": "ViT-B-32", "pretrained": "/nowhere.pt"}, "/nowhere.pt is not there"),
+        ({"model": "/nowhere.json", "pretrained": "x.pt"}, "/nowhere.json is not there"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_one_line(settings, message):
+    with pytest.raises(InputError) as refused:
+        model_files(Embedding(**settings))
+    assert message in str(refused.value)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    with pytest.raises(InputError, match="does not load as RN50"):
+        ClipModel(Embedding(model="RN50", pretrained=str(CHECKPOINT)))

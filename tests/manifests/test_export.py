@@ -1,0 +1,42 @@
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pools import metadata_config
+
+from filtering.errors import InputError
+from filtering.manifests.export import export
+from filtering.storage import Store
+
+
+@pytest.fixture
+def finished(run, metadata_pool, tmp_path):
+    run(metadata_config(metadata_pool, tmp_path / "run"))
+    return Store(str(tmp_path / "run"))
+
+
+def test_datacomp_is_the_subset_file(finished, tmp_path):
+    export(finished, "datacomp", str(tmp_path / "out"))
+    export(finished, "datacomp", str(tmp_path / "named.npy"))
+    subset = np.load(tmp_path / "out/subset.npy")
+    assert np.array_equal(subset, np.load(tmp_path / "run/manifest/subset.npy"))
+    assert np.array_equal(subset, np.load(tmp_path / "named.npy"))
+
+
+def test_shards_agree_with_the_kept_tables(finished, tmp_path):
+    found = export(finished, "shards", str(tmp_path / "out"))
+    out = tmp_path / "out"
+    sizes = json.loads((out / "sizes.json").read_text())
+    lines = [json.loads(line) for line in (out / "shards.jsonl").read_text().splitlines()]
+    assert sum(sizes.values()) == found["kept"] == json.loads((out / "manifest.json").read_text())["kept"]
+    assert (out / "shards.txt").read_text().splitlines() == [line["url"] for line in lines]
+    for at, line in enumerate(lines):
+        kept = pq.read_table(tmp_path / f"run/manifest/kept/{at:08d}.parquet")["key"].to_pylist()
+        assert json.loads((out / line["keys"]).read_text()) == kept
+        assert sizes[line["url"].rsplit("/", 1)[-1]] == len(kept)
+
+
+def test_an_unknown_format_is_refused(finished, tmp_path):
+    with pytest.raises(InputError, match="did you mean shards"):
+        export(finished, "shard", str(tmp_path))

@@ -1,0 +1,106 @@
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pools import metadata_config
+
+from filtering.errors import InputError
+from filtering.manifests.verify import problems
+from filtering.storage import Store, checksum
+
+
+@pytest.fixture(scope="module")
+def finished(cluster, metadata_pool, tmp_path_factory):
+    from pools import Silent
+
+    from filtering import pipeline
+    from filtering.config import parse_config
+
+    folder = tmp_path_factory.mktemp("verify") / "run"
+    pipeline.run(parse_config(metadata_config(metadata_pool, folder)), Silent())
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("stages"))
+
+
+def found(folder):
+    return list(problems(Store(str(folder))))
+
+
+def replace(folder, name, data):
+    """Overwrite an object and its checksum: what a forger would do."""
+    (folder / name).write_bytes(data)
+    sums = json.loads((folder / "manifest/checksums.json").read_text())
+    sums[name] = checksum(data)
+    (folder / "manifest/checksums.json").write_text(json.dumps(sums))
+
+
+def parquet(table):
+    return pq.write_table(table, sink := pa.BufferOutputStream()) or sink.getvalue().to_pybytes()
+
+
+def test_a_sound_run_has_no_problems(copy):
+    assert found(copy) == []
+
+
+def test_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no finished run"):
+        found(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest/subset.npy", "manifest/shards.jsonl", "manifest/kept/00000000.parquet", "report/index.html"]
+)
+def test_a_missing_file_is_found(copy, name):
+    (copy / name).unlink()
+    assert any(name in problem for problem in found(copy))
+
+
+@pytest.mark.parametrize("name", ["manifest/subset.npy", "manifest/dropped/00000001.parquet"])
+def test_a_flipped_byte_is_found(copy, name):
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(bytes(data))
+    assert found(copy) == [f"{name}: its bytes have changed since it was written"]
+
+
+def test_a_lost_row_is_found_even_with_a_new_checksum(copy):
+    name = "manifest/kept/00000000.parquet"
+    replace(copy, name, parquet(pq.read_table(copy / name).slice(1)))
+    assert any("holds" in problem for problem in found(copy))
+    assert any("totals.kept" in problem for problem in found(copy))
+    assert any("subset.npy" in problem for problem in found(copy))
+    assert any("manifest_hash" in problem for problem in found(copy))
+
+
+def test_a_wrong_column_is_found(copy):
+    name = "manifest/kept/00000000.parquet"
+    replace(
+        copy, name, parquet(pq.read_table(copy / name).rename_columns(["uid", "key", "shard", "c", "score", "rank"]))
+    )
+    assert any("its columns are" in problem for problem in found(copy))
+
+
+def test_an_unsorted_subset_is_found(copy):
+    subset = np.load(copy / "manifest/subset.npy")[::-1]
+    np.save(copy / "reversed.npy", subset)
+    replace(copy, "manifest/subset.npy", (copy / "reversed.npy").read_bytes())
+    assert found(copy) == ["manifest/subset.npy: does not hold exactly the kept uids in order"]
+
+
+def test_wrong_totals_are_found(copy):
+    record = json.loads((copy / "run.json").read_text())
+    record["totals"]["input"] += 1
+    (copy / "run.json").write_text(json.dumps(record))
+    assert any("totals.input" in problem for problem in found(copy))
+
+
+def test_a_stray_table_is_found(copy):
+    shutil.copy(copy / "manifest/kept/00000000.parquet", copy / "manifest/kept/00000009.parquet")
+    assert found(copy) == ["manifest/kept/00000009.parquet: belongs to no shard of this run"]

@@ -1,0 +1,117 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from filtering.config import ScoreTable
+from filtering.errors import InputError
+from filtering.scores.registry import scorer
+from filtering.scores.table_column import check_table, column_scores
+
+UIDS = [f"{number:032x}" for number in range(6)]
+
+
+@pytest.fixture
+def source(tmp_path):
+    def write(values, uids=None, name="quality"):
+        path = str(tmp_path / "scores.parquet")
+        pq.write_table(pa.table({"uid": uids or UIDS[: len(values)], name: values}), path)
+        return ScoreTable(table=path, column="quality")
+
+    return write
+
+
+def asked(*uids):
+    return pa.chunked_array([list(uids)], pa.string())
+
+
+def test_values_are_joined_by_uid(source):
+    table = source([0.0, 0.1, 0.2, 0.3])
+    found = column_scores(asked(UIDS[3], UIDS[0], UIDS[3]), table)
+    assert found.dtype == np.float32
+    assert np.allclose(found, [0.3, 0.0, 0.3])
+    assert column_scores(asked(), table).tolist() == []
+
+
+def test_uids_in_chunks(source):
+    chunks = pa.chunked_array([[UIDS[1]], [], [UIDS[0], UIDS[2]]], pa.string())
+    assert column_scores(chunks, source([1.0, 2.0, 3.0])).tolist() == [2.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, 2, 3], pa.int64()),
+        pa.array([1, 2, 3], pa.uint8()),
+        pa.array([1.0, 2.0, 3.0], pa.float16()),
+        pa.array([1.0, 2.0, 3.0], pa.float64()),
+    ],
+)
+def test_any_number_is_a_score(source, values):
+    table = source(values)
+    check_table(table)
+    assert column_scores(asked(*UIDS[:3]), table).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_large_whole_numbers_are_scores(source):
+    table = source(pa.array([123_456_789, 2**53], pa.int64()))
+    check_table(table)
+    assert column_scores(asked(*UIDS[:2]), table).tolist() == [np.float32(123_456_789), float(2**53)]
+
+
+def test_large_string_uids(source):
+    table = source(pa.array([1.0, 2.0]), uids=pa.array(UIDS[:2], pa.large_string()))
+    assert column_scores(asked(UIDS[1]), table).tolist() == [2.0]
+
+
+def test_a_uid_without_a_row_is_refused(source):
+    with pytest.raises(InputError, match=f"2 samples have no row.*{UIDS[4]}"):
+        column_scores(asked(UIDS[0], UIDS[4], UIDS[5]), source([1.0, 2.0]))
+
+
+def test_a_table_without_rows_is_refused(source):
+    with pytest.raises(InputError, match="no row"):
+        column_scores(asked(UIDS[0]), source(pa.array([], pa.float64()), uids=pa.array([], pa.string())))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])
+def test_values_that_are_not_finite_are_refused(source, bad):
+    table = source(pa.array([1.0, bad], pa.float64()))
+    with pytest.raises(InputError, match="quality"):
+        column_scores(asked(*UIDS[:2]), table)
+    assert column_scores(asked(UIDS[0]), table).tolist() == [1.0]
+
+
+def test_a_missing_column_is_refused_with_the_nearest_name(source):
+    with pytest.raises(InputError, match="no column quality; did you mean qualty"):
+        check_table(source([1.0], name="qualty"))
+
+
+def test_a_table_without_uids_is_refused(tmp_path):
+    path = str(tmp_path / "x.parquet")
+    pq.write_table(pa.table({"uids": ["a"], "quality": [1.0]}), path)
+    with pytest.raises(InputError, match="no column uid; did you mean uids"):
+        check_table(ScoreTable(table=path, column="quality"))
+
+
+def test_a_column_that_holds_no_numbers_is_refused(source):
+    table = source(["high", "low"])
+    with pytest.raises(InputError, match="quality"):
+        check_table(table)
+        column_scores(asked(*UIDS[:2]), table)
+
+
+def test_a_table_that_is_not_there_or_no_parquet_is_refused(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"not parquet")
+    for name in ("x.parquet", "none.parquet"):
+        with pytest.raises(InputError, match=r"selection\.score"):
+            check_table(ScoreTable(table=str(tmp_path / name), column="quality"))
+
+
+def test_scorers_by_name(source):
+    rows = pa.table({"uid": UIDS[:2], "clip_score": pa.array([0.1, 0.2], pa.float32())})
+    assert np.allclose(scorer("clip_score")(rows), [0.1, 0.2])
+    assert scorer("uniform")(rows).tolist() == [1.0, 1.0]
+    assert scorer(source([5.0, 6.0]))(rows).tolist() == [5.0, 6.0]
+    with pytest.raises(InputError, match="did you mean clip_score"):
+        scorer("clipscore")

@@ -1,0 +1,79 @@
+import os
+
+import pytest
+
+from filtering.config import Input
+from filtering.errors import InputError
+from filtering.shards.inventory import Shard, arrays_url, list_shards
+from filtering.storage import write_object
+
+
+@pytest.fixture
+def pool(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number:08d}.tar").write_bytes(b"x" * (number + 1))
+    (tmp_path / "notes.txt").write_text("x")
+    return tmp_path
+
+
+def test_shards_are_listed_in_the_order_of_the_patterns(pool):
+    shards = list_shards(Input(shards=(f"{pool}/00000002.tar", f"{pool}/*.tar")))
+    assert [(shard.index, shard.name, shard.size) for shard in shards] == [
+        (0, "00000002.tar", 3),
+        (1, "00000000.tar", 1),
+        (2, "00000001.tar", 2),
+    ]
+    assert all(shard.url == f"{pool}/{shard.name}" for shard in shards)
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.tar", "/{00000000..00000002}.tar"])
+def test_a_folder_a_glob_and_braces_are_the_same(pool, pattern):
+    assert list_shards(Input(shards=str(pool) + pattern)) == list_shards(Input(shards=str(pool)))
+
+
+def test_metadata_are_parquet_files_with_arrays_beside(pool):
+    (pool / "a.parquet").write_bytes(b"x")
+    (pool / "a.npz").write_bytes(b"x")
+    shards = list_shards(Input(metadata=str(pool)))
+    assert [shard.name for shard in shards] == ["a.parquet"]
+    assert arrays_url(shards[0]) == f"{pool}/a.npz"
+
+
+@pytest.mark.parametrize("source", ["{}/00000009.tar", "{}/{{00000002..00000004}}.tar", "{}/none/1.tar", "{}/9*.tar"])
+def test_what_is_not_there_is_refused(pool, source):
+    with pytest.raises(InputError):
+        list_shards(Input(shards=source.format(pool)))
+
+
+def test_the_first_missing_shard_and_their_number_are_named(pool):
+    with pytest.raises(InputError, match=r"input\.shards: .*00000003\.tar is not there \(and 1 more\)"):
+        list_shards(Input(shards=f"{pool}/{{00000002..00000004}}.tar"))
+
+
+def test_the_identity_changes_with_the_content(pool):
+    before = list_shards(Input(shards=str(pool)))
+    assert before == list_shards(Input(shards=str(pool)))
+    (pool / "00000000.tar").write_bytes(b"longer")
+    os.utime(pool / "00000001.tar", (1, 1))
+    after = list_shards(Input(shards=str(pool)))
+    same = [one.identity == two.identity for one, two in zip(before, after, strict=True)]
+    assert same == [False, False, True]
+    assert len({shard.identity for shard in after}) == 3
+
+
+def test_an_identity_does_not_depend_on_the_place():
+    assert Shard(0, "s3://b/x.tar", 3, "v").identity == Shard(7, "s3://b/x.tar", 3, "v").identity
+
+
+def test_a_shard_is_plain_data():
+    shard = Shard(2, "s3://b/x.tar", 3, "v")
+    assert shard.plain() == {"index": 2, "url": "s3://b/x.tar", "size": 3, "version": "v"}
+    assert Shard(**shard.plain()) == shard
+
+
+def test_shards_elsewhere():
+    for number in range(2):
+        write_object(f"memory://inventory/{number}.tar", b"x")
+    shards = list_shards(Input(shards="memory://inventory/{0..1}.tar"))
+    assert [(shard.name, shard.size) for shard in shards] == [("0.tar", 1), ("1.tar", 1)]
+    assert [shard.name for shard in list_shards(Input(shards="memory://inventory"))] == ["0.tar", "1.tar"]

@@ -1,0 +1,159 @@
+import io
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filtering.errors import InputError
+from filtering.shards.metadata import array_names, malformed_uids, read_array, read_columns
+from filtering.storage import write_object
+
+ARRAYS = {
+    "l14_img": np.random.default_rng(0).normal(size=(20, 6)).astype(np.float16),
+    "l14_txt": np.asfortranarray(np.random.default_rng(1).normal(size=(20, 6))),
+    "uids": np.array([(1, 2), (3, 4)], dtype=[("f0", "<u8"), ("f1", "<u8")]),
+    "none": np.zeros((0, 6), dtype=np.float32),
+    "big_endian": np.arange(5, dtype=">i4"),
+}
+
+
+@pytest.fixture
+def npz(tmp_path):
+    path = tmp_path / "00000000.npz"
+    np.savez(path, **ARRAYS)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_an_array_is_mapped_in_place(npz, name, scheme):
+    found = read_array(scheme + npz, name)
+    assert isinstance(found, np.memmap) or found.size == 0
+    assert found.dtype == ARRAYS[name].dtype
+    assert np.array_equal(found, np.load(npz)[name])
+    with pytest.raises(ValueError, match="read-only"):
+        found[...] = found
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_compressed_array_is_read(tmp_path, name):
+    np.savez_compressed(tmp_path / "x.npz", **ARRAYS)
+    found = read_array(str(tmp_path / "x.npz"), name)
+    assert found.dtype == ARRAYS[name].dtype
+    assert np.array_equal(found, ARRAYS[name])
+
+
+def test_an_array_elsewhere_is_read():
+    buffer = io.BytesIO()
+    np.savez(buffer, **ARRAYS)
+    write_object("memory://metadata/x.npz", buffer.getvalue())
+    found = read_array("memory://metadata/x.npz", "l14_img")
+    assert not isinstance(found, np.memmap)
+    assert np.array_equal(found, ARRAYS["l14_img"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=0, max_size=3), st.sampled_from(["f2", "f4", "i8", "u1"]), st.booleans())
+def test_any_shape_comes_back(tmp_path_factory, shape, dtype, fortran):
+    path = tmp_path_factory.mktemp("npz") / "x.npz"
+    array = np.arange(int(np.prod(shape)), dtype=dtype).reshape(shape)
+    array = np.asfortranarray(array) if fortran else array
+    np.savez(path, other=np.ones(3), x=array)
+    found = read_array(str(path), "x")
+    assert found.shape == array.shape
+    assert np.array_equal(found, array)
+
+
+@pytest.mark.parametrize("extra", [b"", b"\x99\x99\x04\0abcd"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_npy_version_is_mapped(tmp_path, extra, version):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, ARRAYS["l14_img"], version=version)
+    entry = zipfile.ZipInfo("l14_img.npy")
+    entry.extra = extra
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("first.npy", b"some bytes")
+        archive.writestr(entry, buffer.getvalue())
+    assert np.array_equal(read_array(str(tmp_path / "x.npz"), "l14_img"), ARRAYS["l14_img"])
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_object_arrays_are_refused_without_unpickling(tmp_path, save):
+    save(tmp_path / "x.npz", bad=np.array([Bomb()], dtype=object))
+    with pytest.raises(InputError, match=r"x\.npz"):
+        read_array(str(tmp_path / "x.npz"), "bad")
+
+
+def test_an_array_that_is_not_there_is_named(npz):
+    with pytest.raises(InputError, match="b32_img"):
+        read_array(npz, "b32_img")
+    assert array_names(npz) == list(ARRAYS)
+
+
+def test_a_damaged_npz_is_refused(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(InputError, match=r"x\.npz"):
+        read_array(str(tmp_path / "x.npz"), "l14_img")
+
+
+def parquet(tmp_path, **columns):
+    path = str(tmp_path / "x.parquet")
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+UIDS = ["0" * 32, "f" * 32]
+
+
+def test_datacomp_columns_are_renamed(tmp_path):
+    path = parquet(
+        tmp_path,
+        uid=UIDS,
+        key=["k1", "k2"],
+        text=["a", None],
+        original_width=[3, 4],
+        original_height=[5, None],
+        url=["", ""],
+    )
+    table = read_columns(path)
+    assert table.to_pydict() == {
+        "uid": UIDS,
+        "key": ["k1", "k2"],
+        "caption": ["a", ""],
+        "width": [3, 4],
+        "height": [5, None],
+    }
+
+
+def test_missing_columns_have_defaults(tmp_path):
+    table = read_columns(parquet(tmp_path, uid=UIDS))
+    assert table.to_pydict() == {
+        "uid": UIDS,
+        "key": UIDS,
+        "caption": ["", ""],
+        "width": [None, None],
+        "height": [None, None],
+    }
+
+
+def test_a_caption_column_stands_in_for_text(tmp_path):
+    assert read_columns(parquet(tmp_path, uid=UIDS, caption=["x", "y"]))["caption"].to_pylist() == ["x", "y"]
+
+
+def test_a_table_without_uids_is_refused(tmp_path):
+    with pytest.raises(InputError, match="uid"):
+        read_columns(parquet(tmp_path, key=["a"]))
+
+
+def test_malformed_uids_are_marked():
+    uids = pa.chunked_array([["0" * 32, None], ["x" * 32, "A" * 32, "0" * 31, "9" * 32]])
+    assert malformed_uids(uids).tolist() == [False, True, True, True, True, False]

@@ -1,0 +1,370 @@
+import gzip
+import io
+import json
+import pickle
+import tarfile
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filtering.shards.samples import MAX_TEXT_BYTES, Quarantined, Sample, read_samples
+from filtering.uids import derived_uid
+
+SHARD = "00000000.tar"
+FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
+
+
+def tar_of(*members, kind="pax"):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=FORMATS[kind]) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def read(data, **options):
+    found = list(read_samples(io.BytesIO(data), SHARD, **options))
+    return (
+        [one for one in found if isinstance(one, Sample)],
+        [one for one in found if isinstance(one, Quarantined)],
+    )
+
+
+def only_fault(*members):
+    samples, quarantined = read(tar_of(*members))
+    assert samples == []
+    assert len(quarantined) == 1
+    return quarantined[0]
+
+
+def pair(key, image=b"image", caption=b"a cat"):
+    return [(f"{key}.jpg", image), (f"{key}.txt", caption)]
+
+
+def uid_of(number):
+    return f"{number + 1:032x}"
+
+
+def sample(number, order=("jpg", "json", "txt")):
+    members = {
+        "jpg": bytes([number]) * (300 + 200 * number),
+        "json": json.dumps({"uid": uid_of(number), "width": 3}).encode(),
+        "txt": f"caption {number} \u732b".encode(),
+    }
+    return [(f"{number:06d}.{extension}", members[extension]) for extension in order]
+
+
+def many(count, order=("jpg", "json", "txt"), kind="pax"):
+    return tar_of(*(member for number in range(count) for member in sample(number, order)), kind=kind)
+
+
+def expected_samples(count):
+    return [
+        Sample(uid_of(n), f"{n:06d}", f"caption {n} \u732b", bytes([n]) * (300 + 200 * n), f"{n:06d}.jpg")
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("window", [0, 1, 1 << 26])
+def test_a_whole_tar_comes_back(kind, window):
+    samples, quarantined = read(many(8, kind=kind), window_bytes=window)
+    assert samples == expected_samples(8)
+    assert quarantined == []
+
+
+@pytest.mark.parametrize("order", [("jpg", "json", "txt"), ("json", "txt", "jpg"), ("jpg", "txt", "json")])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_tar_cut_anywhere_gives_whole_samples_and_one_entry(kind, order):
+    whole = many(5, order, kind)
+    for cut in sorted({*range(512, len(whole), 512), *range(1, len(whole), 307)}):
+        samples, quarantined = read(whole[:cut])
+        assert samples == expected_samples(5)[: len(samples)], cut
+        if len(samples) < 5:
+            assert len(quarantined) == 1, cut
+        assert {entry.fault.reason for entry in quarantined} <= {"truncated_tar"}
+        assert all(entry.key in (None, f"{len(samples):06d}") for entry in quarantined)
+
+
+def test_a_cut_sample_is_named():
+    whole = tar_of(*sample(0), *sample(1))
+    samples, quarantined = read(whole[: whole.index(b"000001.json")])
+    assert [one.key for one in samples] == ["000000"]
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("000001", "truncated_tar")]
+
+
+def test_a_cut_inside_a_repeated_member_is_reported():
+    whole = tar_of(*pair("a"), ("a.jpg", b"x" * 4000))
+    samples, quarantined = read(whole[: whole.index(b"x" * 4000) + 1000])
+    assert [one.key for one in samples] == ["a"]
+    assert "truncated_tar" in {entry.fault.reason for entry in quarantined}
+
+
+def test_a_cut_inside_a_late_member_is_reported():
+    whole = tar_of(("a.jpg", b"1" * 600), ("b.jpg", b"2" * 600), ("a.txt", b"x" * 4000))
+    _, quarantined = read(whole[: whole.index(b"x" * 4000) + 1000], window_bytes=700)
+    assert "truncated_tar" in {entry.fault.reason for entry in quarantined}
+
+
+def test_no_bytes_at_all():
+    samples, quarantined = read(b"")
+    assert samples == []
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(None, "empty_shard")]
+
+
+def test_an_empty_tar_has_no_samples():
+    assert read(tar_of()) == ([], [])
+
+
+def test_garbage_is_one_entry():
+    samples, quarantined = read(b"<html>404</html>" * 100)
+    assert samples == []
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(None, "corrupt_tar")]
+
+
+def test_garbage_in_the_middle_loses_only_what_follows():
+    whole = many(4)
+    at = whole.index(b"000002.json")
+    samples, quarantined = read(whole[:at] + b"garbage!" * 64 + whole[at + 512 :])
+    assert samples == expected_samples(2)
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("000002", "corrupt_tar")]
+
+
+def test_a_hole_of_zeros_is_no_silent_end():
+    whole = many(4)
+    at = whole.index(b"000002.jpg")
+    samples, quarantined = read(whole[:at] + bytes(512) + whole[at + 512 :])
+    assert samples[:2] == expected_samples(2)
+    assert quarantined
+
+
+def test_gzip_and_cut_gzip():
+    whole = gzip.compress(many(6), compresslevel=0)
+    assert read(whole) == (expected_samples(6), [])
+    for cut in range(20, len(whole), 401):
+        samples, quarantined = read(whole[:cut])
+        assert samples == expected_samples(6)[: len(samples)]
+        assert len(quarantined) <= 1
+        assert len(samples) == 6 or quarantined
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.GNUTYPE_SPARSE])
+def test_a_sample_whose_image_is_no_file(kind):
+    info = tarfile.TarInfo("a.jpg")
+    info.type, info.linkname = kind, "/etc/passwd"
+    samples, quarantined = read(info.tobuf(tarfile.GNU_FORMAT) + tar_of(("a.txt", b"x"), *pair("b")))
+    assert [one.key for one in samples] == ["b"]
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("a", "not_a_file")]
+
+
+def test_folders_are_passed():
+    info = tarfile.TarInfo("pool")
+    info.type = tarfile.DIRTYPE
+    samples, quarantined = read(info.tobuf() + tar_of(*pair("pool/a")))
+    assert [one.key for one in samples] == ["pool/a"]
+    assert quarantined == []
+
+
+def test_a_key_used_again_is_one_duplicate():
+    samples, quarantined = read(tar_of(*pair("a", b"first"), *pair("b"), *pair("a", b"second"), *pair("a", b"third")))
+    assert [(one.key, one.image) for one in samples] == [("a", b"first"), ("b", b"image")]
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("a", "duplicate_key")] * 2
+
+
+def test_a_key_used_again_next_to_the_first():
+    samples, quarantined = read(tar_of(*pair("a", b"first"), *pair("a", b"second")))
+    assert [one.image for one in samples] == [b"first"]
+    assert [entry.fault.reason for entry in quarantined] == ["duplicate_key"]
+
+
+def interleaved(count):
+    parts = [sample(number) for number in range(count)]
+    return tar_of(*(part[place] for place in range(3) for part in parts))
+
+
+def test_interleaved_members_find_each_other():
+    samples, quarantined = read(interleaved(6))
+    assert sorted(samples, key=lambda one: one.key) == expected_samples(6)
+    assert quarantined == []
+
+
+@pytest.mark.parametrize("window", [0, 1, 500, 1500, 3000])
+def test_a_tiny_window_reports_each_sample_once(window):
+    samples, quarantined = read(interleaved(6), window_bytes=window)
+    keys = Counter(one.key for one in [*samples, *quarantined])
+    assert keys == {f"{number:06d}": 1 for number in range(6)}
+    assert all(one in expected_samples(6) for one in samples)
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ([("a.txt", b"x")], "missing_image"),
+        ([("a.json", b"{}")], "missing_image"),
+        ([("a.jpg", b"x")], "missing_caption"),
+        ([("a.jpg", b"x"), ("a.json", b"{}")], "missing_caption"),
+        (pair("a", caption=b"\xff\xfe"), "caption_not_utf8"),
+        (pair("a", caption=b"\xed\xa0\x80"), "caption_not_utf8"),
+        (pair("a", caption=b""), "caption_empty"),
+        (pair("a", caption=b" \n\t"), "caption_empty"),
+        (pair("a", caption=b"x" * (MAX_TEXT_BYTES + 1)), "caption_too_long"),
+        ([*pair("a"), ("a.json", b"{")], "json_broken"),
+        ([*pair("a"), ("a.json", b"")], "json_broken"),
+        ([*pair("a"), ("a.json", b"\xff\xff")], "json_broken"),
+        ([*pair("a"), ("a.json", b"[" * 10_000 + b"]" * 10_000)], "json_broken"),
+        ([*pair("a"), ("a.json", b'{"a":' * 10_000 + b"1" + b"}" * 10_000)], "json_broken"),
+        ([*pair("a"), ("a.json", b'{"a": ' + b"9" * 5000 + b"}")], "json_broken"),
+        ([*pair("a"), ("a.json", b"[]")], "json_broken"),
+        ([*pair("a"), ("a.json", b"null")], "json_broken"),
+        ([*pair("a"), ("a.json", b'{"uid": "xyz"}')], "uid_malformed"),
+        ([*pair("a"), ("a.json", b'{"uid": 5}')], "uid_malformed"),
+        ([*pair("a"), ("a.json", b'{"uid": ["' + b"0" * 32 + b'"]}')], "uid_malformed"),
+        ([*pair("a"), ("a.json", b'{"uid": "' + b"0" * 33 + b'"}')], "uid_malformed"),
+        ([*pair("a"), ("a.json", b'{"uid": ""}')], "uid_malformed"),
+    ],
+)
+def test_an_unusable_sample_has_one_reason(members, reason):
+    entry = only_fault(*members)
+    assert entry.fault.reason == reason
+    assert entry.key == "a"
+    assert entry.fault.detail
+
+
+def test_a_bad_sample_leaves_the_others():
+    samples, quarantined = read(tar_of(*pair("a"), ("b.jpg", b"x"), *pair("c")))
+    assert [one.key for one in samples] == ["a", "c"]
+    assert [entry.key for entry in quarantined] == ["b"]
+
+
+@pytest.mark.parametrize("fields", [b"{}", b'{"uid": null}', None])
+def test_a_uid_is_derived_where_there_is_none(fields):
+    members = pair("a") if fields is None else [*pair("a"), ("a.json", fields)]
+    samples, _ = read(tar_of(*members))
+    assert samples[0].uid == derived_uid(SHARD, "a")
+
+
+def test_an_upper_case_uid_is_lowered():
+    samples, _ = read(tar_of(*pair("a"), ("a.json", b'{"uid": "' + b"AB" * 16 + b'"}')))
+    assert samples[0].uid == "ab" * 16
+
+
+@pytest.mark.parametrize("extension", ["jpg", "jpeg", "png", "webp", "JPG", "Png"])
+def test_images_by_extension(extension):
+    samples, quarantined = read(tar_of((f"a.{extension}", b"x"), ("a.txt", b"y")))
+    assert [(one.image, one.image_member) for one in samples] == [(b"x", f"a.{extension}")]
+    assert quarantined == []
+
+
+def test_a_key_ends_at_the_first_dot():
+    samples, quarantined = read(tar_of(("0001.a.jpg", b"x"), ("0001.a.txt", b"y"), ("0001.extra.cls", b"1")))
+    assert [(one.key, one.caption) for one in samples] == [("0001", "y")]
+    assert quarantined == []
+
+
+def test_a_second_pair_before_the_first_dot_is_a_duplicate():
+    members = [("1.a.jpg", b"A"), ("1.a.txt", b"a"), ("1.b.jpg", b"B"), ("1.b.txt", b"b")]
+    samples, quarantined = read(tar_of(*members))
+    assert [(one.image, one.caption) for one in samples] == [(b"A", "a")]
+    assert [(entry.member, entry.fault.reason) for entry in quarantined] == [("1.b.jpg", "duplicate_key")]
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "x/../../a", "x.y/a", "./a", "a b", "\u732b/\u732b"])
+def test_odd_folders_are_only_names(name):
+    samples, quarantined = read(tar_of(*pair(name)))
+    assert [one.key for one in samples] == [name]
+    assert quarantined == []
+
+
+def test_equal_base_names_in_two_folders_are_two_samples():
+    samples, _ = read(tar_of(*pair("x/a"), *pair("y/a")))
+    assert [one.key for one in samples] == ["x/a", "y/a"]
+    assert samples[0].uid != samples[1].uid
+
+
+@pytest.mark.parametrize("name", [".jpg", "jpg", "a/.jpg", "..", "..jpg", "a.", "README"])
+def test_names_without_key_or_kind_are_passed(name):
+    samples, quarantined = read(tar_of((name, b"x"), *pair("b")))
+    assert [one.key for one in samples] == ["b"]
+    assert [entry for entry in quarantined if entry.key == "b"] == []
+
+
+def test_names_that_are_not_utf8_can_be_written_to_a_table():
+    blocks = bytearray(tar_of(("zz.jpg", b"x"), ("zz.txt", b"y"), kind="ustar"))
+    for start in (0, 1024):
+        blocks[start : start + 2] = b"\xff\xfe"
+        blocks[start + 148 : start + 156] = b" " * 8
+        blocks[start + 148 : start + 156] = b"%06o\0 " % sum(blocks[start : start + 512])
+    samples, quarantined = read(bytes(blocks))
+    assert quarantined == []
+    assert samples[0].key.encode("utf-8")
+    assert samples[0].uid == derived_uid(SHARD, samples[0].key)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+def test_pickles_are_ignored():
+    bomb = pickle.dumps(Bomb())
+    samples, quarantined = read(
+        tar_of(*pair("a"), ("a.pyd", bomb), ("a.pkl", bomb), ("a.pickle", bomb), ("a.pth", bomb))
+    )
+    assert [one.key for one in samples] == ["a"]
+    assert quarantined == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=2000))
+def test_random_bytes_never_raise(data):
+    samples, quarantined = read(data)
+    assert len(samples) + len(quarantined) <= 4
+
+
+WHOLE = {kind: many(4, kind=kind) for kind in FORMATS}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(sorted(FORMATS)),
+    st.randoms(use_true_random=False),
+    st.integers(1, 5),
+    st.sampled_from([0, 1 << 20]),
+)
+def test_a_damaged_tar_never_raises(kind, noise, hits, window):
+    damaged = bytearray(WHOLE[kind])
+    for _ in range(hits):
+        place = noise.randrange(len(damaged))
+        damaged[place : place + noise.choice([0, 1, 8, 512])] = noise.randbytes(noise.choice([0, 1, 8, 512]))
+    samples, quarantined = read(bytes(damaged), window_bytes=window)
+    for one in samples:
+        assert len(one.uid) == 32
+        (one.key + one.caption + one.image_member).encode("utf-8")
+    for entry in quarantined:
+        ((entry.key or "") + entry.member + entry.fault.detail).encode("utf-8")
+    assert len({(one.key) for one in samples}) == len(samples)
+
+
+NAMES = st.builds(
+    "{}.{}".format, st.sampled_from("abc"), st.sampled_from(["jpg", "png", "txt", "json", "x.txt", "x.jpg", "cls"])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from([b"", b"{}", b"text", b"\xff" * 600])), max_size=12),
+    st.sampled_from([0, 700, 1 << 20]),
+)
+def test_every_key_is_accounted_for(members, window):
+    samples, quarantined = read(tar_of(*members), window_bytes=window)
+    known = {name.split(".")[0] for name, _ in members if not name.endswith(".cls")}
+    found = {one.key for one in [*samples, *quarantined]}
+    assert known <= found <= {name.split(".")[0] for name, _ in members}
+    assert len({one.key for one in samples}) == len(samples)
+    for one in samples:
+        assert (one.image_member, one.image) in members
+        assert one.caption.encode() in [data for name, data in members if name.startswith(one.key) and "txt" in name]

@@ -1,0 +1,279 @@
+import gzip
+import io
+import random
+import tarfile
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filtering.shards.tar import BLOCK, read_members
+
+FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
+
+
+def everything(name):
+    return True
+
+
+def tar_of(members, kind="pax"):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=FORMATS[kind]) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            info.mtime = 1.5 if kind == "pax" else 1
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def header(name, kind, size=0, **fields):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def padded(data):
+    return data + bytes(-len(data) % BLOCK)
+
+
+def members_of(data, wanted=everything, **options):
+    return list(read_members(io.BytesIO(data), wanted, **options))
+
+
+def faults(members):
+    return [member.fault.reason for member in members if member.fault]
+
+
+LONG = "folder/" * 10 + "x" * 60 + ".jpg"
+MEMBERS = [
+    ("0001.jpg", b"\xff" * 700),
+    ("0001.json", b"{}"),
+    ("0001.txt", b"a cat"),
+    (LONG, bytes(range(256)) * 4),
+    ("empty.txt", b""),
+    ("caf\u00e9.txt", b"x" * 512),
+]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_whole_tar_comes_back(kind):
+    found = members_of(tar_of(MEMBERS, kind))
+    assert [(member.name, member.data) for member in found] == MEMBERS
+    assert faults(found) == []
+
+
+@pytest.mark.parametrize("kind", ["pax", "gnu"])
+def test_very_long_names_come_back(kind):
+    name = "deep/" * 200 + "\u732b" * 100 + ".jpg"
+    assert [member.name for member in members_of(tar_of([(name, b"x")], kind))] == [name]
+
+
+def test_a_size_that_only_the_extended_header_holds():
+    body = b"12 size=700\n"
+    data = header("", tarfile.XHDTYPE, len(body)) + padded(body)
+    data += header("a.jpg", tarfile.REGTYPE, 0) + padded(b"x" * 700) + tar_of([("b.jpg", b"y")])
+    assert [(member.name, len(member.data)) for member in members_of(data)] == [("a.jpg", 700), ("b.jpg", 1)]
+
+
+def test_global_headers_are_passed():
+    body = b"13 comment=x\n"
+    data = header("", tarfile.XGLTYPE, len(body)) + padded(body) + tar_of([("b.jpg", b"y")])
+    assert [member.name for member in members_of(data)] == ["b.jpg"]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_tar_cut_anywhere_gives_a_prefix_and_one_fault(kind):
+    whole = tar_of(MEMBERS, kind)
+    end = len(whole.rstrip(b"\0"))
+    content = next(at for at in range(0, len(whole), BLOCK) if at >= end and not whole[at:].strip(b"\0"))
+    for cut in sorted({*range(BLOCK, len(whole), BLOCK), *range(1, len(whole), 211)}):
+        found = members_of(whole[:cut])
+        good = [(member.name, member.data) for member in found if member.fault is None]
+        assert good == MEMBERS[: len(good)], cut
+        if cut >= content + BLOCK:
+            assert len(good) == len(MEMBERS)
+            assert faults(found) == []
+        else:
+            assert faults(found) == ["truncated_tar"], cut
+            assert found[-1].ends
+            assert found[-1].data is None
+
+
+def test_no_bytes_at_all():
+    assert faults(members_of(b"")) == ["empty_shard"]
+
+
+def test_an_empty_tar_has_no_members():
+    assert members_of(tar_of([])) == []
+    assert members_of(bytes(BLOCK)) == []
+
+
+@pytest.mark.parametrize("garbage", [b"x" * 2000, b"<html>not found</html>", bytes(range(256)) * 8, b"x"])
+def test_garbage_is_one_fault(garbage):
+    found = members_of(garbage)
+    assert len(found) == 1
+    assert found[0].fault.reason in ("corrupt_tar", "truncated_tar")
+    assert (found[0].name, found[0].ends) == ("", True)
+
+
+def test_garbage_after_a_member_keeps_the_member():
+    first = header("0001.jpg", tarfile.REGTYPE, 700) + padded(MEMBERS[0][1])
+    found = members_of(first + b"garbage!" * 64 + tar_of(MEMBERS[1:]))
+    assert [(member.name, member.data) for member in found[:-1]] == MEMBERS[:1]
+    assert faults(found) == ["corrupt_tar"]
+    assert found[-1].ends
+
+
+def test_gzip_comes_back():
+    found = members_of(gzip.compress(tar_of(MEMBERS)))
+    assert [(member.name, member.data) for member in found] == MEMBERS
+
+
+def test_cut_gzip_gives_a_prefix_and_one_fault():
+    noise = random.Random(0)
+    members = [(f"{number}.jpg", noise.randbytes(3000)) for number in range(6)]
+    whole = gzip.compress(tar_of(members))
+    for cut in range(2, len(whole) - 200, 97):
+        found = members_of(whole[:cut])
+        good = [(member.name, member.data) for member in found if member.fault is None]
+        assert good == members[: len(good)]
+        assert faults(found) in (["corrupt_gzip"], ["truncated_tar"], ["empty_shard"])
+
+
+def test_damaged_gzip_is_a_fault():
+    whole = bytearray(gzip.compress(tar_of([("a.jpg", random.Random(1).randbytes(9000))])))
+    whole[4000:4100] = bytes(100)
+    assert len(faults(members_of(bytes(whole)))) == 1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE],
+)
+def test_what_is_no_file_is_named_and_passed(kind):
+    data = header("a.jpg", kind, linkname="/etc/passwd") + tar_of(MEMBERS[:1])
+    found = members_of(data)
+    assert faults(found) == ["not_a_file"]
+    assert (found[0].data, found[0].ends) == (None, False)
+    assert [(member.name, member.data) for member in found[1:]] == MEMBERS[:1]
+
+
+@pytest.mark.parametrize("extensions", [0, 1, 3])
+def test_a_sparse_file_is_passed_with_its_maps(extensions):
+    block = bytearray(header("a.jpg", tarfile.GNUTYPE_SPARSE, 600))
+    block[482] = extensions > 0
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    maps = b"".join(bytes(504) + bytes([number + 1 < extensions]) + bytes(7) for number in range(extensions))
+    found = members_of(bytes(block) + maps + padded(b"x" * 600) + tar_of(MEMBERS[:1]))
+    assert faults(found) == ["not_a_file"]
+    assert [(member.name, member.data) for member in found[1:]] == MEMBERS[:1]
+
+
+def test_a_member_above_the_limit_is_passed():
+    found = members_of(tar_of(MEMBERS), limit=600)
+    assert {member.name for member in found if member.fault} == {"0001.jpg", LONG}
+    assert set(faults(found)) == {"member_too_large"}
+    assert [(m.name, m.data) for m in found if not m.fault] == [m for m in MEMBERS if len(m[1]) <= 600]
+
+
+def test_members_not_wanted_are_named_without_data():
+    found = members_of(tar_of(MEMBERS), wanted=lambda name: name.endswith(".txt"))
+    assert [member.name for member in found] == [name for name, _ in MEMBERS]
+    assert [member.data is not None for member in found] == [name.endswith(".txt") for name, _ in MEMBERS]
+
+
+def test_a_huge_declared_size_is_a_fault():
+    found = members_of(header("a.jpg", tarfile.REGTYPE, 1 << 60) + b"x" * 2000)
+    assert faults(found) == ["truncated_tar"]
+    assert found[0].name == "a.jpg"
+
+
+def test_a_negative_size_is_a_fault():
+    block = bytearray(header("a.jpg", tarfile.REGTYPE, 5))
+    block[124:136] = b"\xff" * 11 + b"\xfb"
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    assert faults(members_of(bytes(block) + padded(b"x"))) == ["corrupt_tar"]
+
+
+def test_a_huge_extended_header_is_a_fault():
+    assert faults(members_of(header("", tarfile.XHDTYPE, 1 << 30) + b"x" * 2000)) == ["corrupt_tar"]
+    assert faults(members_of(header("", tarfile.GNUTYPE_LONGNAME, 1 << 30) + b"x" * 2000)) == ["corrupt_tar"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"9999 path=x\n", b"x path=y\n", b"0 a=b\n", b"", b"5", b"\xff\xfe", b"30 size=" + b"9" * 21]
+)
+def test_broken_extended_headers_never_raise(body):
+    data = header("", tarfile.XHDTYPE, len(body)) + padded(body) + tar_of([("b.jpg", b"y")])
+    assert [member.name for member in members_of(data)] == ["b.jpg"]
+
+
+def test_an_extended_header_of_many_records_is_read_quickly():
+    body = b"5 a=\n" * 200_000
+    data = header("", tarfile.XHDTYPE, len(body)) + padded(body) + tar_of([("b.jpg", b"y")])
+    start = time.process_time()
+    assert [member.name for member in members_of(data)] == ["b.jpg"]
+    assert time.process_time() - start < 1
+
+
+def test_names_that_are_not_utf8_stay_readable():
+    block = bytearray(header("aa.jpg", tarfile.REGTYPE, 1))
+    block[0:2] = b"\xff\xfe"
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    found = members_of(bytes(block) + padded(b"x") + bytes(1024))
+    assert [(member.name, member.data) for member in found] == [("\\xff\\xfe.jpg", b"x")]
+    found[0].name.encode("utf-8")
+
+
+class Trickle(io.BytesIO):
+    def read(self, size=-1):
+        return super().read(min(size, 7) if size > 0 else size)
+
+
+def test_a_stream_that_gives_a_few_bytes_at_a_time():
+    for data in (tar_of(MEMBERS), gzip.compress(tar_of(MEMBERS))):
+        found = list(read_members(Trickle(data), everything))
+        assert [(member.name, member.data) for member in found] == MEMBERS
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=3000), st.sampled_from([b"", b"\x1f\x8b", b"\x1f\x8b\x08\0\0\0\0\0\0\0"]))
+def test_random_bytes_never_raise(data, start):
+    found = members_of(start + data)
+    assert not any(member.ends for member in found[:-1])
+
+
+WHOLE = {kind: tar_of(MEMBERS, kind) for kind in FORMATS}
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.sampled_from(sorted(FORMATS)), st.booleans(), st.randoms(use_true_random=False), st.data())
+def test_a_damaged_tar_never_raises(kind, zipped, noise, data):
+    damaged = bytearray(gzip.compress(WHOLE[kind], mtime=0) if zipped else WHOLE[kind])
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = noise.randrange(len(damaged))
+        damaged[place : place + noise.choice([0, 1, 8, 512])] = noise.randbytes(noise.choice([0, 1, 8, 512]))
+    found = members_of(bytes(damaged), limit=5000)
+    assert not any(member.ends for member in found[:-1])
+    for member in found:
+        member.name.encode("utf-8")
+        assert member.data is None or len(member.data) <= 5000
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 11), st.binary(max_size=12), st.sampled_from([b"x", b"g", b"L", b"K", b"S", b"0", b"7", b"\0"]))
+def test_odd_headers_with_a_right_checksum_never_raise(field, value, kind):
+    place = [0, 100, 108, 116, 124, 136, 257, 265, 297, 345, 386, 483][field]
+    block = bytearray(header("a.jpg", tarfile.REGTYPE, 40))
+    block[156:157] = kind
+    block[place : place + len(value)] = value
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    members_of(bytes(block[:BLOCK]) + padded(b"20 path=b.jpg\n") + WHOLE["ustar"], limit=5000)

@@ -1,0 +1,41 @@
+import pytest
+from pools import metadata_config, tar_config
+from processes import write_config
+
+from filtering.cli import main
+from filtering.config import parse_config
+from filtering.errors import InputError
+from filtering.pipeline import check
+from filtering.plan import plan
+
+
+def planned(config):
+    parsed = parse_config(config)
+    return plan(parsed, check(parsed))
+
+
+def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_path):
+    found = planned(metadata_config(metadata_pool, tmp_path / "run"))
+    assert (found["rows"], found["dimension"], found["concepts"], found["keep"]) == (1100, 32, 12, 330)
+    assert found["hours"] > 0
+    assert found["disk_bytes"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_tars_are_counted_from_their_bytes_where_there_are_no_statistics(tar_pool, tmp_path):
+    found = planned(tar_config(tar_pool, tmp_path / "run"))
+    assert abs(found["rows"] - 60) <= 3
+    assert found["dimension"] == 128
+
+
+def test_what_cannot_fit_is_refused_with_its_numbers(metadata_pool, tmp_path):
+    config = metadata_config(metadata_pool, tmp_path / "run", ray={"num_cpus": 100_000})
+    with pytest.raises(InputError, match=r"stage \w+ needs [\d.]+ GB a task, but 100000 workers share"):
+        planned(config)
+
+
+def test_the_table_names_every_stage(metadata_pool, tmp_path, capsys):
+    config = write_config(tmp_path / "run.yaml", metadata_config(metadata_pool, tmp_path / "run"))
+    assert main(["plan", "--config", config]) == 0
+    told = capsys.readouterr().out
+    assert all(stage in told for stage in ("embedding", "concepts", "graph", "selection", "manifests"))

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from filtering.errors import InputError
+from filtering.events import NAME, EventLog, read_events
+from filtering.status import status
+from filtering.storage import Store
+
+STARTED = {"time": 10.0, "event": "run_started"}
+STAGE = {"time": 11.0, "event": "stage_started", "stage": "embedding"}
+TASK = {"time": 12.0, "event": "task_finished", "stage": "embedding", "done": 3}
+DONE = {
+    "time": 13.0,
+    "event": "stage_finished",
+    "stage": "embedding",
+    "seconds": 2.0,
+    "peak_memory_bytes": 100,
+    "summary": {"rows": 5},
+}
+FINISHED = {
+    "time": 14.0,
+    "event": "run_finished",
+    "input": 10,
+    "kept": 3,
+    "dropped": 6,
+    "quarantined": 1,
+    "manifest_hash": "abc",
+}
+FAILED = {"time": 14.0, "event": "run_failed", "error": "RunError", "detail": "a task kept dying"}
+
+
+def run_with(tmp_path, *events, rest=""):
+    store = Store(str(tmp_path))
+    store.write(NAME, ("".join(json.dumps(event) + "\n" for event in events) + rest).encode())
+    return store
+
+
+def test_a_running_run(tmp_path):
+    found = status(run_with(tmp_path, STARTED, STAGE, TASK))
+    assert found["state"] == "running"
+    assert found["stages"] == [{"name": "embedding", "state": "running", "tasks_done": 3}]
+    assert found["quiet_seconds"] > 0
+    assert "totals" not in found
+
+
+def test_a_finished_run(tmp_path):
+    found = status(run_with(tmp_path, STARTED, STAGE, TASK, DONE, FINISHED))
+    assert found["state"] == "finished"
+    assert found["totals"] == {"input": 10, "kept": 3, "dropped": 6, "quarantined": 1}
+    assert found["manifest_hash"] == "abc"
+    stage = found["stages"][0]
+    assert (stage["state"], stage["seconds"], stage["summary"]) == ("done", 2.0, {"rows": 5})
+
+
+def test_a_failed_run(tmp_path):
+    found = status(run_with(tmp_path, STARTED, STAGE, TASK, FAILED))
+    assert found["state"] == "failed"
+    assert found["error"] == "RunError: a task kept dying"
+
+
+def test_a_reused_stage(tmp_path):
+    found = status(run_with(tmp_path, STARTED, {**DONE, "reused": True}))
+    assert found["stages"][0]["state"] == "reused"
+
+
+def test_only_the_latest_attempt_counts(tmp_path):
+    found = status(run_with(tmp_path, STARTED, STAGE, TASK, FAILED, {**STARTED, "time": 20.0}))
+    assert found["state"] == "running"
+    assert found["stages"] == []
+    assert "error" not in found
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20, 40])
+def test_a_cut_last_line_is_left_out(tmp_path, cut):
+    store = run_with(tmp_path, STARTED, STAGE, rest=json.dumps(TASK)[:cut])
+    assert [event["event"] for event in read_events(store)] == ["run_started", "stage_started"]
+    assert status(store)["stages"][0]["tasks_done"] == 0
+
+
+def test_a_resumed_run_survives_the_cut_line_of_the_first(tmp_path):
+    store = run_with(tmp_path, STARTED, STAGE, FAILED, rest=json.dumps(TASK)[:20])
+    log = EventLog(store)
+    log.append("run_started")
+    log.append("stage_started", stage="graph")
+    log.flush()
+    found = status(store)
+    assert found["state"] == "running"
+    assert [stage["name"] for stage in found["stages"]] == ["graph"]
+
+
+def test_a_log_without_events(tmp_path):
+    found = status(run_with(tmp_path))
+    assert (found["state"], found["stages"]) == ("running", [])
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_no_run_is_refused(tmp_path, remote):
+    store = Store("memory://no-such-run" if remote else str(tmp_path / "none"))
+    with pytest.raises(InputError, match="holds no run"):
+        status(store)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_events_written_are_events_read(tmp_path, remote):
+    store = Store(f"memory://{tmp_path.name}" if remote else str(tmp_path))
+    for attempt in range(2):
+        log = EventLog(store)
+        log.append("run_started", attempt=attempt, note="é\u2028\n")
+        log.append("task_finished", stage="embedding", done=1)
+        log.flush()
+    events = read_events(store)
+    assert [event["event"] for event in events] == ["run_started", "task_finished"] * 2
+    assert events[2]["attempt"] == 1
+    assert events[0]["note"] == "é\u2028\n"
+    assert all(event["time"] > 0 for event in events)

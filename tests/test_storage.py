@@ -1,0 +1,183 @@
+import uuid
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from filtering.errors import InputError, RunError
+from filtering.storage import Store, absolute, checksum, digest, expand, is_local, read_object, write_object
+
+
+@pytest.fixture(params=["disk", "file", "memory"])
+def store(request, tmp_path):
+    if request.param == "memory":
+        return Store(f"memory://{uuid.uuid4().hex}/run")
+    return Store(("file://" if request.param == "file" else "") + str(tmp_path / "run"))
+
+
+def test_objects_come_back_whole(store):
+    store.write("a/b.bin", b"\0\1")
+    store.write("a/b.bin", b"second")
+    assert store.read("a/b.bin") == b"second"
+    assert store.child("a").read("b.bin") == b"second"
+    assert store.exists("a/b.bin")
+    assert read_object(store.path("a/b.bin")) == b"second"
+
+
+def test_what_is_not_there(store):
+    assert not store.exists("none")
+    assert store.names() == []
+    store.delete("none")
+    with pytest.raises(FileNotFoundError):
+        store.read("none")
+
+
+def test_json_tables_and_arrays_come_back(store):
+    value = {"b": [1, 2.5, None], "a": "é"}
+    store.write_json("x.json", value)
+    assert store.read_json("x.json") == value
+    table = pa.table({"uid": ["a", "b"], "n": [1, 2]})
+    store.write_table("x.parquet", table)
+    assert store.read_table("x.parquet").equals(table)
+    assert store.read_table("x.parquet", ["n"]).column_names == ["n"]
+    arrays = {"one": np.arange(3), "two": np.ones((2, 2), dtype=np.float16)}
+    store.write_arrays("x.npz", arrays)
+    back = store.read_arrays("x.npz")
+    assert back.keys() == arrays.keys()
+    assert all(np.array_equal(back[name], arrays[name]) and back[name].dtype == arrays[name].dtype for name in arrays)
+
+
+def test_damaged_json_is_reported(store):
+    store.write("x.json", b'{"a": ')
+    with pytest.raises(RunError, match="not JSON"):
+        store.read_json("x.json")
+
+
+def test_object_arrays_are_not_unpickled(store):
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
+        store.write_arrays("x.npz", {"a": np.array([{}], dtype=object)})
+
+
+def test_names_are_sorted_and_filtered(store):
+    for name in ("b.done", "a.done", "c.parquet", "inner/d.done"):
+        store.write(name, b"x")
+    assert store.names(".done") == ["a.done", "b.done"]
+    assert store.names() == ["a.done", "b.done", "c.parquet", "inner"]
+    store.write("z.done", b"")
+    assert store.names(".done") == ["a.done", "b.done", "z.done"]
+    store.delete("a.done")
+    assert store.names(".done") == ["b.done", "z.done"]
+
+
+def test_folders_are_deleted_by_prefix(store):
+    for name in ("stage-a/x", "stage-b/deep/y", "other/x", "stage-file"):
+        store.write(name, b"x")
+    store.delete_folders("stage-")
+    assert store.names() == ["other", "stage-file"]
+
+
+def test_a_write_leaves_no_temporary_file(tmp_path):
+    store = Store(str(tmp_path))
+    for number in range(3):
+        store.write("x", bytes(number))
+    assert store.names() == ["x"]
+
+
+def test_equal_tables_give_equal_bytes(tmp_path):
+    store = Store(str(tmp_path))
+    for name in ("a", "b"):
+        store.write_table(name, pa.table({"n": list(range(1000))}))
+    assert store.read("a") == store.read("b")
+
+
+@pytest.fixture
+def tars(tmp_path):
+    for name in ("00.tar", "01.tar", "02.tar", "10.tar", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    return str(tmp_path)
+
+
+def names(urls):
+    return [url.rsplit("/", 1)[-1] for url in urls]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("/00.tar", ["00.tar"]),
+        ("/{00..02}.tar", ["00.tar", "01.tar", "02.tar"]),
+        ("/{02,00}.tar", ["02.tar", "00.tar"]),
+        ("/0*.tar", ["00.tar", "01.tar", "02.tar"]),
+        ("/?0.tar", ["00.tar", "10.tar"]),
+        ("/0[12].tar", ["01.tar", "02.tar"]),
+        ("/{0,1}0*.tar", ["00.tar", "10.tar"]),
+        ("", ["00.tar", "01.tar", "02.tar", "10.tar"]),
+        ("/", ["00.tar", "01.tar", "02.tar", "10.tar"]),
+    ],
+)
+def test_patterns_expand_in_order(tars, pattern, expected):
+    for scheme in ("", "file://"):
+        urls = expand(scheme + tars + pattern, ".tar")
+        assert names(urls) == expected
+        assert urls == [f"{tars}/{name}" for name in expected]
+
+
+def test_lists_expand_in_order_and_once(tars):
+    urls = expand([f"{tars}/10.tar", f"{tars}/*.tar", f"file://{tars}/00.tar"], ".tar")
+    assert names(urls) == ["10.tar", "00.tar", "01.tar", "02.tar"]
+
+
+def test_patterns_expand_in_memory():
+    folder = f"memory://{uuid.uuid4().hex}"
+    for name in ("00.tar", "01.tar", "x.txt"):
+        write_object(f"{folder}/{name}", b"data")
+    for pattern in (folder, f"{folder}/*.tar", f"{folder}/{{00..01}}.tar"):
+        urls = expand(pattern, ".tar")
+        assert names(urls) == ["00.tar", "01.tar"]
+        assert [read_object(url) for url in urls] == [b"data", b"data"]
+
+
+def test_what_matches_nothing_is_refused(tars):
+    for pattern in (f"{tars}/9*.tar", f"{tars}/empty", f"{tars}/none/*.tar"):
+        with pytest.raises(InputError, match=r"no \.tar"):
+            expand(pattern, ".tar")
+    assert expand(f"{tars}/77.tar", ".tar") == [f"{tars}/77.tar"]
+
+
+@pytest.mark.parametrize("pattern", ["pool/{00..02.tar", "pool/00}.tar", "nosuchscheme://a/b.tar"])
+def test_broken_patterns_are_refused(pattern):
+    with pytest.raises(InputError):
+        expand(pattern, ".tar")
+
+
+def test_relative_paths_become_absolute(tars, monkeypatch):
+    monkeypatch.chdir(tars)
+    assert expand("00.tar", ".tar") == expand("0[0].tar", ".tar") == [f"{tars}/00.tar"]
+    assert expand(".", ".tar") == expand(tars, ".tar")
+    assert absolute("s3x.tar") == f"{tars}/s3x.tar"
+
+
+def test_local_and_remote():
+    assert is_local("/data/x")
+    assert is_local("file:///data/x")
+    assert not is_local("memory://x")
+    assert absolute("memory://x/y") == "memory://x/y"
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(InputError, match="cannot be opened"):
+        is_local("nosuchscheme://x")
+
+
+def test_digests_do_not_depend_on_key_order():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest([1, 2]) != digest([2, 1])
+    assert len(digest("x")) == 16
+    assert checksum(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_memory_is_a_filesystem_of_its_own(store):
+    store.write("x", b"1")
+    assert fsspec.filesystem("memory").exists(store.path("x")) == store.url.startswith("memory")
