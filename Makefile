@@ -1,6 +1,8 @@
 # Everything is installed into .venv by the first command that needs it; nothing else on the machine changes.
 PYTHON ?= python3
 BIN := .venv/bin
+# Trust what the machine trusts: behind a proxy with a certificate of its own, too.
+export UV_SYSTEM_CERTS := true
 
 .PHONY: demo test lint types clean
 
