@@ -5,13 +5,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from filtering.errors import InputError
+from filtering.storage import read_object
 
 Urls = str | tuple[str, ...]
 # A name and a secret before the host; a port is none, and a secret may hold slashes.
@@ -176,7 +176,7 @@ _Loader.add_implicit_resolver(
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration file and apply `--set KEY=VALUE` overrides.
+    """Read a configuration, a path or a URL, and apply `--set KEY=VALUE` overrides.
 
     Raises
     ------
@@ -184,9 +184,9 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
         One line: the key or file, what is wrong, the nearest valid name.
     """
     try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        data = yaml.load(read_object(path).decode(), _Loader)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(data, dict):

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,13 +183,13 @@ def run_tasks(
     """
     present = set(store.names(MARKER))
     records = {task.name: store.read_json(task.name + MARKER) for task in tasks if task.name + MARKER in present}
-    waiting = [task for task in tasks if task.name not in records]
+    waiting = deque(task for task in tasks if task.name not in records)
     if waiting:
         crew = workers()
         running: dict[Any, Task] = {}
         while waiting or running:
             while waiting and len(running) < crew.capacity:
-                task = waiting.pop(0)
+                task = waiting.popleft()
                 running[crew.submit(store, task)] = task
             (reference,), _ = ray.wait(list(running), num_returns=1)
             task = running.pop(reference)

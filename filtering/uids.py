@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 PATTERN = re.compile(r"[0-9a-f]{32}")
 SUBSET_DTYPE = np.dtype([("f0", "<u8"), ("f1", "<u8")])
 
 Uids = npt.NDArray[np.bytes_]
+
+
+def uid_array(column: pa.ChunkedArray) -> Uids:
+    """Return a table's uid column, checked before, as an array of bytes S32 (n,), without Python objects."""
+    whole = pa.chunked_array(column, pa.string()).combine_chunks()
+    chunks = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
+    parts = [_fixed_width(chunk) for chunk in chunks]
+    return np.concatenate([np.zeros(0, dtype="S32"), *parts])
 
 
 def is_uid(text: object) -> bool:
@@ -48,6 +57,12 @@ def sampled(uids: Uids, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
 def random_order(uids: Uids, seed: int) -> npt.NDArray[np.int64]:
     """Return a random order, int64 (n,), that the uids and the seed alone decide."""
     return np.lexsort((uids, _mixed_uids(uids, seed)))
+
+
+def _fixed_width(chunk: pa.StringArray) -> Uids:
+    fixed = chunk.cast(pa.binary()).cast(pa.binary(32))
+    uids: Uids = np.frombuffer(fixed.buffers()[1], dtype="S32", count=len(fixed), offset=32 * fixed.offset)
+    return uids
 
 
 def _halves(uids: Uids) -> npt.NDArray[Any]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filtering.storage import Store, open_object
+from filtering.uids import uid_array
 
 # A global row id: the shard's place in the inventory, then the row inside the shard.
 ROW_BITS = 32
@@ -104,7 +105,7 @@ def read_partition(store: Store, names: Sequence[str], partition: int) -> Partit
     table = read_groups(store, names, partition)
     if table is None:
         return None
-    uid = np.array(table["uid"].to_pylist(), dtype="S32")
+    uid = uid_array(table["uid"])
     row, concept, home = (table[name].to_numpy() for name in ("row", "concept", "home"))
     order = np.lexsort((uid, concept))
     return Partition(row[order], uid[order], concept[order], home[order], _vectors(table["vector"])[order])

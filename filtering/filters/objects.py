@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from filtering.embedding.objects import EmbeddedShard
 from filtering.storage import Store
+from filtering.uids import uid_array
 
 REASONS_NAME = "{}.reasons.parquet"
 # A sample whose uid was seen before is quarantined, not dropped: two samples cannot share a line of the manifest.
@@ -48,7 +49,7 @@ class PassingShard:
 
     def uids(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.bytes_]:
         """Return the uids of some rows, bytes S32 (n,)."""
-        uids: npt.NDArray[np.bytes_] = np.array(self.embedded.rows(["uid"])["uid"].to_pylist(), dtype="S32")[rows]
+        uids: npt.NDArray[np.bytes_] = uid_array(self.embedded.rows(["uid"])["uid"])[rows]
         return uids
 
     def vectors(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:

@@ -15,6 +15,7 @@ from filtering.filters.objects import DUPLICATE_UID, REASONS_NAME
 from filtering.filters.rules import caption_passes, kept_fraction_threshold, later_repeats
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
+from filtering.uids import uid_array
 
 VERSION = 1
 PASSES = ""
@@ -72,7 +73,7 @@ def _repeats(shards: Sequence[EmbeddedShard], store_url: str) -> dict[str, Any]:
     """Return, by shard position, the rows whose uid occurred before: 32 bytes a row of the pool."""
     columns = [shard.rows(["uid"])["uid"] for shard in shards]
     lengths = [len(column) for column in columns]
-    uids = np.concatenate([np.array(c.to_pylist(), dtype="S32") for c in columns] or [np.zeros(0, "S32")])
+    uids = np.concatenate([np.zeros(0, "S32"), *(uid_array(column) for column in columns)])
     rows = np.flatnonzero(later_repeats(uids))
     ends = np.cumsum(lengths)
     found: dict[str, list[int]] = {}

@@ -8,5 +8,7 @@ GRAPH_NAME = "{:08d}.graph.npz"
 
 def read_graph(store: Store, partition: int) -> ShardGraph | None:
     """Return one partition's part of the graph, None if it has no rows."""
-    name = GRAPH_NAME.format(partition)
-    return ShardGraph(**store.read_arrays(name)) if store.exists(name) else None
+    try:
+        return ShardGraph(**store.read_arrays(GRAPH_NAME.format(partition)))
+    except FileNotFoundError:
+        return None

@@ -64,13 +64,14 @@ def build_graph(
         url,
     )
     searches = [Task(f"search-{number:08d}", (number, *arguments)) for number in range(count)]
-    stage.map(lambda engine: engine.tasks(_search), searches, "partitions searched")
-    merges = [Task(f"merge-{number:08d}", (number, count, url)) for number in range(count)]
+    found = stage.map(lambda engine: engine.tasks(_search), searches, "partitions searched")
+    present = [number for number, counts in enumerate(found) if counts["rows"]]
+    merges = [Task(f"merge-{number:08d}", (number, present, url)) for number in present]
     parts = stage.map(lambda engine: engine.tasks(_merge), merges, "partitions merged")
     result = {name: sum(part[name] for part in parts) for name in ("nodes", "edges", "isolated", "crossing")}
     result["largest_degree"] = max((part["largest_degree"] for part in parts), default=0)
     result["partitions"] = count
-    result["recall"] = _recall(stage, config.graph.k, shards, count)
+    result["recall"] = _recall(stage, config.graph.k, shards, present)
     stage.summary = f"{result['edges'] // 2:,} edges, recall@{config.graph.k} {result['recall']:.3f}"
     return result
 
@@ -107,11 +108,8 @@ def _search(
     return {"rows": len(own), "guests": len(rows.row) - len(own)}
 
 
-def _merge(partition: int, count: int, store_url: str) -> dict[str, Any]:
+def _merge(partition: int, present: Sequence[int], store_url: str) -> dict[str, Any]:
     store = Store(store_url)
-    present = [number for number in range(count) if store.exists(DIRECTED_NAME.format(number))]
-    if partition not in present:
-        return {"nodes": 0, "edges": 0, "isolated": 0, "crossing": 0, "largest_degree": 0}
     edges = DirectedEdges(**store.read_arrays(DIRECTED_NAME.format(partition)))
     incoming = read_groups(store, [CROSSING_NAME.format(number) for number in present], partition)
     incoming = tables.CROSSING.empty_table() if incoming is None else incoming
@@ -120,9 +118,9 @@ def _merge(partition: int, count: int, store_url: str) -> dict[str, Any]:
     return statistics(graph)
 
 
-def _recall(stage: Stage, k: int, shards: Sequence[PassingShard], count: int) -> float:
+def _recall(stage: Stage, k: int, shards: Sequence[PassingShard], present: Sequence[int]) -> float:
     """Compare the sampled rows' neighbours with an exact search of every shard."""
-    names = [name for name in map(QUERIES_NAME.format, range(count)) if stage.store.exists(name)]
+    names = [QUERIES_NAME.format(number) for number in present]
     tasks = [Task(f"exact-{s.identity}", (s, names, k, stage.store.url)) for s in shards]
     stage.map(lambda engine: engine.tasks(_exact), tasks, "shards searched for recall")
     if not names:

@@ -20,6 +20,7 @@ SUBSET = "manifest/subset.npy"
 SHARDS = "manifest/shards.jsonl"
 CHECKSUMS = "manifest/checksums.json"
 KINDS = ("kept", "dropped", "quarantined")
+HASHED_ROWS = 65_536
 
 
 def table_name(kind: str, index: int) -> str:
@@ -61,10 +62,11 @@ def subset_bytes(subset: npt.NDArray[Any]) -> bytes:
 
 def manifest_hash(kept: Iterable[pa.Table]) -> str:
     """Return the hash of a selection: sha256 over `uid<TAB>key<LF>` of every kept sample, sorted by uid."""
-    pairs: list[tuple[str, str]] = []
-    for table in kept:
-        pairs += zip(table["uid"].to_pylist(), table["key"].to_pylist(), strict=True)
+    columns = [table.select(["uid", "key"]) for table in kept]
     lines = hashlib.sha256()
-    for uid, key in sorted(pairs):
-        lines.update(f"{uid}\t{key}\n".encode())
+    if columns:
+        ordered = pa.concat_tables(columns).sort_by([("uid", "ascending"), ("key", "ascending")])
+        for batch in ordered.to_batches(max_chunksize=HASHED_ROWS):
+            pairs = zip(batch["uid"].to_pylist(), batch["key"].to_pylist(), strict=True)
+            lines.update("".join(f"{uid}\t{key}\n" for uid, key in pairs).encode())
     return lines.hexdigest()

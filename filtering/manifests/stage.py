@@ -23,10 +23,10 @@ from filtering.manifests.objects import (
     subset_bytes,
     table_name,
 )
-from filtering.selection.objects import read_picks
+from filtering.selection.objects import PICKS_SUFFIX, read_picks
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store, checksum, parquet_bytes
-from filtering.uids import subset_array
+from filtering.uids import subset_array, uid_array
 
 VERSION = 1
 
@@ -54,7 +54,8 @@ def write_manifests(
         If a shard's kept, dropped and quarantined samples do not add up to its samples.
     """
     run = stage.runtime.store
-    tasks = [Task(s.identity, (s, method, selection_url, run.url)) for s in shards]
+    picks = Store(selection_url).names(PICKS_SUFFIX)
+    tasks = [Task(s.identity, (s, method, selection_url, picks, run.url)) for s in shards]
     counts = stage.map(lambda engine: engine.tasks(_split_shard), tasks, "shards")
     _check_conservation(shards, samples, counts)
     totals = {"input": sum(samples)} | {kind: sum(count[kind] for count in counts) for kind in KINDS}
@@ -69,10 +70,12 @@ def write_manifests(
     return {"totals": totals, "reasons": reasons, "manifest_hash": manifest_hash(kept)}
 
 
-def _split_shard(shard: PassingShard, method: str, selection_url: str, run_url: str) -> dict[str, Any]:
+def _split_shard(
+    shard: PassingShard, method: str, selection_url: str, names: Sequence[str], run_url: str
+) -> dict[str, Any]:
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
-    picks = read_picks(Store(selection_url), shard.index)
+    picks = read_picks(Store(selection_url), names, shard.index)
     picked = picks["row"].to_numpy() & 0xFFFFFFFF
     reasons[reasons == ""] = f"selection:{method}"
     reasons[picked] = ""
@@ -135,7 +138,7 @@ def _pool_files(
     counts: Sequence[dict[str, Any]],
     kept: Sequence[pa.Table],
 ) -> dict[str, bytes]:
-    uids = [np.array(table["uid"].to_pylist(), dtype="S32") for table in kept]
+    uids = [uid_array(table["uid"]) for table in kept]
     subset = subset_array(np.concatenate([*uids, np.zeros(0, "S32")]))
     lines = [
         json.dumps(

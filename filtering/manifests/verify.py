@@ -20,7 +20,7 @@ from filtering.manifests.objects import (
     table_name,
 )
 from filtering.storage import Store, checksum
-from filtering.uids import SUBSET_DTYPE, subset_array
+from filtering.uids import SUBSET_DTYPE, subset_array, uid_array
 
 SCHEMAS = {"kept": tables.KEPT, "dropped": tables.DROPPED, "quarantined": tables.QUARANTINED}
 RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
@@ -111,7 +111,7 @@ def _subset_problems(run: Store, kept: list[pa.Table]) -> Iterator[str]:
     if subset.dtype != SUBSET_DTYPE:
         yield f"{SUBSET}: dtype is {subset.dtype}, DataComp needs {SUBSET_DTYPE}"
         return
-    uids = np.array([uid for table in kept for uid in table["uid"].to_pylist()], dtype="S32")
+    uids = np.concatenate([np.zeros(0, "S32"), *(uid_array(table["uid"]) for table in kept)])
     if not np.array_equal(subset, subset_array(uids)):
         yield f"{SUBSET}: does not hold exactly the kept uids in order"
     if len(np.unique(uids)) != len(uids):

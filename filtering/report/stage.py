@@ -23,7 +23,7 @@ from filtering.shards.samples import Sample, read_samples
 from filtering.shards.tar import Fault
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store, open_object
-from filtering.uids import sampled
+from filtering.uids import sampled, uid_array
 
 VERSION = 1
 # The page stays small whatever the pool's size: this many rows are sampled, this many shards read for pictures.
@@ -77,7 +77,7 @@ def _gather(shard: PassingShard, share: float, concepts_url: str, run_url: str, 
     concept = np.full(len(rows), -1, dtype=np.int32)
     concept[assigned["row"].to_numpy()] = pc.list_element(assigned["concepts"], 0).to_numpy() if len(assigned) else []
     reason = dropped["reason"].take(pc.index_in(rows["uid"], value_set=dropped["uid"].combine_chunks()))
-    chosen = np.flatnonzero(sampled(np.array(rows["uid"].to_pylist(), dtype="S32"), share, seed=2))
+    chosen = np.flatnonzero(sampled(uid_array(rows["uid"]), share, seed=2))
     place = pa.array(np.full(len(rows), shard.index, dtype=np.int32))
     columns = [*rows.columns, pa.array(concept), reason, pa.array(is_kept), place]
     table = pa.table(columns, schema=SAMPLE).take(pa.array(chosen))
