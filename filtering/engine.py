@@ -24,10 +24,18 @@ TASKS_IN_FLIGHT_PER_CPU = 2
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One unit of work: a shard or a partition. `name` is unique in its stage and names its objects."""
+    """One unit of work: a shard or a partition.
+
+    Attributes
+    ----------
+    name : unique in its stage, names its objects.
+    arguments : what the stage's function takes.
+    memory : bytes that Ray reserves on the node for it; 0 reserves none.
+    """
 
     name: str
     arguments: tuple[Any, ...]
+    memory: int = 0
 
 
 class Workers(Protocol):
@@ -109,10 +117,17 @@ class _TaskWorkers:
     def __init__(self, function: Callable[..., Any], cpus: int) -> None:
         self.function = function
         self.capacity = cpus * TASKS_IN_FLIGHT_PER_CPU
-        self.remote = ray.remote(attempt).options(num_cpus=1, max_retries=RETRIES)
+        self.remote = ray.remote(attempt)
+        self.node_memory = max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])
 
     def submit(self, store: Store, task: Task) -> Any:
-        return self.remote.remote(self.function, store.url, task.name, task.arguments)
+        if task.memory > self.node_memory:
+            raise RunError(
+                f"task {task.name}: needs {task.memory / 1e9:.2f} GB, but no node offers more than "
+                f"{self.node_memory / 1e9:.2f} GB; lower concepts.partition_rows or raise concepts.clusters"
+            )
+        remote = self.remote.options(num_cpus=1, max_retries=RETRIES, memory=task.memory or None)
+        return remote.remote(self.function, store.url, task.name, task.arguments)
 
 
 class _ActorWorkers:

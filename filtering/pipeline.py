@@ -133,10 +133,10 @@ def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
     way.take(concepts, lambda stage: find_concepts(stage, config, passing, rows))
     partitions = partitions_stage(runtime, concepts.fingerprint)
     way.take(partitions, lambda stage: group_rows(stage, passing, concepts.store.url))
-    partition_of = read_concepts(concepts.store)["partition"].to_pylist()
+    table, dimension = read_concepts(concepts.store), way.results["concepts"]["dimension"]
     graph = graph_stage(runtime, config, partitions.fingerprint)
     grouped = partitions.store.url
-    way.take(graph, lambda stage: build_graph(stage, config, passing, rows, grouped, partition_of))
+    way.take(graph, lambda stage: build_graph(stage, config, passing, rows, grouped, table, dimension))
 
 
 def _selection(way: Way, embedded: list[EmbeddedShard]) -> None:

@@ -20,6 +20,7 @@ from filtering.config import Config
 from filtering.errors import InputError
 from filtering.graph.knn import SPARE_CANDIDATES, nearest_neighbours
 from filtering.graph.recall import QUERIES as RECALL_QUERIES
+from filtering.graph.sharded import search_memory_bytes
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
@@ -107,7 +108,7 @@ def _stages(config: Config, pool: Pool, clusters: int) -> list[dict[str, Any]]:
             rows * 16,
         ),
         _stage("partitions", visited * 4e-6, 0, shard * reach * (2 * vector + 100), visited * (vector + 60)),
-        _stage("graph", search + rerank, 0, partition * (8 * d + 200) + own * k * 80, 2 * k * rows * 24),
+        _stage("graph", search + rerank, 0, search_memory_bytes(partition, own, d, k), 2 * k * rows * 24),
         _stage("scores", rows * 1e-6, 0, shard * 40, rows * 4),
         _stage("selection", k * rows * 8e-7, 0, own * k * 160 + rows * 4, rows * 24),
         _stage("manifests", rows * 3e-6, rows * 2e-6, shard * 400 + rows * 120, rows * 90),

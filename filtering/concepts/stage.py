@@ -58,7 +58,8 @@ def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], 
     stage.store.write_table(CONCEPTS, table)
     partitions = int(table["partition"].to_numpy().max(initial=-1)) + 1
     stage.summary = f"{len(table):,} concepts in {partitions:,} partition{'s' * (partitions != 1)}"
-    return {"concepts": len(table), "partitions": partitions}
+    dimension = read_centroids(stage.store).shape[1]
+    return {"concepts": len(table), "partitions": partitions, "dimension": dimension}
 
 
 def partitions_stage(runtime: Runtime, concepts: str) -> Stage:

@@ -57,6 +57,23 @@ class ShardGraph:
     distances: Float32Array
 
 
+def search_memory_bytes(rows: int, own: int, dimension: int, k: int) -> int:
+    """Return the peak of searching and merging a partition, in bytes.
+
+    Parameters
+    ----------
+    rows, own : int
+        Rows with guests, and without.
+    dimension, k : int
+
+    Notes
+    -----
+    float16 vectors twice (read, then sorted), float32 unit vectors and the index's copy of one concept; about 200
+    bytes a row for ids and uids; 80 bytes an edge while both directions are sorted.
+    """
+    return rows * (12 * dimension + 200) + own * k * 2 * 80
+
+
 def directed_edges(partition: Partition, k: int) -> DirectedEdges:
     """Return the k nearest neighbours of every own row, exact among its concept's rows and guests.
 

@@ -17,7 +17,14 @@ from filtering.filters.objects import PassingShard
 from filtering.graph.knn import nearest_neighbours
 from filtering.graph.objects import GRAPH_NAME
 from filtering.graph.recall import QUERIES, merged_nearest, recall_at_k
-from filtering.graph.sharded import DirectedEdges, ShardGraph, directed_edges, merged_graph, statistics
+from filtering.graph.sharded import (
+    DirectedEdges,
+    ShardGraph,
+    directed_edges,
+    merged_graph,
+    search_memory_bytes,
+    statistics,
+)
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 from filtering.uids import sampled
@@ -41,7 +48,8 @@ def build_graph(
     shards: Sequence[PassingShard],
     rows: int,
     grouped_url: str,
-    partition_of: Sequence[int],
+    concepts: pa.Table,
+    dimension: int,
 ) -> dict[str, Any]:
     """Build every partition's graph and measure recall@k; return the graph's statistics.
 
@@ -51,10 +59,14 @@ def build_graph(
         Rows of all shards that passed the filters.
     grouped_url : str
         Where the grouped rows are.
-    partition_of : list of int
-        The partition of each concept.
+    concepts : pa.Table
+        `tables.CONCEPTS`.
+    dimension : int
+        Of the vectors.
     """
-    count, url = max(partition_of, default=-1) + 1, stage.store.url
+    partition_of, url = concepts["partition"].to_pylist(), stage.store.url
+    memory = partition_memory(concepts, dimension, config.graph.k)
+    count = len(memory)
     arguments = (
         grouped_url,
         grouped_names(shards),
@@ -63,10 +75,10 @@ def build_graph(
         QUERIES / max(rows, 1),
         url,
     )
-    searches = [Task(f"search-{number:08d}", (number, *arguments)) for number in range(count)]
+    searches = [Task(f"search-{number:08d}", (number, *arguments), memory[number]) for number in range(count)]
     found = stage.map(lambda engine: engine.tasks(_search), searches, "partitions searched")
     present = [number for number, counts in enumerate(found) if counts["rows"]]
-    merges = [Task(f"merge-{number:08d}", (number, present, url)) for number in present]
+    merges = [Task(f"merge-{number:08d}", (number, present, url), memory[number]) for number in present]
     parts = stage.map(lambda engine: engine.tasks(_merge), merges, "partitions merged")
     result = {name: sum(part[name] for part in parts) for name in ("nodes", "edges", "isolated", "crossing")}
     result["largest_degree"] = max((part["largest_degree"] for part in parts), default=0)
@@ -74,6 +86,15 @@ def build_graph(
     result["recall"] = _recall(stage, config.graph.k, shards, present)
     stage.summary = f"{result['edges'] // 2:,} edges, recall@{config.graph.k} {result['recall']:.3f}"
     return result
+
+
+def partition_memory(concepts: pa.Table, dimension: int, k: int) -> list[int]:
+    """Return the bytes that each partition's tasks need, by `search_memory_bytes`."""
+    partitions = concepts["partition"].to_numpy()
+    sizes, guests = (concepts[name].to_numpy() for name in ("size", "guests"))
+    own = np.bincount(partitions, weights=sizes).astype(np.int64)
+    rows = np.bincount(partitions, weights=sizes + guests).astype(np.int64)
+    return [search_memory_bytes(int(r), int(o), dimension, k) for r, o in zip(rows, own, strict=True)]
 
 
 def _search(
