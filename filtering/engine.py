@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 import traceback
 from collections import deque
@@ -17,6 +18,7 @@ from filtering.errors import FilteringError, InputError, RunError
 from filtering.storage import MARKER, Store
 
 RETRIES = 3
+CONNECT_SECONDS = 5.0
 # Data travels through storage; the object store only carries task arguments and small results.
 OBJECT_STORE_BYTES = 256 << 20
 TASKS_IN_FLIGHT_PER_CPU = 2
@@ -59,6 +61,8 @@ class Engine:
         if ray.is_initialized():
             return
         address = self._address()
+        if address != "local":
+            _check_reachable(address or _recorded_address())
         options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
         if address == "local":
             cpus = None if self.settings.num_cpus == "auto" else self.settings.num_cpus
@@ -71,19 +75,19 @@ class Engine:
             ray.init(**options)
         except ConnectionError:
             raise InputError(
-                f"ray.address: no cluster answers at {address}; start one, or set ray.address to local"
+                f"ray.address: the cluster at {address or _recorded_address()} refuses; does it want a token "
+                "(RAY_AUTH_MODE=token), or another version of Ray?"
             ) from None
         self.ours = True
 
-    def _address(self) -> str:
-        """Return where to connect: for auto the environment's cluster, else `ray start`'s, else a local one.
+    def _address(self) -> str | None:
+        """Return where to connect: for auto None, which is the environment's cluster or `ray start`'s, else local.
 
         Ray's own "auto" would also join the private cluster of another run on this machine.
         """
         if self.settings.address != "auto":
             return self.settings.address
-        recorded = ray._private.services.find_bootstrap_address(None)
-        return os.environ.get("RAY_ADDRESS") or recorded or "local"
+        return None if _recorded_address() else "local"
 
     def stop(self) -> None:
         """Leave the cluster, or stop it if it was started here."""
@@ -226,6 +230,24 @@ def _result(reference: Any, task: Task) -> dict[str, Any]:
         first = str(error).strip().splitlines()[0]
         raise RunError(f"task {task.name}: its worker died {RETRIES + 1} times: {first}") from error
     return record
+
+
+def _recorded_address() -> str:
+    """Return the address of the environment's cluster, or of the one that `ray start` recorded, or nothing."""
+    return os.environ.get("RAY_ADDRESS") or ray._private.services.find_bootstrap_address(None) or ""
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse at once what `ray.init` would try to reach for minutes."""
+    if address.startswith("ray://"):
+        raise InputError(f"ray.address: {address} is Ray Client's; submit the run with `ray job submit` instead")
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"ray.address: no cluster answers at {address} ({error}); start one, or set ray.address to local"
+        ) from None
 
 
 def _reset_peak_memory() -> None:

@@ -1,0 +1,66 @@
+import operator
+
+import pytest
+
+from filtering.config import Ray, parse_config
+from filtering.engine import Engine, Task, run_tasks
+from filtering.errors import InputError, RunError
+from filtering.storage import Store
+
+
+@pytest.fixture
+def engine(cluster):
+    return Engine(Ray())
+
+
+def run(engine, store, function, tasks):
+    finished = []
+    records = run_tasks(lambda: engine.tasks(function), store, tasks, lambda task, record, done: finished.append(task))
+    return [record["result"] for record in records], finished
+
+
+def test_results_come_in_the_order_of_the_tasks_with_their_cost(engine, tmp_path):
+    store = Store(str(tmp_path))
+    tasks = [Task(f"task-{number}", ({"twice": 2 * number},)) for number in range(5)]
+    results, finished = run(engine, store, dict, tasks)
+    assert results == [{"twice": 2 * number} for number in range(5)]
+    assert sorted(task.name for task in finished) == [task.name for task in tasks]
+    record = store.read_json("task-3.done")
+    assert record["peak_memory_bytes"] > 0
+    assert record["seconds"] >= 0
+
+
+def test_a_task_with_a_marker_is_not_run_again(engine, tmp_path):
+    store = Store(str(tmp_path))
+    tasks = [Task("a", ({"twice": 2},)), Task("b", ({"twice": 4},))]
+    run(engine, store, dict, tasks[:1])
+    results, finished = run(engine, store, dict, tasks)
+    assert results == [{"twice": 2}, {"twice": 4}]
+    assert [task.name for task in finished] == ["b"]
+
+
+def test_an_error_for_people_passes_through_and_leaves_no_marker(engine, tmp_path):
+    with pytest.raises(InputError, match="output: is missing"):
+        run(engine, Store(str(tmp_path)), parse_config, [Task("a", ({"input": {"shards": "x"}},))])
+    assert Store(str(tmp_path)).names(".done") == []
+
+
+def test_any_other_error_names_the_task_in_one_line(engine, tmp_path):
+    with pytest.raises(RunError) as failed:
+        run(engine, Store(str(tmp_path)), operator.truediv, [Task("a", (1, 0))])
+    assert str(failed.value) == "task a: ZeroDivisionError: division by zero"
+
+
+def test_what_no_node_can_hold_is_refused_rather_than_waited_for(engine, tmp_path):
+    with pytest.raises(RunError, match=r"task a: needs 1000000.00 GB, but no node offers more than"):
+        run(engine, Store(str(tmp_path)), dict, [Task("a", (1,), memory=10**15)])
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("127.0.0.1:1", "no cluster answers at 127.0.0.1:1"), ("nonsense", "no cluster"), ("ray://host:10001", "ray job")],
+)
+def test_a_cluster_that_is_not_there_is_refused_at_once(address, message, monkeypatch):
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(InputError, match=message):
+        Engine(Ray(address=address)).start()
