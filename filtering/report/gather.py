@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.report.page import ConceptRow, Histogram, Sheet, Thumbnail
+from filtering.report.data import ConceptRow, Histogram, Sheet, Thumbnail
 from filtering.report.words import distinctive_words
 
 SAMPLE = pa.schema(

@@ -16,8 +16,9 @@ from filtering.embedding.images import decode_image
 from filtering.engine import Task
 from filtering.filters.objects import PassingShard
 from filtering.manifests.objects import REPORT, table_name
+from filtering.report.data import Page, QuarantineExample, StageCost
 from filtering.report.gather import SAMPLE, concept_rows, histogram, lowest_scores, sheet_keys
-from filtering.report.page import Page, QuarantineExample, StageCost, render
+from filtering.report.page import render
 from filtering.selection.objects import BUDGETS_NAME
 from filtering.shards.samples import Sample, read_samples
 from filtering.shards.tar import Fault

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from filtering.report.charts import explained, flow, histogram, short_count
-from filtering.report.page import (
+from filtering.report.data import (
     ConceptRow,
     Histogram,
     Page,
@@ -20,6 +20,8 @@ from filtering.report.page import (
     Sheet,
     StageCost,
     Thumbnail,
+)
+from filtering.report.page import (
     clean,
     duration,
     headline,
