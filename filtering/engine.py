@@ -112,7 +112,7 @@ class Engine:
         return _TaskWorkers(function, self.cpus())
 
     def actors(self, factory: Callable[..., Any], arguments: tuple[Any, ...], count: int, gpus: float) -> Workers:
-        """Return `count` actors that call `factory(*arguments)` once and then run tasks with its result."""
+        """Return `count` actors that each call `factory(*arguments)` once and run tasks with its result."""
         self.start()
         return _ActorWorkers(factory, arguments, count, gpus)
 
@@ -155,12 +155,17 @@ class _ActorWorkers:
 
 
 class _Holder:
-    """A Ray actor that keeps what is costly to build, such as a model on a GPU."""
+    """A Ray actor that keeps what is costly to build, such as a model on a GPU.
+
+    It is built with the first task, whose error then says why it cannot be built.
+    """
 
     def __init__(self, factory: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self.function = factory(*arguments)
+        self.factory, self.arguments = factory, arguments
+        self.function: Callable[..., Any] | None = None
 
     def attempt(self, store_url: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        self.function = self.function or self.factory(*self.arguments)
         return attempt(self.function, store_url, name, arguments)
 
 

@@ -95,8 +95,8 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
     """
     shards = check(config)
     store = Store(absolute(config.output))
-    runtime = Runtime(store, Engine(config.ray), EventLog(store), progress or reporter())
-    runtime.events.append("run_started", config_hash=config.digest(), shards=len(shards))
+    events = _started_log(store, config, shards)
+    runtime = Runtime(store, Engine(config.ray), events, progress or reporter())
     try:
         record = _through_the_stages(Way(config, runtime, shards))
     except BaseException as error:
@@ -107,6 +107,19 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
         runtime.events.flush()
         runtime.engine.stop()
     return record
+
+
+def _started_log(store: Store, config: Config, shards: list[Shard]) -> EventLog:
+    """Begin the log: the first write, which tells whether the output can be written at all."""
+    try:
+        events = EventLog(store)
+        events.append("run_started", config_hash=config.digest(), shards=len(shards))
+        events.flush()
+    except Exception as error:
+        # Every filesystem has errors of its own, and each of them means the same here.
+        cause = " ".join(str(error).split())
+        raise InputError(f"output: {store.url} cannot be written ({type(error).__name__}: {cause})") from error
+    return events
 
 
 def _through_the_stages(way: Way) -> dict[str, Any]:

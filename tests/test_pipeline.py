@@ -220,6 +220,8 @@ def test_a_score_of_ones_own_is_joined_by_uid(run, metadata_pool, tmp_path):
         ({"selection": {"score": "clip_scor"}}, "did you mean clip_score?"),
         ({"selection": {"score": {"table": "/nowhere.parquet", "column": "x"}}}, "/nowhere.parquet cannot be read"),
         ({"input": {"metadata": "/nowhere/*.parquet"}}, "/nowhere/*.parquet"),
+        ({"input": {"shards": []}}, "input.shards: names no shard"),
+        ({"output": "/proc/nowhere"}, "output: /proc/nowhere cannot be written"),
         ({"input": {"shards": "/nowhere/{0..3}.tar"}}, "/nowhere/0.tar is not there (and 3 more)"),
     ],
 )
@@ -229,6 +231,18 @@ def test_what_cannot_work_is_refused_before_anything_is_written(run, metadata_po
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_does_not_load_is_refused_in_one_line(run, tar_pool, tmp_path):
+    (tmp_path / "broken.pt").write_bytes(b"no weights")
+    model = {"model": "RN50", "pretrained": str(tmp_path / "broken.pt")}
+    with pytest.raises(InputError, match="does not load as RN50"):
+        run(tar_config(tar_pool, tmp_path / "run") | {"embedding": model})
+
+
+def test_a_gpu_that_is_not_there_is_refused(run, tar_pool, tmp_path):
+    with pytest.raises(InputError, match="the cluster has no GPU"):
+        run(tar_config(tar_pool, tmp_path / "run") | {"embedding": {"model": "demo", "device": "cuda"}})
 
 
 def test_a_missing_array_is_refused_with_the_names_there_are(run, metadata_pool, tmp_path):

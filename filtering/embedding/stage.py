@@ -8,6 +8,7 @@ from filtering.embedding.checkpoint import model_identity
 from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.objects import EmbeddedShard
 from filtering.engine import Engine, Task, Workers
+from filtering.errors import InputError
 from filtering.shards.inventory import Shard
 from filtering.stage import Runtime, Stage
 
@@ -47,6 +48,8 @@ def _workers(config: Config, shards: int) -> Callable[[Engine], Workers]:
         # Imported here: with metadata as input, neither torch nor open_clip is ever loaded.
         from filtering.embedding.tars import TarEmbedder
 
+        if config.embedding.device == "cuda" and engine.gpus() == 0:
+            raise InputError("embedding.device: cuda, but the cluster has no GPU; set it to auto or cpu")
         on_gpu = config.embedding.device != "cpu" and engine.gpus() > 0
         count = engine.gpus() if on_gpu else engine.cpus()
         return engine.actors(TarEmbedder, (config.embedding,), min(count, shards), 1.0 if on_gpu else 0.0)

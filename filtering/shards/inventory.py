@@ -67,6 +67,8 @@ def arrays_url(shard: Shard) -> str:
 
 
 def _found(key: str, urls: list[str]) -> list[Shard]:
+    if not urls:
+        raise InputError(f"{key}: names no shard")
     known = _listed(urls)
     missing = [url for url in urls if url not in known]
     if missing:
