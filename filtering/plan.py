@@ -18,6 +18,7 @@ from filtering.concepts.kmeans import ITERATIONS as KMEANS_ITERATIONS
 from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters
 from filtering.config import Config
 from filtering.errors import InputError
+from filtering.filters.objects import BLOCK_ROWS
 from filtering.graph.knn import SPARE_CANDIDATES, nearest_neighbours
 from filtering.graph.recall import QUERIES as RECALL_QUERIES
 from filtering.graph.sharded import search_memory_bytes
@@ -28,7 +29,7 @@ from filtering.shards.samples import WINDOW_BYTES, Sample, read_samples
 from filtering.storage import filesystem_of, open_object
 
 # A worker with numpy, pyarrow and Ray loaded; and with torch and open_clip as well (measured resident sizes).
-WORKER_BYTES = 250 << 20
+WORKER_BYTES = 350 << 20
 TORCH_BYTES = 700 << 20
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64
@@ -91,9 +92,10 @@ def _stages(config: Config, pool: Pool, clusters: int) -> list[dict[str, Any]]:
     partition = min(visited, max(config.concepts.partition_rows, 4 * visited // clusters))
     own = partition // reach
     sample = min(rows, clusters * POINTS_PER_CENTROID)
-    block = min(shard, 65_536)
+    block = min(shard, BLOCK_ROWS)
+    grouping = block * reach * (6 * vector + 200) + shard * (vector + 150)
     tars = config.input.shards is not None
-    embedding = _tar_memory(config, pool) if tars else 4 * block * d * 4
+    embedding = _tar_memory(config, pool) if tars else block * d * 24 + 2 * shard * vector
     kmeans = KMEANS_ITERATIONS * 2 * sample * clusters * d / rate
     search = (2 * rows * visited / clusters * d + RECALL_QUERIES * 2 * rows * d) / rate
     rerank = rows * (k + 1 + SPARE_CANDIDATES) * d * 3e-9
@@ -107,7 +109,7 @@ def _stages(config: Config, pool: Pool, clusters: int) -> list[dict[str, Any]]:
             sample * d * 10 + block * (6 * d + 4 * clusters),
             rows * 16,
         ),
-        _stage("partitions", visited * 4e-6, 0, shard * reach * (2 * vector + 100), visited * (vector + 60)),
+        _stage("partitions", visited * 4e-6, 0, grouping, visited * (vector + 60)),
         _stage("graph", search + rerank, 0, search_memory_bytes(partition, own, d, k), 2 * k * rows * 24),
         _stage("scores", rows * 1e-6, 0, shard * 40, rows * 4),
         _stage("selection", k * rows * 8e-7, 0, own * k * 160 + rows * 4, rows * 24),

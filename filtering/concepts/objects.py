@@ -1,7 +1,5 @@
 """The objects of the concepts and partitions stages, as the stations after them read them."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,7 +10,8 @@ from filtering.storage import Store
 CENTROIDS = "centroids.npz"
 CONCEPTS = "concepts.parquet"
 ASSIGNMENTS_NAME = "{}.assignments.parquet"
-GROUPED_NAME = "{}.grouped.parquet"
+GROUPED_SUFFIX = ".grouped.parquet"
+GROUPED_NAME = "{}.{:09d}" + GROUPED_SUFFIX
 
 
 def read_concepts(store: Store) -> pa.Table:
@@ -30,6 +29,6 @@ def read_assignments(store: Store, shard: PassingShard) -> pa.Table:
     return store.read_table(ASSIGNMENTS_NAME.format(shard.identity))
 
 
-def grouped_names(shards: Sequence[PassingShard]) -> list[str]:
+def grouped_names(store: Store) -> list[str]:
     """Return the names of the objects that hold the rows grouped by partition."""
-    return [GROUPED_NAME.format(shard.identity) for shard in shards]
+    return store.names(GROUPED_SUFFIX)

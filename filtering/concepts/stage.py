@@ -36,7 +36,6 @@ from filtering.uids import sampled
 
 VERSION = 1
 STATISTICS_NAME = "{}.statistics.npz"
-READ_ROWS = 65_536
 
 
 def concepts_stage(runtime: Runtime, config: Config, filters: str) -> Stage:
@@ -100,10 +99,8 @@ def _assign(shard: PassingShard, reach: int, store_url: str) -> dict[str, int]:
     rows = shard.rows()
     concepts = np.zeros((len(rows), min(reach, len(centroids))), dtype=np.int32)
     distances = np.zeros(len(rows), dtype=np.float32)
-    for start in range(0, len(rows), READ_ROWS):
-        block = slice(start, start + READ_ROWS)
-        vectors = unit_rows(shard.vectors(rows[block]))
-        concepts[block], apart = nearest_centroids(vectors, centroids, reach)
+    for block, vectors in shard.vector_blocks(rows):
+        concepts[block], apart = nearest_centroids(unit_rows(vectors), centroids, reach)
         distances[block] = apart[:, 0]
     lists = pa.array(list(concepts), pa.list_(pa.int32()))
     columns = [pa.array(rows, pa.int32()), lists, pa.array(distances)]
@@ -113,21 +110,20 @@ def _assign(shard: PassingShard, reach: int, store_url: str) -> dict[str, int]:
 
 
 def _group(shard: PassingShard, concepts_url: str, store_url: str) -> dict[str, int]:
+    """Write a shard's rows in blocks, each an object with a row group for each partition."""
     partition_of = read_concepts(Store(concepts_url))["partition"].to_numpy()
     table = read_assignments(Store(concepts_url), shard)
     rows = table["row"].to_numpy()
-    name = GROUPED_NAME.format(shard.identity)
     if len(rows) == 0:
-        write_groups(Store(store_url), name, pa.table({"row": pa.array([], pa.int64())}), rows)
         return {"rows": 0, "guests": 0}
-    concepts = np.stack(table["concepts"].to_numpy())
-    visits = concepts.shape[1]
-    each = np.repeat(np.arange(len(rows)), visits)
-    uids, vectors = shard.uids(rows), shard.vectors(rows)
-    ids = global_rows(shard.index, rows)
-    visited = concepts.ravel()
-    columns = Partition(ids[each], uids[each], visited, concepts[each, 0], vectors[each])
-    write_groups(Store(store_url), name, partition_table(columns), partition_of[visited])
+    concepts, uids = np.stack(table["concepts"].to_numpy()), shard.uids(rows)
+    ids, visits = global_rows(shard.index, rows), concepts.shape[1]
+    for block, vectors in shard.vector_blocks(rows):
+        each = np.repeat(np.arange(len(vectors)), visits)
+        visited, home = concepts[block].ravel(), concepts[block, 0]
+        columns = Partition(ids[block][each], uids[block][each], visited, home[each], vectors[each])
+        name = GROUPED_NAME.format(shard.identity, block.start)
+        write_groups(Store(store_url), name, partition_table(columns), partition_of[visited])
     return {"rows": len(rows), "guests": len(rows) * (visits - 1)}
 
 

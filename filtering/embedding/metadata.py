@@ -15,7 +15,7 @@ from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import malformed_uids, read_array, read_columns
 from filtering.storage import Store
 
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 16_384
 USABLE = ""
 
 

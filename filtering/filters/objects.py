@@ -1,5 +1,6 @@
 """What the filters let through, as the stations after them read it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from filtering.uids import uid_array
 REASONS_NAME = "{}.reasons.parquet"
 # A sample whose uid was seen before is quarantined, not dropped: two samples cannot share a line of the manifest.
 DUPLICATE_UID = "duplicate_uid"
+# Vectors are taken from a shard in blocks of this many rows, whatever the shard holds.
+BLOCK_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,12 @@ class PassingShard:
 
     def vectors(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
         """Return the image embeddings of some rows, float16 (n, d), in their order."""
-        source = self.embedded.rows(["source_row"])["source_row"].to_numpy()[rows]
-        vectors: npt.NDArray[np.float16] = np.asarray(self.embedded.images()[source], dtype=np.float16)
-        return vectors
+        return np.concatenate([block for _, block in self.vector_blocks(rows)])
+
+    def vector_blocks(self, rows: npt.NDArray[Any]) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
+        """Yield the image embeddings of some rows in blocks: which of `rows`, and float16 (b, d), b <= 16,384."""
+        source = self.embedded.rows(["source_row"])["source_row"].to_numpy()
+        images = self.embedded.images()
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            yield block, np.asarray(images[source[rows[block]]], dtype=np.float16)

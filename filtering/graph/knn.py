@@ -10,8 +10,9 @@ from filtering.graph.csr import Int64Array, KnnGraph, symmetrised
 # The search works with |a|^2 + |b|^2 - 2ab, which loses digits for near-duplicates; a few more candidates
 # than asked for are fetched and re-ranked with sum((a - b)^2), so that ties and duplicates come out exact.
 SPARE_CANDIDATES = 8
-RERANK_ROWS = 4096
-PRECISE_ROWS = 512
+# Elements held at once while re-ranking and while searching in float64: 64 MB and 100 MB.
+RERANK_ELEMENTS = 1 << 23
+PRECISE_ELEMENTS = 1 << 22
 PRECISE_DIGITS = 13
 
 
@@ -74,8 +75,9 @@ def nearest_neighbours(
     neighbours, distances = _ranked(queries, candidates, found, own, k)
     # The last candidate fetched must lie beyond the k-th neighbour by more than the search may have erred.
     unsure = np.flatnonzero(reach <= distances[:, -1] + _search_error(queries, candidates))
-    for start in range(0, len(unsure), PRECISE_ROWS):
-        rows = unsure[start : start + PRECISE_ROWS]
+    step = max(1, PRECISE_ELEMENTS // len(candidates))
+    for start in range(0, len(unsure), step):
+        rows = unsure[start : start + step]
         precise = _precise_search(queries[rows], candidates, width)
         neighbours[rows], distances[rows] = _ranked(queries[rows], candidates, precise, own[rows], k)
     return neighbours, distances
@@ -135,8 +137,9 @@ def _squared_distances(
     queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32], found: Int64Array
 ) -> npt.NDArray[np.float32]:
     distances = np.empty(found.shape, dtype=np.float32)
-    for start in range(0, len(queries), RERANK_ROWS):
-        rows = slice(start, start + RERANK_ROWS)
+    step = max(1, RERANK_ELEMENTS // max(found.shape[1] * queries.shape[1], 1))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
         difference = candidates[found[rows]] - queries[rows, None, :]
         np.einsum("qkd,qkd->qk", difference, difference, out=distances[rows])
     return distances

@@ -12,6 +12,8 @@ from filtering.graph.csr import Int64Array
 from filtering.graph.knn import nearest_neighbours
 
 Float32Array = npt.NDArray[np.float32]
+# What re-ranking and precise search hold at once (see knn.py).
+SEARCH_BYTES = 200 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,9 @@ def search_memory_bytes(rows: int, own: int, dimension: int, k: int) -> int:
     Notes
     -----
     float16 vectors twice (read, then sorted), float32 unit vectors and the index's copy of one concept; about 200
-    bytes a row for ids and uids; 80 bytes an edge while both directions are sorted.
+    bytes a row for ids and uids; 80 bytes an edge while both directions are sorted; blocks of a fixed size.
     """
-    return rows * (12 * dimension + 200) + own * k * 2 * 80
+    return rows * (12 * dimension + 200) + own * k * 2 * 80 + SEARCH_BYTES
 
 
 def directed_edges(partition: Partition, k: int) -> DirectedEdges:

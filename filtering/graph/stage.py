@@ -69,7 +69,7 @@ def build_graph(
     count = len(memory)
     arguments = (
         grouped_url,
-        grouped_names(shards),
+        grouped_names(Store(grouped_url)),
         list(partition_of),
         config.graph.k,
         QUERIES / max(rows, 1),
@@ -157,15 +157,16 @@ def _exact(shard: PassingShard, names: Sequence[str], k: int, store_url: str) ->
     asked = [store.read_arrays(name) for name in names]
     ids = np.concatenate([query["row"] for query in asked]) if asked else np.zeros(0, dtype=np.int64)
     passing = shard.rows()
-    if len(passing) and len(ids):
-        rows = global_rows(shard.index, passing)
-        at = np.minimum(np.searchsorted(rows, ids), len(rows) - 1)
-        own = np.where(rows[at] == ids, at, -1)
+    rows = global_rows(shard.index, passing)
+    nearest = np.full((len(ids), k), np.inf, dtype=np.float32)
+    for block, vectors in shard.vector_blocks(passing) if len(ids) else ():
+        here = rows[block]
+        at = np.minimum(np.searchsorted(here, ids), len(here) - 1)
+        own = np.where(here[at] == ids, at, -1)
         queries = unit_rows(np.concatenate([query["vectors"] for query in asked]))
-        distances = nearest_neighbours(queries, unit_rows(shard.vectors(passing)), own, k)[1]
-    else:
-        distances = np.full((len(ids), k), np.inf, dtype=np.float32)
-    store.write_arrays(EXACT_NAME.format(shard.identity), {"distances": distances})
+        found = nearest_neighbours(queries, unit_rows(vectors), own, k)[1]
+        nearest = merged_nearest([nearest, found], k)
+    store.write_arrays(EXACT_NAME.format(shard.identity), {"distances": nearest})
     return {"rows": len(passing)}
 
 
