@@ -56,11 +56,14 @@ class PassingShard:
         return uids
 
     def vectors(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
-        """Return the image embeddings of some rows, float16 (n, d), in their order."""
+        """Return the image embeddings of some rows, at least one, float16 (n, d), in their order."""
         return np.concatenate([block for _, block in self.vector_blocks(rows)])
 
     def vector_blocks(self, rows: npt.NDArray[Any]) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
         """Yield the image embeddings of some rows in blocks: which of `rows`, and float16 (b, d), b <= 16,384."""
+        if len(rows) == 0:
+            # A shard of which nothing passes may have no readable vectors at all.
+            return
         source = self.embedded.rows(["source_row"])["source_row"].to_numpy()
         images = self.embedded.images()
         for start in range(0, len(rows), BLOCK_ROWS):
