@@ -1,11 +1,12 @@
 import hashlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.uids import derived_uid, is_uid, random_order, sampled, subset_array
+from filtering.uids import derived_uid, is_uid, random_order, sampled, subset_array, uid_array
 
 DIGITS = "0123456789abcdef"
 UIDS = st.lists(st.text(DIGITS, min_size=32, max_size=32), max_size=20)
@@ -99,3 +100,10 @@ def test_seeds_differ(uids):
     assert not np.array_equal(random_order(uids, 1), random_order(uids, 2))
     assert not np.array_equal(sampled(uids, 0.5, 1), sampled(uids, 0.5, 2))
     assert not np.array_equal(random_order(uids, 1), np.argsort(uids))
+
+
+@settings(deadline=None)
+@given(UIDS, UIDS, st.integers(0, 20), st.integers(0, 20))
+def test_a_column_becomes_the_array_of_its_uids_whatever_its_chunks_and_slices(first, second, start, length):
+    column = pa.chunked_array([first, second], pa.string()).slice(start, length)
+    assert uid_array(column).tolist() == [uid.encode() for uid in column.to_pylist()]

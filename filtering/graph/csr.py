@@ -54,13 +54,6 @@ class KnnGraph:
         """Number of neighbours of each node, int64 (n,)."""
         return np.diff(self.indptr)
 
-    def subgraph(self, nodes: Int64Array) -> "KnnGraph":
-        """Return the graph induced by `nodes` (int64 (m,), ascending), renumbered 0..m-1 in that order."""
-        renumbered = np.full(self.nodes, -1, dtype=np.int64)
-        renumbered[nodes] = np.arange(len(nodes))
-        indptr, indices, distances = _induced(self.indptr, self.indices, self.distances, nodes, renumbered)
-        return KnnGraph(indptr, indices, distances)
-
 
 def symmetrised(sources: Int64Array, targets: Int64Array, distances: FloatArray, nodes: int) -> KnnGraph:
     """Return the union of a directed edge list and its reverse.
@@ -165,25 +158,3 @@ def _transposed(
             lengths[at] = distances[edge]
             place[indices[edge]] += 1
     return starts, sources, lengths
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _induced(
-    indptr: Int64Array, indices: Int64Array, distances: FloatArray, nodes: Int64Array, renumbered: Int64Array
-) -> tuple[Int64Array, Int64Array, FloatArray]:
-    starts = np.zeros(len(nodes) + 1, dtype=np.int64)
-    for new, node in enumerate(nodes):
-        inside = 0
-        for edge in range(indptr[node], indptr[node + 1]):
-            inside += renumbered[indices[edge]] >= 0
-        starts[new + 1] = starts[new] + inside
-    targets = np.empty(starts[-1], dtype=np.int64)
-    lengths = np.empty(starts[-1], dtype=distances.dtype)
-    at = 0
-    for node in nodes:
-        for edge in range(indptr[node], indptr[node + 1]):
-            if renumbered[indices[edge]] >= 0:
-                targets[at] = renumbered[indices[edge]]
-                lengths[at] = distances[edge]
-                at += 1
-    return starts, targets, lengths
