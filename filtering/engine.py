@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ray
+from threadpoolctl import threadpool_limits
 
 from filtering import config as configuration
 from filtering.errors import FilteringError, InputError, RunError
 from filtering.storage import MARKER, Store
 
 RETRIES = 3
+# One thread a task: the order of floating-point sums must depend neither on the node nor on its environment.
+THREADS = 1
 CONNECT_SECONDS = 5.0
 # Data travels through storage; the object store only carries task arguments and small results.
 OBJECT_STORE_BYTES = 256 << 20
@@ -173,7 +176,8 @@ def attempt(function: Callable[..., Any], store_url: str, name: str, arguments: 
     """Run a task in this process and commit it: its marker is written last, with its result and cost."""
     _reset_peak_memory()
     started = time.monotonic()
-    result = function(*arguments)
+    with threadpool_limits(THREADS):
+        result = function(*arguments)
     record = {
         "result": result,
         "seconds": round(time.monotonic() - started, 3),

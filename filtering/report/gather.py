@@ -23,7 +23,7 @@ SAMPLE = pa.schema(
     ]
 )
 SHEETS = 60
-PER_SHEET = 8
+PER_SHEET = 7
 LOWEST = 24
 BINS = 40
 
