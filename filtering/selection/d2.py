@@ -1,7 +1,7 @@
 """D2 Pruning (Maharana et al. 2023, arXiv 2310.07931): the exact greedy over a kNN graph.
 
-Forward message passing mixes a sample's difficulty with its neighbours' (their equation 2); reverse message
-passing picks the best sample again and again, each pick weighing on its neighbours (their equation 3).
+Forward message passing mixes a sample's difficulty with its neighbours'; reverse message passing picks the best
+sample again and again, each pick weighing on its neighbours. Distances are squared, as in the paper's kernel.
 """
 
 import math
