@@ -1,6 +1,7 @@
 """The command line: verbs, their help, and errors in one line."""
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -19,8 +20,11 @@ EXAMPLE_RUN = "filtering run --config run.yaml --set selection.keep=0.3"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 done, 2 the input is wrong, 1 the run failed."""
     given = _parser().parse_args(arguments)
+    given.out_stream = sys.stdout
     try:
-        return int(given.verb(given))
+        # What libraries print, Ray's notices above all, goes to stderr: stdout is for the result alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            return int(given.verb(given))
     except FilteringError as error:
         return _failed(given, error, error.exit_status, str(error))
     except KeyboardInterrupt as error:
@@ -99,9 +103,9 @@ def _add(verbs: Any, name: str, verb: Callable[[argparse.Namespace], int], text:
 def _tell(given: argparse.Namespace, value: dict[str, Any], lines: Sequence[str]) -> None:
     """Print a result: as one JSON object, or for a person."""
     if given.json:
-        sys.stdout.write(json.dumps(value) + "\n")
+        given.out_stream.write(json.dumps(value) + "\n")
     else:
-        sys.stdout.writelines(line + "\n" for line in lines)
+        given.out_stream.writelines(line + "\n" for line in lines)
 
 
 def _demo(given: argparse.Namespace) -> int:

@@ -96,3 +96,17 @@ def test_every_verb_explains_itself_with_an_example(capsys, verb):
         main([verb, "--help"])
     assert ended.value.code == 0
     assert f"Example: filtering {verb}" in capsys.readouterr().out
+
+
+def test_what_a_library_prints_stays_off_stdout(finished, capsys, monkeypatch):
+    from filtering.manifests import verify
+
+    def noisy(run):
+        print("a notice of a library")
+        return iter(())
+
+    monkeypatch.setattr(verify, "problems", noisy)
+    assert main(["verify", str(finished[0] / "run"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["ok"] is True
+    assert "a notice of a library" in told.err
