@@ -1,7 +1,7 @@
 """The kNN graph as a value: CSR arrays, symmetric, without self loops."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from filtering.errors import InputError
 
 Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating[Any]]
+Distances = TypeVar("Distances", bound=FloatArray)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,14 +72,33 @@ def symmetrised(sources: Int64Array, targets: Int64Array, distances: FloatArray,
     sources, targets, distances = sources[apart], targets[apart], distances[apart]
     rows = np.concatenate([sources, targets])
     columns = np.concatenate([targets, sources])
-    both = np.concatenate([distances, distances])
-    order = np.lexsort((both, columns, rows))
-    rows, columns, both = rows[order], columns[order], both[order]
+    return KnnGraph(*sorted_edges(rows, columns, np.concatenate([distances, distances]), nodes))
+
+
+def sorted_edges(
+    rows: Int64Array, columns: Int64Array, distances: Distances, nodes: int
+) -> tuple[Int64Array, Int64Array, Distances]:
+    """Return edges as CSR arrays: sorted by row and column, the shortest of repeated edges alone.
+
+    Parameters
+    ----------
+    rows : int64 (m,), in [0, `nodes`).
+    columns : int64 (m,), ids of any kind.
+    distances : float (m,)
+    nodes : int
+    """
+    order = np.lexsort((distances, columns, rows))
+    rows, columns, distances = rows[order], columns[order], distances[order]
     first = np.ones(len(rows), dtype=bool)
     first[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+    return row_pointers(rows[first], nodes), columns[first], distances[first]
+
+
+def row_pointers(rows: Int64Array, nodes: int) -> Int64Array:
+    """Return CSR's indptr, int64 (nodes + 1,), of edges that are sorted by row."""
     indptr = np.zeros(nodes + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows[first], minlength=nodes), out=indptr[1:])
-    return KnnGraph(indptr, columns[first], both[first])
+    np.cumsum(np.bincount(rows, minlength=nodes), out=indptr[1:])
+    return indptr
 
 
 def _whole_numbers(name: str, values: npt.ArrayLike) -> Int64Array:

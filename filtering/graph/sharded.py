@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from filtering.concepts.partition import Partition, runs
 from filtering.embedding.objects import unit_rows
-from filtering.graph.csr import Int64Array
+from filtering.graph.csr import Int64Array, sorted_edges
 from filtering.graph.knn import nearest_neighbours
 
 Float32Array = npt.NDArray[np.float32]
@@ -118,14 +118,8 @@ def merged_graph(edges: DirectedEdges, sources: Int64Array, targets: Int64Array,
     rows = np.concatenate([own_sources, own_targets[inside], targets])
     columns = np.concatenate([own_targets, own_sources[inside], sources])
     lengths = np.concatenate([own_distances, own_distances[inside], distances])
-    local = positions(edges.row, rows)
-    order = np.lexsort((lengths, columns, local))
-    local, columns, lengths = local[order], columns[order], lengths[order]
-    first = np.ones(len(local), dtype=bool)
-    first[1:] = (local[1:] != local[:-1]) | (columns[1:] != columns[:-1])
-    indptr = np.zeros(len(edges.row) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(local[first], minlength=len(edges.row)), out=indptr[1:])
-    return ShardGraph(edges.row, edges.uid, edges.concept, indptr, columns[first], lengths[first])
+    csr = sorted_edges(positions(edges.row, rows), columns, lengths, len(edges.row))
+    return ShardGraph(edges.row, edges.uid, edges.concept, *csr)
 
 
 def positions(known: Int64Array, ids: Int64Array) -> Int64Array:

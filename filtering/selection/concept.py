@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filtering.graph.csr import Int64Array, KnnGraph
+from filtering.graph.csr import Int64Array, KnnGraph, row_pointers
 from filtering.graph.sharded import ShardGraph
 
 
@@ -55,8 +55,7 @@ def concept_samples(
     local[own[members]] = np.arange(len(degrees))
     targets, distances = local[places[first:last]], part.distances[first:last]
     inside = targets >= 0
-    indptr = np.zeros(len(degrees) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows[inside], minlength=len(degrees)), out=indptr[1:])
+    indptr = row_pointers(rows[inside], len(degrees))
     return ConceptSamples(
         uids=part.uid[members],
         scores=score_of[own[members]],
