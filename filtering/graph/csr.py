@@ -11,7 +11,7 @@ from filtering.errors import InputError
 
 Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating[Any]]
-Distances = TypeVar("Distances", bound=FloatArray)
+Length = TypeVar("Length", bound=np.floating[Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +76,8 @@ def symmetrised(sources: Int64Array, targets: Int64Array, distances: FloatArray,
 
 
 def sorted_edges(
-    rows: Int64Array, columns: Int64Array, distances: Distances, nodes: int
-) -> tuple[Int64Array, Int64Array, Distances]:
+    rows: Int64Array, columns: Int64Array, distances: npt.NDArray[Length], nodes: int
+) -> tuple[Int64Array, Int64Array, npt.NDArray[Length]]:
     """Return edges as CSR arrays: sorted by row and column, the shortest of repeated edges alone.
 
     Parameters
