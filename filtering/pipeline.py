@@ -164,11 +164,10 @@ def _selection(way: Way, embedded: list[EmbeddedShard]) -> None:
 
 def _finish(way: Way, passing: list[PassingShard], samples: list[int]) -> dict[str, Any]:
     config, runtime, prints = way.config, way.runtime, way.fingerprints
-    method = config.selection.method
+    method, picks = config.selection.method, way.stores["selection"]
     manifests = manifests_stage(runtime, method, prints["filters"], prints["selection"])
     _make_room(runtime.store, manifests)
-    body = way.stores["selection"]
-    way.take(manifests, lambda stage: write_manifests(stage, method, passing, samples, body))
+    way.take(manifests, lambda stage: write_manifests(stage, method, passing, samples, picks))
     report = report_stage(runtime, config, manifests.fingerprint, way.costs)
     summary = _summary(way)
     way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))

@@ -46,7 +46,6 @@ class Stage:
     peak_memory_bytes: int = field(default=0, init=False)
     tasks_run: int = field(default=0, init=False)
     summary: str = field(default="", init=False)
-    started: float = field(default=0.0, init=False)
 
     @property
     def fingerprint(self) -> str:
@@ -69,11 +68,11 @@ class Stage:
             return self._reused(self.store.read_json(record))
         self.runtime.events.append("stage_started", stage=self.name, fingerprint=self.fingerprint)
         self.runtime.progress.start(self.name, 1, "")
-        self.started = time.monotonic()
+        started = time.monotonic()
         result = body(self)
         cost = {
             "name": self.name,
-            "seconds": round(time.monotonic() - self.started, 3),
+            "seconds": round(time.monotonic() - started, 3),
             "peak_memory_bytes": self.peak_memory_bytes,
             "tasks": self.tasks_run,
             "fingerprint": self.fingerprint,

@@ -50,7 +50,7 @@ class Store:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON object."""
-        self.write(name, json.dumps(value, indent=1, sort_keys=False).encode() + b"\n")
+        self.write(name, json.dumps(value, indent=1).encode() + b"\n")
 
     def read_json(self, name: str) -> Any:
         """Return a JSON object; RunError if it is not JSON."""
@@ -59,9 +59,9 @@ class Store:
         except ValueError:
             raise RunError(f"{self.path(name)}: is not JSON, the file is damaged") from None
 
-    def write_table(self, name: str, table: pa.Table, **options: Any) -> None:
+    def write_table(self, name: str, table: pa.Table) -> None:
         """Write a parquet table; equal tables give equal bytes."""
-        self.write(name, parquet_bytes(table, **options))
+        self.write(name, parquet_bytes(table))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Return a parquet table, or some of its columns."""
@@ -156,10 +156,10 @@ def write_object(url: str, data: bytes) -> None:
     temporary.replace(path)
 
 
-def parquet_bytes(table: pa.Table, **options: Any) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
     """Return the bytes of a parquet file that holds the table."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, **{"compression": "zstd", **options})
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 
 

@@ -27,8 +27,8 @@ def filters_stage(runtime: Runtime, config: Config, embedding: str) -> Stage:
 
 
 def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard]) -> dict[str, Any]:
-    """Decide for every row whether it goes on; return how many do, in all and by shard."""
-    repeats = stage.call(_repeats, "uids", list(shards), stage.store.url)["shards"]
+    """Decide for every row whether it goes on; return how many do."""
+    repeats = stage.call(_repeats, "uids", list(shards))["shards"]
     rules: list[tuple[Filter, float | None]] = []
     for number, step in enumerate(config.filters):
         rules.append((step, _threshold(stage, shards, rules, step, number)))
@@ -39,7 +39,7 @@ def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard])
     counts = stage.map(lambda engine: engine.tasks(_filter_shard), tasks, "shards")
     passed, rows = sum(count["passed"] for count in counts), sum(count["rows"] for count in counts)
     stage.summary = f"{passed:,} of {rows:,} samples pass"
-    return {"passed": passed, "rows": rows, "by_shard": [count["passed"] for count in counts]}
+    return {"passed": passed, "rows": rows}
 
 
 def _threshold(
@@ -69,7 +69,7 @@ def _fraction_threshold(
     return {"threshold": kept_fraction_threshold(np.concatenate([*scores, np.zeros(0, np.float32)]), fraction)}
 
 
-def _repeats(shards: Sequence[EmbeddedShard], store_url: str) -> dict[str, Any]:
+def _repeats(shards: Sequence[EmbeddedShard]) -> dict[str, Any]:
     """Return, by shard position, the rows whose uid occurred before: 32 bytes a row of the pool."""
     columns = [shard.rows(["uid"])["uid"] for shard in shards]
     lengths = [len(column) for column in columns]

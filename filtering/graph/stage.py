@@ -64,13 +64,13 @@ def build_graph(
     dimension : int
         Of the vectors.
     """
-    partition_of, url = concepts["partition"].to_pylist(), stage.store.url
+    url = stage.store.url
     memory = partition_memory(concepts, dimension, config.graph.k)
     count = len(memory)
     arguments = (
         grouped_url,
         grouped_names(Store(grouped_url)),
-        list(partition_of),
+        concepts["partition"].to_pylist(),
         config.graph.k,
         QUERIES / max(rows, 1),
         url,
@@ -141,11 +141,11 @@ def _merge(partition: int, present: Sequence[int], store_url: str) -> dict[str, 
 
 def _recall(stage: Stage, k: int, shards: Sequence[PassingShard], present: Sequence[int]) -> float:
     """Compare the sampled rows' neighbours with an exact search of every shard."""
+    if not present:
+        return 1.0
     names = [QUERIES_NAME.format(number) for number in present]
     tasks = [Task(f"exact-{s.identity}", (s, names, k, stage.store.url)) for s in shards]
     stage.map(lambda engine: engine.tasks(_exact), tasks, "shards searched for recall")
-    if not names:
-        return 1.0
     found = np.concatenate([stage.store.read_arrays(name)["found"] for name in names])
     parts = [stage.store.read_arrays(EXACT_NAME.format(s.identity))["distances"] for s in shards]
     return round(recall_at_k(found, merged_nearest(parts, k)), 4)
@@ -154,16 +154,16 @@ def _recall(stage: Stage, k: int, shards: Sequence[PassingShard], present: Seque
 def _exact(shard: PassingShard, names: Sequence[str], k: int, store_url: str) -> dict[str, int]:
     """Search one shard's rows exactly for the sampled queries."""
     store = Store(store_url)
-    asked = [store.read_arrays(name) for name in names]
-    ids = np.concatenate([query["row"] for query in asked]) if asked else np.zeros(0, dtype=np.int64)
     passing = shard.rows()
+    asked = [store.read_arrays(name) for name in names]
+    ids = np.concatenate([query["row"] for query in asked])
+    queries = unit_rows(np.concatenate([query["vectors"] for query in asked]))
     rows = global_rows(shard.index, passing)
     nearest = np.full((len(ids), k), np.inf, dtype=np.float32)
-    for block, vectors in shard.vector_blocks(passing) if len(ids) else ():
+    for block, vectors in shard.vector_blocks(passing):
         here = rows[block]
         at = np.minimum(np.searchsorted(here, ids), len(here) - 1)
         own = np.where(here[at] == ids, at, -1)
-        queries = unit_rows(np.concatenate([query["vectors"] for query in asked]))
         found = nearest_neighbours(queries, unit_rows(vectors), own, k)[1]
         nearest = merged_nearest([nearest, found], k)
     store.write_arrays(EXACT_NAME.format(shard.identity), {"distances": nearest})

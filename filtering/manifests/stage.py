@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering import tables
+from filtering.concepts.partition import shard_and_row
 from filtering.engine import Task
 from filtering.errors import RunError
 from filtering.filters.objects import DUPLICATE_UID, PassingShard
@@ -76,7 +77,7 @@ def _split_shard(
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
     picks = read_picks(Store(selection_url), names, shard.index)
-    picked = picks["row"].to_numpy() & 0xFFFFFFFF
+    picked = shard_and_row(picks["row"].to_numpy())[1]
     reasons[reasons == ""] = f"selection:{method}"
     reasons[picked] = ""
     url = shard.embedded.shard.url
