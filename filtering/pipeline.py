@@ -168,7 +168,7 @@ def _finish(way: Way, passing: list[PassingShard], samples: list[int]) -> dict[s
     manifests = manifests_stage(runtime, method, prints["filters"], prints["selection"])
     _make_room(runtime.store, manifests)
     way.take(manifests, lambda stage: write_manifests(stage, method, passing, samples, picks))
-    report = report_stage(runtime, config, manifests.fingerprint, way.costs)
+    report = report_stage(runtime, config, manifests.fingerprint)
     summary = _summary(way)
     way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))
     record = {**summary, "stages": way.costs}

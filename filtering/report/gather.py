@@ -1,6 +1,7 @@
 """From a bounded sample of rows to what the page shows: histograms, concept rows, contact sheets."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ LOWEST = 24
 BINS = 40
 
 Pictures = Mapping[tuple[int, str], bytes]
+Row = dict[str, Any]
 
 
 def histogram(
@@ -45,27 +47,62 @@ def histogram(
     return (Histogram(name, tuple(bounds), *summed),)
 
 
-def sheet_keys(sample: pa.Table, shards: int) -> dict[int, set[str]]:
-    """Return the keys whose pictures the page shows, by shard, from at most `shards` shards."""
-    rows = [row for sheet in _sheets(sample).values() for part in sheet for row in part] + _lowest(sample)
-    keys: dict[int, set[str]] = {}
+def few_by_reason(rows: Iterable[Row], most: int) -> list[Row]:
+    """Return the first rows of each reason, at most `most`, in the order of the reasons' first appearance."""
+    found: dict[str, list[Row]] = {}
     for row in rows:
-        if row["shard"] in keys or len(keys) < shards:
-            keys.setdefault(row["shard"], set()).add(row["key"])
-    return keys
+        examples = found.setdefault(row["reason"], [])
+        if len(examples) < most:
+            examples.append(row)
+    return [row for examples in found.values() for row in examples]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The rows of the sample that the page needs, sorted out once.
+
+    Attributes
+    ----------
+    by_concept : rows of each concept, in the order of their uids.
+    sheets : kept and dropped rows of the concepts with most rows.
+    lowest : dropped rows of lowest CLIP score.
+    """
+
+    by_concept: dict[int, list[Row]]
+    sheets: dict[int, tuple[list[Row], list[Row]]]
+    lowest: list[Row]
+
+    def keys(self, shards: int) -> dict[int, set[str]]:
+        """Return the keys whose pictures are shown, by shard, from at most `shards` shards."""
+        rows = [row for sheet in self.sheets.values() for part in sheet for row in part] + self.lowest
+        keys: dict[int, set[str]] = {}
+        for row in rows:
+            if row["shard"] in keys or len(keys) < shards:
+                keys.setdefault(row["shard"], set()).add(row["key"])
+        return keys
+
+
+def shown_rows(sample: pa.Table) -> Shown:
+    """Sort out a sample of the pool's rows (`SAMPLE`)."""
+    rows = sorted(sample.to_pylist(), key=lambda row: row["uid"])
+    grouped: dict[int, list[Row]] = {}
+    for row in rows:
+        if row["concept"] >= 0:
+            grouped.setdefault(row["concept"], []).append(row)
+    dropped = [row for row in rows if not row["kept"]]
+    return Shown(grouped, _sheets(grouped), sorted(dropped, key=lambda row: row["clip_score"])[:LOWEST])
 
 
 def concept_rows(
-    concepts: pa.Table, budgets: npt.NDArray[np.int64], sample: pa.Table, pictures: Pictures
+    concepts: pa.Table, budgets: npt.NDArray[np.int64], shown: Shown, pictures: Pictures
 ) -> tuple[ConceptRow, ...]:
     """Return one row for each concept; the largest have contact sheets."""
-    grouped = _by_concept(sample)
-    words = distinctive_words({concept: [row["caption"] for row in rows] for concept, rows in grouped.items()})
-    sheets = _sheets(sample)
+    captions = {concept: [row["caption"] for row in rows] for concept, rows in shown.by_concept.items()}
+    words = distinctive_words(captions)
     rows = []
     for concept, budget in zip(concepts.to_pylist(), budgets.tolist(), strict=True):
         number = concept["concept"]
-        scores = [row["clip_score"] for row in grouped.get(number, ()) if row["kept"]]
+        scores = [row["clip_score"] for row in shown.by_concept.get(number, ()) if row["kept"]]
         rows.append(
             ConceptRow(
                 concept=number,
@@ -76,48 +113,14 @@ def concept_rows(
                 d_intra=concept["d_intra"],
                 d_inter=concept["d_inter"],
                 mean_score=float(np.mean(scores)) if scores else float("nan"),
-                sheet=_sheet(sheets[number], pictures) if number in sheets else None,
+                sheet=_sheet(shown.sheets[number], pictures) if number in shown.sheets else None,
             )
         )
     return tuple(rows)
 
 
-def lowest_scores(sample: pa.Table, pictures: Pictures) -> tuple[Thumbnail, ...]:
-    """Return the dropped samples of lowest CLIP score: likely mismatches of image and caption."""
-    return _thumbnails(_lowest(sample), pictures)
-
-
-def _lowest(sample: pa.Table) -> list[dict[str, Any]]:
-    dropped = [row for row in sample.to_pylist() if not row["kept"]]
-    return sorted(dropped, key=lambda row: (row["clip_score"], row["uid"]))[:LOWEST]
-
-
-def _by_concept(sample: pa.Table) -> dict[int, list[dict[str, Any]]]:
-    grouped: dict[int, list[dict[str, Any]]] = {}
-    for row in sorted(sample.to_pylist(), key=lambda row: row["uid"]):
-        if row["concept"] >= 0:
-            grouped.setdefault(row["concept"], []).append(row)
-    return grouped
-
-
-def _sheets(sample: pa.Table) -> dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """Return kept and dropped rows, in the order of their uids, of the concepts with most rows."""
-    grouped = _by_concept(sample)
-    largest = sorted(grouped, key=lambda concept: (-len(grouped[concept]), concept))[:SHEETS]
-    return {
-        concept: (
-            [row for row in grouped[concept] if row["kept"]][:PER_SHEET],
-            [row for row in grouped[concept] if not row["kept"]][:PER_SHEET],
-        )
-        for concept in sorted(largest)
-    }
-
-
-def _sheet(rows: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]], pictures: Pictures) -> Sheet:
-    return Sheet(_thumbnails(rows[0], pictures), _thumbnails(rows[1], pictures))
-
-
-def _thumbnails(rows: Iterable[dict[str, Any]], pictures: Pictures) -> tuple[Thumbnail, ...]:
+def thumbnails(rows: Iterable[Row], pictures: Pictures) -> tuple[Thumbnail, ...]:
+    """Return rows as the page shows them, with their pictures where there are any."""
     return tuple(
         Thumbnail(
             key=row["key"],
@@ -128,3 +131,18 @@ def _thumbnails(rows: Iterable[dict[str, Any]], pictures: Pictures) -> tuple[Thu
         )
         for row in rows
     )
+
+
+def _sheets(grouped: Mapping[int, list[Row]]) -> dict[int, tuple[list[Row], list[Row]]]:
+    largest = sorted(grouped, key=lambda concept: (-len(grouped[concept]), concept))[:SHEETS]
+    return {
+        concept: (
+            [row for row in grouped[concept] if row["kept"]][:PER_SHEET],
+            [row for row in grouped[concept] if not row["kept"]][:PER_SHEET],
+        )
+        for concept in sorted(largest)
+    }
+
+
+def _sheet(rows: tuple[Sequence[Row], Sequence[Row]], pictures: Pictures) -> Sheet:
+    return Sheet(thumbnails(rows[0], pictures), thumbnails(rows[1], pictures))

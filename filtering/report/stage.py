@@ -17,7 +17,7 @@ from filtering.engine import Task
 from filtering.filters.objects import PassingShard
 from filtering.manifests.objects import REPORT, table_name
 from filtering.report.data import Page, QuarantineExample, StageCost
-from filtering.report.gather import SAMPLE, concept_rows, histogram, lowest_scores, sheet_keys
+from filtering.report.gather import SAMPLE, Shown, concept_rows, few_by_reason, histogram, shown_rows, thumbnails
 from filtering.report.page import render
 from filtering.selection.objects import BUDGETS_NAME
 from filtering.shards.samples import Sample, read_samples
@@ -37,7 +37,7 @@ SAMPLE_NAME = "{}.sample.parquet"
 PICTURES_NAME = "{}.pictures.parquet"
 
 
-def report_stage(runtime: Runtime, config: Config, manifests: str, costs: Sequence[Mapping[str, Any]]) -> Stage:
+def report_stage(runtime: Runtime, config: Config, manifests: str) -> Stage:
     """Return the stage."""
     return Stage(runtime, "report", VERSION, config.resolved(), (manifests,))
 
@@ -60,9 +60,9 @@ def write_report(
     gathers = [Task(f"sample-{s.identity}", (s, share, *urls)) for s in shards]
     counts = stage.map(lambda engine: engine.tasks(_gather), gathers, "shards sampled")
     samples = [stage.store.read_table(SAMPLE_NAME.format(s.identity)) for s in shards]
-    sample = pa.concat_tables([*samples, SAMPLE.empty_table()])
-    pictures = _pictures(stage, config, shards, sample)
-    page = _page(config, run, sample, counts, pictures, stores)
+    shown = shown_rows(pa.concat_tables([*samples, SAMPLE.empty_table()]))
+    pictures = _pictures(stage, config, shards, shown.keys(SHARDS_WITH_PICTURES))
+    page = _page(config, run, shown, counts, pictures, stores)
     data = render(page).encode()
     stage.runtime.store.write(REPORT, data)
     stage.summary = f"{REPORT}, {len(data) / 1e6:.1f} MB"
@@ -84,30 +84,21 @@ def _gather(shard: PassingShard, share: float, concepts_url: str, run_url: str, 
     table = pa.table(columns, schema=SAMPLE).take(pa.array(chosen))
     Store(store_url).write_table(SAMPLE_NAME.format(shard.identity), table)
     scores = rows["clip_score"].to_numpy()
-    bins = {name: np.histogram(scores[mask], BIN_EDGES)[0].tolist() for name, mask in _masks(is_kept).items()}
-    return {"sampled": len(chosen), **bins, "examples": _examples(Store(run_url), shard)}
-
-
-def _masks(is_kept: Any) -> dict[str, Any]:
-    return {"kept_bins": is_kept, "dropped_bins": ~is_kept}
-
-
-def _examples(run: Store, shard: PassingShard) -> list[dict[str, str]]:
-    found: dict[str, list[dict[str, str]]] = {}
-    for row in run.read_table(table_name("quarantined", shard.index)).to_pylist():
-        examples = found.setdefault(row["reason"], [])
-        if len(examples) < EXAMPLES_PER_REASON:
-            examples.append(row)
-    return [row for examples in found.values() for row in examples]
+    quarantined = Store(run_url).read_table(table_name("quarantined", shard.index)).to_pylist()
+    return {
+        "sampled": len(chosen),
+        "kept_bins": np.histogram(scores[is_kept], BIN_EDGES)[0].tolist(),
+        "dropped_bins": np.histogram(scores[~is_kept], BIN_EDGES)[0].tolist(),
+        "examples": few_by_reason(quarantined, EXAMPLES_PER_REASON),
+    }
 
 
 def _pictures(
-    stage: Stage, config: Config, shards: Sequence[PassingShard], sample: pa.Table
+    stage: Stage, config: Config, shards: Sequence[PassingShard], wanted: Mapping[int, set[str]]
 ) -> dict[tuple[int, str], bytes]:
-    """Return JPEG thumbnails by shard and key; none where the input has no images."""
+    """Return JPEG thumbnails of the wanted keys by shard and key; none where the input has no images."""
     if config.input.shards is None:
         return {}
-    wanted = sheet_keys(sample, SHARDS_WITH_PICTURES)
     here = [shard for shard in shards if shard.index in wanted]
     tasks = [Task(f"pictures-{s.identity}", (s, sorted(wanted[s.index]), stage.store.url)) for s in here]
     stage.map(lambda engine: engine.tasks(_read_pictures), tasks, "shards read for pictures")
@@ -146,7 +137,7 @@ def _thumbnail(sample: Sample) -> dict[str, bytes]:
 def _page(
     config: Config,
     run: Mapping[str, Any],
-    sample: pa.Table,
+    shown: Shown,
     counts: Sequence[Mapping[str, Any]],
     pictures: Mapping[tuple[int, str], bytes],
     stores: Mapping[str, str],
@@ -167,8 +158,8 @@ def _page(
         k=config.graph.k,
         manifest_hash=run["manifest_hash"],
         histograms=histogram("CLIP score", BIN_EDGES, bins["kept_bins"], bins["dropped_bins"]),
-        concepts=concept_rows(concepts, budgets, sample, pictures),
-        lowest=lowest_scores(sample, pictures),
+        concepts=concept_rows(concepts, budgets, shown, pictures),
+        lowest=thumbnails(shown.lowest, pictures),
         stages=tuple(
             StageCost(cost["name"], cost["seconds"], cost["peak_memory_bytes"], cost["summary"])
             for cost in run["stages"]
@@ -181,10 +172,8 @@ def _page(
 
 
 def _quarantine_examples(counts: Sequence[Mapping[str, Any]]) -> tuple[QuarantineExample, ...]:
-    found: dict[str, list[QuarantineExample]] = {}
-    for count in counts:
-        for row in count["examples"]:
-            examples = found.setdefault(row["reason"], [])
-            if len(examples) < EXAMPLES_PER_REASON:
-                examples.append(QuarantineExample(row["shard"], row["member"], row["reason"], row["detail"]))
-    return tuple(example for reason in sorted(found) for example in found[reason])
+    rows = few_by_reason((row for count in counts for row in count["examples"]), EXAMPLES_PER_REASON)
+    return tuple(
+        QuarantineExample(row["shard"], row["member"], row["reason"], row["detail"])
+        for row in sorted(rows, key=lambda row: row["reason"])
+    )
