@@ -2,7 +2,7 @@
 
 import io
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from filtering.shards.tar import Fault
 
@@ -25,6 +25,9 @@ def decode_image(data: bytes) -> Image.Image | Fault:
         fault = _out_of_bounds(image)
         if fault is None:
             image.load()
+    except UnidentifiedImageError:
+        # Its message holds the address of a buffer, which would differ from one attempt to the next.
+        return Fault("image_undecodable", "its bytes are no image of a known format")
     except Image.DecompressionBombError as error:
         return Fault("image_too_large", first_line(error))
     except Exception as error:

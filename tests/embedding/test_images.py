@@ -134,3 +134,9 @@ def test_a_tiff_whose_tags_have_odd_types_never_raises(tag):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert isinstance(decode_image(bytes(damaged)), Image.Image | Fault)
+
+
+def test_the_same_bytes_give_the_same_fault():
+    first, second = decode_image(b"no image"), decode_image(b"no image")
+    assert first == second
+    assert "0x" not in first.detail
