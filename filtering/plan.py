@@ -24,7 +24,7 @@ from filtering.graph.recall import QUERIES as RECALL_QUERIES
 from filtering.graph.sharded import search_memory_bytes
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard, arrays_url
-from filtering.shards.metadata import read_array
+from filtering.shards.metadata import array_shape
 from filtering.shards.samples import WINDOW_BYTES, Sample, read_samples
 from filtering.storage import filesystem_of, open_object
 
@@ -149,7 +149,7 @@ def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     for shard in shards:
         with open_object(shard.url) as stream:
             counts.append(pq.ParquetFile(stream).metadata.num_rows)
-    dimension = read_array(arrays_url(shards[0]), config.input.arrays.image).shape[1]
+    dimension = array_shape(arrays_url(shards[0]), config.input.arrays.image)[1]
     return Pool(sum(counts), max(counts), dimension, 8e-6, 0)
 
 

@@ -3,7 +3,7 @@
 import struct
 import zipfile
 import zlib
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,12 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
         raise InputError(f"{url}: has no array {name}") from None
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
         raise InputError(f"{url}: array {name} cannot be read ({error})") from None
+
+
+def array_shape(url: str, name: str) -> tuple[int, ...]:
+    """Return the shape of an array of an npz, from its header alone."""
+    with open_object(url) as stream, zipfile.ZipFile(stream) as archive, archive.open(f"{name}.npy") as member:
+        return _header(member)[0]
 
 
 def read_columns(url: str) -> pa.Table:
@@ -95,12 +101,18 @@ def _mapped(url: str, stream: BinaryIO, header_offset: int) -> npt.NDArray[Any]:
     stream.seek(header_offset)
     name_bytes, extra_bytes = struct.unpack("<HH", stream.read(LOCAL_HEADER_BYTES)[26:30])
     stream.seek(header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes)
-    version = np.lib.format.read_magic(stream)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-    shape, fortran, dtype = read_header(stream)
+    shape, fortran, dtype = _header(stream)
     if dtype.hasobject:
         raise ValueError("it holds pickled objects, which are never loaded")
     order: Literal["F", "C"] = "F" if fortran else "C"
     path = url.removeprefix("file://")
     mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", stream.tell(), shape, order).reshape(shape)
     return mapped
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, Fortran order and dtype of the npy that starts here; the stream is left at its data."""
+    version = np.lib.format.read_magic(stream)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
+    shape, fortran, dtype = read_header(stream)
+    return shape, fortran, dtype

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtering.errors import InputError
-from filtering.shards.metadata import array_names, malformed_uids, read_array, read_columns
+from filtering.shards.metadata import array_names, array_shape, malformed_uids, read_array, read_columns
 from filtering.storage import write_object
 
 ARRAYS = {
@@ -65,6 +65,7 @@ def test_any_shape_comes_back(tmp_path_factory, shape, dtype, fortran):
     np.savez(path, other=np.ones(3), x=array)
     found = read_array(str(path), "x")
     assert found.shape == array.shape
+    assert array_shape(str(path), "x") == array.shape
     assert np.array_equal(found, array)
 
 
