@@ -1,8 +1,10 @@
 """DataComp metadata: a parquet table and an uncompressed npz beside it, row for row."""
 
+import contextlib
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
@@ -31,23 +33,23 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
     InputError
         If the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded.
     """
-    try:
-        with open_object(url) as stream, zipfile.ZipFile(stream) as archive:
-            entry = archive.getinfo(f"{name}.npy")
-            if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-                return _mapped(url, stream, entry.header_offset)
-            with archive.open(entry) as member:
-                array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-                return array
-    except KeyError:
-        raise InputError(f"{url}: has no array {name}") from None
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
-        raise InputError(f"{url}: array {name} cannot be read ({error})") from None
+    with _explained(url, name), open_object(url) as stream, zipfile.ZipFile(stream) as archive:
+        entry = archive.getinfo(f"{name}.npy")
+        if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
+            return _mapped(url, stream, entry.header_offset)
+        with archive.open(entry) as member:
+            array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+            return array
 
 
 def array_shape(url: str, name: str) -> tuple[int, ...]:
-    """Return the shape of an array of an npz, from its header alone."""
-    with open_object(url) as stream, zipfile.ZipFile(stream) as archive, archive.open(f"{name}.npy") as member:
+    """Return the shape of an array of an npz, from its header alone; errors as in `read_array`."""
+    with (
+        _explained(url, name),
+        open_object(url) as stream,
+        zipfile.ZipFile(stream) as archive,
+        archive.open(f"{name}.npy") as member,
+    ):
         return _header(member)[0]
 
 
@@ -72,6 +74,17 @@ def read_columns(url: str) -> pa.Table:
 def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Return, for each uid, whether it is not 32 lower-case hex digits; bool (n,)."""
     return np.array([not is_uid(uid) for uid in uids.to_pylist()], dtype=bool)
+
+
+@contextlib.contextmanager
+def _explained(url: str, name: str) -> Iterator[None]:
+    """Turn what a damaged npz raises into one line for a person."""
+    try:
+        yield
+    except KeyError:
+        raise InputError(f"{url}: has no array {name}") from None
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
+        raise InputError(f"{url}: array {name} cannot be read ({error})") from None
 
 
 def _renamed(table: pa.Table) -> pa.Table:

@@ -158,3 +158,13 @@ def test_a_table_without_uids_is_refused(tmp_path):
 def test_malformed_uids_are_marked():
     uids = pa.chunked_array([["0" * 32, None], ["x" * 32, "A" * 32, "0" * 31, "9" * 32]])
     assert malformed_uids(uids).tolist() == [False, True, True, True, True, False]
+
+
+@pytest.mark.parametrize("read", [read_array, array_shape])
+def test_a_damaged_npz_and_a_missing_array_are_one_line(tmp_path, read):
+    (tmp_path / "broken.npz").write_bytes(b"no archive")
+    np.savez(tmp_path / "whole.npz", there=np.ones(3))
+    for name, message in (("broken", "cannot be read"), ("whole", "has no array l14_img")):
+        with pytest.raises(InputError, match=message) as refused:
+            read(str(tmp_path / f"{name}.npz"), "l14_img")
+        assert "\n" not in str(refused.value)
