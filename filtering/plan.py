@@ -189,7 +189,7 @@ def _probed(config: Config, shards: Sequence[Shard]) -> tuple[int, float, int]:
     samples = _first_samples(shards)
     started = time.perf_counter()
     decoded = [(decode_image(sample.image), sample.caption) for sample in samples]
-    prepared = [(model.prepared(image), text) for image, text in decoded if not isinstance(image, Fault)]
+    prepared = [(model.prepared(image.image), text) for image, text in decoded if not isinstance(image, Fault)]
     if not prepared:
         raise InputError(f"plan: the first shards hold no sample that can be embedded, {shards[0].url} for one")
     model.images([pixels for pixels, _ in prepared])

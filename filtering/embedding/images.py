@@ -1,6 +1,7 @@
 """Decode untrusted images within bounds."""
 
 import io
+from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
@@ -10,20 +11,39 @@ from filtering.shards.tar import Fault
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100.0
+# A JPEG may be decoded smaller, but not below this many times the side that the model takes: the model's own
+# resizing then still does the last step, and the embedding stays what it was (benchmarks/embedding measures it).
+DRAFT_MARGIN = 2
 
 
-def decode_image(data: bytes) -> Image.Image | Fault:
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded image, and the width and height it was stored with."""
+
+    image: Image.Image
+    size: tuple[int, int]
+
+
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int = 0) -> Decoded | Fault:
     """Return the image fully decoded, or why it cannot be: nothing is raised for bad bytes.
 
     Parameters
     ----------
     data : bytes
         An encoded image; its format is told by its content, not by a name.
+    max_pixels : int
+        Pixels; an image whose header declares more is not decoded.
+    draft_side : int
+        Pixels; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size (by fewer DCT coefficients) as long as both sides
+        stay at least `DRAFT_MARGIN` times this. 0 decodes every image whole.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        fault = _out_of_bounds(image)
+        size = image.size
+        fault = _out_of_bounds(size, max_pixels)
         if fault is None:
+            if draft_side:
+                image.draft(None, (DRAFT_MARGIN * draft_side, DRAFT_MARGIN * draft_side))
             image.load()
     except UnidentifiedImageError:
         # Its message holds the address of a buffer, which would differ from one attempt to the next.
@@ -33,7 +53,7 @@ def decode_image(data: bytes) -> Image.Image | Fault:
     except Exception as error:
         # Decoders meet hostile bytes with errors of every kind; none of them may end the shard.
         return Fault("image_undecodable", first_line(error))
-    return fault or image
+    return fault or Decoded(image, size)
 
 
 def first_line(error: Exception) -> str:
@@ -41,10 +61,10 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _out_of_bounds(image: Image.Image) -> Fault | None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        return Fault("image_too_large", f"{width} x {height} pixels, at most {MAX_PIXELS} are decoded")
+def _out_of_bounds(size: tuple[int, int], max_pixels: int) -> Fault | None:
+    width, height = size
+    if width * height > max_pixels:
+        return Fault("image_too_large", f"{width} x {height} pixels, at most {max_pixels} are decoded")
     if max(width, height) > MAX_ASPECT * min(width, height):
         return Fault("image_too_narrow", f"{width} x {height} pixels, an aspect above {MAX_ASPECT:.0f}")
     return None

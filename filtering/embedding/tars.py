@@ -73,7 +73,7 @@ class TarEmbedder:
         if isinstance(image, Fault):
             return Quarantined(sample.image_member, sample.key, image)
         try:
-            return _Ready(sample, image.size, self.model.prepared(image))
+            return _Ready(sample, image.size, self.model.prepared(image.image))
         except Exception as error:
             # Preprocessing converts pixels of every mode: what it cannot convert is the sample's fault.
             fault = Fault("image_undecodable", f"cannot be preprocessed: {first_line(error)}")

@@ -124,10 +124,10 @@ def _read_pictures(shard: PassingShard, keys: Sequence[str], store_url: str) -> 
 
 
 def _thumbnail(sample: Sample) -> dict[str, bytes]:
-    image = decode_image(sample.image)
-    if isinstance(image, Fault):
+    decoded = decode_image(sample.image, draft_side=THUMBNAIL_PIXELS)
+    if isinstance(decoded, Fault):
         return {}
-    image = image.convert("RGB")
+    image = decoded.image.convert("RGB")
     image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80)

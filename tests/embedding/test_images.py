@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from filtering.embedding.images import MAX_PIXELS, decode_image
+from filtering.embedding.images import MAX_PIXELS, Decoded, decode_image
 from filtering.shards.tar import Fault
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -41,8 +41,10 @@ def reason(data):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_real_images_are_decoded(kind):
-    image = decode_image(encoded(kind))
-    assert isinstance(image, Image.Image)
+    decoded = decode_image(encoded(kind))
+    assert isinstance(decoded, Decoded)
+    image = decoded.image
+    assert image.size == decoded.size
     assert image.size == (30, 40)
     if kind in ("PNG", "BMP", "TIFF"):
         assert np.array_equal(np.asarray(image), PIXELS)
@@ -108,7 +110,7 @@ def test_a_damaged_image_never_raises(kind, noise, hits):
         damaged[place : place + noise.choice([0, 1, 4])] = noise.randbytes(noise.choice([0, 1, 4]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert isinstance(decode_image(bytes(damaged)), Image.Image | Fault)
+        assert isinstance(decode_image(bytes(damaged)), Decoded | Fault)
 
 
 @settings(max_examples=100, deadline=None)
@@ -119,7 +121,7 @@ def test_a_damaged_image_never_raises(kind, noise, hits):
 def test_random_bytes_never_raise(data, start):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert isinstance(decode_image(start + data), Image.Image | Fault)
+        assert isinstance(decode_image(start + data), Decoded | Fault)
 
 
 @pytest.mark.parametrize("tag", [256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 339])
@@ -133,7 +135,7 @@ def test_a_tiff_whose_tags_have_odd_types_never_raises(tag):
         struct.pack_into("<HH", damaged, places.get(tag, first + 2), tag, kind)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert isinstance(decode_image(bytes(damaged)), Image.Image | Fault)
+            assert isinstance(decode_image(bytes(damaged)), Decoded | Fault)
 
 
 def test_the_same_bytes_give_the_same_fault():
