@@ -4,14 +4,14 @@ No rename is relied upon: on object stores an object appears whole or not at all
 through a temporary file, because there a killed writer would leave half an object behind.
 """
 
+import contextlib
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
 import numpy as np
@@ -21,9 +21,17 @@ import pyarrow.parquet as pq
 from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 from fsspec.implementations.local import LocalFileSystem
 
+from filtering.disk import create_whole, move_whole, write_whole
 from filtering.errors import InputError, RunError
+from filtering.retries import retried
+from filtering.streams import block_stream, count_bytes, disk_stream, is_s3
 
 MARKER = ".done"
+Result = TypeVar("Result")
+
+# By name: boto is imported, which takes a second, when the first URL of S3 is opened.
+for _scheme in ("s3", "s3a"):
+    fsspec.register_implementation(_scheme, "filtering.s3.RetryingS3", clobber=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +88,12 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Say whether the object `name` is there."""
-        filesystem, path = filesystem_of(self.path(name))
-        return bool(filesystem.exists(path))
+        return _asked(self.path(name), lambda filesystem, path: bool(filesystem.exists(path)))
 
     def names(self, suffix: str = "") -> list[str]:
         """Return the names of the objects directly inside that end in `suffix`, sorted; one listing."""
-        filesystem, path = filesystem_of(self.url)
         try:
-            listed = filesystem.ls(path, detail=False, refresh=True)
+            listed = _asked(self.url, lambda filesystem, path: filesystem.ls(path, detail=False, refresh=True))
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in listed)
@@ -95,16 +101,19 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Delete an object if it is there."""
-        filesystem, path = filesystem_of(self.path(name))
-        if filesystem.exists(path):
-            filesystem.rm_file(path)
+        with contextlib.suppress(FileNotFoundError):
+            _asked(self.path(name), lambda filesystem, path: filesystem.rm_file(path))
 
     def delete_folders(self, prefix: str) -> None:
         """Delete every folder directly inside whose name starts with `prefix`, with all it holds."""
-        filesystem, path = filesystem_of(self.url)
         for name in self.names():
-            if name.startswith(prefix) and filesystem.isdir(f"{path.rstrip('/')}/{name}"):
-                filesystem.rm(f"{path.rstrip('/')}/{name}", recursive=True)
+            if name.startswith(prefix):
+                _asked(self.path(name), _delete_folder)
+
+
+def _delete_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+    if filesystem.isdir(path):
+        filesystem.rm(path, recursive=True)
 
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -130,30 +139,86 @@ def absolute(url: str) -> str:
     return path if isinstance(filesystem, LocalFileSystem) else url
 
 
-def open_object(url: str) -> BinaryIO:
-    """Open an object for reading as a stream."""
+def _asked(url: str, operation: Callable[[fsspec.AbstractFileSystem, str], Result]) -> Result:
+    """Return what an operation on a URL's filesystem returns; it must come to the same when it is done twice."""
     filesystem, path = filesystem_of(url)
-    stream: BinaryIO = filesystem.open(path, "rb")
+    return retried(lambda: operation(filesystem, path), url)
+
+
+def open_object(url: str) -> BinaryIO:
+    """Open an object for reading here and there in it, as parquet and zip files are read."""
+    stream: BinaryIO = _asked(url, lambda filesystem, path: filesystem.open(path, "rb"))
     return stream
+
+
+def stream_object(url: str) -> BinaryIO:
+    """Open an object that is read once, from start to end.
+
+    A remote one is read in blocks, of which at most three are in memory. Each is asked for again on its own when its
+    connection breaks, so that nothing that was handed out is read twice. Errors as in `filtering.streams`.
+    """
+    filesystem, path = filesystem_of(url)
+    return disk_stream(path) if isinstance(filesystem, LocalFileSystem) else block_stream(filesystem, path, url)
 
 
 def read_object(url: str) -> bytes:
     """Return a whole object; FileNotFoundError if there is none."""
-    filesystem, path = filesystem_of(url)
-    data: bytes = filesystem.cat_file(path)
-    return data
+
+    def read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
+        data: bytes = filesystem.cat_file(path)
+        count_bytes(filesystem, "read_bytes", len(data))
+        return data
+
+    return _asked(url, read)
 
 
 def write_object(url: str, data: bytes) -> None:
     """Write a whole object, replacing what was there."""
+
+    def write(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+        if isinstance(filesystem, LocalFileSystem):
+            write_whole(Path(path), data)
+        else:
+            filesystem.pipe_file(path, data)
+        count_bytes(filesystem, "written_bytes", len(data))
+
+    _asked(url, write)
+
+
+def create_object(url: str, data: bytes) -> bool:
+    """Create a whole object only if none is there, and return whether it was created.
+
+    On a local disk and on S3 exactly one of several that try at once succeeds. Other filesystems are asked first and
+    written to after: there, two that try within that moment may both believe that they succeeded. No two writers may
+    give the same data, because that is how one on S3 whose answer was lost knows its own.
+    """
     filesystem, path = filesystem_of(url)
-    if not isinstance(filesystem, LocalFileSystem):
-        filesystem.pipe_file(path, data)
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    if isinstance(filesystem, LocalFileSystem):
+        created = create_whole(Path(path), data)
+    elif is_s3(filesystem):
+        created = filesystem.create(path, data)
+    else:
+        created = not _asked(url, lambda filesystem, path: filesystem.exists(path))
+        if created:
+            _asked(url, lambda filesystem, path: filesystem.pipe_file(path, data))
+    if created:
+        count_bytes(filesystem, "written_bytes", len(data))
+    return created
+
+
+def commit_file(url: str, path: str) -> None:
+    """Make a finished local file an object, whole or not at all, and remove the file.
+
+    Large files go to S3 in parts, of which a few are in memory at a time.
+    """
+    filesystem, target = filesystem_of(url)
+    size = Path(path).stat().st_size
+    if isinstance(filesystem, LocalFileSystem):
+        move_whole(Path(path), Path(target))
+    else:
+        _asked(url, lambda filesystem, target: filesystem.put_file(path, target))
+        Path(path).unlink()
+    count_bytes(filesystem, "written_bytes", size)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -209,12 +274,21 @@ def expand(patterns: str | Iterable[str], suffix: str) -> list[str]:
 def _matches(url: str, suffix: str) -> list[str]:
     filesystem, path = filesystem_of(url)
     if any(character in path for character in "*?["):
-        found = sorted(filesystem.glob(path))
-    elif not path.endswith(suffix) and filesystem.isdir(path):
-        found = sorted(entry for entry in filesystem.ls(path, detail=False) if entry.endswith(suffix))
-    else:
+        found = sorted(retried(lambda: filesystem.glob(path), url))
+    elif path.endswith(suffix) or (listed := _listed(filesystem, path, url)) is None:
         return [absolute(url)]
+    else:
+        found = sorted(entry for entry in listed if entry.endswith(suffix))
     if not found:
         raise InputError(f"{url}: no {suffix} file is there")
     local = isinstance(filesystem, LocalFileSystem)
     return [entry if local else filesystem.unstrip_protocol(entry) for entry in found]
+
+
+def _listed(filesystem: fsspec.AbstractFileSystem, folder: str, url: str) -> list[str] | None:
+    """Return what is directly inside a folder, in one listing, or None if it is none."""
+    try:
+        listed: list[str] = retried(lambda: filesystem.ls(folder, detail=False), url)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return None if listed == [folder] else listed

@@ -1,4 +1,7 @@
+import errno
+import threading
 import uuid
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -6,7 +9,19 @@ import pyarrow as pa
 import pytest
 
 from filtering.errors import InputError, RunError
-from filtering.storage import Store, absolute, checksum, digest, expand, is_local, read_object, write_object
+from filtering.retries import taken
+from filtering.storage import (
+    Store,
+    absolute,
+    checksum,
+    commit_file,
+    create_object,
+    digest,
+    expand,
+    is_local,
+    read_object,
+    write_object,
+)
 
 
 @pytest.fixture(params=["disk", "file", "memory"])
@@ -89,6 +104,80 @@ def test_equal_tables_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
         store.write_table(name, pa.table({"n": list(range(1000))}))
     assert store.read("a") == store.read("b")
+
+
+def test_an_object_is_created_once(store):
+    url = store.path("lease/1.json")
+    assert create_object(url, b"first")
+    assert not create_object(url, b"second")
+    assert store.read("lease/1.json") == b"first"
+    assert store.child("lease").names() == ["1.json"]
+
+
+def test_one_of_many_threads_creates_a_file_and_no_other_content_is_ever_seen(tmp_path):
+    won, barrier = [], threading.Barrier(8)
+
+    def race(number):
+        barrier.wait()
+        for turn in range(20):
+            if create_object(str(tmp_path / f"{turn}"), b"%d" % number * 1000):
+                won.append((turn, number))
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(turn for turn, _ in won) == list(range(20))
+    assert all((tmp_path / str(turn)).read_bytes() == b"%d" % number * 1000 for turn, number in won)
+    assert len(list(tmp_path.iterdir())) == 20
+
+
+def test_a_finished_file_becomes_an_object(store, tmp_path):
+    file = tmp_path / "made"
+    for content in (b"first", b"second"):
+        file.write_bytes(content)
+        commit_file(store.path("a/b.npy"), str(file))
+        assert store.read("a/b.npy") == content
+        assert not file.exists()
+    assert store.child("a").names() == ["b.npy"]
+
+
+def test_a_file_is_committed_across_filesystems(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def refused(self, target):
+        if self.name == "made":
+            raise OSError(errno.EXDEV, "another device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    (tmp_path / "made").write_bytes(b"content")
+    commit_file(str(tmp_path / "a/b"), str(tmp_path / "made"))
+    assert (tmp_path / "a/b").read_bytes() == b"content"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b"]
+
+
+def test_bytes_are_counted(store, tmp_path):
+    taken()
+    store.write("x", b"123")
+    create_object(store.path("y"), b"1")
+    create_object(store.path("y"), b"12")
+    (tmp_path / "made").write_bytes(b"12345")
+    commit_file(store.path("z"), str(tmp_path / "made"))
+    store.read("x")
+    assert taken() == {"retries": 0, "read_bytes": 3, "written_bytes": 9}
+
+
+def test_a_folder_is_expanded_by_one_listing(tmp_path, monkeypatch):
+    for name in ("a.tar", "b.tar", "c.txt"):
+        (tmp_path / name).write_bytes(b"")
+    listed = []
+    local = type(fsspec.filesystem("file"))
+    ls = local.ls
+    monkeypatch.setattr(local, "ls", lambda self, path, **options: listed.append(path) or ls(self, path, **options))
+    assert names(expand(str(tmp_path), ".tar")) == ["a.tar", "b.tar"]
+    assert listed == [str(tmp_path)]
 
 
 @pytest.fixture

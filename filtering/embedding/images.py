@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from filtering.shards.tar import Fault
+from filtering.embedding.essentials import Refused, essentials
+from filtering.shards.faults import Fault
 
 # What is decoded is bounded before it is decoded: by format, then by the size the header declares.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MAX_ASPECT = 100.0
+# Decoding takes up to 12 bytes a pixel, output included; WebP, which composes frames on two canvases, takes 16.
+SHARE_OF_PIXELS = {"WEBP": 12 / 16}
 # A JPEG may be decoded smaller, but not below this many times the side that the model takes: the model's own
 # resizing then still does the last step, and the embedding stays what it was (benchmarks/embedding measures it).
 DRAFT_MARGIN = 2
@@ -32,19 +34,23 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int = 0)
     data : bytes
         An encoded image; its format is told by its content, not by a name.
     max_pixels : int
-        Pixels; an image whose header declares more is not decoded.
+        Pixels; an image whose header declares more is not decoded. Decoding takes at most 12 bytes for each of them
+        beside the encoded bytes, twice.
     draft_side : int
         Pixels; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size (by fewer DCT coefficients) as long as both sides
         stay at least `DRAFT_MARGIN` times this. 0 decodes every image whole.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        known = essentials(data, max_pixels)
+        image = Image.open(io.BytesIO(known.data), formats=(known.format,))
         size = image.size
-        fault = _out_of_bounds(size, max_pixels)
+        fault = _out_of_bounds(size, int(max_pixels * SHARE_OF_PIXELS.get(known.format, 1)))
         if fault is None:
             if draft_side:
                 image.draft(None, (DRAFT_MARGIN * draft_side, DRAFT_MARGIN * draft_side))
             image.load()
+    except Refused as refused:
+        return refused.fault
     except UnidentifiedImageError:
         # Its message holds the address of a buffer, which would differ from one attempt to the next.
         return Fault("image_undecodable", "its bytes are no image of a known format")

@@ -5,11 +5,12 @@ import pickle
 import tarfile
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.shards.samples import MAX_TEXT_BYTES, Quarantined, Sample, read_samples
+from filtering.shards.samples import MAX_CAPTION_BYTES, MAX_JSON_BYTES, Quarantined, Sample, read_samples
 from filtering.uids import derived_uid
 
 SHARD = "00000000.tar"
@@ -211,7 +212,7 @@ def test_a_tiny_window_reports_each_sample_once(window):
         (pair("a", caption=b"\xed\xa0\x80"), "caption_not_utf8"),
         (pair("a", caption=b""), "caption_empty"),
         (pair("a", caption=b" \n\t"), "caption_empty"),
-        (pair("a", caption=b"x" * (MAX_TEXT_BYTES + 1)), "caption_too_long"),
+        (pair("a", caption=b"x" * (MAX_CAPTION_BYTES + 1)), "caption_too_long"),
         ([*pair("a"), ("a.json", b"{")], "json_broken"),
         ([*pair("a"), ("a.json", b"")], "json_broken"),
         ([*pair("a"), ("a.json", b"\xff\xff")], "json_broken"),
@@ -368,3 +369,98 @@ def test_every_key_is_accounted_for(members, window):
     for one in samples:
         assert (one.image_member, one.image) in members
         assert one.caption.encode() in [data for name, data in members if name.startswith(one.key) and "txt" in name]
+
+
+@pytest.mark.parametrize(
+    ("extension", "size", "reason"),
+    [("txt", MAX_CAPTION_BYTES + 1, "caption_too_long"), ("json", MAX_JSON_BYTES + 1, "json_too_large")],
+)
+def test_text_above_its_limit_is_not_read(extension, size, reason):
+    parts = {"jpg": b"image", "json": b"{}", "txt": b"a cat"} | {extension: b" " * size}
+    entry = only_fault(*((f"a.{name}", data) for name, data in parts.items()))
+    assert (entry.member, entry.key, entry.fault.reason) == (f"a.{extension}", "a", reason)
+
+
+def test_an_image_above_the_limit_of_the_caller_is_not_read():
+    samples, quarantined = read(tar_of(*pair("a", image=b"x" * 101), *pair("b")), max_image_bytes=100)
+    assert [one.key for one in samples] == ["b"]
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("a", "member_too_large")]
+
+
+def test_json_that_is_odd_but_harmless_is_taken():
+    for fields in (b'{"a": NaN, "b": Infinity}', b'{"uid": null, "a": [[[[]]]]}', b'{"a": 1, "a": 2}'):
+        samples, quarantined = read(tar_of(*pair("a"), ("a.json", fields)))
+        assert (len(samples), quarantined) == (1, [])
+
+
+def test_a_shards_text_is_bounded():
+    captions = [(f"{n}", f"{n} " + "x" * 1000) for n in range(10)]
+    data = tar_of(*(part for key, caption in captions for part in pair(key, caption=caption.encode())))
+    samples, quarantined = read(data, max_text_bytes=5100)
+    assert [one.key for one in samples] == list("01234")
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(n, "shard_text_too_large") for n in "56789"]
+
+
+def test_entries_stay_short_where_a_shards_text_is_too_large():
+    data = tar_of(*((f"{n}{'k' * 3000}.jpg", b"x") for n in range(10)))
+    _, quarantined = read(data, max_text_bytes=3000)
+    assert [entry.fault.reason for entry in quarantined] == ["missing_caption"] * 10
+    assert sum(len(entry.key) for entry in quarantined) < 1000 + 3001
+    assert len({entry.key for entry in quarantined}) == 10
+
+
+def test_what_follows_too_many_members_is_one_entry():
+    samples, quarantined = read(many(8), max_members=12)
+    assert samples == expected_samples(4)
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(None, "shard_too_long")]
+    samples, quarantined = read(many(8), max_members=11)
+    assert samples == expected_samples(3)
+    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("000003", "shard_too_long")]
+
+
+@pytest.mark.parametrize("long", ["k" * 5000, "k" * 100_000, "folder/" * 2000 + "k"])
+def test_a_name_that_is_too_long_is_quarantined_under_a_short_one(long):
+    samples, quarantined = read(tar_of(*pair(long), *pair(long[:-1] + "j"), *pair("b")))
+    assert [one.key for one in samples] == ["b"]
+    assert [entry.fault.reason for entry in quarantined] == ["name_too_long"] * 2
+    assert all(len(entry.member) + len(entry.key) + len(entry.fault.detail) < 500 for entry in quarantined)
+    assert len({entry.key for entry in quarantined}) == 2
+
+
+def test_a_long_name_within_the_limit_is_a_key():
+    key = "folder/" * 500 + "k" * 300
+    samples, quarantined = read(tar_of(*sample(0), *pair(key)))
+    assert [one.key for one in samples] == ["000000", key]
+    assert quarantined == []
+
+
+def test_a_long_extension_is_no_reason():
+    samples, quarantined = read(tar_of(*pair("a"), ("a." + "x" * 5000, b"x"), ("a." + "y" * 300 + ".cls", b"1")))
+    assert [one.key for one in samples] == ["a"]
+    assert quarantined == []
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\x00b", "a\u202eb", "\ud800", "\x7f\x01", "a\tb"])
+def test_names_of_any_character_can_be_written_to_tables_and_json(name):
+    record = b"path=" + name.encode("utf-8", "surrogatepass") + b".%s\n"
+    blocks = b""
+    for extension, data in ((b"jpg", b"image"), (b"txt", b"a cat")):
+        body = record % extension
+        length = next(n for n in range(len(body), len(body) + 9) if len(b"%d " % n) + len(body) == n)
+        info = tarfile.TarInfo("x")
+        info.type, info.size = tarfile.XHDTYPE, length
+        blocks += info.tobuf(tarfile.USTAR_FORMAT) + (b"%d " % length + body).ljust(512, b"\0")
+        blocks += tar_of(("x", data), kind="ustar")[:1024]
+    samples, quarantined = read(blocks + bytes(1024))
+    assert quarantined == []
+    assert len(samples) == 1
+    assert pa.array([samples[0].key]).to_pylist() == [samples[0].key]
+    assert json.loads(json.dumps(samples[0].key).encode()) == samples[0].key
+
+
+def test_samples_that_wait_in_vain_take_no_more_than_the_window():
+    parts = [(f"{n}.jpg", b"") for n in range(3000)]
+    samples, quarantined = read(tar_of(*parts, *((f"{n}.txt", b"x") for n in range(3000))), window_bytes=100_000)
+    keys = Counter(one.key for one in [*samples, *quarantined])
+    assert keys == {f"{n}": 1 for n in range(3000)}
+    assert 0 < len(samples) < 300

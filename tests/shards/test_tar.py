@@ -3,6 +3,7 @@ import io
 import random
 import tarfile
 import time
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfil
 
 
 def everything(name):
-    return True
+    return 1 << 30
 
 
 def tar_of(members, kind="pax"):
@@ -40,8 +41,8 @@ def padded(data):
     return data + bytes(-len(data) % BLOCK)
 
 
-def members_of(data, wanted=everything, **options):
-    return list(read_members(io.BytesIO(data), wanted, **options))
+def members_of(data, limit_of=everything, **options):
+    return list(read_members(io.BytesIO(data), limit_of, **options))
 
 
 def faults(members):
@@ -175,14 +176,14 @@ def test_a_sparse_file_is_passed_with_its_maps(extensions):
 
 
 def test_a_member_above_the_limit_is_passed():
-    found = members_of(tar_of(MEMBERS), limit=600)
+    found = members_of(tar_of(MEMBERS), lambda name: 600)
     assert {member.name for member in found if member.fault} == {"0001.jpg", LONG}
     assert set(faults(found)) == {"member_too_large"}
     assert [(m.name, m.data) for m in found if not m.fault] == [m for m in MEMBERS if len(m[1]) <= 600]
 
 
 def test_members_not_wanted_are_named_without_data():
-    found = members_of(tar_of(MEMBERS), wanted=lambda name: name.endswith(".txt"))
+    found = members_of(tar_of(MEMBERS), lambda name: 600 if name.endswith(".txt") else None)
     assert [member.name for member in found] == [name for name, _ in MEMBERS]
     assert [member.data is not None for member in found] == [name.endswith(".txt") for name, _ in MEMBERS]
 
@@ -260,7 +261,7 @@ def test_a_damaged_tar_never_raises(kind, zipped, noise, data):
     for _ in range(data.draw(st.integers(1, 6))):
         place = noise.randrange(len(damaged))
         damaged[place : place + noise.choice([0, 1, 8, 512])] = noise.randbytes(noise.choice([0, 1, 8, 512]))
-    found = members_of(bytes(damaged), limit=5000)
+    found = members_of(bytes(damaged), lambda name: 5000)
     assert not any(member.ends for member in found[:-1])
     for member in found:
         member.name.encode("utf-8")
@@ -276,4 +277,65 @@ def test_odd_headers_with_a_right_checksum_never_raise(field, value, kind):
     block[place : place + len(value)] = value
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
-    members_of(bytes(block[:BLOCK]) + padded(b"20 path=b.jpg\n") + WHOLE["ustar"], limit=5000)
+    members_of(bytes(block[:BLOCK]) + padded(b"20 path=b.jpg\n") + WHOLE["ustar"], lambda name: 5000)
+
+
+def test_countless_extended_headers_are_a_fault():
+    nested = header("", tarfile.XHDTYPE, 0) * 1000 + tar_of([("b.jpg", b"y")])
+    assert faults(members_of(nested)) == ["corrupt_tar"]
+
+
+def test_no_more_members_are_read_than_asked():
+    found = members_of(tar_of(MEMBERS), max_members=4)
+    assert [member.name for member in found] == [name for name, _ in MEMBERS[:4]] + [""]
+    assert (faults(found), found[-1].ends) == (["shard_too_long"], True)
+    assert faults(members_of(tar_of(MEMBERS), max_members=len(MEMBERS))) == []
+
+
+class Counting(io.BytesIO):
+    largest = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.largest = max(self.largest, len(data))
+        return data
+
+
+def test_a_member_above_its_limit_is_passed_in_small_steps():
+    stream = Counting(tar_of([("a.txt", b"x" * 20_000_000), ("b.txt", b"y")]))
+    found = list(read_members(stream, lambda name: 100))
+    assert faults(found) == ["member_too_large"]
+    assert found[1].data == b"y"
+    assert stream.largest < 1 << 20
+
+
+def test_a_gzip_bomb_is_not_read_to_its_end():
+    inflated = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [inflated.compress(header("a.jpg", tarfile.REGTYPE, 1 << 40))]
+    parts += [inflated.compress(bytes(1 << 24)) for _ in range(40)]
+    found = members_of(b"".join([*parts, inflated.flush()]))
+    assert faults(found) == ["gzip_bomb"]
+
+
+def with_checksum(block):
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_checksums_of_both_kinds_are_taken(signed):
+    block = bytearray(header("\u00e9" * 40 + ".jpg", tarfile.REGTYPE, 1))
+    block[148:156] = b" " * 8
+    total = sum(byte - 256 if signed and byte > 127 else byte for byte in block)
+    block[148:156] = b"%06o\0 " % total
+    assert faults(members_of(bytes(block) + padded(b"x") + bytes(1024))) == []
+    block[0] ^= 1
+    assert faults(members_of(bytes(block) + padded(b"x") + bytes(1024))) == ["corrupt_tar"]
+
+
+@pytest.mark.parametrize("place", [100, 108, 116, 124, 136, 329, 337])
+def test_a_number_that_is_none_is_a_fault(place):
+    block = bytearray(header("a.jpg", tarfile.REGTYPE, 1))
+    block[place : place + 3] = b"zz9"
+    assert faults(members_of(with_checksum(block) + padded(b"x") + bytes(1024))) == ["corrupt_tar"]

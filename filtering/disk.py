@@ -1,0 +1,50 @@
+"""Whole files on a local disk: none is ever seen half written, whoever is killed."""
+
+import errno
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, replacing what was there; its folder is made."""
+    _written_beside(path, data).replace(path)
+
+
+def create_whole(path: Path, data: bytes) -> bool:
+    """Create a file only if none is there and say whether it was created; one of several at once succeeds."""
+    temporary = _written_beside(path, data)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def move_whole(source: Path, target: Path) -> None:
+    """Move a file, also to another filesystem, replacing what was there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = _beside(target)
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+        source.unlink()
+
+
+def _written_beside(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    temporary.write_bytes(data)
+    return temporary
+
+
+def _beside(path: Path) -> Path:
+    # Not named by the process: threads write too, and on a network disk other machines.
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")

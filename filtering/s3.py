@@ -1,0 +1,289 @@
+"""S3 that survives throttling, broken connections and lost answers; storage uses it for every s3:// URL.
+
+Each request is retried on its own, body included, by one loop: s3fs and botocore make one attempt. So a listing goes
+on at the page, an upload at the part and a download at the block that failed.
+"""
+
+import asyncio
+import io
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.parsers import ResponseParserError
+from fsspec.asyn import sync_wrapper
+from s3fs import S3FileSystem
+
+from filtering.errors import InputError, RunError
+from filtering.retries import ATTEMPTS, Backoff, Verdict, count, one_line
+
+BLOCK_BYTES = 8 << 20
+PART_BYTES = 16 << 20
+PARTS_AT_ONCE = 4
+MOST_PARTS = 10_000
+REQUESTS_IN_FLIGHT = 32
+# Throttling shows as a denial now and then; a denial that stays is believed within seconds.
+DENIED_ATTEMPTS = 5
+
+CREDENTIALS_REFUSED = {
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidSecurity",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+TRANSIENT_CODES = {
+    "BadDigest",
+    "BandwidthLimitExceeded",
+    "ConditionalRequestConflict",
+    "IncompleteBody",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentSHA256Mismatch",
+}
+TRANSIENT_ERRORS = (
+    aiohttp.ClientError,
+    ConnectionError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseParserError,
+    OSError,
+)
+PRECONDITION = {"PreconditionFailed", "412"}
+NO_RANGE = {"InvalidRange", "416"}
+
+
+class NoBucketError(InputError, FileNotFoundError):
+    """There is no such bucket."""
+
+
+class RetryingS3(S3FileSystem):  # type: ignore[misc]
+    """S3 with retries, bounded memory and errors in one line.
+
+    Endpoint and credentials come from the usual chain: environment, configuration files, the machine's role.
+
+    Raises
+    ------
+    InputError
+        If the bucket is not there, the credentials are missing or refused, or access is denied.
+    RunError
+        If a request kept failing, or an object was replaced while it was read.
+    FileNotFoundError
+        If an object is not there.
+    """
+
+    retries = 1
+    connect_timeout = 10
+    read_timeout = 60
+    default_block_size = BLOCK_BYTES
+
+    def __init__(self, *args: Any, max_concurrency: int = PARTS_AT_ONCE, **kwargs: Any) -> None:
+        super().__init__(*args, max_concurrency=max_concurrency, **kwargs)
+
+    async def _read_block(self, path: str, start: int, end: int, etag: str = "") -> bytes:
+        """Return the bytes from `start` to `end`, if the object still has this etag."""
+        return (await self._block(path, start, end, etag))[0]
+
+    read_block = sync_wrapper(_read_block)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Create an object only if none is there and say whether it was created; one of several at once succeeds."""
+        try:
+            self.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def _prepare_config_kwargs(self) -> dict[str, Any]:
+        given: dict[str, Any] = super()._prepare_config_kwargs()
+        retries = {"mode": "standard", "total_max_attempts": 1}
+        return {"max_pool_connections": REQUESTS_IN_FLIGHT, "retries": retries} | given
+
+    async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        backoff = Backoff(lambda error: judged(error, method, _url(kwargs)))
+        while True:
+            try:
+                return await self._attempt(method, *akwarglist, **kwargs)
+            except Exception as error:
+                answer = await self._lost_answer(method, kwargs, error) if backoff.tried else None
+                if answer is not None:
+                    return answer
+                pause = backoff.pause(error)
+            await asyncio.sleep(pause)
+
+    call_s3 = sync_wrapper(_call_s3)
+
+    async def _attempt(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        response = await super()._call_s3(method, *akwarglist, **kwargs)
+        if method == "get_object" and ("Range" in kwargs or response["ContentLength"] <= BLOCK_BYTES):
+            response["Body"] = await _Body.of(response["Body"])
+        if method == "delete_objects" and response.get("Errors"):
+            # s3fs would say nothing of what was not deleted; to delete all of it again does no harm.
+            raise OSError("some objects were not deleted") from ClientError({"Error": response["Errors"][0]}, method)
+        count("written_bytes", len(kwargs.get("Body", b"")))
+        return response
+
+    async def _lost_answer(self, method: str, kwargs: dict[str, Any], error: Exception) -> Any:
+        """Return what an earlier attempt would have answered, had its answer arrived, or None if it did nothing.
+
+        The first attempt then did its work, so that the second one finds it done and is refused.
+        """
+        place = {name: kwargs[name] for name in ("Bucket", "Key") if name in kwargs}
+        try:
+            if method == "complete_multipart_upload" and _code(error) == "NoSuchUpload":
+                head = await self._call_s3("head_object", **place)
+                return head if head["ETag"].endswith(f'-{len(kwargs["MultipartUpload"]["Parts"])}"') else None
+            if method == "put_object" and _code(error) in PRECONDITION:
+                there = await self._call_s3("get_object", **place)
+                return there if await there["Body"].read() == kwargs["Body"] else None
+        except FileNotFoundError:
+            return None
+        return None
+
+    async def _cat_file(
+        self, path: str, version_id: str | None = None, start: int | None = None, end: int | None = None, **kwargs: Any
+    ) -> bytes:
+        if version_id is not None or start is not None or end is not None:
+            data: bytes = await super()._cat_file(path, version_id, start, end, **kwargs)
+            return data
+        # One request for a small object where s3fs makes two; a large one is read from one version of it.
+        first, size, etag = await self._block(path, 0, BLOCK_BYTES, "")
+        starts = range(BLOCK_BYTES, size, BLOCK_BYTES)
+        rest = await asyncio.gather(*(self._read_block(path, at, min(at + BLOCK_BYTES, size), etag) for at in starts))
+        return b"".join([first, *rest]) if rest else first
+
+    async def _block(self, path: str, start: int, end: int, etag: str) -> tuple[bytes, int, str]:
+        """Return some bytes of an object, its size and its etag."""
+        bucket, key, _ = self.split_path(path)
+        condition = {"IfMatch": etag} if etag else {}
+        try:
+            response = await self._call_s3(
+                "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **condition
+            )
+        except OSError as error:
+            if start == 0 and _code(error) in NO_RANGE:
+                return b"", 0, ""
+            raise
+        size = int(response["ContentRange"].rpartition("/")[2])
+        return await response["Body"].read(), size, response["ETag"]
+
+    async def _ls(self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False) -> Any:
+        """List a folder; s3fs would list its parent as well, which may be huge, where nothing is in it."""
+        path = self._strip_protocol(path).rstrip("/")
+        if "/" not in path:
+            return await super()._ls(path, detail, refresh, versions)
+        found = await self._lsdir(path, refresh, versions=versions)
+        if not found:
+            entry = await self._info(path)
+            found = [entry]
+        return found if detail else sorted(entry["name"] for entry in found)
+
+    async def _pipe_file(self, path: str, data: bytes, chunksize: int = PART_BYTES, **kwargs: Any) -> Any:
+        return await super()._pipe_file(path, data, chunksize=max(chunksize, -(-len(data) // MOST_PARTS)), **kwargs)
+
+    async def _put_file(self, lpath: str, rpath: str, **kwargs: Any) -> Any:
+        parts = max(PART_BYTES, -(-Path(lpath).stat().st_size // MOST_PARTS))
+        return await super()._put_file(lpath, rpath, **{"chunksize": parts, **kwargs})
+
+
+class _Body:
+    """A body that has arrived, in place of aiobotocore's, which is read from the connection."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    @classmethod
+    async def of(cls, body: Any) -> "_Body":
+        try:
+            data = await body.read()
+        finally:
+            body.close()
+        count("read_bytes", len(data))
+        return cls(data)
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._data.read(size)
+
+    def close(self) -> None:
+        self._data.close()
+
+
+def judged(error: Exception, method: str, what: str) -> Verdict:
+    """Return the verdict on an error of an S3 request.
+
+    Parameters
+    ----------
+    error : Exception
+        As s3fs raises it.
+    method : str
+        The request, such as get_object.
+    what : str
+        The URL that messages begin with. They hold no text of the server's, which may repeat what was sent.
+    """
+    if isinstance(error.__cause__, ClientError):
+        return _judged_answer(error, method, what)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
+        line = f"{what}: no S3 credentials ({one_line(error)}); they come from the environment, files or a role"
+        return Verdict(1, InputError(line))
+    if isinstance(error, ParamValidationError):
+        return Verdict(1, InputError(f"{what}: {one_line(error)}"))
+    if isinstance(error, CredentialRetrievalError):
+        return Verdict(DENIED_ATTEMPTS, RunError(f"{what}: {one_line(error)}"))
+    if isinstance(error, TRANSIENT_ERRORS):
+        return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
+    return Verdict(1, error)
+
+
+def _judged_answer(error: Exception, method: str, what: str) -> Verdict:
+    code, status = _code(error), _status(error)
+    shown = f"{code}, HTTP {status}" if status and code != str(status) else f"HTTP {code}"
+    if code in CREDENTIALS_REFUSED:
+        return Verdict(1, InputError(f"{what}: the credentials are refused ({shown})"))
+    if status == 403 or code == "AccessDenied":
+        return Verdict(DENIED_ATTEMPTS, InputError(f"{what}: access is denied ({shown})"))
+    if code == "NoSuchBucket":
+        return Verdict(1, NoBucketError(f"{what}: there is no such bucket"))
+    if isinstance(error, FileNotFoundError):
+        return Verdict(1, FileNotFoundError(f"{what}: is not there"))
+    if code in PRECONDITION and method == "get_object":
+        return Verdict(1, RunError(f"{what}: was replaced while it was read"))
+    if code in PRECONDITION:
+        return Verdict(1, FileExistsError(f"{what}: is there already"))
+    if code in TRANSIENT_CODES or status in (408, 429) or (status >= 500 and status != 501):
+        return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {shown}"))
+    return Verdict(1, error if code in NO_RANGE else RunError(f"{what}: {method} is refused ({shown})"))
+
+
+def _code(error: Exception) -> str:
+    cause = error.__cause__
+    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, ClientError) else ""
+
+
+def _status(error: Exception) -> int:
+    cause = error.__cause__
+    metadata = cause.response.get("ResponseMetadata", {}) if isinstance(cause, ClientError) else {}
+    return int(metadata.get("HTTPStatusCode", 0))
+
+
+def _url(request: dict[str, Any]) -> str:
+    bucket, key = request.get("Bucket", ""), request.get("Key") or request.get("Prefix", "")
+    return f"s3://{bucket}/{key}" if key else f"s3://{bucket}"

@@ -1,0 +1,60 @@
+"""Member names of a shard: which sample a member belongs to, and as what."""
+
+import hashlib
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+# webdataset's rule: the key is everything before the first dot of the base name (the folder stays part of it).
+NAME = re.compile(r"^((?:.*/)?[^./]+)\.([^/]*)$", re.DOTALL)
+IMAGE, CAPTION, METADATA = "image", "caption", "metadata"
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+KINDS = {**dict.fromkeys(IMAGES, IMAGE), "txt": CAPTION, "json": METADATA}
+
+MAX_NAME_CHARACTERS = 4096
+SHORT_CHARACTERS = 100
+
+
+class Place(NamedTuple):
+    """Where a member belongs.
+
+    Attributes
+    ----------
+    key : of the sample; shortened if the name is too long.
+    extension : what follows the key's dot, in lower case; shortened if it is long.
+    kind : image, caption, metadata, or None.
+    stem : the extension without its last part; members of one pair share it.
+    too_long : whether the name has more than `MAX_NAME_CHARACTERS`.
+    """
+
+    key: str
+    extension: str
+    kind: str | None
+    stem: str
+    too_long: bool = False
+
+
+# A name is looked up twice, when its member is read and when it is placed.
+@lru_cache(maxsize=4)
+def place(name: str) -> Place | None:
+    """Return where the member of a name belongs, None if its name has no key."""
+    match = NAME.match(name)
+    if match is None:
+        return None
+    key, extension = match[1], match[2].lower()
+    stem, _, last = extension.rpartition(".")
+    if len(name) <= SHORT_CHARACTERS:
+        return Place(key, extension, KINDS.get(last), stem)
+    if len(extension) > SHORT_CHARACTERS:
+        stem, last = shortened(stem), shortened(last)
+        extension = f"{stem}.{last}"
+    too_long = len(name) > MAX_NAME_CHARACTERS
+    return Place(shortened(key) if too_long else key, extension, KINDS.get(last), stem, too_long)
+
+
+def shortened(text: str) -> str:
+    """Return a text of more than `SHORT_CHARACTERS` as its beginning and a hash of the whole."""
+    if len(text) <= SHORT_CHARACTERS:
+        return text
+    mark = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return f"{text[: SHORT_CHARACTERS - len(mark) - 3]}...{mark}"

@@ -1,0 +1,127 @@
+"""Exact reads from the start of a stream to its end, gzip-compressed or not, in bounded memory."""
+
+import gzip
+import io
+import zlib
+from typing import BinaryIO
+
+from filtering.shards.faults import Damaged
+
+CHUNK = 1 << 18
+GZIP_MAGIC = b"\x1f\x8b"
+# Pictures hardly shrink; what inflates further than this, after the first bytes, is made to keep its reader busy.
+MAX_INFLATION = 100
+INFLATION_FREE_BYTES = 256 << 20
+
+
+class ByteSource:
+    """Hands out a stream's bytes; knows how far it came.
+
+    Parameters
+    ----------
+    stream : binary file
+        Read from start to end, never sought; inflated if it starts like gzip.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._held = stream.read(len(GZIP_MAGIC))
+        self._at = 0
+        self._passed = 0
+        self._compressed: _Rejoined | None = None
+        self._stream = stream
+        if self._held == GZIP_MAGIC:
+            self._compressed = _Rejoined(self._held, stream)
+            self._stream = gzip.GzipFile(fileobj=io.BufferedReader(self._compressed, CHUNK))  # type: ignore[assignment]
+            self._held = b""
+
+    @property
+    def offset(self) -> int:
+        """Bytes handed out or passed."""
+        return self._passed + self._at
+
+    def take(self, size: int) -> bytes:
+        """Return exactly `size` bytes.
+
+        Raises
+        ------
+        Damaged
+            If the stream ends before.
+        """
+        data = self.take_or_end(size)
+        if len(data) < size:
+            self._ended(size - len(data))
+        return data
+
+    def take_or_end(self, size: int) -> bytes:
+        """Return `size` bytes, or none at the end; Damaged if there are some, but fewer."""
+        end = self._at + size
+        data = self._held[self._at : end]
+        self._at += len(data)
+        if len(data) == size:
+            return data
+        parts, left = [data], size - len(data)
+        while left and self._refill():
+            parts.append(self._held[:left])
+            self._at = len(parts[-1])
+            left -= self._at
+        if 0 < left < size:
+            self._ended(left)
+        return b"".join(parts)
+
+    def skip(self, size: int) -> None:
+        """Pass `size` bytes; Damaged if there are fewer."""
+        self._at += size
+        while (left := self._at - len(self._held)) > 0:
+            self._at = len(self._held)
+            if not self._refill():
+                self._ended(left)
+            self._at = left
+
+    def rest_is_zero(self) -> bool:
+        """Read to the end, or to the first byte that is not zero."""
+        rest = self._held[self._at :]
+        while rest.count(0) == len(rest):
+            self._at = len(self._held)
+            if not self._refill():
+                return True
+            rest = self._held
+        return False
+
+    def _ended(self, left: int) -> None:
+        raise Damaged("truncated_tar", f"ends at byte {self.offset}, {left} bytes too early")
+
+    def _refill(self) -> bool:
+        self._passed += len(self._held)
+        self._at = 0
+        try:
+            self._held = self._stream.read(CHUNK)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self._held = b""
+            raise Damaged("corrupt_gzip", f"at byte {self._passed}: {error}") from None
+        if self._compressed:
+            self._check_inflation(self._compressed.given)
+        return bool(self._held)
+
+    def _check_inflation(self, compressed: int) -> None:
+        if self._passed > max(INFLATION_FREE_BYTES, MAX_INFLATION * compressed):
+            raise Damaged("gzip_bomb", f"{compressed} bytes inflate to more than {self._passed}; the rest is not read")
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose first bytes were already read; counts what it gives."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self.head = head
+        self.stream = stream
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        data = self.head or self.stream.read(len(buffer))
+        self.head = data[len(buffer) :] if self.head else b""
+        data = data[: len(buffer)]
+        buffer[: len(data)] = data
+        self.given += len(data)
+        return len(data)

@@ -1,0 +1,149 @@
+"""Objects read once, from start to end, by ranged requests with one block fetched ahead."""
+
+import io
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, BinaryIO, cast
+
+from filtering.errors import RunError
+from filtering.retries import ShortBodyError, count, retried
+
+BLOCK_BYTES = 8 << 20
+BUFFER_BYTES = 1 << 20
+
+
+class BlockStream(io.RawIOBase):
+    """The bytes of an object in order; at most three blocks are in memory.
+
+    Parameters
+    ----------
+    url : str
+        For messages.
+    size : int
+        Bytes of the object.
+    fetch : callable
+        Returns the bytes from one offset to another; may be called again after a transient error.
+    block : int
+        Bytes of a request.
+
+    Raises
+    ------
+    RunError
+        While reading: a block cannot be had, or is shorter than it should be.
+    """
+
+    def __init__(self, url: str, size: int, fetch: Callable[[int, int], bytes], block: int = BLOCK_BYTES) -> None:
+        self._url, self._fetch = url, fetch
+        self._starts = iter(range(0, size, block))
+        self._size, self._block = size, block
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stream")
+        self._left = memoryview(b"")
+        self._ahead = self._started()
+
+    def readable(self) -> bool:
+        """Say that the stream can be read."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a part of the buffer and return how many bytes; 0 at the end."""
+        if self.closed:
+            raise ValueError(f"{self._url}: the stream is closed")
+        if not self._left and self._ahead is not None:
+            self._left = memoryview(self._ahead.result())
+            self._ahead = self._started()
+        part = self._left[: len(buffer)]
+        buffer[: len(part)] = part
+        self._left = self._left[len(part) :]
+        return len(part)
+
+    def close(self) -> None:
+        """Stop fetching: the thread ends with the request it is at."""
+        if not self.closed:
+            self._thread.shutdown(cancel_futures=True)
+            self._left, self._ahead = memoryview(b""), None
+        super().close()
+
+    def _started(self) -> Future[bytes] | None:
+        start = next(self._starts, None)
+        if start is None:
+            return None
+        end = min(start + self._block, self._size)
+        return self._thread.submit(retried, lambda: self._whole(start, end), self._url)
+
+    def _whole(self, start: int, end: int) -> bytes:
+        data = self._fetch(start, end)
+        if len(data) != end - start:
+            raise ShortBodyError(f"{self._url}: {len(data):,} bytes came where {end - start:,} were asked for")
+        return data
+
+
+class CountedFile(io.FileIO):
+    """A file on a disk whose bytes are counted as they are read."""
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a part of the buffer and return how many bytes; 0 at the end."""
+        size = super().readinto(buffer) or 0
+        count("read_bytes", size)
+        return size
+
+    def readall(self) -> bytes:
+        """Return the rest of the file."""
+        data = super().readall()
+        count("read_bytes", len(data))
+        return data
+
+
+def disk_stream(path: str) -> BinaryIO:
+    """Open a file on a disk for reading from start to end."""
+    return io.BufferedReader(CountedFile(path), BUFFER_BYTES)
+
+
+def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
+    """Open an object of any fsspec filesystem for reading from start to end.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    RunError
+        While reading: it was replaced or deleted, or a block of it cannot be had.
+    """
+    opened = retried(lambda: filesystem.info(path), url)
+
+    def fetch(start: int, end: int) -> bytes:
+        try:
+            data = _block(filesystem, path, start, end, opened)
+        except FileNotFoundError:
+            raise RunError(f"{url}: was deleted while it was read") from None
+        if data is None:
+            raise RunError(f"{url}: was replaced while it was read")
+        count_bytes(filesystem, "read_bytes", len(data))
+        return data
+
+    return cast(BinaryIO, io.BufferedReader(BlockStream(url, opened["size"], fetch), BUFFER_BYTES))
+
+
+def _block(filesystem: Any, path: str, start: int, end: int, opened: dict[str, Any]) -> bytes | None:
+    """Return some bytes of an object, None if it is no longer the one that was opened."""
+    data: bytes
+    if is_s3(filesystem):
+        data = filesystem.read_block(path, start, end, opened["ETag"])
+        return data
+    data = filesystem.cat_file(path, start=start, end=end)
+    return data if _version(filesystem.info(path)) == _version(opened) else None
+
+
+def _version(info: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+    return tuple(info.get(name) for name in names)
+
+
+def is_s3(filesystem: Any) -> bool:
+    """Say whether a filesystem is `filtering.s3.RetryingS3`, without importing it."""
+    return "s3" in filesystem.protocol
+
+
+def count_bytes(filesystem: Any, name: str, amount: int) -> None:
+    """Count what was read or written on a filesystem, but on S3, whose requests are counted where they are made."""
+    if not is_s3(filesystem):
+        count(name, amount)
