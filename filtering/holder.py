@@ -1,0 +1,186 @@
+"""The objects of a lease: their names, what they say of the run that holds it, and whether it is dead for certain."""
+
+import contextlib
+import getpass
+import json
+import os
+import re
+import socket
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from filtering.storage import Store
+
+# Ray gives the driver of a submitted job its submission id in here, and in no other variable.
+RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+# Up to the year 9892, so that every value can be printed as a date.
+Seconds = Annotated[float, Field(ge=0, le=2.5e11, allow_inf_nan=False)]
+
+
+class Holder(BaseModel):
+    """A run that holds, or held, a lease.
+
+    Attributes
+    ----------
+    nonce : tells two runs apart that wrote the same token.
+    host, pid, user, job : who it is; `job` is Ray's submission id.
+    boot, pid_namespace, started : with host and pid they name one process for ever; None without /proc.
+        `started` is the process's start in clock ticks since boot.
+    acquired, heartbeat : seconds since the epoch by the holder's clock.
+    beats : heartbeats written so far.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    token: int
+    nonce: str
+    host: str
+    pid: int = Field(gt=0, lt=1 << 31)
+    user: str | None
+    job: str | None
+    boot: str | None
+    pid_namespace: str | None
+    started: int | None
+    acquired: Seconds
+    heartbeat: Seconds
+    beats: int
+    released: bool
+
+    def __str__(self) -> str:
+        job = f" (job {self.job})" if self.job else ""
+        return " ".join(f"host {self.host}, process {self.pid}{job}".split())
+
+    def since(self) -> str:
+        """Return when it took the lease, for people to read."""
+        return f"{datetime.fromtimestamp(self.acquired, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+    def data(self) -> bytes:
+        """Return the bytes of its lease object."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    def died_here(self) -> bool:
+        """Say whether it was a process of this machine and boot that is no more; False where that is unknown."""
+        here = (socket.gethostname(), _boot(), _pid_namespace())
+        if (self.host, self.boot, self.pid_namespace) != here or None in here or self.started is None:
+            return False
+        return not _is_alive(self.pid, self.started)
+
+
+def this_process(now: float) -> Holder:
+    """Return this process as the holder of no lease yet; `now` in seconds since the epoch."""
+    return Holder(
+        token=0,
+        nonce=uuid.uuid4().hex,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        user=_user(),
+        job=_ray_job(),
+        boot=_boot(),
+        pid_namespace=_pid_namespace(),
+        started=_own_start(),
+        acquired=now,
+        heartbeat=now,
+        beats=0,
+        released=False,
+    )
+
+
+def parsed(data: bytes) -> Holder | None:
+    """Return what a lease object says; None if it is not one."""
+    try:
+        return Holder.model_validate_json(data)
+    except ValidationError:
+        return None
+
+
+def object_name(token: int) -> str:
+    """Return the name of the lease object with this token."""
+    return f"{token:08d}.json"
+
+
+def tokens_in(folder: Store) -> list[int]:
+    """Return the tokens of the lease objects in a folder, ascending; one listing."""
+    found = (re.fullmatch(r"([0-9]{8}|[1-9][0-9]{8,})\.json", name) for name in folder.names(".json"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def read_lease(folder: Store, token: int) -> bytes:
+    """Return a lease object; nothing if a later holder has cleared it away."""
+    try:
+        return folder.read(object_name(token))
+    except FileNotFoundError:
+        return b""
+
+
+def duration(seconds: float) -> str:
+    """Return seconds for people to read: 4 s, 13 min, 2 h 13 min."""
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min" if minutes else f"{int(seconds)} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _user() -> str | None:
+    # A container's user often has no name; Python says so by one of these.
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        return getpass.getuser()
+    return None
+
+
+def _ray_job() -> str | None:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return str(json.loads(os.environ[RAY_JOB])["metadata"]["job_submission_id"])
+    return None
+
+
+def _boot() -> str | None:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return None
+
+
+def _pid_namespace() -> str | None:
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return None
+
+
+def _own_start() -> int | None:
+    with contextlib.suppress(OSError):
+        pid, _, start = _stat("self")
+        # A container may see the /proc of its host, where our number is another process's.
+        return start if pid == os.getpid() else None
+    return None
+
+
+def _is_alive(pid: int, started: int) -> bool:
+    try:
+        _, state, start = _stat(str(pid))
+    except OSError:
+        return _is_hidden(pid)
+    # A zombie has ended, although nobody has asked yet how.
+    return start == started and state not in "ZX"
+
+
+def _is_hidden(pid: int) -> bool:
+    """Say whether a process that /proc does not show exists: /proc may hide those of other users."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _stat(process: str) -> tuple[int, str, int]:
+    """Return a process's number, state and start in clock ticks since boot: fields 1, 3 and 22 of proc(5)."""
+    number, _, rest = Path(f"/proc/{process}/stat").read_text().partition(" ")
+    # The name, in brackets, may hold brackets and spaces.
+    fields = rest.rpartition(")")[2].split()
+    return int(number), fields[0], int(fields[19])
