@@ -159,13 +159,11 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _status(given: argparse.Namespace) -> int:
-    from filtering.status import status
+    from filtering.status import stage_line, status
 
     found = status(Store(absolute(given.run)))
     lines = [f"{found['run']}: {found['state']}, last event {found['quiet_seconds']:.0f} s ago"]
-    for stage in found["stages"]:
-        done = stage.get("summary", f"{stage.get('tasks_done', 0)} tasks done")
-        lines.append(f"  {stage['name']:<12}{stage['state']:<9}{done}")
+    lines += [stage_line(stage) for stage in found["stages"]]
     if "totals" in found:
         lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in found["totals"].items()))
     if "error" in found:

@@ -3,53 +3,38 @@
 import logging
 import os
 import socket
-import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
-from threadpoolctl import threadpool_limits
 
 from filtering import config as configuration
+from filtering.attempts import Order, Task
+from filtering.crew import ActorCrew, ActorShape, Crew, TaskCrew
 from filtering.errors import FilteringError, InputError, RunError
+from filtering.lease import Fence
 from filtering.storage import MARKER, Store
 
-RETRIES = 3
-# One thread a task: the order of floating-point sums must depend neither on the node nor on its environment.
-THREADS = 1
+# How often one task may be lost with its worker, or to a storage that does not answer, before the run gives up.
+RETRIES = 5
 CONNECT_SECONDS = 5.0
-# Data travels through storage; the object store only carries task arguments and small results.
-OBJECT_STORE_BYTES = 256 << 20
-TASKS_IN_FLIGHT_PER_CPU = 2
+# What passes between tasks: decoded batches and small results; all else travels through storage.
+OBJECT_STORE_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One unit of work: a shard or a partition.
+class Watch(Protocol):
+    """Who is told how a stage's tasks go."""
 
-    Attributes
-    ----------
-    name : unique in its stage, names its objects.
-    arguments : what the stage's function takes.
-    memory : bytes that Ray reserves on the node for it; 0 reserves none.
-    """
+    def resumed(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take note of what an earlier attempt has already done."""
 
-    name: str
-    arguments: tuple[Any, ...]
-    memory: int = 0
+    def finished(self, task: Task, record: Mapping[str, Any]) -> None:
+        """Take note of a finished task."""
 
-
-class Workers(Protocol):
-    """Something tasks are submitted to."""
-
-    capacity: int
-
-    def submit(self, store: Store, task: Task) -> Any:
-        """Start a task and return its reference."""
+    def retried(self, task: Task, cause: str) -> None:
+        """Take note of a task that is started again."""
 
 
 class Engine:
@@ -81,6 +66,11 @@ class Engine:
                 f"ray.address: the cluster at {address or _recorded_address()} refuses; does it want a token "
                 "(RAY_AUTH_MODE=token), or another version of Ray?"
             ) from None
+        except RuntimeError as error:
+            if "ersion mismatch" not in str(error):
+                raise
+            detail = " ".join(str(error).split())
+            raise InputError(f"ray.address: the cluster is another than this job was made for ({detail})") from None
         self.ours = True
 
     def _address(self) -> str | None:
@@ -99,110 +89,45 @@ class Engine:
             self.ours = False
 
     def cpus(self) -> int:
-        """Return the CPUs that may be used, at least 1."""
+        """Return the CPUs that may be used now, at least 1; more as a cluster grows."""
         self.start()
         there = int(ray.cluster_resources().get("CPU", 1))
         wanted = there if self.settings.num_cpus == "auto" else self.settings.num_cpus
         return max(1, min(there, wanted))
 
     def gpus(self) -> int:
-        """Return the GPUs of the cluster."""
+        """Return the GPUs that the cluster has now."""
         self.start()
         return int(ray.cluster_resources().get("GPU", 0))
 
-    def tasks(self, function: Callable[..., Any]) -> Workers:
-        """Return workers that each run one task of `function` at a time on one CPU."""
-        return _TaskWorkers(function, self.cpus())
-
-    def actors(self, factory: Callable[..., Any], arguments: tuple[Any, ...], count: int, gpus: float) -> Workers:
-        """Return `count` actors that each call `factory(*arguments)` once and run tasks with its result."""
+    def tasks(self, function: Callable[..., Any]) -> Crew:
+        """Return a crew that runs each task of `function` on one CPU."""
         self.start()
-        return _ActorWorkers(factory, arguments, count, gpus)
+        return TaskCrew(function, self.cpus)
 
-
-class _TaskWorkers:
-    def __init__(self, function: Callable[..., Any], cpus: int) -> None:
-        self.function = function
-        self.capacity = cpus * TASKS_IN_FLIGHT_PER_CPU
-        self.remote = ray.remote(attempt)
-        self.node_memory = max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"])
-
-    def submit(self, store: Store, task: Task) -> Any:
-        if task.memory > self.node_memory:
-            raise RunError(
-                f"task {task.name}: needs {task.memory / 1e9:.2f} GB, but no node offers more than "
-                f"{self.node_memory / 1e9:.2f} GB; lower concepts.partition_rows or raise concepts.clusters"
-            )
-        remote = self.remote.options(num_cpus=1, max_retries=RETRIES, memory=task.memory or None)
-        return remote.remote(self.function, store.url, task.name, task.arguments)
-
-
-class _ActorWorkers:
-    def __init__(self, factory: Callable[..., Any], arguments: tuple[Any, ...], count: int, gpus: float) -> None:
-        options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": RETRIES}
-        holder = ray.remote(_Holder).options(**options)
-        self.actors = [holder.remote(factory, arguments) for _ in range(count)]
-        # One task more than it works on, so that an actor never waits for the driver.
-        self.capacity = 2 * count
-        self.busy: dict[Any, int] = {}
-
-    def submit(self, store: Store, task: Task) -> Any:
-        done, _ = ray.wait(list(self.busy), num_returns=len(self.busy), timeout=0) if self.busy else ([], [])
-        for reference in done:
-            del self.busy[reference]
-        loads = [sum(1 for at in self.busy.values() if at == actor) for actor in range(len(self.actors))]
-        chosen = loads.index(min(loads))
-        reference = self.actors[chosen].attempt.remote(store.url, task.name, task.arguments)
-        self.busy[reference] = chosen
-        return reference
-
-
-class _Holder:
-    """A Ray actor that keeps what is costly to build, such as a model on a GPU.
-
-    It is built with the first task, whose error then says why it cannot be built.
-    """
-
-    def __init__(self, factory: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self.factory, self.arguments = factory, arguments
-        self.function: Callable[..., Any] | None = None
-
-    def attempt(self, store_url: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-        self.function = self.function or self.factory(*self.arguments)
-        return attempt(self.function, store_url, name, arguments)
-
-
-def attempt(function: Callable[..., Any], store_url: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """Run a task in this process and commit it: its marker is written last, with its result and cost."""
-    _reset_peak_memory()
-    started = time.monotonic()
-    with threadpool_limits(THREADS):
-        result = function(*arguments)
-    record = {
-        "result": result,
-        "seconds": round(time.monotonic() - started, 3),
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
-    Store(store_url).write_json(name + MARKER, record)
-    return record
+    def actors(self, factory: Callable[..., Any], arguments: tuple[Any, ...], shape: ActorShape) -> Crew:
+        """Return a crew of actors that each call `factory(*arguments)` once and run tasks with its result."""
+        self.start()
+        return ActorCrew(factory, arguments, shape)
 
 
 def run_tasks(
-    workers: Callable[[], Workers],
-    store: Store,
-    tasks: Sequence[Task],
-    finished: Callable[[Task, dict[str, Any], int], None],
+    crew: Callable[[], Crew], stage: str, store: Store, tasks: Sequence[Task], watch: Watch, fence: Fence | None = None
 ) -> list[dict[str, Any]]:
     """Run the tasks whose markers are missing and return every task's record, in the order of `tasks`.
 
     Parameters
     ----------
-    workers : callable
+    crew : callable
         Builds the workers; not called if every task is already done.
+    stage : str
+        The stage's name, for metrics.
     store : Store
         Where markers are.
-    finished : callable
-        Called with the task, its record and the number of tasks done, as each ends.
+    watch : Watch
+        Told as tasks end.
+    fence : Fence, optional
+        Checked by every worker before it writes a marker.
 
     Raises
     ------
@@ -211,19 +136,51 @@ def run_tasks(
     """
     present = set(store.names(MARKER))
     records = {task.name: store.read_json(task.name + MARKER) for task in tasks if task.name + MARKER in present}
+    watch.resumed(records.values())
     waiting = deque(task for task in tasks if task.name not in records)
     if waiting:
-        crew = workers()
-        running: dict[Any, Task] = {}
-        while waiting or running:
-            while waiting and len(running) < crew.capacity:
-                task = waiting.popleft()
-                running[crew.submit(store, task)] = task
-            (reference,), _ = ray.wait(list(running), num_returns=1)
-            task = running.pop(reference)
-            records[task.name] = _result(reference, task)
-            finished(task, records[task.name], len(records))
+        for task, record in _run(crew(), waiting, watch, lambda task: Order(stage, task, store.url, fence)):
+            records[task.name] = record
+            watch.finished(task, record)
     return [records[task.name] for task in tasks]
+
+
+def _run(
+    crew: Crew, waiting: deque[Task], watch: Watch, order: Callable[[Task], Order]
+) -> Iterable[tuple[Task, dict[str, Any]]]:
+    running: dict[Any, Task] = {}
+    failures: Counter[str] = Counter()
+    while waiting or running:
+        for _ in range(min(len(waiting), crew.room())):
+            task = waiting.popleft()
+            running[crew.submit(order(task))] = task
+        if not waiting:
+            crew.release()
+        (reference,), _ = ray.wait([*running, *crew.starting()], num_returns=1)
+        if reference not in running:
+            crew.joined(reference)
+            continue
+        task = running.pop(reference)
+        try:
+            record = _result(reference, task)
+        except _Lost as lost:
+            crew.ended(reference, lost.worker)
+            failures[task.name] += 1
+            if failures[task.name] > RETRIES:
+                raise RunError(f"task {task.name}: failed {RETRIES + 1} times: {lost}") from lost
+            watch.retried(task, str(lost))
+            waiting.appendleft(task)
+        else:
+            crew.ended(reference, False)
+            yield task, record
+
+
+class _Lost(Exception):
+    """An attempt that says nothing against its task: its worker died, or the storage did not answer."""
+
+    def __init__(self, error: BaseException, worker: bool) -> None:
+        super().__init__(_first_line(error))
+        self.worker = worker
 
 
 def _result(reference: Any, task: Task) -> dict[str, Any]:
@@ -233,12 +190,18 @@ def _result(reference: Any, task: Task) -> dict[str, Any]:
         cause = error.cause
         if isinstance(cause, FilteringError):
             raise cause from None
+        # A decoder that died takes down the attempt of the embedder that it worked for, but not the embedder.
+        if isinstance(cause, OSError | ray.exceptions.RayError):
+            raise _Lost(cause, worker=False) from error
         summary = traceback.format_exception_only(cause)[-1].strip()
         raise RunError(f"task {task.name}: {summary}") from error
     except ray.exceptions.RayError as error:
-        first = str(error).strip().splitlines()[0]
-        raise RunError(f"task {task.name}: its worker died {RETRIES + 1} times: {first}") from error
+        raise _Lost(error, worker=True) from error
     return record
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _recorded_address() -> str:
@@ -257,21 +220,3 @@ def _check_reachable(address: str) -> None:
         raise InputError(
             f"ray.address: no cluster answers at {address} ({error}); start one, or set ray.address to local"
         ) from None
-
-
-def _reset_peak_memory() -> None:
-    # Linux: writing 5 resets the high-water mark of resident memory, so that a task's own peak can be read.
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def peak_memory_bytes() -> int:
-    """Return this process's highest resident memory since the last reset, in bytes (0 where unknown)."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    kilobytes = next((line.split()[1] for line in lines if line.startswith("VmHWM")), "0")
-    return int(kilobytes) * 1024

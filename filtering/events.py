@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,22 @@ NAME = "events.jsonl"
 PUT_INTERVAL = 10.0
 
 
+def _always() -> None:
+    """Allow."""
+
+
 @dataclass(slots=True)
 class EventLog:
-    """Appends events to a run's directory; on object stores it is flushed every few seconds and at the end."""
+    """Appends events to a run's directory; on object stores it is flushed every few seconds and at the end.
+
+    Attributes
+    ----------
+    store : the run's directory.
+    allowed : called before the whole log is put; raises if another run owns the output by now.
+    """
 
     store: Store
+    allowed: Callable[[], None] = _always
     local: bool = field(init=False)
     lines: list[str] = field(init=False, default_factory=list)
     put_at: float = field(init=False, default=0.0)
@@ -53,6 +65,7 @@ class EventLog:
     def flush(self) -> None:
         """Make every event so far visible in storage."""
         if not self.local and self.lines:
+            self.allowed()
             self.store.write(NAME, ("\n".join(self.lines) + "\n").encode())
             self.put_at = time.monotonic()
 

@@ -3,7 +3,7 @@
 import contextlib
 import platform
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,11 +16,12 @@ from filtering.embedding.checkpoint import model_files
 from filtering.embedding.objects import EmbeddedShard
 from filtering.embedding.stage import embed, embedded_shards, embedding_stage
 from filtering.engine import Engine
-from filtering.errors import InputError
+from filtering.errors import FilteringError, InputError
 from filtering.events import EventLog
 from filtering.filters.objects import PassingShard
 from filtering.filters.stage import apply_filters, filters_stage
 from filtering.graph.stage import build_graph, graph_stage
+from filtering.lease import Lease
 from filtering.manifests.objects import RUN
 from filtering.manifests.stage import manifests_stage, write_manifests
 from filtering.progress import Reporter, reporter
@@ -95,31 +96,44 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
     """
     shards = check(config)
     store = Store(absolute(config.output))
-    events = _started_log(store, config, shards)
-    runtime = Runtime(store, Engine(config.ray), events, progress or reporter())
-    try:
-        record = _through_the_stages(Way(config, runtime, shards))
-    except BaseException as error:
-        runtime.events.append("run_failed", error=type(error).__name__, detail=str(error))
-        raise
-    finally:
-        runtime.progress.stop()
-        runtime.events.flush()
-        runtime.engine.stop()
+    with _leased(store) as lease:
+        events = EventLog(store, lease.check)
+        events.append("run_started", config_hash=config.digest(), shards=len(shards))
+        if lease.taken_over_from:
+            events.append("lease_taken_over", holder=lease.taken_over_from)
+        events.flush()
+        runtime = Runtime(store, Engine(config.ray), events, progress or reporter(), lease)
+        try:
+            record = _through_the_stages(Way(config, runtime, shards))
+            events.flush()
+        except BaseException as error:
+            # A run that lost its lease may not even say so: the log is the new holder's.
+            with contextlib.suppress(FilteringError):
+                events.append("run_failed", error=type(error).__name__, detail=str(error))
+                events.flush()
+            raise
+        finally:
+            runtime.progress.stop()
+            runtime.engine.stop()
     return record
 
 
-def _started_log(store: Store, config: Config, shards: list[Shard]) -> EventLog:
-    """Begin the log: the first write, which tells whether the output can be written at all."""
+@contextlib.contextmanager
+def _leased(store: Store) -> Iterator[Lease]:
+    """Hold the lease on the output: the first write, which tells whether anything can be written at all."""
+    lease = Lease(store)
     try:
-        events = EventLog(store)
-        events.append("run_started", config_hash=config.digest(), shards=len(shards))
-        events.flush()
+        lease.__enter__()
+    except FilteringError:
+        raise
     except Exception as error:
         # Every filesystem has errors of its own, and each of them means the same here.
         cause = " ".join(str(error).split())
         raise InputError(f"output: {store.url} cannot be written ({type(error).__name__}: {cause})") from error
-    return events
+    try:
+        yield lease
+    finally:
+        lease.release()
 
 
 def _through_the_stages(way: Way) -> dict[str, Any]:
@@ -166,12 +180,13 @@ def _finish(way: Way, passing: list[PassingShard], samples: list[int]) -> dict[s
     config, runtime, prints = way.config, way.runtime, way.fingerprints
     method, picks = config.selection.method, way.stores["selection"]
     manifests = manifests_stage(runtime, method, prints["filters"], prints["selection"])
-    _make_room(runtime.store, manifests)
+    _make_room(runtime, manifests)
     way.take(manifests, lambda stage: write_manifests(stage, method, passing, samples, picks))
     report = report_stage(runtime, config, manifests.fingerprint)
     summary = _summary(way)
     way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))
     record = {**summary, "stages": way.costs}
+    runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
     runtime.events.append("run_finished", manifest_hash=record["manifest_hash"], **totals)
@@ -210,11 +225,13 @@ def _warnings(results: dict[str, Any]) -> list[str]:
     return found
 
 
-def _make_room(store: Store, manifests: Stage) -> None:
+def _make_room(runtime: Runtime, manifests: Stage) -> None:
     """Forget manifests of another selection before this one writes under the same names."""
+    store = runtime.store
     final = Store(store.path("stages"))
     if final.exists(FINAL) and final.read_json(FINAL) == manifests.fingerprint:
         return
+    runtime.lease.check(fresh=True)
     store.delete(RUN)
     final.delete_folders("manifests-")
     final.delete_folders("report-")

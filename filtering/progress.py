@@ -24,8 +24,8 @@ class Reporter(Protocol):
     def start(self, stage: str, total: int, unit: str) -> None:
         """Begin a stage of `total` units."""
 
-    def advance(self, done: int) -> None:
-        """Say how many units of the current stage are done."""
+    def advance(self, done: int, note: str = "") -> None:
+        """Say how many units of the current stage are done, and how it goes."""
 
     def finish(self, summary: str) -> None:
         """End the current stage with a line on what it found."""
@@ -52,12 +52,13 @@ class LineReporter:
             self.started = self.last = time.monotonic()
         self.stage, self.total, self.unit = stage, total, unit
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: int, note: str = "") -> None:
         """See `Reporter.advance`."""
         now = time.monotonic()
         if now - self.last >= LINE_INTERVAL:
             self.last = now
-            _say(f"{self.stage:<12} {done}/{self.total} {self.unit}, {now - self.started:.0f} s")
+            told = f", {note}" if note else ""
+            _say(f"{self.stage:<12} {done:,}/{self.total:,} {self.unit}, {now - self.started:.0f} s{told}")
 
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""
@@ -88,15 +89,16 @@ class BarReporter:
             MofNCompleteColumn(),
             TextColumn(unit),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
         )
         self.bar = Progress(*columns, console=self.console, transient=True)
-        self.task = self.bar.add_task(stage, total=total)
+        self.task = self.bar.add_task(stage, total=total, note="")
         self.bar.start()
 
-    def advance(self, done: int) -> None:
+    def advance(self, done: int, note: str = "") -> None:
         """See `Reporter.advance`."""
         if self.bar is not None:
-            self.bar.update(self.task, completed=done)
+            self.bar.update(self.task, completed=done, note=note)
 
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""

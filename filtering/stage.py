@@ -1,14 +1,19 @@
 """One stage of a run: its identity, its folder, its tasks, its record."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from filtering.engine import Engine, Task, Workers, run_tasks
+from filtering.attempts import Task
+from filtering.crew import Crew
+from filtering.engine import Engine, run_tasks
 from filtering.events import EventLog
+from filtering.lease import Lease
 from filtering.progress import Reporter
 from filtering.storage import Store, digest
+from filtering.tally import FROM_RECORD, Tally
 
 FOLDER = "stages"
 
@@ -21,6 +26,7 @@ class Runtime:
     engine: Engine
     events: EventLog
     progress: Reporter
+    lease: Lease
 
 
 @dataclass(slots=True)
@@ -45,6 +51,8 @@ class Stage:
     per_shard: bool = False
     peak_memory_bytes: int = field(default=0, init=False)
     tasks_run: int = field(default=0, init=False)
+    retried: int = field(default=0, init=False)
+    moved: Counter[str] = field(default_factory=Counter, init=False)
     summary: str = field(default="", init=False)
 
     @property
@@ -75,30 +83,31 @@ class Stage:
             "seconds": round(time.monotonic() - started, 3),
             "peak_memory_bytes": self.peak_memory_bytes,
             "tasks": self.tasks_run,
+            "tasks_retried": self.retried,
+            **{name: self.moved[name] for name in FROM_RECORD},
             "fingerprint": self.fingerprint,
             "summary": self.summary,
         }
+        self.runtime.lease.check()
         self.store.write_json(record, {"cost": cost, "result": result})
         self._finish(cost, "")
         return {"cost": cost, "result": result}
 
-    def map(self, workers: Callable[[Engine], Workers], tasks: Sequence[Task], unit: str) -> list[Any]:
+    def map(self, crew: Callable[[Engine], Crew], tasks: Sequence[Task], unit: str) -> list[Any]:
         """Run tasks, those with a marker excepted, and return their results in order."""
-        self.runtime.progress.start(self.name, len(tasks), unit)
-        records = run_tasks(lambda: workers(self.runtime.engine), self.store, tasks, self._task_finished)
+        runtime = self.runtime
+        runtime.progress.start(self.name, len(tasks), unit)
+        tally = Tally(self.name, len(tasks), unit, runtime.events, runtime.progress)
+        records = run_tasks(lambda: crew(runtime.engine), self.name, self.store, tasks, tally, runtime.lease.fence())
         self.tasks_run += len(tasks)
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(r["peak_memory_bytes"] for r in records)])
+        self.retried += tally.lost_tasks
+        self.moved.update({name: tally.sums[name] for name in FROM_RECORD})
         return [record["result"] for record in records]
 
     def call(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
         """Run one task and return its result."""
         return self.map(lambda engine: engine.tasks(function), [Task(name, arguments)], "task")[0]
-
-    def _task_finished(self, task: Task, record: dict[str, Any], done: int) -> None:
-        numbers = {key: value for key, value in (record["result"] or {}).items() if isinstance(value, int | float)}
-        event = {"stage": self.name, "task": task.name, "done": done, "seconds": record["seconds"], **numbers}
-        self.runtime.events.append("task_finished", **event)
-        self.runtime.progress.advance(done)
 
     def _reused(self, record: dict[str, Any]) -> dict[str, Any]:
         self.runtime.progress.start(self.name, 1, "")

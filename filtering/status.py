@@ -7,6 +7,9 @@ from filtering.errors import InputError
 from filtering.events import NAME, read_events
 from filtering.storage import Store
 
+# What `progress` says of a stage, as it is.
+TOLD = ("unit", "samples", "quarantined", "quarantine_reasons", "retries", "lost_tasks", "read_bytes", "written_bytes")
+
 
 def status(run: Store) -> dict[str, Any]:
     """Return the state of a run.
@@ -15,7 +18,10 @@ def status(run: Store) -> dict[str, Any]:
     -------
     dict
         `state`: running, finished or failed (a run whose last event is old may have been killed:
-        see `quiet_seconds`); `stages`: name, state, tasks done, seconds, summary; `totals` once finished.
+        see `quiet_seconds`); `stages`: name, state, `tasks_done` of `tasks`, samples and quarantined so far with
+        `quarantine_reasons`, `samples_per_second`, `seconds_left`, `retries` (storage requests repeated),
+        `lost_tasks` (tasks started again), bytes read and written; once done, seconds and summary;
+        `totals` once the run is finished.
 
     Raises
     ------
@@ -44,15 +50,44 @@ def _apply(event: dict[str, Any], stages: dict[str, dict[str, Any]], result: dic
     kind = event["event"]
     if kind == "stage_started":
         stages[event["stage"]] = {"name": event["stage"], "state": "running", "tasks_done": 0}
-    elif kind == "task_finished":
-        stages[event["stage"]]["tasks_done"] = event["done"]
+    elif kind == "progress":
+        stages[event["stage"]] |= _progress(event)
     elif kind == "stage_finished":
-        state = "reused" if event.get("reused") else "done"
         kept = {key: event[key] for key in ("seconds", "peak_memory_bytes", "summary")}
-        stages[event["stage"]] = {"name": event["stage"], "state": state, **kept}
+        told = {key: value for key, value in stages.get(event["stage"], {}).items() if key != "seconds_left"}
+        state = "reused" if event.get("reused") else "done"
+        stages[event["stage"]] = told | {"name": event["stage"], "state": state, **kept}
     elif kind == "run_finished":
         result["state"] = "finished"
         result["totals"] = {key: event[key] for key in ("input", "kept", "dropped", "quarantined")}
         result["manifest_hash"] = event["manifest_hash"]
     elif kind == "run_failed":
         result["state"], result["error"] = "failed", f"{event['error']}: {event['detail']}"
+
+
+def _progress(event: dict[str, Any]) -> dict[str, Any]:
+    found = {"tasks_done": event["done"], "tasks": event["total"]} | {key: event[key] for key in TOLD if key in event}
+    seconds, here = event["seconds"], event["done"] - event["resumed_tasks"]
+    samples = event.get("samples", 0) - event["resumed_samples"]
+    if seconds and samples:
+        found["samples_per_second"] = round(samples / seconds, 1)
+    if seconds and here:
+        found["seconds_left"] = round(seconds / here * (event["total"] - event["done"]), 1)
+    return found
+
+
+def stage_line(stage: dict[str, Any]) -> str:
+    """Return a stage's state in one line for a person."""
+    if "summary" in stage:
+        parts = [str(stage["summary"])]
+    else:
+        of = f" of {stage['tasks']:,}" if "tasks" in stage else ""
+        parts = [f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')} done"]
+    for name, words in (("samples_per_second", "{:,.0f} samples/s"), ("seconds_left", "about {:,.0f} s left")):
+        parts += [words.format(stage[name])] if stage.get(name) and "summary" not in stage else []
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(stage.get("quarantine_reasons", {}).items()))
+    parts += [f"quarantined: {reasons}"] if reasons else []
+    for name, words in (("retries", "{:,} requests repeated"), ("lost_tasks", "{:,} tasks repeated")):
+        parts += [words.format(stage[name])] if stage.get(name) else []
+    parts += [f"{stage['read_bytes'] / 1e6:,.0f} MB read"] if stage.get("read_bytes") else []
+    return f"  {stage['name']:<12}{stage['state']:<9}{'; '.join(parts)}"

@@ -19,7 +19,7 @@ class Silent:
     def start(self, stage, total, unit):
         pass
 
-    def advance(self, done):
+    def advance(self, done, note=""):
         pass
 
     def finish(self, summary):

@@ -2,8 +2,9 @@ import operator
 
 import pytest
 
+from filtering.attempts import Task
 from filtering.config import Ray, parse_config
-from filtering.engine import Engine, Task, run_tasks
+from filtering.engine import Engine, run_tasks
 from filtering.errors import InputError, RunError
 from filtering.storage import Store
 
@@ -13,10 +14,26 @@ def engine(cluster):
     return Engine(Ray())
 
 
+class Watcher:
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.done, self.again = [], []
+
+    def resumed(self, records):
+        self.before = list(records)
+
+    def finished(self, task, record):
+        self.done.append(task)
+
+    def retried(self, task, cause):
+        self.again.append((task.name, cause))
+
+
 def run(engine, store, function, tasks):
-    finished = []
-    records = run_tasks(lambda: engine.tasks(function), store, tasks, lambda task, record, done: finished.append(task))
-    return [record["result"] for record in records], finished
+    watcher = Watcher()
+    records = run_tasks(lambda: engine.tasks(function), "stage", store, tasks, watcher)
+    return [record["result"] for record in records], watcher.done
 
 
 def test_results_come_in_the_order_of_the_tasks_with_their_cost(engine, tmp_path):

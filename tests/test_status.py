@@ -4,12 +4,28 @@ import pytest
 
 from filtering.errors import InputError
 from filtering.events import NAME, EventLog, read_events
-from filtering.status import status
+from filtering.status import stage_line, status
 from filtering.storage import Store
 
 STARTED = {"time": 10.0, "event": "run_started"}
 STAGE = {"time": 11.0, "event": "stage_started", "stage": "embedding"}
-TASK = {"time": 12.0, "event": "task_finished", "stage": "embedding", "done": 3}
+PROGRESS = {
+    "time": 12.0,
+    "event": "progress",
+    "stage": "embedding",
+    "done": 30,
+    "total": 100,
+    "unit": "shards",
+    "seconds": 20.0,
+    "resumed_tasks": 20,
+    "resumed_samples": 2000,
+    "lost_tasks": 1,
+    "samples": 3000,
+    "quarantined": 7,
+    "quarantine_reasons": {"image_undecodable": 5, "missing_caption": 2},
+    "retries": 4,
+    "read_bytes": 5_000_000,
+}
 DONE = {
     "time": 13.0,
     "event": "stage_finished",
@@ -37,15 +53,32 @@ def run_with(tmp_path, *events, rest=""):
 
 
 def test_a_running_run(tmp_path):
-    found = status(run_with(tmp_path, STARTED, STAGE, TASK))
+    found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS))
     assert found["state"] == "running"
-    assert found["stages"] == [{"name": "embedding", "state": "running", "tasks_done": 3}]
+    (stage,) = found["stages"]
+    assert (stage["name"], stage["state"], stage["tasks_done"], stage["tasks"]) == ("embedding", "running", 30, 100)
+    assert stage["quarantine_reasons"] == {"image_undecodable": 5, "missing_caption": 2}
+    assert (stage["retries"], stage["lost_tasks"], stage["read_bytes"]) == (4, 1, 5_000_000)
     assert found["quiet_seconds"] > 0
     assert "totals" not in found
 
 
+def test_rates_count_what_this_attempt_did(tmp_path):
+    (stage,) = status(run_with(tmp_path, STARTED, STAGE, PROGRESS))["stages"]
+    assert stage["samples_per_second"] == 50.0
+    assert stage["seconds_left"] == 140.0
+
+
+def test_a_stage_is_told_in_one_line(tmp_path):
+    (stage,) = status(run_with(tmp_path, STARTED, STAGE, PROGRESS))["stages"]
+    line = stage_line(stage)
+    for words in ("30 of 100 shards", "50 samples/s", "about 140 s left", "missing_caption 2", "4 requests repeated"):
+        assert words in line
+    assert "\n" not in line
+
+
 def test_a_finished_run(tmp_path):
-    found = status(run_with(tmp_path, STARTED, STAGE, TASK, DONE, FINISHED))
+    found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS, DONE, FINISHED))
     assert found["state"] == "finished"
     assert found["totals"] == {"input": 10, "kept": 3, "dropped": 6, "quarantined": 1}
     assert found["manifest_hash"] == "abc"
@@ -54,7 +87,7 @@ def test_a_finished_run(tmp_path):
 
 
 def test_a_failed_run(tmp_path):
-    found = status(run_with(tmp_path, STARTED, STAGE, TASK, FAILED))
+    found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS, FAILED))
     assert found["state"] == "failed"
     assert found["error"] == "RunError: a task kept dying"
 
@@ -65,7 +98,7 @@ def test_a_reused_stage(tmp_path):
 
 
 def test_only_the_latest_attempt_counts(tmp_path):
-    found = status(run_with(tmp_path, STARTED, STAGE, TASK, FAILED, {**STARTED, "time": 20.0}))
+    found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS, FAILED, {**STARTED, "time": 20.0}))
     assert found["state"] == "running"
     assert found["stages"] == []
     assert "error" not in found
@@ -73,13 +106,13 @@ def test_only_the_latest_attempt_counts(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 5, 20, 40])
 def test_a_cut_last_line_is_left_out(tmp_path, cut):
-    store = run_with(tmp_path, STARTED, STAGE, rest=json.dumps(TASK)[:cut])
+    store = run_with(tmp_path, STARTED, STAGE, rest=json.dumps(PROGRESS)[:cut])
     assert [event["event"] for event in read_events(store)] == ["run_started", "stage_started"]
     assert status(store)["stages"][0]["tasks_done"] == 0
 
 
 def test_a_resumed_run_survives_the_cut_line_of_the_first(tmp_path):
-    store = run_with(tmp_path, STARTED, STAGE, FAILED, rest=json.dumps(TASK)[:20])
+    store = run_with(tmp_path, STARTED, STAGE, FAILED, rest=json.dumps(PROGRESS)[:20])
     log = EventLog(store)
     log.append("run_started")
     log.append("stage_started", stage="graph")
@@ -107,10 +140,10 @@ def test_events_written_are_events_read(tmp_path, remote):
     for attempt in range(2):
         log = EventLog(store)
         log.append("run_started", attempt=attempt, note="é\u2028\n")
-        log.append("task_finished", stage="embedding", done=1)
+        log.append("progress", stage="embedding", done=1)
         log.flush()
     events = read_events(store)
-    assert [event["event"] for event in events] == ["run_started", "task_finished"] * 2
+    assert [event["event"] for event in events] == ["run_started", "progress"] * 2
     assert events[2]["attempt"] == 1
     assert events[0]["note"] == "é\u2028\n"
     assert all(event["time"] > 0 for event in events)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering import tables
+from filtering.attempts import Task
 from filtering.concepts.kmeans import (
     POINTS_PER_CENTROID,
     automatic_clusters,
@@ -28,7 +29,6 @@ from filtering.concepts.objects import (
 from filtering.concepts.partition import Partition, global_rows, partition_table, write_groups
 from filtering.config import Config
 from filtering.embedding.objects import unit_rows
-from filtering.engine import Task
 from filtering.filters.objects import PassingShard
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering import tables
+from filtering.attempts import Task
 from filtering.config import Config, Filter
 from filtering.embedding.objects import EmbeddedShard
-from filtering.engine import Task
 from filtering.filters.objects import DUPLICATE_UID, REASONS_NAME
 from filtering.filters.rules import caption_passes, kept_fraction_threshold, later_repeats
 from filtering.stage import Runtime, Stage

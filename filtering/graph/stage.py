@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from filtering import tables
+from filtering.attempts import Task
 from filtering.concepts.objects import grouped_names
 from filtering.concepts.partition import global_rows, read_groups, read_partition, write_groups
 from filtering.config import Config
 from filtering.embedding.objects import unit_rows
-from filtering.engine import Task
 from filtering.filters.objects import PassingShard
 from filtering.graph.knn import nearest_neighbours
 from filtering.graph.objects import GRAPH_NAME

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering import tables
+from filtering.attempts import Task
 from filtering.concepts.partition import shard_and_row
-from filtering.engine import Task
 from filtering.errors import RunError
 from filtering.filters.objects import DUPLICATE_UID, PassingShard
 from filtering.manifests.objects import (

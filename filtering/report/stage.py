@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from filtering.attempts import Task
 from filtering.concepts.objects import read_assignments, read_concepts
 from filtering.config import Config
 from filtering.embedding.images import decode_image
-from filtering.engine import Task
 from filtering.filters.objects import PassingShard
 from filtering.manifests.objects import REPORT, table_name
 from filtering.report.data import Page, QuarantineExample, StageCost

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from filtering.attempts import Task
 from filtering.config import Config, ScoreTable
 from filtering.embedding.objects import EmbeddedShard
-from filtering.engine import Task
 from filtering.scores.objects import SCORES_NAME
 from filtering.scores.registry import scorer
 from filtering.stage import Runtime, Stage

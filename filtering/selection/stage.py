@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering import tables
+from filtering.attempts import Task
 from filtering.concepts.objects import read_concepts
 from filtering.concepts.partition import runs, shard_and_row, write_groups
 from filtering.config import Config, Selection
-from filtering.engine import Task
 from filtering.graph.csr import Int64Array
 from filtering.graph.objects import read_graph
 from filtering.graph.sharded import ShardGraph

@@ -1,0 +1,184 @@
+"""Crews: the Ray tasks or actors that take a stage's orders, and how many more they have room for."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+
+from filtering.attempts import Order, attempt
+from filtering.errors import RunError
+
+TASKS_IN_FLIGHT_PER_CPU = 2
+# An actor that cannot even start this often in a row will not start at all.
+STARTS = 5
+
+
+class Crew(Protocol):
+    """Something orders are given to."""
+
+    def room(self) -> int:
+        """Return how many more orders it takes now."""
+
+    def submit(self, order: Order) -> Any:
+        """Start an order and return its reference."""
+
+    def ended(self, reference: Any, lost: bool) -> None:
+        """Take note that an order ended; `lost` if its worker died."""
+
+    def starting(self) -> list[Any]:
+        """Return references that become ready when a worker is up."""
+
+    def joined(self, reference: Any) -> None:
+        """Take note that a reference of `starting` is ready."""
+
+    def release(self) -> None:
+        """Let go what is idle: no further order will come, but for those whose workers die."""
+
+
+class TaskCrew:
+    """Plain Ray tasks of one CPU each; those that find no CPU are the demand that makes a cluster grow."""
+
+    def __init__(self, function: Callable[..., Any], cpus: Callable[[], int]) -> None:
+        self.function, self.cpus = function, cpus
+        self.running = 0
+        # Lost tasks are submitted again by the driver, which counts and records them; Ray does not.
+        self.remote = ray.remote(attempt).options
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        self.node_memory = max((node.get("memory", 0) for node in nodes), default=float("inf"))
+
+    def room(self) -> int:
+        """See `Crew.room`."""
+        return max(0, self.cpus() * TASKS_IN_FLIGHT_PER_CPU - self.running)
+
+    def submit(self, order: Order) -> Any:
+        """See `Crew.submit`."""
+        task = order.task
+        if task.memory > self.node_memory:
+            raise RunError(
+                f"task {task.name}: needs {task.memory / 1e9:.2f} GB, but no node offers more than "
+                f"{self.node_memory / 1e9:.2f} GB; lower concepts.partition_rows or raise concepts.clusters"
+            )
+        self.running += 1
+        remote = self.remote(num_cpus=1, max_retries=0, memory=task.memory or None, name=task.name)
+        return remote.remote(self.function, order)
+
+    def ended(self, reference: Any, lost: bool) -> None:
+        """See `Crew.ended`."""
+        self.running -= 1
+
+    def starting(self) -> list[Any]:
+        """See `Crew.starting`."""
+        return []
+
+    def joined(self, reference: Any) -> None:
+        """See `Crew.joined`."""
+
+    def release(self) -> None:
+        """See `Crew.release`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActorShape:
+    """How many actors there may be, what each takes of its node, and how many orders it works on at once."""
+
+    count: int
+    cpus: float
+    gpus: float
+    at_once: int = 1
+
+
+class ActorCrew:
+    """Actors that keep what is costly to build, such as a model on a GPU.
+
+    All are asked for at once: those that find no node are the demand that makes a cluster grow, and orders go only
+    to those that are up. One that dies starts again, elsewhere if need be, and its orders go to whoever has room.
+    """
+
+    def __init__(self, factory: Callable[..., Any], arguments: tuple[Any, ...], shape: ActorShape) -> None:
+        # One order more than it works on, so that an actor never waits for the driver.
+        self.depth = shape.at_once + 1
+        options = {
+            "num_cpus": shape.cpus,
+            "num_gpus": shape.gpus,
+            "max_restarts": -1,
+            "max_task_retries": 0,
+            "max_concurrency": shape.at_once,
+        }
+        holder = ray.remote(_Holder).options(**options)
+        self.actors = {at: holder.remote(factory, arguments) for at in range(shape.count)}
+        self.busy: dict[Any, int] = {}
+        self.up: set[int] = set()
+        self.failed_starts = dict.fromkeys(self.actors, 0)
+        self.pings = {actor.ping.remote(): at for at, actor in self.actors.items()}
+
+    def room(self) -> int:
+        """See `Crew.room`."""
+        return sum(max(0, self.depth - self._load(at)) for at in self.up)
+
+    def submit(self, order: Order) -> Any:
+        """See `Crew.submit`."""
+        chosen = min(sorted(self.up), key=self._load)
+        reference = self.actors[chosen].attempt.remote(order)
+        self.busy[reference] = chosen
+        return reference
+
+    def ended(self, reference: Any, lost: bool) -> None:
+        """See `Crew.ended`."""
+        at = self.busy.pop(reference)
+        if lost and at in self.up:
+            self.up.discard(at)
+            self._ping(at)
+
+    def starting(self) -> list[Any]:
+        """See `Crew.starting`."""
+        return list(self.pings)
+
+    def joined(self, reference: Any) -> None:
+        """See `Crew.joined`."""
+        at = self.pings.pop(reference)
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayError as error:
+            self.failed_starts[at] += 1
+            if self.failed_starts[at] > STARTS:
+                first = str(error).strip().splitlines()[0]
+                raise RunError(f"an embedding worker died {STARTS + 1} times before its first task: {first}") from error
+            self._ping(at)
+        else:
+            self.failed_starts[at] = 0
+            self.up.add(at)
+
+    def release(self) -> None:
+        """See `Crew.release`."""
+        working = set(self.busy.values())
+        for at in [at for at in self.actors if at not in working]:
+            if len(self.actors) > 1:
+                ray.kill(self.actors.pop(at), no_restart=True)
+                self.up.discard(at)
+                self.pings = {reference: other for reference, other in self.pings.items() if other != at}
+
+    def _ping(self, at: int) -> None:
+        self.pings[self.actors[at].ping.remote()] = at
+
+    def _load(self, at: int) -> int:
+        return sum(1 for other in self.busy.values() if other == at)
+
+
+class _Holder:
+    """The actor: what it holds is built with the first order, whose error then says why it cannot be built."""
+
+    def __init__(self, factory: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.factory, self.arguments = factory, arguments
+        self.function: Callable[..., Any] | None = None
+        self.building = threading.Lock()
+
+    @ray.method(max_task_retries=-1)  # type: ignore[untyped-decorator]
+    def ping(self) -> None:
+        """Return once the actor is up, after a restart as well."""
+
+    def attempt(self, order: Order) -> dict[str, Any]:
+        with self.building:
+            self.function = self.function or self.factory(*self.arguments)
+        return attempt(self.function, order)

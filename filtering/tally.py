@@ -1,0 +1,98 @@
+"""How a stage's tasks go, summed up: for events, for the bar, for whoever asks `status`."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from filtering.attempts import Task
+from filtering.events import EventLog
+from filtering.progress import Reporter
+
+# At most one progress event in this many seconds: a run of a million shards must not write a million events.
+EVENT_INTERVAL = 1.0
+FROM_RESULT = ("samples", "quarantined")
+FROM_RECORD = ("retries", "read_bytes", "written_bytes")
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over the finished tasks of one stage; told by `run_tasks`."""
+
+    stage: str
+    total: int
+    unit: str
+    events: EventLog
+    progress: Reporter
+    done: int = 0
+    resumed_tasks: int = 0
+    resumed_samples: int = 0
+    lost_tasks: int = 0
+    sums: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    started: float = field(default_factory=time.monotonic)
+    told: float = 0.0
+
+    def resumed(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take in what an earlier attempt at the run has done."""
+        for record in records:
+            self._add(record)
+        self.resumed_tasks, self.resumed_samples = self.done, self.sums["samples"]
+        if self.resumed_tasks:
+            self._tell()
+
+    def finished(self, task: Task, record: Mapping[str, Any]) -> None:
+        """Take in a finished task."""
+        self._add(record)
+        if self.done == self.total or time.monotonic() - self.told >= EVENT_INTERVAL:
+            self._tell()
+        self.progress.advance(self.done, self.note())
+
+    def retried(self, task: Task, cause: str) -> None:
+        """Record that a task is started again, and why."""
+        self.lost_tasks += 1
+        self.events.append("task_retried", stage=self.stage, task=task.name, cause=cause)
+
+    def note(self) -> str:
+        """Return what a person wants to know while it works: rate, time left, what goes wrong."""
+        seconds, done = time.monotonic() - self.started, self.done - self.resumed_tasks
+        samples = self.sums["samples"] - self.resumed_samples
+        parts = [f"{samples / seconds:,.0f} samples/s"] if samples and seconds else []
+        if done and self.done < self.total:
+            parts.append(f"{readable_seconds(seconds / done * (self.total - self.done))} left")
+        parts += [f"{self.sums['quarantined']:,} quarantined"] if self.sums["quarantined"] else []
+        parts += [f"{self.sums['retries']:,} requests repeated"] if self.sums["retries"] else []
+        parts += [f"{self.lost_tasks:,} tasks repeated"] if self.lost_tasks else []
+        return ", ".join(parts)
+
+    def _add(self, record: Mapping[str, Any]) -> None:
+        result = record["result"] if isinstance(record["result"], dict) else {}
+        self.done += 1
+        self.sums.update({name: int(record.get(name, 0)) for name in FROM_RECORD})
+        self.sums.update({name: int(result[name]) for name in FROM_RESULT if isinstance(result.get(name), int)})
+        self.reasons.update(result.get("quarantine_reasons") or {})
+
+    def _tell(self) -> None:
+        self.told = time.monotonic()
+        numbers = {name: amount for name, amount in self.sums.items() if amount}
+        self.events.append(
+            "progress",
+            stage=self.stage,
+            done=self.done,
+            total=self.total,
+            unit=self.unit,
+            seconds=round(self.told - self.started, 3),
+            resumed_tasks=self.resumed_tasks,
+            resumed_samples=self.resumed_samples,
+            lost_tasks=self.lost_tasks,
+            **numbers,
+            **({"reasons": dict(self.reasons)} if self.reasons else {}),
+        )
+
+
+def readable_seconds(seconds: float) -> str:
+    """Return a duration for a person: 42 s, 12 min, 3.4 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
