@@ -22,6 +22,7 @@ Whole = Annotated[int, Field(ge=0, strict=True)]
 Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
 Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
@@ -60,7 +61,12 @@ class Embedding(Section):
     pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="auto, fp32, fp16 or bf16")
-    batch_size: Positive = Field(256, description="a positive whole number")
+    batch_size: Positive = Field(256, description="a positive whole number of images")
+    text_batch_size: Positive = Field(1024, description="a positive whole number of captions")
+    decoding: Literal["draft", "exact"] = Field("draft", description="draft or exact")
+    max_pixels: Positive = Field(64_000_000, description="a positive whole number of pixels")
+    max_image_bytes: Positive = Field(128 << 20, description="a positive whole number of bytes")
+    compile: bool = Field(False, description="true or false", strict=True)
 
 
 class CaptionFilter(Section):
@@ -142,6 +148,11 @@ class Ray(Section):
 
     address: str = Field("auto", description="auto, local, or the address of a Ray cluster")
     num_cpus: Literal["auto"] | Positive = Field("auto", description="auto or the number of CPUs to use")
+    embedders: Literal["auto"] | Positive = Field("auto", description="auto or the most workers that hold the model")
+    gpus_per_embedder: Share = Field(1.0, description="a fraction of one GPU, above 0 and at most 1")
+    decoders: Literal["auto"] | Whole = Field(
+        "auto", description="auto or the decoding tasks of an embedder, 0 or more"
+    )
 
 
 class Config(Section):

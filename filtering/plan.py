@@ -181,20 +181,19 @@ def _counted_samples(shard: Shard) -> int:
 
 def _probed(config: Config, shards: Sequence[Shard]) -> tuple[int, float, int]:
     """Return the embeddings' dimension, seconds a sample on one worker, and the model's bytes."""
-    from filtering.embedding.images import decode_image
     from filtering.embedding.model import ClipModel
-    from filtering.shards.tar import Fault
 
     model = ClipModel(config.embedding)
     samples = _first_samples(shards)
     started = time.perf_counter()
-    decoded = [(decode_image(sample.image), sample.caption) for sample in samples]
-    prepared = [(model.prepared(image.image), text) for image, text in decoded if not isinstance(image, Fault)]
-    if not prepared:
+    prepared = [(model.preparation.image(sample.image), sample.caption) for sample in samples]
+    usable = [(image[0], text) for image, text in prepared if isinstance(image, tuple)]
+    if not usable:
         raise InputError(f"plan: the first shards hold no sample that can be embedded, {shards[0].url} for one")
-    model.images([pixels for pixels, _ in prepared])
-    dimension = model.texts([text for _, text in prepared]).shape[1]
-    seconds = (time.perf_counter() - started) / len(prepared)
+    tokens = model.preparation.tokens([text for _, text in usable])
+    model.images(model.moved(np.stack([pixels for pixels, _ in usable])))
+    dimension = model.texts(tokens).shape[1]
+    seconds = (time.perf_counter() - started) / len(usable)
     return dimension, seconds, model.parameter_bytes()
 
 

@@ -1,5 +1,6 @@
 """Take DataComp metadata as it is: rows checked, vectors left where they lie."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class MetadataReader:
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
 
-    def __call__(self, shard: Shard, store_url: str) -> dict[str, int]:
+    def __call__(self, shard: Shard, store_url: str) -> dict[str, Any]:
         """Write the shard's rows and quarantine; return how many of each."""
         table, fault = _columns(shard)
         reasons: npt.NDArray[Any] = np.full(len(table), USABLE, dtype=object)
@@ -42,7 +43,8 @@ class MetadataReader:
         store.write_table(ROWS_NAME.format(shard.identity), rows)
         store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
         total = len(rows) + len(quarantined)
-        return {"samples": total, "rows": len(rows), "quarantined": len(quarantined)}
+        found = {"samples": total, "rows": len(rows), "quarantined": len(quarantined)}
+        return {**found, "quarantine_reasons": dict(Counter(quarantined["reason"].to_pylist()))}
 
     def _scored(
         self, shard: Shard, count: int

@@ -1,19 +1,20 @@
 """The CLIP model, loaded by open_clip: a name and a tag, a checkpoint, or a model of one's own."""
 
-import contextlib
 import logging
 import pickle
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import open_clip
 import torch
-from PIL import Image
+from torchvision.transforms import Compose, Normalize
 
 from filtering.config import Embedding
 from filtering.embedding.checkpoint import ModelFiles, model_files
+from filtering.embedding.preparation import Preparation, draft_side
 from filtering.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -22,55 +23,102 @@ THREADS = 1
 
 
 class ClipModel:
-    """Both towers of a CLIP model with its own preprocessing and tokenizer.
+    """Both towers of a CLIP model, with what prepares samples for them. Safe to call from several threads.
 
     Parameters
     ----------
     settings : Embedding
         The `embedding` section of the configuration.
+
+    Attributes
+    ----------
+    preparation : the CPU's part of the preprocessing; the conversion to floats is done here, on the device.
     """
 
     def __init__(self, settings: Embedding) -> None:
         torch.set_num_threads(THREADS)
-        files = model_files(settings)
         self.device = _device(settings.device)
         self.precision = _precision(settings.precision, self.device)
-        self.model, self.preprocess, self.tokenizer = _loaded(files, self.device)
+        self.model, preprocess, tokenizer = _loaded(model_files(settings), self.device, self.precision)
         self.model.eval()
+        resize, normalize = _halves(preprocess)
+        self.mean, self.std = (_channels(values, self.device) for values in (normalize.mean, normalize.std))
+        height, width = _sides(self.model.visual.image_size)
+        side = draft_side(settings, width, height)
+        self.preparation = Preparation(resize, tokenizer, width, height, settings.max_pixels, side)
+        self.turn = threading.Lock()
+        self.copies = torch.cuda.Stream() if self.device == "cuda" else None  # type: ignore[no-untyped-call]
+        self._encode_image, self._encode_text = self._encoders(settings)
 
-    def prepared(self, image: Image.Image) -> torch.Tensor:
-        """Return a decoded image as the model takes it, by open_clip's own preprocessing."""
-        pixels: torch.Tensor = self.preprocess(image)
-        return pixels
+    def moved(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Return images, uint8 (n, height, width, 3), on the device; a copy runs beside what it computes."""
+        # Ray's arrays are read-only, which torch warns about; nothing writes to this one.
+        images = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+        if self.copies is None:
+            return images
+        with torch.cuda.stream(self.copies):
+            moved = images.pin_memory().to(self.device, non_blocking=True)
+        torch.cuda.current_stream().wait_stream(self.copies)
+        moved.record_stream(torch.cuda.current_stream())
+        return moved
 
-    def images(self, prepared: Sequence[torch.Tensor]) -> npt.NDArray[np.float32]:
-        """Return the unit-norm embeddings of prepared images, float32 (n, d)."""
-        return self._unit(self.model.encode_image, torch.stack(list(prepared)))
+    def images(self, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
+        """Return the unit-norm embeddings of images as `moved` gives them, float32 (n, d)."""
+        with self.turn, torch.inference_mode():
+            # The same operations in the same order as torchvision's ToTensor and Normalize.
+            scaled = pixels.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+            vectors = self._encode_image(scaled.to(self.precision))
+        return _unit(vectors)
 
-    def texts(self, captions: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return the unit-norm embeddings of captions, float32 (n, d)."""
-        return self._unit(self.model.encode_text, self.tokenizer(list(captions)))
+    def texts(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Return the unit-norm embeddings of token ids, (n, context length) to float32 (n, d)."""
+        with self.turn, torch.inference_mode():
+            vectors = self._encode_text(torch.from_numpy(tokens).long().to(self.device))
+        return _unit(vectors)
 
     def parameter_bytes(self) -> int:
         """Return the size of the weights in memory, in bytes."""
         return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
 
-    def _unit(self, encode: Any, batch: torch.Tensor) -> npt.NDArray[np.float32]:
-        mixed = self.precision is not torch.float32
-        casting = torch.autocast(self.device, self.precision) if mixed else contextlib.nullcontext()
-        with torch.inference_mode(), casting:
-            vectors = encode(batch.to(self.device)).float()
-            unit: npt.NDArray[np.float32] = torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy()
-        return unit
+    def _encoders(self, settings: Embedding) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        image, text = self.model.encode_image, self.model.encode_text
+        if not settings.compile:
+            return image, text
+        # Sizes are dynamic: a shard's last batch is smaller, and must not be compiled anew.
+        return torch.compile(image, dynamic=True), torch.compile(text, dynamic=True)
 
 
-def _loaded(files: ModelFiles, device: str) -> tuple[Any, Any, Any]:
+def _unit(vectors: torch.Tensor) -> npt.NDArray[np.float32]:
+    # Outside the lock: on a GPU the next batch is queued while this one is waited for.
+    unit: npt.NDArray[np.float32] = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+    return unit
+
+
+def _halves(preprocess: Any) -> tuple[Compose, Normalize]:
+    """Split open_clip's preprocessing: images in and out, on the CPU; floats, on the device."""
+    *resize, _, normalize = preprocess.transforms
+    if not isinstance(normalize, Normalize):
+        raise InputError("embedding.model: its preprocessing does not end with a normalisation, as open_clip's does")
+    return Compose(resize), normalize
+
+
+def _channels(values: Any, device: str) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return int(height), int(width)
+
+
+def _loaded(files: ModelFiles, device: str, precision: torch.dtype) -> tuple[Any, Any, Any]:
     logging.getLogger().setLevel(logging.WARNING)
     if files.config:
         open_clip.add_model_config(files.config)
+    name = next(name for name, dtype in PRECISIONS.items() if dtype is precision)
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(
-            files.name, pretrained=files.pretrained, device=device
+            files.name, pretrained=files.pretrained, device=device, precision=name
         )
     except (RuntimeError, OSError, ValueError, KeyError, AssertionError, pickle.UnpicklingError) as error:
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]

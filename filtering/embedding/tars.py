@@ -1,140 +1,158 @@
-"""Embed one tar: stream, decode, preprocess, embed in batches whose composition depends on the tar alone."""
+"""The embedding operator: batches of decoded samples in, a shard's rows and vectors out."""
 
-import queue
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
+import ray
 
-from filtering import tables
+from filtering import metrics, retries
 from filtering.config import Embedding
-from filtering.embedding.images import decode_image, first_line
+from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
 from filtering.embedding.model import ClipModel
-from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, unit_rows, vector_bytes
-from filtering.scores.clip_score import clip_scores
+from filtering.embedding.writer import ShardWriter
 from filtering.shards.inventory import Shard
-from filtering.shards.samples import Quarantined, Sample, read_samples
+from filtering.shards.samples import Quarantined
 from filtering.shards.tar import Fault
-from filtering.storage import Store, open_object
+from filtering.storage import Store
 
-Item = TypeVar("Item")
-BATCHES_AHEAD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A decoded, preprocessed sample."""
-
-    sample: Sample
-    size: tuple[int, int]
-    pixels: Any
+Vectors = npt.NDArray[np.float16]
 
 
 class TarEmbedder:
-    """Embeds whole tars with one model; built once in each Ray actor."""
+    """Embeds whole tars with one model; built once in each Ray actor, called from as many threads as it has decoders.
 
-    def __init__(self, settings: Embedding) -> None:
-        self.settings = settings
+    Parameters
+    ----------
+    settings : Embedding
+        The `embedding` section of the configuration.
+    decoders : int
+        How many tars are decoded at once by Ray tasks, on any node, for this embedder; 0 decodes one tar at a time
+        in a thread beside the model, which is the better use of a machine whose CPUs also run the model.
+    """
+
+    def __init__(self, settings: Embedding, decoders: int = 0) -> None:
+        self.settings, self.decoders = settings, decoders
         self.model = ClipModel(settings)
+        self.occupancy = Occupancy()
+        self.preparation: Any = ray.put(self.model.preparation) if decoders else self.model.preparation
 
-    def __call__(self, shard: Shard, store_url: str) -> dict[str, int]:
-        """Write the shard's rows, vectors and quarantine; return how many of each."""
-        rows: list[dict[str, Any]] = []
-        vectors: list[tuple[Any, Any]] = []
-        quarantined: list[dict[str, Any]] = []
-        for batch in _ahead(_batches(self._ready(shard, quarantined), self.settings.batch_size), BATCHES_AHEAD):
-            images = self.model.images([ready.pixels for ready in batch]).astype(np.float16)
-            texts = self.model.texts([ready.sample.caption for ready in batch]).astype(np.float16)
-            finite = np.asarray(np.isfinite(images).all(axis=1) & np.isfinite(texts).all(axis=1))
-            for ready in (ready for ready, good in zip(batch, finite, strict=True) if not good):
-                fault = Fault("embedding_not_finite", "the model gave NaN or infinity")
-                entry = Quarantined(ready.sample.image_member, ready.sample.key, fault)
-                quarantined.append(quarantine_row(shard, entry))
-            rows += [_row(ready) for ready, good in zip(batch, finite, strict=True) if good]
-            vectors.append((images[finite], texts[finite]))
-        _write(Store(store_url), shard, rows, vectors, quarantined)
-        return {"samples": len(rows) + len(quarantined), "rows": len(rows), "quarantined": len(quarantined)}
+    def __call__(self, shard: Shard, store_url: str) -> dict[str, Any]:
+        """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
+        group = _Group(self.settings.text_batch_size)
+        spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
+        with ShardWriter(Store(store_url), shard) as writer:
+            for batch in self._batches(shard):
+                for entry in batch.quarantined:
+                    writer.refuse(entry)
+                if batch.samples:
+                    group.add(batch, self._images(batch, spent))
+                if group.full():
+                    self._write(group.taken(), writer, spent)
+            self._write(group.taken(), writer, spent)
+            found = writer.commit()
+        metrics.samples_embedded(found["rows"])
+        metrics.samples_quarantined(found["quarantine_reasons"])
+        return {**found, **{name: round(seconds, 3) for name, seconds in spent.items()}}
 
-    def _ready(self, shard: Shard, quarantined: list[dict[str, Any]]) -> Iterator[_Ready]:
-        with open_object(shard.url) as stream:
-            for sample in read_samples(stream, shard.name):
-                ready = self._decoded(sample) if isinstance(sample, Sample) else sample
-                if isinstance(ready, _Ready):
-                    yield ready
-                else:
-                    quarantined.append(quarantine_row(shard, ready))
+    def _images(self, batch: Batch, spent: dict[str, float]) -> Vectors:
+        pixels = self.model.moved(batch.pixels)
+        with self.occupancy.taken(spent) as waited:
+            started = time.monotonic()
+            images = self.model.images(pixels).astype(np.float16)
+        metrics.batch_embedded(len(batch.samples), time.monotonic() - started, waited)
+        return images
 
-    def _decoded(self, sample: Sample) -> _Ready | Quarantined:
-        image = decode_image(sample.image)
-        if isinstance(image, Fault):
-            return Quarantined(sample.image_member, sample.key, image)
+    def _write(self, group: "_Embedded", writer: ShardWriter, spent: dict[str, float]) -> None:
+        """Embed the captions of several batches of images at once, and write what has two finite vectors."""
+        if not group.samples:
+            return
+        with self.occupancy.taken(spent):
+            texts = self.model.texts(np.concatenate(group.tokens)).astype(np.float16)
+        _write_finite(writer, group.samples, np.concatenate(group.images), texts)
+
+    def _batches(self, shard: Shard) -> Iterator[Batch]:
+        if not self.decoders:
+            yield from ahead(batches(shard, self.preparation, self.settings), BATCHES_AHEAD)
+            return
+        # A lost decoder fails this attempt, and the whole shard is taken up again.
+        options = {
+            "num_cpus": 1,
+            "max_retries": 0,
+            "num_returns": "streaming",
+            "_generator_backpressure_num_objects": BATCHES_AHEAD,
+        }
+        for reference in ray.remote(decode).options(**options).remote(shard, self.preparation, self.settings):
+            batch: Batch = ray.get(reference)
+            for name, amount in batch.moved.items():
+                retries.count(name, amount)
+            yield batch
+
+
+class Occupancy:
+    """Tells how long no thread of an embedder had work for the model: the time it waited for decoding."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.idle_since = time.monotonic()
+
+    @contextmanager
+    def taken(self, spent: dict[str, float]) -> Iterator[float]:
+        """Count the block as work; yield the seconds the model had waited for it, and add both to `spent`."""
+        started = time.monotonic()
+        with self.lock:
+            waited = 0.0 if self.inside else started - self.idle_since
+            self.inside += 1
         try:
-            return _Ready(sample, image.size, self.model.prepared(image.image))
-        except Exception as error:
-            # Preprocessing converts pixels of every mode: what it cannot convert is the sample's fault.
-            fault = Fault("image_undecodable", f"cannot be preprocessed: {first_line(error)}")
-            return Quarantined(sample.image_member, sample.key, fault)
+            yield waited
+        finally:
+            ended = time.monotonic()
+            with self.lock:
+                self.inside -= 1
+                self.idle_since = ended
+            spent["waited_seconds"] += waited
+            spent["forward_seconds"] += ended - started
 
 
-def quarantine_row(shard: Shard, entry: Quarantined) -> dict[str, Any]:
-    """Return a row of `tables.QUARANTINED`."""
-    return {
-        "shard": shard.url,
-        "member": entry.member,
-        "key": entry.key,
-        "reason": entry.fault.reason,
-        "detail": entry.fault.detail,
-    }
+class _Embedded:
+    """Samples whose images are embedded and whose captions are not yet."""
+
+    def __init__(self) -> None:
+        self.samples: list[Description] = []
+        self.images: list[Vectors] = []
+        self.tokens: list[npt.NDArray[np.int32]] = []
 
 
-def _row(ready: _Ready) -> dict[str, Any]:
-    sample, (width, height) = ready.sample, ready.size
-    return {"uid": sample.uid, "key": sample.key, "caption": sample.caption, "width": width, "height": height}
+class _Group:
+    """Gathers batches of images until there are captions for a batch of their own size."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.embedded = _Embedded()
+
+    def add(self, batch: Batch, images: Vectors) -> None:
+        self.embedded.samples += batch.samples
+        self.embedded.images.append(images)
+        # A copy: what Ray hands out lies in its store for as long as anything refers to it.
+        self.embedded.tokens.append(batch.tokens.copy())
+
+    def full(self) -> bool:
+        return len(self.embedded.samples) >= self.size
+
+    def taken(self) -> _Embedded:
+        embedded, self.embedded = self.embedded, _Embedded()
+        return embedded
 
 
-def _write(
-    store: Store,
-    shard: Shard,
-    rows: list[dict[str, Any]],
-    vectors: list[tuple[Any, Any]],
-    quarantined: list[dict[str, Any]],
-) -> None:
-    empty = np.zeros((0, 0), dtype=np.float16)
-    images = np.concatenate([pair[0] for pair in vectors]) if vectors else empty
-    texts = np.concatenate([pair[1] for pair in vectors]) if vectors else empty
-    scores = clip_scores(unit_rows(images), unit_rows(texts))
-    numbered = [row | {"source_row": at, "clip_score": scores[at]} for at, row in enumerate(rows)]
-    store.write(VECTORS_NAME.format(shard.identity, "image"), vector_bytes(images))
-    store.write(VECTORS_NAME.format(shard.identity, "text"), vector_bytes(texts))
-    store.write_table(ROWS_NAME.format(shard.identity), pa.Table.from_pylist(numbered, tables.ROWS))
-    faults = pa.Table.from_pylist(quarantined, tables.QUARANTINED)
-    store.write_table(QUARANTINE_NAME.format(shard.identity), faults)
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    left = iter(items)
-    while batch := tuple(islice(left, size)):
-        yield batch
-
-
-def _ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
-    """Yield items that a thread prepares up to `depth` ahead; its exception is raised here."""
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-
-    def work() -> None:
-        try:
-            for item in items:
-                ready.put(("item", item))
-            ready.put(("end", None))
-        except BaseException as error:
-            ready.put(("error", error))
-
-    threading.Thread(target=work, daemon=True).start()
-    while (message := ready.get())[0] == "item":
-        yield message[1]
-    if message[0] == "error":
-        raise message[1]
+def _write_finite(writer: ShardWriter, samples: Sequence[Description], images: Vectors, texts: Vectors) -> None:
+    finite = np.asarray(np.isfinite(images).all(axis=1) & np.isfinite(texts).all(axis=1))
+    for sample in (sample for sample, good in zip(samples, finite, strict=True) if not good):
+        fault = Fault("embedding_not_finite", "the model gave NaN or infinity")
+        writer.refuse(Quarantined(sample.member, sample.key, fault))
+    kept = [sample for sample, good in zip(samples, finite, strict=True) if good]
+    writer.add(kept, images[finite], texts[finite])

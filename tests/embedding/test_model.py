@@ -14,8 +14,8 @@ from filtering.errors import InputError
 
 def vectors(settings):
     model = ClipModel(settings)
-    image = Image.new("RGB", (80, 60), "red")
-    return model.images([model.prepared(image)]), model.texts(["a red square"])
+    pixels = np.asarray(model.preparation.resize(Image.new("RGB", (80, 60), "red")))
+    return model.images(model.moved(pixels[None])), model.texts(model.preparation.tokens(["a red square"]))
 
 
 def test_a_checkpoint_file_loads_as_the_demo_model_does(tmp_path):

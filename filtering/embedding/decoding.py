@@ -1,0 +1,146 @@
+"""The decoding operator: a tar in, batches of decoded and tokenised samples out, in the tar's own order."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering import retries
+from filtering.config import Embedding
+from filtering.embedding.preparation import Preparation
+from filtering.shards.inventory import Shard
+from filtering.shards.samples import Quarantined, Sample, read_samples
+from filtering.storage import stream_object
+
+Item = TypeVar("Item")
+# Batches that wait decoded: one to go on with, one on its way. More would only hold more memory.
+BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is kept of a sample besides its vectors: `width` and `height` as stored, pixels."""
+
+    uid: str
+    key: str
+    caption: str
+    width: int
+    height: int
+    member: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Samples ready for the towers, and what was quarantined since the batch before.
+
+    Attributes
+    ----------
+    samples : n descriptions.
+    pixels : uint8 (n, height, width, 3).
+    tokens : int32 (n, context length).
+    quarantined : in the order of the tar.
+    moved : counts of storage (`retries.taken`) of a decoder in another process.
+    """
+
+    samples: list[Description] = field(default_factory=list)
+    pixels: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8))
+    tokens: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
+    quarantined: list[Quarantined] = field(default_factory=list)
+    moved: dict[str, int] = field(default_factory=dict)
+
+
+def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iterator[Batch]:
+    """Yield a shard's samples in batches of `settings.batch_size`; their composition depends on the tar alone.
+
+    Memory: one batch of pixels here, the samples that wait for their members (`samples.WINDOW_BYTES`), and one
+    image of at most `max_image_bytes`, decoded to at most `max_pixels`.
+    """
+    filling = _Filling(preparation, settings.batch_size)
+    with stream_object(shard.url) as stream:
+        for entry in read_samples(stream, shard.name):
+            filling.add(entry)
+            if filling.full():
+                yield filling.taken()
+    yield filling.taken()
+
+
+def decode(shard: Shard, preparation: Preparation, settings: Embedding) -> Iterator[Batch]:
+    """Yield the batches of a shard from a process of its own: what a decoding task of Ray runs."""
+    retries.taken()
+    for batch in batches(shard, preparation, settings):
+        batch.moved = retries.taken()
+        yield batch
+
+
+class _Filling:
+    """The batch that is being filled."""
+
+    def __init__(self, preparation: Preparation, size: int) -> None:
+        self.preparation, self.size = preparation, size
+        self.batch = Batch()
+        self.pixels = self._room()
+
+    def _room(self) -> npt.NDArray[np.uint8]:
+        return np.empty((self.size, self.preparation.height, self.preparation.width, 3), np.uint8)
+
+    def full(self) -> bool:
+        return len(self.batch.samples) == self.size
+
+    def add(self, entry: Sample | Quarantined) -> None:
+        if isinstance(entry, Quarantined):
+            self.batch.quarantined.append(entry)
+            return
+        prepared = self.preparation.image(entry.image)
+        if not isinstance(prepared, tuple):
+            self.batch.quarantined.append(Quarantined(entry.image_member, entry.key, prepared))
+            return
+        pixels, decoded = prepared
+        self.pixels[len(self.batch.samples)] = pixels
+        self.batch.samples.append(
+            Description(entry.uid, entry.key, entry.caption, *decoded.size, member=entry.image_member)
+        )
+
+    def taken(self) -> Batch:
+        """Return the batch as far as it is filled, and begin the next."""
+        batch, pixels = self.batch, self.pixels
+        batch.pixels = pixels[: len(batch.samples)]
+        if batch.samples:
+            batch.tokens = self.preparation.tokens([sample.caption for sample in batch.samples])
+        self.batch, self.pixels = Batch(), self._room()
+        return batch
+
+
+def ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
+    """Yield items that a thread prepares up to `depth` ahead; its exception is raised here."""
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    given_up = threading.Event()
+
+    def put(message: tuple[str, Any]) -> None:
+        while not given_up.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(message, timeout=1.0)
+                break
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(("item", item))
+                if given_up.is_set():
+                    return
+            put(("end", None))
+        except BaseException as error:
+            put(("error", error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while (message := ready.get())[0] == "item":
+            yield message[1]
+    finally:
+        given_up.set()
+    if message[0] == "error":
+        raise message[1]
