@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import ray
 
 from filtering import config as configuration
+from filtering import retries
 from filtering.attempts import Order, Task
 from filtering.crew import ActorCrew, ActorShape, Crew, TaskCrew
 from filtering.errors import FilteringError, InputError, RunError
@@ -191,7 +192,7 @@ def _result(reference: Any, task: Task) -> dict[str, Any]:
         if isinstance(cause, FilteringError):
             raise cause from None
         # A decoder that died takes down the attempt of the embedder that it worked for, but not the embedder.
-        if isinstance(cause, OSError | ray.exceptions.RayError):
+        if isinstance(cause, ray.exceptions.RayError) or retries.judged(cause, task.name).attempts > 1:
             raise _Lost(cause, worker=False) from error
         summary = traceback.format_exception_only(cause)[-1].strip()
         raise RunError(f"task {task.name}: {summary}") from error

@@ -62,7 +62,7 @@ def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iter
     """
     filling = _Filling(preparation, settings.batch_size)
     with stream_object(shard.url) as stream:
-        for entry in read_samples(stream, shard.name):
+        for entry in read_samples(stream, shard.name, max_image_bytes=settings.max_image_bytes):
             filling.add(entry)
             if filling.full():
                 yield filling.taken()

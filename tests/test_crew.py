@@ -1,0 +1,103 @@
+import os
+import signal
+import time
+
+import pytest
+from test_engine import Watcher
+
+from filtering.attempts import Order, Task, attempt
+from filtering.config import Ray
+from filtering.crew import ActorShape
+from filtering.engine import RETRIES, Engine, run_tasks
+from filtering.errors import RunError
+from filtering.storage import Store
+
+
+@pytest.fixture
+def engine(cluster):
+    return Engine(Ray())
+
+
+def once(path):
+    """Kill the process that runs this, the first time."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return {"survived": True}
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def crews(engine, function, shape):
+    # Workers cannot import the tests: what they run is built from source there.
+    return {
+        "tasks": lambda: engine.tasks(function),
+        "actors": lambda: engine.actors(lambda: function, (), shape),
+    }
+
+
+@pytest.mark.parametrize("kind", ["tasks", "actors"])
+def test_a_killed_worker_s_task_is_run_again_and_told(engine, tmp_path, kind):
+    watcher = Watcher()
+    function = _by_value(once)
+    tasks = [Task(f"t{at}", (str(tmp_path / f"flag{at}"),)) for at in range(3)]
+    crew = crews(engine, function, ActorShape(2, 1, 0))[kind]
+    records = run_tasks(crew, "stage", Store(str(tmp_path / "out")), tasks, watcher)
+    assert [record["result"] for record in records] == [{"survived": True}] * 3
+    assert {name for name, _ in watcher.again} == {"t0", "t1", "t2"}
+
+
+def test_a_task_that_always_kills_its_worker_ends_the_run_with_its_name(engine, tmp_path):
+    def fatal():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RunError, match=f"task poison: failed {RETRIES + 1} times"):
+        run_tasks(
+            lambda: engine.tasks(_by_value(fatal)), "stage", Store(str(tmp_path)), [Task("poison", ())], Watcher()
+        )
+
+
+def test_a_broken_connection_is_tried_again(engine, tmp_path):
+    def broken_once(path):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return {}
+        raise ConnectionResetError("reset by peer")
+
+    watcher = Watcher()
+    tasks = [Task("t", (str(tmp_path / "flag"),))]
+    run_tasks(lambda: engine.tasks(_by_value(broken_once)), "stage", Store(str(tmp_path / "out")), tasks, watcher)
+    assert [name for name, _ in watcher.again] == ["t"]
+
+
+def test_work_goes_to_the_actors_that_are_up(engine, tmp_path):
+    # Two CPUs: of four actors two can ever be up, and the work does not wait for the others.
+    tasks = [Task(f"t{at}", ({"at": at},)) for at in range(6)]
+    crew = lambda: engine.actors(lambda: dict, (), ActorShape(4, 1, 0))  # noqa: E731
+    started = time.monotonic()
+    records = run_tasks(crew, "stage", Store(str(tmp_path)), tasks, Watcher())
+    assert [record["result"]["at"] for record in records] == list(range(6))
+    assert time.monotonic() - started < 60
+
+
+def test_a_worker_with_another_version_refuses_in_one_line(tmp_path):
+    order = Order("stage", Task("t", ()), str(tmp_path), None, "0.0.1")
+    with pytest.raises(RunError, match=r"the job is 0\.0\.1; give all nodes the same image"):
+        attempt(dict, order)
+
+
+def test_a_worker_of_a_run_that_lost_its_lease_commits_nothing(tmp_path):
+    class Lost:
+        def check(self):
+            raise RunError("the lease was taken over")
+
+    with pytest.raises(RunError, match="taken over"):
+        attempt(dict, Order("stage", Task("t", ()), str(tmp_path), Lost()))
+    assert Store(str(tmp_path)).names() == []
+
+
+def _by_value(function):
+    """Make Ray send a function itself rather than its name, which the workers could not import."""
+    function.__module__ = "__main__"
+    return function
