@@ -1,0 +1,99 @@
+import time
+import urllib.request
+from unittest import mock
+
+import pytest
+import ray
+from prometheus_client.parser import text_string_to_metric_families
+
+from filtering import metrics
+
+REPORTED_WITHIN_SECONDS = 60.0
+
+
+@ray.remote
+def _work():
+    with mock.patch("ray.is_initialized", return_value=False):
+        metrics.task_finished("unheard", 1.0, retries=1, read_bytes=1, written_bytes=1)
+    metrics.task_finished("graph", 3.5, retries=2, read_bytes=1000, written_bytes=10)
+    metrics.task_finished("graph", 100.0, retries=0, read_bytes=0, written_bytes=10)
+    metrics.samples_quarantined({"no_caption": 3, "image_undecodable": 0})
+    metrics.batch_embedded(32, forward_seconds=0.25, waited_seconds=0.5)
+    metrics.batch_embedded(8, forward_seconds=0.25, waited_seconds=0.0)
+    # Counted last: once it is seen, the worker has reported everything before it.
+    metrics.samples_embedded(37)
+    return ray.get_runtime_context().get_worker_id()
+
+
+@pytest.fixture(scope="module")
+def series(cluster):
+    """What Prometheus scrapes of one worker that worked for nobody else, by name and labels of our own."""
+    worker = ray.get(_work.options(runtime_env={"env_vars": {"A_PROCESS_OF_ITS_OWN": "1"}}).remote())
+    deadline = time.monotonic() + REPORTED_WITHIN_SECONDS
+    scraped = _scraped(worker)
+    while "ray_filtering_samples_embedded_total" not in {name for name, _ in scraped}:
+        assert time.monotonic() < deadline, "the worker never reported"
+        time.sleep(0.2)
+        scraped = _scraped(worker)
+    return scraped
+
+
+def _scraped(worker):
+    port = ray.nodes()[0]["MetricsExportPort"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    return {
+        (sample.name, _own(sample.labels)): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.labels.get("WorkerId") == worker and sample.name.startswith("ray_filtering_")
+    }
+
+
+def _own(labels):
+    return frozenset(item for item in labels.items() if item[0] in {"stage", "reason", "le"})
+
+
+def _value(series, name, **labels):
+    return series[name, frozenset(labels.items())]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tasks_total", 2), ("storage_retries_total", 2), ("read_bytes_total", 1000), ("written_bytes_total", 20)],
+)
+def test_tasks_are_counted_by_stage(series, name, value):
+    assert _value(series, f"ray_filtering_{name}", stage="graph") == value
+
+
+def test_the_seconds_of_tasks_fall_into_buckets_by_stage(series):
+    buckets = "ray_filtering_task_duration_seconds_bucket"
+    assert [_value(series, buckets, stage="graph", le=le) for le in ("2.0", "5.0", "120.0", "+Inf")] == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("samples_embedded_total", 37),
+        ("forward_samples_total", 40),
+        ("forward_seconds_total", 0.5),
+        ("decode_wait_seconds_total", 0.5),
+        ("forward_duration_seconds_count", 2),
+    ],
+)
+def test_batches_and_samples_are_counted(series, name, value):
+    assert _value(series, f"ray_filtering_{name}") == value
+
+
+def test_samples_are_quarantined_by_reason_and_a_reason_without_any_is_not_exported(series):
+    reasons = {labels for name, labels in series if name == "ray_filtering_samples_quarantined_total"}
+    assert reasons == {frozenset({("reason", "no_caption")})}
+    assert _value(series, "ray_filtering_samples_quarantined_total", reason="no_caption") == 3
+
+
+def test_nothing_is_counted_while_ray_is_not_initialised(series):
+    assert {value for _, labels in series for key, value in labels if key == "stage"} == {"graph"}
+
+
+def test_the_declared_names_are_the_exported_ones(series):
+    assert {name for name, _ in series} == metrics.exported_names()
