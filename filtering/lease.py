@@ -19,7 +19,8 @@ may be late by as long as it caches):
 What does not hold: that nothing is written after a takeover. Storage cannot refuse a late write, so that a process that
 sleeps between a check and the write that the check was for still writes. Objects in folders named by a fingerprint come
 to no harm, because both runs write the same bytes there. Only what has a fixed name (manifest/, report/, run.json,
-events.jsonl) is at risk, for as long as lies between a ``check(fresh=True)`` and the write.
+events.jsonl) is at risk, for as long as lies between a ``check(fresh=True)`` and the write. And machines that were
+restored from one snapshot, of one name, take each other's live processes for dead ones of their own.
 """
 
 import contextlib
@@ -160,7 +161,8 @@ class Lease:
         if self._overdue() and self._thread.is_alive():
             # After a suspension the thread is due as well: what it finds decides.
             with self._progress:
-                self._progress.wait_for(lambda: self._lost or not self._overdue(), self._heartbeat_seconds)
+                patience = TRUSTED * self._heartbeat_seconds
+                self._progress.wait_for(lambda: self._lost or not self._overdue(), patience)
         if self._lost:
             raise RunError(self._lost)
         if fresh or self._clock.monotonic() - self._looked > TRUSTED * self._heartbeat_seconds:

@@ -1,0 +1,90 @@
+"""Leases of other processes, other machines and other times."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from filtering.errors import InputError, RunError
+from filtering.holder import Holder, object_name, this_process
+from filtering.lease import Clock, Lease
+from filtering.storage import Store
+
+
+class Time:
+    """A time that passes only when told; `while_sleeping` is what others do meanwhile."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+        self.while_sleeping: Callable[[], None] = lambda: None
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.while_sleeping()
+
+    def clock(self, ahead: float = 0.0) -> Clock:
+        return Clock(lambda: self.now + ahead, lambda: self.now, self.sleep)
+
+
+class Process:
+    """A process that takes a lease when told `go` and then answers `check` and `release`."""
+
+    def __init__(self, url: str, heartbeat: float, stale: float, environment: dict[str, str]) -> None:
+        # Forked from a process that has imported everything: eight of them start in no time.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["filtering.lease", "s3fs"])
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, url, heartbeat, stale, environment), daemon=True)
+        self.process.start()
+        self.pid = self.process.pid
+
+    def tell(self, word: str) -> None:
+        self.pipe.send(word)
+
+    def answer(self) -> str:
+        assert self.pipe.poll(60), "no answer"
+        return self.pipe.recv()
+
+    def ask(self, word: str) -> str:
+        self.tell(word)
+        return self.answer()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def elsewhere(now: float, **fields: object) -> Holder:
+    """A holder on another machine that took its lease two hours before its last heartbeat, `now`."""
+    machine = {"host": "gpu-head-1", "pid": 4711, "boot": "b", "pid_namespace": "pid:[1]", "started": 5}
+    known = {"token": 1, "job": None, "acquired": now - 7200, "heartbeat": now, "nonce": "elsewhere"}
+    return this_process(now).model_copy(update=machine | known | fields)
+
+
+def put(run: Path, holder: Holder) -> None:
+    Store(str(run)).child("lease").write(object_name(holder.token), holder.data())
+
+
+def _serve(pipe: Connection, url: str, heartbeat: float, stale: float, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    pipe.send("ready")
+    pipe.recv()
+    try:
+        with Lease(Store(url), heartbeat_seconds=heartbeat, stale_seconds=stale) as lease:
+            pipe.send(f"held, from {lease.taken_over_from}")
+            while pipe.recv() == "check":
+                pipe.send(_checked(lease))
+    except InputError as error:
+        pipe.send(str(error))
+        return
+    pipe.send("released")
+
+
+def _checked(lease: Lease) -> str:
+    try:
+        lease.check()
+        lease.fence().check()
+    except RunError as error:
+        return str(error)
+    return "holds"
