@@ -63,7 +63,7 @@ def attempt(function: Callable[..., Any], order: Order) -> dict[str, Any]:
         )
     # Before anything is written under a name that another run may use, and before it counts as done.
     _check(order.fence)
-    _reset_peak_memory()
+    reset_peak_memory()
     retries.taken()
     started = time.monotonic()
     with threadpool_limits(THREADS):
@@ -81,7 +81,8 @@ def _check(fence: Fence | None) -> None:
         fence.check()
 
 
-def _reset_peak_memory() -> None:
+def reset_peak_memory() -> None:
+    """Let `peak_memory_bytes` count from now on."""
     # Linux: writing 5 resets the high-water mark of resident memory, so that a task's own peak can be read.
     try:
         Path("/proc/self/clear_refs").write_text("5")

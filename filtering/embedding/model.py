@@ -127,9 +127,10 @@ def _loaded(files: ModelFiles, device: str, precision: torch.dtype) -> tuple[Any
 
 
 def _device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise InputError("embedding.device: cuda, but torch sees no GPU where the model is loaded")
+    return ("cuda" if available else "cpu") if device == "auto" else device
 
 
 def _precision(precision: str, device: str) -> torch.dtype:

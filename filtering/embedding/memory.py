@@ -1,0 +1,55 @@
+"""The most memory that embedding takes of a process: the formula that `plan` prints and benchmarks/memory checks."""
+
+from filtering.config import Embedding
+from filtering.embedding.decoding import BATCHES_AHEAD
+from filtering.shards.samples import WINDOW_BYTES
+from filtering.streams import BLOCK_BYTES
+
+# Resident sizes measured on an idle worker: Ray, numpy and pyarrow; and torch, torchvision and open_clip besides.
+PROCESS_BYTES = 350 << 20
+TORCH_BYTES = 700 << 20
+# A picture while it is decoded and converted, whatever its format (measured: a progressive JPEG, an animated WebP).
+BYTES_PER_PIXEL = 12
+# An encoded picture is held as it was read, and as it is given to the decoder.
+ENCODED_COPIES = 2
+# Rows and captions that wait to be written, as Python objects.
+WAITING_ROWS_BYTES = 64 << 20
+# What the reader remembers of each member, to notice repeats.
+BYTES_PER_MEMBER = 500
+MEMBERS_PER_SAMPLE = 3
+
+
+def decoder_bytes(settings: Embedding, width: int, height: int, largest_shard: int) -> int:
+    """Return the most bytes of a process that decodes tars.
+
+    Parameters
+    ----------
+    settings : Embedding
+        `max_image_bytes`, `max_pixels` and `batch_size` bound it.
+    width, height : int
+        Pixels of the image that the model takes.
+    largest_shard : int
+        Samples in the largest shard.
+    """
+    image = ENCODED_COPIES * settings.max_image_bytes + BYTES_PER_PIXEL * settings.max_pixels
+    batches = (BATCHES_AHEAD + 2) * settings.batch_size * width * height * 3
+    members = largest_shard * MEMBERS_PER_SAMPLE * BYTES_PER_MEMBER
+    return PROCESS_BYTES + TORCH_BYTES + WINDOW_BYTES + 3 * BLOCK_BYTES + image + batches + members
+
+
+def embedder_bytes(
+    settings: Embedding, width: int, height: int, largest_shard: int, model_bytes: int, forward_bytes: tuple[int, int]
+) -> int:
+    """Return the most bytes of a process that holds the model and decodes beside it.
+
+    Parameters
+    ----------
+    model_bytes : int
+        The weights.
+    forward_bytes : (int, int)
+        What the towers need for one image, and for one caption, while they compute (measured by the probe).
+    """
+    decoding = decoder_bytes(settings, width, height, largest_shard)
+    floats = 2 * settings.batch_size * width * height * 3 * 4
+    towers = max(settings.batch_size * forward_bytes[0], settings.text_batch_size * forward_bytes[1])
+    return decoding + model_bytes + floats + towers + WAITING_ROWS_BYTES

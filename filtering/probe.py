@@ -1,0 +1,162 @@
+"""What a plan is fed: how many rows the pool has, and what the first of them cost on this machine.
+
+A row count is exact for DataComp metadata and for tars with img2dataset's statistics beside them; otherwise it is
+extrapolated from the first shards by their bytes.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from filtering.attempts import peak_memory_bytes, reset_peak_memory
+from filtering.config import Config
+from filtering.errors import InputError
+from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.metadata import array_shape
+from filtering.shards.samples import Sample, read_samples
+from filtering.storage import filesystem_of, open_object, stream_object
+
+PROBE_SHARDS = 2
+PROBE_SAMPLES = 64
+# Reading and checking a row of metadata (measured on one thread).
+METADATA_SECONDS = 8e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was measured on the first samples, on one thread.
+
+    Attributes
+    ----------
+    dimension : of the embeddings.
+    decode_seconds : reading apart, from bytes to what the towers take; of a row of metadata, all it takes.
+    forward_seconds : both towers, on `device`.
+    device : cpu or cuda; empty where nothing is embedded.
+    model_bytes : the weights.
+    image_forward_bytes, text_forward_bytes : what the towers need while they compute, for one image or caption.
+    width, height : pixels of the image that the model takes.
+    """
+
+    dimension: int
+    decode_seconds: float
+    forward_seconds: float = 0.0
+    device: str = ""
+    model_bytes: int = 0
+    image_forward_bytes: int = 0
+    text_forward_bytes: int = 0
+    width: int = 0
+    height: int = 0
+
+    @property
+    def seconds_per_row(self) -> float:
+        """Seconds of one thread for a sample."""
+        return self.decode_seconds + self.forward_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What is known of the pool: rows in all, in the largest shard, and what was measured."""
+
+    rows: int
+    largest_shard: int
+    probe: Probe
+
+
+def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
+    """Return what is known of the pool.
+
+    Raises
+    ------
+    InputError
+        If no sample of the first shards can be embedded.
+    """
+    return _metadata_pool(config, shards) if config.input.metadata is not None else _tar_pool(config, shards)
+
+
+def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
+    counts = []
+    for shard in shards:
+        with open_object(shard.url) as stream:
+            counts.append(pq.ParquetFile(stream).metadata.num_rows)
+    dimension = array_shape(arrays_url(shards[0]), config.input.arrays.image)[1]
+    return Pool(sum(counts), max(counts), Probe(dimension, METADATA_SECONDS))
+
+
+def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
+    """Count rows from statistics where they are, else by bytes; time a few samples through the model."""
+    counts = [_stated_samples(shard) for shard in shards]
+    known = [(count, shard.size) for count, shard in zip(counts, shards, strict=True) if count is not None]
+    if len(known) < len(shards):
+        known += [(_counted_samples(shard), shard.size) for shard in shards[:PROBE_SHARDS]]
+    per_byte = sum(count for count, _ in known) / max(sum(size for _, size in known), 1)
+    rows = [int(shard.size * per_byte) if count is None else count for count, shard in zip(counts, shards, strict=True)]
+    return Pool(sum(rows), max(rows), _probed(config, shards))
+
+
+def _stated_samples(shard: Shard) -> int | None:
+    url = shard.url.removesuffix(".tar") + "_stats.json"
+    filesystem, path = filesystem_of(url)
+    try:
+        return int(json.loads(filesystem.cat_file(path))["successes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _counted_samples(shard: Shard) -> int:
+    with stream_object(shard.url) as stream:
+        return sum(1 for _ in read_samples(stream, shard.name))
+
+
+def _probed(config: Config, shards: Sequence[Shard]) -> Probe:
+    """Decode and embed the pool's first samples on one thread of this machine, on its GPU if it has one."""
+    import torch
+
+    from filtering.embedding.model import ClipModel
+
+    here = config.embedding.device if torch.cuda.is_available() else "cpu"
+    model = ClipModel(config.embedding.model_copy(update={"device": here}))
+    samples = _first_samples(shards)
+    started = time.perf_counter()
+    prepared = [(model.preparation.image(sample.image), sample.caption) for sample in samples]
+    usable = [(image[0], text) for image, text in prepared if isinstance(image, tuple)]
+    if not usable:
+        raise InputError(f"plan: the first shards hold no sample that can be embedded, {shards[0].url} for one")
+    tokens = model.preparation.tokens([text for _, text in usable])
+    decoded = time.perf_counter()
+    pixels = np.stack([pixels for pixels, _ in usable])
+    image_bytes = _needed(lambda: model.images(model.moved(pixels)))
+    text_bytes = _needed(lambda: model.texts(tokens))
+    return Probe(
+        dimension=model.texts(tokens[:1]).shape[1],
+        decode_seconds=(decoded - started) / len(usable),
+        forward_seconds=(time.perf_counter() - decoded) / len(usable),
+        device=model.device,
+        model_bytes=model.parameter_bytes(),
+        image_forward_bytes=image_bytes // len(usable),
+        text_forward_bytes=text_bytes // len(usable),
+        width=model.preparation.width,
+        height=model.preparation.height,
+    )
+
+
+def _needed(function: Callable[[], object]) -> int:
+    """Return how far a call raises this process's resident memory, in bytes."""
+    reset_peak_memory()
+    before = peak_memory_bytes()
+    function()
+    return peak_memory_bytes() - before
+
+
+def _first_samples(shards: Sequence[Shard]) -> list[Sample]:
+    samples: list[Sample] = []
+    for shard in shards[: 4 * PROBE_SHARDS]:
+        with stream_object(shard.url) as stream:
+            for entry in read_samples(stream, shard.name):
+                samples += [entry] if isinstance(entry, Sample) else []
+                if len(samples) == PROBE_SAMPLES:
+                    return samples
+    return samples
