@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import filtering
-from filtering.config import load_config, nearest
+from filtering.config import load_config
 from filtering.errors import FilteringError
+from filtering.explain import nearest
 from filtering.storage import Store, absolute
 
 EXAMPLE_RUN = "filtering run --config run.yaml --set selection.keep=0.3"
@@ -174,7 +175,9 @@ def _status(given: argparse.Namespace) -> int:
     from filtering.status import stage_line, status
 
     found = status(Store(absolute(given.run)))
-    lines = [f"{found['run']}: {found['state']}, last event {found['quiet_seconds']:.0f} s ago"]
+    by = f" by {found['writer']}" if "writer" in found else ""
+    hint = "; the run's command resumes it" if found["state"] in ("stopped", "failed") else ""
+    lines = [f"{found['run']}: {found['state']}{by}, last event {found['quiet_seconds']:.0f} s ago{hint}"]
     lines += [stage_line(stage) for stage in found["stages"]]
     if "totals" in found:
         lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in found["totals"].items()))

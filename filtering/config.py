@@ -1,6 +1,5 @@
 """The typed, frozen configuration of a run: read from YAML, overridden by --set, refused in one line."""
 
-import difflib
 import hashlib
 import json
 import re
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from filtering.errors import InputError
+from filtering.explain import explained
 from filtering.storage import read_object
 
 Urls = str | tuple[str, ...]
@@ -214,7 +214,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         _refuse_credentials(data, ())
         return Config.model_validate(data)
     except ValidationError as error:
-        raise InputError(" ".join(_explained(error).split())) from None
+        raise InputError(" ".join(explained(error, Config).split())) from None
     except RecursionError:
         raise InputError("the configuration refers to itself or is nested too deep") from None
 
@@ -235,67 +235,6 @@ def _override(data: dict[str, Any], override: str) -> None:
         section[last] = yaml.load(value, _Loader)
     except yaml.YAMLError:
         raise InputError(f"--set {override}: the value is not YAML") from None
-
-
-def _explained(error: ValidationError) -> str:
-    """Return one line for the first thing wrong, in the words of the field's description."""
-    found = error.errors(include_url=False)
-    # Of a choice between a name and a mapping, the mapping's unknown key says most.
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    path, section, field = _located(first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{'.'.join(path)}: unknown key{nearest(path[-1], section.model_fields)}"
-    if first["type"] == "missing":
-        return f"{'.'.join(path)}: is missing; it must be {field}"
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    given = json.dumps(first["input"], default=str)
-    return f"{'.'.join(path)}: {given} is not valid; it must be {field}{_similar(first['input'], field)}"
-
-
-def _similar(given: Any, description: str) -> str:
-    words = re.findall(r"\w{3,}", description)
-    match = difflib.get_close_matches(str(given), words, n=1, cutoff=0.6)
-    return f"; did you mean {match[0]}?" if match else ""
-
-
-def _located(location: tuple[int | str, ...]) -> tuple[list[str], type[Section], str]:
-    """Follow a pydantic location to its field: the keys, the section that holds the last, its description."""
-    section, path, description = Config, list[str](), "a mapping"
-    for part in location:
-        known: Mapping[str, Any] = section.model_fields
-        if isinstance(part, str) and part in known:
-            path.append(part)
-            description = known[part].description or description
-            section = _section_of(known[part].annotation, section)
-        elif isinstance(part, int) or not _is_union_branch(part):
-            path.append(str(part))
-    return path, section, description
-
-
-def _is_union_branch(part: str) -> bool:
-    # pydantic adds the name of the union's branch to the location, such as `literal['auto']` or `ScoreTable`.
-    return bool(re.search(r"[\[\]]", part)) or part in (
-        "int",
-        "float",
-        "str",
-        "ScoreTable",
-        "constrained-int",
-    )
-
-
-def _section_of(annotation: Any, default: type[Section]) -> Any:
-    for option in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(option, type) and issubclass(option, Section):
-            return option
-    return default
-
-
-def nearest(name: str, known: Any) -> str:
-    """Return '; did you mean X?' for the known name nearest to `name`, else the list of known names."""
-    names = sorted(known)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(names)}"
 
 
 def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:

@@ -62,17 +62,21 @@ class Engine:
             }
         try:
             ray.init(**options)
-        except ConnectionError:
-            raise InputError(
-                f"ray.address: the cluster at {address or _recorded_address()} refuses; does it want a token "
-                "(RAY_AUTH_MODE=token), or another version of Ray?"
-            ) from None
-        except RuntimeError as error:
-            if "ersion mismatch" not in str(error):
-                raise
-            detail = " ".join(str(error).split())
-            raise InputError(f"ray.address: the cluster is another than this job was made for ({detail})") from None
+        except Exception as error:
+            raise self._refused(address or _recorded_address(), error) from error
         self.ours = True
+
+    def _refused(self, address: str, error: Exception) -> FilteringError:
+        """Return what a person makes of Ray's errors at the start."""
+        detail = " ".join(str(error).split())
+        if isinstance(error, ConnectionError):
+            return InputError(
+                f"ray.address: the cluster at {address} refuses; does it want a token (RAY_AUTH_MODE=token), "
+                "or another version of Ray?"
+            )
+        if "ersion mismatch" in detail:
+            return InputError(f"ray.address: the cluster at {address} is another than this job was made for ({detail})")
+        return RunError(f"Ray does not start ({detail}); is the machine overloaded, or its disk full?")
 
     def _address(self) -> str | None:
         """Return where to connect: for auto None, which is the environment's cluster or `ray start`'s, else local.

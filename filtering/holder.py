@@ -6,7 +6,9 @@ import json
 import os
 import re
 import socket
+import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from filtering.storage import Store
 
+FOLDER = "lease"
+# Without a heartbeat for so long, a holder counts as gone.
+STALE_SECONDS = 60.0
 # Ray gives the driver of a submitted job its submission id in here, and in no other variable.
 RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
@@ -184,3 +189,17 @@ def _stat(process: str) -> tuple[int, str, int]:
     # The name, in brackets, may hold brackets and spaces.
     fields = rest.rpartition(")")[2].split()
     return int(number), fields[0], int(fields[19])
+
+
+def writer(store: Store, wall: Callable[[], float] = time.time) -> tuple[str, float] | None:
+    """Return who writes a run's output now, and the seconds since it was last heard of; None if nobody does.
+
+    A holder that is released, dead or silent for longer than `STALE_SECONDS` writes no more, as far as is known here.
+    """
+    folder = store.child(FOLDER)
+    newest = max(tokens_in(folder), default=0)
+    holder = parsed(read_lease(folder, newest)) if newest else None
+    if holder is None or holder.released or holder.died_here():
+        return None
+    silent = max(0.0, wall() - holder.heartbeat)
+    return (str(holder), silent) if silent <= STALE_SECONDS else None

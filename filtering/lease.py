@@ -31,12 +31,20 @@ from dataclasses import dataclass
 from typing import Self
 
 from filtering.errors import InputError, RunError
-from filtering.holder import Holder, duration, object_name, parsed, read_lease, this_process, tokens_in
+from filtering.holder import (
+    FOLDER,
+    STALE_SECONDS,
+    Holder,
+    duration,
+    object_name,
+    parsed,
+    read_lease,
+    this_process,
+    tokens_in,
+)
 from filtering.storage import Store, create_object
 
-FOLDER = "lease"
 HEARTBEAT_SECONDS = 10.0
-STALE_SECONDS = 60.0
 # In heartbeats: how long an old-looking lease is watched, and how old a look may be that check() relies on.
 WATCHED = 1.5
 TRUSTED = 2.0

@@ -5,6 +5,7 @@ from typing import Any
 
 from filtering.errors import InputError
 from filtering.events import NAME, read_events
+from filtering.holder import writer
 from filtering.storage import Store
 
 # What `progress` says of a stage, as it is.
@@ -17,11 +18,11 @@ def status(run: Store) -> dict[str, Any]:
     Returns
     -------
     dict
-        `state`: running, finished or failed (a run whose last event is old may have been killed:
-        see `quiet_seconds`); `stages`: name, state, `tasks_done` of `tasks`, samples and quarantined so far with
-        `quarantine_reasons`, `samples_per_second`, `seconds_left`, `retries` (storage requests repeated),
-        `lost_tasks` (tasks started again), bytes read and written; once done, seconds and summary;
-        `totals` once the run is finished.
+        `state`: running, finished, failed, or stopped (killed, or cut off from its output: nobody holds its lease;
+        the same command resumes it); `writer`, who runs it; `quiet_seconds` since its last event; `stages`: name,
+        state, `tasks_done` of `tasks`, samples and quarantined so far with `quarantine_reasons`,
+        `samples_per_second`, `seconds_left`, `retries` (storage requests repeated), `lost_tasks` (tasks started
+        again), bytes read and written; once done, seconds and summary; `totals` once the run is finished.
 
     Raises
     ------
@@ -37,6 +38,9 @@ def status(run: Store) -> dict[str, Any]:
         _apply(event, stages, result)
     last = events[-1]["time"] if events else 0.0
     result["stages"] = list(stages.values())
+    if result["state"] == "running":
+        holder = writer(run)
+        result |= {"writer": holder[0]} if holder else {"state": "stopped"}
     result["quiet_seconds"] = round(max(0.0, time.time() - last), 1)
     return result
 

@@ -1,9 +1,12 @@
 import json
+import os
+import time
 
 import pytest
 
 from filtering.errors import InputError
 from filtering.events import NAME, EventLog, read_events
+from filtering.lease import Clock, Lease
 from filtering.status import stage_line, status
 from filtering.storage import Store
 
@@ -53,8 +56,10 @@ def run_with(tmp_path, *events, rest=""):
 
 
 def test_a_running_run(tmp_path):
-    found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS))
+    with Lease(Store(str(tmp_path))):
+        found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS))
     assert found["state"] == "running"
+    assert f"process {os.getpid()}" in found["writer"]
     (stage,) = found["stages"]
     assert (stage["name"], stage["state"], stage["tasks_done"], stage["tasks"]) == ("embedding", "running", 30, 100)
     assert stage["quarantine_reasons"] == {"image_undecodable": 5, "missing_caption": 2}
@@ -86,6 +91,21 @@ def test_a_finished_run(tmp_path):
     assert (stage["state"], stage["seconds"], stage["summary"]) == ("done", 2.0, {"rows": 5})
 
 
+def test_a_run_that_nobody_writes_any_more_has_stopped(tmp_path):
+    store = run_with(tmp_path, STARTED, STAGE, PROGRESS)
+    assert status(store)["state"] == "stopped"
+    with Lease(store):
+        assert status(store)["state"] == "running"
+    assert status(store)["state"] == "stopped"
+
+
+def test_a_holder_that_is_silent_has_stopped(tmp_path):
+    lease = Lease(Store(str(tmp_path)), clock=Clock(wall=lambda: time.time() - 61))
+    lease.acquire()
+    assert status(run_with(tmp_path, STARTED))["state"] == "stopped"
+    lease.release()
+
+
 def test_a_failed_run(tmp_path):
     found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS, FAILED))
     assert found["state"] == "failed"
@@ -99,7 +119,7 @@ def test_a_reused_stage(tmp_path):
 
 def test_only_the_latest_attempt_counts(tmp_path):
     found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS, FAILED, {**STARTED, "time": 20.0}))
-    assert found["state"] == "running"
+    assert found["state"] == "stopped"
     assert found["stages"] == []
     assert "error" not in found
 
@@ -118,13 +138,12 @@ def test_a_resumed_run_survives_the_cut_line_of_the_first(tmp_path):
     log.append("stage_started", stage="graph")
     log.flush()
     found = status(store)
-    assert found["state"] == "running"
     assert [stage["name"] for stage in found["stages"]] == ["graph"]
 
 
 def test_a_log_without_events(tmp_path):
     found = status(run_with(tmp_path))
-    assert (found["state"], found["stages"]) == ("running", [])
+    assert (found["state"], found["stages"]) == ("stopped", [])
 
 
 @pytest.mark.parametrize("remote", [False, True])

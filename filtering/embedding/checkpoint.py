@@ -7,9 +7,10 @@ from pathlib import Path
 
 import fsspec
 
-from filtering.config import Embedding, nearest
+from filtering.config import Embedding
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.errors import InputError
+from filtering.explain import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from filtering.config import nearest
 from filtering.errors import InputError
+from filtering.explain import nearest
 from filtering.manifests.objects import SUBSET, read_run, read_shard_lines
 from filtering.shards.inventory import base_name
 from filtering.storage import Store, write_object

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.config import ScoreTable, nearest
+from filtering.config import ScoreTable
 from filtering.errors import InputError
+from filtering.explain import nearest
 from filtering.scores.table_column import column_scores
 
 Scorer = Callable[[pa.Table], npt.NDArray[np.float32]]

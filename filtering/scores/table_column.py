@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filtering.config import ScoreTable, nearest
+from filtering.config import ScoreTable
 from filtering.errors import InputError
+from filtering.explain import nearest
 from filtering.storage import open_object, read_parquet
 
 

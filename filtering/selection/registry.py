@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from filtering.config import Selection, nearest
+from filtering.config import Selection
 from filtering.errors import InputError
+from filtering.explain import nearest
 from filtering.graph.csr import Int64Array
 from filtering.selection.budgets import complexity_budgets, proportional_budgets, uniform_budgets
 from filtering.selection.concept import ConceptSamples

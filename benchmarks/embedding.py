@@ -1,0 +1,305 @@
+"""The embedding station over tars on this disk, against its two limits: the bare forward, and decoding alone.
+
+    python benchmarks/embedding.py                                       # ViT-B-32: the forward is the limit on CPUs
+    python benchmarks/embedding.py --model demo --pictures 1600x1200     # decoding is the limit
+    python benchmarks/embedding.py --ray-data                            # the same two operators on Ray Data as well
+    python benchmarks/embedding.py --model ViT-L-14 --device cuda --precision fp16
+
+Weights are random (speed does not depend on them). Everything is measured in one run, after a warm-up; the station and
+Ray Data from the moment that their workers are up. `exact` decodes whole pictures, as open_clip does.
+"""
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from filtering.attempts import Task
+from filtering.config import Config, Input, parse_config
+from filtering.embedding.decoding import batches
+from filtering.embedding.stage import crew_shape
+from filtering.engine import Engine, run_tasks
+from filtering.shards.inventory import Shard, list_shards
+from filtering.storage import Store
+
+DIFFERENT_PICTURES = 32
+
+
+def main() -> int:
+    """Measure and print."""
+    given = _arguments()
+    folder = Path(tempfile.mkdtemp(prefix="filtering-benchmark-"))
+    try:
+        figures = _measured(given, folder)
+    finally:
+        shutil.rmtree(folder)
+    print(_table(figures))
+    if given.json:
+        Path(given.json).write_text(json.dumps(figures, indent=1) + "\n")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="ViT-B-32", help="an open_clip name, or demo")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16", "bf16"])
+    parser.add_argument("--pictures", default="640x480", metavar="WxH", help="size of the JPEGs")
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=64, help="in each shard")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--decoders", default="auto", help="see ray.decoders")
+    parser.add_argument("--ray-data", action="store_true", help="also the same operators on Ray Data")
+    parser.add_argument("--json", metavar="OUT", help="write the figures there, too")
+    return parser.parse_args()
+
+
+def _measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    width, height = (int(side) for side in given.pictures.split("x"))
+    shards = _pool(folder / "pool", given.shards, given.samples, width, height)
+    config = _config(given, folder)
+    total = given.shards * given.samples
+    _say(f"{total} pairs of {given.pictures} in {given.shards} tars; {os.cpu_count()} cores")
+    figures: dict[str, Any] = {"model": given.model, "pictures": given.pictures, "pairs": total}
+    figures["bare_forward"] = _apart(_bare_forward, config, total)
+    for decoding in ("exact", "draft"):
+        figures[f"decoding_alone_{decoding}"] = total / _decoding(config, shards, decoding)
+    if given.ray_data:
+        figures["ray_data"] = _apart(_ray_data, config, shards, total)
+    figures["station"], figures["waited_share"] = _apart(_station, config, shards, total)
+    figures["of_bare_forward"] = figures["station"] / figures["bare_forward"]
+    figures["of_decoding_alone"] = figures["station"] / figures["decoding_alone_draft"]
+    return figures
+
+
+def _config(given: argparse.Namespace, folder: Path) -> Config:
+    model: dict[str, Any] = {"model": "demo"}
+    if given.model != "demo":
+        model = {"model": given.model, "pretrained": str(_random_weights(given.model, folder / "weights.pt"))}
+    settings = {"device": given.device, "precision": given.precision, "batch_size": given.batch_size}
+    decoders = given.decoders if given.decoders == "auto" else int(given.decoders)
+    return parse_config(
+        {
+            "input": {"shards": str(folder / "pool")},
+            "output": str(folder / "run"),
+            "embedding": {**model, **settings},
+            "ray": {"address": "local", "decoders": decoders},
+        }
+    )
+
+
+def _random_weights(name: str, path: Path) -> Path:
+    import open_clip
+    import torch
+
+    torch.save(open_clip.create_model(name).state_dict(), path)
+    return path
+
+
+def _pool(folder: Path, shards: int, samples: int, width: int, height: int) -> list[Shard]:
+    folder.mkdir()
+    pictures = [_photo(seed, width, height) for seed in range(DIFFERENT_PICTURES)]
+    for number in range(shards):
+        with tarfile.open(folder / f"{number:08d}.tar", "w") as tar:
+            for at in range(samples):
+                key = f"{number * 10_000 + at:012d}"
+                _add(tar, f"{key}.jpg", pictures[at % len(pictures)])
+                _add(tar, f"{key}.json", json.dumps({"key": key}).encode())
+                _add(tar, f"{key}.txt", f"a photograph of thing {at} on a table, seen from the left".encode())
+    return list_shards(Input(shards=str(folder)))
+
+
+def _photo(seed: int, width: int, height: int) -> bytes:
+    """Return a JPEG with detail at every scale, as photographs have."""
+    random = np.random.default_rng(seed)
+    canvas = np.zeros((height, width, 3))
+    for scale in (4, 16, 64, 256):
+        noise = Image.fromarray(random.integers(0, 256, (scale, scale, 3), dtype=np.uint8))
+        canvas += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC)) / scale**0.5
+    buffer = io.BytesIO()
+    Image.fromarray((255 * canvas / canvas.max()).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def _bare_forward(config: Config, total: int) -> float:
+    """Return pairs a second of open_clip's two towers over batches in memory, on all cores or the GPU."""
+    import torch
+
+    from filtering.embedding.model import PRECISIONS, ClipModel
+
+    model = ClipModel(config.embedding)
+    torch.set_num_threads(os.cpu_count() or 1)
+    size, side = config.embedding.batch_size, model.preparation
+    dtype = PRECISIONS[config.embedding.precision]
+    images = torch.rand(size, 3, side.height, side.width).to(model.device, dtype)
+    tokens = torch.from_numpy(side.tokens(["a photograph of a thing"] * size)).long().to(model.device)
+    rates = []
+    with torch.inference_mode():
+        for _ in range(3):
+            started = time.perf_counter()
+            for _ in range(max(1, total // size // 3)):
+                last = model.model.encode_image(images), model.model.encode_text(tokens)
+            [vectors.cpu() for vectors in last]
+            rates.append(max(1, total // size // 3) * size / (time.perf_counter() - started))
+    # The first round warms up.
+    return float(np.median(rates[1:]))
+
+
+def _decoding(config: Config, shards: Sequence[Shard], decoding: str) -> float:
+    """Return the seconds that reading, decoding, resizing and tokenising take on all cores, nothing else."""
+    settings = config.embedding.model_copy(update={"decoding": decoding})
+    cores = os.cpu_count() or 1
+    parts = [shards[at::cores] for at in range(cores)]
+    context = multiprocessing.get_context("spawn")
+    gate, seconds = context.Barrier(cores), context.Queue()
+    workers = [context.Process(target=_decode_all, args=(settings, part, gate, seconds)) for part in parts if part]
+    for worker in workers:
+        worker.start()
+    slowest: float = max(seconds.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return slowest
+
+
+def _decode_all(settings: Any, shards: Sequence[Shard], gate: Any, seconds: Any) -> None:
+    from filtering.embedding.model import ClipModel
+
+    preparation = ClipModel(settings).preparation
+    next(batches(shards[0], preparation, settings))
+    gate.wait()
+    started = time.perf_counter()
+    for shard in shards:
+        for _ in batches(shard, preparation, settings):
+            pass
+    seconds.put(time.perf_counter() - started)
+
+
+class _Silent:
+    def resumed(self, records: Any) -> None: ...
+
+    def finished(self, task: Any, record: Any) -> None: ...
+
+    def retried(self, task: Any, cause: str) -> None: ...
+
+
+def _station(config: Config, shards: Sequence[Shard], total: int) -> tuple[float, float]:
+    """Return pairs a second of the station, workers up and objects written, and the share that models waited."""
+    from filtering.embedding.tars import TarEmbedder
+
+    engine = Engine(config.ray)
+    shape, decoders = crew_shape(config, engine.cpus(), engine.gpus(), len(shards))
+    crew = engine.actors(TarEmbedder, (config.embedding, decoders), shape)
+    crew.release = lambda: None  # type: ignore[method-assign]
+    store = Store(config.output)
+    for name, some in (("warm", shards[: 2 * shape.count * shape.at_once]), ("timed", shards)):
+        folder = store.child(name)
+        started = time.perf_counter()
+        tasks = [Task(shard.identity, (shard, folder.url)) for shard in some]
+        records = run_tasks(lambda: crew, "embedding", folder, tasks, _Silent())
+        seconds = time.perf_counter() - started
+    engine.stop()
+    waited = sum(record["result"]["waited_seconds"] for record in records)
+    return total / seconds, waited / (seconds * shape.count)
+
+
+def _ray_data(config: Config, shards: Sequence[Shard], total: int) -> float:
+    """Return pairs a second of the same two operators as a Ray Data pipeline, from its first output; writes nothing."""
+    import ray
+
+    from filtering.embedding.model import ClipModel
+
+    class Embed:
+        def __init__(self) -> None:
+            self.model = ClipModel(config.embedding)
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            images = self.model.images(self.model.moved(np.ascontiguousarray(batch["pixels"])))
+            return {"image": images, "text": self.model.texts(np.ascontiguousarray(batch["tokens"]))}
+
+    preparation = ClipModel(config.embedding).preparation
+    settings = config.embedding
+
+    def decode(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for batch in batches(Shard(**row), preparation, settings):
+            for pixels, tokens in zip(batch.pixels, batch.tokens, strict=True):
+                yield {"pixels": pixels, "tokens": tokens}
+
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    cuda = settings.device == "cuda"
+    made = ray.data.from_items([shard.plain() for shard in shards], override_num_blocks=len(shards)).flat_map(decode)
+    found = made.map_batches(
+        Embed,
+        batch_size=settings.batch_size,
+        num_cpus=0 if cuda else 1,
+        num_gpus=1 if cuda else 0,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=1 if cuda else max(1, (os.cpu_count() or 1) // 2)),
+    )
+    times, counts = [], []
+    for batch in found.iter_batches(batch_size=None):
+        times.append(time.perf_counter())
+        counts.append(len(batch["image"]))
+    ray.shutdown()
+    if sum(counts) != total:
+        sys.exit(f"Ray Data gave {sum(counts)} of {total} pairs")
+    return sum(counts[1:]) / (times[-1] - times[0])
+
+
+def _apart(function: Any, *arguments: Any) -> Any:
+    """Call a function in a process of its own, so that no part of the measurement inherits another's threads."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    worker = context.Process(target=_answer, args=(answers, function, arguments))
+    worker.start()
+    while worker.is_alive() and answers.empty():
+        worker.join(0.5)
+    if answers.empty():
+        sys.exit(f"{function.__name__.strip('_')} failed")
+    answer = answers.get()
+    worker.join()
+    return answer
+
+
+def _answer(answers: Any, function: Any, arguments: Any) -> None:
+    answers.put(function(*arguments))
+
+
+def _table(figures: dict[str, Any]) -> str:
+    rows = [
+        ("bare forward, both towers", figures["bare_forward"]),
+        ("decoding alone on all cores, exact", figures["decoding_alone_exact"]),
+        ("decoding alone on all cores, draft", figures["decoding_alone_draft"]),
+        *([("Ray Data, same operators", figures["ray_data"])] if "ray_data" in figures else []),
+        ("the station", figures["station"]),
+    ]
+    lines = [f"{name:<38}{rate:>10,.1f} pairs/s" for name, rate in rows]
+    lines.append(f"{'the station, of the bare forward':<38}{figures['of_bare_forward']:>10.2f}")
+    lines.append(f"{'the station, of decoding alone':<38}{figures['of_decoding_alone']:>10.2f}")
+    lines.append(f"{'share of time its models waited':<38}{figures['waited_share']:>10.2f}")
+    return "\n".join(lines)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+import json
+import subprocess
+import time
+
+from pools import metadata_config
+from processes import call, command, events, write_config
+
+
+def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(metadata_pool, tmp_path):
+    config = metadata_config(metadata_pool, tmp_path / "run", ray={"address": "local", "num_cpus": 1})
+    arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
+    first = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not events(tmp_path / "run") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = call(*arguments)
+        assert second.returncode == 2
+        assert "is being written by host" in second.stderr
+        assert f"process {first.pid}" in second.stderr
+        assert second.stderr.strip().count("\n") == 0
+        told = json.loads(call("status", str(tmp_path / "run"), "--json").stdout)
+        assert str(first.pid) in told["writer"]
+        assert first.wait(120) == 0
+    finally:
+        first.kill()
+        first.wait()
+    assert call("verify", str(tmp_path / "run")).returncode == 0
+    assert [event["event"] for event in events(tmp_path / "run")].count("run_started") == 1
