@@ -74,6 +74,7 @@ def _measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     _say(f"{total} pairs of {given.pictures} in {given.shards} tars; {os.cpu_count()} cores")
     figures: dict[str, Any] = {"model": given.model, "pictures": given.pictures, "pairs": total}
     figures["bare_forward"] = _apart(_bare_forward, config, total)
+    figures["draft_cosine"] = _apart(_draft_cosine, config, shards)
     for decoding in ("exact", "draft"):
         figures[f"decoding_alone_{decoding}"] = total / _decoding(config, shards, decoding)
     if given.ray_data:
@@ -161,6 +162,19 @@ def _bare_forward(config: Config, total: int) -> float:
             rates.append(max(1, total // size // 3) * size / (time.perf_counter() - started))
     # The first round warms up.
     return float(np.median(rates[1:]))
+
+
+def _draft_cosine(config: Config, shards: Sequence[Shard]) -> float:
+    """Return the least cosine between a picture's embeddings by draft and by exact decoding."""
+    from filtering.embedding.model import ClipModel
+
+    found = []
+    for decoding in ("exact", "draft"):
+        settings = config.embedding.model_copy(update={"decoding": decoding})
+        model = ClipModel(settings)
+        batch = next(batches(shards[0], model.preparation, settings))
+        found.append(model.images(model.moved(batch.pixels)))
+    return float((found[0] * found[1]).sum(axis=1).min())
 
 
 def _decoding(config: Config, shards: Sequence[Shard], decoding: str) -> float:
@@ -294,6 +308,7 @@ def _table(figures: dict[str, Any]) -> str:
     lines.append(f"{'the station, of the bare forward':<38}{figures['of_bare_forward']:>10.2f}")
     lines.append(f"{'the station, of decoding alone':<38}{figures['of_decoding_alone']:>10.2f}")
     lines.append(f"{'share of time its models waited':<38}{figures['waited_share']:>10.2f}")
+    lines.append(f"{'least cosine of draft and exact':<38}{figures['draft_cosine']:>10.5f}")
     return "\n".join(lines)
 
 
