@@ -15,7 +15,7 @@ ENCODED_COPIES = 2
 # Rows and captions that wait to be written, as Python objects.
 WAITING_ROWS_BYTES = 64 << 20
 # What the reader remembers of each member, to notice repeats.
-BYTES_PER_MEMBER = 500
+BYTES_PER_MEMBER = 1100
 MEMBERS_PER_SAMPLE = 3
 
 

@@ -35,6 +35,7 @@ class Group:
     members : by extension.
     plain : the first of each kind whose extension has no further dot, by kind.
     places : of all members, in order.
+    kinds : of members it has.
     dotted : whether any extension has further dots.
     lost : the member that the shard ended in, if it did.
     size : bytes they hold in memory, about.
@@ -44,6 +45,7 @@ class Group:
     members: dict[str, Member] = field(default_factory=dict)
     plain: dict[str, Member] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)
     dotted: bool = False
     lost: Member | None = None
     size: int = 0
@@ -53,17 +55,15 @@ class Group:
         self.members[at.extension] = member
         self.places.append(at)
         self.dotted = self.dotted or bool(at.stem)
-        if at.kind is not None and not at.stem:
-            self.plain.setdefault(at.kind, member)
+        if at.kind is not None:
+            self.kinds.add(at.kind)
+            if not at.stem:
+                self.plain.setdefault(at.kind, member)
         if member.ends:
             self.lost = member
         size = len(member.data or b"") + len(member.name) + MEMBER_OVERHEAD_BYTES
         self.size += size
         return size
-
-    def kinds(self) -> set[str]:
-        """Return the kinds of member it has."""
-        return {at.kind for at in self.places if at.kind is not None}
 
     def chosen(self, kind: str, stem: str | None = None) -> tuple[Member | None, str]:
         """Return the member of a kind, and its stem: a plain one first, then one of that stem, then the first."""
@@ -97,9 +97,10 @@ class Grouping:
         self._open: OrderedDict[str, Group] = OrderedDict()
         self._waiting = 0
         self._current: Group | None = None
-        # Of every key that was closed, the extensions seen: equal ones share one tuple.
-        self._closed: dict[str, tuple[str, ...]] = {}
-        self._shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
+        # Of every key that was closed, the extensions seen: equal ones share one set.
+        self._closed: dict[str, frozenset[str]] = {}
+        self._shapes: dict[frozenset[str], frozenset[str]] = {}
+        self._seen_late: set[tuple[str, str]] = set()
         self._repeats: Counter[tuple[str, str]] = Counter()
         self._reported: set[tuple[str, int]] = set()
         self._unfinished: dict[str, Group] = {}
@@ -138,7 +139,7 @@ class Grouping:
         closed: list[Group] = []
         current = self._current
         if current is not None and at.key != current.key:
-            if current.plain.keys() == ALL_KINDS or current.kinds() == ALL_KINDS:
+            if current.kinds == ALL_KINDS:
                 closed.append(self._pop(current.key))
             self._current = None
         self._place(at, member)
@@ -152,19 +153,27 @@ class Grouping:
         if group is not None and at.extension in group.members:
             self._repeat(at, member.name)
         elif group is None and (seen := self._closed.get(shortened(at.key))) is not None:
-            if at.extension in seen:
+            if at.extension in seen or (shortened(at.key), at.extension) in self._seen_late:
                 self._repeat(at, member.name)
             else:
-                self._come_late(at, member, seen)
-        else:
-            if group is None:
-                group = self._open[at.key] = Group(at.key)
+                self._come_late(at, member)
+        elif group is None:
+            group = self._open[at.key] = Group(at.key)
             self._waiting += group.add(at, member)
+        else:
+            self._waiting += group.add(at, self._with_room(at, member, group))
         self._current = group
 
-    def _come_late(self, at: Place, member: Member, seen: tuple[str, ...]) -> None:
+    def _with_room(self, at: Place, member: Member, group: Group) -> Member:
+        """Return a member, without its data if its key already has one of its kind and there is no room for more."""
+        if self._waiting <= self._window_bytes or at.kind not in group.kinds or member.data is None:
+            return member
+        fault = Fault("member_too_large", f"the members of its key exceed {self._window_bytes} bytes")
+        return Member(member.name, None, fault, member.ends)
+
+    def _come_late(self, at: Place, member: Member) -> None:
         token = shortened(at.key)
-        self._closed[token] = self._shared((*seen, at.extension))
+        self._seen_late.add((token, at.extension))
         if at.kind and token not in self._late:
             self._late.add(token)
             if token not in self._unfinished:
@@ -194,9 +203,9 @@ class Grouping:
 
     def _may_have_lost_members(self, group: Group) -> bool:
         """Say whether members of the group may have been lost; a JSON, too, unless others do without one."""
-        bare = any(IMAGE in (kinds := other.kinds()) and METADATA not in kinds for other in self._others(group))
+        bare = any(IMAGE in other.kinds and METADATA not in other.kinds for other in self._others(group))
         wanted = {IMAGE, CAPTION} if bare and not self._has_metadata else ALL_KINDS
-        return not wanted <= group.kinds()
+        return not wanted <= group.kinds
 
     def _others(self, group: Group) -> Iterator[Group]:
         return (other for other in self._open.values() if other is not group)
@@ -204,7 +213,7 @@ class Grouping:
     def _closed_by_lack_of_room(self) -> Iterator[Group]:
         while self._waiting > self._window_bytes and len(self._open) > 1:
             group = self._pop(next(iter(self._open)))
-            if {IMAGE, CAPTION} <= group.kinds() or len(self._unfinished) >= MAX_UNFINISHED:
+            if {IMAGE, CAPTION} <= group.kinds or len(self._unfinished) >= MAX_UNFINISHED:
                 yield group
             else:
                 self._unfinished[shortened(group.key)] = _without_data(group)
@@ -212,13 +221,11 @@ class Grouping:
     def _pop(self, key: str) -> Group:
         group = self._open.pop(key)
         self._waiting -= group.size
-        self._closed[shortened(key)] = self._shared(tuple(group.members))
+        extensions = frozenset(group.members)
+        self._closed[shortened(key)] = self._shapes.setdefault(extensions, extensions)
         for name in group.further_samples():
             self._report(name, key, "duplicate_key", f"{name} has the same key: what precedes the first dot")
         return group
-
-    def _shared(self, extensions: tuple[str, ...]) -> tuple[str, ...]:
-        return self._shapes.setdefault(extensions, extensions)
 
     def _report(self, member: str, key: str, reason: str, detail: str) -> None:
         self._entries.append(Quarantined(member, key, Fault(reason, detail)))

@@ -17,7 +17,7 @@ ORDINARY = re.compile(
     rb"(?:[0-7]{7}[\0 ]){3}([0-7]{11})[\0 ][0-7]{11}[\0 ]([0-7]{6})\0 ([0x])(?s:.{172})(?:[0-7]{7}[\0 ]|\0{8}){2}"
 )
 NUMBERS, CHECKSUM, PREFIX, SPARSE_MORE = 100, slice(148, 156), slice(345, 500), 482
-RELEVANT = (b"path=", b"size=", b"GNU.sparse.")
+RELEVANT = re.compile(rb"path=|size=|GNU\.sparse\.")
 
 
 class Header(NamedTuple):
@@ -79,7 +79,7 @@ def parse_records(data: bytes) -> Records:
 
     What follows a malformed record is not read.
     """
-    if not any(key in data for key in RELEVANT):
+    if not RELEVANT.search(data):
         return Records()
     name = size = None
     sparse, at = False, 0

@@ -45,8 +45,8 @@ def read_samples(
 ) -> Iterator[Sample | Quarantined]:
     """Yield every sample of a tar once, whole or quarantined, in an order that depends on the tar alone.
 
-    Whatever the tar holds, at most `window_bytes`, two images, `max_text_bytes` and about 500 bytes a member stay in
-    memory.
+    Whatever the tar holds, memory is bounded: `window_bytes`, two images of `max_image_bytes` and about 1 kB for each
+    of `max_members`. What is yielded holds at most `max_text_bytes` of text in all, and 500 bytes for each entry after.
 
     Parameters
     ----------

@@ -7,11 +7,11 @@ from typing import BinaryIO
 
 from filtering.shards.faults import Damaged
 
-CHUNK = 1 << 18
+CHUNK = 1 << 17
 GZIP_MAGIC = b"\x1f\x8b"
 # Pictures hardly shrink; what inflates further than this, after the first bytes, is made to keep its reader busy.
 MAX_INFLATION = 100
-INFLATION_FREE_BYTES = 256 << 20
+INFLATION_FREE_BYTES = 64 << 20
 
 
 class ByteSource:
@@ -56,8 +56,8 @@ class ByteSource:
         """Return `size` bytes, or none at the end; Damaged if there are some, but fewer."""
         end = self._at + size
         data = self._held[self._at : end]
-        self._at += len(data)
-        if len(data) == size:
+        if end <= len(self._held):
+            self._at = end
             return data
         parts, left = [data], size - len(data)
         while left and self._refill():

@@ -3,6 +3,8 @@ import io
 import json
 import pickle
 import tarfile
+import time
+import tracemalloc
 from collections import Counter
 
 import pyarrow as pa
@@ -464,3 +466,22 @@ def test_samples_that_wait_in_vain_take_no_more_than_the_window():
     keys = Counter(one.key for one in [*samples, *quarantined])
     assert keys == {f"{n}": 1 for n in range(3000)}
     assert 0 < len(samples) < 300
+
+
+def test_a_key_of_many_images_waits_with_few_of_them():
+    data = tar_of(*((f"a.{n}.jpg", b"x" * 10_000) for n in range(500)), *pair("a"))
+    stream = io.BytesIO(data)
+    tracemalloc.start()
+    found = list(read_samples(stream, SHARD, window_bytes=50_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [one.fault.reason for one in found] == ["member_too_large"]
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("names", [("a.{}.cls", "b.{}.cls"), ("{}.cls", "b.txt"), ("a.jpg", "a.{}.cls")])
+def test_time_grows_with_the_number_of_members_alone(names):
+    data = tar_of(*((name.format(n), b"") for n in range(10_000) for name in names), kind="ustar")
+    started = time.process_time()
+    read(data, window_bytes=200_000)
+    assert time.process_time() - started < 4
