@@ -21,6 +21,8 @@ from filtering.storage import MARKER, Store
 # How often one task may be lost with its worker, or to a storage that does not answer, before the run gives up.
 RETRIES = 5
 CONNECT_SECONDS = 5.0
+# After so long without news, those who watch are told that it goes on.
+QUIET_SECONDS = 10.0
 # What passes between tasks: decoded batches and small results; all else travels through storage.
 OBJECT_STORE_BYTES = 1 << 30
 
@@ -33,6 +35,9 @@ class Watch(Protocol):
 
     def finished(self, task: Task, record: Mapping[str, Any]) -> None:
         """Take note of a finished task."""
+
+    def waiting(self) -> None:
+        """Take note that nothing ended for a while."""
 
     def retried(self, task: Task, cause: str) -> None:
         """Take note of a task that is started again."""
@@ -161,7 +166,11 @@ def _run(
             running[crew.submit(order(task))] = task
         if not waiting:
             crew.release()
-        (reference,), _ = ray.wait([*running, *crew.starting()], num_returns=1)
+        ready, _ = ray.wait([*running, *crew.starting()], num_returns=1, timeout=QUIET_SECONDS)
+        if not ready:
+            watch.waiting()
+            continue
+        reference = ready[0]
         if reference not in running:
             crew.joined(reference)
             continue

@@ -49,6 +49,11 @@ class Tally:
             self._tell()
         self.progress.advance(self.done, self.note())
 
+    def waiting(self) -> None:
+        """Say that it goes on, though nothing ended for a while."""
+        self._tell()
+        self.progress.advance(self.done, self.note())
+
     def retried(self, task: Task, cause: str) -> None:
         """Record that a task is started again, and why."""
         self.lost_tasks += 1

@@ -26,6 +26,9 @@ class Watcher:
     def finished(self, task, record):
         self.done.append(task)
 
+    def waiting(self):
+        pass
+
     def retried(self, task, cause):
         self.again.append((task.name, cause))
 

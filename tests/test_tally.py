@@ -1,0 +1,80 @@
+import pytest
+from pools import Silent
+
+from filtering.attempts import Task
+from filtering.events import EventLog, read_events
+from filtering.storage import Store
+from filtering.tally import Tally, readable_seconds
+
+RECORD = {
+    "result": {"samples": 10, "rows": 8, "quarantined": 2, "quarantine_reasons": {"missing_caption": 2}},
+    "seconds": 1.0,
+    "retries": 3,
+    "read_bytes": 100,
+    "written_bytes": 10,
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path))
+
+
+def tally(store, total):
+    return Tally("embedding", total, "shards", EventLog(store), Silent())
+
+
+def told(store):
+    return [event for event in read_events(store) if event["event"] == "progress"]
+
+
+def test_events_sum_up_what_was_done(store):
+    sums = tally(store, 3)
+    sums.resumed([RECORD])
+    sums.finished(Task("a", ()), RECORD)
+    sums.finished(Task("b", ()), RECORD)
+    last = told(store)[-1]
+    assert (last["done"], last["total"], last["resumed_tasks"], last["resumed_samples"]) == (3, 3, 1, 10)
+    assert (last["samples"], last["quarantined"], last["retries"], last["read_bytes"]) == (30, 6, 9, 300)
+    assert last["quarantine_reasons"] == {"missing_caption": 6}
+
+
+def test_many_tasks_make_few_events(store):
+    sums = tally(store, 10_000)
+    for at in range(10_000):
+        sums.finished(Task(str(at), ()), RECORD)
+    assert len(told(store)) < 20
+    assert told(store)[-1]["done"] == 10_000
+
+
+def test_a_repeated_task_is_recorded_with_its_cause(store):
+    sums = tally(store, 1)
+    sums.retried(Task("a", ()), "worker died")
+    (event,) = read_events(store)
+    assert (event["event"], event["task"], event["cause"]) == ("task_retried", "a", "worker died")
+    assert "1 tasks repeated" in sums.note()
+
+
+def test_results_of_any_shape_are_taken(store):
+    sums = tally(store, 3)
+    for result in (None, 7, {"samples": "many"}):
+        sums.finished(Task("a", ()), {"result": result, "seconds": 1.0})
+    assert told(store)[-1]["done"] == 3
+
+
+def test_a_note_says_what_is_left(store):
+    sums = tally(store, 2)
+    sums.started -= 10
+    sums.finished(Task("a", ()), RECORD)
+    assert sums.note() == "1 samples/s, 10 s left, 2 quarantined, 3 requests repeated"
+
+
+def test_a_stage_in_which_nothing_ends_still_says_so(store):
+    sums = tally(store, 2)
+    sums.waiting()
+    assert told(store)[-1]["done"] == 0
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (600, "10 min"), (7200, "2.0 h")])
+def test_durations_are_readable(seconds, text):
+    assert readable_seconds(seconds) == text
