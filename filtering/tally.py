@@ -92,7 +92,7 @@ class Tally:
             resumed_samples=self.resumed_samples,
             lost_tasks=self.lost_tasks,
             **numbers,
-            **({"reasons": dict(self.reasons)} if self.reasons else {}),
+            **({"quarantine_reasons": dict(self.reasons)} if self.reasons else {}),
         )
 
 
