@@ -1,0 +1,80 @@
+"""An S3 for tests: the one that environment variables name, else moto in a process of its own.
+
+FILTERING_TEST_S3_ENDPOINT and FILTERING_TEST_S3_BUCKET name a store and a bucket that may be written to; the keys are
+the usual AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import boto3
+
+MOTO_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running S3.
+
+    Attributes
+    ----------
+    endpoint : its URL.
+    bucket : an existing bucket.
+    keys : the environment variables of its credentials.
+    """
+
+    endpoint: str
+    bucket: str
+    keys: dict[str, str]
+
+    def client(self):
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.keys["AWS_SECRET_ACCESS_KEY"],
+            region_name="us-east-1",
+        )
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[Server]:
+    endpoint = os.environ.get("FILTERING_TEST_S3_ENDPOINT")
+    if endpoint:
+        keys = {name: os.environ[name] for name in MOTO_KEYS}
+        yield Server(endpoint, os.environ["FILTERING_TEST_S3_BUCKET"], keys)
+        return
+    with _moto() as port:
+        server = Server(f"http://127.0.0.1:{port}", "filtering", MOTO_KEYS)
+        server.client().create_bucket(Bucket=server.bucket)
+        yield server
+
+
+@contextlib.contextmanager
+def _moto() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_it_listens(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_it_listens(port: int, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        assert process.poll() is None, "moto ended"
+        assert time.monotonic() < deadline, "moto does not listen"
+        time.sleep(0.05)

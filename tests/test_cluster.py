@@ -1,0 +1,89 @@
+"""Runs on a cluster of several nodes; one of them dies, or the whole cluster goes away after the run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from clusters import RAY, Cluster, current_stage, ray_cluster, until
+from pools import metadata_config, tar_config
+from processes import call, command, write_config
+from s3_server import s3_server
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="nodes have loopback addresses of their own, and /proc is read"),
+    pytest.mark.timeout(300),
+]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def nodes(s3):
+    # The cluster's machines have the credentials: a job finds its storage without being told.
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    storage = {"AWS_ENDPOINT_URL": s3.endpoint, "AWS_DEFAULT_REGION": "us-east-1", **s3.keys}
+    with ray_cluster(nodes=2, cpus=1, dashboard=True, PATH=search, **storage) as cluster:
+        yield cluster
+
+
+def hash_after_a_node_died(cluster: Cluster, config: dict, stage: str, folder: Path) -> str:
+    """Run on the cluster, kill the node that is caught working in the stage, and return the manifest's hash."""
+    config["ray"] = {"address": cluster.address}
+    out, arguments = Path(config["output"]), ["run", "--config", write_config(folder / "run.yaml", config)]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command(*arguments), text=True, env=cluster.environment, **streams) as driver:
+        try:
+            until(lambda: driver.poll() is not None or current_stage(out) == stage, f"stage {stage} begins")
+            caught = cluster.catch_working(lambda: driver.poll() is None and current_stage(out) == stage)
+            assert caught, f"no task of stage {stage} was caught"
+            cluster.kill_node(caught[0])
+            said = driver.communicate(timeout=200)[1]
+        finally:
+            driver.kill()
+    assert driver.returncode == 0, said
+    return json.loads((out / "run.json").read_text())["manifest_hash"]
+
+
+def test_a_run_over_metadata_survives_the_death_of_a_node_in_its_graph(run, nodes, metadata_pool, tmp_path):
+    sections = {"concepts": {"clusters": 12, "partition_rows": 100}}
+    calm = run(metadata_config(metadata_pool, tmp_path / "calm", **sections))["manifest_hash"]
+    config = metadata_config(metadata_pool, tmp_path / "run", **sections)
+    assert hash_after_a_node_died(nodes, config, "graph", tmp_path) == calm
+
+
+def test_a_run_over_tars_survives_the_death_of_a_node_that_embeds(run, nodes, tar_pool, tmp_path):
+    nodes.add_nodes(3 - len(nodes.nodes))
+    calm = run(tar_config(tar_pool, tmp_path / "calm"))["manifest_hash"]
+    assert hash_after_a_node_died(nodes, tar_config(tar_pool, tmp_path / "run"), "embedding", tmp_path) == calm
+
+
+def submit(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess:
+    options = ["--address", cluster.dashboard_url, "--submission-id", "nightly", "--working-dir", "."]
+    line = [*RAY, "job", "submit", *options, "--", "python", "jobs/run.py", *arguments]
+    return subprocess.run(line, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=False)
+
+
+def test_a_job_is_submitted_once_and_its_run_can_be_read_after_the_cluster_is_gone(nodes, s3, metadata_pool, tmp_path):
+    for path in metadata_pool.iterdir():
+        s3.client().upload_file(str(path), s3.bucket, f"metadata/{path.name}")
+    output = f"s3://{s3.bucket}/nightly"
+    config = metadata_config(tmp_path, output) | {"input": {"metadata": f"s3://{s3.bucket}/metadata/*.parquet"}}
+    s3.client().upload_file(write_config(tmp_path / "run.yaml", config), s3.bucket, "run.yaml")
+    done = submit(nodes, "--config", f"s3://{s3.bucket}/run.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "manifest_hash" not in done.stdout
+    assert f"manifest  {output}/manifest" in done.stdout
+    again = submit(nodes, "--config", f"s3://{s3.bucket}/run.yaml")
+    assert again.returncode != 0
+    assert "nightly already exists" in again.stdout + again.stderr
+    nodes.stop()
+    assert "finished" in call("status", output, **nodes.environment).stdout
+    assert call("verify", output, **nodes.environment).returncode == 0
