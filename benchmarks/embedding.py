@@ -29,7 +29,7 @@ from PIL import Image
 from filtering.attempts import Task
 from filtering.config import Config, Input, parse_config
 from filtering.embedding.decoding import batches
-from filtering.embedding.stage import crew_shape
+from filtering.embedding.stage import crew_shape, tar_embedder
 from filtering.engine import Engine, run_tasks
 from filtering.shards.inventory import Shard, list_shards
 from filtering.storage import Store
@@ -218,11 +218,9 @@ class _Silent:
 
 def _station(config: Config, shards: Sequence[Shard], total: int) -> tuple[float, float]:
     """Return pairs a second of the station, workers up and objects written, and the share that models waited."""
-    from filtering.embedding.tars import TarEmbedder
-
     engine = Engine(config.ray)
     shape, decoders = crew_shape(config, engine.cpus(), engine.gpus(), len(shards))
-    crew = engine.actors(TarEmbedder, (config.embedding, decoders), shape)
+    crew = engine.actors(tar_embedder, (config.embedding, decoders), shape)
     crew.release = lambda: None  # type: ignore[method-assign]
     store = Store(config.output)
     for name, some in (("warm", shards[: 2 * shape.count * shape.at_once]), ("timed", shards)):

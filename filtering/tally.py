@@ -58,6 +58,7 @@ class Tally:
         """Record that a task is started again, and why."""
         self.lost_tasks += 1
         self.events.append("task_retried", stage=self.stage, task=task.name, cause=cause)
+        self._tell()
 
     def note(self) -> str:
         """Return what a person wants to know while it works: rate, time left, what goes wrong."""

@@ -50,7 +50,8 @@ def test_many_tasks_make_few_events(store):
 def test_a_repeated_task_is_recorded_with_its_cause(store):
     sums = tally(store, 1)
     sums.retried(Task("a", ()), "worker died")
-    (event,) = read_events(store)
+    event, progress = read_events(store)
+    assert progress["lost_tasks"] == 1
     assert (event["event"], event["task"], event["cause"]) == ("task_retried", "a", "worker died")
     assert "1 tasks repeated" in sums.note()
 

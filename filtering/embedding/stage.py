@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from filtering.attempts import Task
-from filtering.config import Config, Ray
+from filtering.config import Config, Embedding, Ray
 from filtering.crew import ActorShape, Crew
 from filtering.embedding.checkpoint import model_identity
 from filtering.embedding.metadata import MetadataReader
@@ -49,13 +49,17 @@ def _crew(config: Config, shards: int) -> Callable[[Engine], Crew]:
         return lambda engine: engine.tasks(MetadataReader(config.input.arrays))
 
     def embedders(engine: Engine) -> Crew:
-        # Imported here: with metadata as input, neither torch nor open_clip is ever loaded.
-        from filtering.embedding.tars import TarEmbedder
-
         shape, decoders = crew_shape(config, engine.cpus(), engine.gpus(), shards)
-        return engine.actors(TarEmbedder, (config.embedding, decoders), shape)
+        return engine.actors(tar_embedder, (config.embedding, decoders), shape)
 
     return embedders
+
+
+def tar_embedder(settings: Embedding, decoders: int) -> Callable[[Shard, str], dict[str, Any]]:
+    """Return a `TarEmbedder`; torch and open_clip are loaded by whoever calls this, an actor and not the driver."""
+    from filtering.embedding.tars import TarEmbedder
+
+    return TarEmbedder(settings, decoders)
 
 
 def crew_shape(config: Config, cpus: int, gpus: int, shards: int) -> tuple[ActorShape, int]:
