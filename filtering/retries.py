@@ -60,11 +60,6 @@ class Backoff:
         # By the bound: a rare error that deserves few attempts is not added to the many of an outage.
         self._failed: Counter[int] = Counter()
 
-    @property
-    def tried(self) -> bool:
-        """Say whether an earlier attempt failed, so that what it did is not known."""
-        return bool(self._failed)
-
     def pause(self, error: Exception) -> float:
         """Return the seconds to wait before the next attempt; raises the verdict's error if there is to be none."""
         verdict = self._judge(error)

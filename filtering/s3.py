@@ -5,7 +5,9 @@ on at the page, an upload at the part and a download at the block that failed.
 """
 
 import asyncio
+import contextlib
 import io
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,11 @@ TRANSIENT_CODES = {
     "BandwidthLimitExceeded",
     "ConditionalRequestConflict",
     "IncompleteBody",
+    "InternalError",
     "OperationAborted",
     "RequestLimitExceeded",
     "RequestTimeout",
+    "ServiceUnavailable",
     "SlowDown",
     "Throttling",
     "ThrottlingException",
@@ -105,13 +109,19 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
 
     read_block = sync_wrapper(_read_block)
 
-    def create(self, path: str, data: bytes) -> bool:
+    async def _create(self, path: str, data: bytes) -> bool:
         """Create an object only if none is there and say whether it was created; one of several at once succeeds."""
+        # An answer may be lost, and aiohttp may repeat a request by itself: then a writer is refused by its own object.
+        mark = uuid.uuid4().hex
         try:
-            self.pipe_file(path, data, mode="create")
+            await self._pipe_file(path, data, mode="create", Metadata={"writer": mark})
         except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                return bool((await self._metadata(path)).get("writer") == mark)
             return False
         return True
+
+    create = sync_wrapper(_create)
 
     def _prepare_config_kwargs(self) -> dict[str, Any]:
         given: dict[str, Any] = super()._prepare_config_kwargs()
@@ -124,9 +134,9 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             try:
                 return await self._attempt(method, *akwarglist, **kwargs)
             except Exception as error:
-                answer = await self._lost_answer(method, kwargs, error) if backoff.tried else None
-                if answer is not None:
-                    return answer
+                done = await self._completed(kwargs, error) if method == "complete_multipart_upload" else None
+                if done is not None:
+                    return done
                 pause = backoff.pause(error)
             await asyncio.sleep(pause)
 
@@ -142,22 +152,12 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
         count("written_bytes", len(kwargs.get("Body", b"")))
         return response
 
-    async def _lost_answer(self, method: str, kwargs: dict[str, Any], error: Exception) -> Any:
-        """Return what an earlier attempt would have answered, had its answer arrived, or None if it did nothing.
-
-        The first attempt then did its work, so that the second one finds it done and is refused.
-        """
-        place = {name: kwargs[name] for name in ("Bucket", "Key") if name in kwargs}
-        try:
-            if method == "complete_multipart_upload" and _code(error) == "NoSuchUpload":
-                head = await self._call_s3("head_object", **place)
-                return head if head["ETag"].endswith(f'-{len(kwargs["MultipartUpload"]["Parts"])}"') else None
-            if method == "put_object" and _code(error) in PRECONDITION:
-                there = await self._call_s3("get_object", **place)
-                return there if await there["Body"].read() == kwargs["Body"] else None
-        except FileNotFoundError:
+    async def _completed(self, request: dict[str, Any], error: Exception) -> Any:
+        """Return the object of an upload that is unknown because an attempt whose answer was lost completed it."""
+        if _code(error) != "NoSuchUpload":
             return None
-        return None
+        head = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
+        return head if head["ETag"].endswith(f'-{len(request["MultipartUpload"]["Parts"])}"') else None
 
     async def _cat_file(
         self, path: str, version_id: str | None = None, start: int | None = None, end: int | None = None, **kwargs: Any
@@ -259,7 +259,9 @@ def _judged_answer(error: Exception, method: str, what: str) -> Verdict:
     if code in CREDENTIALS_REFUSED:
         return Verdict(1, InputError(f"{what}: the credentials are refused ({shown})"))
     if status == 403 or code == "AccessDenied":
-        return Verdict(DENIED_ATTEMPTS, InputError(f"{what}: access is denied ({shown})"))
+        # The answer to a HEAD request has no body that says which.
+        denial = "access is denied, or the credentials are wrong" if code == "403" else "access is denied"
+        return Verdict(DENIED_ATTEMPTS, InputError(f"{what}: {denial} ({shown})"))
     if code == "NoSuchBucket":
         return Verdict(1, NoBucketError(f"{what}: there is no such bucket"))
     if isinstance(error, FileNotFoundError):

@@ -189,8 +189,7 @@ def create_object(url: str, data: bytes) -> bool:
     """Create a whole object only if none is there, and return whether it was created.
 
     On a local disk and on S3 exactly one of several that try at once succeeds. Other filesystems are asked first and
-    written to after: there, two that try within that moment may both believe that they succeeded. No two writers may
-    give the same data, because that is how one on S3 whose answer was lost knows its own.
+    written to after: there, two that try within that moment may both believe that they succeeded.
     """
     filesystem, path = filesystem_of(url)
     if isinstance(filesystem, LocalFileSystem):

@@ -1,44 +1,324 @@
-import json
+"""Storage over a real S3, through a proxy that injects faults: see s3_server.py for how to name another store."""
 
-import boto3
+import json
+import os
+import random
+import threading
+import time
+import uuid
+
 import pytest
-from moto.server import ThreadedMotoServer
+from faulty_proxy import FaultyProxy
 from pools import metadata_config
 from processes import call, write_config
+from s3_server import s3_server
 
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test", "AWS_DEFAULT_REGION": "us-east-1"}
+from filtering.errors import InputError, RunError
+from filtering.retries import taken
+from filtering.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
+from filtering.storage import (
+    Store,
+    commit_file,
+    create_object,
+    expand,
+    filesystem_of,
+    open_object,
+    read_object,
+    stream_object,
+    write_object,
+)
+
+MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def s3():
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="x")
-    client.create_bucket(Bucket="pool")
-    client.create_bucket(Bucket="runs")
-    yield client, KEYS | {"AWS_ENDPOINT_URL": endpoint, "FSSPEC_S3_ENDPOINT_URL": endpoint}
-    server.stop()
+def server():
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(server):
+    with FaultyProxy(server.endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(shared_proxy, server, monkeypatch):
+    """The proxy without faults, and this process set up to reach the store through it."""
+    for name, value in (server.keys | {"AWS_DEFAULT_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
+        monkeypatch.setenv(name, shared_proxy.url)
+    RetryingS3.clear_instance_cache()
+    shared_proxy.set()
+    taken()
+    return shared_proxy
+
+
+@pytest.fixture
+def store(proxy, server):
+    return Store(f"s3://{server.bucket}/{uuid.uuid4().hex}")
+
+
+def noise(size, seed=0):
+    return random.Random(seed).randbytes(size)
+
+
+FAULTS = [{"error_rate": 0.1}, {"cut_rate": 0.1}, {"error_rate": 0.1, "cut_rate": 0.1, "denied_rate": 0.02, "seed": 1}]
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+def test_every_function_gives_exact_bytes_under_faults(store, proxy, faults):
+    proxy.set(**faults)
+    large = noise(3 * BLOCK_BYTES + 7)
+    objects = {"empty": b"", "small": b"x", "block": large[:BLOCK_BYTES], "large": large}
+    for name, data in objects.items():
+        store.write(name, data)
+        assert store.read(name) == data
+        with stream_object(store.path(name)) as stream:
+            assert stream.read() == data
+    with open_object(store.path("large")) as stream:
+        stream.seek(BLOCK_BYTES - 3)
+        assert stream.read(9) == large[BLOCK_BYTES - 3 : BLOCK_BYTES + 6]
+    assert store.names() == sorted(objects)
+    assert store.exists("small")
+    assert not store.exists("none")
+    store.delete("small")
+    store.delete("small")
+    assert not store.exists("small")
+    store.write("folder/deep/x.tar", b"1")
+    store.write("folder/y.tar", b"2")
+    assert expand(store.path("folder/*.tar"), ".tar") == expand(store.path("folder"), ".tar")
+    store.delete_folders("fold")
+    assert store.names() == ["block", "empty", "large"]
+
+
+def test_many_small_objects_survive_faults(store, proxy):
+    proxy.set(error_rate=0.1, cut_rate=0.05, denied_rate=0.05)
+    for number in range(60):
+        assert create_object(store.path(f"{number}"), b"%d" % number)
+        assert store.read(f"{number}") == b"%d" % number
+    counts = proxy.counts()
+    injected = counts["cut"] + counts["AccessDenied"] + counts["InternalError"] + counts["SlowDown"]
+    # The HTTP client repeats some requests by itself when a connection it had used before is cut.
+    assert injected - counts["cut"] <= taken()["retries"] <= injected
+    assert injected > 10
+
+
+def test_a_cut_stream_asks_only_for_what_was_lost(store, proxy):
+    data = noise(60 * MIB)
+    store.write("tar", data)
+    proxy.set(cut_rate=0.3)
+    with stream_object(store.path("tar")) as stream:
+        read = bytearray()
+        while part := stream.read(300_000):
+            read += part
+    counts = proxy.counts()
+    assert read == data
+    assert counts["cut"] >= 2
+    assert counts["bytes_out"] <= len(data) + counts["cut"] * BLOCK_BYTES
+    assert counts["GET"] <= -(-len(data) // BLOCK_BYTES) + counts["cut"]
+
+
+def test_an_object_replaced_while_it_is_streamed_is_noticed(store):
+    url = store.path("tar")
+    write_object(url, noise(3 * BLOCK_BYTES, seed=1))
+    with stream_object(url) as stream:
+        stream.read(1)
+        write_object(url, noise(3 * BLOCK_BYTES, seed=2))
+        with pytest.raises(RunError, match=f"{url}: was replaced while it was read"):
+            stream.read()
+
+
+def test_an_object_deleted_while_it_is_streamed_is_noticed(store):
+    store.write("tar", noise(3 * BLOCK_BYTES))
+    with stream_object(store.path("tar")) as stream:
+        stream.read(1)
+        store.delete("tar")
+        with pytest.raises(RunError, match="was deleted while it was read"):
+            stream.read()
+
+
+def test_a_large_file_is_committed_in_parts_of_which_only_the_broken_are_sent_again(store, proxy, tmp_path):
+    data = noise(120 * MIB)
+    (tmp_path / "made").write_bytes(data)
+    proxy.set(error_rate=0.2, cut_rate=0.4)
+    commit_file(store.path("large"), str(tmp_path / "made"))
+    counts = proxy.counts()
+    assert counts["cut"] >= 2
+    assert len(data) < counts["bytes_in"] <= len(data) + counts["cut"] * PART_BYTES + MIB
+    assert counts["most_in_flight"] <= 4
+    assert not (tmp_path / "made").exists()
+    assert store.read("large") == data
+
+
+def test_a_completed_upload_whose_answer_was_lost_is_done(store, proxy, tmp_path):
+    data = noise(33 * MIB)
+    (tmp_path / "made").write_bytes(data)
+    proxy.set(lose_completions=1)
+    commit_file(store.path("large"), str(tmp_path / "made"))
+    assert proxy.counts()["cut"] == taken()["retries"] == 1
+    assert store.read("large") == data
+
+
+def test_denials_that_pass_are_throttling(store, proxy):
+    store.write("x", b"1")
+    proxy.set(deny_next=3)
+    assert store.read("x") == b"1"
+    assert proxy.counts()["AccessDenied"] == taken()["retries"] == 3
+
+
+@pytest.mark.parametrize("operation", [Store.read, Store.exists, Store.delete, lambda s, name: s.write(name, b"1")])
+def test_a_denial_that_stays_is_one_line_within_seconds(store, proxy, operation):
+    proxy.set(denied_rate=1)
+    began = time.monotonic()
+    with pytest.raises(InputError, match=rf"^{store.path('x')}: access is denied.* \(.*HTTP 403\)$"):
+        operation(store, "x")
+    assert time.monotonic() - began < 10
+
+
+def test_an_unknown_key_is_refused_at_once_and_not_shown(store, proxy, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
+    proxy.set(refused_key="AKIAWRONG")
+    with pytest.raises(InputError, match=r"the credentials are refused \(InvalidAccessKeyId, HTTP 403\)$") as raised:
+        store.write("x", b"1")
+    assert proxy.counts()["requests"] == 1
+    assert "AKIAWRONG" not in str(raised.value)
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(raised.value)
+
+
+def test_missing_credentials_are_one_line(store, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="no S3 credentials"):
+        store.read("x")
+
+
+def test_what_is_not_there_is_named_and_not_asked_for_twice(store, proxy, server):
+    with pytest.raises(FileNotFoundError, match=rf"^{store.path('x')}: is not there$"):
+        store.read("x")
+    with pytest.raises(FileNotFoundError, match=rf"^{store.path('x')}: is not there$"):
+        stream_object(store.path("x"))
+    missing = Store(f"s3://{server.bucket}-none/run")
+    with pytest.raises(InputError, match=rf"^{missing.path('x')}: there is no such bucket$"):
+        missing.write("x", b"1")
+    assert missing.names() == []
+    assert not missing.exists("x")
+    assert taken()["retries"] == 0
+
+
+def test_a_store_that_is_away_ends_in_one_line(store, monkeypatch):
+    monkeypatch.setattr("filtering.s3.ATTEMPTS", 3)
+    for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    RetryingS3.clear_instance_cache()
+    with pytest.raises(RunError, match=rf"^{store.path('x')}: kept failing, last with EndpointConnectionError: .*$"):
+        store.read("x")
+
+
+def test_a_hung_connection_is_given_up(store, proxy, monkeypatch):
+    store.write("x", b"1")
+    monkeypatch.setattr(RetryingS3, "read_timeout", 1)
+    RetryingS3.clear_instance_cache()
+    proxy.set(hang_next=1)
+    began = time.monotonic()
+    assert store.read("x") == b"1"
+    assert 1 <= time.monotonic() - began < 5
+    assert taken()["retries"] == 1
+
+
+@pytest.mark.parametrize("faults", [{}, {"error_rate": 0.2, "cut_rate": 0.2}])
+def test_one_of_racing_writers_creates_an_object(store, proxy, faults):
+    proxy.set(**faults)
+    turns, writers = 6, 8
+    won, barrier = [], threading.Barrier(writers)
+
+    def race(writer):
+        for turn in range(turns):
+            barrier.wait(60)
+            if create_object(store.path(f"{turn}"), b"%d" % (writer % 2)):
+                won.append((turn, writer % 2))
+
+    in_threads(race, range(writers))
+    assert sorted(turn for turn, _ in won) == list(range(turns))
+    assert all(store.read(f"{turn}") == b"%d" % writer for turn, writer in won)
+
+
+def test_requests_in_flight_are_capped(store, proxy):
+    store.write("x", b"1")
+    proxy.set(latency=0.1)
+    in_threads(lambda _: [store.read("x") for _ in range(2)], range(2 * REQUESTS_IN_FLIGHT))
+    assert REQUESTS_IN_FLIGHT / 2 < proxy.counts()["most_in_flight"] <= REQUESTS_IN_FLIGHT
+
+
+def test_small_objects_take_one_request_and_listings_do_not_touch_the_parent(store, proxy):
+    store.write("x", b"1")
+    store.read("x")
+    store.delete("x")
+    assert proxy.counts()["requests"] == 3
+    filesystem, path = filesystem_of(store.url)
+    assert isinstance(filesystem, RetryingS3)
+    store.write("folder/x", b"1")
+    assert filesystem.ls(f"{path}/folder/x", detail=False) == [f"{path}/folder/x"]
+    assert store.child("empty").names() == []
+
+
+def test_a_listing_goes_on_at_the_page_that_failed(store, proxy, server):
+    prefix, client = store.url.rsplit("/", 1)[-1], server.client()
+    in_threads(
+        lambda start: [
+            client.put_object(Bucket=server.bucket, Key=f"{prefix}/{number:04d}", Body=b"")
+            for number in range(start, 1100, 8)
+        ],
+        range(8),
+    )
+    proxy.set(error_rate=0.6)
+    assert store.names() == [f"{number:04d}" for number in range(1100)]
+    counts = proxy.counts()
+    failed = counts["InternalError"] + counts["SlowDown"]
+    assert failed > 0
+    assert counts["GET"] == 2 + failed
+
+
+def in_threads(function, arguments):
+    threads = [threading.Thread(target=function, args=(argument,)) for argument in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @pytest.mark.timeout(300)
-def test_from_s3_to_s3_the_manifest_is_the_same(run, s3, metadata_pool, tmp_path):
-    client, environment = s3
+def test_from_s3_to_s3_under_faults_the_manifest_is_that_of_a_calm_local_run(
+    run, metadata_pool, server, proxy, store, tmp_path
+):
     local = run(metadata_config(metadata_pool, tmp_path / "run"))
     for path in metadata_pool.iterdir():
-        client.upload_file(str(path), "pool", f"metadata/{path.name}")
-    config = metadata_config(tmp_path, "s3://runs/first", ray={"address": "local", "num_cpus": 2})
-    config["input"] = {"metadata": "s3://pool/metadata/*.parquet"}
+        store.write(f"pool/{path.name}", path.read_bytes())
+    output = store.path("first")
+    config = metadata_config(store.path("pool"), output, ray={"address": "local", "num_cpus": 2})
     arguments = ["run", "--config", write_config(tmp_path / "s3.yaml", config)]
-    done = call(*arguments, **environment)
+    proxy.set(error_rate=0.1, cut_rate=0.1)
+    done = call(*arguments)
     assert done.returncode == 0, done.stderr
-    record = json.loads(client.get_object(Bucket="runs", Key="first/run.json")["Body"].read())
+    record = json.loads(read_object(f"{output}/run.json"))
     assert record["manifest_hash"] == local["manifest_hash"]
-    assert call("verify", "s3://runs/first", **environment).returncode == 0
-    assert "finished" in call("status", "s3://runs/first", **environment).stdout
-    again = call(*arguments, **environment)
+    counts = proxy.counts()
+    assert min(counts["InternalError"], counts["SlowDown"], counts["cut"]) > 5
+    assert call("verify", output).returncode == 0
+    assert "finished" in call("status", output).stdout
+    again = call(*arguments)
     assert again.stderr.count("already done") == 10
-    listed = client.list_objects_v2(Bucket="runs", Prefix="first/")["Contents"]
-    bodies = [client.get_object(Bucket="runs", Key=entry["Key"])["Body"].read() for entry in listed]
-    assert not any(KEYS["AWS_SECRET_ACCESS_KEY"].encode() in body for body in bodies)
+    secret = server.keys["AWS_SECRET_ACCESS_KEY"]
+    assert not any(secret.encode() in body for body in bodies_under(server, output))
+    assert secret not in done.stderr
+
+
+def bodies_under(server, folder):
+    client, prefix = server.client(), folder.split("/", 3)[3]
+    listed = client.list_objects_v2(Bucket=server.bucket, Prefix=f"{prefix}/")["Contents"]
+    return [client.get_object(Bucket=server.bucket, Key=entry["Key"])["Body"].read() for entry in listed]

@@ -1,0 +1,129 @@
+import http.client
+import itertools
+import threading
+
+import aiohttp
+import pytest
+import yarl
+
+from filtering import retries
+from filtering.errors import InputError, RunError
+from filtering.retries import ATTEMPTS, TOTAL_SECONDS, Backoff, ShortBodyError, Verdict, count, retried, taken
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The seconds that would have been slept, with the largest random numbers."""
+    slept = []
+    monkeypatch.setattr(retries.time, "sleep", slept.append)
+    monkeypatch.setattr(retries.random, "uniform", lambda low, high: high)
+    return slept
+
+
+def failing(*errors):
+    left = iter(errors)
+
+    def function():
+        error = next(left, None)
+        if error is not None:
+            raise error
+        return "done"
+
+    return function
+
+
+def answer(status):
+    url = yarl.URL("http://store/x")
+    return aiohttp.ClientResponseError(aiohttp.RequestInfo(url, "GET", None, url), (), status=status)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(),
+        TimeoutError(),
+        http.client.IncompleteRead(b""),
+        aiohttp.ClientPayloadError(),
+        aiohttp.ServerDisconnectedError(),
+        answer(503),
+        ShortBodyError("x"),
+    ],
+)
+def test_transient_errors_are_retried_and_counted(pauses, error):
+    taken()
+    assert retried(failing(error, error), "memory://x") == "done"
+    assert taken()["retries"] == len(pauses) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError("no"),
+        ValueError("no"),
+        InputError("no"),
+        RunError("no"),
+        answer(403),
+    ],
+)
+def test_other_errors_pass_through_at_once(pauses, error):
+    with pytest.raises(type(error)) as raised:
+        retried(failing(error), "memory://x")
+    assert raised.value is error
+    assert pauses == []
+
+
+def test_what_is_not_there_is_named_by_its_url(pauses):
+    with pytest.raises(FileNotFoundError, match=r"^memory://x/y: is not there$"):
+        retried(failing(FileNotFoundError("/x/y")), "memory://x/y")
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        retried(failing(FileNotFoundError(2, "No such file", "/x")), "/x")
+    assert pauses == []
+
+
+def test_attempts_are_bounded_and_the_last_error_is_one_line(pauses):
+    with pytest.raises(RunError, match=r"^memory://x: kept failing, last with ConnectionResetError: by peer$"):
+        retried(failing(*[ConnectionResetError("by\npeer")] * 100), "memory://x")
+    assert len(pauses) == ATTEMPTS - 1
+
+
+def test_ceilings_of_pauses_double_up_to_a_longest(pauses):
+    with pytest.raises(RunError):
+        retried(failing(*[TimeoutError()] * ATTEMPTS), "x")
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]
+
+
+def test_total_time_is_bounded(pauses, monkeypatch):
+    clock = itertools.count(step=TOTAL_SECONDS / 2.5)
+    monkeypatch.setattr(retries.time, "monotonic", lambda: next(clock))
+    with pytest.raises(RunError):
+        retried(failing(*[TimeoutError()] * ATTEMPTS), "x")
+    assert len(pauses) == 2
+
+
+def test_pauses_are_jittered_from_nothing_to_the_ceiling():
+    def first_pause():
+        return Backoff(lambda error: Verdict(2, error)).pause(TimeoutError())
+
+    drawn = [first_pause() for _ in range(300)]
+    assert 0 <= min(drawn) < 0.02
+    assert 0.18 < max(drawn) <= 0.2
+
+
+def test_a_rare_error_is_not_added_to_the_many_of_an_outage():
+    denied, busy = PermissionError("denied"), TimeoutError()
+    backoff = Backoff(lambda error: Verdict(3 if error is denied else 10, error))
+    for error in (busy, busy, busy, busy, denied, busy, denied):
+        assert backoff.pause(error) >= 0
+    with pytest.raises(PermissionError):
+        backoff.pause(denied)
+
+
+def test_counts_are_exact_under_threads_and_begin_anew_when_taken():
+    taken()
+    threads = [threading.Thread(target=lambda: [count("read_bytes", 3) for _ in range(2000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert taken() == {"retries": 0, "read_bytes": 24_000, "written_bytes": 0}
+    assert taken() == {"retries": 0, "read_bytes": 0, "written_bytes": 0}
