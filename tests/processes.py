@@ -34,10 +34,11 @@ def events(run: Path) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
-def kill_in_stage(arguments: Sequence[str], run: Path, stage: str) -> None:
+def kill_in_stage(arguments: Sequence[str], run: Path, stage: str, **environment: str) -> None:
     """Start a run and kill -9 its driver as soon as it says that it has begun the stage."""
     before = len(events(run))
-    driver = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    driver = subprocess.Popen(command(*arguments), env=os.environ | environment, **quiet)
     try:
         deadline = time.monotonic() + 120
         while not any(e["event"] == "stage_started" and e["stage"] == stage for e in events(run)[before:]):
