@@ -64,10 +64,10 @@ def attempt(function: Callable[..., Any], order: Order) -> dict[str, Any]:
     # Before anything is written under a name that another run may use, and before it counts as done.
     _check(order.fence)
     reset_peak_memory()
-    retries.taken()
+    # For good: the process is this run's, and an actor's other threads must not get theirs back when this one ends.
+    threadpool_limits(THREADS)
     started = time.monotonic()
-    with threadpool_limits(THREADS):
-        result = function(*order.task.arguments)
+    result = function(*order.task.arguments)
     seconds, moved = round(time.monotonic() - started, 3), retries.taken()
     record = {"result": result, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes(), **moved}
     _check(order.fence)

@@ -4,14 +4,13 @@ import argparse
 import contextlib
 import json
 import re
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import filtering
+from filtering import stopping
 from filtering.config import load_config
 from filtering.errors import FilteringError
 from filtering.explain import nearest
@@ -24,25 +23,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 done, 2 the input is wrong, 1 the run failed."""
     given = _parser().parse_args(arguments)
     given.out_stream = sys.stdout
-    _stop_when_asked()
+    stopping.listen()
     try:
         # What libraries print, Ray's notices above all, goes to stderr: stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             return int(given.verb(given))
     except FilteringError as error:
         return _failed(given, error, error.exit_status, str(error))
-    except (KeyboardInterrupt, SystemExit) as error:
-        # Ray, once started, answers a request to end with SystemExit.
+    except KeyboardInterrupt as error:
         return _failed(given, error, 130, "stopped; the same command resumes the run")
     except Exception as error:
         line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _failed(given, error, 1, f"{line} (--debug shows where)")
-
-
-def _stop_when_asked() -> None:
-    """Make a request to end (`ray job stop`, a scheduler) an interrupt, after which a run gives back its lease."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _failed(given: argparse.Namespace, error: BaseException, status: int, line: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import ray
 
 from filtering import config as configuration
-from filtering import retries
+from filtering import retries, stopping
 from filtering.attempts import Order, Task
 from filtering.crew import ActorCrew, ActorShape, Crew, TaskCrew
 from filtering.errors import FilteringError, InputError, RunError
@@ -69,6 +69,8 @@ class Engine:
             ray.init(**options)
         except Exception as error:
             raise self._refused(address or _recorded_address(), error) from error
+        # Ray answers the signal to end by its own exit.
+        stopping.listen_again()
         self.ours = True
 
     def _refused(self, address: str, error: Exception) -> FilteringError:
@@ -161,6 +163,7 @@ def _run(
     running: dict[Any, Task] = {}
     failures: Counter[str] = Counter()
     while waiting or running:
+        stopping.check()
         for _ in range(min(len(waiting), crew.room())):
             task = waiting.popleft()
             running[crew.submit(order(task))] = task

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from filtering import stopping
 from filtering.attempts import Task
 from filtering.crew import Crew
 from filtering.engine import Engine, run_tasks
@@ -74,6 +75,7 @@ class Stage:
         record = f"{self.fingerprint}.stage.json"
         if self.store.exists(record):
             return self._reused(self.store.read_json(record))
+        stopping.check()
         self.runtime.events.append("stage_started", stage=self.name, fingerprint=self.fingerprint)
         self.runtime.progress.start(self.name, 1, "")
         started = time.monotonic()

@@ -65,6 +65,17 @@ def test_a_run_over_tars_survives_the_death_of_a_node_that_embeds(tar_run, nodes
     assert hash_after_a_node_died(nodes, tar_config(tar_pool, tmp_path / "run"), "embedding", tmp_path) == calm
 
 
+def test_a_cluster_with_another_ray_is_refused_in_one_line(nodes, metadata_pool, tmp_path):
+    config = metadata_config(metadata_pool, tmp_path / "run", ray={"address": nodes.address})
+    older = "import sys, ray; ray.__version__ = '2.0.0'; from filtering.cli import main; sys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-c", older, "run", "--config", write_config(tmp_path / "run.yaml", config)]
+    refused = subprocess.run(line, env=nodes.environment, capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode == 2
+    last = refused.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"filtering: ray.address: the cluster at {nodes.address} is another than this job")
+    assert "2.0.0" in last
+
+
 def submit(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess:
     options = ["--address", cluster.dashboard_url, "--submission-id", "nightly", "--working-dir", "."]
     line = [*RAY, "job", "submit", *options, "--", "python", "jobs/run.py", *arguments]
