@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return int(given.verb(given))
     except FilteringError as error:
         return _failed(given, error, error.exit_status, str(error))
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, SystemExit) as error:
+        # While Ray starts, its own answer to a request to end is in force: SystemExit.
         return _failed(given, error, 130, "stopped; the same command resumes the run")
     except Exception as error:
         line = f"{type(error).__name__}: {' '.join(str(error).split())}"
