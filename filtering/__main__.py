@@ -1,6 +1,6 @@
-"""`python -m filtering VERB` is the same as `filtering VERB`."""
+"""`python -m filtering VERB`, the same as `filtering VERB`."""
 
-from filtering.cli import main
+from filtering.cli import command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command()

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import re
 import sys
 import traceback
@@ -16,6 +17,7 @@ from filtering.errors import FilteringError
 from filtering.explain import nearest
 from filtering.storage import Store, absolute
 
+INTERRUPTED = 130
 EXAMPLE_RUN = "filtering run --config run.yaml --set selection.keep=0.3"
 
 
@@ -32,10 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(given, error, error.exit_status, str(error))
     except (KeyboardInterrupt, SystemExit) as error:
         # While Ray starts, its own answer to a request to end is in force: SystemExit.
-        return _failed(given, error, 130, "stopped; the same command resumes the run")
+        return _failed(given, error, INTERRUPTED, "stopped; the same command resumes the run")
     except Exception as error:
         line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _failed(given, error, 1, f"{line} (--debug shows where)")
+
+
+def command(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `main` as a program and end it with its status."""
+    status = main(arguments)
+    if status == INTERRUPTED:
+        # Interrupted while it starts, Ray does not find its own end; its processes end with this one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _failed(given: argparse.Namespace, error: BaseException, status: int, line: str) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 
-from filtering.cli import main
+from filtering.cli import command
 
 if __name__ == "__main__":
-    raise SystemExit(main(["run", *sys.argv[1:]]))
+    command(["run", *sys.argv[1:]])
