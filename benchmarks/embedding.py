@@ -10,13 +10,11 @@ Ray Data from the moment that their workers are up. `exact` decodes whole pictur
 """
 
 import argparse
-import io
 import json
 import multiprocessing
 import os
 import shutil
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from filtering.attempts import Task
 from filtering.config import Config, Input, parse_config
@@ -33,6 +30,10 @@ from filtering.embedding.stage import crew_shape, tar_embedder
 from filtering.engine import Engine, run_tasks
 from filtering.shards.inventory import Shard, list_shards
 from filtering.storage import Store
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from pools import photo, write_tar
 
 DIFFERENT_PICTURES = 32
 
@@ -79,7 +80,9 @@ def _measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for decoding in ("exact", "draft"):
         figures[f"decoding_alone_{decoding}"] = total / _decoding(config, shards, decoding)
     if given.ray_data:
-        figures["ray_data"] = _apart(_ray_data, config, shards, total)
+        from on_ray_data import pairs_per_second
+
+        figures["ray_data"] = _apart(pairs_per_second, config, shards, total)
     figures["station"], figures["waited_share"] = _apart(_station, config, shards, total)
     figures["of_bare_forward"] = figures["station"] / figures["bare_forward"]
     figures["of_decoding_alone"] = figures["station"] / figures[f"decoding_alone_{given.decoding}"]
@@ -117,33 +120,18 @@ def _random_weights(name: str, path: Path) -> Path:
 
 def _pool(folder: Path, shards: int, samples: int, width: int, height: int) -> list[Shard]:
     folder.mkdir()
-    pictures = [_photo(seed, width, height) for seed in range(DIFFERENT_PICTURES)]
+    pictures = [photo(width, height, seed) for seed in range(DIFFERENT_PICTURES)]
     for number in range(shards):
-        with tarfile.open(folder / f"{number:08d}.tar", "w") as tar:
-            for at in range(samples):
-                key = f"{number * 10_000 + at:012d}"
-                _add(tar, f"{key}.jpg", pictures[at % len(pictures)])
-                _add(tar, f"{key}.json", json.dumps({"key": key}).encode())
-                _add(tar, f"{key}.txt", f"a photograph of thing {at} on a table, seen from the left".encode())
+        write_tar(folder / f"{number:08d}.tar", _members(number, samples, pictures))
     return list_shards(Input(shards=str(folder)))
 
 
-def _photo(seed: int, width: int, height: int) -> bytes:
-    """Return a JPEG with detail at every scale, as photographs have."""
-    random = np.random.default_rng(seed)
-    canvas = np.zeros((height, width, 3))
-    for scale in (4, 16, 64, 256):
-        noise = Image.fromarray(random.integers(0, 256, (scale, scale, 3), dtype=np.uint8))
-        canvas += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC)) / scale**0.5
-    buffer = io.BytesIO()
-    Image.fromarray((255 * canvas / canvas.max()).astype(np.uint8)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
+def _members(number: int, samples: int, pictures: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
+    for at in range(samples):
+        key = f"{number * 10_000 + at:012d}"
+        yield f"{key}.jpg", pictures[at % len(pictures)]
+        yield f"{key}.json", json.dumps({"key": key}).encode()
+        yield f"{key}.txt", f"a photograph of thing {at} on a table, seen from the left".encode()
 
 
 def _bare_forward(config: Config, total: int) -> float:
@@ -238,49 +226,6 @@ def _station(config: Config, shards: Sequence[Shard], total: int) -> tuple[float
     engine.stop()
     waited = sum(record["result"]["waited_seconds"] for record in records)
     return total / seconds, waited / (seconds * shape.count)
-
-
-def _ray_data(config: Config, shards: Sequence[Shard], total: int) -> float:
-    """Return pairs a second of the same two operators as a Ray Data pipeline, from its first output; writes nothing."""
-    import ray
-
-    from filtering.embedding.model import ClipModel
-
-    class Embed:
-        def __init__(self) -> None:
-            self.model = ClipModel(config.embedding)
-
-        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-            images = self.model.images(self.model.moved(np.ascontiguousarray(batch["pixels"])))
-            return {"image": images, "text": self.model.texts(np.ascontiguousarray(batch["tokens"]))}
-
-    preparation = ClipModel(config.embedding).preparation
-    settings = config.embedding
-
-    def decode(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for batch in batches(Shard(**row), preparation, settings):
-            for pixels, tokens in zip(batch.pixels, batch.tokens, strict=True):
-                yield {"pixels": pixels, "tokens": tokens}
-
-    ray.init(address="local", include_dashboard=False, log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    cuda = settings.device == "cuda"
-    made = ray.data.from_items([shard.plain() for shard in shards], override_num_blocks=len(shards)).flat_map(decode)
-    found = made.map_batches(
-        Embed,
-        batch_size=settings.batch_size,
-        num_cpus=0 if cuda else 1,
-        num_gpus=1 if cuda else 0,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=1 if cuda else max(1, (os.cpu_count() or 1) // 2)),
-    )
-    times, counts = [], []
-    for batch in found.iter_batches(batch_size=None):
-        times.append(time.perf_counter())
-        counts.append(len(batch["image"]))
-    ray.shutdown()
-    if sum(counts) != total:
-        sys.exit(f"Ray Data gave {sum(counts)} of {total} pairs")
-    return sum(counts[1:]) / (times[-1] - times[0])
 
 
 def _apart(function: Any, *arguments: Any) -> Any:

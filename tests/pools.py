@@ -65,6 +65,18 @@ def picture(seed: int) -> bytes:
     return buffer.getvalue()
 
 
+def photo(width: int, height: int, seed: int) -> bytes:
+    """A JPEG with detail at every scale, as photographs have."""
+    random = np.random.default_rng(seed)
+    canvas = np.zeros((height, width, 3))
+    for scale in (4, 16, 64, 256):
+        noise = Image.fromarray(random.integers(0, 256, (scale, scale, 3), dtype=np.uint8))
+        canvas += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC)) / scale**0.5
+    buffer = io.BytesIO()
+    Image.fromarray((255 * canvas / canvas.max()).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
 def member(key: str, seed: int = 0, caption: bytes | None = None) -> list[tuple[str, bytes]]:
     """The three members of one sample."""
     metadata = json.dumps({"key": key, "caption": key, "width": 64, "height": 64}).encode()

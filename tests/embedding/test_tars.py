@@ -5,7 +5,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from pools import member, members, picture, write_tar
+from pools import member, members, photo, picture, write_tar
 
 from filtering.config import Embedding, Input
 from filtering.embedding.decoding import ahead, batches
@@ -75,18 +75,6 @@ def test_lower_precision_stays_close(pool, precision):
     _, _, expected, _ = embedded(pool, "fp32")
     cosines = (vectors.astype(np.float32) * expected.astype(np.float32)).sum(axis=1)
     assert cosines.min() > 0.998
-
-
-def photo(width, height, seed):
-    """A JPEG with the spectrum of a photograph: every scale has detail."""
-    random = np.random.default_rng(seed)
-    canvas = np.zeros((height, width, 3))
-    for scale in (4, 16, 64, 256):
-        noise = Image.fromarray(random.integers(0, 256, (scale, scale, 3), dtype=np.uint8))
-        canvas += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC)) / scale**0.5
-    buffer = io.BytesIO()
-    Image.fromarray((255 * canvas / canvas.max()).astype(np.uint8)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
 
 
 def test_draft_decoding_keeps_the_embedding(tmp_path):
