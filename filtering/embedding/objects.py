@@ -56,13 +56,6 @@ def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return unit
 
 
-def vector_bytes(vectors: npt.NDArray[np.float16]) -> bytes:
-    """Return the bytes of an npy file that holds the vectors."""
-    buffer = io.BytesIO()
-    np.save(buffer, vectors, allow_pickle=False)
-    return buffer.getvalue()
-
-
 def _read_vectors(store: Store, name: str) -> npt.NDArray[np.float16]:
     if is_local(store.url):
         mapped: npt.NDArray[np.float16] = np.load(store.path(name), mmap_mode="r", allow_pickle=False)

@@ -23,7 +23,7 @@ from filtering.selection.objects import BUDGETS_NAME
 from filtering.shards.samples import Sample, read_samples
 from filtering.shards.tar import Fault
 from filtering.stage import Runtime, Stage
-from filtering.storage import Store, open_object
+from filtering.storage import Store, stream_object
 from filtering.uids import sampled, uid_array
 
 VERSION = 1
@@ -112,7 +112,7 @@ def _pictures(
 
 def _read_pictures(shard: PassingShard, keys: Sequence[str], store_url: str) -> dict[str, int]:
     wanted, found = set(keys), dict[str, bytes]()
-    with open_object(shard.embedded.shard.url) as stream:
+    with stream_object(shard.embedded.shard.url) as stream:
         for entry in read_samples(stream, shard.embedded.shard.name):
             if isinstance(entry, Sample) and entry.key in wanted and entry.key not in found:
                 found |= _thumbnail(entry)

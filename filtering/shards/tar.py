@@ -18,7 +18,7 @@ MAX_HEADER_BYTES = 1 << 20
 # A member needs four at most: global, PAX, and GNU's long name and long link.
 MAX_EXTENDED_HEADERS = 64
 
-REGULAR, PAX = tarfile.REGTYPE, (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
+PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 EXTENDED = (*PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 # A sparse file in PAX format looks like a regular one; its data starts with a map. (No type byte of tar's own.)
 PAX_SPARSE = b"pax sparse"
