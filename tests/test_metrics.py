@@ -12,30 +12,46 @@ REPORTED_WITHIN_SECONDS = 60.0
 
 
 @ray.remote
-def _work():
-    with mock.patch("ray.is_initialized", return_value=False):
-        metrics.task_finished("unheard", 1.0, retries=1, read_bytes=1, written_bytes=1)
-    metrics.task_finished("graph", 3.5, retries=2, read_bytes=1000, written_bytes=10)
-    metrics.task_finished("graph", 100.0, retries=0, read_bytes=0, written_bytes=10)
-    metrics.samples_quarantined({"no_caption": 3, "image_undecodable": 0})
-    metrics.batch_embedded(32, forward_seconds=0.25, waited_seconds=0.5)
-    metrics.batch_embedded(8, forward_seconds=0.25, waited_seconds=0.0)
-    # Counted last: once it is seen, the worker has reported everything before it.
-    metrics.samples_embedded(37)
-    return ray.get_runtime_context().get_worker_id()
+class _Worker:
+    """A process of its own, so that what it exports is nobody else's."""
+
+    def work(self):
+        with mock.patch("ray.is_initialized", return_value=False):
+            metrics.task_finished("unheard", 1.0, retries=1, read_bytes=1, written_bytes=1)
+        metrics.task_finished("graph", 3.5, retries=2, read_bytes=1000, written_bytes=10)
+        metrics.task_finished("graph", 100.0, retries=0, read_bytes=0, written_bytes=10)
+        metrics.samples_quarantined({"no_caption": 3, "image_undecodable": 0})
+        metrics.batch_embedded(32, forward_seconds=0.25, waited_seconds=0.5)
+        metrics.batch_embedded(8, forward_seconds=0.25, waited_seconds=0.0)
+        metrics.samples_embedded(30)
+        return ray.get_runtime_context().get_worker_id()
+
+    def work_more(self):
+        metrics.samples_embedded(7)
 
 
 @pytest.fixture(scope="module")
 def series(cluster):
     """What Prometheus scrapes of one worker that worked for nobody else, by name and labels of our own."""
-    worker = ray.get(_work.options(runtime_env={"env_vars": {"A_PROCESS_OF_ITS_OWN": "1"}}).remote())
+    worker = _Worker.remote()
+    name = ray.get(worker.work.remote())
+    _scraped_with(name, embedded=30)
+    # A report may be drawn up while the worker counts, and then holds only a part. One that holds what was counted
+    # after an earlier report had arrived was drawn up after everything else.
+    ray.get(worker.work_more.remote())
+    return _scraped_with(name, embedded=37)
+
+
+def _scraped_with(worker, embedded):
     deadline = time.monotonic() + REPORTED_WITHIN_SECONDS
-    scraped = _scraped(worker)
-    while "ray_filtering_samples_embedded_total" not in {name for name, _ in scraped}:
-        assert time.monotonic() < deadline, "the worker never reported"
-        time.sleep(0.2)
+    while True:
         scraped = _scraped(worker)
-    return scraped
+        # The agent takes a report in metric by metric: only a scrape that changes no more has seen the whole of it.
+        settled = scraped.get(("ray_filtering_samples_embedded_total", frozenset())) == embedded
+        time.sleep(0.5)
+        if settled and _scraped(worker) == scraped:
+            return scraped
+        assert time.monotonic() < deadline, f"the worker never reported {embedded} samples"
 
 
 def _scraped(worker):
