@@ -16,6 +16,7 @@ from filtering.config import load_config
 from filtering.errors import FilteringError
 from filtering.explain import nearest
 from filtering.storage import Store, absolute
+from filtering.units import duration
 
 INTERRUPTED = 130
 EXAMPLE_RUN = "filtering run --config run.yaml --set selection.keep=0.3"
@@ -148,7 +149,7 @@ def _plan(given: argparse.Namespace) -> int:
             f"{stage['disk_bytes'] / 1e9:>12.3f}"
             for stage in found["stages"]
         ),
-        f"about {_duration(found['seconds'])} on {found['cpus']} CPUs, {found['disk_bytes'] / 1e9:.2f} GB of storage",
+        f"about {duration(found['seconds'])} on {found['cpus']} CPUs, {found['disk_bytes'] / 1e9:.2f} GB of storage",
         *_probe_lines(found["probe"], config.embedding.device),
     ]
     _tell(given, found, lines)
@@ -164,10 +165,6 @@ def _probe_lines(probe: dict[str, Any], device: str) -> list[str]:
         f"measured on one thread: {1000 * probe['decode_seconds']:.1f} ms to decode a sample, "
         f"{1000 * probe['forward_seconds']:.1f} ms to embed it on {probe['device']}{other}"
     ]
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from filtering.embedding.images import MAX_PIXELS
 from filtering.errors import InputError
 from filtering.explain import explained
+from filtering.shards.samples import MAX_IMAGE_BYTES
 from filtering.storage import read_object
 
 Urls = str | tuple[str, ...]
@@ -64,8 +66,8 @@ class Embedding(Section):
     batch_size: Positive = Field(256, description="a positive whole number of images")
     text_batch_size: Positive = Field(1024, description="a positive whole number of captions")
     decoding: Literal["draft", "exact"] = Field("draft", description="draft or exact")
-    max_pixels: Positive = Field(64_000_000, description="a positive whole number of pixels")
-    max_image_bytes: Positive = Field(128 << 20, description="a positive whole number of bytes")
+    max_pixels: Positive = Field(MAX_PIXELS, description="a positive whole number of pixels")
+    max_image_bytes: Positive = Field(MAX_IMAGE_BYTES, description="a positive whole number of bytes")
     compile: bool = Field(False, description="true or false", strict=True)
 
 

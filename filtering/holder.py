@@ -122,12 +122,10 @@ def read_lease(folder: Store, token: int) -> bytes:
         return b""
 
 
-def duration(seconds: float) -> str:
-    """Return seconds for people to read: 4 s, 13 min, 2 h 13 min."""
-    minutes = int(seconds) // 60
-    if minutes < 60:
-        return f"{minutes} min" if minutes else f"{int(seconds)} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+def taken_over(url: str, holder: Holder | None) -> str:
+    """Return what a run says that finds its lease held by another."""
+    when = f" at {holder.since()}" if holder else ""
+    return f"the lease on {url} was taken over by {holder or 'another run'}{when}; this run stops"
 
 
 def _user() -> str | None:

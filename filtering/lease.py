@@ -35,14 +35,15 @@ from filtering.holder import (
     FOLDER,
     STALE_SECONDS,
     Holder,
-    duration,
     object_name,
     parsed,
     read_lease,
+    taken_over,
     this_process,
     tokens_in,
 )
 from filtering.storage import Store, create_object
+from filtering.units import duration
 
 HEARTBEAT_SECONDS = 10.0
 # In heartbeats: how long an old-looking lease is watched, and how old a look may be that check() relies on.
@@ -80,7 +81,7 @@ class Fence:
         tokens = tokens_in(folder)
         newest = max(tokens, default=0)
         if newest > self.token:
-            raise RunError(_taken_over(self.url, parsed(read_lease(folder, newest))))
+            raise RunError(taken_over(self.url, parsed(read_lease(folder, newest))))
         if self.token not in tokens:
             raise RunError(f"the lease on {self.url} was removed; this run stops")
 
@@ -96,6 +97,8 @@ class Lease:
         How often the holder writes, and after how long without a write another may take over.
     clock : Clock
         For tests.
+    announce : callable
+        Told, in one line, that a lease is about to be watched.
 
     Attributes
     ----------
@@ -110,11 +113,12 @@ class Lease:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         stale_seconds: float = STALE_SECONDS,
         clock: Clock | None = None,
+        announce: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.taken_over_from: str | None = None
         self._url, self._folder = store.url, store.child(FOLDER)
         self._heartbeat_seconds, self._stale_seconds = heartbeat_seconds, stale_seconds
-        self._clock = clock or Clock()
+        self._clock, self._announce = clock or Clock(), announce
         self._lost: str | None = None
         self._looked = self._beaten = self._clock.monotonic()
         self._stopped = threading.Event()
@@ -131,13 +135,12 @@ class Lease:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lease, without keeping it alive.
+        """Take the lease, without keeping it alive; what a filesystem raises that cannot be written to passes.
 
         Raises
         ------
         InputError
-            One line that names the holder, if another run holds it or took it first. What the filesystem raises
-            where nothing can be written passes as it is.
+            One line that names the holder, if another run holds it or took it first.
         """
         newest = max(tokens_in(self._folder), default=0)
         former = self._former(newest) if newest else None
@@ -212,18 +215,20 @@ class Lease:
             return None if holder.released else str(holder)
         if holder and abs(age := self._clock.wall() - holder.heartbeat) <= self._stale_seconds:
             raise self._refusal(holder, max(age, 0.0))
-        now = self._watched(token, seen)
+        who = holder or f"an unreadable {FOLDER}/{object_name(token)}"
+        now = self._watched(token, seen, who)
         if now == seen:
-            return str(holder or f"an unreadable {FOLDER}/{object_name(token)}")
+            return str(who)
         holder = parsed(now)
         if holder and holder.released:
             return None
         raise self._refusal(holder, 0.0)
 
-    def _watched(self, token: int, seen: bytes) -> bytes:
+    def _watched(self, token: int, seen: bytes, who: object) -> bytes:
         """Return the lease object once it differs from `seen`, or `seen` if it does not change for long enough."""
-        until = self._clock.monotonic() + WATCHED * self._heartbeat_seconds
-        now = seen
+        watched = WATCHED * self._heartbeat_seconds
+        self._announce(f"{self._url} seems to have been left by {who}; watching it for {duration(watched)} to be sure")
+        until, now = self._clock.monotonic() + watched, seen
         while now == seen and self._clock.monotonic() < until:
             self._clock.sleep(self._heartbeat_seconds / 5)
             now = read_lease(self._folder, token)
@@ -270,7 +275,7 @@ class Lease:
         self._look()
         holder = parsed(read_lease(self._folder, self._mine.token))
         if not self._is_ours(holder):
-            raise self._lose(_taken_over(self._url, holder))
+            raise self._lose(taken_over(self._url, holder))
 
     def _is_ours(self, holder: Holder | None) -> bool:
         return holder is not None and holder.nonce == self._mine.nonce
@@ -293,8 +298,3 @@ class Lease:
                 self.beat()
             with self._progress:
                 self._progress.notify_all()
-
-
-def _taken_over(url: str, holder: Holder | None) -> str:
-    when = f" at {holder.since()}" if holder else ""
-    return f"the lease on {url} was taken over by {holder or 'another run'}{when}; this run stops"

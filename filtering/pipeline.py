@@ -96,13 +96,14 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
     """
     shards = check(config)
     store = Store(absolute(config.output))
-    with _leased(store) as lease:
+    progress = progress or reporter()
+    with _leased(store, progress) as lease:
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))
         if lease.taken_over_from:
             events.append("lease_taken_over", holder=lease.taken_over_from)
         events.flush()
-        runtime = Runtime(store, Engine(config.ray), events, progress or reporter(), lease)
+        runtime = Runtime(store, Engine(config.ray), events, progress, lease)
         try:
             record = _through_the_stages(Way(config, runtime, shards))
             events.flush()
@@ -119,9 +120,9 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _leased(store: Store) -> Iterator[Lease]:
+def _leased(store: Store, progress: Reporter) -> Iterator[Lease]:
     """Hold the lease on the output: the first write, which tells whether anything can be written at all."""
-    lease = Lease(store)
+    lease = Lease(store, announce=progress.say)
     try:
         lease.__enter__()
     except FilteringError:

@@ -30,6 +30,9 @@ class Reporter(Protocol):
     def finish(self, summary: str) -> None:
         """End the current stage with a line on what it found."""
 
+    def say(self, line: str) -> None:
+        """Show a line that belongs to no stage."""
+
     def stop(self) -> None:
         """Leave the terminal in order, also after a failure."""
 
@@ -64,6 +67,10 @@ class LineReporter:
         """See `Reporter.finish`."""
         _say(f"{self.stage:<12} {summary} ({time.monotonic() - self.started:.1f} s)")
         self.stage = ""
+
+    def say(self, line: str) -> None:
+        """See `Reporter.say`."""
+        _say(line)
 
     def stop(self) -> None:
         """See `Reporter.stop`."""
@@ -106,6 +113,10 @@ class BarReporter:
         seconds = time.monotonic() - self.started
         self.console.print(f"{self.stage:<12} {summary} ({seconds:.1f} s)", highlight=False, markup=False)
         self.stage = ""
+
+    def say(self, line: str) -> None:
+        """See `Reporter.say`."""
+        self.console.print(line, highlight=False, markup=False)
 
     def stop(self) -> None:
         """See `Reporter.stop`."""

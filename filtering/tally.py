@@ -9,6 +9,7 @@ from typing import Any
 from filtering.attempts import Task
 from filtering.events import EventLog
 from filtering.progress import Reporter
+from filtering.units import duration
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0
@@ -66,7 +67,7 @@ class Tally:
         samples = self.sums["samples"] - self.resumed_samples
         parts = [f"{samples / seconds:,.0f} samples/s"] if samples and seconds else []
         if done and self.done < self.total:
-            parts.append(f"{readable_seconds(seconds / done * (self.total - self.done))} left")
+            parts.append(f"{duration(seconds / done * (self.total - self.done))} left")
         parts += [f"{self.sums['quarantined']:,} quarantined"] if self.sums["quarantined"] else []
         parts += [f"{self.sums['retries']:,} requests repeated"] if self.sums["retries"] else []
         parts += [f"{self.lost_tasks:,} tasks repeated"] if self.lost_tasks else []
@@ -95,10 +96,3 @@ class Tally:
             **numbers,
             **({"quarantine_reasons": dict(self.reasons)} if self.reasons else {}),
         )
-
-
-def readable_seconds(seconds: float) -> str:
-    """Return a duration for a person: 42 s, 12 min, 3.4 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -4,7 +4,7 @@ from pools import Silent
 from filtering.attempts import Task
 from filtering.events import EventLog, read_events
 from filtering.storage import Store
-from filtering.tally import Tally, readable_seconds
+from filtering.tally import Tally
 
 RECORD = {
     "result": {"samples": 10, "rows": 8, "quarantined": 2, "quarantine_reasons": {"missing_caption": 2}},
@@ -74,8 +74,3 @@ def test_a_stage_in_which_nothing_ends_still_says_so(store):
     sums = tally(store, 2)
     sums.waiting()
     assert told(store)[-1]["done"] == 0
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (600, "10 min"), (7200, "2.0 h")])
-def test_durations_are_readable(seconds, text):
-    assert readable_seconds(seconds) == text

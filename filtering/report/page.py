@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from filtering.report.charts import explained, flow, histogram
 from filtering.report.data import Page, QuarantineExample
+from filtering.units import duration
 
 TEMPLATE = "page.html.j2"
 # The web has captions of many megabytes; no reader wants more than this of one.
@@ -87,14 +88,6 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3f}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person would say them."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def memory(count: int) -> str:

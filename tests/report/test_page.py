@@ -23,7 +23,6 @@ from filtering.report.data import (
 )
 from filtering.report.page import (
     clean,
-    duration,
     headline,
     memory,
     number,
@@ -271,14 +270,7 @@ def test_percent(part, whole, text):
     assert percent(part, whole) == text
 
 
-def test_durations_memory_and_numbers():
-    assert [duration(s) for s in (0.04, 59.94, 59.96, 3_599.6, 7_260)] == [
-        "0.0 s",
-        "59.9 s",
-        "1 min 00 s",
-        "1 h 00 min",
-        "2 h 01 min",
-    ]
+def test_memory_and_numbers():
     assert [memory(b) for b in (0, 1, 300 << 20, 3 << 29)] == ["–", "1 MiB", "300 MiB", "1.5 GiB"]
     assert [number(v) for v in (0.25, -1e6, math.inf)] == ["0.250", "-1e+06", "–"]
 
