@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import ray
 
 from filtering.attempts import Order, attempt
-from filtering.errors import RunError
+from filtering.errors import RunError, first_line
 
 TASKS_IN_FLIGHT_PER_CPU = 2
 # An actor that cannot even start this often in a row will not start at all.
@@ -143,8 +143,9 @@ class ActorCrew:
         except ray.exceptions.RayError as error:
             self.failed_starts[at] += 1
             if self.failed_starts[at] > STARTS:
-                first = str(error).strip().splitlines()[0]
-                raise RunError(f"an embedding worker died {STARTS + 1} times before its first task: {first}") from error
+                raise RunError(
+                    f"an embedding worker died {STARTS + 1} times before its first task: {first_line(error)}"
+                ) from error
             self._ping(at)
         else:
             self.failed_starts[at] = 0

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ from filtering import config as configuration
 from filtering import retries, stopping
 from filtering.attempts import Order, Task
 from filtering.crew import ActorCrew, ActorShape, Crew, TaskCrew
-from filtering.errors import FilteringError, InputError, RunError
+from filtering.errors import FilteringError, InputError, RunError, first_line
 from filtering.lease import Fence
 from filtering.storage import MARKER, Store
 
@@ -196,7 +195,7 @@ class _Lost(Exception):
     """An attempt that says nothing against its task: its worker died, or the storage did not answer."""
 
     def __init__(self, error: BaseException, worker: bool) -> None:
-        super().__init__(_first_line(error))
+        super().__init__(first_line(error))
         self.worker = worker
 
 
@@ -210,15 +209,10 @@ def _result(reference: Any, task: Task) -> dict[str, Any]:
         # A decoder that died takes down the attempt of the embedder that it worked for, but not the embedder.
         if isinstance(cause, ray.exceptions.RayError) or retries.judged(cause, task.name).attempts > 1:
             raise _Lost(cause, worker=False) from error
-        summary = traceback.format_exception_only(cause)[-1].strip()
-        raise RunError(f"task {task.name}: {summary}") from error
+        raise RunError(f"task {task.name}: {type(cause).__name__}: {first_line(cause)}") from error
     except ray.exceptions.RayError as error:
         raise _Lost(error, worker=True) from error
     return record
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _recorded_address() -> str:

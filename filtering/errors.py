@@ -15,3 +15,8 @@ class InputError(FilteringError, ValueError):
 
 class RunError(FilteringError, RuntimeError):
     """The run itself failed: a task kept dying, a check did not hold. Exit status 1."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, at most 200 characters; its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -25,6 +25,9 @@ class Silent:
     def finish(self, summary):
         pass
 
+    def say(self, line):
+        pass
+
     def stop(self):
         pass
 

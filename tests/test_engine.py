@@ -65,10 +65,18 @@ def test_an_error_for_people_passes_through_and_leaves_no_marker(engine, tmp_pat
     assert Store(str(tmp_path)).names(".done") == []
 
 
-def test_any_other_error_names_the_task_in_one_line(engine, tmp_path):
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (operator.truediv, (1, 0), "ZeroDivisionError: division by zero"),
+        (exec, (r"raise OSError('first\nsecond')",), "OSError: first"),
+        (exec, ("raise LookupError",), "LookupError: LookupError"),
+    ],
+)
+def test_any_other_error_names_the_task_in_one_line(engine, tmp_path, function, arguments, message):
     with pytest.raises(RunError) as failed:
-        run(engine, Store(str(tmp_path)), operator.truediv, [Task("a", (1, 0))])
-    assert str(failed.value) == "task a: ZeroDivisionError: division by zero"
+        run(engine, Store(str(tmp_path)), function, [Task("a", arguments)])
+    assert str(failed.value) == f"task a: {message}"
 
 
 def test_what_no_node_can_hold_is_refused_rather_than_waited_for(engine, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from filtering.embedding.essentials import Refused, essentials
+from filtering.errors import first_line
 from filtering.shards.faults import Fault
 
 # What is decoded is bounded before it is decoded: by format, then by the size the header declares.
@@ -60,11 +61,6 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int = 0)
         # Decoders meet hostile bytes with errors of every kind; none of them may end the shard.
         return Fault("image_undecodable", first_line(error))
     return fault or Decoded(image, size)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, at most 200 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _out_of_bounds(size: tuple[int, int], max_pixels: int) -> Fault | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from filtering import tables
 from filtering.config import Arrays
 from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, unit_rows
-from filtering.errors import InputError
+from filtering.errors import InputError, first_line
 from filtering.scores.clip_score import clip_scores
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import malformed_uids, read_array, read_columns
@@ -55,7 +55,7 @@ class MetadataReader:
             images = read_array(arrays_url(shard), self.arrays.image)
             texts = read_array(arrays_url(shard), self.arrays.text)
         except (OSError, InputError) as error:
-            return scores, reasons, ("arrays_unreadable", str(error).splitlines()[0])
+            return scores, reasons, ("arrays_unreadable", first_line(error))
         if images.ndim != 2 or images.shape != texts.shape or len(images) != count:
             detail = f"{count} rows, image array {images.shape}, text array {texts.shape}"
             return scores, reasons, ("arrays_mismatch", detail)
@@ -78,7 +78,7 @@ def _columns(shard: Shard) -> tuple[pa.Table, tuple[str, str] | None]:
     try:
         return read_columns(shard.url), None
     except (OSError, pa.ArrowException, InputError) as error:
-        return tables.ROWS.empty_table(), ("metadata_unreadable", str(error).splitlines()[0])
+        return tables.ROWS.empty_table(), ("metadata_unreadable", first_line(error))
 
 
 def _rows(table: pa.Table, scores: npt.NDArray[np.float32]) -> pa.Table:

@@ -1,7 +1,9 @@
 """The CLIP model, loaded by open_clip: a name and a tag, a checkpoint, or a model of one's own."""
 
 import logging
+import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,7 @@ from torchvision.transforms import Compose, Normalize
 from filtering.config import Embedding
 from filtering.embedding.checkpoint import ModelFiles, model_files
 from filtering.embedding.preparation import Preparation, draft_side
-from filtering.errors import InputError
+from filtering.errors import InputError, first_line
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # One thread each: the order of floating-point sums, and so the vectors, must not depend on the machine's load.
@@ -84,6 +86,12 @@ class ClipModel:
         image, text = self.model.encode_image, self.model.encode_text
         if not settings.compile:
             return image, text
+        compiler = os.environ.get("CXX", "g++")
+        if not shutil.which(compiler):
+            raise InputError(
+                f"embedding.compile: needs a C++ compiler, but where the model is loaded there is no {compiler}; "
+                "install it, name another in CXX, or leave embedding.compile false"
+            )
         # Sizes are dynamic: a shard's last batch is smaller, and must not be compiled anew.
         return torch.compile(image, dynamic=True), torch.compile(text, dynamic=True)
 
@@ -121,8 +129,9 @@ def _loaded(files: ModelFiles, device: str, precision: torch.dtype) -> tuple[Any
             files.name, pretrained=files.pretrained, device=device, precision=name
         )
     except (RuntimeError, OSError, ValueError, KeyError, AssertionError, pickle.UnpicklingError) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"embedding.pretrained: {files.pretrained} does not load as {files.name} ({cause})") from error
+        raise InputError(
+            f"embedding.pretrained: {files.pretrained} does not load as {files.name} ({first_line(error)})"
+        ) from error
     return model, preprocess, open_clip.get_tokenizer(files.name)
 
 

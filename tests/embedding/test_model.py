@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -70,3 +71,35 @@ def test_what_does_not_exist_is_refused_in_one_line(settings, message):
 def test_weights_of_another_model_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not load as RN50"):
         ClipModel(Embedding(model="RN50", pretrained=str(CHECKPOINT)))
+
+
+# One layer each: compiling takes its time by layer.
+SMALL = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_a_compiled_model_gives_the_vectors_of_the_model_for_any_size_of_batch(tmp_path):
+    import torch
+
+    (tmp_path / "small.json").write_text(json.dumps(SMALL))
+    open_clip.add_model_config(tmp_path / "small.json")
+    torch.save(open_clip.create_model("small").state_dict(), tmp_path / "small.pt")
+    settings = {"model": str(tmp_path / "small.json"), "pretrained": str(tmp_path / "small.pt")}
+    plain, compiled = (ClipModel(Embedding(compile=choice, **settings)) for choice in (False, True))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    tokens = plain.preparation.tokens(["a red square", "a blue circle", "nothing"])
+    for size in (3, 2):
+        images = [model.images(model.moved(pixels[:size])) for model in (plain, compiled)]
+        texts = [model.texts(tokens[:size]) for model in (plain, compiled)]
+        assert np.allclose(*images, atol=1e-5)
+        assert np.allclose(*texts, atol=1e-5)
+
+
+def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match=r"^embedding\.compile: .* there is no no-such-compiler; install it"):
+        ClipModel(Embedding(model="demo", compile=True))
