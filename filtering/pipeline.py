@@ -2,7 +2,6 @@
 
 import contextlib
 import platform
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -32,7 +31,7 @@ from filtering.scores.table_column import check_table
 from filtering.selection.registry import budget, selector
 from filtering.selection.stage import select_coreset, selection_stage
 from filtering.shards.inventory import Shard, arrays_url, list_shards
-from filtering.shards.metadata import array_names
+from filtering.shards.metadata import UnreadableError, array_names
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store, absolute, digest
 
@@ -254,7 +253,7 @@ def _check_arrays(config: Config, shards: list[Shard]) -> None:
         url = arrays_url(shard)
         try:
             names = array_names(url)
-        except (OSError, ValueError, zipfile.BadZipFile):
+        except (UnreadableError, FileNotFoundError):
             continue
         for name in (config.input.arrays.image, config.input.arrays.text):
             if name not in names:

@@ -13,9 +13,12 @@ from pools import metadata_config, tar_config
 from processes import call, write_config
 from s3_server import s3_server
 
+from filtering.config import Arrays, Input
+from filtering.embedding.metadata import MetadataReader
 from filtering.errors import InputError, RunError
 from filtering.retries import taken
 from filtering.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
+from filtering.shards.inventory import list_shards
 from filtering.storage import (
     Store,
     commit_file,
@@ -283,6 +286,21 @@ def test_a_listing_goes_on_at_the_page_that_failed(store, proxy, server):
         counts, listings = proxy.counts(), listings + 1
         failed = counts["InternalError"] + counts["SlowDown"]
     assert counts["GET"] == 2 * listings + failed
+
+
+def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(
+    store, proxy, server, metadata_pool, tmp_path
+):
+    for path in metadata_pool.iterdir():
+        store.write(f"pool/{path.name}", path.read_bytes())
+    shard, output = list_shards(Input(metadata=store.path("pool/*.parquet")))[0], Store(str(tmp_path))
+    for faults in ({"denied_rate": 1}, {"refused_key": server.keys["AWS_ACCESS_KEY_ID"]}):
+        proxy.set(**faults)
+        with pytest.raises(InputError, match=r"access is denied|credentials are refused"):
+            MetadataReader(Arrays())(shard, output.url)
+    proxy.set()
+    assert output.names() == []
+    assert MetadataReader(Arrays())(shard, output.url)["quarantined"] == 0
 
 
 def in_threads(function, arguments):

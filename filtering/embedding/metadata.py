@@ -10,14 +10,16 @@ import pyarrow as pa
 from filtering import tables
 from filtering.config import Arrays
 from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, unit_rows
-from filtering.errors import InputError, first_line
+from filtering.errors import first_line
 from filtering.scores.clip_score import clip_scores
 from filtering.shards.inventory import Shard, arrays_url
-from filtering.shards.metadata import malformed_uids, read_array, read_columns
+from filtering.shards.metadata import UnreadableError, malformed_uids, read_array, read_columns
 from filtering.storage import Store
 
 BLOCK_ROWS = 16_384
 USABLE = ""
+# What says something of a shard. That a storage refuses or fails says nothing, and must not cost a sample.
+UNREADABLE = (UnreadableError, FileNotFoundError)
 
 
 class MetadataReader:
@@ -54,7 +56,7 @@ class MetadataReader:
         try:
             images = read_array(arrays_url(shard), self.arrays.image)
             texts = read_array(arrays_url(shard), self.arrays.text)
-        except (OSError, InputError) as error:
+        except UNREADABLE as error:
             return scores, reasons, ("arrays_unreadable", first_line(error))
         if images.ndim != 2 or images.shape != texts.shape or len(images) != count:
             detail = f"{count} rows, image array {images.shape}, text array {texts.shape}"
@@ -77,7 +79,7 @@ def _checked(images: npt.NDArray[Any], texts: npt.NDArray[Any]) -> tuple[npt.NDA
 def _columns(shard: Shard) -> tuple[pa.Table, tuple[str, str] | None]:
     try:
         return read_columns(shard.url), None
-    except (OSError, pa.ArrowException, InputError) as error:
+    except UNREADABLE as error:
         return tables.ROWS.empty_table(), ("metadata_unreadable", first_line(error))
 
 

@@ -1,27 +1,34 @@
 """DataComp metadata: a parquet table and an uncompressed npz beside it, row for row."""
 
 import contextlib
+import io
+import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
-from typing import IO, Any, BinaryIO, Literal
+from typing import IO, Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.errors import InputError
+from filtering.errors import InputError, first_line
 from filtering.storage import is_local, open_object
 from filtering.uids import is_uid
 
 LOCAL_HEADER_BYTES = 30
+# Deflate packs no more bytes than this into one: an array that says it is larger would only take the memory.
+MOST_IN_A_BYTE = 1032
+
+
+class UnreadableError(InputError):
+    """An object that is no such table or array; a storage that does not hand it out raises errors of its own."""
 
 
 def array_names(url: str) -> list[str]:
-    """Return the names of the arrays in an npz."""
-    with open_object(url) as stream, zipfile.ZipFile(stream) as archive:
+    """Return the names of the arrays in an npz; errors as in `read_array`."""
+    with _opened(url, "the npz") as stream, zipfile.ZipFile(stream) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
@@ -30,13 +37,20 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
 
     Raises
     ------
-    InputError
-        If the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded.
+    UnreadableError
+        If the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded. What the
+        storage raises passes as it is.
     """
-    with _explained(url, name), open_object(url) as stream, zipfile.ZipFile(stream) as archive:
-        entry = archive.getinfo(f"{name}.npy")
+    with _opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
+        entry = _entry(archive, url, name)
         if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
             return _mapped(url, stream, entry.header_offset)
+        with archive.open(entry) as member:
+            shape, _, dtype = _header(member)
+            if math.prod(shape) * dtype.itemsize > MOST_IN_A_BYTE * stream.seek(0, io.SEEK_END):
+                raise UnreadableError(
+                    f"{url}: array {name} says that it has the shape {shape}, which the file cannot hold"
+                )
         with archive.open(entry) as member:
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
@@ -45,10 +59,9 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
 def array_shape(url: str, name: str) -> tuple[int, ...]:
     """Return the shape of an array of an npz, from its header alone; errors as in `read_array`."""
     with (
-        _explained(url, name),
-        open_object(url) as stream,
+        _opened(url, f"array {name}") as stream,
         zipfile.ZipFile(stream) as archive,
-        archive.open(f"{name}.npy") as member,
+        archive.open(_entry(archive, url, name)) as member,
     ):
         return _header(member)[0]
 
@@ -58,17 +71,16 @@ def read_columns(url: str) -> pa.Table:
 
     Raises
     ------
-    InputError
-        If there is no uid column.
+    UnreadableError
+        If the parquet is damaged or has no uid column. What the storage raises passes as it is.
     """
-    with open_object(url) as stream:
+    with _opened(url, "the table") as stream:
         file = pq.ParquetFile(stream)
         present = set(file.schema_arrow.names)
         if "uid" not in present:
-            raise InputError(f"{url}: has no uid column")
+            raise UnreadableError(f"{url}: has no uid column")
         wanted = ["uid", "key", "text", "caption", "original_width", "original_height"]
-        table = file.read(columns=[name for name in wanted if name in present])
-    return _renamed(table)
+        return _renamed(file.read(columns=[name for name in wanted if name in present]))
 
 
 def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -76,15 +88,45 @@ def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     return np.array([not is_uid(uid) for uid in uids.to_pylist()], dtype=bool)
 
 
+class _Watched:
+    """A stream that remembers what its storage raised, so that its bytes are not blamed for that."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.failure: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
 @contextlib.contextmanager
-def _explained(url: str, name: str) -> Iterator[None]:
-    """Turn what a damaged npz raises into one line for a person."""
+def _opened(url: str, what: str) -> Iterator[BinaryIO]:
+    """Open an object of which `what` is read, and turn what damaged bytes raise into one line for a person."""
+    with open_object(url) as stream:
+        watched = _Watched(stream)
+        try:
+            yield cast(BinaryIO, watched)
+        except (UnreadableError, MemoryError):
+            raise
+        except Exception as error:
+            if watched.failure is not None:
+                raise watched.failure from None
+            # Readers meet damaged bytes with errors of every kind; pyarrow has OSErrors among them.
+            raise UnreadableError(f"{url}: {what} cannot be read ({first_line(error)})") from None
+
+
+def _entry(archive: zipfile.ZipFile, url: str, name: str) -> zipfile.ZipInfo:
     try:
-        yield
+        return archive.getinfo(f"{name}.npy")
     except KeyError:
-        raise InputError(f"{url}: has no array {name}") from None
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
-        raise InputError(f"{url}: array {name} cannot be read ({error})") from None
+        raise UnreadableError(f"{url}: has no array {name}") from None
 
 
 def _renamed(table: pa.Table) -> pa.Table:

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtering.errors import InputError
-from filtering.shards.metadata import array_names, array_shape, malformed_uids, read_array, read_columns
+from filtering.shards.metadata import (
+    UnreadableError,
+    array_names,
+    array_shape,
+    malformed_uids,
+    read_array,
+    read_columns,
+)
 from filtering.storage import write_object
 
 ARRAYS = {
@@ -168,3 +175,45 @@ def test_a_damaged_npz_and_a_missing_array_are_one_line(tmp_path, read):
         with pytest.raises(InputError, match=message) as refused:
             read(str(tmp_path / f"{name}.npz"), "l14_img")
         assert "\n" not in str(refused.value)
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from(["table", "stored", "compressed"]))
+def test_damaged_bytes_are_called_so_wherever_they_are(tmp_path_factory, data, kind):
+    whole, read = damageable(tmp_path_factory, kind)
+    cut = data.draw(st.integers(0, len(whole)))
+    damaged = bytearray(whole[:cut] if data.draw(st.booleans()) else whole)
+    for at in data.draw(st.lists(st.integers(0, max(len(damaged) - 1, 0)), max_size=4)) if damaged else ():
+        damaged[at] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "x"
+    path.write_bytes(damaged)
+    try:
+        read(str(path))
+    except UnreadableError as error:
+        assert "\n" not in str(error)
+
+
+def damageable(folder, kind):
+    path = folder.getbasetemp() / f"whole-{kind}"
+    if kind == "table":
+        pq.write_table(pa.table({"uid": UIDS, "text": ["a", "b"], "original_width": [3, 4]}), path)
+        return path.read_bytes(), read_columns
+    with path.open("wb") as stream:
+        (np.savez if kind == "stored" else np.savez_compressed)(stream, l14_img=ARRAYS["l14_img"])
+    return path.read_bytes(), lambda url: np.array(read_array(url, "l14_img"))
+
+
+def test_an_array_that_states_more_than_its_file_can_hold_is_not_given_room(tmp_path):
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f2", "fortran_order": False, "shape": (10**12, 512)})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("l14_img.npy", buffer.getvalue())
+    with pytest.raises(UnreadableError, match=r"the shape \(1000000000000, 512\), which the file cannot hold"):
+        read_array(str(tmp_path / "x.npz"), "l14_img")
+
+
+def test_what_the_storage_raises_is_not_taken_for_damage(tmp_path):
+    (tmp_path / "x.npz").mkdir()
+    for read in (read_columns, array_names, lambda url: read_array(url, "l14_img")):
+        with pytest.raises(OSError, match="directory"):
+            read(str(tmp_path / "x.npz"))
