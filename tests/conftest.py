@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 import ray
+from faulty_proxy import FaultyProxy
 from pools import Silent, members, tar_config, write_metadata, write_tar
+from s3_server import Server, s3_server
 
 from filtering import pipeline
 from filtering.config import Config, parse_config
+from filtering.retries import taken
+from filtering.s3 import RetryingS3
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +61,29 @@ def tar_run(cluster, tar_pool, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("calm") / "run"
     pipeline.run(parse_config(tar_config(tar_pool, folder)), Silent())
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Server]:
+    """An S3; s3_server.py says how to name another."""
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_proxy(s3) -> Iterator[FaultyProxy]:
+    with FaultyProxy(s3.endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(shared_proxy, s3, monkeypatch) -> FaultyProxy:
+    """The proxy without faults, and this process set up to reach the store through it."""
+    for name, value in (s3.keys | {"AWS_DEFAULT_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
+        monkeypatch.setenv(name, shared_proxy.url)
+    RetryingS3.clear_instance_cache()
+    shared_proxy.set()
+    taken()
+    return shared_proxy

@@ -10,19 +10,12 @@ import pytest
 from clusters import RAY, Cluster, current_stage, ray_cluster, until
 from pools import metadata_config, tar_config
 from processes import call, command, write_config
-from s3_server import s3_server
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="nodes have loopback addresses of their own, and /proc is read"),
     pytest.mark.timeout(300),
 ]
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with s3_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Storage over a real S3, through a proxy that injects faults: see s3_server.py for how to name another store."""
 
-import json
 import os
 import random
 import threading
@@ -8,17 +7,10 @@ import time
 import uuid
 
 import pytest
-from faulty_proxy import FaultyProxy
-from pools import metadata_config, tar_config
-from processes import call, write_config
-from s3_server import s3_server
 
-from filtering.config import Arrays, Input
-from filtering.embedding.metadata import MetadataReader
 from filtering.errors import InputError, RunError
 from filtering.retries import taken
 from filtering.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
-from filtering.shards.inventory import list_shards
 from filtering.storage import (
     Store,
     commit_file,
@@ -26,7 +18,6 @@ from filtering.storage import (
     expand,
     filesystem_of,
     open_object,
-    read_object,
     stream_object,
     write_object,
 )
@@ -34,34 +25,9 @@ from filtering.storage import (
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared_proxy(server):
-    with FaultyProxy(server.endpoint) as running:
-        yield running
-
-
 @pytest.fixture
-def proxy(shared_proxy, server, monkeypatch):
-    """The proxy without faults, and this process set up to reach the store through it."""
-    for name, value in (server.keys | {"AWS_DEFAULT_REGION": "us-east-1"}).items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
-        monkeypatch.setenv(name, shared_proxy.url)
-    RetryingS3.clear_instance_cache()
-    shared_proxy.set()
-    taken()
-    return shared_proxy
-
-
-@pytest.fixture
-def store(proxy, server):
-    return Store(f"s3://{server.bucket}/{uuid.uuid4().hex}")
+def store(proxy, s3):
+    return Store(f"s3://{s3.bucket}/{uuid.uuid4().hex}")
 
 
 def noise(size, seed=0):
@@ -201,12 +167,12 @@ def test_missing_credentials_are_one_line(store, monkeypatch, tmp_path):
         store.read("x")
 
 
-def test_what_is_not_there_is_named_and_not_asked_for_twice(store, proxy, server):
+def test_what_is_not_there_is_named_and_not_asked_for_twice(store, proxy, s3):
     with pytest.raises(FileNotFoundError, match=rf"^{store.path('x')}: is not there$"):
         store.read("x")
     with pytest.raises(FileNotFoundError, match=rf"^{store.path('x')}: is not there$"):
         stream_object(store.path("x"))
-    missing = Store(f"s3://{server.bucket}-none/run")
+    missing = Store(f"s3://{s3.bucket}-none/run")
     with pytest.raises(InputError, match=rf"^{missing.path('x')}: there is no such bucket$"):
         missing.write("x", b"1")
     assert missing.names() == []
@@ -270,11 +236,11 @@ def test_small_objects_take_one_request_and_listings_do_not_touch_the_parent(sto
     assert store.child("empty").names() == []
 
 
-def test_a_listing_goes_on_at_the_page_that_failed(store, proxy, server):
-    prefix, client = store.url.rsplit("/", 1)[-1], server.client()
+def test_a_listing_goes_on_at_the_page_that_failed(store, proxy, s3):
+    prefix, client = store.url.rsplit("/", 1)[-1], s3.client()
     in_threads(
         lambda start: [
-            client.put_object(Bucket=server.bucket, Key=f"{prefix}/{number:04d}", Body=b"")
+            client.put_object(Bucket=s3.bucket, Key=f"{prefix}/{number:04d}", Body=b"")
             for number in range(start, 1100, 8)
         ],
         range(8),
@@ -288,58 +254,9 @@ def test_a_listing_goes_on_at_the_page_that_failed(store, proxy, server):
     assert counts["GET"] == 2 * listings + failed
 
 
-def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(
-    store, proxy, server, metadata_pool, tmp_path
-):
-    for path in metadata_pool.iterdir():
-        store.write(f"pool/{path.name}", path.read_bytes())
-    shard, output = list_shards(Input(metadata=store.path("pool/*.parquet")))[0], Store(str(tmp_path))
-    for faults in ({"denied_rate": 1}, {"refused_key": server.keys["AWS_ACCESS_KEY_ID"]}):
-        proxy.set(**faults)
-        with pytest.raises(InputError, match=r"access is denied|credentials are refused"):
-            MetadataReader(Arrays())(shard, output.url)
-    proxy.set()
-    assert output.names() == []
-    assert MetadataReader(Arrays())(shard, output.url)["quarantined"] == 0
-
-
 def in_threads(function, arguments):
     threads = [threading.Thread(target=function, args=(argument,)) for argument in arguments]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(("pool", "configured"), [("metadata_pool", metadata_config), ("tar_pool", tar_config)])
-def test_from_s3_to_s3_under_faults_the_manifest_is_that_of_a_calm_local_run(
-    run, pool, configured, server, proxy, store, tmp_path, request
-):
-    folder = request.getfixturevalue(pool)
-    local = run(configured(folder, tmp_path / "run"))
-    for path in folder.iterdir():
-        store.write(f"pool/{path.name}", path.read_bytes())
-    output = store.path("first")
-    config = configured(store.path("pool"), output, ray={"address": "local", "num_cpus": 2})
-    arguments = ["run", "--config", write_config(tmp_path / "s3.yaml", config)]
-    proxy.set(error_rate=0.1, cut_rate=0.1)
-    done = call(*arguments)
-    assert done.returncode == 0, done.stderr
-    record = json.loads(read_object(f"{output}/run.json"))
-    assert record["manifest_hash"] == local["manifest_hash"]
-    counts = proxy.counts()
-    assert min(counts["InternalError"], counts["SlowDown"], counts["cut"]) > 5
-    secret = server.keys["AWS_SECRET_ACCESS_KEY"]
-    assert not any(secret.encode() in body for body in bodies_under(server, output))
-    assert secret not in done.stderr
-    if pool == "metadata_pool":
-        assert call("verify", output).returncode == 0
-        assert "finished" in call("status", output).stdout
-        assert call(*arguments).stderr.count("already done") == 10
-
-
-def bodies_under(server, folder):
-    client, prefix = server.client(), folder.split("/", 3)[3]
-    listed = client.list_objects_v2(Bucket=server.bucket, Prefix=f"{prefix}/")["Contents"]
-    return [client.get_object(Bucket=server.bucket, Key=entry["Key"])["Body"].read() for entry in listed]
