@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import filtering
 from filtering import stopping
 from filtering.config import load_config
-from filtering.errors import FilteringError
+from filtering.errors import FilteringError, one_line
 from filtering.explain import nearest
 from filtering.storage import Store, absolute
 from filtering.units import duration
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # While Ray starts, its own answer to a request to end is in force: SystemExit.
         return _failed(given, error, INTERRUPTED, "stopped; the same command resumes the run")
     except Exception as error:
-        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return _failed(given, error, 1, f"{line} (--debug shows where)")
+        return _failed(given, error, 1, f"{one_line(error)} (--debug shows where)")
 
 
 def command(arguments: Sequence[str] | None = None) -> NoReturn:

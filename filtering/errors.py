@@ -20,3 +20,8 @@ class RunError(FilteringError, RuntimeError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters; its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's type and text without line breaks."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -15,7 +15,7 @@ from filtering.embedding.checkpoint import model_files
 from filtering.embedding.objects import EmbeddedShard
 from filtering.embedding.stage import embed, embedded_shards, embedding_stage
 from filtering.engine import Engine
-from filtering.errors import FilteringError, InputError
+from filtering.errors import FilteringError, InputError, one_line
 from filtering.events import EventLog
 from filtering.filters.objects import PassingShard
 from filtering.filters.stage import apply_filters, filters_stage
@@ -128,8 +128,7 @@ def _leased(store: Store, progress: Reporter) -> Iterator[Lease]:
         raise
     except Exception as error:
         # Every filesystem has errors of its own, and each of them means the same here.
-        cause = " ".join(str(error).split())
-        raise InputError(f"output: {store.url} cannot be written ({type(error).__name__}: {cause})") from error
+        raise InputError(f"output: {store.url} cannot be written ({one_line(error)})") from error
     try:
         yield lease
     finally:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from filtering.errors import FilteringError, RunError
+from filtering.errors import FilteringError, RunError, one_line
 
 ATTEMPTS = 10
 TOTAL_SECONDS = 300.0
@@ -100,11 +100,6 @@ def judged(error: Exception, what: str) -> Verdict:
     if isinstance(error, FilteringError) or not _is_transient(error):
         return Verdict(1, error)
     return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's type and text without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _is_transient(error: Exception) -> bool:

@@ -51,7 +51,7 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
                 raise UnreadableError(
                     f"{url}: array {name} says that it has the shape {shape}, which the file cannot hold"
                 )
-        with archive.open(entry) as member:
+            member.seek(0)
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
 
