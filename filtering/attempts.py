@@ -1,11 +1,15 @@
 """One attempt at a task, in whatever process Ray runs it: do the work, then write the marker, last."""
 
+import contextlib
+import ctypes
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 import filtering
@@ -63,6 +67,7 @@ def attempt(function: Callable[..., Any], order: Order) -> dict[str, Any]:
         )
     # Before anything is written under a name that another run may use, and before it counts as done.
     _check(order.fence)
+    release_memory()
     reset_peak_memory()
     # For good: the process is this run's, and an actor's other threads must not get theirs back when this one ends.
     threadpool_limits(THREADS)
@@ -79,6 +84,15 @@ def attempt(function: Callable[..., Any], order: Order) -> dict[str, Any]:
 def _check(fence: Fence | None) -> None:
     if fence is not None:
         fence.check()
+
+
+def release_memory() -> None:
+    """Give back to the system what earlier tasks have freed and the allocators still hold."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    # glibc alone knows this.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def reset_peak_memory() -> None:

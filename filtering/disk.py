@@ -4,17 +4,23 @@ import errno
 import os
 import shutil
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file, replacing what was there; its folder is made."""
-    _written_beside(path, data).replace(path)
+    _written_beside(path, (data,)).replace(path)
+
+
+def write_whole_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file chunk by chunk, replacing what was there; its folder is made."""
+    _written_beside(path, chunks).replace(path)
 
 
 def create_whole(path: Path, data: bytes) -> bool:
     """Create a file only if none is there and say whether it was created; one of several at once succeeds."""
-    temporary = _written_beside(path, data)
+    temporary = _written_beside(path, (data,))
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -38,10 +44,11 @@ def move_whole(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def _written_beside(path: Path, data: bytes) -> Path:
+def _written_beside(path: Path, chunks: Iterable[bytes]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
-    temporary.write_bytes(data)
+    with temporary.open("wb") as file:
+        file.writelines(chunks)
     return temporary
 
 

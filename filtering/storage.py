@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import json
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.disk import create_whole, move_whole, write_whole
+from filtering.disk import create_whole, move_whole, write_whole, write_whole_chunks
 from filtering.errors import InputError, RunError
 from filtering.retries import retried
 from filtering.streams import block_stream, count_bytes, disk_stream, is_s3
@@ -104,6 +105,11 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             _asked(self.path(name), lambda filesystem, path: filesystem.rm_file(path))
 
+    def delete_all(self, suffix: str) -> None:
+        """Delete the objects directly inside that end in `suffix`."""
+        for name in self.names(suffix):
+            self.delete(name)
+
     def delete_folders(self, prefix: str) -> None:
         """Delete every folder directly inside whose name starts with `prefix`, with all it holds."""
         for name in self.names():
@@ -170,6 +176,30 @@ def read_object(url: str) -> bytes:
         return data
 
     return _asked(url, read)
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """Return the bytes [start, end) of an object, fewer where it ends before."""
+
+    def read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
+        data: bytes = filesystem.cat_file(path, start=start, end=end)
+        count_bytes(filesystem, "read_bytes", len(data))
+        return data
+
+    return _asked(url, read)
+
+
+def write_chunks(url: str, chunks: Iterable[bytes]) -> None:
+    """Write a whole object chunk by chunk: none but the last chunk is in memory."""
+    filesystem, path = filesystem_of(url)
+    if isinstance(filesystem, LocalFileSystem):
+        write_whole_chunks(Path(path), chunks)
+        count_bytes(filesystem, "written_bytes", Path(path).stat().st_size)
+        return
+    with tempfile.TemporaryDirectory(prefix="filtering-") as folder:
+        file = Path(folder) / "object"
+        write_whole_chunks(file, chunks)
+        commit_file(url, str(file))
 
 
 def write_object(url: str, data: bytes) -> None:

@@ -20,6 +20,8 @@ from filtering.storage import (
     expand,
     is_local,
     read_object,
+    read_range,
+    write_chunks,
     write_object,
 )
 
@@ -143,6 +145,57 @@ def test_a_finished_file_becomes_an_object(store, tmp_path):
     assert store.child("a").names() == ["b.npy"]
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0, 3, b"012"),
+        (3, 6, b"345"),
+        (8, 10, b"89"),
+        (8, 99, b"89"),
+        (10, 20, b""),
+        (4, 4, b""),
+        (0, 10, b"0123456789"),
+    ],
+)
+def test_a_range_comes_back(store, start, end, expected):
+    store.write("a/digits", b"0123456789")
+    assert read_range(store.path("a/digits"), start, end) == expected
+
+
+def test_a_range_of_nothing_is_missing(store):
+    with pytest.raises(FileNotFoundError):
+        read_range(store.path("none"), 0, 4)
+
+
+@pytest.mark.parametrize("chunks", [[], [b""], [b"one"], [b"one", b"", b"two", b"3" * 100_000]])
+def test_chunks_become_one_object(store, chunks):
+    write_chunks(store.path("a/b"), iter(chunks))
+    assert store.read("a/b") == b"".join(chunks)
+    write_chunks(store.path("a/b"), [b"second"])
+    assert store.read("a/b") == b"second"
+    assert store.child("a").names() == ["b"]
+
+
+def test_chunks_that_break_off_leave_the_object_as_it_was(store):
+    def broken():
+        yield b"half"
+        raise RuntimeError("the rest is lost")
+
+    store.write("x", b"before")
+    with pytest.raises(RuntimeError, match="lost"):
+        write_chunks(store.path("x"), broken())
+    assert store.read("x") == b"before"
+
+
+def test_objects_are_deleted_by_suffix(store):
+    store.delete_all(".found")
+    for name in ("a.found", "b.found", "found", "a.found.done", "inner/c.found"):
+        store.write(name, b"x")
+    store.delete_all(".found")
+    assert store.names() == ["a.found.done", "found", "inner"]
+    assert store.child("inner").names() == ["c.found"]
+
+
 def test_a_file_is_committed_across_filesystems(tmp_path, monkeypatch):
     replace = Path.replace
 
@@ -165,8 +218,10 @@ def test_bytes_are_counted(store, tmp_path):
     create_object(store.path("y"), b"12")
     (tmp_path / "made").write_bytes(b"12345")
     commit_file(store.path("z"), str(tmp_path / "made"))
+    write_chunks(store.path("c"), [b"12", b"3456"])
     store.read("x")
-    assert taken() == {"retries": 0, "read_bytes": 3, "written_bytes": 9}
+    read_range(store.path("c"), 1, 3)
+    assert taken() == {"retries": 0, "read_bytes": 5, "written_bytes": 15}
 
 
 def test_a_folder_is_expanded_by_one_listing(tmp_path, monkeypatch):
