@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from filtering import tables
 from filtering.config import Arrays
-from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, unit_rows
+from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, widened
 from filtering.errors import first_line
 from filtering.scores.clip_score import clip_scores
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import UnreadableError, malformed_uids, read_array, read_columns
 from filtering.storage import Store
 
-BLOCK_ROWS = 16_384
+BLOCK_ROWS = 2_048
 USABLE = ""
 # What says something of a shard. That a storage refuses or fails says nothing, and must not cost a sample.
 UNREADABLE = (UnreadableError, FileNotFoundError)
@@ -68,12 +68,17 @@ class MetadataReader:
 
 
 def _checked(images: npt.NDArray[Any], texts: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
-    finite = np.asarray(np.isfinite(images).all(axis=1) & np.isfinite(texts).all(axis=1))
-    present = np.any(images, axis=1) & np.any(texts, axis=1)
-    usable = (finite & present)[:, None]
-    scores = clip_scores(unit_rows(np.where(usable, images, 0)), unit_rows(np.where(usable, texts, 0)))
+    left, right = widened(images), widened(texts)
+    # The squared length tells both: it is not finite where a value is not, and zero where all are.
+    lengths = [np.einsum("nd,nd->n", rows, rows) for rows in (left, right)]
+    finite = np.isfinite(lengths[0]) & np.isfinite(lengths[1])
+    present = (lengths[0] > 0) & (lengths[1] > 0)
+    usable = finite & present
+    products = np.sqrt(np.where(usable, lengths[0], 1)) * np.sqrt(np.where(usable, lengths[1], 1))
+    with np.errstate(invalid="ignore"):
+        scores = clip_scores(left, right) / products
     reasons = np.where(finite, np.where(present, USABLE, "embedding_zero"), "embedding_not_finite")
-    return scores, reasons.astype(object)
+    return np.where(usable, scores, 0).astype(np.float32), reasons.astype(object)
 
 
 def _columns(shard: Shard) -> tuple[pa.Table, tuple[str, str] | None]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from numba import njit
 
 from filtering.config import Arrays
 from filtering.shards.inventory import Shard, arrays_url
@@ -16,6 +17,7 @@ from filtering.storage import Store, is_local
 ROWS_NAME = "{}.rows.parquet"
 QUARANTINE_NAME = "{}.quarantined.parquet"
 VECTORS_NAME = "{}.{}.npy"
+HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,26 @@ class EmbeddedShard:
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return rows scaled to length 1, float32 (n, d); zero rows stay zero."""
-    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    rows = widened(vectors)
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
-    unit: npt.NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
+    rows /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    return rows
+
+
+def widened(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return vectors (n, d) as float32 of their own."""
+    if vectors.dtype != np.float16:
+        return np.array(vectors, dtype=np.float32, order="C")
+    wide = np.empty(vectors.shape, dtype=np.float32)
+    # Through a table of all 65,536 halves: numpy's own conversion takes six times as long.
+    _look_up(np.ascontiguousarray(vectors).view(np.uint16).reshape(-1), HALVES, wide.reshape(-1))
+    return wide
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _look_up(halves: npt.NDArray[np.uint16], table: npt.NDArray[np.float32], wide: npt.NDArray[np.float32]) -> None:
+    for at in range(len(halves)):
+        wide[at] = table[halves[at]]
 
 
 def _read_vectors(store: Store, name: str) -> npt.NDArray[np.float16]:

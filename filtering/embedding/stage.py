@@ -14,7 +14,7 @@ from filtering.errors import InputError
 from filtering.shards.inventory import Shard
 from filtering.stage import Runtime, Stage
 
-VERSION = 2
+VERSION = 3
 # More would only wait for each other: one model takes what this many CPUs decode.
 MOST_DECODERS = 64
 

@@ -55,6 +55,10 @@ class PassingShard:
         uids: npt.NDArray[np.bytes_] = uid_array(self.embedded.rows(["uid"])["uid"])[rows]
         return uids
 
+    def reader(self) -> "VectorReader":
+        """Return what reads the image embeddings of rows; a shard of which nothing passes may have none."""
+        return VectorReader(self.embedded.rows(["source_row"])["source_row"].to_numpy(), self.embedded.images())
+
     def vectors(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
         """Return the image embeddings of some rows, at least one, float16 (n, d), in their order."""
         return np.concatenate([block for _, block in self.vector_blocks(rows)])
@@ -62,10 +66,30 @@ class PassingShard:
     def vector_blocks(self, rows: npt.NDArray[Any]) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
         """Yield the image embeddings of some rows in blocks: which of `rows`, and float16 (b, d), b <= 16,384."""
         if len(rows) == 0:
-            # A shard of which nothing passes may have no readable vectors at all.
             return
-        source = self.embedded.rows(["source_row"])["source_row"].to_numpy()
-        images = self.embedded.images()
+        read = self.reader()
         for start in range(0, len(rows), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
-            yield block, np.asarray(images[source[rows[block]]], dtype=np.float16)
+            yield block, read(rows[block])
+
+
+@dataclass(frozen=True, slots=True)
+class VectorReader:
+    """Reads image embeddings of a shard's rows.
+
+    Attributes
+    ----------
+    source : int32 (n,), where in `images` each row's vector stands.
+    images : float16 (m, d), mapped where the shard is on a disk.
+    """
+
+    source: npt.NDArray[np.int32]
+    images: npt.NDArray[Any]
+
+    def __call__(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
+        """Return the vectors of some rows, float16 (n, d)."""
+        return np.asarray(self.images[self.source[rows]], dtype=np.float16)
+
+    def in_memory(self) -> "VectorReader":
+        """Return a reader for rows in any order: read once, from start to end, rather than here and there on a disk."""
+        return VectorReader(self.source, np.array(self.images, dtype=np.float16))

@@ -32,15 +32,6 @@ def kept_fraction_threshold(scores: npt.NDArray[np.float32], fraction: float) ->
     return float(np.partition(scores, len(scores) - 1 - place)[len(scores) - 1 - place])
 
 
-def later_repeats(uids: npt.NDArray[np.bytes_]) -> npt.NDArray[np.bool_]:
-    """Return which uids occurred before, in the order given; bool (n,)."""
-    order = np.argsort(uids, kind="stable")
-    ordered = uids[order]
-    repeats = np.zeros(len(uids), dtype=bool)
-    repeats[order[1:]] = ordered[1:] == ordered[:-1]
-    return repeats
-
-
 def _between(values: pa.Array, least: int, most: int) -> npt.NDArray[np.bool_]:
     numbers = values.to_numpy(zero_copy_only=False)
     return np.asarray((numbers >= least) & (numbers <= most), dtype=bool)

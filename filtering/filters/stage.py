@@ -12,12 +12,12 @@ from filtering.attempts import Task
 from filtering.config import Config, Filter
 from filtering.embedding.objects import EmbeddedShard
 from filtering.filters.objects import DUPLICATE_UID, REASONS_NAME
-from filtering.filters.rules import caption_passes, kept_fraction_threshold, later_repeats
+from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
+from filtering.filters.rules import caption_passes, kept_fraction_threshold
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
-from filtering.uids import uid_array
 
-VERSION = 1
+VERSION = 2
 PASSES = ""
 
 
@@ -26,20 +26,36 @@ def filters_stage(runtime: Runtime, config: Config, embedding: str) -> Stage:
     return Stage(runtime, "filters", VERSION, [step.model_dump() for step in config.filters], (embedding,))
 
 
-def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard]) -> dict[str, Any]:
-    """Decide for every row whether it goes on; return how many do."""
-    repeats = stage.call(_repeats, "uids", list(shards))["shards"]
+def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard], rows: int) -> dict[str, Any]:
+    """Decide for every row whether it goes on; return how many do.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of all shards.
+    """
+    buckets = _find_repeats(stage, shards, rows)
     rules: list[tuple[Filter, float | None]] = []
     for number, step in enumerate(config.filters):
         rules.append((step, _threshold(stage, shards, rules, step, number)))
     tasks = [
-        Task(shard.shard.identity, (shard, rules, repeats.get(str(at), []), stage.store.url))
-        for at, shard in enumerate(shards)
+        Task(shard.shard.identity, (shard, rules, at, buckets, stage.store.url)) for at, shard in enumerate(shards)
     ]
     counts = stage.map(lambda engine: engine.tasks(_filter_shard), tasks, "shards")
-    passed, rows = sum(count["passed"] for count in counts), sum(count["rows"] for count in counts)
+    passed = sum(count["passed"] for count in counts)
     stage.summary = f"{passed:,} of {rows:,} samples pass"
     return {"passed": passed, "rows": rows}
+
+
+def _find_repeats(stage: Stage, shards: Sequence[EmbeddedShard], rows: int) -> int:
+    """Find the rows whose uid occurred before; return in how many buckets they are."""
+    buckets, url = bucket_count(rows), stage.store.url
+    tasks = [Task(f"uids-{s.shard.identity}", (s, at, buckets, url)) for at, s in enumerate(shards)]
+    stage.map(lambda engine: engine.tasks(spread_uids), tasks, "shards of uids")
+    names = [SPREAD_NAME.format(shard.shard.identity) for shard in shards]
+    tasks = [Task(f"repeats-{bucket:08d}", (bucket, names, url)) for bucket in range(buckets)]
+    stage.map(lambda engine: engine.tasks(find_repeats), tasks, "buckets of uids")
+    return buckets
 
 
 def _threshold(
@@ -69,26 +85,12 @@ def _fraction_threshold(
     return {"threshold": kept_fraction_threshold(np.concatenate([*scores, np.zeros(0, np.float32)]), fraction)}
 
 
-def _repeats(shards: Sequence[EmbeddedShard]) -> dict[str, Any]:
-    """Return, by shard position, the rows whose uid occurred before: 32 bytes a row of the pool."""
-    columns = [shard.rows(["uid"])["uid"] for shard in shards]
-    lengths = [len(column) for column in columns]
-    uids = np.concatenate([np.zeros(0, "S32"), *(uid_array(column) for column in columns)])
-    rows = np.flatnonzero(later_repeats(uids))
-    ends = np.cumsum(lengths)
-    found: dict[str, list[int]] = {}
-    for row in rows:
-        at = int(np.searchsorted(ends, row, side="right"))
-        found.setdefault(str(at), []).append(int(row - (ends[at] - lengths[at])))
-    return {"shards": found, "repeats": len(rows)}
-
-
 def _filter_shard(
-    shard: EmbeddedShard, rules: Sequence[tuple[Filter, float | None]], repeats: Sequence[int], store_url: str
+    shard: EmbeddedShard, rules: Sequence[tuple[Filter, float | None]], at: int, buckets: int, store_url: str
 ) -> dict[str, int]:
     rows = shard.rows(["caption", "clip_score"])
     found = _reasons(rows, rules)
-    found[np.asarray(repeats, dtype=np.int64)] = DUPLICATE_UID
+    found[read_repeats(Store(store_url), buckets, at)] = DUPLICATE_UID
     table = pa.table([pa.array([reason or None for reason in found.tolist()], pa.string())], schema=tables.REASONS)
     Store(store_url).write_table(REASONS_NAME.format(shard.shard.identity), table)
     return {"rows": len(rows), "passed": int((found == PASSES).sum())}

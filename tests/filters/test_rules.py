@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtering.config import CaptionFilter
-from filtering.filters.rules import caption_passes, kept_fraction_threshold, later_repeats
+from filtering.filters.rules import caption_passes, kept_fraction_threshold
 
 
 def column(*captions):
@@ -51,10 +51,3 @@ def test_the_threshold_stands_at_its_place_in_the_descending_scores(scores, frac
 
 def test_the_threshold_of_no_scores_keeps_all():
     assert kept_fraction_threshold(np.zeros(0, dtype=np.float32), 0.5) == -1.0
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), max_size=15))
-def test_only_later_repeats_are_marked(uids):
-    expected = [uid in uids[:place] for place, uid in enumerate(uids)]
-    assert later_repeats(np.array(uids, dtype="S32")).tolist() == expected
