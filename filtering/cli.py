@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         verbs.choices[name].add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
         )
+    _add_questions(verbs.choices["plan"])
     for name, verb, text in (
         ("status", _status, "how a run stands, from storage alone"),
         ("verify", _verify, "conservation, checksums, schemas of a run: exit 0 only if all hold"),
@@ -106,6 +107,20 @@ def _parser() -> argparse.ArgumentParser:
     verbs.choices["export"].add_argument("--format", required=True, help="datacomp or shards")
     verbs.choices["export"].add_argument("--out", required=True, metavar="URL", help="where to write")
     return parser
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=_count, metavar="N", help="project to a pool of N samples, such as 12.8e9")
+    parser.add_argument("--cpus", type=_count, metavar="N", help="on so many CPUs")
+    parser.add_argument("--cpu-hour", type=float, metavar="PRICE", help="what an hour of one CPU costs")
+    parser.add_argument("--gpu-hour", type=float, metavar="PRICE", help="what an hour of one GPU costs")
+
+
+def _count(text: str) -> int:
+    number = float(text)
+    if not 1 <= number < 1e15:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return int(number)
 
 
 def _add(verbs: Any, name: str, verb: Callable[[argparse.Namespace], int], text: str, example: str) -> None:
@@ -135,24 +150,29 @@ def _demo(given: argparse.Namespace) -> int:
 
 def _plan(given: argparse.Namespace) -> int:
     from filtering.pipeline import check
-    from filtering.plan import plan
+    from filtering.plan import Question, plan
 
     config = load_config(given.config, given.overrides)
-    found = plan(config, check(config))
+    found = plan(config, check(config), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour))
+    price = "" if found["price"] is None else f", {found['price']:,.2f} in all"
     lines = [
         f"{found['rows']:,} samples in {found['shards']:,} shards ({found['input_bytes'] / 1e9:.2f} GB), "
         f"{found['concepts']:,} concepts, {found['keep']:,} to keep",
-        f"{'stage':<12}{'CPU seconds':>12}{'GB a task':>12}{'GB on disk':>12}",
-        *(
-            f"{stage['name']:<12}{stage['cpu_seconds']:>12,.1f}{stage['memory_per_task_bytes'] / 1e9:>12.2f}"
-            f"{stage['disk_bytes'] / 1e9:>12.3f}"
-            for stage in found["stages"]
-        ),
-        f"about {duration(found['seconds'])} on {found['cpus']} CPUs, {found['disk_bytes'] / 1e9:.2f} GB of storage",
+        f"{'stage':<12}{'CPU hours':>12}{'GB a task':>12}{'GB on disk':>12}{'GB shuffled':>12}{'cost':>12}",
+        *(_plan_line(stage) for stage in found["stages"]),
+        f"about {duration(found['seconds'])} on {found['cpus']} CPUs, {found['cpu_hours']:,.2f} CPU hours, "
+        f"{found['gpu_hours']:,.2f} GPU hours, {found['disk_bytes'] / 1e9:,.2f} GB of storage{price}",
         *_probe_lines(found["probe"], config.embedding.device),
     ]
     _tell(given, found, lines)
     return 0
+
+
+def _plan_line(stage: dict[str, Any]) -> str:
+    gigabytes = (stage[f"{name}_bytes"] / 1e9 for name in ("memory_per_task", "disk", "shuffle"))
+    price = "-" if stage["price"] is None else f"{stage['price']:,.2f}"
+    columns = "".join(f"{value:>12,.3f}" for value in (stage["cpu_seconds"] / 3600, *gigabytes))
+    return f"{stage['name']:<12}{columns}{price:>12}"
 
 
 def _probe_lines(probe: dict[str, Any], device: str) -> list[str]:

@@ -5,15 +5,18 @@ extrapolated from the first shards by their bytes.
 """
 
 import json
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from filtering.attempts import peak_memory_bytes, reset_peak_memory
 from filtering.config import Config
+from filtering.embedding.objects import unit_rows
 from filtering.errors import InputError
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import array_shape
@@ -22,8 +25,10 @@ from filtering.storage import filesystem_of, open_object, stream_object
 
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64
-# Reading and checking a row of metadata (measured on one thread).
-METADATA_SECONDS = 8e-6
+# Rows of the concept that is searched to measure the neighbour search, and how often.
+PAIR_ROWS = 3072
+PAIR_ROUNDS = 5
+MOST_PROBED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Probe:
     Attributes
     ----------
     dimension : of the embeddings.
-    decode_seconds : reading apart, from bytes to what the towers take; of a row of metadata, all it takes.
+    decode_seconds : from bytes to what the towers take, reading apart; 0 where nothing is embedded.
     forward_seconds : both towers, on `device`.
     device : cpu or cuda; empty where nothing is embedded.
     model_bytes : the weights.
@@ -42,7 +47,7 @@ class Probe:
     """
 
     dimension: int
-    decode_seconds: float
+    decode_seconds: float = 0.0
     forward_seconds: float = 0.0
     device: str = ""
     model_bytes: int = 0
@@ -77,13 +82,39 @@ def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     return _metadata_pool(config, shards) if config.input.metadata is not None else _tar_pool(config, shards)
 
 
+def pair_seconds(dimension: int, workers: int) -> float:
+    """Return the CPU seconds of one distance of the neighbour search while `workers` processes compute them here.
+
+    Several at once, because CPUs that share a core or memory slow each other down.
+    """
+    workers = min(workers, MOST_PROBED)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        measured = pool.map(_pair_seconds, [dimension] * workers, chunksize=1)
+    return sum(measured) / len(measured)
+
+
+def _pair_seconds(dimension: int) -> float:
+    from filtering.graph.pairs import member_neighbours
+
+    with threadpool_limits(1):
+        drawn = np.random.default_rng(0).standard_normal((PAIR_ROWS, dimension), dtype=np.float32)
+        vectors = unit_rows(drawn)
+        own = PAIR_ROWS // 3
+        member_neighbours(vectors[:64], 64, 10)
+        started = time.perf_counter()
+        for _ in range(PAIR_ROUNDS):
+            member_neighbours(vectors, own, 10)
+        pairs = own * (own - 1) // 2 + own * (PAIR_ROWS - own)
+        return (time.perf_counter() - started) / PAIR_ROUNDS / pairs
+
+
 def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     counts = []
     for shard in shards:
         with open_object(shard.url) as stream:
             counts.append(pq.ParquetFile(stream).metadata.num_rows)
     dimension = array_shape(arrays_url(shards[0]), config.input.arrays.image)[1]
-    return Pool(sum(counts), max(counts), Probe(dimension, METADATA_SECONDS))
+    return Pool(sum(counts), max(counts), Probe(dimension))
 
 
 def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:

@@ -1,0 +1,208 @@
+"""What each stage costs: every formula of `plan`, each with its terms, in one place.
+
+Seconds are of one CPU while all of them work. Constants in seconds were measured on one machine (that of
+`REFERENCE_PAIR_SECONDS`) in runs over pools of 0.1, 1 and 12.8 million rows; `plan` multiplies them by how much slower
+the probe of `filtering.probe` is on the machine at hand.
+"""
+
+import math
+from dataclasses import dataclass
+
+from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, coarse_groups
+from filtering.concepts.nearest import FEW_GROUPS, PROBES
+from filtering.concepts.packing import automatic_partition_rows
+from filtering.concepts.partition import row_dtype
+from filtering.concepts.stage import BATCH_ROWS, COARSE_POINTS
+from filtering.embedding.memory import PROCESS_BYTES
+from filtering.filters.repeats import BUCKET_ROWS
+from filtering.graph.memory import search_memory_bytes
+from filtering.graph.recall import QUERIES
+from filtering.graph.sharded import EDGE, FOUND
+
+# One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured.
+REFERENCE_PAIR_SECONDS = 10.0e-9
+REFERENCE_DIMENSION = 512
+# A multiplication and addition of float32 products (assignment, exact search of the sampled rows).
+MULTIPLY_SECONDS = 2.9e-11
+# Guests depend on the data: 0.5 a row on Fashion-MNIST, 1.6 to 2.5 on benchmarks/pool_like.py.
+GUESTS = 2.2
+# Of those, the part that lies in another partition, so that the row travels there too.
+TRAVELLING = 0.45
+# Importing torch, which multiplies bfloat16.
+SEARCH_PROCESS_BYTES = 700 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run is about.
+
+    Attributes
+    ----------
+    rows, shards, largest_shard : of the pool.
+    dimension : of the vectors.
+    clusters : concepts.
+    k, reach : of the graph.
+    partition_rows : rows a partition may hold, guests included; None for automatic.
+    """
+
+    rows: int
+    shards: int
+    largest_shard: int
+    dimension: int
+    clusters: int
+    k: int
+    reach: int
+    partition_rows: int | None = None
+
+    @property
+    def guests(self) -> float:
+        """Guests a row."""
+        return min(GUESTS, self.reach - 1.0, self.clusters - 1.0)
+
+    @property
+    def copies(self) -> float:
+        """Rows that travel, each once for every partition."""
+        return self.rows * (1 + TRAVELLING * self.guests)
+
+    @property
+    def partition_limit(self) -> int:
+        """Rows of a partition, guests included: as configured, or one whole concept, up to 4 times the mean."""
+        standing = int(self.rows * (1 + self.guests))
+        limit = self.partition_rows or automatic_partition_rows(standing)
+        return min(standing, max(limit, 4 * standing // max(self.clusters, 1)))
+
+    @property
+    def sample(self) -> int:
+        """Rows that centroids are trained on."""
+        return min(self.rows, self.clusters * POINTS_PER_CENTROID)
+
+    @property
+    def compared_centroids(self) -> float:
+        """Centroids that a row is compared with, those of groups included."""
+        groups = coarse_groups(self.clusters)
+        return self.clusters if groups <= FEW_GROUPS else groups + PROBES * self.clusters / groups
+
+    @property
+    def distances(self) -> float:
+        """Distances that the neighbour search computes: half of all pairs of a concept, and rows times guests."""
+        return self.rows * self.rows / max(self.clusters, 1) * UNEVEN * (0.5 + self.guests)
+
+
+# Concepts differ in size: the mean over rows of the size of their concept, over the mean size; guests go to large ones.
+UNEVEN = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What one stage costs.
+
+    Attributes
+    ----------
+    name : the stage.
+    spread_seconds : CPU seconds that any number of workers share.
+    serial_seconds : seconds of one task that all others wait for.
+    task_bytes : the peak memory of its largest task, the process included.
+    disk_bytes : what it leaves in the run's directory at its peak.
+    shuffle_bytes : what its tasks hand to each other through storage.
+    """
+
+    name: str
+    spread_seconds: float
+    serial_seconds: float
+    task_bytes: float
+    disk_bytes: float = 0
+    shuffle_bytes: float = 0
+
+
+def stage_costs(work: Work, pair_seconds: float) -> list[StageCost]:
+    """Return the cost of every stage after embedding.
+
+    Parameters
+    ----------
+    work : Work
+    pair_seconds : float
+        Seconds of one distance of the neighbour search at the work's dimension, as probed here.
+    """
+    pace = pair_seconds / expected_pair_seconds(work.dimension)
+    return [*_concepts(work, pace), _graph(work, pace, pair_seconds), *_selection(work, pace)]
+
+
+def metadata_cost(work: Work, pair_seconds: float) -> StageCost:
+    """Return the cost of reading DataComp metadata: 3 us a row, and two vectors of it widened and multiplied."""
+    pace = pair_seconds / expected_pair_seconds(work.dimension)
+    seconds = work.rows * (3e-6 + 9e-9 * work.dimension)
+    return StageCost("embedding", seconds * pace, 0, PROCESS_BYTES + work.largest_shard * 300, work.rows * 60)
+
+
+def expected_pair_seconds(dimension: int) -> float:
+    """Return the seconds of one distance on the reference machine: its product, and 3.5 ns to compare it."""
+    fixed = 3.5e-9
+    return fixed + (REFERENCE_PAIR_SECONDS - fixed) * dimension / REFERENCE_DIMENSION
+
+
+def _concepts(work: Work, pace: float) -> list[StageCost]:
+    rows, d, shard = work.rows, work.dimension, work.largest_shard
+    groups = coarse_groups(work.clusters)
+    products = (groups + work.clusters / groups) * ITERATIONS
+    training = work.sample * (products * d * MULTIPLY_SECONDS + 8e-6)
+    assigning = rows * ((work.compared_centroids + QUERIES) * d * MULTIPLY_SECONDS + 9e-9 * d + 4e-6)
+    record = row_dtype(d, work.reach).itemsize
+    cells = 8 * work.reach
+    return [
+        StageCost(
+            "filters", rows * 1.5e-6 * pace, 0, PROCESS_BYTES + min(rows, BUCKET_ROWS) * 120 + shard * 300, rows * 42
+        ),
+        StageCost(
+            "concepts",
+            (assigning + training + rows * 2e-6) * pace,
+            (groups * POINTS_PER_CENTROID * COARSE_POINTS * groups * ITERATIONS * d * MULTIPLY_SECONDS) * pace,
+            PROCESS_BYTES + max(BATCH_ROWS * d * 12 + work.clusters * d * 8, shard * (cells + 120) + (200 << 20)),
+            rows * (cells + 30 + 8 * work.guests),
+        ),
+        StageCost(
+            "partitions",
+            work.copies * 7e-6 * pace,
+            0,
+            PROCESS_BYTES + shard * (2 * d + 200) + (100 << 20),
+            work.copies * record,
+            work.copies * record,
+        ),
+    ]
+
+
+def _graph(work: Work, pace: float, pair_seconds: float) -> StageCost:
+    largest = int(4 * work.rows / max(work.clusters, 1) * (1 + work.guests))
+    found, edges = work.copies * work.k * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
+    partition = work.partition_limit
+    memory = search_memory_bytes(partition, min(largest, partition), work.dimension, work.k)
+    seconds = work.distances * pair_seconds + (work.copies * 12e-6 + work.rows * work.k * 2e-6) * pace
+    return StageCost(
+        "graph",
+        seconds,
+        work.rows * 1.2e-6 * pace,
+        SEARCH_PROCESS_BYTES + memory,
+        found + edges + work.rows * (44 + 21 * work.k),
+        found + edges,
+    )
+
+
+def _selection(work: Work, pace: float) -> list[StageCost]:
+    rows, shard = work.rows, work.largest_shard
+    partitions = max(1, math.ceil(rows * (1 + work.guests) / work.partition_limit))
+    # Each partition's task reads the scores of the whole pool: 4 bytes a row, at 3 GB/s.
+    scores = partitions * rows * 4 / 3e9
+    own = work.partition_limit / (1 + work.guests)
+    return [
+        StageCost("scores", rows * 1e-7 * pace, 0, PROCESS_BYTES + shard * 40, rows * 4),
+        StageCost(
+            "selection",
+            (rows * work.k * 5e-7 + scores) * pace,
+            0,
+            PROCESS_BYTES + own * work.k * 160 + shard * 8,
+            rows * 24,
+        ),
+        StageCost(
+            "manifests", rows * 2e-6 * pace, rows * 1e-6 * pace, PROCESS_BYTES + shard * 400 + rows * 60, rows * 90
+        ),
+        StageCost("report", rows * 1e-6 * pace, 1, PROCESS_BYTES + shard * 300 + (100 << 20), 15 << 20),
+    ]
