@@ -110,14 +110,16 @@ class Concepts(Section):
 
     clusters: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number")
     seed: Seed = Field(0, description="a whole number, 0 or more")
-    partition_rows: Positive = Field(20_000, description="a positive whole number of rows")
+    largest: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number of rows")
+    partition_rows: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number of rows")
 
 
 class Graph(Section):
     """The kNN graph."""
 
     k: Positive = Field(10, description="a positive whole number")
-    reach: Positive = Field(3, description="in how many of its nearest concepts a sample is searched, 1 or more")
+    recall: Fraction = Field(0.97, description="the recall@k to aim at, a fraction above 0 and at most 1")
+    reach: Positive = Field(8, description="in how many of its nearest concepts a sample may be searched, 1 or more")
 
 
 class ScoreTable(Section):

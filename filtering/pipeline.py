@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import filtering
-from filtering.concepts.objects import read_concepts
+from filtering.concepts.objects import grouped_names, read_concepts
 from filtering.concepts.stage import concepts_stage, find_concepts, group_rows, partitions_stage
 from filtering.config import Config, ScoreTable
 from filtering.embedding.checkpoint import model_files
@@ -19,7 +19,7 @@ from filtering.errors import FilteringError, InputError, one_line
 from filtering.events import EventLog
 from filtering.filters.objects import PassingShard
 from filtering.filters.stage import apply_filters, filters_stage
-from filtering.graph.stage import build_graph, graph_stage
+from filtering.graph.stage import build_graph, graph_stage, needs_grouped_rows
 from filtering.lease import Lease
 from filtering.manifests.objects import RUN
 from filtering.manifests.stage import manifests_stage, write_manifests
@@ -141,11 +141,12 @@ def _through_the_stages(way: Way) -> dict[str, Any]:
     way.take(inventory, lambda stage: _write_inventory(stage, way.shards))
 
     embedding = embedding_stage(runtime, config, inventory.fingerprint)
-    samples = way.take(embedding, lambda stage: embed(stage, config, way.shards))["by_shard"]
+    found = way.take(embedding, lambda stage: embed(stage, config, way.shards))
+    samples, embedded_rows = found["by_shard"], found["rows"]
     embedded = embedded_shards(embedding, config, way.shards)
 
     filters = filters_stage(runtime, config, embedding.fingerprint)
-    rows = way.take(filters, lambda stage: apply_filters(stage, config, embedded))["passed"]
+    rows = way.take(filters, lambda stage: apply_filters(stage, config, embedded, embedded_rows))["passed"]
     passing = [PassingShard(shard, filters.store.url) for shard in embedded]
 
     _graph(way, passing, rows)
@@ -158,11 +159,14 @@ def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
     concepts = concepts_stage(runtime, config, way.fingerprints["filters"])
     way.take(concepts, lambda stage: find_concepts(stage, config, passing, rows))
     partitions = partitions_stage(runtime, concepts.fingerprint)
-    way.take(partitions, lambda stage: group_rows(stage, passing, concepts.store.url))
-    table, dimension = read_concepts(concepts.store), way.results["concepts"]["dimension"]
     graph = graph_stage(runtime, config, partitions.fingerprint)
-    grouped = partitions.store.url
-    way.take(graph, lambda stage: build_graph(stage, config, passing, rows, grouped, table, dimension))
+    if needs_grouped_rows(graph) and partitions.finished() and not grouped_names(partitions.store):
+        # They went when a graph had been searched; that graph is not this one.
+        partitions.forget()
+    way.take(partitions, lambda stage: group_rows(stage, config, passing, concepts.store.url))
+    table, dimension = read_concepts(concepts.store), way.results["concepts"]["dimension"]
+    urls = (partitions.store.url, concepts.store.url)
+    way.take(graph, lambda stage: build_graph(stage, config, *urls, table, dimension))
 
 
 def _selection(way: Way, embedded: list[EmbeddedShard]) -> None:
@@ -220,7 +224,9 @@ def _warnings(results: dict[str, Any]) -> list[str]:
     elif wanted > available:
         found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
     if results["graph"]["recall"] < 0.9:
-        found.append(f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.reach raises it")
+        found.append(
+            f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.recall or graph.reach raises it"
+        )
     return found
 
 

@@ -67,14 +67,28 @@ class Stage:
         identity = digest([self.name, self.version, self.settings]) if self.per_shard else self.fingerprint
         return self.runtime.store.child(f"{FOLDER}/{self.name}-{identity}")
 
+    @property
+    def record(self) -> str:
+        """Name of the object that says that the stage is done."""
+        return f"{self.fingerprint}.stage.json"
+
+    def finished(self) -> bool:
+        """Say whether the stage is done."""
+        return self.store.exists(self.record)
+
+    def forget(self) -> None:
+        """Delete everything that the stage has written, so that it runs again."""
+        self.runtime.lease.check(fresh=True)
+        folder = self.store.url.rsplit("/", 1)
+        Store(folder[0]).delete_folders(folder[1])
+
     def run(self, body: Callable[["Stage"], Any]) -> Any:
         """Return the stage's result: from its record if it finished before, else by running `body`.
 
         `body` returns JSON-able data; it is recorded with the time and memory used.
         """
-        record = f"{self.fingerprint}.stage.json"
-        if self.store.exists(record):
-            return self._reused(self.store.read_json(record))
+        if self.finished():
+            return self._reused(self.store.read_json(self.record))
         stopping.check()
         self.runtime.events.append("stage_started", stage=self.name, fingerprint=self.fingerprint)
         self.runtime.progress.start(self.name, 1, "")
@@ -91,7 +105,7 @@ class Stage:
             "summary": self.summary,
         }
         self.runtime.lease.check()
-        self.store.write_json(record, {"cost": cost, "result": result})
+        self.store.write_json(self.record, {"cost": cost, "result": result})
         self._finish(cost, "")
         return {"cost": cost, "result": result}
 

@@ -31,10 +31,6 @@ QUARANTINED = pa.schema(
 # Filters -> concepts and manifests: a row for each row of ROWS; null where the sample goes on.
 REASONS = pa.schema([("reason", pa.string())])
 
-# Concepts -> partitions: a row for each sample that passed the filters. `row` is its place in ROWS,
-# `concepts` its nearest concept clusters, nearest first, `distance` the cosine distance to the first.
-ASSIGNMENTS = pa.schema([("row", pa.int32()), ("concepts", pa.list_(pa.int32())), ("distance", pa.float32())])
-
 # Concepts -> partitions, selection, report: one row for each concept cluster.
 CONCEPTS = pa.schema(
     [
@@ -46,19 +42,6 @@ CONCEPTS = pa.schema(
         ("partition", pa.int32()),
     ]
 )
-
-# Graph -> graph: directed edges that leave their partition, for the other side to add.
-CROSSING = pa.schema(
-    [
-        ("partition", pa.int32()),
-        ("source", pa.int64()),
-        ("target", pa.int64()),
-        ("distance", pa.float32()),
-    ]
-)
-
-# Selection -> manifests: a row for each pick. `row` is the global row id.
-PICKS = pa.schema([("row", pa.int64()), ("concept", pa.int32()), ("score", pa.float32()), ("rank", pa.int64())])
 
 # Manifests: what a run leaves behind (the user's tables).
 KEPT = pa.schema(

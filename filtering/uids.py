@@ -51,12 +51,12 @@ def sampled(uids: Uids, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
     if fraction >= 1:
         return np.ones(len(uids), dtype=bool)
     limit = np.uint64(int(max(fraction, 0.0) * 2**64))
-    return np.asarray(_mixed_uids(uids, seed) < limit, dtype=bool)
+    return np.asarray(hashed(uids, seed) < limit, dtype=bool)
 
 
 def random_order(uids: Uids, seed: int) -> npt.NDArray[np.int64]:
     """Return a random order, int64 (n,), that the uids and the seed alone decide."""
-    return np.lexsort((uids, _mixed_uids(uids, seed)))
+    return np.lexsort((uids, hashed(uids, seed)))
 
 
 def _fixed_width(chunk: pa.StringArray) -> Uids:
@@ -70,7 +70,8 @@ def _halves(uids: Uids) -> npt.NDArray[Any]:
     return np.frombuffer(bytes.fromhex(digits), dtype=">u8").reshape(-1, 2)
 
 
-def _mixed_uids(uids: Uids, seed: int) -> npt.NDArray[np.uint64]:
+def hashed(uids: Uids, seed: int) -> npt.NDArray[np.uint64]:
+    """Return a number, uint64 (n,), that each uid and the seed alone decide."""
     first, last = _halves(uids).astype(np.uint64).T
     return _mixed(first ^ _mixed(last ^ _mixed(np.array([seed], dtype=np.uint64))))
 

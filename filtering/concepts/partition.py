@@ -1,19 +1,14 @@
-"""Grouped objects: one object a writer, a row group a reader; and the rows of one partition.
+"""Partitions: which concepts stand together, and the rows of one partition."""
 
-Rows travel from S shards to P partitions in S objects, not S x P: each reader takes its own row group.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from filtering.storage import Store, open_object
-from filtering.uids import uid_array
+from filtering.exchange import read_groups
+from filtering.storage import Store
 
 # A global row id: the shard's place in the inventory, then the row inside the shard.
 ROW_BITS = 32
@@ -21,22 +16,62 @@ ROW_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The rows of one partition, sorted by concept and uid; a guest row stands once in each concept it visits.
+    """The rows of one partition, each once, and where they stand in its concepts.
 
     Attributes
     ----------
     row : int64 (n,), global row ids.
-    uid : bytes S32 (n,).
-    concept : int32 (n,), the concept in which the row stands here.
+    uid : bytes S32 (n,), ascending.
     home : int32 (n,), the row's own concept.
     vectors : float16 (n, d).
+    place : int64 (m,), which row stands, at home or as a guest.
+    concept : int32 (m,), the concept in which it stands: by concept, first its own rows, then its guests, each by uid.
     """
 
     row: npt.NDArray[np.int64]
     uid: npt.NDArray[np.bytes_]
-    concept: npt.NDArray[np.int32]
     home: npt.NDArray[np.int32]
     vectors: npt.NDArray[np.float16]
+    place: npt.NDArray[np.int64]
+    concept: npt.NDArray[np.int32]
+
+
+def row_dtype(dimension: int, reach: int) -> np.dtype[Any]:
+    """Return the dtype of the records in which rows travel; `concepts` are those of one partition, -1 where none."""
+    concepts, vector = ("concepts", "<i4", (reach,)), ("vector", "<f2", (dimension,))
+    return np.dtype([("row", "<i8"), ("uid", "S32"), ("home", "<i4"), concepts, vector])
+
+
+def by_partition(
+    rows: npt.NDArray[np.integer[Any]], concepts: npt.NDArray[np.int32], partition_of: npt.NDArray[np.int32], reach: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Bring the concepts in which rows stand together by partition, so that a row travels to each partition once.
+
+    Parameters
+    ----------
+    rows, concepts : int (m,)
+        A row and a concept in which it stands.
+    partition_of : int32 (K,), the partition of each concept.
+    reach : int
+        The most concepts of a row.
+
+    Returns
+    -------
+    rows : int64 (t,), partitions : int32 (t,)
+        A row and a partition it travels to.
+    concepts : int32 (t, reach), -1 where there are fewer.
+    """
+    partitions = partition_of[concepts]
+    order = np.lexsort((concepts, partitions, rows))
+    travelling: npt.NDArray[np.int64] = rows[order].astype(np.int64)
+    partitions, concepts = partitions[order], concepts[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (travelling[1:] != travelling[:-1]) | (partitions[1:] != partitions[:-1])
+    number = np.cumsum(first) - 1
+    starts = np.flatnonzero(first)
+    lists = np.full((len(starts), reach), -1, dtype=np.int32)
+    lists[number, np.arange(len(order)) - starts[number]] = concepts
+    return travelling[first], partitions[first], lists
 
 
 def global_rows(shard: int, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -49,79 +84,15 @@ def shard_and_row(ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], np
     return ids >> ROW_BITS, ids & ((1 << ROW_BITS) - 1)
 
 
-def write_groups(store: Store, name: str, table: pa.Table, groups: npt.NDArray[np.integer[Any]]) -> None:
-    """Write a table as one object with a row group for each group of rows.
-
-    Parameters
-    ----------
-    table : pa.Table
-        n rows; their order is kept inside a group.
-    groups : int (n,)
-        The group (a partition or a shard) of each row.
-    """
-    order = np.argsort(groups, kind="stable")
-    slices = list(runs(groups[order]))
-    present = ",".join(str(groups[order[rows.start]]) for rows in slices)
-    table = table.take(pa.array(order)).replace_schema_metadata({"groups": present})
-    buffer = pa.BufferOutputStream()
-    with pq.ParquetWriter(buffer, table.schema, compression="zstd", use_dictionary=False) as writer:
-        for rows in slices:
-            count = rows.stop - rows.start
-            writer.write_table(table.slice(rows.start, count), row_group_size=count)
-    store.write(name, buffer.getvalue().to_pybytes())
-
-
-def runs(values: npt.NDArray[Any]) -> Iterator[slice]:
-    """Yield the slice of each run of equal values in a sorted array."""
-    if len(values):
-        starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]).tolist()
-        for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
-            yield slice(start, end)
-
-
-def read_groups(store: Store, names: Sequence[str], group: int) -> pa.Table | None:
-    """Return the rows of one group from many objects, reading only its row groups; None if there are none."""
-    found = [table for name in names for table in _row_group(store.path(name), group)]
-    return pa.concat_tables(found).combine_chunks() if found else None
-
-
-def partition_table(columns: Partition) -> pa.Table:
-    """Return a partition's rows as a table; the vectors as float16 bits, which every reader takes."""
-    width = max(columns.vectors.shape[1], 1)
-    bits = pa.array(np.ascontiguousarray(columns.vectors).reshape(-1).view(np.uint16))
-    return pa.table(
-        {
-            "row": columns.row,
-            "uid": pa.array(columns.uid.astype("U32").tolist(), pa.string()),
-            "concept": columns.concept,
-            "home": columns.home,
-            "vector": pa.FixedSizeListArray.from_arrays(bits, width),
-        }
-    )
-
-
 def read_partition(store: Store, names: Sequence[str], partition: int) -> Partition | None:
     """Gather the rows of one partition from every shard's object; None if it has none."""
-    table = read_groups(store, names, partition)
-    if table is None:
+    records = read_groups(store, names, partition)
+    if records is None:
         return None
-    uid = uid_array(table["uid"])
-    row, concept, home = (table[name].to_numpy() for name in ("row", "concept", "home"))
-    order = np.lexsort((uid, concept))
-    return Partition(row[order], uid[order], concept[order], home[order], _vectors(table["vector"])[order])
-
-
-def _row_group(url: str, group: int) -> Iterator[pa.Table]:
-    with open_object(url) as stream:
-        file = pq.ParquetFile(stream)
-        text = (file.schema_arrow.metadata or {}).get(b"groups", b"").decode()
-        present = [int(number) for number in text.split(",") if number]
-        if group in present:
-            yield file.read_row_group(present.index(group)).replace_schema_metadata(None)
-
-
-def _vectors(column: pa.ChunkedArray) -> npt.NDArray[np.float16]:
-    width = column.type.list_size
-    flat = [chunk.flatten().to_numpy() for chunk in column.chunks]
-    vectors: npt.NDArray[np.float16] = np.concatenate(flat).view(np.float16).reshape(-1, width)
-    return vectors
+    # Contiguous: the keys of a sort lie a kilobyte apart in the records.
+    order = np.argsort(np.ascontiguousarray(records["uid"]), kind="stable")
+    row, uid, home, concepts, vectors = (records[name][order] for name in ("row", "uid", "home", "concepts", "vector"))
+    place, column = np.nonzero(concepts >= 0)
+    concept = concepts[place, column]
+    standing = np.lexsort((place, concept != home[place], concept))
+    return Partition(row, uid, home, vectors, place[standing], concept[standing])

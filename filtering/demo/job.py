@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from filtering import pipeline
-from filtering.concepts.kmeans import nearest_centroids
+from filtering.concepts.nearest import nearest_centroids
 from filtering.concepts.objects import read_centroids
 from filtering.config import Config, load_config
 from filtering.demo.openmoji import nameless_count
@@ -119,7 +119,7 @@ def _uids(run: Store, kind: str) -> list[str]:
 def _concepts(config: Config, run: Store) -> tuple[dict[str, int], int]:
     """Return the nearest concept of every embedded sample, filtered ones too, and how many concepts there are."""
     objects = read_run(run)["objects"]
-    centroids = read_centroids(run.child(objects["concepts"]))
+    centroids = read_centroids(run.child(objects["concepts"])).vectors
     nearest: dict[str, int] = {}
     for shard in list_shards(config.input):
         embedded = EmbeddedShard(shard, run.path(objects["embedding"]))

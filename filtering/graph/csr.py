@@ -87,11 +87,25 @@ def sorted_edges(
     distances : float (m,)
     nodes : int
     """
-    order = np.lexsort((distances, columns, rows))
-    rows, columns, distances = rows[order], columns[order], distances[order]
-    first = np.ones(len(rows), dtype=bool)
-    first[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
-    return row_pointers(rows[first], nodes), columns[first], distances[first]
+    order, starts = grouped(rows, nodes)
+    columns, distances = columns[order], distances[order]
+    kept: Int64Array = _sort_each_row(starts, columns, distances)
+    first = np.repeat(starts[:-1], kept) + _counted(kept)
+    indptr = np.zeros(nodes + 1, dtype=np.int64)
+    np.cumsum(kept, out=indptr[1:])
+    return indptr, columns[first], distances[first]
+
+
+def grouped(rows: Int64Array, nodes: int) -> tuple[Int64Array, Int64Array]:
+    """Return the order that brings equal rows together, int64 (m,), and where each row then starts, int64 (nodes + 1,).
+
+    Parameters
+    ----------
+    rows : int64 (m,), in [0, `nodes`). Inside a row the order given is kept.
+    nodes : int
+    """
+    order, starts = _counting_sort(np.ascontiguousarray(rows), nodes)
+    return order, starts
 
 
 def row_pointers(rows: Int64Array, nodes: int) -> Int64Array:
@@ -155,6 +169,46 @@ def _check_edges(indptr: Int64Array, indices: Int64Array, distances: FloatArray)
         raise InputError("graph: not symmetric, some edge i -> j has no edge j -> i")
     if not np.allclose(forward[2], backward[2], rtol=1e-5, atol=1e-8):
         raise InputError("graph: not symmetric, some distance i -> j differs from j -> i")
+
+
+def _counted(counts: Int64Array) -> Int64Array:
+    """Return 0, 1, ... for each count, one after the other."""
+    starts = np.cumsum(counts) - counts
+    return np.arange(int(counts.sum())) - np.repeat(starts, counts)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _counting_sort(rows: Int64Array, nodes: int) -> tuple[Int64Array, Int64Array]:
+    starts = np.zeros(nodes + 1, dtype=np.int64)
+    for row in rows:
+        starts[row + 1] += 1
+    for node in range(nodes):
+        starts[node + 1] += starts[node]
+    place = starts[:-1].copy()
+    order = np.empty(len(rows), dtype=np.int64)
+    for at in range(len(rows)):
+        order[place[rows[at]]] = at
+        place[rows[at]] += 1
+    return order, starts
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _sort_each_row(starts: Int64Array, columns: Int64Array, distances: FloatArray) -> Int64Array:
+    """Sort each row by column in place, the shortest of repeated edges first, and return how many are distinct."""
+    kept = np.zeros(len(starts) - 1, dtype=np.int64)
+    for row in range(len(kept)):
+        here, lengths = columns[starts[row] : starts[row + 1]], distances[starts[row] : starts[row + 1]]
+        order = np.argsort(here, kind="mergesort")
+        here[:], lengths[:] = here[order], lengths[order]
+        last = -1
+        for at in range(len(here)):
+            if last >= 0 and here[last] == here[at]:
+                lengths[last] = min(lengths[last], lengths[at])
+            else:
+                last += 1
+                here[last], lengths[last] = here[at], lengths[at]
+        kept[row] = last + 1
+    return kept
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

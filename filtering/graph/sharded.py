@@ -1,41 +1,41 @@
-"""The sharded graph: directed search inside each concept, edges exchanged, one symmetric CSR a partition."""
+"""The sharded graph: neighbours found inside concepts, the k nearest chosen, one symmetric CSR a partition."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from filtering.concepts.partition import Partition, runs
+from filtering.concepts.partition import Partition
 from filtering.embedding.objects import unit_rows
+from filtering.exchange import Records, packed, runs
 from filtering.graph.csr import Int64Array, sorted_edges
-from filtering.graph.knn import nearest_neighbours
+from filtering.graph.pairs import member_neighbours
 
 Float32Array = npt.NDArray[np.float32]
-# What re-ranking and precise search hold at once (see knn.py).
-SEARCH_BYTES = 200 << 20
+Int32Array = npt.NDArray[np.int32]
+
+# A neighbour of `row`, found in some concept, on its way to the row's partition; `home` is the neighbour's own concept.
+FOUND = np.dtype([("row", "<i8"), ("neighbour", "<i8"), ("home", "<i4"), ("distance", "<f4")])
+# An edge that was chosen, on its way to the partitions of both ends.
+EDGE = np.dtype([("source", "<i8"), ("target", "<i8"), ("distance", "<f4")])
 
 
 @dataclass(frozen=True, slots=True)
-class DirectedEdges:
-    """The k nearest neighbours of a partition's own rows, found among them and their concepts' guests.
+class Nodes:
+    """The own rows of a partition, sorted by concept and uid.
 
     Attributes
     ----------
-    row : int64 (n,), global ids of the partition's own rows, sorted by concept and uid.
+    row : int64 (n,), global ids.
     uid : bytes S32 (n,).
     concept : int32 (n,).
-    neighbours : int64 (n, k), global ids, nearest first, -1 where there is none.
-    homes : int32 (n, k), the neighbours' own concepts.
-    distances : float32 (n, k), squared Euclidean, infinite where there is no neighbour.
     """
 
     row: Int64Array
     uid: npt.NDArray[np.bytes_]
-    concept: npt.NDArray[np.int32]
-    neighbours: Int64Array
-    homes: npt.NDArray[np.int32]
-    distances: Float32Array
+    concept: Int32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,89 +53,178 @@ class ShardGraph:
 
     row: Int64Array
     uid: npt.NDArray[np.bytes_]
-    concept: npt.NDArray[np.int32]
+    concept: Int32Array
     indptr: Int64Array
     indices: Int64Array
     distances: Float32Array
 
 
-def search_memory_bytes(rows: int, own: int, dimension: int, k: int) -> int:
-    """Return the peak of searching and merging a partition, in bytes.
+def own_nodes(partition: Partition) -> Nodes:
+    """Return the rows that are at home in a partition."""
+    home = partition.concept == partition.home[partition.place]
+    own = partition.place[home]
+    return Nodes(partition.row[own], partition.uid[own], partition.home[own])
 
-    Parameters
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The nearest neighbours of n rows, as far as they are known.
+
+    Attributes
     ----------
-    rows, own : int
-        Rows with guests, and without.
-    dimension, k : int
-
-    Notes
-    -----
-    float16 vectors twice (read, then sorted), float32 unit vectors and the index's copy of one concept; about 200
-    bytes a row for ids and uids; 80 bytes an edge while both directions are sorted; blocks of a fixed size.
+    ids : int64 (n, k), global ids, nearest first, equally far ones by id; -1 where there is none.
+    homes : int32 (n, k), the neighbours' own concepts.
+    distances : float32 (n, k), squared Euclidean, infinite where there is no neighbour.
     """
-    return rows * (12 * dimension + 200) + own * k * 2 * 80 + SEARCH_BYTES
+
+    ids: Int64Array
+    homes: Int32Array
+    distances: Float32Array
+
+    @classmethod
+    def none(cls, rows: int, k: int) -> "Neighbours":
+        """Return lists without neighbours."""
+        ids, homes = np.full((rows, k), -1, dtype=np.int64), np.full((rows, k), -1, dtype=np.int32)
+        return cls(ids, homes, np.full((rows, k), np.inf, dtype=np.float32))
 
 
-def directed_edges(partition: Partition, k: int) -> DirectedEdges:
-    """Return the k nearest neighbours of every own row, exact among its concept's rows and guests.
-
-    A row that is guest in several concepts of the partition is a candidate in each; only own rows search.
-    """
-    vectors = unit_rows(partition.vectors)
-    own = np.flatnonzero(partition.concept == partition.home)
-    neighbours = np.full((len(own), k), -1, dtype=np.int64)
-    distances = np.full((len(own), k), np.inf, dtype=np.float32)
-    homes = np.full((len(own), k), -1, dtype=np.int32)
-    at = 0
+def found_neighbours(partition: Partition, k: int) -> tuple[Neighbours, int]:
+    """Search every concept of a partition; return what its rows and guests found in it, and the distances computed."""
+    found, pairs = Neighbours.none(len(partition.row), k), 0
     for members in runs(partition.concept):
-        searching = np.flatnonzero(partition.home[members] == partition.concept[members])
-        candidates = vectors[members]
-        found, apart = nearest_neighbours(candidates[searching], candidates, searching, k)
-        rows = slice(at, at + len(searching))
-        at += len(searching)
-        here = found >= 0
-        neighbours[rows][here] = partition.row[members][found[here]]
-        homes[rows][here] = partition.home[members][found[here]]
-        distances[rows] = apart
-    return DirectedEdges(partition.row[own], partition.uid[own], partition.concept[own], neighbours, homes, distances)
+        place = partition.place[members]
+        own = int((partition.home[place] == partition.concept[members.start]).sum())
+        neighbours, distances = member_neighbours(unit_rows(partition.vectors[place]), own, k)
+        at, column = np.nonzero(neighbours >= 0)
+        other = place[neighbours[at, column]]
+        columns = (place[at], partition.row[other], partition.home[other], distances[at, column])
+        _offer(*columns, found.ids, found.homes, found.distances)
+        pairs += own * (own - 1) // 2 + own * (len(place) - own)
+    return found, pairs
 
 
-def merged_graph(edges: DirectedEdges, sources: Int64Array, targets: Int64Array, distances: Float32Array) -> ShardGraph:
-    """Return the symmetric graph of a partition: its own edges, their reverse, and the edges that come in.
+def found_records(partition: Partition, found: Neighbours) -> tuple[Records, Int32Array]:
+    """Return what was found as records, FOUND (m,), and the concept of each record's row, which tells where it goes."""
+    at, column = np.nonzero(found.ids >= 0)
+    columns: dict[str, npt.NDArray[Any]] = {"neighbour": found.ids[at, column], "home": found.homes[at, column]}
+    return packed(FOUND, row=partition.row[at], distance=found.distances[at, column], **columns), partition.home[at]
 
-    Parameters
-    ----------
-    edges : DirectedEdges
-        What the partition found itself.
-    sources, targets : int64 (m,)
-        Global ids of edges found elsewhere whose target is one of the partition's rows.
-    distances : float32 (m,)
+
+def chosen_neighbours(nodes: Nodes, records: Records, k: int) -> Neighbours:
+    """Return the k nearest of all that was found for a partition's own rows."""
+    found = Neighbours.none(len(nodes.row), k)
+    columns = (np.ascontiguousarray(records[name]) for name in ("neighbour", "home", "distance"))
+    _offer(positions(nodes.row, records["row"]), *columns, found.ids, found.homes, found.distances)
+    return found
+
+
+def outgoing_edges(
+    nodes: Nodes, chosen: Neighbours, partition_of: Int32Array, partition: int
+) -> tuple[Records, Int32Array]:
+    """Return the edges that were chosen and the partition each goes to: its target's, and its source's if another.
+
+    Returns
+    -------
+    edges : EDGE (m,)
+    partitions : int32 (m,)
     """
-    found = edges.neighbours.ravel() >= 0
-    own_sources = np.repeat(edges.row, edges.neighbours.shape[1])[found]
-    own_targets, own_distances = edges.neighbours.ravel()[found], edges.distances.ravel()[found]
-    inside = np.isin(own_targets, edges.row)
-    rows = np.concatenate([own_sources, own_targets[inside], targets])
-    columns = np.concatenate([own_targets, own_sources[inside], sources])
-    lengths = np.concatenate([own_distances, own_distances[inside], distances])
-    csr = sorted_edges(positions(edges.row, rows), columns, lengths, len(edges.row))
-    return ShardGraph(edges.row, edges.uid, edges.concept, *csr)
+    at, column = np.nonzero(chosen.ids >= 0)
+    columns = {"source": nodes.row[at], "target": chosen.ids[at, column]}
+    edges = packed(EDGE, **columns, distance=chosen.distances[at, column])
+    there = partition_of[chosen.homes[at, column]]
+    leaving = there != partition
+    here = np.full(int(leaving.sum()), partition, dtype=np.int32)
+    return np.concatenate([edges, edges[leaving]]), np.concatenate([there, here])
+
+
+def joined_graph(nodes: Nodes, edges: Records) -> ShardGraph:
+    """Return the symmetric graph of a partition from every edge that touches one of its rows."""
+    source, target = (positions(nodes.row, edges[name]) for name in ("source", "target"))
+    from_here, to_here = source >= 0, target >= 0
+    rows = np.concatenate([source[from_here], target[to_here]])
+    columns = np.concatenate([edges["target"][from_here], edges["source"][to_here]])
+    lengths = np.concatenate([edges["distance"][from_here], edges["distance"][to_here]])
+    return ShardGraph(nodes.row, nodes.uid, nodes.concept, *sorted_edges(rows, columns, lengths, len(nodes.row)))
 
 
 def positions(known: Int64Array, ids: Int64Array) -> Int64Array:
-    """Return where each id stands in `known` (unique, any order); every id must be there."""
-    order = np.argsort(known)
-    return np.asarray(order[np.searchsorted(known, ids, sorter=order)], dtype=np.int64)
+    """Return where each id stands in `known` (unique, any order), int64 (m,); -1 where it is not there."""
+    if len(known) == 0:
+        return np.full(len(ids), -1, dtype=np.int64)
+    found: Int64Array = _looked_up(known, np.ascontiguousarray(ids))
+    return found
 
 
 def statistics(graph: ShardGraph) -> dict[str, Any]:
-    """Return counts of a partition's graph: nodes, edges (both directions), largest degree, crossing edges."""
+    """Return counts of a partition's graph: nodes, edges (both directions), degrees, isolated nodes, crossing edges.
+
+    `degrees` counts the nodes by the binary logarithm of their degree: none, 1, 2-3, 4-7, ...
+    """
     degrees = np.diff(graph.indptr)
-    crossing = int((~np.isin(graph.indices, graph.row)).sum())
+    logarithms = np.zeros(len(degrees), dtype=np.int64)
+    logarithms[degrees > 0] = np.log2(degrees[degrees > 0]).astype(np.int64) + 1
     return {
         "nodes": len(graph.row),
         "edges": len(graph.indices),
         "largest_degree": int(degrees.max(initial=0)),
+        "degrees": np.bincount(logarithms).tolist() if len(degrees) else [],
         "isolated": int((degrees == 0).sum()),
-        "crossing": crossing,
+        "crossing": int((positions(graph.row, graph.indices) < 0).sum()),
     }
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _offer(
+    rows: Int64Array,
+    candidates: Int64Array,
+    candidate_homes: Int32Array,
+    lengths: Float32Array,
+    ids: Int64Array,
+    homes: Int32Array,
+    distances: Float32Array,
+) -> None:
+    """Offer candidates to the lists of some rows; the same pair may come from several concepts, and enters once."""
+    k = ids.shape[1]
+    for edge in range(len(rows)):
+        row, candidate, apart, at = rows[edge], candidates[edge], lengths[edge], k - 1
+        if apart > distances[row, at] or (apart == distances[row, at] and candidate >= ids[row, at]):
+            continue
+        known = False
+        for other in range(k):
+            known = known or ids[row, other] == candidate
+        if known:
+            continue
+        while at > 0 and (
+            apart < distances[row, at - 1] or (apart == distances[row, at - 1] and candidate < ids[row, at - 1])
+        ):
+            distances[row, at] = distances[row, at - 1]
+            ids[row, at] = ids[row, at - 1]
+            homes[row, at] = homes[row, at - 1]
+            at -= 1
+        distances[row, at] = apart
+        ids[row, at] = candidate
+        homes[row, at] = candidate_homes[edge]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _looked_up(known: Int64Array, ids: Int64Array) -> Int64Array:
+    """Look ids up in an open-addressing hash table: global ids lie too far apart for a plain array."""
+    bits = 1
+    while (1 << bits) < 2 * len(known):
+        bits += 1
+    mask, shift = (1 << bits) - 1, np.uint64(64 - bits)
+    table = np.full(1 << bits, -1, dtype=np.int64)
+    for at in range(len(known)):
+        slot = np.int64((np.uint64(known[at]) * np.uint64(0x9E3779B97F4A7C15)) >> shift)
+        while table[slot] >= 0:
+            slot = (slot + 1) & mask
+        table[slot] = at
+    found = np.full(len(ids), -1, dtype=np.int64)
+    for at in range(len(ids)):
+        slot = np.int64((np.uint64(ids[at]) * np.uint64(0x9E3779B97F4A7C15)) >> shift)
+        while table[slot] >= 0:
+            if known[table[slot]] == ids[at]:
+                found[at] = table[slot]
+                break
+            slot = (slot + 1) & mask
+    return found

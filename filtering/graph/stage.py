@@ -1,40 +1,26 @@
-"""The graph stage: directed search by partition, exchange of crossing edges, recall against exact search."""
+"""The graph stage: search by partition, exchange of what was found, one graph a partition, statistics, recall."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from filtering import tables
 from filtering.attempts import Task
-from filtering.concepts.objects import grouped_names
-from filtering.concepts.partition import global_rows, read_groups, read_partition, write_groups
+from filtering.concepts.objects import GROUPED_SUFFIX, grouped_names, read_exact
 from filtering.config import Config
-from filtering.embedding.objects import unit_rows
-from filtering.filters.objects import PassingShard
-from filtering.graph.knn import nearest_neighbours
-from filtering.graph.objects import GRAPH_NAME
-from filtering.graph.recall import QUERIES, merged_nearest, recall_at_k
-from filtering.graph.sharded import (
-    DirectedEdges,
-    ShardGraph,
-    directed_edges,
-    merged_graph,
-    search_memory_bytes,
-    statistics,
-)
+from filtering.graph.memory import partition_memory
+from filtering.graph.recall import recall_at_k
+from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, QUERIES_NAME, choose, components, join, search
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
-from filtering.uids import sampled
 
-VERSION = 1
-RECALL_SEED = 1
-DIRECTED_NAME = "{:08d}.directed.npz"
-CROSSING_NAME = "{:08d}.crossing.parquet"
-QUERIES_NAME = "{:08d}.queries.npz"
-EXACT_NAME = "{}.exact.npz"
+VERSION = 2
+# Components are counted in one task, 24 bytes a row: not in larger pools.
+MOST_COUNTED_ROWS = 200_000_000
+# Written when every partition has been searched and the grouped rows are no longer needed.
+SEARCHED = "searched.json"
 
 
 def graph_stage(runtime: Runtime, config: Config, partitions: str) -> Stage:
@@ -42,133 +28,86 @@ def graph_stage(runtime: Runtime, config: Config, partitions: str) -> Stage:
     return Stage(runtime, "graph", VERSION, config.graph.k, (partitions,))
 
 
+def needs_grouped_rows(stage: Stage) -> bool:
+    """Say whether the graph, as far as it has come, still has to read the grouped rows."""
+    return not stage.store.exists(SEARCHED)
+
+
 def build_graph(
-    stage: Stage,
-    config: Config,
-    shards: Sequence[PassingShard],
-    rows: int,
-    grouped_url: str,
-    concepts: pa.Table,
-    dimension: int,
+    stage: Stage, config: Config, grouped_url: str, concepts_url: str, concepts: pa.Table, dimension: int
 ) -> dict[str, Any]:
     """Build every partition's graph and measure recall@k; return the graph's statistics.
 
     Parameters
     ----------
-    rows : int
-        Rows of all shards that passed the filters.
-    grouped_url : str
-        Where the grouped rows are.
+    grouped_url, concepts_url : str
+        Where the grouped rows are, and the rows whose true neighbours are known.
     concepts : pa.Table
         `tables.CONCEPTS`.
     dimension : int
         Of the vectors.
     """
-    url = stage.store.url
-    memory = partition_memory(concepts, dimension, config.graph.k)
-    count = len(memory)
-    arguments = (
-        grouped_url,
-        grouped_names(Store(grouped_url)),
-        concepts["partition"].to_pylist(),
-        config.graph.k,
-        QUERIES / max(rows, 1),
-        url,
-    )
-    searches = [Task(f"search-{number:08d}", (number, *arguments), memory[number]) for number in range(count)]
-    found = stage.map(lambda engine: engine.tasks(_search), searches, "partitions searched")
+    url, k = stage.store.url, config.graph.k
+    memory, partition_of = partition_memory(concepts, dimension, k), concepts["partition"].to_pylist()
+    names = grouped_names(Store(grouped_url))
+    tasks = [
+        Task(f"search-{number:08d}", (number, grouped_url, names, partition_of, k, url), memory[number])
+        for number in range(len(memory))
+    ]
+    found = stage.map(lambda engine: engine.tasks(search), tasks, "partitions searched")
     present = [number for number, counts in enumerate(found) if counts["rows"]]
-    merges = [Task(f"merge-{number:08d}", (number, present, url), memory[number]) for number in present]
-    parts = stage.map(lambda engine: engine.tasks(_merge), merges, "partitions merged")
-    result = {name: sum(part[name] for part in parts) for name in ("nodes", "edges", "isolated", "crossing")}
-    result["largest_degree"] = max((part["largest_degree"] for part in parts), default=0)
-    result["partitions"] = count
-    result["recall"] = _recall(stage, config.graph.k, shards, present)
-    stage.summary = f"{result['edges'] // 2:,} edges, recall@{config.graph.k} {result['recall']:.3f}"
+    # What has been read for the last time goes: the grouped vectors are the largest objects of a run.
+    stage.store.write_json(SEARCHED, True)
+    Store(grouped_url).delete_all(GROUPED_SUFFIX)
+    senders = _senders(range(len(found)), found)
+    tasks = [Task(f"choose-{n:08d}", (n, senders[n], partition_of, k, concepts_url, url), memory[n]) for n in present]
+    chosen = stage.map(lambda engine: engine.tasks(choose), tasks, "partitions chosen")
+    stage.store.delete_all(FOUND_SUFFIX)
+    senders = _senders(present, chosen)
+    tasks = [Task(f"join-{n:08d}", (n, senders[n], url), memory[n]) for n in present]
+    parts = stage.map(lambda engine: engine.tasks(join), tasks, "partitions joined")
+    stage.store.delete_all(EDGES_SUFFIX)
+    result = _statistics(parts) | _search_cost(found)
+    if present and result["nodes"] <= MOST_COUNTED_ROWS:
+        result |= stage.call(components, "components", present, result["nodes"], url)
+    result["recall"] = _recall(stage.store, Store(concepts_url), present)
+    stage.summary = f"{result['edges'] // 2:,} edges, recall@{k} {result['recall']:.3f}"
     return result
 
 
-def partition_memory(concepts: pa.Table, dimension: int, k: int) -> list[int]:
-    """Return the bytes that each partition's tasks need, by `search_memory_bytes`."""
-    partitions = concepts["partition"].to_numpy()
-    sizes, guests = (concepts[name].to_numpy() for name in ("size", "guests"))
-    own = np.bincount(partitions, weights=sizes).astype(np.int64)
-    rows = np.bincount(partitions, weights=sizes + guests).astype(np.int64)
-    return [search_memory_bytes(int(r), int(o), dimension, k) for r, o in zip(rows, own, strict=True)]
+def _senders(numbers: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[int, list[int]]:
+    """Return which partitions sent something to each partition."""
+    senders: dict[int, list[int]] = defaultdict(list)
+    for number, result in zip(numbers, results, strict=True):
+        for target in result["to"]:
+            senders[target].append(number)
+    return senders
 
 
-def _search(
-    partition: int,
-    grouped_url: str,
-    names: Sequence[str],
-    partition_of: Sequence[int],
-    k: int,
-    share: float,
-    store_url: str,
-) -> dict[str, int]:
-    store = Store(store_url)
-    rows = read_partition(Store(grouped_url), names, partition)
-    if rows is None:
-        return {"rows": 0, "guests": 0}
-    edges = directed_edges(rows, k)
-    store.write_arrays(DIRECTED_NAME.format(partition), _arrays(edges))
-    homes = np.array(partition_of, dtype=np.int32)[edges.homes]
-    leaving = (edges.neighbours >= 0) & (homes != partition)
-    sources = np.broadcast_to(edges.row[:, None], leaving.shape)[leaving]
-    columns = [homes[leaving], sources, edges.neighbours[leaving], edges.distances[leaving]]
-    crossing = pa.table([pa.array(column) for column in columns], schema=tables.CROSSING)
-    write_groups(store, CROSSING_NAME.format(partition), crossing, homes[leaving])
-    own = np.flatnonzero(rows.concept == rows.home)
-    asked = np.flatnonzero(sampled(edges.uid, share, RECALL_SEED))
-    queries: dict[str, Any] = {
-        "row": edges.row[asked],
-        "vectors": rows.vectors[own[asked]],
-        "found": edges.distances[asked],
-    }
-    store.write_arrays(QUERIES_NAME.format(partition), queries)
-    return {"rows": len(own), "guests": len(rows.row) - len(own)}
+def _statistics(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {name: sum(p[name] for p in parts) for name in ("nodes", "edges", "isolated", "crossing")}
+    result["largest_degree"] = max((part["largest_degree"] for part in parts), default=0)
+    result["mean_degree"] = round(result["edges"] / max(result["nodes"], 1), 2)
+    result["crossing_share"] = round(result["crossing"] / max(result["edges"], 1), 4)
+    longest = max((len(part["degrees"]) for part in parts), default=0)
+    padded = [part["degrees"] + [0] * (longest - len(part["degrees"])) for part in parts]
+    result["degrees_by_power_of_2"] = np.sum(padded, axis=0).astype(int).tolist() if parts else []
+    result["partitions"] = len(parts)
+    return result
 
 
-def _merge(partition: int, present: Sequence[int], store_url: str) -> dict[str, Any]:
-    store = Store(store_url)
-    edges = DirectedEdges(**store.read_arrays(DIRECTED_NAME.format(partition)))
-    incoming = read_groups(store, [CROSSING_NAME.format(number) for number in present], partition)
-    incoming = tables.CROSSING.empty_table() if incoming is None else incoming
-    graph = merged_graph(edges, *(incoming[name].to_numpy() for name in ("source", "target", "distance")))
-    store.write_arrays(GRAPH_NAME.format(partition), _arrays(graph))
-    return statistics(graph)
+def _search_cost(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the distances computed, and their share of those that an exact search of the pool by itself computes."""
+    rows, guests, pairs = (sum(counts[name] for counts in found) for name in ("rows", "guests", "pairs"))
+    return {"guests": guests, "distances": pairs, "share_of_brute_force": round(pairs / max(rows, 1) ** 2, 6)}
 
 
-def _recall(stage: Stage, k: int, shards: Sequence[PassingShard], present: Sequence[int]) -> float:
-    """Compare the sampled rows' neighbours with an exact search of every shard."""
+def _recall(store: Store, concepts: Store, present: Sequence[int]) -> float:
+    """Compare the measured rows' neighbours with those of the exact search."""
     if not present:
         return 1.0
-    names = [QUERIES_NAME.format(number) for number in present]
-    tasks = [Task(f"exact-{s.identity}", (s, names, k, stage.store.url)) for s in shards]
-    stage.map(lambda engine: engine.tasks(_exact), tasks, "shards searched for recall")
-    found = np.concatenate([stage.store.read_arrays(name)["found"] for name in names])
-    parts = [stage.store.read_arrays(EXACT_NAME.format(s.identity))["distances"] for s in shards]
-    return round(recall_at_k(found, merged_nearest(parts, k)), 4)
-
-
-def _exact(shard: PassingShard, names: Sequence[str], k: int, store_url: str) -> dict[str, int]:
-    """Search one shard's rows exactly for the sampled queries."""
-    store = Store(store_url)
-    passing = shard.rows()
-    asked = [store.read_arrays(name) for name in names]
-    ids = np.concatenate([query["row"] for query in asked])
-    queries = unit_rows(np.concatenate([query["vectors"] for query in asked]))
-    rows = global_rows(shard.index, passing)
-    nearest = np.full((len(ids), k), np.inf, dtype=np.float32)
-    for block, vectors in shard.vector_blocks(passing):
-        here = rows[block]
-        at = np.minimum(np.searchsorted(here, ids), len(here) - 1)
-        own = np.where(here[at] == ids, at, -1)
-        found = nearest_neighbours(queries, unit_rows(vectors), own, k)[1]
-        nearest = merged_nearest([nearest, found], k)
-    store.write_arrays(EXACT_NAME.format(shard.identity), {"distances": nearest})
-    return {"rows": len(passing)}
-
-
-def _arrays(value: DirectedEdges | ShardGraph) -> dict[str, Any]:
-    return {part.name: getattr(value, part.name) for part in fields(value)}
+    rows, exact = read_exact(concepts)
+    queries = [store.read_arrays(QUERIES_NAME.format(number)) for number in present]
+    order = np.argsort(np.concatenate([query["row"] for query in queries]))
+    found = np.concatenate([query["distances"] for query in queries])[order]
+    return round(recall_at_k(found, exact), 4) if len(rows) else 1.0

@@ -14,6 +14,7 @@ from filtering import tables
 from filtering.attempts import Task
 from filtering.concepts.partition import shard_and_row
 from filtering.errors import RunError
+from filtering.exchange import Records
 from filtering.filters.objects import DUPLICATE_UID, PassingShard
 from filtering.manifests.objects import (
     CHECKSUMS,
@@ -77,7 +78,7 @@ def _split_shard(
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
     picks = read_picks(Store(selection_url), names, shard.index)
-    picked = shard_and_row(picks["row"].to_numpy())[1]
+    picked = shard_and_row(picks["row"])[1]
     reasons[reasons == ""] = f"selection:{method}"
     reasons[picked] = ""
     url = shard.embedded.shard.url
@@ -96,11 +97,12 @@ def _split_shard(
     return {**counts, "reasons": found, "checksums": sums}
 
 
-def _kept(rows: pa.Table, picks: pa.Table, picked: npt.NDArray[np.int64], url: str) -> pa.Table:
+def _kept(rows: pa.Table, picks: Records, picked: npt.NDArray[np.int64], url: str) -> pa.Table:
     order = np.argsort(picked)
-    chosen, picks = rows.take(pa.array(picked[order])), picks.take(pa.array(order))
+    chosen = rows.take(pa.array(picked[order]))
     columns = [chosen["uid"], chosen["key"], pa.array([url] * len(order), pa.string())]
-    return pa.table([*columns, *(picks[name] for name in ("concept", "score", "rank"))], schema=tables.KEPT)
+    found = (pa.array(picks[name][order]) for name in ("concept", "score", "rank"))
+    return pa.table([*columns, *found], schema=tables.KEPT)
 
 
 def _dropped(rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:

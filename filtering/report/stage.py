@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from filtering.attempts import Task
-from filtering.concepts.objects import read_assignments, read_concepts
+from filtering.concepts.objects import read_concepts, read_homes
 from filtering.config import Config
 from filtering.embedding.images import decode_image
 from filtering.filters.objects import PassingShard
@@ -74,9 +74,9 @@ def _gather(shard: PassingShard, share: float, concepts_url: str, run_url: str, 
     rows = shard.embedded.rows(["uid", "key", "caption", "clip_score"])
     kept, dropped = (Store(run_url).read_table(table_name(kind, shard.index)) for kind in ("kept", "dropped"))
     is_kept = np.asarray(pc.is_in(rows["uid"], value_set=kept["uid"].combine_chunks()))
-    assigned = read_assignments(Store(concepts_url), shard)
     concept = np.full(len(rows), -1, dtype=np.int32)
-    concept[assigned["row"].to_numpy()] = pc.list_element(assigned["concepts"], 0).to_numpy() if len(assigned) else []
+    having, homes = read_homes(Store(concepts_url), shard)
+    concept[having] = homes
     reason = dropped["reason"].take(pc.index_in(rows["uid"], value_set=dropped["uid"].combine_chunks()))
     chosen = np.flatnonzero(sampled(uid_array(rows["uid"]), share, seed=2))
     place = pa.array(np.full(len(rows), shard.index, dtype=np.int32))

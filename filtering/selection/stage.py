@@ -5,24 +5,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from filtering import tables
 from filtering.attempts import Task
 from filtering.concepts.objects import read_concepts
-from filtering.concepts.partition import runs, shard_and_row, write_groups
+from filtering.concepts.partition import shard_and_row
 from filtering.config import Config, Selection
+from filtering.exchange import packed, runs, write_groups
 from filtering.graph.csr import Int64Array
 from filtering.graph.objects import read_graph
 from filtering.graph.sharded import ShardGraph
 from filtering.scores.objects import read_scores
 from filtering.selection.concept import concept_samples
-from filtering.selection.objects import BUDGETS_NAME, PICKS_NAME
+from filtering.selection.objects import BUDGETS_NAME, PICK, PICKS_NAME
 from filtering.selection.registry import budget, selector
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 1
+VERSION = 2
 
 
 def selection_stage(runtime: Runtime, config: Config, graph: str, scores: str) -> Stage:
@@ -94,6 +93,5 @@ def _write_picks(
     scores: npt.NDArray[np.float64],
 ) -> None:
     rows = part.row[picks]
-    columns = [rows, part.concept[picks], scores[picks].astype(np.float32), ranks]
-    table = pa.table([pa.array(column) for column in columns], schema=tables.PICKS)
-    write_groups(store, PICKS_NAME.format(partition), table, shard_and_row(rows)[0])
+    records = packed(PICK, row=rows, concept=part.concept[picks], score=scores[picks].astype(np.float32), rank=ranks)
+    write_groups(store, PICKS_NAME.format(partition), shard_and_row(rows)[0], PICK, records.__getitem__)

@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from filtering.concepts.kmeans import (
+    FLAT_CLUSTERS,
+    OVERSIZED,
     automatic_clusters,
+    coarse_groups,
     inter_distances,
-    nearest_centroids,
-    packed_partitions,
     spherical_kmeans,
+    train_centroids,
 )
+from filtering.concepts.nearest import Centroids, nearest_centroids
 
 
 def unit(random, rows, width):
@@ -21,99 +22,146 @@ def is_unit(rows):
     return np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
-def test_equal_input_gives_equal_centroids():
-    points = unit(np.random.default_rng(0), 500, 8)
-    first, again = spherical_kmeans(points, 12, 3), spherical_kmeans(points, 12, 3)
-    assert np.array_equal(first, again)
-    assert first.shape == (12, 8)
-    assert first.dtype == np.float32
-    assert is_unit(first)
+def blobs(random, centres, rows, spread):
+    """Rows around each centre, one blob after the other."""
+    points = np.repeat(centres, rows, axis=0) + spread * unit(random, len(centres) * rows, centres.shape[1])
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+def homes(sample, centroids):
+    return nearest_centroids(sample, centroids, 1)[0][:, 0]
+
+
+@pytest.mark.parametrize("clusters", [12, 90])
+def test_equal_input_gives_equal_centroids(clusters):
+    sample = unit(np.random.default_rng(0), 1_500, 8)
+    first, again = train_centroids(sample, clusters, 3), train_centroids(sample, clusters, 3)
+    assert np.array_equal(first.vectors, again.vectors)
+    assert np.array_equal(first.groups, again.groups)
+    assert not np.array_equal(first.vectors, train_centroids(sample, clusters, 4).vectors)
+
+
+@pytest.mark.parametrize("clusters", [1, 12, FLAT_CLUSTERS, FLAT_CLUSTERS + 1, 200])
+def test_about_as_many_centroids_as_asked(clusters):
+    sample = unit(np.random.default_rng(1), 4_000, 16)
+    centroids = train_centroids(sample, clusters, 0)
+    assert 0.9 * clusters <= len(centroids.vectors) <= 1.2 * clusters
+    assert len(centroids.groups) == len(centroids.vectors)
+    assert centroids.vectors.dtype == np.float32
+    assert centroids.groups.dtype == np.int32
+    assert is_unit(centroids.vectors)
+    assert (np.diff(centroids.groups) >= 0).all()
+    assert set(centroids.groups.tolist()) <= set(range(coarse_groups(clusters)))
+
+
+@pytest.mark.parametrize("clusters", [65, 200])
+def test_near_centroids_stand_together(clusters):
+    centroids = train_centroids(unit(np.random.default_rng(2), 4_000, 4), clusters, 0)
+    assert len(set(centroids.groups.tolist())) > 1
+    cosines = centroids.vectors @ centroids.vectors.T
+    together = centroids.groups[:, None] == centroids.groups
+    np.fill_diagonal(together, False)
+    assert cosines[together].mean() > 0.5 > cosines[~together].mean()
 
 
 def test_separate_groups_are_told_apart():
-    random = np.random.default_rng(1)
-    centres = np.eye(4, 8, dtype=np.float32)
-    points = np.repeat(centres, 50, axis=0) + random.normal(scale=0.02, size=(200, 8)).astype(np.float32)
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    concepts, _ = nearest_centroids(points, spherical_kmeans(points, 4, 0), 1)
-    assert len({tuple(set(group.ravel().tolist())) for group in np.split(concepts, 4)}) == 4
+    sample = blobs(np.random.default_rng(3), np.eye(4, 8, dtype=np.float32), 50, 0.05)
+    concepts = homes(sample, train_centroids(sample, 4, 0).vectors)
+    assert len({tuple(set(group.tolist())) for group in np.split(concepts, 4)}) == 4
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_separate_groups_are_told_apart_over_two_levels():
+    random = np.random.default_rng(4)
+    sample = blobs(random, unit(random, 100, 64), 30, 0.2)
+    concepts = homes(sample, train_centroids(sample, 150, 0).vectors)
+    # A concept may be a part of a group; hardly any holds rows of two.
+    mixed = [len(set((np.flatnonzero(concepts == concept) // 30).tolist())) > 1 for concept in set(concepts.tolist())]
+    assert np.mean(mixed) < 0.05
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 80])
 def test_fewer_rows_than_clusters_give_a_centroid_each(rows):
-    centroids = spherical_kmeans(unit(np.random.default_rng(2), rows, 6), 9, 0)
-    assert centroids.shape == (rows, 6)
-    assert is_unit(centroids)
+    sample = unit(np.random.default_rng(5), rows, 6)
+    assert spherical_kmeans(sample, 100, 0).shape == (rows, 6)
+    centroids = train_centroids(sample, 100, 0)
+    assert is_unit(centroids.vectors)
+    assert len(centroids.vectors) <= rows
+    if rows <= FLAT_CLUSTERS:
+        assert np.allclose(nearest_centroids(sample, centroids.vectors, 1)[1], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [6, 512])
+@pytest.mark.parametrize("clusters", [1, 2, 5, 64, 100])
+def test_equal_rows_have_one_centroid(width, clusters):
+    sample = np.repeat(unit(np.random.default_rng(6), 1, width), 300, axis=0)
+    centroids = train_centroids(sample, clusters, 0)
+    assert is_unit(centroids.vectors)
+    assert np.allclose(centroids.vectors[0], sample[0], atol=1e-3)
+    assert len(centroids.vectors) == len(centroids.groups) == 1
+
+
+def test_no_more_centroids_than_different_rows():
+    sample = np.repeat(unit(np.random.default_rng(7), 7, 16), 100, axis=0)
+    assert len(train_centroids(sample, 40, 0).vectors) <= 7
 
 
 def test_equal_rows_give_unit_centroids():
-    points = np.repeat(unit(np.random.default_rng(3), 1, 6), 50, axis=0)
-    centroids = spherical_kmeans(points, 4, 0)
+    sample = np.repeat(unit(np.random.default_rng(8), 1, 6), 50, axis=0)
+    centroids = spherical_kmeans(sample, 4, 0)
     assert centroids.shape == (4, 6)
-    assert np.isfinite(centroids).all()
+    assert centroids.dtype == np.float32
     assert is_unit(centroids)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("centroids", "count"), [(30, 1), (30, 3), (30, 29), (30, 30), (5, 9), (1, 1)])
-def test_nearest_centroids_match_brute_force(seed, centroids, count):
-    random = np.random.default_rng(seed)
-    vectors, centres = unit(random, 200, 7), unit(random, centroids, 7)
-    concepts, distances = nearest_centroids(vectors, centres, count)
-    apart = 1 - vectors.astype(np.float64) @ centres.astype(np.float64).T
-    expected = np.argsort(apart, axis=1, kind="stable")[:, :count]
-    assert concepts.dtype == np.int32
-    assert np.array_equal(concepts, expected)
-    assert np.allclose(distances, np.take_along_axis(apart, expected, 1), atol=1e-6)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
-def test_equally_near_centroids_go_to_the_lowest_index(count):
-    vectors = np.eye(3, dtype=np.float32)
-    centres = np.tile(np.eye(3, dtype=np.float32)[[2, 1, 0]], (20, 1))
-    concepts, _ = nearest_centroids(vectors, centres, count)
-    apart = 1 - vectors @ centres.T
-    assert np.array_equal(concepts, np.argsort(apart, axis=1, kind="stable")[:, :count])
-
-
-def test_no_vectors_have_no_concepts():
-    concepts, distances = nearest_centroids(np.zeros((0, 4), np.float32), np.eye(4, dtype=np.float32), 2)
-    assert concepts.shape == distances.shape == (0, 2)
+def test_an_oversized_cluster_is_split():
+    # In many dimensions the mean of loose rows is near to all of them: its cluster grows at the cost of the others.
+    random = np.random.default_rng(9)
+    middle = unit(random, 1, 256)
+    loose = blobs(random, middle, 900, 0.5)
+    sample = np.concatenate([loose, blobs(random, middle + 0.5 * unit(random, 40, 256), 52, 0.3)])
+    largest = OVERSIZED * len(sample) / 50
+    assert np.bincount(homes(sample, spherical_kmeans(sample, 50, 0))).max() > 2 * largest
+    centroids = train_centroids(sample, 50, 0)
+    assert np.bincount(homes(sample, centroids.vectors)).max() <= largest
+    assert 50 < len(centroids.vectors) < 100
 
 
 @pytest.mark.parametrize("count", [2, 3, 20, 21, 22, 60])
+@pytest.mark.parametrize("groups", [1, 5, 24])
 @pytest.mark.parametrize("twins", [False, True])
-def test_inter_distances_equal_a_loop(count, twins):
-    centroids = unit(np.random.default_rng(count), count, 5)
+def test_inter_distances_equal_a_loop(count, groups, twins):
+    vectors = unit(np.random.default_rng(count), count, 5)
     if twins:
-        centroids[: (count + 1) // 2] = centroids[0]
+        vectors[: (count + 1) // 2] = vectors[0]
     expected = []
     for one in range(count):
-        others = sorted(1 - float(centroids[one] @ centroids[two]) for two in range(count) if two != one)
+        others = sorted(1 - float(vectors[one] @ vectors[two]) for two in range(count) if two != one)
         expected.append(np.mean(others[:20]))
-    assert np.allclose(inter_distances(centroids), expected, atol=1e-6)
+    found = inter_distances(Centroids(vectors, np.sort(np.arange(count) % groups).astype(np.int32)))
+    assert found.dtype == np.float64
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_inter_distances_through_many_groups_are_hardly_larger():
+    centroids = train_centroids(unit(np.random.default_rng(10), 6_000, 16), 800, 0)
+    assert len(set(centroids.groups.tolist())) > 24
+    exact = inter_distances(Centroids(centroids.vectors, np.zeros_like(centroids.groups)))
+    found = inter_distances(centroids)
+    assert (found >= exact - 1e-6).all()
+    assert (found <= 1.2 * exact).mean() > 0.95
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_lone_centroid_has_no_distance(count):
-    assert inter_distances(np.ones((count, 3), dtype=np.float32)).tolist() == [0.0] * count
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.integers(0, 30), max_size=25), st.integers(1, 40))
-def test_partitions_hold_neighbours_and_stay_within_the_limit(rows, limit):
-    partitions = packed_partitions(np.array(rows, dtype=np.int64), limit)
-    assert partitions.dtype == np.int32
-    assert len(partitions) == len(rows)
-    if rows:
-        assert partitions[0] == 0
-        assert set(np.diff(partitions).tolist()) <= {0, 1}
-    for partition in set(partitions.tolist()):
-        held = [count for count, at in zip(rows, partitions, strict=True) if at == partition and count]
-        assert sum(held) <= limit or len(held) == 1
+    centroids = Centroids(np.ones((count, 3), dtype=np.float32), np.zeros(count, dtype=np.int32))
+    assert inter_distances(centroids).tolist() == [0.0] * count
 
 
 def test_automatic_clusters():
-    assert automatic_clusters(12_800_000) == 1280
+    assert automatic_clusters(12_800_000) == 4267
     assert automatic_clusters(4000) == 22
     assert automatic_clusters(1) == automatic_clusters(0) == 1
+
+
+def test_coarse_groups():
+    assert [coarse_groups(clusters) for clusters in (1, 64, 65, 100, 101, 4_267)] == [1, 1, 9, 10, 11, 66]

@@ -1,107 +1,115 @@
 import uuid
+from collections import defaultdict
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.concepts.partition import (
-    Partition,
-    global_rows,
-    partition_table,
-    read_groups,
-    read_partition,
-    runs,
-    shard_and_row,
-    write_groups,
-)
+from filtering.concepts.partition import by_partition, global_rows, read_partition, row_dtype, shard_and_row
+from filtering.exchange import packed, write_groups
 from filtering.storage import Store
+
+REACH = 4
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return Store(str(tmp_path_factory.mktemp("groups")))
+    return Store(str(tmp_path_factory.mktemp("partitions")))
+
+
+@st.composite
+def standings(draw):
+    """Rows of a shard, each with up to four concepts of six, and the partitions of the concepts."""
+    lists = draw(st.lists(st.lists(st.integers(0, 5), max_size=REACH, unique=True), max_size=12))
+    pairs = draw(st.permutations([(row, concept) for row, own in enumerate(lists) for concept in own]))
+    return pairs, draw(st.lists(st.integers(0, 3), min_size=6, max_size=6))
+
+
+@settings(max_examples=150, deadline=None)
+@given(standings())
+def test_a_row_travels_to_each_partition_once(given_standings):
+    pairs, partition_of = given_standings
+    expected = defaultdict(list)
+    for row, concept in pairs:
+        expected[row, partition_of[concept]].append(concept)
+    rows, concepts = (np.array([pair[at] for pair in pairs], dtype=np.int32) for at in range(2))
+    rows, partitions, lists = by_partition(rows, concepts, np.array(partition_of, dtype=np.int32), REACH)
+    assert (rows.dtype, partitions.dtype, lists.dtype) == (np.int64, np.int32, np.int32)
+    assert lists.shape == (len(rows), REACH)
+    travelling = list(zip(rows.tolist(), partitions.tolist(), strict=True))
+    assert travelling == sorted(expected)
+    for key, found in zip(travelling, lists.tolist(), strict=True):
+        wanted = sorted(expected[key])
+        assert found == wanted + [-1] * (REACH - len(wanted))
+
+
+def write_shard(store, name, shard, parts):
+    """Write (partition, uid, home, concepts, vector) as the rows of a shard, and return their global ids."""
+    dtype = row_dtype(3, REACH)
+    lists = np.full((len(parts), REACH), -1, dtype=np.int32)
+    for place, part in enumerate(parts):
+        lists[place, : len(part[3])] = part[3]
+    ids = global_rows(shard, np.arange(len(parts)))
+    columns = {"row": ids, "uid": np.array([part[1] for part in parts], dtype="S32")}
+    vectors = np.array([part[4] for part in parts], dtype=np.float16).reshape(-1, 3)
+    records = packed(dtype, **columns, home=np.array([part[2] for part in parts]), concepts=lists, vector=vectors)
+    groups = np.array([part[0] for part in parts], dtype=np.int32)
+    write_groups(store, name, groups, dtype, records.__getitem__)
+    return ids.tolist()
+
+
+@st.composite
+def shards(draw):
+    """Rows of some shards: a partition, a uid, a home and concepts; the home is among them or elsewhere."""
+    uids = iter(draw(st.permutations([f"{number:032x}".encode() for number in range(30)])))
+    parts = st.tuples(st.integers(0, 2), st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=4))
+    drawn = draw(st.lists(st.lists(parts, max_size=10), min_size=1, max_size=3))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return [[(p, next(uids), home, sorted(set(own)), random.normal(size=3)) for p, home, own in part] for part in drawn]
 
 
 @settings(max_examples=60, deadline=None)
-@given(groups=st.lists(st.lists(st.integers(0, 5), max_size=20), min_size=1, max_size=3))
-def test_groups_come_back_in_order(store, groups):
+@given(shards())
+def test_the_rows_of_a_partition_come_back(store, given_shards):
     store = store.child(uuid.uuid4().hex)
-    names = [f"{number}.parquet" for number in range(len(groups))]
-    for name, ones in zip(names, groups, strict=True):
-        places = [f"{name}/{place}" for place in range(len(ones))]
-        table = pa.table({"place": pa.array(places, pa.string()), "group": pa.array(ones, pa.int32())})
-        write_groups(store, name, table, np.array(ones, dtype=np.int32))
-    for group in range(7):
-        expected = [
-            f"{name}/{place}"
-            for name, ones in zip(names, groups, strict=True)
-            for place, one in enumerate(ones)
-            if one == group
-        ]
-        table = read_groups(store, names, group)
-        if expected:
-            assert table["place"].to_pylist() == expected
-            assert set(table["group"].to_pylist()) == {group}
-        else:
-            assert table is None
-
-
-def test_an_empty_table_keeps_its_columns(store):
-    write_groups(store, "none.parquet", pa.table({"row": pa.array([], pa.int64())}), np.array([], dtype=np.int32))
-    assert read_groups(store, ["none.parquet"], 0) is None
-    assert store.read_table("none.parquet").schema.names == ["row"]
-
-
-def test_no_objects_hold_no_group(store):
-    assert read_groups(store, [], 0) is None
-
-
-def test_each_group_is_one_row_group(store):
-    groups = np.array([4, 1, 4, 1, 1, 9])
-    write_groups(store, "rows.parquet", pa.table({"row": np.arange(6)}), groups)
-    file = pq.ParquetFile(store.path("rows.parquet"))
-    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [3, 2, 1]
-
-
-def random_partition(random, rows, width=4):
-    return Partition(
-        global_rows(3, np.arange(rows)),
-        np.array([random.bytes(16).hex() for _ in range(rows)], dtype="S32"),
-        random.integers(0, 4, rows).astype(np.int32),
-        random.integers(0, 4, rows).astype(np.int32),
-        random.normal(size=(rows, width)).astype(np.float16),
-    )
-
-
-def test_a_partition_comes_back_sorted_by_concept_and_uid(store):
-    random = np.random.default_rng(0)
-    parts = [random_partition(random, 30), random_partition(random, 0), random_partition(random, 20)]
-    names = []
-    for number, part in enumerate(parts):
-        names.append(f"part{number}.parquet")
-        write_groups(store, names[-1], partition_table(part), part.concept % 2)
-    for group in (0, 1):
-        found = read_partition(store, names, group)
-        expected = sorted(
-            (concept, uid, row, home, vector.tobytes())
-            for part in parts
-            for row, uid, concept, home, vector in zip(
-                part.row.tolist(),
-                part.uid.tolist(),
-                part.concept.tolist(),
-                part.home.tolist(),
-                part.vectors,
-                strict=True,
-            )
-            if concept % 2 == group
-        )
-        columns = (found.concept.tolist(), found.uid.tolist(), found.row.tolist(), found.home.tolist())
-        assert list(zip(*columns, (v.tobytes() for v in found.vectors), strict=True)) == expected
+    names = [f"{number}.grouped" for number in range(len(given_shards))]
+    every = []
+    for shard, (name, parts) in enumerate(zip(names, given_shards, strict=True)):
+        ids = write_shard(store, name, shard, parts)
+        every += [(part, row) for part, row in zip(parts, ids, strict=True)]
+    for number in range(4):
+        here = sorted([one for one in every if one[0][0] == number], key=lambda one: one[0][1])
+        found = read_partition(store, names, number)
+        if not here:
+            assert found is None
+            continue
+        assert found.uid.tolist() == [part[1] for part, _ in here]
+        assert found.row.tolist() == [row for _, row in here]
+        assert found.home.tolist() == [part[2] for part, _ in here]
         assert found.vectors.dtype == np.float16
-    assert read_partition(store, names, 2) is None
+        assert np.array_equal(found.vectors, np.array([part[4] for part, _ in here], dtype=np.float16))
+        # By concept: first those at home in it, then its guests, each by uid.
+        standing = sorted(
+            (concept, concept != part[2], part[1], place) for place, (part, _) in enumerate(here) for concept in part[3]
+        )
+        assert found.concept.tolist() == [one[0] for one in standing]
+        assert found.place.tolist() == [one[3] for one in standing]
+
+
+def test_own_rows_stand_before_guests():
+    store = Store(f"memory://{uuid.uuid4().hex}")
+    vector = [1, 2, 3]
+    parts = [(0, b"d", 1, [1], vector), (0, b"a", 0, [0, 1], vector), (0, b"c", 1, [0, 1], vector)]
+    write_shard(store, "0.grouped", 0, parts)
+    found = read_partition(store, ["0.grouped"], 0)
+    assert found.uid.tolist() == [b"a", b"c", b"d"]
+    assert found.concept.tolist() == [0, 0, 1, 1, 1]
+    assert found.uid[found.place].tolist() == [b"a", b"c", b"c", b"d", b"a"]
+
+
+def test_no_objects_hold_no_partition(store):
+    assert read_partition(store, [], 0) is None
 
 
 @settings(max_examples=100, deadline=None)
@@ -111,8 +119,3 @@ def test_global_rows_tell_shard_and_row(shard, rows):
     shards, back = shard_and_row(ids)
     assert back.tolist() == rows
     assert shards.tolist() == [shard] * len(rows)
-
-
-def test_runs_of_equal_values():
-    assert list(runs(np.array([]))) == []
-    assert list(runs(np.array([2, 2, 5, 7, 7]))) == [slice(0, 2), slice(2, 3), slice(3, 5)]

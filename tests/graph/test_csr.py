@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph, symmetrised
+from filtering.graph.csr import KnnGraph, grouped, row_pointers, sorted_edges, symmetrised
 
 
 def graph_of(matrix):
@@ -122,3 +122,61 @@ def test_symmetrising_keeps_the_smallest_distance(nodes, edges):
     sources, targets, distances = (np.array([edge[i] for edge in edges], dtype=np.int64) for i in range(3))
     graph = symmetrised(sources, targets, distances.astype(np.float32), nodes)
     assert np.array_equal(dense(graph), expected, equal_nan=True)
+
+
+EDGES = st.lists(st.tuples(st.integers(0, 7), st.integers(-3, 2**40), st.integers(0, 5)))
+REPEATED_EDGES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3), st.integers(0, 5)))
+
+
+def columns_of(edges, nodes):
+    rows, columns, distances = (np.array([edge[at] for edge in edges], dtype=np.int64) for at in range(3))
+    return rows % nodes, columns, distances
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 8), st.one_of(EDGES, REPEATED_EDGES), st.sampled_from([np.float32, np.float64]))
+def test_sorted_edges_equal_a_sort_of_all(nodes, edges, dtype):
+    rows, columns, distances = columns_of(edges, nodes)
+    given_edges = rows.copy(), columns.copy(), distances.astype(dtype)
+    order = np.lexsort((distances, columns, rows))
+    expected = rows[order], columns[order], distances[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (np.diff(expected[0]) != 0) | (np.diff(expected[1]) != 0)
+    indptr, indices, lengths = sorted_edges(*given_edges, nodes)
+    assert indptr.tolist() == [int((expected[0][first] < node).sum()) for node in range(nodes + 1)]
+    assert indices.tolist() == expected[1][first].tolist()
+    assert lengths.tolist() == expected[2][first].tolist()
+    assert lengths.dtype == dtype
+    # What was given is left as it was.
+    assert np.array_equal(given_edges[1], columns)
+    assert np.array_equal(given_edges[2], distances)
+
+
+def test_no_edges_are_sorted_into_empty_rows():
+    none = np.zeros(0, dtype=np.int64)
+    for nodes in (0, 3):
+        indptr, indices, lengths = sorted_edges(none, none, none.astype(np.float32), nodes)
+        assert indptr.tolist() == [0] * (nodes + 1)
+        assert len(indices) == len(lengths) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 8), st.lists(st.integers(0, 7)))
+def test_equal_rows_are_brought_together_in_their_order(nodes, rows):
+    rows = np.array(rows, dtype=np.int64) % nodes
+    order, starts = grouped(rows, nodes)
+    assert order.tolist() == np.argsort(rows, kind="stable").tolist()
+    assert starts.tolist() == [int((rows < node).sum()) for node in range(nodes + 1)]
+
+
+def test_rows_need_not_be_contiguous():
+    records = np.zeros(4, dtype=[("row", "<i8"), ("more", "<i4")])
+    records["row"] = [2, 0, 2, 1]
+    order, starts = grouped(records["row"], 3)
+    assert order.tolist() == [1, 3, 0, 2]
+    assert starts.tolist() == [0, 1, 2, 4]
+
+
+def test_pointers_of_sorted_rows():
+    assert row_pointers(np.array([0, 0, 2]), 4).tolist() == [0, 2, 2, 3, 3]
+    assert row_pointers(np.zeros(0, dtype=np.int64), 0).tolist() == [0]

@@ -1,21 +1,86 @@
 import numpy as np
 import pytest
 
-from filtering.graph.recall import merged_nearest, recall_at_k
+from filtering.graph.recall import ExactSearch, recall_at_k
 
 INF = np.inf
+
+
+def unit(random, rows, width):
+    points = random.normal(size=(rows, width)).astype(np.float32)
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
 def table(*rows):
     return np.array(rows, dtype=np.float32)
 
 
+def searched(queries, rows, vectors, ids, blocks, k):
+    """Search the blocks of a shard and rank what was found, as a worker does."""
+    search = ExactSearch(queries, rows, k)
+    for start, end in zip([0, *blocks], [*blocks, len(vectors)], strict=True):
+        search.add(vectors[start:end], ids[start:end], start)
+    return search.ranked(vectors[np.maximum(search.found, 0).ravel()])
+
+
+def brute_force(queries, rows, vectors, ids, k):
+    apart = ((queries.astype(np.float64)[:, None] - vectors) ** 2).sum(axis=2)
+    apart[rows[:, None] == ids] = INF
+    order = np.argsort(apart, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(apart, order, 1)
+
+
 @pytest.mark.parametrize("seed", range(4))
-def test_merging_parts_equals_sorting_all(seed):
+@pytest.mark.parametrize("blocks", [[], [100], [1, 2, 60, 60, 199]])
+def test_a_search_over_blocks_equals_brute_force(seed, blocks):
     random = np.random.default_rng(seed)
-    whole = random.random((9, 30)).astype(np.float32)
-    parts = np.split(whole, [4, 4, 17], axis=1)
-    assert np.array_equal(merged_nearest(parts, 6), np.sort(whole, axis=1)[:, :6])
+    vectors, ids = unit(random, 200, 12), np.sort(random.choice(10**12, 200, replace=False))
+    chosen = np.sort(random.choice(200, 30, replace=False))
+    places, distances = searched(vectors[chosen], ids[chosen], vectors, ids, blocks, 7)
+    expected, apart = brute_force(vectors[chosen], ids[chosen], vectors, ids, 7)
+    assert (places.dtype, distances.dtype) == (np.int32, np.float32)
+    assert np.array_equal(places, expected)
+    assert np.allclose(distances, apart, rtol=1e-5)
+
+
+@pytest.mark.parametrize("outside", [0, 10**15])
+def test_queries_of_other_shards_find_all(outside):
+    random = np.random.default_rng(5)
+    vectors, queries = unit(random, 60, 8), unit(random, 9, 8)
+    ids, rows = np.arange(100, 160), np.arange(outside, outside + 9)
+    places, distances = searched(queries, rows, vectors, ids, [17], 5)
+    expected, apart = brute_force(queries, rows, vectors, ids, 5)
+    assert np.array_equal(places, expected)
+    assert np.allclose(distances, apart, rtol=1e-5)
+
+
+def test_no_row_is_its_own_neighbour_but_its_duplicates_are():
+    vectors = np.repeat(unit(np.random.default_rng(6), 2, 8), 3, axis=0)
+    ids = np.array([5, 9, 20, 21, 40, 41])
+    places, distances = searched(vectors, ids, vectors, ids, [2], 3)
+    assert [sorted(row) for row in places[:, :2].tolist()] == [[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 4]]
+    assert (distances[:, :2] == 0).all()
+    assert (distances[:, 2] > 0.1).all()
+
+
+def test_fewer_rows_than_neighbours_leave_places_empty():
+    vectors = np.eye(3, dtype=np.float32)
+    places, distances = searched(vectors[:2], np.array([0, 1]), vectors, np.arange(3), [], 4)
+    assert [sorted(row) for row in places.tolist()] == [[-1, -1, 1, 2], [-1, -1, 0, 2]]
+    assert distances.tolist() == [[2, 2, INF, INF]] * 2
+
+
+def test_without_blocks_nothing_is_found():
+    search = ExactSearch(np.eye(2, dtype=np.float32), np.array([3, 7]), 2)
+    places, distances = search.ranked(np.zeros((search.found.size, 2), dtype=np.float32))
+    assert places.tolist() == [[-1, -1]] * 2
+    assert np.isinf(distances).all()
+
+
+def test_without_queries_there_is_nothing_to_search():
+    search = ExactSearch(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64), 2)
+    search.add(np.eye(3, dtype=np.float32), np.arange(3), 0)
+    assert search.ranked(np.zeros((0, 3), dtype=np.float32))[1].shape == (0, 2)
 
 
 def test_all_found_is_one():

@@ -1,0 +1,91 @@
+"""Guests: which rows are also searched in concepts that are not their own.
+
+Two rows of different concepts meet when either is a guest in the other's. A row near the border of a concept is
+invited before one deep inside its own: its margin is its distance to the hyperplane between the two centroids. How
+large a margin may be follows from pairs of rows that are known to be neighbours, and from the recall asked for.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from filtering.concepts.nearest import Float32Array, Int32Array, squared_distance
+
+NO_CONCEPT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """The concepts that n rows may visit, nearest first; the first is their own.
+
+    Attributes
+    ----------
+    concepts : int32 (..., r), -1 where there is none.
+    margins : float32 (..., r), distance to the border with that concept; 0 for the own, infinite where there is none.
+    """
+
+    concepts: Int32Array
+    margins: Float32Array
+
+
+def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Float32Array) -> Float32Array:
+    """Return how far rows are from the border between their own concept and others, float32 (n, r).
+
+    Parameters
+    ----------
+    concepts : int32 (n, r)
+        The nearest concepts, the own first; -1 where there is none.
+    distances : float32 (n, r)
+        1 - cosine to their centroids.
+    centroids : float32 (K, d), unit norm.
+
+    Notes
+    -----
+    Points equally far from the unit vectors a and b are those with <x, a - b> = 0, so that x lies <x, a - b> / |a - b|
+    from them.
+    """
+    margins = np.full(concepts.shape, np.inf, dtype=np.float32)
+    _margins(concepts, distances, centroids, margins)
+    return margins
+
+
+def needed_margins(left: Visits, right: Visits) -> Float32Array:
+    """Return the margin at which two rows meet, float32 (n,): 0 in one concept, infinite if neither visits."""
+    found = np.full(len(left.concepts), np.inf, dtype=np.float32)
+    for visitors, hosts in ((left, right), (right, left)):
+        at_home = visitors.concepts == hosts.concepts[:, :1]
+        found = np.minimum(found, np.where(at_home, visitors.margins, np.inf).min(axis=1, initial=np.inf))
+    return found
+
+
+def margin_for(needed: Float32Array, recall: float) -> tuple[float, float]:
+    """Return the least margin at which a share of known neighbours meets, and the share that then does.
+
+    Parameters
+    ----------
+    needed : float32 (n,)
+        The margin at which each pair of neighbours meets.
+    recall : float
+        The share asked for. If it cannot be reached, everyone who may visit is invited.
+    """
+    if len(needed) == 0:
+        return 0.0, 1.0
+    # 0.55 of 100 is 55.000000000000007 to a computer.
+    place = max(math.ceil(recall * len(needed) - 1e-6) - 1, 0)
+    margin = float(np.partition(needed, place)[place])
+    reached = float((needed <= margin).mean()) if np.isfinite(margin) else float(np.isfinite(needed).mean())
+    return margin, reached
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _margins(concepts: Int32Array, distances: Float32Array, centroids: Float32Array, margins: Float32Array) -> None:
+    for row in range(len(concepts)):
+        home = concepts[row, 0]
+        margins[row, 0] = 0
+        for at in range(1, concepts.shape[1]):
+            other = concepts[row, at]
+            if other >= 0:
+                apart = math.sqrt(squared_distance(centroids[home], centroids[other]))
+                margins[row, at] = (distances[row, at] - distances[row, 0]) / max(apart, 1e-6)

@@ -1,0 +1,167 @@
+"""What workers do to find centroids: sample each shard, find coarse groups, cluster each group on its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.kmeans import (
+    clustered_group,
+    coarse_centroids,
+    member_sums,
+    moved_centroids,
+    without_twins,
+)
+from filtering.concepts.nearest import Centroids, nearest_centroids
+from filtering.concepts.objects import CENTROIDS
+from filtering.concepts.partition import global_rows
+from filtering.embedding.objects import unit_rows
+from filtering.exchange import packed, read_groups, runs, write_groups
+from filtering.filters.objects import PassingShard
+from filtering.graph.recall import MEASURING_SHARE, QUERIES
+from filtering.storage import Store
+from filtering.uids import sampled
+
+SAMPLE_NAME = "{}.sample.npz"
+# A smaller sample, on which the groups are found, and the rows that are searched exactly.
+FEW_NAME = "{}.few.npz"
+COARSE = "coarse.npz"
+SPREAD_NAME = "{}.spread"
+FINE_NAME = "{:08d}.fine.npz"
+# The centroids after each round but the last, what moves them, and the parts that were moved.
+ROUND_NAME = "round{}.npz"
+SUMS_NAME = "{}.{}.sums"
+MOVED_NAME = "{:08d}.{}"
+MOVED_TOGETHER = 1024
+# Rows whose true neighbours are searched: `row` ascending, `vectors`, and which of them measure recall.
+QUERIES_NAME = "queries.npz"
+QUERY_SEED, MEASURING_SEED, COARSE_SEED = 1, 2, 4
+
+
+def sample_shard(
+    shard: PassingShard, share: float, coarse_share: float, seed: int, rows: int, store_url: str
+) -> dict[str, int]:
+    """Write the rows of a shard to train on, and those to be searched exactly: by uid and seed alone."""
+    store, passing = Store(store_url), shard.rows()
+    uids = shard.uids(passing)
+    chosen = sampled(uids, share, seed)
+    few = sampled(uids, coarse_share, seed + COARSE_SEED)
+    asked = sampled(uids, QUERIES / max(rows, 1), QUERY_SEED)
+    # One pass over the vectors, in the order in which they lie there.
+    read = np.flatnonzero(chosen | few | asked)
+    vectors = shard.vectors(passing[read]) if len(read) else np.zeros((0, 0), dtype=np.float16)
+    store.write_arrays(SAMPLE_NAME.format(shard.identity), {"uid": uids[chosen], "vectors": vectors[chosen[read]]})
+    parts = {
+        "uid": uids[few],
+        "vectors": vectors[few[read]],
+        "query_row": global_rows(shard.index, passing[asked]),
+        "query_measures": sampled(uids[asked], MEASURING_SHARE, MEASURING_SEED),
+        "query_vectors": vectors[asked[read]],
+    }
+    store.write_arrays(FEW_NAME.format(shard.identity), parts)
+    return {"sample": int(chosen.sum())}
+
+
+def find_groups(identities: Sequence[str], groups: int, seed: int, store_url: str) -> dict[str, int]:
+    """Fit the coarse centroids on the smaller sample, in the order of uids; gather the rows to be searched exactly."""
+    store = Store(store_url)
+    samples = [store.read_arrays(FEW_NAME.format(identity)) for identity in identities]
+    _write_queries(store, samples)
+    filled = [sample for sample in samples if len(sample["uid"])]
+    coarse = np.zeros((0, 0), dtype=np.float32)
+    if filled:
+        order = np.argsort(np.concatenate([sample["uid"] for sample in filled]), kind="stable")
+        coarse = coarse_centroids(
+            unit_rows(np.concatenate([sample["vectors"] for sample in filled])[order]), groups, seed
+        )
+    store.write_arrays(COARSE, {"vectors": coarse})
+    return {"groups": len(coarse)}
+
+
+def spread_sample(identity: str, store_url: str) -> dict[str, list[int]]:
+    """Send the sampled rows of a shard to their groups; return how many each group gets."""
+    store = Store(store_url)
+    sample, coarse = store.read_arrays(SAMPLE_NAME.format(identity)), store.read_arrays(COARSE)["vectors"]
+    if len(sample["uid"]) == 0:
+        return {"sizes": [0] * len(coarse)}
+    home = nearest_centroids(unit_rows(sample["vectors"]), coarse, 1)[0][:, 0]
+    dtype = np.dtype([("group", "<i4"), ("uid", "S32"), ("vector", "<f2", (coarse.shape[1],))])
+    records = packed(dtype, group=home, uid=sample["uid"], vector=sample["vectors"])
+    write_groups(store, SPREAD_NAME.format(identity), home, dtype, records.__getitem__)
+    return {"sizes": np.bincount(home, minlength=len(coarse)).tolist()}
+
+
+def cluster_groups(
+    first: int, shares: Sequence[int], largest: float, names: Sequence[str], seed: int, store_url: str
+) -> dict[str, int]:
+    """Cluster the sampled rows of consecutive groups, each into its share of the centroids."""
+    store = Store(store_url)
+    records = read_groups(store, names, first, first + len(shares))
+    parts, groups = [], []
+    if records is not None:
+        records = records[np.lexsort((records["uid"], records["group"]))]
+        for members in runs(records["group"]):
+            group = int(records["group"][members.start])
+            vectors = unit_rows(records["vector"][members])
+            parts.append(clustered_group(vectors, shares[group - first], seed, largest))
+            groups.append(np.full(len(parts[-1]), group, dtype=np.int32))
+    width = parts[0].shape[1] if parts else 0
+    centroids = {
+        "vectors": np.concatenate([np.zeros((0, width), np.float32), *parts]),
+        "groups": np.concatenate([np.zeros(0, np.int32), *groups]),
+    }
+    store.write_arrays(FINE_NAME.format(first), centroids)
+    return {"centroids": len(centroids["groups"])}
+
+
+def sum_members(identity: str, current: str, store_url: str) -> dict[str, int]:
+    """Sum the sampled rows of a shard by their nearest centroid, and send the sums to who moves it."""
+    store = Store(store_url)
+    sample, centroids = store.read_arrays(SAMPLE_NAME.format(identity)), Centroids(**store.read_arrays(current))
+    if len(sample["uid"]) == 0:
+        return {"members": 0}
+    members, sums = member_sums(unit_rows(sample["vectors"]), centroids)
+    dtype = np.dtype([("centroid", "<i4"), ("sum", "<f4", (sums.shape[1],))])
+    records = packed(dtype, centroid=members, sum=sums)
+    name = SUMS_NAME.format(identity, current)
+    write_groups(store, name, members // MOVED_TOGETHER, dtype, records.__getitem__)
+    return {"members": len(sample["uid"])}
+
+
+def move_centroids(part: int, names: Sequence[str], current: str, store_url: str) -> dict[str, int]:
+    """Move consecutive centroids to where their members are."""
+    store, first = Store(store_url), part * MOVED_TOGETHER
+    whole = store.read_arrays(current)
+    here = slice(first, first + MOVED_TOGETHER)
+    vectors, groups = whole["vectors"][here], whole["groups"][here]
+    records = read_groups(store, names, part)
+    if records is not None:
+        vectors = moved_centroids(vectors, records["centroid"].astype(np.int64) - first, records["sum"])
+    store.write_arrays(MOVED_NAME.format(part, current), {"vectors": vectors, "groups": groups})
+    return {"centroids": len(groups)}
+
+
+def collect_centroids(names: Sequence[str], target: str, store_url: str) -> dict[str, int]:
+    """Put parts of the centroids together."""
+    store = Store(store_url)
+    parts = [store.read_arrays(name) for name in names]
+    filled = [part for part in parts if len(part["groups"])]
+    if not filled:
+        store.write_arrays(target, {"vectors": np.zeros((0, 0), np.float32), "groups": np.zeros(0, np.int32)})
+        return {"centroids": 0}
+    columns = (np.concatenate([part[name] for part in filled]) for name in ("vectors", "groups"))
+    centroids = Centroids(*columns)
+    if target == CENTROIDS:
+        centroids = without_twins(centroids)
+    store.write_arrays(target, {"vectors": centroids.vectors, "groups": centroids.groups})
+    return {"centroids": len(centroids.vectors)}
+
+
+def _write_queries(store: Store, samples: Sequence[dict[str, npt.NDArray[Any]]]) -> None:
+    # A shard without rows has vectors of no width.
+    there = [sample for sample in samples if len(sample["query_row"])]
+    row = np.concatenate([np.zeros(0, np.int64), *(sample["query_row"] for sample in there)])
+    measures = np.concatenate([np.zeros(0, bool), *(sample["query_measures"] for sample in there)])
+    vectors = [sample["query_vectors"] for sample in there] or [np.zeros((0, 0), np.float16)]
+    store.write_arrays(QUERIES_NAME, {"row": row, "measures": measures, "vectors": np.concatenate(vectors)})

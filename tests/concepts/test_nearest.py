@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+
+from filtering.concepts.nearest import (
+    FEW_GROUPS,
+    CentroidIndex,
+    Centroids,
+    nearest_centroids,
+    offer,
+    squared_distance,
+)
+
+
+def unit(random, rows, width):
+    points = random.normal(size=(rows, width)).astype(np.float32)
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def brute_force(vectors, centroids, count):
+    apart = 1 - vectors.astype(np.float64) @ centroids.astype(np.float64).T
+    order = np.argsort(apart, axis=1, kind="stable")[:, :count]
+    return order, np.take_along_axis(apart, order, 1)
+
+
+def clustered(random, groups, members, width, spread=0.5):
+    """Groups of centroids, each around a direction of its own."""
+    centres = np.repeat(unit(random, groups, width), members, axis=0)
+    points = centres + spread * unit(random, groups * members, width)
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    return Centroids(points, np.repeat(np.arange(groups, dtype=np.int32), members))
+
+
+def rows_near(random, centroids, rows, spread=0.5):
+    points = centroids.vectors[random.integers(0, len(centroids.vectors), rows)]
+    points = points + spread * unit(random, rows, points.shape[1])
+    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("centroids", "count"), [(30, 1), (30, 3), (30, 29), (30, 30), (5, 9), (1, 1)])
+def test_a_flat_scan_matches_brute_force(seed, centroids, count):
+    random = np.random.default_rng(seed)
+    vectors, centres = unit(random, 200, 7), unit(random, centroids, 7)
+    concepts, distances = nearest_centroids(vectors, centres, count)
+    expected, apart = brute_force(vectors, centres, count)
+    assert concepts.dtype == np.int32
+    assert distances.dtype == np.float32
+    assert concepts.shape == (200, min(count, centroids))
+    assert np.array_equal(concepts, expected)
+    assert np.allclose(distances, apart, atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [1, 2, FEW_GROUPS])
+def test_few_groups_are_all_compared(groups):
+    random = np.random.default_rng(groups)
+    centroids = clustered(random, groups, 5, 8)
+    vectors = unit(random, 300, 8)
+    concepts, distances = CentroidIndex(centroids).nearest(vectors, 4)
+    expected, apart = brute_force(vectors, centroids.vectors, 4)
+    assert np.array_equal(concepts, expected)
+    assert np.allclose(distances, apart, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_equally_near_centroids_go_to_the_lowest_index(count):
+    vectors = np.eye(3, dtype=np.float32)
+    centres = np.tile(np.eye(3, dtype=np.float32)[[2, 1, 0]], (20, 1))
+    concepts, _ = nearest_centroids(vectors, centres, count)
+    assert np.array_equal(concepts, brute_force(vectors, centres, count)[0])
+
+
+@pytest.mark.parametrize("rows", [4_095, 4_096, 4_097, 8_200])
+def test_blocks_of_rows_are_put_together(rows):
+    random = np.random.default_rng(rows)
+    vectors, centres = unit(random, rows, 3), unit(random, 9, 3)
+    assert np.array_equal(nearest_centroids(vectors, centres, 2)[0], brute_force(vectors, centres, 2)[0])
+
+
+@pytest.mark.parametrize(("groups", "members"), [(25, 10), (60, 60)])
+@pytest.mark.parametrize("seed", range(3))
+def test_many_groups_find_the_nearest_of_nearly_all_rows(groups, members, seed):
+    random = np.random.default_rng(seed)
+    centroids = clustered(random, groups, members, 32)
+    vectors = rows_near(random, centroids, 2_000)
+    concepts, distances = CentroidIndex(centroids).nearest(vectors, 3)
+    expected, apart = brute_force(vectors, centroids.vectors, 3)
+    assert (concepts[:, 0] == expected[:, 0]).mean() >= 0.95
+    # What is found is told as it is, nearest first, each once, whether or not it is the nearest.
+    told = 1 - np.einsum("nd,nkd->nk", vectors.astype(np.float64), centroids.vectors[concepts].astype(np.float64))
+    assert np.allclose(distances, told, atol=1e-6)
+    assert (np.diff(distances, axis=1) >= 0).all()
+    assert (distances >= apart - 1e-6).all()
+    assert (np.diff(np.sort(concepts, axis=1), axis=1) > 0).all()
+
+
+def test_groups_of_unequal_size_are_told_apart():
+    random = np.random.default_rng(5)
+    sizes = random.integers(1, 30, 40)
+    whole = clustered(random, 40, 30, 32, spread=0.3)
+    kept = np.concatenate([np.arange(size) + 30 * group for group, size in enumerate(sizes)])
+    # Groups need not be numbered without gaps: one of them may have lost all its centroids.
+    centroids = Centroids(whole.vectors[kept], 3 * whole.groups[kept])
+    vectors = rows_near(random, centroids, 1_000, spread=0.2)
+    concepts, _ = CentroidIndex(centroids).nearest(vectors, 1)
+    assert (concepts == brute_force(vectors, centroids.vectors, 1)[0]).mean() >= 0.95
+
+
+def test_places_stay_empty_where_the_groups_compared_have_fewer_centroids():
+    centroids = Centroids(np.eye(40, dtype=np.float32), np.arange(40, dtype=np.int32))
+    concepts, distances = CentroidIndex(centroids).nearest(np.eye(40, dtype=np.float32), 12)
+    assert concepts.shape == distances.shape == (40, 12)
+    assert concepts[:, 0].tolist() == list(range(40))
+    assert ((concepts < 0) == np.isinf(distances)).all()
+    assert (concepts[:, :8] >= 0).all()
+    assert (concepts[:, 8:] == -1).all()
+
+
+@pytest.mark.parametrize("groups", [1, 30])
+def test_more_than_there_are_gives_all_there_are(groups):
+    random = np.random.default_rng(6)
+    centroids = Centroids(unit(random, 30, 8), np.sort(np.arange(30) % groups).astype(np.int32))
+    concepts, distances = CentroidIndex(centroids).nearest(unit(random, 4, 8), 50)
+    assert concepts.shape == distances.shape == (4, 30)
+
+
+@pytest.mark.parametrize("groups", [1, 40])
+def test_no_vectors_have_no_concepts(groups):
+    centroids = Centroids(np.eye(40, dtype=np.float32), np.sort(np.arange(40) % groups).astype(np.int32))
+    concepts, distances = CentroidIndex(centroids).nearest(np.zeros((0, 40), np.float32), 2)
+    assert concepts.shape == distances.shape == (0, 2)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_without_centroids_there_are_no_concepts(rows):
+    concepts, distances = nearest_centroids(np.ones((rows, 4), np.float32), np.zeros((0, 4), np.float32), 2)
+    assert concepts.shape == distances.shape == (rows, 0)
+
+
+def test_offers_in_parts_give_the_list_of_all():
+    random = np.random.default_rng(7)
+    cosines = random.integers(-4, 5, (6, 20)).astype(np.float32) / 4
+    concepts, distances = np.full((6, 5), -1, dtype=np.int32), np.full((6, 5), np.inf, dtype=np.float32)
+    for start, end in ((0, 1), (1, 12), (12, 20)):
+        offer(1 - cosines[:, start:end], np.arange(6), start, concepts, distances)
+    order = np.argsort(1 - cosines, axis=1, kind="stable")[:, :5]
+    assert np.array_equal(concepts, order)
+    assert np.array_equal(distances, np.take_along_axis(1 - cosines, order, 1))
+
+
+def test_squared_distances_have_the_same_bits_from_both_ends():
+    points = unit(np.random.default_rng(8), 60, 37)
+    for left, right in zip(points[:30], points[30:], strict=True):
+        apart = squared_distance(left, right)
+        assert apart == squared_distance(right, left)
+        assert apart == pytest.approx(((left.astype(np.float64) - right) ** 2).sum(), rel=1e-5)
+        assert squared_distance(left, left) == 0

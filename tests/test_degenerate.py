@@ -1,0 +1,73 @@
+"""Pools that clustering and search find hard: each ends with a sound run, nothing lost, nothing stuck."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pools import metadata_config, unit
+
+from filtering.manifests.verify import problems
+from filtering.storage import Store
+
+
+def write_vectors(folder, images, texts=None):
+    """Write one file of metadata with given image vectors."""
+    folder.mkdir()
+    uids = [f"{row:032x}" for row in np.random.default_rng(9).permutation(len(images))]
+    pq.write_table(
+        pa.table({"uid": uids, "text": [f"caption {row}" for row in range(len(images))]}), folder / "a.parquet"
+    )
+    vectors = images.astype(np.float16)
+    np.savez(folder / "a.npz", l14_img=vectors, l14_txt=vectors if texts is None else texts.astype(np.float16))
+    return folder
+
+
+def filtered(run, folder, tmp_path, **sections):
+    """Run with everything automatic and return run.json, checked."""
+    config = metadata_config(folder, tmp_path / "run", concepts={}, **sections)
+    record = run(config)
+    assert list(problems(Store(str(tmp_path / "run")))) == []
+    totals = record["totals"]
+    assert totals["input"] == totals["kept"] + totals["dropped"] + totals["quarantined"]
+    return record
+
+
+def points(rows, dimension, seed=0):
+    return unit(np.random.default_rng(seed).normal(size=(rows, dimension)))
+
+
+def test_all_rows_equal(run, tmp_path):
+    pool = write_vectors(tmp_path / "pool", np.repeat(points(1, 32), 6_000, axis=0))
+    record = filtered(run, pool, tmp_path)
+    assert record["totals"]["kept"] == 1_800
+    # One centroid cannot be split: its rows are cut into sections by uid.
+    assert record["graph"]["partitions"] > 1
+    assert record["recall"] == 1.0
+
+
+def test_one_cluster_holds_half_the_pool(run, tmp_path):
+    twins = np.repeat(points(1, 32), 4_000, axis=0) + 1e-3 * np.random.default_rng(1).normal(size=(4_000, 32))
+    pool = write_vectors(tmp_path / "pool", np.concatenate([unit(twins), points(4_000, 32, 2)]))
+    record = filtered(run, pool, tmp_path)
+    assert record["totals"]["kept"] == 2_400
+    assert record["graph"]["isolated"] == 0
+
+
+@pytest.mark.parametrize(("rows", "dimension"), [(100, 16), (3, 16), (1, 16), (300, 1024)])
+def test_few_rows_and_long_vectors(run, tmp_path, rows, dimension):
+    record = filtered(run, write_vectors(tmp_path / "pool", points(rows, dimension)), tmp_path, selection={"keep": 0.5})
+    assert record["totals"]["kept"] == rows // 2
+    assert record["recall"] > 0.9
+
+
+def test_zero_and_broken_rows_are_quarantined(run, tmp_path):
+    images, texts = points(400, 16), points(400, 16, 1)
+    images[:5], texts[5:8] = 0, 0
+    images[10, 3], images[11, 4], texts[12, 0] = np.nan, np.inf, -np.inf
+    record = filtered(run, write_vectors(tmp_path / "pool", images, texts), tmp_path)
+    assert record["reasons"]["quarantined"] == {"embedding_not_finite": 3, "embedding_zero": 8}
+
+
+def test_nothing_but_broken_rows(run, tmp_path):
+    record = filtered(run, write_vectors(tmp_path / "pool", np.zeros((50, 16))), tmp_path)
+    assert (record["totals"]["kept"], record["totals"]["quarantined"]) == (0, 50)
