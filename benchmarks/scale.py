@@ -3,8 +3,8 @@
     python benchmarks/scale.py --rows 100000 1000000 12800000 --folder DIR [--json OUT] [--plot OUT]
 
 Pools come from pool_like.py and are kept in DIR (27 GB for 12.8 million rows of 512; a run of that size takes 45 GB
-more at its peak). Memory is the sum of the anonymous and shared memory of all processes of a run, Ray's included, seen every
-second: pages of mapped files, which the system takes back when it needs them, are left out.
+more at its peak). Memory is the sum of the anonymous and shared memory of all processes of a run, Ray's included, seen
+every second: pages of mapped files, which the system takes back when it needs them, are left out.
 """
 
 import argparse

@@ -225,7 +225,7 @@ def _warnings(results: dict[str, Any]) -> list[str]:
         found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
     if results["graph"]["recall"] < 0.9:
         found.append(
-            f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.recall or graph.reach raises it"
+            f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.guests or graph.recall raises it"
         )
     return found
 

@@ -33,7 +33,7 @@ def test_defaults(smallest_file):
     assert config.selection.keep == 0.3
     assert config.selection.budget == "proportional"
     assert config.graph.k == 10
-    assert (config.graph.recall, config.graph.reach) == (0.97, 8)
+    assert (config.graph.recall, config.graph.reach) == (0.97, 12)
     assert config.concepts.clusters == "auto"
     assert config.filters == ()
     assert config.input.arrays.image == "l14_img"
@@ -116,7 +116,7 @@ def test_unknown_keys_are_refused_with_the_nearest_name(data, key, nearest):
 
 
 def test_an_unknown_key_without_a_like_lists_the_known():
-    assert refusal(given(graph={"zzzz": 3})) == "graph.zzzz: unknown key; known: k, reach, recall"
+    assert refusal(given(graph={"zzzz": 3})) == "graph.zzzz: unknown key; known: guests, k, reach, recall"
 
 
 @pytest.mark.parametrize(

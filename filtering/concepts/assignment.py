@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.guests import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
+from filtering.concepts.guests import (
+    MARGIN_BINS,
+    NO_CONCEPT,
+    Visits,
+    border_margins,
+    margin_counts,
+    margin_for,
+    margin_within,
+    needed_margins,
+)
 from filtering.concepts.nearest import CentroidIndex
 from filtering.concepts.objects import EXACT, VISITS_NAME, read_centroids
 from filtering.concepts.partition import global_rows
@@ -51,8 +60,18 @@ def assign(shard: PassingShard, reach: int, k: int, store_url: str) -> dict[str,
     return {"rows": len(passing)}
 
 
-def invite(identities: Sequence[str], recall: float, largest: int, store_url: str) -> dict[str, Any]:
-    """Decide how near a border a row must be to be a guest, and into how many sections oversized concepts are cut."""
+def invite(identities: Sequence[str], recall: float, guests: float, largest: int, store_url: str) -> dict[str, Any]:
+    """Decide how near a border a row must be to be a guest, and into how many sections oversized concepts are cut.
+
+    Parameters
+    ----------
+    recall : float
+        The share of known neighbours that should meet.
+    guests : float
+        The most guests that a row makes on average, whatever the recall.
+    largest : int
+        Rows of a concept.
+    """
     store = Store(store_url)
     measures = store.read_arrays(QUERIES_NAME)["measures"]
     merged, sizes = _merged_nearest(store, identities)
@@ -61,7 +80,9 @@ def invite(identities: Sequence[str], recall: float, largest: int, store_url: st
     query = np.nonzero(there)[0]
     left = Visits(merged["own_concepts"][query], merged["own_margins"][query])
     needed = needed_margins(left, Visits(merged["concepts"][there], merged["margins"][there]))
-    margin, expected = margin_for(needed, recall)
+    rows = int(sizes.sum())
+    margin = min(margin_for(needed, recall)[0], margin_within(merged["visits"], guests * rows))
+    expected = round(float((needed <= margin).mean()), 4) if len(needed) else 1.0
     sections = np.maximum(-(-sizes // largest), 1).astype(np.int32)
     store.write_arrays(INVITATION, {"margin": np.array(margin), "sections": sections})
     measured = {"row": merged["row"][measures], "distances": merged["distances"][measures]}
@@ -118,7 +139,8 @@ def _nearest(
         "asked": asked,
         "own_concepts": visits.concepts[own],
         "own_margins": visits.margins[own],
-        "sizes": np.bincount(visits.concepts[:, 0], minlength=0) if len(ids) else np.zeros(0, np.int64),
+        "visits": margin_counts(visits.margins),
+        "sizes": np.bincount(visits.concepts[:, 0]) if len(ids) else np.zeros(0, np.int64),
     }
     if len(ids) == 0 or len(queries) == 0:
         return found
@@ -135,12 +157,13 @@ def _merged_nearest(
     """Merge what the shards found; also return the rows of each cell."""
     row = store.read_arrays(QUERIES_NAME)["row"]
     cells = len(read_centroids(store).vectors)
-    sizes = np.zeros(cells, dtype=np.int64)
+    sizes, visits = np.zeros(cells, dtype=np.int64), np.zeros(MARGIN_BINS, dtype=np.int64)
     merged: dict[str, npt.NDArray[Any]] = {}
     own: dict[str, npt.NDArray[Any]] = {}
     for identity in identities:
         part = store.read_arrays(NEAREST_NAME.format(identity))
         sizes[: len(part["sizes"])] += part["sizes"]
+        visits += part["visits"]
         for name in ("own_concepts", "own_margins"):
             own.setdefault(name, np.zeros((len(row), part[name].shape[1]), part[name].dtype))[part["asked"]] = part[
                 name
@@ -150,7 +173,7 @@ def _merged_nearest(
     if not merged:
         none = np.zeros((len(row), 0))
         merged = {"distances": none, "concepts": none[..., None].astype(np.int32), "margins": none[..., None]}
-    return {"row": row, **own, **merged}, sizes
+    return {"row": row, "visits": visits, **own, **merged}, sizes
 
 
 def _nearer(merged: dict[str, npt.NDArray[Any]], part: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

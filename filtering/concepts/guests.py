@@ -9,11 +9,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from filtering.concepts.nearest import Float32Array, Int32Array, squared_distance
 
 NO_CONCEPT = -1
+MARGIN_BINS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,19 @@ def margin_for(needed: Float32Array, recall: float) -> tuple[float, float]:
     margin = float(np.partition(needed, place)[place])
     reached = float((needed <= margin).mean()) if np.isfinite(margin) else float(np.isfinite(needed).mean())
     return margin, reached
+
+
+def margin_counts(margins: Float32Array) -> npt.NDArray[np.int64]:
+    """Return how many possible visits have a margin up to 1/2048, 2/2048, ..., int64 (2048,): for `margin_within`."""
+    finite = margins[:, 1:][np.isfinite(margins[:, 1:])]
+    return np.histogram(np.minimum(finite, 1), bins=MARGIN_BINS, range=(0, 1))[0].cumsum()
+
+
+def margin_within(counts: npt.NDArray[np.int64], most: float) -> float:
+    """Return the largest margin that invites at most `most` guests, by 1/2048; infinite if all are not more."""
+    if len(counts) == 0 or counts[-1] <= most:
+        return math.inf
+    return int(np.searchsorted(counts, most, side="right")) / MARGIN_BINS
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -71,7 +71,7 @@ def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], 
     centroids = _train(stage, shards, clusters, settings.seed, rows)
     _over_shards(stage, assign, "assign", shards, (graph.reach, graph.k, url), "shards assigned")
     largest = largest_concept(settings, rows, clusters)
-    invitation = stage.call(invite, "invitation", identities, graph.recall, largest, url)
+    invitation = stage.call(invite, "invitation", identities, graph.recall, graph.guests, largest, url)
     visits = _over_shards(stage, visit, "visit", shards, (url,), "shards of guests")
     table = _concepts_table(stage.store, identities, settings.partition_rows)
     stage.store.write_table(CONCEPTS, table)
@@ -126,6 +126,8 @@ def _refine(stage: Stage, identities: Sequence[str], parts: Sequence[str], round
 
 def _batches(sizes: npt.NDArray[np.int64]) -> list[slice]:
     """Return consecutive groups that hold some 20,000 sampled rows together."""
+    if len(sizes) == 0:
+        return []
     ends = np.flatnonzero(np.diff(np.cumsum(sizes) // BATCH_ROWS, append=-1)) + 1
     return [slice(start, end) for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
 

@@ -21,6 +21,8 @@ SPARE_CANDIDATES = 6
 # What bfloat16 rounds away, relative to a product.
 BFLOAT16_ERROR = 2.0**-8
 BLOCK_ROWS = 1024
+# Smaller concepts are multiplied in float32: there is little to win, and torch need not be imported.
+NARROW_ROWS = 2048
 # Columns that are compared with a threshold at once.
 STRIPE = 32
 
@@ -70,7 +72,7 @@ def _candidates(vectors: Float32Array, own: int, k: int) -> Int32Array:
                     _offer(products(rows, part), rows.start, part.start, halves, nearness, found)
             else:
                 _offer(products(rows, columns), rows.start, columns.start, halves, nearness, found)
-    if has_bfloat16() and k < width:
+    if _narrow(len(centred)) and k < width:
         unsure = _unsure(nearness, found, halves, k)
         for asking in (unsure[unsure < own], unsure[unsure >= own]):
             _search_precisely(centred, halves, asking, own, found)
@@ -107,7 +109,7 @@ def _search_precisely(
 
 
 def _block_products(vectors: Float32Array) -> Products:
-    if not has_bfloat16():
+    if not _narrow(len(vectors)):
         return lambda rows, columns: vectors[rows] @ vectors[columns].T
     import torch
 
@@ -123,6 +125,10 @@ def _block_products(vectors: Float32Array) -> Products:
         return product
 
     return products
+
+
+def _narrow(rows: int) -> bool:
+    return rows >= NARROW_ROWS and has_bfloat16()
 
 
 @lru_cache

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.concepts.guests import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
+from filtering.concepts.guests import (
+    MARGIN_BINS,
+    NO_CONCEPT,
+    Visits,
+    border_margins,
+    margin_counts,
+    margin_for,
+    margin_within,
+    needed_margins,
+)
 from filtering.concepts.nearest import nearest_centroids
 
 
@@ -142,3 +151,14 @@ def test_margins_of_a_few_pairs(needed, recall, expected):
 def test_no_pair_more_than_the_recall_asks_for(pairs, recall):
     needed = np.random.default_rng(0).permutation(pairs).astype(np.float32)
     assert margin_for(needed, recall) == (round(pairs * recall) - 1, recall)
+
+
+@pytest.mark.parametrize("most", [0, 3, 40, 150, 400])
+def test_the_margin_invites_no_more_guests_than_are_allowed(most):
+    margins = np.random.default_rng(3).random((100, 5)).astype(np.float32)
+    margins[:, 0], margins[:7, 3] = 0, np.inf
+    margin = margin_within(margin_counts(margins), most)
+    visits = margins[:, 1:]
+    # A margin of one bin more would invite too many.
+    assert (visits < margin).sum() <= most < (visits < margin + 2 / MARGIN_BINS).sum() or np.isinf(margin)
+    assert np.isinf(margin) == (np.isfinite(visits).sum() <= most)

@@ -13,6 +13,13 @@ def unit(random, rows, width):
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def narrow_from_the_first_row():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "NARROW_ROWS", 0)
+        yield
+
+
 @pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
 def precision(request, monkeypatch):
     monkeypatch.setattr(pairs, "has_bfloat16", lambda: request.param)
