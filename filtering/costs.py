@@ -20,12 +20,12 @@ from filtering.graph.recall import QUERIES
 from filtering.graph.sharded import EDGE, FOUND
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured.
-REFERENCE_PAIR_SECONDS = 10.0e-9
+REFERENCE_PAIR_SECONDS = 11.7e-9
 REFERENCE_DIMENSION = 512
 # A multiplication and addition of float32 products (assignment, exact search of the sampled rows).
 MULTIPLY_SECONDS = 2.9e-11
-# Guests depend on the data: 0.5 a row on Fashion-MNIST, 1.6 to 2.5 on benchmarks/pool_like.py.
-GUESTS = 2.2
+# Guests depend on the data, and grow with the pool up to `graph.guests`: as seen on benchmarks/pool_like.py.
+GUESTS_OF_100_000, GUESTS_A_DECADE = 1.9, 0.57
 # Of those, the part that lies in another partition, so that the row travels there too.
 TRAVELLING = 0.45
 # Importing torch, which multiplies bfloat16.
@@ -42,6 +42,7 @@ class Work:
     dimension : of the vectors.
     clusters : concepts.
     k, reach : of the graph.
+    most_guests : a row, on average.
     partition_rows : rows a partition may hold, guests included; None for automatic.
     """
 
@@ -52,12 +53,14 @@ class Work:
     clusters: int
     k: int
     reach: int
+    most_guests: float
     partition_rows: int | None = None
 
     @property
     def guests(self) -> float:
         """Guests a row."""
-        return min(GUESTS, self.reach - 1.0, self.clusters - 1.0)
+        usual = GUESTS_OF_100_000 + GUESTS_A_DECADE * math.log10(max(self.rows, 1) / 100_000)
+        return max(0.0, min(usual, self.most_guests, self.reach - 1.0, self.clusters - 1.0))
 
     @property
     def copies(self) -> float:

@@ -150,7 +150,7 @@ def _through_the_stages(way: Way) -> dict[str, Any]:
     passing = [PassingShard(shard, filters.store.url) for shard in embedded]
 
     _graph(way, passing, rows)
-    _selection(way, embedded)
+    _selection(way, embedded, passing)
     return _finish(way, passing, samples)
 
 
@@ -169,14 +169,13 @@ def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
     way.take(graph, lambda stage: build_graph(stage, config, *urls, table, dimension))
 
 
-def _selection(way: Way, embedded: list[EmbeddedShard]) -> None:
+def _selection(way: Way, embedded: list[EmbeddedShard], passing: list[PassingShard]) -> None:
     config, runtime, prints = way.config, way.runtime, way.fingerprints
     scores = scores_stage(runtime, config, prints["embedding"])
     way.take(scores, lambda stage: score(stage, config, embedded))
     selection = selection_stage(runtime, config, prints["graph"], scores.fingerprint)
-    identities = [shard.identity for shard in way.shards]
     urls = (way.stores["concepts"], way.stores["graph"], scores.store.url)
-    way.take(selection, lambda stage: select_coreset(stage, config, identities, *urls))
+    way.take(selection, lambda stage: select_coreset(stage, config, passing, *urls))
 
 
 def _finish(way: Way, passing: list[PassingShard], samples: list[int]) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def _work(config: Config, pool: Pool, shards: int) -> Work:
         clusters=clusters,
         k=config.graph.k,
         reach=config.graph.reach,
+        most_guests=config.graph.guests,
         partition_rows=None if limit == "auto" else limit,
     )
 

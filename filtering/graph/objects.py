@@ -4,6 +4,8 @@ from filtering.graph.sharded import ShardGraph
 from filtering.storage import Store
 
 GRAPH_NAME = "{:08d}.graph.npz"
+# The partitions that each partition shares edges with.
+ADJACENT = "adjacent.json"
 
 
 def read_graph(store: Store, partition: int) -> ShardGraph | None:
@@ -12,3 +14,8 @@ def read_graph(store: Store, partition: int) -> ShardGraph | None:
         return ShardGraph(**store.read_arrays(GRAPH_NAME.format(partition)))
     except FileNotFoundError:
         return None
+
+
+def read_adjacent(store: Store) -> dict[int, list[int]]:
+    """Return, for each partition that has rows, the others that it shares edges with, ascending."""
+    return {int(number): others for number, others in store.read_json(ADJACENT).items()}

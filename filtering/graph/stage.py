@@ -11,12 +11,13 @@ from filtering.attempts import Task
 from filtering.concepts.objects import GROUPED_SUFFIX, grouped_names, read_exact
 from filtering.config import Config
 from filtering.graph.memory import partition_memory
+from filtering.graph.objects import ADJACENT
 from filtering.graph.recall import recall_at_k
 from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, QUERIES_NAME, choose, components, join, search
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 2
+VERSION = 3
 # Components are counted in one task, 24 bytes a row: not in larger pools.
 MOST_COUNTED_ROWS = 200_000_000
 # Written when every partition has been searched and the grouped rows are no longer needed.
@@ -67,9 +68,10 @@ def build_graph(
     tasks = [Task(f"join-{n:08d}", (n, senders[n], url), memory[n]) for n in present]
     parts = stage.map(lambda engine: engine.tasks(join), tasks, "partitions joined")
     stage.store.delete_all(EDGES_SUFFIX)
+    stage.store.write_json(ADJACENT, _adjacent(present, chosen, senders))
     result = _statistics(parts) | _search_cost(found)
     if present and result["nodes"] <= MOST_COUNTED_ROWS:
-        result |= stage.call(components, "components", present, result["nodes"], url)
+        result |= stage.call(components, "components", present, url)
     result["recall"] = _recall(stage.store, Store(concepts_url), present)
     stage.summary = f"{result['edges'] // 2:,} edges, recall@{k} {result['recall']:.3f}"
     return result
@@ -82,6 +84,14 @@ def _senders(numbers: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[
         for target in result["to"]:
             senders[target].append(number)
     return senders
+
+
+def _adjacent(
+    present: Sequence[int], chosen: Sequence[dict[str, Any]], senders: dict[int, list[int]]
+) -> dict[int, list[int]]:
+    """Return the partitions that edges of each one lead to or come from."""
+    both = zip(present, (set(result["to"]) for result in chosen), strict=True)
+    return {number: sorted((to | set(senders[number])) - {number}) for number, to in both}
 
 
 def _statistics(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

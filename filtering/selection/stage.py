@@ -11,17 +11,18 @@ from filtering.concepts.objects import read_concepts
 from filtering.concepts.partition import shard_and_row
 from filtering.config import Config, Selection
 from filtering.exchange import packed, runs, write_groups
+from filtering.filters.objects import PassingShard
 from filtering.graph.csr import Int64Array
-from filtering.graph.objects import read_graph
+from filtering.graph.objects import read_adjacent, read_graph
 from filtering.graph.sharded import ShardGraph
-from filtering.scores.objects import read_scores
 from filtering.selection.concept import concept_samples
 from filtering.selection.objects import BUDGETS_NAME, PICK, PICKS_NAME
 from filtering.selection.registry import budget, selector
+from filtering.selection.scores import SCORES_SUFFIX, SENT_NAME, SENT_SUFFIX, collect_scores, scores_of, send_scores
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 2
+VERSION = 3
 
 
 def selection_stage(runtime: Runtime, config: Config, graph: str, scores: str) -> Stage:
@@ -31,19 +32,26 @@ def selection_stage(runtime: Runtime, config: Config, graph: str, scores: str) -
 
 
 def select_coreset(
-    stage: Stage, config: Config, identities: Sequence[str], concepts_url: str, graph_url: str, scores_url: str
+    stage: Stage, config: Config, shards: Sequence[PassingShard], concepts_url: str, graph_url: str, scores_url: str
 ) -> dict[str, Any]:
     """Spend the budget and write each partition's picks; return how many and what was noticed."""
-    settings = config.selection
+    settings, url = config.selection, stage.store.url
     concepts = read_concepts(Store(concepts_url))
     available = int(concepts["size"].to_numpy().sum())
     total = wanted_total(settings.keep, available)
     budgets = budget(settings.budget)(concepts, min(total, available), settings)
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
     partitions = int(concepts["partition"].to_numpy().max(initial=-1)) + 1
-    urls = (graph_url, scores_url, stage.store.url)
-    tasks = [Task(f"{number:08d}", (number, list(identities), settings, *urls)) for number in range(partitions)]
+    tasks = [Task(f"send-{shard.identity}", (shard, concepts_url, scores_url, url)) for shard in shards]
+    stage.map(lambda engine: engine.tasks(send_scores), tasks, "shards")
+    names = [SENT_NAME.format(shard.identity) for shard in shards]
+    tasks = [Task(f"collect-{number:08d}", (number, names, url)) for number in range(partitions)]
+    stage.map(lambda engine: engine.tasks(collect_scores), tasks, "partitions collected")
+    stage.store.delete_all(SENT_SUFFIX)
+    adjacent = read_adjacent(Store(graph_url))
+    tasks = [Task(f"{n:08d}", (n, adjacent.get(n, []), settings, graph_url, url)) for n in range(partitions)]
     counts = stage.map(lambda engine: engine.tasks(_select), tasks, "partitions")
+    stage.store.delete_all(SCORES_SUFFIX)
     picked = sum(count["picks"] for count in counts)
     stage.summary = f"{picked:,} of {available:,} samples kept by {settings.method}, {settings.budget} budgets"
     return {"picks": picked, "wanted": total, "available": available}
@@ -55,14 +63,14 @@ def wanted_total(keep: float, available: int) -> int:
 
 
 def _select(
-    partition: int, identities: Sequence[str], settings: Selection, graph_url: str, scores_url: str, store_url: str
+    partition: int, adjacent: Sequence[int], settings: Selection, graph_url: str, store_url: str
 ) -> dict[str, int]:
     store, part = Store(store_url), read_graph(Store(graph_url), partition)
     if part is None:
         return {"picks": 0}
     budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
     touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
-    score_of = _gathered(Store(scores_url), identities, touched).astype(np.float64)
+    score_of = scores_of(touched, [partition, *adjacent], store)
     own, edges = places[: len(part.row)], places[len(part.row) :]
     picks, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for members in runs(part.concept):
@@ -72,16 +80,6 @@ def _select(
         ranks.append(np.arange(len(chosen)))
     _write_picks(store, partition, part, np.concatenate(picks), np.concatenate(ranks), score_of[own])
     return {"picks": sum(map(len, picks))}
-
-
-def _gathered(store: Store, identities: Sequence[str], ids: Int64Array) -> npt.NDArray[np.float32]:
-    """Return the scores of global rows, reading each shard's scores once."""
-    shards, rows = shard_and_row(ids)
-    scores = np.zeros(len(ids), dtype=np.float32)
-    for shard in np.unique(shards):
-        here = shards == shard
-        scores[here] = read_scores(store, identities[shard])[rows[here]]
-    return scores
 
 
 def _write_picks(
