@@ -5,7 +5,6 @@ few times, however many partitions there are.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,17 +39,16 @@ def collect_scores(partition: int, names: Sequence[str], store_url: str) -> dict
     """Bring together the scores of a partition's own rows."""
     store = Store(store_url)
     records = read_groups(store, names, partition)
-    found: npt.NDArray[Any] = np.zeros(0, SCORE) if records is None else records
-    columns: dict[str, npt.NDArray[Any]] = {name: np.ascontiguousarray(found[name]) for name in ("row", "score")}
-    store.write_arrays(SCORES_NAME.format(partition), columns)
-    return {"rows": len(found)}
+    scores = np.zeros(0, SCORE) if records is None else records
+    store.write_arrays(SCORES_NAME.format(partition), {"scores": scores})
+    return {"rows": len(scores)}
 
 
 def scores_of(ids: Int64Array, partitions: Sequence[int], store: Store) -> npt.NDArray[np.float64]:
-    """Return the scores of some rows, float64 (n,), unique global ids that stand in some partitions."""
+    """Return the scores of some rows, float64 (n,), unique global ids that stand in some partitions, at least one."""
+    held = np.concatenate([store.read_arrays(SCORES_NAME.format(number))["scores"] for number in partitions])
+    places = positions(ids, held["row"])
+    there = places >= 0
     scores = np.full(len(ids), np.nan)
-    for partition in partitions:
-        held = store.read_arrays(SCORES_NAME.format(partition))
-        places = positions(ids, held["row"])
-        scores[places[places >= 0]] = held["score"][places >= 0]
+    scores[places[there]] = held["score"][there]
     return scores
