@@ -71,7 +71,7 @@ def build_graph(
     stage.store.write_json(ADJACENT, _adjacent(present, chosen, senders))
     result = _statistics(parts) | _search_cost(found)
     if present and result["nodes"] <= MOST_COUNTED_ROWS:
-        result |= stage.call(components, "components", present, url)
+        result |= stage.call(components, "components", present, MOST_COUNTED_ROWS, url)
     result["recall"] = _recall(stage.store, Store(concepts_url), present)
     stage.summary = f"{result['edges'] // 2:,} edges, recall@{k} {result['recall']:.3f}"
     return result
@@ -90,8 +90,10 @@ def _adjacent(
     present: Sequence[int], chosen: Sequence[dict[str, Any]], senders: dict[int, list[int]]
 ) -> dict[int, list[int]]:
     """Return the partitions that edges of each one lead to or come from."""
-    both = zip(present, (set(result["to"]) for result in chosen), strict=True)
-    return {number: sorted((to | set(senders[number])) - {number}) for number, to in both}
+    return {
+        number: sorted({*result["to"], *senders[number]} - {number})
+        for number, result in zip(present, chosen, strict=True)
+    }
 
 
 def _statistics(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

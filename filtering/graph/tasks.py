@@ -10,6 +10,7 @@ from filtering.concepts.objects import read_exact
 from filtering.concepts.partition import read_partition, shard_and_row
 from filtering.exchange import read_groups, write_groups
 from filtering.graph.components import Components
+from filtering.graph.csr import Int64Array
 from filtering.graph.objects import GRAPH_NAME, read_graph
 from filtering.graph.sharded import (
     EDGE,
@@ -74,26 +75,33 @@ def join(partition: int, senders: Sequence[int], store_url: str) -> dict[str, An
     return statistics(graph)
 
 
-def components(present: Sequence[int], store_url: str) -> dict[str, int]:
-    """Count the connected components of the whole graph."""
+def components(present: Sequence[int], most: int, store_url: str) -> dict[str, int]:
+    """Count the connected components of the whole graph, if the pool, filtered rows included, has up to `most` rows."""
     store = Store(store_url)
     nodes = np.concatenate([store.read_arrays(NODES_NAME.format(number))["row"] for number in present])
     # A row's place follows from its shard's: a search among all ids would take longer than all else.
     shards, rows = shard_and_row(nodes)
     sizes = np.zeros(int(shards.max()) + 1, dtype=np.int64)
     np.maximum.at(sizes, shards, rows + 1)
+    places = int(sizes.sum())
+    if places > most:
+        return {}
     first = np.cumsum(sizes) - sizes
-    joined = Components(int(sizes.sum()))
+    joined = Components(places)
     for number in present:
         graph = read_graph(store, number)
         if graph is not None:
-            shards, rows = shard_and_row(graph.row)
-            sources = np.repeat(first[shards] + rows, np.diff(graph.indptr))
-            shards, rows = shard_and_row(graph.indices)
-            joined.join(sources, first[shards] + rows)
+            sources, targets = (_places(ids, first) for ids in (graph.row, graph.indices))
+            joined.join(np.repeat(sources, np.diff(graph.indptr)), targets)
     # Places of rows that were filtered out stand alone, and are no components.
     found = joined.sizes()
-    return {"components": len(found) - (len(joined.parents) - len(nodes)), "largest_component": int(found[0])}
+    return {"components": len(found) - (places - len(nodes)), "largest_component": int(found[0])}
+
+
+def _places(ids: Int64Array, first: Int64Array) -> Int64Array:
+    """Return where rows stand when the shards' rows follow each other, shard s from `first[s]` on."""
+    shards, rows = shard_and_row(ids)
+    return first[shards] + rows
 
 
 def _write(store: Store, name: str, value: Any) -> None:
