@@ -18,6 +18,7 @@ from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes
 from filtering.graph.recall import QUERIES
 from filtering.graph.sharded import EDGE, FOUND
+from filtering.selection.scores import SCORE
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured.
 REFERENCE_PAIR_SECONDS = 11.7e-9
@@ -191,18 +192,16 @@ def _graph(work: Work, pace: float, pair_seconds: float) -> StageCost:
 
 def _selection(work: Work, pace: float) -> list[StageCost]:
     rows, shard = work.rows, work.largest_shard
-    partitions = max(1, math.ceil(rows * (1 + work.guests) / work.partition_limit))
-    # Each partition's task reads the scores of the whole pool: 4 bytes a row, at 3 GB/s.
-    scores = partitions * rows * 4 / 3e9
     own = work.partition_limit / (1 + work.guests)
     return [
         StageCost("scores", rows * 1e-7 * pace, 0, PROCESS_BYTES + shard * 40, rows * 4),
         StageCost(
             "selection",
-            (rows * work.k * 5e-7 + scores) * pace,
+            rows * work.k * 5e-7 * pace,
             0,
-            PROCESS_BYTES + own * work.k * 160 + shard * 8,
-            rows * 24,
+            PROCESS_BYTES + own * work.k * 160 + shard * 40,
+            rows * (24 + 2 * SCORE.itemsize),
+            rows * 2 * SCORE.itemsize,
         ),
         StageCost(
             "manifests", rows * 2e-6 * pace, rows * 1e-6 * pace, PROCESS_BYTES + shard * 400 + rows * 60, rows * 90
