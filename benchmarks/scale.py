@@ -39,7 +39,8 @@ def main() -> int:
     print()
     totals = [{key: value for key, value in run.items() if key not in ("stages", "hash")} for run in runs]
     print_table(totals)
-    print_table(_slopes(runs))
+    if len(runs) > 1:
+        print_table(_slopes(runs))
     write_outputs(totals, given.json, given.plot)
     return 0
 
