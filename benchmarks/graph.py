@@ -30,7 +30,7 @@ from filtering.concepts.partition import Partition
 from filtering.concepts.stage import FEWEST_LARGEST, OVERSIZED
 from filtering.embedding.objects import unit_rows
 from filtering.graph.knn import nearest_neighbours
-from filtering.graph.pairs import has_bfloat16
+from filtering.graph.quantised import has_int8_products
 from filtering.graph.recall import recall_at_k
 from filtering.graph.sharded import found_neighbours
 
@@ -39,7 +39,7 @@ Invited = npt.NDArray[np.bool_]
 
 FASHION_MNIST = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 PIXELS, HEADER_BYTES = 784, 16
-K, REACH = 10, 8
+K, REACH = 10, 16
 DECIDING, MEASURED = 256, 1_000
 WARM_UP_ROWS, WARM_UP_CLUSTERS = 2_000, 30
 HNSW_LINKS, HNSW_BUILDING = 32, 40
@@ -104,7 +104,7 @@ def _fashion_mnist(path: Path) -> Float32Array:
 
 
 def _measured(stored: npt.NDArray[np.float16], clusters: int, recall: float) -> list[Row]:
-    products = "bfloat16" if has_bfloat16() else "float32"
+    products = "bytes" if has_int8_products() else "float32"
     print(f"{len(stored):,} rows of {stored.shape[1]} dimensions, {clusters:,} clusters, products in {products}")
     # What is compiled at its first call is not measured.
     few = _pool(stored[:WARM_UP_ROWS])
@@ -146,7 +146,7 @@ def _cells(pool: Pool, clusters: int) -> Cells:
     sample = np.sort(np.random.default_rng(1).choice(len(pool.unit), size, replace=False))
     centroids = train_centroids(pool.unit[sample], clusters, 0)
     concepts, distances = CentroidIndex(centroids).nearest(pool.unit, min(REACH, len(centroids.vectors)))
-    margins = border_margins(concepts, distances, centroids.vectors)
+    margins = border_margins(concepts, distances, centroids)
     return Cells(concepts, margins, len(centroids.vectors), time.perf_counter() - started)
 
 

@@ -78,7 +78,7 @@ def _data(rows: int, clusters: int) -> Data:
 def _warm_up(rows: Float32Array) -> None:
     """Compile: what happens at a first call alone is not measured."""
     CentroidIndex(train_centroids(rows, WARM_UP_CLUSTERS, SEED)).nearest(rows, COUNT)
-    grouped = Centroids(rows[:WARM_UP_CLUSTERS], np.arange(WARM_UP_CLUSTERS, dtype=np.int32))
+    grouped = Centroids.unmoved(rows[:WARM_UP_CLUSTERS], np.arange(WARM_UP_CLUSTERS, dtype=np.int32))
     CentroidIndex(grouped).nearest(rows, COUNT)
 
 

@@ -119,8 +119,8 @@ class Graph(Section):
 
     k: Positive = Field(10, description="a positive whole number")
     recall: Fraction = Field(0.97, description="the recall@k to aim at, a fraction above 0 and at most 1")
-    guests: Above0 = Field(3.0, description="the most guests a sample may make on average, a positive number")
-    reach: Positive = Field(12, description="in how many of its nearest concepts a sample may be searched, 1 or more")
+    guests: Above0 = Field(4.0, description="the most guests a sample may make on average, a positive number")
+    reach: Positive = Field(16, description="in how many of its nearest concepts a sample may be searched, 1 or more")
 
 
 class ScoreTable(Section):

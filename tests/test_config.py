@@ -33,7 +33,7 @@ def test_defaults(smallest_file):
     assert config.selection.keep == 0.3
     assert config.selection.budget == "proportional"
     assert config.graph.k == 10
-    assert (config.graph.recall, config.graph.reach) == (0.97, 12)
+    assert (config.graph.recall, config.graph.reach) == (0.97, 16)
     assert config.concepts.clusters == "auto"
     assert config.filters == ()
     assert config.input.arrays.image == "l14_img"

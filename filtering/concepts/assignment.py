@@ -50,7 +50,7 @@ def assign(shard: PassingShard, reach: int, k: int, store_url: str) -> dict[str,
     for block, vectors in shard.vector_blocks(passing):
         unit = unit_rows(vectors)
         concepts[block], apart = index.nearest(unit, width)
-        margins[block] = border_margins(concepts[block], apart, centroids.vectors)
+        margins[block] = border_margins(concepts[block], apart, centroids)
         distances[block] = apart[:, 0]
         exact.add(unit, ids[block], block.start)
     cells = {"row": passing.astype(np.int32), "concepts": concepts, "margins": margins, "distances": distances}

@@ -1,8 +1,9 @@
 """Guests: which rows are also searched in concepts that are not their own.
 
 Two rows of different concepts meet when either is a guest in the other's. A row near the border of a concept is
-invited before one deep inside its own: its margin is its distance to the hyperplane between the two centroids. How
-large a margin may be follows from pairs of rows that are known to be neighbours, and from the recall asked for.
+invited before one deep inside its own, and to a concept whose rows spread far before one whose rows are close to each
+other: its margin is its distance to the hyperplane between the two centroids, over the cube root of the host's spread.
+How large a margin may be follows from pairs of rows that are known to be neighbours, and from the recall asked for.
 """
 
 import math
@@ -12,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.concepts.nearest import Float32Array, Int32Array, squared_distance
+from filtering.concepts.nearest import Centroids, Float32Array, Int32Array, squared_distance
 
 NO_CONCEPT = -1
 MARGIN_BINS = 2048
+# Of a concept whose rows are all equal.
+LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class Visits:
     margins: Float32Array
 
 
-def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Float32Array) -> Float32Array:
-    """Return how far rows are from the border between their own concept and others, float32 (n, r).
+def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Centroids) -> Float32Array:
+    """Return how far rows are from the border between their own concept and others, for its spread, float32 (n, r).
 
     Parameters
     ----------
@@ -41,15 +44,17 @@ def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Flo
         The nearest concepts, the own first; -1 where there is none.
     distances : float32 (n, r)
         1 - cosine to their centroids.
-    centroids : float32 (K, d), unit norm.
+    centroids : Centroids
 
     Notes
     -----
     Points equally far from the unit vectors a and b are those with <x, a - b> = 0, so that x lies <x, a - b> / |a - b|
-    from them.
+    from them. Neighbours are as far apart as the concept's rows spread; of the powers of the spread tried, the cube
+    root lets the most neighbours meet for as many guests: 0.6 points more recall than none, at 4 guests a row.
     """
     margins = np.full(concepts.shape, np.inf, dtype=np.float32)
-    _margins(concepts, distances, centroids, margins)
+    widths = np.cbrt(np.maximum(centroids.spreads, LEAST_SPREAD))
+    _margins(concepts, distances, centroids.vectors, widths, margins)
     return margins
 
 
@@ -95,7 +100,9 @@ def margin_within(counts: npt.NDArray[np.int64], most: float) -> float:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _margins(concepts: Int32Array, distances: Float32Array, centroids: Float32Array, margins: Float32Array) -> None:
+def _margins(
+    concepts: Int32Array, distances: Float32Array, centroids: Float32Array, widths: Float32Array, margins: Float32Array
+) -> None:
     for row in range(len(concepts)):
         home = concepts[row, 0]
         margins[row, 0] = 0
@@ -103,4 +110,4 @@ def _margins(concepts: Int32Array, distances: Float32Array, centroids: Float32Ar
             other = concepts[row, at]
             if other >= 0:
                 apart = math.sqrt(squared_distance(centroids[home], centroids[other]))
-                margins[row, at] = (distances[row, at] - distances[row, 0]) / max(apart, 1e-6)
+                margins[row, at] = (distances[row, at] - distances[row, 0]) / (max(apart, 1e-6) * widths[other])

@@ -15,10 +15,12 @@ import numpy.typing as npt
 from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array, nearest_centroids
 from filtering.exchange import runs
 
+Int64Array = npt.NDArray[np.int64]
+
 ITERATIONS = 12
 POINTS_PER_CENTROID = 160
 # Rounds over all centroids after each group has been clustered on its own, so that rows near a group's border find
-# their place: a fifth fewer guests (measured).
+# their place: a fifth fewer guests (measured). The last one tells how far members spread.
 REFINEMENTS = 3
 NEIGHBOURING_CENTROIDS = 20
 # A pool of more concepts than this is clustered over two levels.
@@ -28,13 +30,13 @@ OVERSIZED = 3.0
 SPLITTING_ROUNDS = 3
 # Centroids nearer than this (cosine distance) are one: what is equal cannot be split.
 TWIN_DISTANCE = 1e-6
-LARGEST_CLUSTER = 3_000
+LARGEST_CLUSTER = 4_000
 
 
 def automatic_clusters(rows: int) -> int:
-    """Return the number of concepts for a pool of `rows`: clusters of 3 * sqrt(rows), at most 3,000 samples.
+    """Return the number of concepts for a pool of `rows`: clusters of 3 * sqrt(rows), at most 4,000 samples.
 
-    12.8 million rows give 4,267 concepts, 4,000 rows give 22. The search inside the concepts costs rows * size, the
+    12.8 million rows give 3,200 concepts, 4,000 rows give 22. The search inside the concepts costs rows * size, the
     assignment rows * sqrt(clusters).
     """
     size = min(float(LARGEST_CLUSTER), 3 * math.sqrt(max(rows, 1)))
@@ -66,33 +68,39 @@ def train_centroids(sample: Float32Array, clusters: int, seed: int) -> Centroids
     largest = largest_in_sample(len(sample), clusters)
     parts = [clustered_group(sample[home == group], int(shares[group]), seed, largest) for group in range(len(coarse))]
     numbers = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
-    centroids = Centroids(np.concatenate(parts), numbers)
-    for _ in range(refinements(clusters)):
-        moved = moved_centroids(centroids.vectors, *member_sums(sample, centroids))
-        centroids = Centroids(moved, centroids.groups)
+    centroids = Centroids.unmoved(np.concatenate(parts), numbers)
+    for _ in range(REFINEMENTS):
+        centroids = moved_centroids(centroids, *member_sums(sample, centroids))
     return without_twins(centroids)
 
 
-def refinements(clusters: int) -> int:
-    """Return how many rounds follow: none where there was but one group."""
-    return REFINEMENTS if coarse_groups(clusters) > 1 else 0
-
-
-def member_sums(sample: Float32Array, centroids: Centroids) -> tuple[npt.NDArray[np.int64], Float32Array]:
-    """Return the centroids that are the nearest of some sampled row, ascending, int64 (m,), and those rows' sums."""
+def member_sums(sample: Float32Array, centroids: Centroids) -> tuple[Int64Array, Int64Array, Float32Array]:
+    """Return the centroids that are nearest to some sampled row, ascending, int64 (m,), those rows' number and sum."""
     home = CentroidIndex(centroids).nearest(sample, 1)[0][:, 0]
     order = np.argsort(home, kind="stable")
     spans = list(runs(home[order]))
     present = np.array([home[order[span.start]] for span in spans], dtype=np.int64)
-    return present, np.stack([sample[order[span]].sum(axis=0) for span in spans])
+    counts = np.array([span.stop - span.start for span in spans], dtype=np.int64)
+    return present, counts, np.stack([sample[order[span]].sum(axis=0) for span in spans])
 
 
-def moved_centroids(vectors: Float32Array, members: npt.NDArray[np.int64], sums: Float32Array) -> Float32Array:
-    """Return centroids at the directions of their members' sums, which may come in parts; without members they stay."""
-    totals = np.zeros_like(vectors)
+def moved_centroids(centroids: Centroids, members: Int64Array, counts: Int64Array, sums: Float32Array) -> Centroids:
+    """Return centroids at the directions of their members' sums, which may come in parts; without members they stay.
+
+    The mean cosine of unit-norm rows to the direction of their sum is the length of the sum over their number.
+    """
+    totals, numbers = np.zeros_like(centroids.vectors), np.zeros(len(centroids.vectors), dtype=np.int64)
     np.add.at(totals, members, sums)
-    lengths = np.sqrt(np.einsum("nd,nd->n", totals, totals))[:, None]
-    return np.where(lengths > 0, totals / np.maximum(lengths, np.finfo(np.float32).tiny), vectors)
+    np.add.at(numbers, members, counts)
+    lengths = np.sqrt(np.einsum("nd,nd->n", totals, totals))
+    moved = lengths > 0
+    directions = totals / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+    spreads = np.maximum(1 - lengths / np.maximum(numbers, 1), 0).astype(np.float32)
+    return Centroids(
+        np.where(moved[:, None], directions, centroids.vectors),
+        centroids.groups,
+        np.where(moved, spreads, centroids.spreads),
+    )
 
 
 def coarse_centroids(sample: Float32Array, groups: int, seed: int) -> Float32Array:
@@ -161,7 +169,7 @@ def group_shares(sizes: npt.NDArray[np.int64], clusters: int) -> npt.NDArray[np.
 def without_twins(centroids: Centroids) -> Centroids:
     """Leave out centroids that are as good as equal to one before them."""
     kept = _distinct(centroids)
-    return Centroids(centroids.vectors[kept], centroids.groups[kept])
+    return centroids.take(kept)
 
 
 def _distinct(centroids: Centroids) -> npt.NDArray[np.int64]:

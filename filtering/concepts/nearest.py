@@ -1,6 +1,7 @@
 """The nearest centroids of vectors: by a flat scan, or through groups of centroids where there are many."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +27,21 @@ class Centroids:
     ----------
     vectors : float32 (K, d), unit norm.
     groups : int32 (K,), ascending.
+    spreads : float32 (K,), the mean cosine distance of the rows that moved it last, 1 if none has.
     """
 
     vectors: Float32Array
     groups: Int32Array
+    spreads: Float32Array
+
+    @classmethod
+    def unmoved(cls, vectors: Float32Array, groups: Int32Array) -> "Centroids":
+        """Return centroids whose spreads are not known yet."""
+        return cls(vectors, groups, np.ones(len(vectors), dtype=np.float32))
+
+    def take(self, places: Any) -> "Centroids":
+        """Return some of them, in their order."""
+        return Centroids(self.vectors[places], self.groups[places], self.spreads[places])
 
 
 class CentroidIndex:
@@ -88,7 +100,7 @@ class CentroidIndex:
 
 def nearest_centroids(vectors: Float32Array, centroids: Float32Array, count: int) -> tuple[Int32Array, Float32Array]:
     """Return the `count` nearest of all centroids, by a flat scan; values as in `CentroidIndex.nearest`."""
-    return CentroidIndex(Centroids(centroids, np.zeros(len(centroids), dtype=np.int32))).nearest(vectors, count)
+    return CentroidIndex(Centroids.unmoved(centroids, np.zeros(len(centroids), dtype=np.int32))).nearest(vectors, count)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

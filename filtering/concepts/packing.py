@@ -6,7 +6,7 @@ from numba import njit
 
 from filtering.graph.csr import Int64Array, sorted_edges
 
-MOST_ROWS = 400_000
+MOST_ROWS = 800_000
 FEWEST_ROWS = 5_000
 # A pool of more than 160,000 rows has at least so many partitions: work for as many workers.
 PARTITIONS = 32

@@ -13,12 +13,12 @@ from filtering.concepts.assignment import INVITATION, STATISTICS_NAME, assign, i
 from filtering.concepts.grouping import group
 from filtering.concepts.kmeans import (
     POINTS_PER_CENTROID,
+    REFINEMENTS,
     automatic_clusters,
     coarse_groups,
     group_shares,
     inter_distances,
     largest_in_sample,
-    refinements,
 )
 from filtering.concepts.objects import CENTROIDS, CONCEPTS, read_centroids
 from filtering.concepts.packing import automatic_partition_rows, packed_partitions
@@ -42,7 +42,7 @@ from filtering.filters.objects import PassingShard
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 2
+VERSION = 3
 PARTITIONS_VERSION = 2
 # A concept with more rows than this many times the mean is cut into sections by uid; clustering could not split it.
 OVERSIZED = 4
@@ -104,16 +104,16 @@ def _train(stage: Stage, shards: Sequence[PassingShard], clusters: int, seed: in
     stage.map(lambda engine: engine.tasks(cluster_groups), batches, "groups clustered")
     parts = [FINE_NAME.format(task.arguments[0]) for task in batches]
     filled = [one for one, found in zip(identities, spread, strict=True) if any(found["sizes"])]
-    return _refine(stage, filled, parts, refinements(clusters))
+    return _refine(stage, filled, parts)
 
 
-def _refine(stage: Stage, identities: Sequence[str], parts: Sequence[str], rounds: int) -> int:
+def _refine(stage: Stage, identities: Sequence[str], parts: Sequence[str]) -> int:
     """Move all centroids to their members a few times; return how many there are in the end."""
     url = stage.store.url
-    for number in range(rounds + 1):
-        current = CENTROIDS if number == rounds else ROUND_NAME.format(number)
+    for number in range(REFINEMENTS + 1):
+        current = CENTROIDS if number == REFINEMENTS else ROUND_NAME.format(number)
         count = int(stage.call(collect_centroids, f"centroids-{number}", list(parts), current, url)["centroids"])
-        if number < rounds:
+        if number < REFINEMENTS:
             tasks = [Task(f"sums-{number}-{identity}", (identity, current, url)) for identity in identities]
             stage.map(lambda engine: engine.tasks(sum_members), tasks, "samples summed")
             names = [SUMS_NAME.format(identity, current) for identity in identities]

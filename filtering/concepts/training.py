@@ -1,6 +1,7 @@
 """What workers do to find centroids: sample each shard, find coarse groups, cluster each group on its own."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -107,12 +108,10 @@ def cluster_groups(
             parts.append(clustered_group(vectors, shares[group - first], seed, largest))
             groups.append(np.full(len(parts[-1]), group, dtype=np.int32))
     width = parts[0].shape[1] if parts else 0
-    centroids = {
-        "vectors": np.concatenate([np.zeros((0, width), np.float32), *parts]),
-        "groups": np.concatenate([np.zeros(0, np.int32), *groups]),
-    }
-    store.write_arrays(FINE_NAME.format(first), centroids)
-    return {"centroids": len(centroids["groups"])}
+    vectors = np.concatenate([np.zeros((0, width), np.float32), *parts])
+    centroids = Centroids.unmoved(vectors, np.concatenate([np.zeros(0, np.int32), *groups]))
+    store.write_arrays(FINE_NAME.format(first), asdict(centroids))
+    return {"centroids": len(vectors)}
 
 
 def sum_members(identity: str, current: str, store_url: str) -> dict[str, int]:
@@ -121,9 +120,9 @@ def sum_members(identity: str, current: str, store_url: str) -> dict[str, int]:
     sample, centroids = store.read_arrays(SAMPLE_NAME.format(identity)), Centroids(**store.read_arrays(current))
     if len(sample["uid"]) == 0:
         return {"members": 0}
-    members, sums = member_sums(unit_rows(sample["vectors"]), centroids)
-    dtype = np.dtype([("centroid", "<i4"), ("sum", "<f4", (sums.shape[1],))])
-    records = packed(dtype, centroid=members, sum=sums)
+    members, counts, sums = member_sums(unit_rows(sample["vectors"]), centroids)
+    dtype = np.dtype([("centroid", "<i4"), ("count", "<i8"), ("sum", "<f4", (sums.shape[1],))])
+    records = packed(dtype, centroid=members, count=counts, sum=sums)
     name = SUMS_NAME.format(identity, current)
     write_groups(store, name, members // MOVED_TOGETHER, dtype, records.__getitem__)
     return {"members": len(sample["uid"])}
@@ -132,14 +131,12 @@ def sum_members(identity: str, current: str, store_url: str) -> dict[str, int]:
 def move_centroids(part: int, names: Sequence[str], current: str, store_url: str) -> dict[str, int]:
     """Move consecutive centroids to where their members are."""
     store, first = Store(store_url), part * MOVED_TOGETHER
-    whole = store.read_arrays(current)
-    here = slice(first, first + MOVED_TOGETHER)
-    vectors, groups = whole["vectors"][here], whole["groups"][here]
+    here = Centroids(**store.read_arrays(current)).take(slice(first, first + MOVED_TOGETHER))
     records = read_groups(store, names, part)
     if records is not None:
-        vectors = moved_centroids(vectors, records["centroid"].astype(np.int64) - first, records["sum"])
-    store.write_arrays(MOVED_NAME.format(part, current), {"vectors": vectors, "groups": groups})
-    return {"centroids": len(groups)}
+        here = moved_centroids(here, records["centroid"].astype(np.int64) - first, records["count"], records["sum"])
+    store.write_arrays(MOVED_NAME.format(part, current), asdict(here))
+    return {"centroids": len(here.groups)}
 
 
 def collect_centroids(names: Sequence[str], target: str, store_url: str) -> dict[str, int]:
@@ -147,14 +144,12 @@ def collect_centroids(names: Sequence[str], target: str, store_url: str) -> dict
     store = Store(store_url)
     parts = [store.read_arrays(name) for name in names]
     filled = [part for part in parts if len(part["groups"])]
-    if not filled:
-        store.write_arrays(target, {"vectors": np.zeros((0, 0), np.float32), "groups": np.zeros(0, np.int32)})
-        return {"centroids": 0}
-    columns = (np.concatenate([part[name] for part in filled]) for name in ("vectors", "groups"))
-    centroids = Centroids(*columns)
-    if target == CENTROIDS:
+    centroids = Centroids.unmoved(np.zeros((0, 0), np.float32), np.zeros(0, np.int32))
+    if filled:
+        centroids = Centroids(**{name: np.concatenate([part[name] for part in filled]) for name in filled[0]})
+    if filled and target == CENTROIDS:
         centroids = without_twins(centroids)
-    store.write_arrays(target, {"vectors": centroids.vectors, "groups": centroids.groups})
+    store.write_arrays(target, asdict(centroids))
     return {"centroids": len(centroids.vectors)}
 
 

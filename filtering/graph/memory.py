@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-# Products of two blocks, in bfloat16 and float32, and what reading in chunks holds.
+# Products of two blocks, and what reading in chunks holds.
 SEARCH_BYTES = 64 << 20
 
 
@@ -31,11 +31,13 @@ def search_memory_bytes(rows: int, largest: int, dimension: int, k: int) -> int:
 
     Notes
     -----
-    Searching holds the records as read and the float16 vectors sorted (2 d each, and about 100 bytes of ids), of one
-    concept at a time the unit vectors and the centred ones (4 d each), these in bfloat16 (2 d), and what it finds: 24
-    bytes a neighbour, twice while parts are put together. Choosing and joining hold up to 2 k edges a row: about 100
-    bytes an edge while they are sorted.
+    Reading holds the records as they come and their columns sorted (2 d each, and about 110 bytes of ids). Searching
+    holds the float16 vectors, the unit ones (4 d) and those in bytes (d), and what it finds: 16 bytes a neighbour, 24
+    on its way; of one concept at a time the last two again, and 8 bytes a candidate. Choosing and joining hold up to
+    2 k edges a row: about 100 bytes an edge while they are sorted.
     """
-    searching = rows * (4 * dimension + 200 + 60 * k) + largest * 14 * dimension
+    reading = 4 * dimension + 220
+    searching = 7 * dimension + 110 + 60 * k
+    searched = rows * max(reading, searching) + largest * (5 * dimension + 16 * k + 100)
     joining = rows * k * 220
-    return max(searching, joining) + SEARCH_BYTES
+    return max(searched, joining) + SEARCH_BYTES

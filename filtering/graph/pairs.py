@@ -1,13 +1,11 @@
 """The nearest neighbours among the rows of one concept and its guests: all pairs, each computed once.
 
-Products of blocks, in bfloat16 where the CPU has it, find a few more candidates than asked for; sums of squared
-differences in float32 rank them. A product of rows i and j serves both: j is offered to i and i to j, so that a guest
-finds its neighbours among the concept's rows as they find it.
+Products of blocks, of bytes where the CPU multiplies them in hardware, find a few more candidates than asked for; sums
+of squared differences in float32 rank them. A product of rows i and j serves both: j is offered to i and i to j, so
+that a guest finds its neighbours among the concept's rows as they find it.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,21 +13,30 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.concepts.nearest import Float32Array, Int32Array, offer, squared_distance
+from filtering.graph.quantised import Quantised, has_int8_products, rounding_bounds
 
 # Candidates fetched beyond k, so that what rounding moves by a few places is still among those that are ranked.
 SPARE_CANDIDATES = 6
-# What bfloat16 rounds away, relative to a product.
-BFLOAT16_ERROR = 2.0**-8
-BLOCK_ROWS = 1024
+# The products of two blocks, 1 MB, stay in a second-level cache.
+BLOCK_ROWS = 512
 # Smaller concepts are multiplied in float32: there is little to win, and torch need not be imported.
 NARROW_ROWS = 2048
 # Columns that are compared with a threshold at once.
 STRIPE = 32
 
-Products = Callable[[slice, slice], Float32Array]
+# Products in float32, or in whole steps: int32.
+Products = npt.NDArray[Any]
+BlockProducts = Callable[[slice, slice], Products]
 
 
-def member_neighbours(vectors: Float32Array, own: int, k: int) -> tuple[Int32Array, Float32Array]:
+def narrow(rows: int) -> bool:
+    """Say whether a concept of so many rows, guests included, is searched by products of bytes."""
+    return rows >= NARROW_ROWS and has_int8_products()
+
+
+def member_neighbours(
+    vectors: Float32Array, own: int, k: int, coarse: Quantised | None = None
+) -> tuple[Int32Array, Float32Array]:
     """Return the k nearest members of each member: of the own rows among all, of the guests among the own rows.
 
     Parameters
@@ -39,6 +46,8 @@ def member_neighbours(vectors: Float32Array, own: int, k: int) -> tuple[Int32Arr
     own : int
         How many are its own.
     k : int
+    coarse : Quantised, optional
+        The same rows, to find candidates with; without them, candidates are found in float32.
 
     Returns
     -------
@@ -47,151 +56,149 @@ def member_neighbours(vectors: Float32Array, own: int, k: int) -> tuple[Int32Arr
     distances : float32 (m, k)
         Squared Euclidean distances, equal bits from both ends; infinite where there is no neighbour.
     """
-    candidates = _candidates(vectors, own, k)
+    width = min(k + SPARE_CANDIDATES, max(len(vectors) - 1, 1))
+    if coarse is None:
+        centred, halves = _centred(vectors, own)
+        candidates = _nearest(lambda rows, columns: centred[rows] @ centred[columns].T, halves, own, width)[0]
+    else:
+        candidates, nearness = _nearest(_byte_products(coarse), coarse.halves, own, width)
+        if k < width:
+            _search_unsure(vectors, own, _unsure(nearness, candidates, coarse, k), candidates)
     neighbours = np.full((len(vectors), k), -1, dtype=np.int32)
     distances = np.full((len(vectors), k), np.inf, dtype=np.float32)
     _rank(vectors, candidates, neighbours, distances)
     return neighbours, distances
 
 
-def _candidates(vectors: Float32Array, own: int, k: int) -> Int32Array:
-    # Relative to their mean, close rows differ in their leading digits.
+def _centred(vectors: Float32Array, own: int) -> tuple[Float32Array, Float32Array]:
+    """Return the rows relative to the mean of the own, where close ones differ in their leading digits."""
     centred = vectors - vectors[:own].mean(axis=0) if own else vectors
-    halves = np.einsum("nd,nd->n", centred, centred) / np.float32(2)
-    products = _block_products(centred)
-    width = min(k + SPARE_CANDIDATES, max(len(vectors) - 1, 1))
-    found = np.full((len(vectors), width), -1, dtype=np.int32)
-    nearness = np.full((len(vectors), width), -np.inf, dtype=np.float32)
+    return centred, np.einsum("nd,nd->n", centred, centred) / np.float32(2)
+
+
+def _nearest(products: BlockProducts, halves: Products, own: int, width: int) -> tuple[Int32Array, Products]:
+    """Return the nearest candidates of each row, nearest first, int32 (m, width), and how near they are."""
+    count = len(halves)
+    found = np.full((count, width), -1, dtype=np.int32)
+    lowest = -np.inf if halves.dtype == np.float32 else -(2**30)
+    nearness = np.full((count, width), lowest, dtype=halves.dtype)
     for first in range(0, own, BLOCK_ROWS):
         rows = slice(first, min(first + BLOCK_ROWS, own))
-        for start in range(first, len(vectors), BLOCK_ROWS):
-            columns = slice(start, min(start + BLOCK_ROWS, len(vectors)))
-            # Blocks of own rows end where the guests begin, so that no guest is compared with a guest.
-            if start < own < columns.stop:
-                for part in (slice(start, own), slice(own, columns.stop)):
-                    _offer(products(rows, part), rows.start, part.start, halves, nearness, found)
-            else:
-                _offer(products(rows, columns), rows.start, columns.start, halves, nearness, found)
-    if _narrow(len(centred)) and k < width:
-        unsure = _unsure(nearness, found, halves, k)
-        for asking in (unsure[unsure < own], unsure[unsure >= own]):
-            _search_precisely(centred, halves, asking, own, found)
-    return found
+        # Blocks of own rows end where the guests begin, so that no guest is compared with a guest.
+        for start in (*range(first, own, BLOCK_ROWS), *range(own, count, BLOCK_ROWS)):
+            columns = slice(start, min(start + BLOCK_ROWS, own if start < own else count))
+            _offer(products(rows, columns), rows.start, columns.start, halves, nearness, found)
+    return found, nearness
 
 
-def _unsure(nearness: Float32Array, found: Int32Array, halves: Float32Array, k: int) -> npt.NDArray[np.int64]:
-    """Return the rows whose last candidate is as near as the k-th, to bfloat16: rows with many near-duplicates."""
-    products = nearness[:, k - 1] + halves[found[:, k - 1]]
-    full = found[:, -1] >= 0
-    with np.errstate(invalid="ignore"):
-        close = nearness[:, k - 1] - nearness[:, -1] <= BFLOAT16_ERROR * np.abs(products)
-    return np.flatnonzero(close & full)
-
-
-def _search_precisely(
-    centred: Float32Array, halves: Float32Array, rows: npt.NDArray[np.int64], own: int, found: Int32Array
-) -> None:
-    """Find the candidates of some rows, all own or all guests, in float32."""
-    if len(rows) == 0:
-        return
-    count = len(centred) if rows[0] < own else own
-    for start in range(0, len(rows), BLOCK_ROWS):
-        part = rows[start : start + BLOCK_ROWS]
-        precise = np.full((len(part), found.shape[1]), -1, dtype=np.int32)
-        distances = np.full(precise.shape, np.inf, dtype=np.float32)
-        for first in range(0, count, BLOCK_ROWS):
-            columns = slice(first, min(first + BLOCK_ROWS, count))
-            values = halves[columns] - centred[part] @ centred[columns].T
-            here = np.flatnonzero((part >= columns.start) & (part < columns.stop))
-            values[here, part[here] - columns.start] = np.inf
-            offer(values, np.arange(len(part)), first, precise, distances)
-        found[part] = precise
-
-
-def _block_products(vectors: Float32Array) -> Products:
-    if not _narrow(len(vectors)):
-        return lambda rows, columns: vectors[rows] @ vectors[columns].T
+def _byte_products(coarse: Quantised) -> BlockProducts:
     import torch
 
     torch.set_num_threads(1)
-    narrow = torch.from_numpy(vectors).to(torch.bfloat16)
+    bytes_ = torch.from_numpy(coarse.rows)
     # Blocks are written to the same memory again and again: fresh pages would cost a quarter of the time.
-    block, wide = (torch.empty(BLOCK_ROWS**2, dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
+    block = torch.empty(BLOCK_ROWS**2, dtype=torch.int32)
 
-    def products(rows: slice, columns: slice) -> Float32Array:
+    def products(rows: slice, columns: slice) -> Products:
         shape = (rows.stop - rows.start, columns.stop - columns.start)
-        here, there = (memory[: shape[0] * shape[1]].view(shape) for memory in (block, wide))
-        product: Float32Array = there.copy_(torch.mm(narrow[rows], narrow[columns].T, out=here)).numpy()
+        here = block[: shape[0] * shape[1]].view(shape)
+        product: Int32Array = torch._int_mm(bytes_[rows], bytes_[columns].T, out=here).numpy()
         return product
 
     return products
 
 
-def _narrow(rows: int) -> bool:
-    return rows >= NARROW_ROWS and has_bfloat16()
+def _unsure(nearness: Products, found: Int32Array, coarse: Quantised, k: int) -> npt.NDArray[np.int64]:
+    """Return the rows whose last candidate may be as near as the k-th: rows with many near-duplicates."""
+    farthest = nearness[:, k - 1].astype(np.int64)
+    bounds = rounding_bounds(2 * (coarse.halves - farthest), coarse.rows.shape[1])
+    close = farthest - nearness[:, -1] <= bounds
+    return np.flatnonzero(close & (found[:, -1] >= 0))
 
 
-@lru_cache
-def has_bfloat16() -> bool:
-    """Say whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX): elsewhere float32 is faster."""
-    try:
-        flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
-    except (OSError, StopIteration):
-        return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+def _search_unsure(vectors: Float32Array, own: int, unsure: npt.NDArray[np.int64], found: Int32Array) -> None:
+    """Find the candidates of some rows anew, in float32."""
+    if len(unsure) == 0:
+        return
+    mean = vectors[:own].mean(axis=0)
+    for rows, count in ((unsure[unsure < own], len(vectors)), (unsure[unsure >= own], own)):
+        for start in range(0, len(rows), BLOCK_ROWS):
+            part = rows[start : start + BLOCK_ROWS]
+            found[part] = _precise_candidates(vectors[:count], mean, part, vectors[part], found.shape[1])
+
+
+def _precise_candidates(
+    vectors: Float32Array, mean: Float32Array, rows: npt.NDArray[np.int64], asking: Float32Array, width: int
+) -> Int32Array:
+    """Return the nearest vectors of some rows, which may stand among them, int32 (n, width)."""
+    found = np.full((len(rows), width), -1, dtype=np.int32)
+    distances = np.full(found.shape, np.inf, dtype=np.float32)
+    centred = asking - mean
+    for first in range(0, len(vectors), BLOCK_ROWS):
+        # Block by block: all rows, centred, would be written to fresh pages, which takes longer than the search.
+        block = vectors[first : first + BLOCK_ROWS] - mean
+        values = np.einsum("nd,nd->n", block, block) / np.float32(2) - centred @ block.T
+        here = np.flatnonzero((rows >= first) & (rows < first + len(block)))
+        values[here, rows[here] - first] = np.inf
+        offer(values, np.arange(len(rows)), first, found, distances)
+    return found
 
 
 @njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})  # type: ignore[untyped-decorator]
-def _largest(values: Float32Array, minus: Float32Array) -> Any:
-    largest = np.float32(-np.inf)
-    for at in range(len(values)):
-        largest = max(largest, values[at] - minus[at])
-    return largest
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _offer(
-    products: Float32Array, first: int, start: int, halves: Float32Array, nearness: Float32Array, found: Int32Array
-) -> None:
+def _offer(products: Products, first: int, start: int, halves: Products, nearness: Products, found: Int32Array) -> None:
     """Offer the columns to the rows and, unless the block is on the diagonal, the rows to the columns.
 
     The nearness of j to i is <i, j> - |j|^2 / 2: the larger, the smaller their distance.
     """
     rows, columns = products.shape
-    width = nearness.shape[1]
+    last = nearness.shape[1] - 1
     diagonal = first == start
     half = halves[start : start + columns]
     # The column's threshold, so that one comparison with |i|^2 / 2 tells whether a row may enter any of a stripe.
-    worst = nearness[start : start + columns, width - 1].copy()
+    worst = nearness[start : start + columns, last].copy()
+    lowest = products.dtype.type(-(2**30))
+    whole = columns // STRIPE * STRIPE
     for row in range(rows):
-        own = first + row
-        threshold = nearness[own, width - 1]
-        for left in range(0, columns, STRIPE):
-            right = min(left + STRIPE, columns)
-            stripe = products[row, left:right]
-            if _largest(stripe, half[left:right]) > threshold:
-                for at in range(left, right):
-                    value = products[row, at] - half[at]
+        own, mine = first + row, halves[first + row]
+        threshold = nearness[own, last]
+        for left in range(0, whole, STRIPE):
+            # One loop of a length known to the compiler, for both: it decides the speed of the whole search.
+            nearest, gain = lowest, lowest
+            for at in range(left, left + STRIPE):
+                nearest = max(nearest, products.dtype.type(products[row, at] - half[at]))
+                gain = max(gain, products.dtype.type(products[row, at] - worst[at]))
+            if nearest > threshold:
+                for at in range(left, left + STRIPE):
+                    value = products.dtype.type(products[row, at] - half[at])
                     if value > threshold and start + at != own:
-                        _insert(nearness[own], found[own], value, start + at)
-                        threshold = nearness[own, width - 1]
-            if not diagonal and _largest(stripe, worst[left:right]) > halves[own]:
-                for at in range(left, right):
-                    value = products[row, at] - halves[own]
+                        _insert(nearness, found, own, value, start + at)
+                        threshold = nearness[own, last]
+            if gain > mine and not diagonal:
+                for at in range(left, left + STRIPE):
+                    value = products.dtype.type(products[row, at] - mine)
                     if value > worst[at]:
-                        _insert(nearness[start + at], found[start + at], value, own)
-                        worst[at] = nearness[start + at, width - 1]
+                        _insert(nearness, found, start + at, value, own)
+                        worst[at] = nearness[start + at, last]
+        for at in range(whole, columns):
+            value = products.dtype.type(products[row, at] - half[at])
+            if value > threshold and start + at != own:
+                _insert(nearness, found, own, value, start + at)
+                threshold = nearness[own, last]
+            value = products.dtype.type(products[row, at] - mine)
+            if value > worst[at] and not diagonal:
+                _insert(nearness, found, start + at, value, own)
+                worst[at] = nearness[start + at, last]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _insert(values: Float32Array, places: Int32Array, value: np.float32, place: int) -> None:
-    at = len(values) - 1
-    while at > 0 and values[at - 1] < value:
-        values[at] = values[at - 1]
-        places[at] = places[at - 1]
+def _insert(nearness: Products, found: Int32Array, row: int, value: Any, place: int) -> None:
+    at = nearness.shape[1] - 1
+    while at > 0 and nearness[row, at - 1] < value:
+        nearness[row, at] = nearness[row, at - 1]
+        found[row, at] = found[row, at - 1]
         at -= 1
-    values[at] = value
-    places[at] = place
+    nearness[row, at] = value
+    found[row, at] = place
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -11,7 +11,8 @@ from filtering.concepts.partition import Partition
 from filtering.embedding.objects import unit_rows
 from filtering.exchange import Records, packed, runs
 from filtering.graph.csr import Int64Array, sorted_edges
-from filtering.graph.pairs import member_neighbours
+from filtering.graph.pairs import member_neighbours, narrow
+from filtering.graph.quantised import quantised
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -91,10 +92,13 @@ class Neighbours:
 def found_neighbours(partition: Partition, k: int) -> tuple[Neighbours, int]:
     """Search every concept of a partition; return what its rows and guests found in it, and the distances computed."""
     found, pairs = Neighbours.none(len(partition.row), k), 0
-    for members in runs(partition.concept):
+    unit, spans = unit_rows(partition.vectors), list(runs(partition.concept))
+    coarse = quantised(unit) if any(narrow(span.stop - span.start) for span in spans) else None
+    for members in spans:
         place = partition.place[members]
         own = int((partition.home[place] == partition.concept[members.start]).sum())
-        neighbours, distances = member_neighbours(unit_rows(partition.vectors[place]), own, k)
+        here = coarse.take(place) if coarse is not None and narrow(len(place)) else None
+        neighbours, distances = member_neighbours(unit[place], own, k, here)
         at, column = np.nonzero(neighbours >= 0)
         other = place[neighbours[at, column]]
         columns = (place[at], partition.row[other], partition.home[other], distances[at, column])

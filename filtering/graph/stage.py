@@ -17,7 +17,7 @@ from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, QUERIES_NAME, choo
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 3
+VERSION = 4
 # Components are counted in one task, 24 bytes a row: not in larger pools.
 MOST_COUNTED_ROWS = 200_000_000
 # Written when every partition has been searched and the grouped rows are no longer needed.

@@ -15,7 +15,7 @@ from filtering.concepts.guests import (
     margin_within,
     needed_margins,
 )
-from filtering.concepts.nearest import nearest_centroids
+from filtering.concepts.nearest import Centroids, nearest_centroids
 
 
 def unit(random, rows, width):
@@ -23,12 +23,17 @@ def unit(random, rows, width):
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
+def margins_of(concepts, distances, vectors):
+    """The margins where no spread is known: plain distances."""
+    return border_margins(concepts, distances, Centroids.unmoved(vectors, np.zeros(len(vectors), dtype=np.int32)))
+
+
 @pytest.mark.parametrize("width", [2, 3, 32])
 def test_margins_are_distances_to_the_bisecting_hyperplane(width):
     random = np.random.default_rng(width)
     vectors, centroids = unit(random, 100, width), unit(random, 9, width)
     concepts, distances = nearest_centroids(vectors, centroids, 4)
-    margins = border_margins(concepts, distances, centroids)
+    margins = margins_of(concepts, distances, centroids)
     assert margins.shape == concepts.shape
     assert margins.dtype == np.float32
     for row, point in enumerate(vectors.astype(np.float64)):
@@ -50,27 +55,39 @@ def test_a_row_between_two_concepts_has_no_margin():
     centroids = np.eye(2, dtype=np.float32)
     middle = np.full((1, 2), math.sqrt(0.5), dtype=np.float32)
     concepts, distances = nearest_centroids(middle, centroids, 2)
-    assert border_margins(concepts, distances, centroids) == pytest.approx(0, abs=1e-6)
+    assert margins_of(concepts, distances, centroids) == pytest.approx(0, abs=1e-6)
     concepts, distances = nearest_centroids(centroids[:1], centroids, 2)
-    assert border_margins(concepts, distances, centroids).ravel() == pytest.approx([0, math.sqrt(0.5)])
+    assert margins_of(concepts, distances, centroids).ravel() == pytest.approx([0, math.sqrt(0.5)])
 
 
 def test_where_there_is_no_concept_the_margin_is_infinite():
     concepts = np.array([[1, 0, NO_CONCEPT], [2, NO_CONCEPT, NO_CONCEPT]], dtype=np.int32)
     distances = np.array([[0.1, 0.5, np.inf], [0.2, np.inf, np.inf]], dtype=np.float32)
-    margins = border_margins(concepts, distances, np.eye(3, dtype=np.float32))
+    margins = margins_of(concepts, distances, np.eye(3, dtype=np.float32))
     assert np.isinf(margins).tolist() == [[False, False, True], [False, True, True]]
     assert margins[0, 1] == pytest.approx(0.4 / math.sqrt(2))
 
 
+def test_rows_are_invited_to_loose_concepts_first():
+    random = np.random.default_rng(3)
+    vectors, points = unit(random, 50, 8), unit(random, 6, 8)
+    concepts, distances = nearest_centroids(vectors, points, 4)
+    spreads = np.array([0.0, 0.01, 0.1, 0.3, 0.6, 1.0], dtype=np.float32)
+    plain = margins_of(concepts, distances, points)
+    found = border_margins(concepts, distances, Centroids(points, np.zeros(6, dtype=np.int32), spreads))
+    hosts = np.cbrt(np.maximum(spreads, 1e-3))[concepts]
+    assert np.allclose(found, plain / hosts, rtol=1e-5)
+    assert np.isfinite(found).all()
+
+
 def test_equal_centroids_have_finite_margins():
     concepts, distances = np.array([[0, 1]], dtype=np.int32), np.full((1, 2), 0.25, dtype=np.float32)
-    assert border_margins(concepts, distances, np.ones((2, 1), dtype=np.float32)).tolist() == [[0, 0]]
+    assert margins_of(concepts, distances, np.ones((2, 1), dtype=np.float32)).tolist() == [[0, 0]]
 
 
 def test_no_rows_have_no_margins():
     none = np.zeros((0, 3))
-    assert border_margins(none.astype(np.int32), none.astype(np.float32), np.eye(3, dtype=np.float32)).shape == (0, 3)
+    assert margins_of(none.astype(np.int32), none.astype(np.float32), np.eye(3, dtype=np.float32)).shape == (0, 3)
 
 
 @st.composite

@@ -7,6 +7,8 @@ from filtering.concepts.kmeans import (
     automatic_clusters,
     coarse_groups,
     inter_distances,
+    member_sums,
+    moved_centroids,
     spherical_kmeans,
     train_centroids,
 )
@@ -126,6 +128,33 @@ def test_an_oversized_cluster_is_split():
     assert 50 < len(centroids.vectors) < 100
 
 
+@pytest.mark.parametrize("clusters", [4, 150])
+def test_spreads_are_the_mean_distances_of_members(clusters):
+    random = np.random.default_rng(11)
+    sample = np.concatenate([blobs(random, unit(random, 2, 64), 800, spread) for spread in (0.1, 0.8)])
+    centroids = train_centroids(sample, clusters, 0)
+    home, distances = (found[:, 0] for found in nearest_centroids(sample, centroids.vectors, 1))
+    exact = np.bincount(home, weights=distances) / np.bincount(home)
+    assert centroids.spreads.dtype == np.float32
+    # They are those of the members that moved the centroids last.
+    assert np.corrcoef(centroids.spreads, exact)[0, 1] > 0.95
+    assert np.abs(np.log(centroids.spreads / exact)).mean() < 0.2
+
+
+def test_centroids_without_members_stay_where_they_are():
+    centroids = Centroids.unmoved(np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.int32))
+    rows = unit(np.random.default_rng(12), 20, 3) * np.array([1, 1, 0], dtype=np.float32)
+    rows = np.abs(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    members, counts, sums = member_sums(rows, centroids)
+    halves = np.concatenate([members, members]), np.concatenate([counts, 0 * counts]), np.concatenate([sums, 0 * sums])
+    moved = moved_centroids(centroids, *halves)
+    assert counts.sum() == 20
+    assert moved.vectors[2].tolist() == [0, 0, 1]
+    assert moved.spreads[2] == 1
+    assert (moved.spreads[:2] < 0.5).all()
+    assert is_unit(moved.vectors)
+
+
 @pytest.mark.parametrize("count", [2, 3, 20, 21, 22, 60])
 @pytest.mark.parametrize("groups", [1, 5, 24])
 @pytest.mark.parametrize("twins", [False, True])
@@ -137,7 +166,7 @@ def test_inter_distances_equal_a_loop(count, groups, twins):
     for one in range(count):
         others = sorted(1 - float(vectors[one] @ vectors[two]) for two in range(count) if two != one)
         expected.append(np.mean(others[:20]))
-    found = inter_distances(Centroids(vectors, np.sort(np.arange(count) % groups).astype(np.int32)))
+    found = inter_distances(Centroids.unmoved(vectors, np.sort(np.arange(count) % groups).astype(np.int32)))
     assert found.dtype == np.float64
     assert np.allclose(found, expected, atol=1e-6)
 
@@ -145,7 +174,7 @@ def test_inter_distances_equal_a_loop(count, groups, twins):
 def test_inter_distances_through_many_groups_are_hardly_larger():
     centroids = train_centroids(unit(np.random.default_rng(10), 6_000, 16), 800, 0)
     assert len(set(centroids.groups.tolist())) > 24
-    exact = inter_distances(Centroids(centroids.vectors, np.zeros_like(centroids.groups)))
+    exact = inter_distances(Centroids.unmoved(centroids.vectors, np.zeros_like(centroids.groups)))
     found = inter_distances(centroids)
     assert (found >= exact - 1e-6).all()
     assert (found <= 1.2 * exact).mean() > 0.95
@@ -153,12 +182,12 @@ def test_inter_distances_through_many_groups_are_hardly_larger():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_lone_centroid_has_no_distance(count):
-    centroids = Centroids(np.ones((count, 3), dtype=np.float32), np.zeros(count, dtype=np.int32))
+    centroids = Centroids.unmoved(np.ones((count, 3), dtype=np.float32), np.zeros(count, dtype=np.int32))
     assert inter_distances(centroids).tolist() == [0.0] * count
 
 
 def test_automatic_clusters():
-    assert automatic_clusters(12_800_000) == 4267
+    assert automatic_clusters(12_800_000) == 3200
     assert automatic_clusters(4000) == 22
     assert automatic_clusters(1) == automatic_clusters(0) == 1
 

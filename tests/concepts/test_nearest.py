@@ -27,7 +27,7 @@ def clustered(random, groups, members, width, spread=0.5):
     centres = np.repeat(unit(random, groups, width), members, axis=0)
     points = centres + spread * unit(random, groups * members, width)
     points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
-    return Centroids(points, np.repeat(np.arange(groups, dtype=np.int32), members))
+    return Centroids.unmoved(points, np.repeat(np.arange(groups, dtype=np.int32), members))
 
 
 def rows_near(random, centroids, rows, spread=0.5):
@@ -99,14 +99,14 @@ def test_groups_of_unequal_size_are_told_apart():
     whole = clustered(random, 40, 30, 32, spread=0.3)
     kept = np.concatenate([np.arange(size) + 30 * group for group, size in enumerate(sizes)])
     # Groups need not be numbered without gaps: one of them may have lost all its centroids.
-    centroids = Centroids(whole.vectors[kept], 3 * whole.groups[kept])
+    centroids = Centroids.unmoved(whole.vectors[kept], 3 * whole.groups[kept])
     vectors = rows_near(random, centroids, 1_000, spread=0.2)
     concepts, _ = CentroidIndex(centroids).nearest(vectors, 1)
     assert (concepts == brute_force(vectors, centroids.vectors, 1)[0]).mean() >= 0.95
 
 
 def test_places_stay_empty_where_the_groups_compared_have_fewer_centroids():
-    centroids = Centroids(np.eye(40, dtype=np.float32), np.arange(40, dtype=np.int32))
+    centroids = Centroids.unmoved(np.eye(40, dtype=np.float32), np.arange(40, dtype=np.int32))
     concepts, distances = CentroidIndex(centroids).nearest(np.eye(40, dtype=np.float32), 12)
     assert concepts.shape == distances.shape == (40, 12)
     assert concepts[:, 0].tolist() == list(range(40))
@@ -118,14 +118,14 @@ def test_places_stay_empty_where_the_groups_compared_have_fewer_centroids():
 @pytest.mark.parametrize("groups", [1, 30])
 def test_more_than_there_are_gives_all_there_are(groups):
     random = np.random.default_rng(6)
-    centroids = Centroids(unit(random, 30, 8), np.sort(np.arange(30) % groups).astype(np.int32))
+    centroids = Centroids.unmoved(unit(random, 30, 8), np.sort(np.arange(30) % groups).astype(np.int32))
     concepts, distances = CentroidIndex(centroids).nearest(unit(random, 4, 8), 50)
     assert concepts.shape == distances.shape == (4, 30)
 
 
 @pytest.mark.parametrize("groups", [1, 40])
 def test_no_vectors_have_no_concepts(groups):
-    centroids = Centroids(np.eye(40, dtype=np.float32), np.sort(np.arange(40) % groups).astype(np.int32))
+    centroids = Centroids.unmoved(np.eye(40, dtype=np.float32), np.sort(np.arange(40) % groups).astype(np.int32))
     concepts, distances = CentroidIndex(centroids).nearest(np.zeros((0, 40), np.float32), 2)
     assert concepts.shape == distances.shape == (0, 2)
 

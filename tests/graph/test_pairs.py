@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from filtering.embedding.objects import unit_rows
 from filtering.graph import pairs
-from filtering.graph.pairs import has_bfloat16, member_neighbours
+from filtering.graph.pairs import member_neighbours
+from filtering.graph.quantised import quantised
 
 
 def unit(random, rows, width):
@@ -13,22 +14,13 @@ def unit(random, rows, width):
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def narrow_from_the_first_row():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "NARROW_ROWS", 0)
-        yield
+def search_in_bytes(vectors, own, k):
+    return member_neighbours(vectors, own, k, quantised(vectors))
 
 
-@pytest.fixture(params=[False, True], ids=["float32", "bfloat16"])
-def precision(request, monkeypatch):
-    monkeypatch.setattr(pairs, "has_bfloat16", lambda: request.param)
+@pytest.fixture(params=[member_neighbours, search_in_bytes], ids=["float32", "bytes"])
+def search(request):
     return request.param
-
-
-@pytest.fixture
-def float32(monkeypatch):
-    monkeypatch.setattr(pairs, "has_bfloat16", lambda: False)
 
 
 def all_distances(vectors, own):
@@ -80,26 +72,28 @@ def recall(vectors, own, k, distances):
 
 @pytest.mark.parametrize(("rows", "own"), [(2, 1), (12, 12), (300, 300), (300, 299), (300, 120), (300, 1)])
 @pytest.mark.parametrize("k", [1, 10])
-def test_random_members_match_brute_force(float32, rows, own, k):
+def test_random_members_match_brute_force(rows, own, k):
     assert_exact(unit(np.random.default_rng(rows), rows, 24), own, k)
 
 
-@pytest.mark.parametrize("own", [700, 250])
-def test_bfloat16_finds_nearly_all(monkeypatch, own):
-    monkeypatch.setattr(pairs, "has_bfloat16", lambda: True)
-    vectors = unit(np.random.default_rng(own), 700, 64)
-    neighbours, distances = member_neighbours(vectors, own, 10)
-    assert_sound(vectors, own, 10, neighbours, distances)
-    assert recall(vectors, own, 10, distances) >= 0.99
+@pytest.mark.parametrize(("rows", "width"), [(700, 64), (3_000, 512), (700, 100)])
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_bytes_find_nearly_all(rows, width, share):
+    own = int(rows * share)
+    vectors = unit(np.random.default_rng(own), rows, width)
+    neighbours, distances = search_in_bytes(vectors, own, 10)
+    assert_sound(vectors[:50], 50, 10, *search_in_bytes(vectors[:50], 50, 10))
+    exact = member_neighbours(vectors, own, 10)[1]
+    assert (distances == exact).mean() >= 0.999
+    assert (neighbours[own:] < own).all()
 
 
-def test_rows_close_together_are_found_in_bfloat16(monkeypatch):
-    # Cosines above 0.99 differ by less than bfloat16 tells apart, unless the mean is taken away.
-    monkeypatch.setattr(pairs, "has_bfloat16", lambda: True)
+def test_rows_close_together_are_found_in_bytes():
+    # Cosines above 0.99 differ by less than bytes tell apart, unless the mean is taken away.
     random = np.random.default_rng(0)
     vectors = unit(random, 1, 64) + 0.1 * unit(random, 500, 64)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    neighbours, distances = member_neighbours(vectors, 300, 10)
+    neighbours, distances = search_in_bytes(vectors, 300, 10)
     assert_sound(vectors, 300, 10, neighbours, distances)
     assert recall(vectors, 300, 10, distances) >= 0.99
 
@@ -112,9 +106,9 @@ def near_duplicates(random, groups, copies, width, spread, jitter):
 
 
 @pytest.mark.parametrize(("spread", "jitter"), [(0.5, 0.05), (0.03, 0.003), (0.03, 0.0003)])
-def test_near_duplicates_are_told_apart(precision, spread, jitter):
+def test_near_duplicates_are_told_apart(search, spread, jitter):
     vectors = near_duplicates(np.random.default_rng(9), 20, 40, 64, spread, jitter)
-    neighbours, distances = member_neighbours(vectors, 500, 10)
+    neighbours, distances = search(vectors, 500, 10)
     assert_sound(vectors, 500, 10, neighbours, distances)
     exact = nearest_distances(vectors, 500, 10)
     assert (distances <= exact[:, -1:] * 1.0001).mean() >= 0.99
@@ -122,10 +116,10 @@ def test_near_duplicates_are_told_apart(precision, spread, jitter):
 
 @pytest.mark.parametrize("block", [7, 64])
 @pytest.mark.parametrize("own", [45, 100, 120])
-def test_near_duplicates_in_many_blocks_have_real_neighbours(precision, monkeypatch, block, own):
+def test_near_duplicates_in_many_blocks_have_real_neighbours(search, monkeypatch, block, own):
     monkeypatch.setattr(pairs, "BLOCK_ROWS", block)
     vectors = np.random.default_rng(own).permutation(near_duplicates(np.random.default_rng(0), 4, 30, 16, 0.5, 1e-3))
-    neighbours, distances = member_neighbours(vectors, own, 5)
+    neighbours, distances = search(vectors, own, 5)
     assert_sound(vectors, own, 5, neighbours, distances)
     # Each has enough near-duplicates to find no others.
     assert (distances < 1e-4).mean() >= 0.99
@@ -133,13 +127,13 @@ def test_near_duplicates_in_many_blocks_have_real_neighbours(precision, monkeypa
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("own", [0, 1, 4])
-def test_fewer_candidates_than_neighbours_warn_of_nothing(precision, own):
+def test_fewer_candidates_than_neighbours_warn_of_nothing(search, own):
     vectors = unit(np.random.default_rng(10), 12, 4)
-    assert_sound(vectors, own, 5, *member_neighbours(vectors, own, 5))
+    assert_sound(vectors, own, 5, *search(vectors, own, 5))
 
 
 @pytest.mark.parametrize(("rows", "own"), [(2_300, 1_100), (2_100, 2_050), (1_200, 100)])
-def test_several_blocks_match_brute_force(float32, rows, own):
+def test_several_blocks_match_brute_force(rows, own):
     assert_exact(unit(np.random.default_rng(own), rows, 8), own, 5)
 
 
@@ -149,57 +143,55 @@ def test_wherever_blocks_end_the_neighbours_are_the_same(rows, share, block, k, 
     own = round(share * rows)
     vectors = unit(np.random.default_rng(seed), rows, 6)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "has_bfloat16", lambda: False)
         patch.setattr(pairs, "BLOCK_ROWS", block)
         assert_exact(vectors, own, k)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**32 - 1))
-def test_blocks_in_bfloat16_have_real_neighbours(rows, share, block, k, seed):
+def test_blocks_of_bytes_have_real_neighbours(rows, share, block, k, seed):
     own = round(share * rows)
     vectors = unit(np.random.default_rng(seed), rows, 6)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "has_bfloat16", lambda: True)
         patch.setattr(pairs, "BLOCK_ROWS", block)
-        assert_sound(vectors, own, k, *member_neighbours(vectors, own, k))
+        assert_sound(vectors, own, k, *search_in_bytes(vectors, own, k))
 
 
-def test_guests_are_compared_with_own_rows_alone(precision):
+def test_guests_are_compared_with_own_rows_alone(search):
     # Two guests, equal to each other, far from the concept's rows.
     vectors = np.eye(5, dtype=np.float32)[[0, 1, 2, 4, 4]]
-    neighbours, distances = member_neighbours(vectors, 3, 4)
+    neighbours, distances = search(vectors, 3, 4)
     assert neighbours[3:].tolist() == [[0, 1, 2, -1]] * 2
     assert distances[3:].tolist() == [[2, 2, 2, np.inf]] * 2
     assert sorted(neighbours[0].tolist()) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("own", [0, 1, 3, 5])
-def test_more_neighbours_asked_for_than_members(precision, own):
+def test_more_neighbours_asked_for_than_members(search, own):
     vectors = unit(np.random.default_rng(1), 5, 8)
-    neighbours, distances = member_neighbours(vectors, own, 30)
+    neighbours, distances = search(vectors, own, 30)
     assert_sound(vectors, own, 30, neighbours, distances)
     assert (neighbours >= 0).sum(axis=1).tolist() == [4] * own + [own] * (5 - own)
 
 
 @pytest.mark.parametrize("own", [0, 1])
-def test_one_member_has_no_neighbours(precision, own):
-    neighbours, distances = member_neighbours(np.eye(1, 4, dtype=np.float32), own, 3)
+def test_one_member_has_no_neighbours(search, own):
+    neighbours, distances = search(np.eye(1, 4, dtype=np.float32), own, 3)
     assert neighbours.tolist() == [[-1] * 3]
     assert distances.tolist() == [[np.inf] * 3]
 
 
 @pytest.mark.parametrize("rows", [0, 4])
-def test_without_own_rows_there_are_no_neighbours(precision, rows):
-    neighbours, distances = member_neighbours(unit(np.random.default_rng(2), rows, 4), 0, 3)
+def test_without_own_rows_there_are_no_neighbours(search, rows):
+    neighbours, distances = search(unit(np.random.default_rng(2), rows, 4), 0, 3)
     assert neighbours.tolist() == [[-1] * 3] * rows
     assert distances.tolist() == [[np.inf] * 3] * rows
 
 
 @pytest.mark.parametrize(("rows", "own"), [(40, 40), (40, 15), (1_500, 1_200)])
-def test_equal_rows_have_neighbours_at_no_distance(precision, rows, own):
+def test_equal_rows_have_neighbours_at_no_distance(search, rows, own):
     vectors = np.repeat(unit(np.random.default_rng(3), 1, 16), rows, axis=0)
-    neighbours, distances = member_neighbours(vectors, own, 5)
+    neighbours, distances = search(vectors, own, 5)
     assert (distances == 0).all()
     assert (neighbours >= 0).all()
     assert (neighbours != np.arange(rows)[:, None]).all()
@@ -207,14 +199,14 @@ def test_equal_rows_have_neighbours_at_no_distance(precision, rows, own):
     assert (neighbours[own:] < own).all()
 
 
-def test_equally_far_members_are_told_in_order(float32):
+def test_equally_far_members_are_told_in_order():
     neighbours, _ = member_neighbours(np.repeat(unit(np.random.default_rng(4), 1, 16), 8, axis=0), 8, 3)
     assert neighbours.tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], *[[0, 1, 2]] * 5]
 
 
 @pytest.mark.parametrize("own", [120, 70])
 @pytest.mark.parametrize("copies", [2, 4])
-def test_duplicates_match_brute_force(float32, own, copies):
+def test_duplicates_match_brute_force(own, copies):
     vectors = np.tile(unit(np.random.default_rng(5), 120 // copies, 16), (copies, 1))
     _, distances = assert_exact(vectors, own, 5)
     # Guests meet their duplicates among the own rows only.
@@ -222,9 +214,9 @@ def test_duplicates_match_brute_force(float32, own, copies):
 
 
 @pytest.mark.parametrize("own", [80, 30])
-def test_distances_have_the_same_bits_from_both_ends(precision, own):
+def test_distances_have_the_same_bits_from_both_ends(search, own):
     vectors = unit(np.random.default_rng(6), 80, 37)
-    neighbours, distances = member_neighbours(vectors, own, 79)
+    neighbours, distances = search(vectors, own, 79)
     matrix = np.full((80, 80), np.inf, dtype=np.float32)
     at, column = np.nonzero(neighbours >= 0)
     matrix[at, neighbours[at, column]] = distances[at, column]
@@ -232,19 +224,15 @@ def test_distances_have_the_same_bits_from_both_ends(precision, own):
     assert np.isfinite(matrix).sum() == 80 * 79 - (80 - own) * (79 - own)
 
 
-def test_the_same_members_have_the_same_neighbours(precision):
+def test_the_same_members_have_the_same_neighbours(search):
     vectors = unit(np.random.default_rng(7), 300, 16)
-    first, again = member_neighbours(vectors, 200, 10), member_neighbours(vectors.copy(), 200, 10)
+    first, again = search(vectors, 200, 10), search(vectors.copy(), 200, 10)
     assert np.array_equal(first[0], again[0])
     assert np.array_equal(first[1], again[1])
 
 
-def test_the_vectors_are_left_as_they_are(precision):
+def test_the_vectors_are_left_as_they_are(search):
     vectors = unit(np.random.default_rng(8), 30, 8)
     before = vectors.copy()
-    member_neighbours(vectors, 20, 3)
+    search(vectors, 20, 3)
     assert np.array_equal(vectors, before)
-
-
-def test_this_cpu_is_known():
-    assert has_bfloat16() in (False, True)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from filtering.concepts.partition import Partition
 from filtering.embedding.objects import unit_rows
 from filtering.exchange import packed
-from filtering.graph import pairs
 from filtering.graph.knn import knn_graph
 from filtering.graph.sharded import (
     EDGE,
@@ -21,11 +20,6 @@ from filtering.graph.sharded import (
     positions,
     statistics,
 )
-
-
-@pytest.fixture
-def float32(monkeypatch):
-    monkeypatch.setattr(pairs, "has_bfloat16", lambda: False)
 
 
 def points_of(random, count, width=6, copies=2):
@@ -84,7 +78,7 @@ LAYOUTS = [[[0, 1, 2, 3]], [[0, 1], [2, 3]], [[0], [1], [2], [3]], [[2, 0], [3, 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("copies", [2, 3])
-def test_when_every_row_visits_every_concept_the_graph_is_exact(float32, seed, copies):
+def test_when_every_row_visits_every_concept_the_graph_is_exact(seed, copies):
     random = np.random.default_rng(seed)
     vectors = points_of(random, 90, copies=copies)
     home = random.integers(0, 4, 90).astype(np.int32)
@@ -130,7 +124,7 @@ def test_the_graph_is_symmetric_whoever_visits(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_meet_where_either_visits_the_other(float32, seed):
+def test_rows_meet_where_either_visits_the_other(seed):
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(60, 6)).astype(np.float16)
     home = random.integers(0, 4, 60).astype(np.int32)
@@ -165,7 +159,7 @@ def test_one_visit_makes_an_edge(layout, visitor, host):
     assert edges[0][2] == edges[1][2] == pytest.approx(2 - 2 / 1.25**0.5, rel=1e-5)
 
 
-def test_neighbours_come_from_the_concept_and_its_guests_alone(float32):
+def test_neighbours_come_from_the_concept_and_its_guests_alone():
     random = np.random.default_rng(7)
     vectors = points_of(random, 40)
     home = random.integers(0, 2, 40).astype(np.int32)
