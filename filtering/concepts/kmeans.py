@@ -30,13 +30,13 @@ OVERSIZED = 3.0
 SPLITTING_ROUNDS = 3
 # Centroids nearer than this (cosine distance) are one: what is equal cannot be split.
 TWIN_DISTANCE = 1e-6
-LARGEST_CLUSTER = 4_000
+LARGEST_CLUSTER = 3_000
 
 
 def automatic_clusters(rows: int) -> int:
-    """Return the number of concepts for a pool of `rows`: clusters of 3 * sqrt(rows), at most 4,000 samples.
+    """Return the number of concepts for a pool of `rows`: clusters of 3 * sqrt(rows), at most 3,000 samples.
 
-    12.8 million rows give 3,200 concepts, 4,000 rows give 22. The search inside the concepts costs rows * size, the
+    12.8 million rows give 4,267 concepts, 4,000 rows give 22. The search inside the concepts costs rows * size, the
     assignment rows * sqrt(clusters).
     """
     size = min(float(LARGEST_CLUSTER), 3 * math.sqrt(max(rows, 1)))

@@ -187,7 +187,7 @@ def test_a_lone_centroid_has_no_distance(count):
 
 
 def test_automatic_clusters():
-    assert automatic_clusters(12_800_000) == 3200
+    assert automatic_clusters(12_800_000) == 4267
     assert automatic_clusters(4000) == 22
     assert automatic_clusters(1) == automatic_clusters(0) == 1
 
