@@ -2,9 +2,9 @@
 
     python benchmarks/kmeans.py [--rows N] [--clusters N] [--json OUT] [--plot OUT]
 
-Rows are pool-like. All trainings see the same sample, 80 rows a cluster as in the pipeline, and take the same number of
-rounds; the others are asked for as many centroids as ours returns. Cosines are to the nearest centroid, of 10,000 rows
-that nothing was trained on; the largest cluster is of all rows. Assignment finds the 8 nearest centroids of every row.
+Rows are pool-like. All trainings see the same sample, 160 rows a cluster as in the pipeline, and take as many rounds;
+the others are asked for as many centroids as ours returns. Cosines are to the nearest centroid, of 10,000 rows that
+nothing was trained on; the largest cluster is of all rows. Assignment finds the 8 nearest centroids of every row.
 """
 
 import argparse

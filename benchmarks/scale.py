@@ -45,23 +45,31 @@ def main() -> int:
     return 0
 
 
-def _measured(folder: Path, rows: int) -> dict[str, Any]:
-    pool, out = folder / f"pool-{rows}", folder / f"run-{rows}"
+def write_config(folder: Path, rows: int) -> tuple[Path, Path]:
+    """Write the configuration of a run over a pool of so many rows, and the pool if it is not there.
+
+    Returns
+    -------
+    config, output : Path
+    """
+    pool, out, config = folder / f"pool-{rows}", folder / f"run-{rows}", folder / f"run-{rows}.yaml"
     if not pool.exists():
         write_pool(str(pool), rows, shard_rows=min(500_000, max(rows // 2, 1)))
-    shutil.rmtree(out, ignore_errors=True)
-    config = folder / f"run-{rows}.yaml"
     source = {"metadata": str(pool), "arrays": {"image": "img", "text": "txt"}}
     selection = {"method": "d2", "keep": 0.3, "budget": "complexity"}
-    config.write_text(
-        json.dumps({"input": source, "selection": selection, "output": str(out), "ray": {"address": "local"}})
-    )
-    planned = json.loads(_filtering("plan", "--config", str(config), "--json")[0])
+    settings = {"input": source, "selection": selection, "output": str(out), "ray": {"address": "local"}}
+    config.write_text(json.dumps(settings))
+    return config, out
+
+
+def _measured(folder: Path, rows: int) -> dict[str, Any]:
+    config, out = write_config(folder, rows)
+    shutil.rmtree(out, ignore_errors=True)
+    planned, _ = filtering("plan", "--config", str(config))
     started = time.perf_counter()
-    record, memory = _filtering("run", "--config", str(config), "--json")
+    run, memory = filtering("run", "--config", str(config))
     seconds = time.perf_counter() - started
-    _filtering("verify", str(out))
-    run = json.loads(record)
+    filtering("verify", str(out))
     return {
         "rows": rows,
         "seconds": round(seconds, 1),
@@ -109,16 +117,22 @@ def _slope(small: dict[str, Any], large: dict[str, Any], name: str) -> float:
     return math.log(large[name] / small[name]) / math.log(large["rows"] / small["rows"])
 
 
-def _filtering(*arguments: str) -> tuple[str, int]:
-    """Return what the command printed, and the most memory that it and its descendants had together."""
-    process = subprocess.Popen([sys.executable, "-m", "filtering", *arguments], stdout=subprocess.PIPE, text=True)
+def filtering(*arguments: str) -> tuple[dict[str, Any], int]:
+    """Return what the command printed as JSON, and the most memory that it and its descendants had together."""
+    command = [sys.executable, "-m", "filtering", *arguments, "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = [0]
     watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
     watcher.start()
     told, _ = process.communicate()
     if process.returncode:
         sys.exit(f"filtering {arguments[0]} ended with status {process.returncode}")
-    return told, peak[0]
+    return json.loads(told), peak[0]
+
+
+def family(root: int) -> set[int]:
+    """Return a process and all that it started, as far as they run."""
+    return _family(root, _statuses())
 
 
 def _watch(process: "subprocess.Popen[str]", peak: list[int]) -> None:
@@ -129,11 +143,20 @@ def _watch(process: "subprocess.Popen[str]", peak: list[int]) -> None:
 
 def _family_bytes(root: int) -> int:
     """Return the anonymous and shared memory of a process and all that it started, in bytes."""
-    status = {int(path.parent.name): _status(path) for path in Path("/proc").glob("[0-9]*/status")}
-    family = {root}
-    while grown := {pid for pid, fields in status.items() if fields.get("PPid") in family} - family:
-        family |= grown
-    return 1024 * sum(status.get(pid, {}).get(name, 0) for pid in family for name in ("RssAnon", "RssShmem"))
+    status = _statuses()
+    parts = ("RssAnon", "RssShmem")
+    return 1024 * sum(status.get(pid, {}).get(name, 0) for pid in _family(root, status) for name in parts)
+
+
+def _family(root: int, status: dict[int, dict[str, int]]) -> set[int]:
+    found = {root}
+    while grown := {pid for pid, fields in status.items() if fields.get("PPid") in found} - found:
+        found |= grown
+    return found
+
+
+def _statuses() -> dict[int, dict[str, int]]:
+    return {int(path.parent.name): _status(path) for path in Path("/proc").glob("[0-9]*/status")}
 
 
 def _status(path: Path) -> dict[str, int]:

@@ -25,6 +25,7 @@ Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
 Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+NoneOrShare = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
@@ -155,6 +156,9 @@ class Ray(Section):
     num_cpus: Literal["auto"] | Positive = Field("auto", description="auto or the number of CPUs to use")
     embedders: Literal["auto"] | Positive = Field("auto", description="auto or the most workers that hold the model")
     gpus_per_embedder: Share = Field(1.0, description="a fraction of one GPU, above 0 and at most 1")
+    gpus_per_search: NoneOrShare = Field(
+        0.0, description="the fraction of one GPU that a search for neighbours takes, 0 to 1; 0 searches on CPUs"
+    )
     decoders: Literal["auto"] | Whole = Field(
         "auto", description="auto or the decoding tasks of an embedder, 0 or more"
     )

@@ -38,10 +38,13 @@ class Crew(Protocol):
 
 
 class TaskCrew:
-    """Plain Ray tasks of one CPU each; those that find no CPU are the demand that makes a cluster grow."""
+    """Plain Ray tasks of one CPU each; those that find no CPU are the demand that makes a cluster grow.
 
-    def __init__(self, function: Callable[..., Any], cpus: Callable[[], int]) -> None:
-        self.function, self.cpus = function, cpus
+    `gpus` is the share of a GPU that each of them takes besides.
+    """
+
+    def __init__(self, function: Callable[..., Any], cpus: Callable[[], int], gpus: float = 0.0) -> None:
+        self.function, self.cpus, self.gpus = function, cpus, gpus
         self.running = 0
         # Lost tasks are submitted again by the driver, which counts and records them; Ray does not.
         self.remote = ray.remote(attempt).options
@@ -61,7 +64,8 @@ class TaskCrew:
                 f"{self.node_memory / 1e9:.2f} GB; lower concepts.partition_rows or raise concepts.clusters"
             )
         self.running += 1
-        remote = self.remote(num_cpus=1, max_retries=0, memory=task.memory or None, name=task.name)
+        needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": self.gpus or None, "memory": task.memory or None}
+        remote = self.remote(**needs, max_retries=0, name=task.name)
         return remote.remote(self.function, order)
 
     def ended(self, reference: Any, lost: bool) -> None:

@@ -111,10 +111,20 @@ class Engine:
         self.start()
         return int(ray.cluster_resources().get("GPU", 0))
 
-    def tasks(self, function: Callable[..., Any]) -> Crew:
-        """Return a crew that runs each task of `function` on one CPU."""
+    def tasks(self, function: Callable[..., Any], gpus: float = 0.0) -> Crew:
+        """Return a crew that runs each task of `function` on one CPU, and on a share of a GPU.
+
+        Raises
+        ------
+        InputError
+            If the cluster has no GPU now, but one is wanted: the tasks would wait for ever.
+        """
+        if gpus and not self.gpus():
+            raise InputError(
+                "ray.gpus_per_search: the cluster has no GPU now; set it to 0, or start a node with one before the run"
+            )
         self.start()
-        return TaskCrew(function, self.cpus)
+        return TaskCrew(function, self.cpus, gpus)
 
     def actors(self, factory: Callable[..., Any], arguments: tuple[Any, ...], shape: ActorShape) -> Crew:
         """Return a crew of actors that each call `factory(*arguments)` once and run tasks with its result."""

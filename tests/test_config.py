@@ -157,6 +157,7 @@ def test_an_unknown_key_without_a_like_lists_the_known():
         (given(graph={"k": "ten"}), "graph.k"),
         (given(graph={"k": None}), "graph.k"),
         (given(graph={"reach": 1.5}), "graph.reach"),
+        (given(ray={"gpus_per_search": 1.5}), "ray.gpus_per_search"),
         (given(selection={"keep": 0}), "selection.keep"),
         (given(selection={"keep": -0.5}), "selection.keep"),
         (given(selection={"keep": 1.5}), "selection.keep"),

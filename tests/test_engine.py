@@ -1,8 +1,10 @@
+import gc
 import operator
+import weakref
 
 import pytest
 
-from filtering.attempts import Task
+from filtering.attempts import Task, release_memory
 from filtering.config import Ray, parse_config
 from filtering.engine import Engine, run_tasks
 from filtering.errors import InputError, RunError
@@ -92,3 +94,28 @@ def test_a_cluster_that_is_not_there_is_refused_at_once(address, message, monkey
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(InputError, match=message):
         Engine(Ray(address=address)).start()
+
+
+def test_a_share_of_a_gpu_is_refused_where_there_is_none(engine):
+    with pytest.raises(InputError, match=r"ray\.gpus_per_search: the cluster has no GPU now"):
+        engine.tasks(dict, 0.5)
+
+
+def test_what_earlier_tasks_left_is_looked_through_once():
+    release_memory()
+    frozen = gc.get_freeze_count()
+    assert frozen > 0
+    assert gc.get_count()[2] == 0
+    kept = [{} for _ in range(1_000)]
+    for value in kept:
+        value["itself"] = value
+    weak = weakref.ref(Cyclic())
+    release_memory()
+    # Garbage goes, what is alive stays and is not looked at again.
+    assert weak() is None
+    assert gc.get_freeze_count() >= frozen + 1_000
+
+
+class Cyclic:
+    def __init__(self):
+        self.itself = self

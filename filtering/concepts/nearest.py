@@ -13,7 +13,7 @@ Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
 BLOCK_ROWS = 4_096
-# Groups whose centroids a vector is compared with: its true nearest centroid is among them in 99 of 100 cases.
+# Groups whose centroids a vector is compared with: its true nearest centroid is among them in 98 of 100 cases.
 PROBES = 8
 # With fewer groups a flat scan is faster: it gathers no rows.
 FEW_GROUPS = 24

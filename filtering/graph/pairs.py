@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.concepts.nearest import Float32Array, Int32Array, offer, squared_distance
+from filtering.graph.device import device_candidates
 from filtering.graph.quantised import Quantised, has_int8_products, rounding_bounds
 
 # Candidates fetched beyond k, so that what rounding moves by a few places is still among those that are ranked.
@@ -35,7 +36,7 @@ def narrow(rows: int) -> bool:
 
 
 def member_neighbours(
-    vectors: Float32Array, own: int, k: int, coarse: Quantised | None = None
+    vectors: Float32Array, own: int, k: int, coarse: Quantised | None = None, device: str = "cpu"
 ) -> tuple[Int32Array, Float32Array]:
     """Return the k nearest members of each member: of the own rows among all, of the guests among the own rows.
 
@@ -48,6 +49,8 @@ def member_neighbours(
     k : int
     coarse : Quantised, optional
         The same rows, to find candidates with; without them, candidates are found in float32.
+    device : str
+        Where candidates are found: cpu, or cuda, in float32. They are ranked on the CPU.
 
     Returns
     -------
@@ -57,7 +60,9 @@ def member_neighbours(
         Squared Euclidean distances, equal bits from both ends; infinite where there is no neighbour.
     """
     width = min(k + SPARE_CANDIDATES, max(len(vectors) - 1, 1))
-    if coarse is None:
+    if device != "cpu":
+        candidates = device_candidates(_centred(vectors, own)[0], own, width, device)
+    elif coarse is None:
         centred, halves = _centred(vectors, own)
         candidates = _nearest(lambda rows, columns: centred[rows] @ centred[columns].T, halves, own, width)[0]
     else:

@@ -89,16 +89,16 @@ class Neighbours:
         return cls(ids, homes, np.full((rows, k), np.inf, dtype=np.float32))
 
 
-def found_neighbours(partition: Partition, k: int) -> tuple[Neighbours, int]:
+def found_neighbours(partition: Partition, k: int, device: str = "cpu") -> tuple[Neighbours, int]:
     """Search every concept of a partition; return what its rows and guests found in it, and the distances computed."""
     found, pairs = Neighbours.none(len(partition.row), k), 0
     unit, spans = unit_rows(partition.vectors), list(runs(partition.concept))
-    coarse = quantised(unit) if any(narrow(span.stop - span.start) for span in spans) else None
+    coarse = quantised(unit) if device == "cpu" and any(narrow(span.stop - span.start) for span in spans) else None
     for members in spans:
         place = partition.place[members]
         own = int((partition.home[place] == partition.concept[members.start]).sum())
         here = coarse.take(place) if coarse is not None and narrow(len(place)) else None
-        neighbours, distances = member_neighbours(unit[place], own, k, here)
+        neighbours, distances = member_neighbours(unit[place], own, k, here, device)
         at, column = np.nonzero(neighbours >= 0)
         other = place[neighbours[at, column]]
         columns = (place[at], partition.row[other], partition.home[other], distances[at, column])

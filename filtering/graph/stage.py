@@ -48,14 +48,15 @@ def build_graph(
     dimension : int
         Of the vectors.
     """
-    url, k = stage.store.url, config.graph.k
+    url, k, gpus = stage.store.url, config.graph.k, config.ray.gpus_per_search
+    device = "cuda" if gpus else "cpu"
     memory, partition_of = partition_memory(concepts, dimension, k), concepts["partition"].to_pylist()
     names = grouped_names(Store(grouped_url))
     tasks = [
-        Task(f"search-{number:08d}", (number, grouped_url, names, partition_of, k, url), memory[number])
+        Task(f"search-{number:08d}", (number, grouped_url, names, partition_of, k, device, url), memory[number])
         for number in range(len(memory))
     ]
-    found = stage.map(lambda engine: engine.tasks(search), tasks, "partitions searched")
+    found = stage.map(lambda engine: engine.tasks(search, gpus), tasks, "partitions searched")
     present = [number for number, counts in enumerate(found) if counts["rows"]]
     # What has been read for the last time goes: the grouped vectors are the largest objects of a run.
     stage.store.write_json(SEARCHED, True)

@@ -34,7 +34,13 @@ QUERIES_NAME = "{:08d}.queries.npz"
 
 
 def search(
-    partition: int, grouped_url: str, names: Sequence[str], partition_of: Sequence[int], k: int, store_url: str
+    partition: int,
+    grouped_url: str,
+    names: Sequence[str],
+    partition_of: Sequence[int],
+    k: int,
+    device: str,
+    store_url: str,
 ) -> dict[str, Any]:
     """Find neighbours in every concept of a partition, and send those of guests to their own partition."""
     store, rows = Store(store_url), read_partition(Store(grouped_url), names, partition)
@@ -42,7 +48,7 @@ def search(
         return {"rows": 0, "guests": 0, "pairs": 0, "to": []}
     nodes = own_nodes(rows)
     _write(store, NODES_NAME.format(partition), nodes)
-    neighbours, pairs = found_neighbours(rows, k)
+    neighbours, pairs = found_neighbours(rows, k, device)
     found, homes = found_records(rows, neighbours)
     partitions = np.array(partition_of, np.int32)[homes]
     to = write_groups(store, FOUND_NAME.format(partition), partitions, FOUND, found.__getitem__)

@@ -18,7 +18,12 @@ def search_in_bytes(vectors, own, k):
     return member_neighbours(vectors, own, k, quantised(vectors))
 
 
-@pytest.fixture(params=[member_neighbours, search_in_bytes], ids=["float32", "bytes"])
+def search_by_torch(vectors, own, k):
+    # What runs on a GPU, by torch: it takes this name for its CPU's, and the search does not.
+    return member_neighbours(vectors, own, k, device="cpu:0")
+
+
+@pytest.fixture(params=[member_neighbours, search_in_bytes, search_by_torch], ids=["float32", "bytes", "torch"])
 def search(request):
     return request.param
 
