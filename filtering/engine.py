@@ -158,7 +158,8 @@ def run_tasks(
     present = set(store.names(MARKER))
     records = {task.name: store.read_json(task.name + MARKER) for task in tasks if task.name + MARKER in present}
     watch.resumed(records.values())
-    waiting = deque(task for task in tasks if task.name not in records)
+    # Those of the largest partitions first: one begun last would leave all other CPUs without work.
+    waiting = deque(sorted((task for task in tasks if task.name not in records), key=lambda task: -task.memory))
     if waiting:
         for task, record in _run(crew(), waiting, watch, lambda task: Order(stage, task, store.url, fence)):
             records[task.name] = record

@@ -52,6 +52,29 @@ def test_results_come_in_the_order_of_the_tasks_with_their_cost(engine, tmp_path
     assert record["seconds"] >= 0
 
 
+def test_what_needs_the_most_memory_begins_first(engine, tmp_path):
+    tasks = [Task(f"t{number}", ({"n": number},), memory) for number, memory in enumerate((0, 10, 0, 30, 20))]
+    order = []
+    crew = lambda: Recorder(engine.tasks(dict), order)  # noqa: E731
+    records = run_tasks(crew, "stage", Store(str(tmp_path)), tasks, Watcher())
+    assert order == ["t3", "t4", "t1", "t0", "t2"]
+    assert [record["result"]["n"] for record in records] == [0, 1, 2, 3, 4]
+
+
+class Recorder:
+    """A crew that notes in which order it is given tasks."""
+
+    def __init__(self, crew, order):
+        self.crew, self.order = crew, order
+
+    def __getattr__(self, name):
+        return getattr(self.crew, name)
+
+    def submit(self, order):
+        self.order.append(order.task.name)
+        return self.crew.submit(order)
+
+
 def test_a_task_with_a_marker_is_not_run_again(engine, tmp_path):
     store = Store(str(tmp_path))
     tasks = [Task("a", ({"twice": 2},)), Task("b", ({"twice": 4},))]
