@@ -158,7 +158,7 @@ def _plan(given: argparse.Namespace) -> int:
     lines = [
         f"{found['rows']:,} samples in {found['shards']:,} shards ({found['input_bytes'] / 1e9:.2f} GB), "
         f"{found['concepts']:,} concepts, {found['keep']:,} to keep",
-        f"{'stage':<12}{'CPU hours':>12}{'GB a task':>12}{'GB on disk':>12}{'GB shuffled':>12}{'cost':>12}",
+        f"{'stage':<12}{'CPU time':>16}{'GB a task':>12}{'GB on disk':>12}{'GB shuffled':>12}{'cost':>12}",
         *(_plan_line(stage) for stage in found["stages"]),
         f"about {duration(found['seconds'])} on {found['cpus']} CPUs, {found['cpu_hours']:,.2f} CPU hours, "
         f"{found['gpu_hours']:,.2f} GPU hours, {found['disk_bytes'] / 1e9:,.2f} GB of storage{price}",
@@ -171,8 +171,8 @@ def _plan(given: argparse.Namespace) -> int:
 def _plan_line(stage: dict[str, Any]) -> str:
     gigabytes = (stage[f"{name}_bytes"] / 1e9 for name in ("memory_per_task", "disk", "shuffle"))
     price = "-" if stage["price"] is None else f"{stage['price']:,.2f}"
-    columns = "".join(f"{value:>12,.3f}" for value in (stage["cpu_seconds"] / 3600, *gigabytes))
-    return f"{stage['name']:<12}{columns}{price:>12}"
+    columns = "".join(f"{value:>12,.3f}" for value in gigabytes)
+    return f"{stage['name']:<12}{duration(stage['cpu_seconds']):>16}{columns}{price:>12}"
 
 
 def _probe_lines(probe: dict[str, Any], device: str) -> list[str]:

@@ -5,10 +5,9 @@ Seconds are of one CPU while all of them work. Constants in seconds were measure
 the probe of `filtering.probe` is on the machine at hand.
 """
 
-import math
 from dataclasses import dataclass
 
-from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, coarse_groups
+from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMENTS, coarse_groups
 from filtering.concepts.nearest import FEW_GROUPS, PROBES
 from filtering.concepts.packing import automatic_partition_rows
 from filtering.concepts.partition import row_dtype
@@ -20,17 +19,27 @@ from filtering.graph.recall import QUERIES
 from filtering.graph.sharded import EDGE, FOUND
 from filtering.selection.scores import SCORE
 
-# One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured.
-REFERENCE_PAIR_SECONDS = 11.7e-9
+# One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, and
+# what of it does not depend on the dimension: comparing it with what is known, ranking the best.
+REFERENCE_PAIR_SECONDS = 4.9e-9
+COMPARE_SECONDS = 2.3e-9
 REFERENCE_DIMENSION = 512
-# A multiplication and addition of float32 products (assignment, exact search of the sampled rows).
-MULTIPLY_SECONDS = 2.9e-11
-# Guests depend on the data, and grow with the pool up to `graph.guests`: as seen on benchmarks/pool_like.py.
-GUESTS_OF_100_000, GUESTS_A_DECADE = 1.9, 0.57
-# Of those, the part that lies in another partition, so that the row travels there too.
-TRAVELLING = 0.45
-# Importing torch, which multiplies bfloat16.
-SEARCH_PROCESS_BYTES = 700 << 20
+# A multiplication and addition of float32 products (assignment, exact search of the sampled rows), and bringing a
+# coordinate to where it is multiplied with one group of centroids.
+MULTIPLY_SECONDS = 1.6e-11
+GATHER_SECONDS = 2.1e-9
+# Clustering a group: its rounds, those of what is split, and the assignments between them.
+CLUSTERING = 4
+# Guests depend on the data, and grow with the number of concepts up to `graph.guests`: as on benchmarks/pool_like.py.
+GUESTS_OF_100_CONCEPTS, GUESTS_POWER = 1.66, 0.28
+# Of the guests, the part that lies in another partition, so that the row travels there too: for one concept in each.
+TRAVELLING, TRAVELLING_POWER = 0.98, -0.29
+# Concepts differ in size: the mean over rows of the size of their concept, over the mean size; guests go to large ones.
+UNEVEN = 1.2
+# Seconds that a stage takes whatever the rows: Ray and its first workers come up, libraries are loaded.
+EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
+# Importing torch, which multiplies bytes; workers keep it.
+SEARCH_PROCESS_BYTES = 500 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +69,15 @@ class Work:
     @property
     def guests(self) -> float:
         """Guests a row."""
-        usual = GUESTS_OF_100_000 + GUESTS_A_DECADE * math.log10(max(self.rows, 1) / 100_000)
-        return max(0.0, min(usual, self.most_guests, self.reach - 1.0, self.clusters - 1.0))
+        usual = GUESTS_OF_100_CONCEPTS * (self.clusters / 100) ** GUESTS_POWER
+        return max(0.0, min(float(usual), self.most_guests, self.reach - 1.0, self.clusters - 1.0))
 
     @property
     def copies(self) -> float:
         """Rows that travel, each once for every partition."""
-        return self.rows * (1 + TRAVELLING * self.guests)
+        together = self.partition_limit * self.clusters / max(self.rows * (1 + self.guests), 1)
+        share = min(1.0, TRAVELLING * max(together, 1.0) ** TRAVELLING_POWER) if together < self.clusters else 0.0
+        return float(self.rows * (1 + share * self.guests))
 
     @property
     def partition_limit(self) -> int:
@@ -81,19 +92,18 @@ class Work:
         return min(self.rows, self.clusters * POINTS_PER_CENTROID)
 
     @property
-    def compared_centroids(self) -> float:
-        """Centroids that a row is compared with, those of groups included."""
+    def assignment_seconds(self) -> float:
+        """Seconds that finding a row's nearest centroids takes, on the reference machine."""
         groups = coarse_groups(self.clusters)
-        return self.clusters if groups <= FEW_GROUPS else groups + PROBES * self.clusters / groups
+        if groups <= FEW_GROUPS:
+            return self.clusters * self.dimension * MULTIPLY_SECONDS
+        compared = groups + PROBES * self.clusters / groups
+        return self.dimension * (compared * MULTIPLY_SECONDS + PROBES * GATHER_SECONDS)
 
     @property
     def distances(self) -> float:
         """Distances that the neighbour search computes: half of all pairs of a concept, and rows times guests."""
         return self.rows * self.rows / max(self.clusters, 1) * UNEVEN * (0.5 + self.guests)
-
-
-# Concepts differ in size: the mean over rows of the size of their concept, over the mean size; guests go to large ones.
-UNEVEN = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,7 @@ class StageCost:
     task_bytes : the peak memory of its largest task, the process included.
     disk_bytes : what it leaves in the run's directory at its peak.
     shuffle_bytes : what its tasks hand to each other through storage.
+    start_seconds : before its tasks work, however many rows and CPUs there are.
     """
 
     name: str
@@ -116,6 +127,11 @@ class StageCost:
     task_bytes: float
     disk_bytes: float = 0
     shuffle_bytes: float = 0
+    start_seconds: float = OTHER_START
+
+    def seconds(self, cpus: int) -> float:
+        """Return the time it takes on so many CPUs."""
+        return self.start_seconds + self.serial_seconds + self.spread_seconds / cpus
 
 
 def stage_costs(work: Work, pair_seconds: float) -> list[StageCost]:
@@ -132,24 +148,25 @@ def stage_costs(work: Work, pair_seconds: float) -> list[StageCost]:
 
 
 def metadata_cost(work: Work, pair_seconds: float) -> StageCost:
-    """Return the cost of reading DataComp metadata: 3 us a row, and two vectors of it widened and multiplied."""
+    """Return the cost of reading DataComp metadata: 1.5 us a row, and two vectors of it widened and multiplied."""
     pace = pair_seconds / expected_pair_seconds(work.dimension)
-    seconds = work.rows * (3e-6 + 9e-9 * work.dimension)
-    return StageCost("embedding", seconds * pace, 0, PROCESS_BYTES + work.largest_shard * 300, work.rows * 60)
+    seconds = work.rows * (1.5e-6 + 4.3e-9 * work.dimension)
+    memory = PROCESS_BYTES + work.largest_shard * (4 * work.dimension + 300)
+    return StageCost("embedding", seconds * pace, 0, memory, work.rows * 60, start_seconds=EMBEDDING_START)
 
 
 def expected_pair_seconds(dimension: int) -> float:
-    """Return the seconds of one distance on the reference machine: its product, and 3.5 ns to compare it."""
-    fixed = 3.5e-9
-    return fixed + (REFERENCE_PAIR_SECONDS - fixed) * dimension / REFERENCE_DIMENSION
+    """Return the seconds of one distance on the reference machine: its product, and comparing it."""
+    return COMPARE_SECONDS + (REFERENCE_PAIR_SECONDS - COMPARE_SECONDS) * dimension / REFERENCE_DIMENSION
 
 
 def _concepts(work: Work, pace: float) -> list[StageCost]:
     rows, d, shard = work.rows, work.dimension, work.largest_shard
     groups = coarse_groups(work.clusters)
-    products = (groups + work.clusters / groups) * ITERATIONS
-    training = work.sample * (products * d * MULTIPLY_SECONDS + 8e-6)
-    assigning = rows * ((work.compared_centroids + QUERIES) * d * MULTIPLY_SECONDS + 9e-9 * d + 4e-6)
+    assigned = shard * (8 * work.reach + 2 * d + 120) + (200 << 20)
+    clustering = (groups + work.clusters / groups) * ITERATIONS * CLUSTERING * d * MULTIPLY_SECONDS
+    training = work.sample * (clustering + REFINEMENTS * (work.assignment_seconds + 4e-6)) + rows * 1.6e-6
+    assigning = rows * (work.assignment_seconds + QUERIES * d * MULTIPLY_SECONDS + 9e-9 * d + 1.7e-6)
     record = row_dtype(d, work.reach).itemsize
     cells = 8 * work.reach
     return [
@@ -158,16 +175,17 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
         ),
         StageCost(
             "concepts",
-            (assigning + training + rows * 2e-6) * pace,
+            (assigning + training + rows * 1e-6) * pace,
             (groups * POINTS_PER_CENTROID * COARSE_POINTS * groups * ITERATIONS * d * MULTIPLY_SECONDS) * pace,
-            PROCESS_BYTES + max(BATCH_ROWS * d * 12 + work.clusters * d * 8, shard * (cells + 120) + (200 << 20)),
-            rows * (cells + 30 + 8 * work.guests),
+            PROCESS_BYTES + max(BATCH_ROWS * d * 12 + work.clusters * d * 8, assigned),
+            rows * (cells + 30 + 8 * work.guests) + work.sample * d * 4,
+            start_seconds=CONCEPTS_START,
         ),
         StageCost(
             "partitions",
-            work.copies * 7e-6 * pace,
+            work.copies * 2.7e-9 * record * pace,
             0,
-            PROCESS_BYTES + shard * (2 * d + 200) + (100 << 20),
+            PROCESS_BYTES + shard * (4 * d + 200) + (100 << 20),
             work.copies * record,
             work.copies * record,
         ),
@@ -179,32 +197,34 @@ def _graph(work: Work, pace: float, pair_seconds: float) -> StageCost:
     found, edges = work.copies * work.k * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
     partition = work.partition_limit
     memory = search_memory_bytes(partition, min(largest, partition), work.dimension, work.k)
-    seconds = work.distances * pair_seconds + (work.copies * 12e-6 + work.rows * work.k * 2e-6) * pace
+    # Each row where it stands: read, put into bytes, copied to its concept, its candidates ranked and offered.
+    standing = work.rows * (1 + work.guests) * (1.5e-6 + 1e-8 * work.dimension)
+    seconds = work.distances * pair_seconds + (standing + work.rows * work.k * 8e-7) * pace
     return StageCost(
         "graph",
         seconds,
-        work.rows * 1.2e-6 * pace,
-        SEARCH_PROCESS_BYTES + memory,
+        work.rows * 1e-6 * pace,
+        PROCESS_BYTES + SEARCH_PROCESS_BYTES + memory,
         found + edges + work.rows * (44 + 21 * work.k),
         found + edges,
+        GRAPH_START,
     )
 
 
 def _selection(work: Work, pace: float) -> list[StageCost]:
     rows, shard = work.rows, work.largest_shard
     own = work.partition_limit / (1 + work.guests)
+    process = PROCESS_BYTES + SEARCH_PROCESS_BYTES
     return [
-        StageCost("scores", rows * 1e-7 * pace, 0, PROCESS_BYTES + shard * 40, rows * 4),
+        StageCost("scores", rows * 2e-7 * pace, 0, process + shard * 40, rows * 4),
         StageCost(
             "selection",
-            rows * work.k * 5e-7 * pace,
+            rows * work.k * 8e-7 * pace,
             0,
-            PROCESS_BYTES + own * work.k * 160 + shard * 40,
+            process + own * work.k * 330 + shard * 40,
             rows * (24 + 2 * SCORE.itemsize),
             rows * 2 * SCORE.itemsize,
         ),
-        StageCost(
-            "manifests", rows * 2e-6 * pace, rows * 1e-6 * pace, PROCESS_BYTES + shard * 400 + rows * 60, rows * 90
-        ),
-        StageCost("report", rows * 1e-6 * pace, 1, PROCESS_BYTES + shard * 300 + (100 << 20), 15 << 20),
+        StageCost("manifests", rows * 1.5e-6 * pace, rows * 1e-6 * pace, process + shard * 400 + rows * 60, rows * 90),
+        StageCost("report", rows * 9e-7 * pace, rows * 2.5e-7, process + shard * 300 + (100 << 20), 15 << 20),
     ]

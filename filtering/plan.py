@@ -12,15 +12,15 @@ from typing import Any
 
 from filtering.concepts.stage import wanted_clusters
 from filtering.config import Config
-from filtering.costs import StageCost, Work, metadata_cost, stage_costs
+from filtering.costs import EMBEDDING_START, StageCost, Work, metadata_cost, stage_costs
 from filtering.embedding.memory import embedder_bytes
 from filtering.errors import InputError
 from filtering.probe import Pool, measured_pool, pair_seconds
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
 
-# Ray and its first workers come up (measured on an idle machine of 2 cores).
-START_SECONDS = 12
+# The command begins and ends: Python and its libraries, the inventory, Ray's farewell.
+COMMAND_SECONDS = 4
 # What lowers a task's memory: in other stages, and in embedding.
 MEMORY_KEYS = (
     "concepts.partition_rows, concepts.largest or graph.k",
@@ -68,7 +68,7 @@ def plan(config: Config, shards: Sequence[Shard], question: Question | None = No
     allowed = _memory_bytes() // cpus
     if question.rows is None and question.cpus is None:
         _refuse_what_cannot_fit(costs, allowed, cpus)
-    seconds = START_SECONDS + sum(cost.serial_seconds + cost.spread_seconds / cpus for cost in costs)
+    seconds = COMMAND_SECONDS + sum(cost.seconds(cpus) for cost in costs)
     return {
         "shards": count,
         "rows": pool.rows,
@@ -111,13 +111,13 @@ def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost
     forward = (probe.image_forward_bytes, probe.text_forward_bytes)
     memory = embedder_bytes(config.embedding, probe.width, probe.height, pool.largest_shard, probe.model_bytes, forward)
     seconds, disk = pool.rows * probe.seconds_per_row, pool.rows * (4 * work.dimension + 200)
-    return StageCost("embedding", seconds, 0, memory, disk)
+    return StageCost("embedding", seconds, 0, memory, disk, start_seconds=EMBEDDING_START)
 
 
 def _stage(cost: StageCost, cpus: int, price: float | None) -> dict[str, Any]:
     return {
         "name": cost.name,
-        "seconds": round(cost.serial_seconds + cost.spread_seconds / cpus, 3),
+        "seconds": round(cost.seconds(cpus), 3),
         "cpu_seconds": round(cost.spread_seconds + cost.serial_seconds, 3),
         "serial_seconds": round(cost.serial_seconds, 3),
         "memory_per_task_bytes": int(cost.task_bytes),

@@ -94,17 +94,18 @@ def pair_seconds(dimension: int, workers: int) -> float:
 
 
 def _pair_seconds(dimension: int) -> float:
-    from filtering.graph.pairs import member_neighbours
+    from filtering.graph.pairs import member_neighbours, narrow
+    from filtering.graph.quantised import quantised
 
     with threadpool_limits(1):
         # Embeddings' directions differ in spread; noise that is equal in all would have no near neighbours.
         drawn = np.random.default_rng(0).standard_normal((PAIR_ROWS, dimension), dtype=np.float32)
         vectors = unit_rows(drawn * np.arange(1, dimension + 1, dtype=np.float32) ** np.float32(-0.6))
-        own = PAIR_ROWS // 4
+        own, coarse = PAIR_ROWS // 4, quantised(vectors) if narrow(PAIR_ROWS) else None
         rounds = []
         for _ in range(PAIR_ROUNDS + 1):
             started = time.perf_counter()
-            member_neighbours(vectors, own, 10)
+            member_neighbours(vectors, own, 10, coarse)
             rounds.append(time.perf_counter() - started)
         # The first one loads and compiles.
         return float(np.median(rounds[1:])) / (own * (own - 1) // 2 + own * (PAIR_ROWS - own))
