@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from pools import metadata_config, tar_config
 from processes import write_config
@@ -6,7 +8,7 @@ from filtering.cli import main
 from filtering.config import parse_config
 from filtering.errors import InputError
 from filtering.pipeline import check
-from filtering.plan import plan
+from filtering.plan import Question, plan
 
 
 def planned(config):
@@ -39,3 +41,24 @@ def test_the_table_names_every_stage(metadata_pool, tmp_path, capsys):
     assert main(["plan", "--config", config]) == 0
     told = capsys.readouterr().out
     assert all(stage in told for stage in ("embedding", "concepts", "graph", "selection", "manifests"))
+
+
+def test_projections_grow_with_the_pool_and_not_with_its_square(metadata_pool, tmp_path):
+    config = parse_config(metadata_config(metadata_pool, tmp_path / "run", concepts={}))
+    shards = check(config)
+    found = [plan(config, shards, Question(rows=10**power, cpus=100, cpu_hour=0.04)) for power in (7, 8, 9, 10)]
+    for small, large in pairwise(found):
+        # Assignment through two levels grows by the square root of the concepts, all else by rows.
+        assert 8 < large["cpu_hours"] / small["cpu_hours"] < 32
+        assert 9 < large["shuffle_bytes"] / small["shuffle_bytes"] < 11
+        assert large["price"] > 8 * small["price"]
+    searches = [next(stage for stage in plan["stages"] if stage["name"] == "graph") for plan in found]
+    assert len({stage["memory_per_task_bytes"] for stage in searches}) == 1
+
+
+def test_what_is_not_configured_costs_nothing(metadata_pool, tmp_path):
+    config = parse_config(metadata_config(metadata_pool, tmp_path / "run"))
+    found = plan(config, check(config), Question(rows=10**6, cpus=2))
+    assert found["price"] is None
+    assert found["gpu_hours"] == 0
+    assert found["seconds"] >= sum(stage["seconds"] for stage in found["stages"])
