@@ -41,7 +41,8 @@ FASHION_MNIST = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 PIXELS, HEADER_BYTES = 784, 16
 K, REACH = 10, 16
 DECIDING, MEASURED = 256, 1_000
-WARM_UP_ROWS, WARM_UP_CLUSTERS = 2_000, 30
+# Enough rows a concept that bytes are multiplied.
+WARM_UP_ROWS, WARM_UP_CLUSTERS = 9_000, 3
 HNSW_LINKS, HNSW_BUILDING = 32, 40
 # The narrowest is no wider than what is asked for, k and the row itself.
 HNSW_SEARCHING = (11, 16, 24, 32, 48, 64, 96, 128, 192, 256)
