@@ -136,9 +136,18 @@ def _concepts(pool: Pool, clusters: int, recall: float) -> list[Row]:
     print(f"concepts {cells.seconds:.2f} s, exact rows {choosing:.2f} s: margin {margin:.4f}, expected {expected:.4f}")
     ranks = np.broadcast_to(np.arange(cells.concepts.shape[1]), cells.concepts.shape)
     rows = [_searched(pool, cells, "guests by margin", cells.margins <= margin, choosing)]
+    _compare_with_float32(pool, cells, cells.margins <= margin)
     rows.append(_searched(pool, cells, "own concept alone", ranks < 1))
     rows += [_searched(pool, cells, f"{reach} nearest concepts", ranks < reach) for reach in (2, 3, 4)]
     return rows
+
+
+def _compare_with_float32(pool: Pool, cells: Cells, invited: Invited) -> None:
+    """Print how many neighbours are those that products in float32 find, by torch, as on a GPU."""
+    partition = _partition(pool, cells, invited)
+    found, precise = (found_neighbours(partition, K, device)[0].distances for device in ("cpu", "cpu:0"))
+    there = np.isfinite(precise)
+    print(f"{(found == precise)[there].mean():.5%} of the neighbours as in float32")
 
 
 def _cells(pool: Pool, clusters: int) -> Cells:
