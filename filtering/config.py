@@ -120,7 +120,7 @@ class Graph(Section):
 
     k: Positive = Field(10, description="a positive whole number")
     recall: Fraction = Field(0.97, description="the recall@k to aim at, a fraction above 0 and at most 1")
-    guests: Above0 = Field(4.5, description="the most guests a sample may make on average, a positive number")
+    guests: Above0 = Field(4.0, description="the most guests a sample may make on average, a positive number")
     reach: Positive = Field(16, description="in how many of its nearest concepts a sample may be searched, 1 or more")
 
 

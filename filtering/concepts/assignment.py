@@ -27,7 +27,8 @@ from filtering.storage import Store
 from filtering.uids import hashed
 
 # Of each row of a shard: its nearest centroids and the margins to them.
-CELLS_NAME = "{}.cells.npz"
+CELLS_SUFFIX = ".cells.npz"
+CELLS_NAME = "{}" + CELLS_SUFFIX
 # Of each sampled row of the pool: its nearest rows in one shard, and which concepts they may visit.
 NEAREST_NAME = "{}.nearest.npz"
 STATISTICS_NAME = "{}.statistics.npz"

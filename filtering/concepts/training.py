@@ -24,15 +24,16 @@ from filtering.graph.recall import MEASURING_SHARE, QUERIES
 from filtering.storage import Store
 from filtering.uids import sampled
 
-SAMPLE_NAME = "{}.sample.npz"
+SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX = ".sample.npz", ".spread", ".sums"
+SAMPLE_NAME = "{}" + SAMPLE_SUFFIX
 # A smaller sample, on which the groups are found, and the rows that are searched exactly.
 FEW_NAME = "{}.few.npz"
 COARSE = "coarse.npz"
-SPREAD_NAME = "{}.spread"
+SPREAD_NAME = "{}" + SPREAD_SUFFIX
 FINE_NAME = "{:08d}.fine.npz"
 # The centroids after each round but the last, what moves them, and the parts that were moved.
 ROUND_NAME = "round{}.npz"
-SUMS_NAME = "{}.{}.sums"
+SUMS_NAME = "{}.{}" + SUMS_SUFFIX
 MOVED_NAME = "{:08d}.{}"
 MOVED_TOGETHER = 1024
 # Rows whose true neighbours are searched: `row` ascending, `vectors`, and which of them measure recall.
