@@ -32,7 +32,8 @@ GATHER_SECONDS = 2.1e-9
 CLUSTERING = 4
 # Guests depend on the data, and grow with the number of concepts up to `graph.guests`: as on benchmarks/pool_like.py.
 GUESTS_OF_100_CONCEPTS, GUESTS_POWER = 1.66, 0.28
-# Of the guests, the part that lies in another partition, so that the row travels there too: for one concept in each.
+# Of the guests, the part that lies in another partition, so that the row travels there too: 0.98 c^-0.29, with c
+# concepts a partition.
 TRAVELLING, TRAVELLING_POWER = 0.98, -0.29
 # Concepts differ in size: the mean over rows of the size of their concept, over the mean size; guests go to large ones.
 UNEVEN = 1.2
