@@ -4,36 +4,23 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from filtering.embedding.images import MAX_PIXELS
 from filtering.errors import InputError
 from filtering.explain import explained
+from filtering.fields import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
+from filtering.filters.settings import Filter
+from filtering.selection.settings import Selection, Steps
 from filtering.shards.samples import MAX_IMAGE_BYTES
 from filtering.storage import read_object
 
 Urls = str | tuple[str, ...]
 # A name and a secret before the host; a port is none, and a secret may hold slashes.
 CREDENTIALS = re.compile(r"://[^/@:\s]*:(?!\d+(/|$))[^@]*@")
-
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Whole = Annotated[int, Field(ge=0, strict=True)]
-Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
-Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-NoneOrShare = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, no unknown keys. A field's description is its error message."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Arrays(Section):
@@ -72,40 +59,6 @@ class Embedding(Section):
     compile: bool = Field(False, description="true or false", strict=True)
 
 
-class CaptionFilter(Section):
-    """Drops samples whose caption is too short or too long."""
-
-    min_words: Whole = Field(0, description="a whole number, 0 or more")
-    min_characters: Whole = Field(0, description="a whole number, 0 or more")
-    max_characters: Positive | None = Field(None, description="a positive whole number")
-
-
-class ClipScoreFilter(Section):
-    """Keeps the samples of highest CLIP score: a fraction of those that reach it, or above a threshold."""
-
-    keep: Fraction | None = Field(None, description="a fraction above 0 and at most 1")
-    threshold: Cosine | None = Field(None, description="a cosine between -1 and 1")
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> "ClipScoreFilter":
-        if (self.keep is None) == (self.threshold is None):
-            raise ValueError("filters.clip_score: give either keep (a fraction) or threshold (a cosine)")
-        return self
-
-
-class Filter(Section):
-    """One step before selection: exactly one of its keys is given."""
-
-    caption: CaptionFilter | None = Field(None, description="a mapping such as {min_words: 3}")
-    clip_score: ClipScoreFilter | None = Field(None, description="a mapping such as {keep: 0.5}")
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "Filter":
-        if len(self.model_fields_set) != 1:
-            raise ValueError("filters: each entry names one filter, such as {clip_score: {keep: 0.5}}")
-        return self
-
-
 class Concepts(Section):
     """Concept clusters: spherical k-means over image embeddings."""
 
@@ -122,31 +75,6 @@ class Graph(Section):
     recall: Fraction = Field(0.97, description="the recall@k to aim at, a fraction above 0 and at most 1")
     guests: Above0 = Field(4.0, description="the most guests a sample may make on average, a positive number")
     reach: Positive = Field(16, description="in how many of its nearest concepts a sample may be searched, 1 or more")
-
-
-class ScoreTable(Section):
-    """A score the user brings: a column of a parquet table, joined by uid; higher means more worth keeping."""
-
-    table: str = Field(description="a path or URL of a parquet table with a uid column")
-    column: str = Field(description="the name of a numeric column")
-
-
-class Selection(Section):
-    """How samples are selected inside each concept, and how many."""
-
-    method: str = Field("d2", description="the name of a selector, such as d2")
-    score: str | ScoreTable = Field(
-        "clip_score", description="the name of a scorer, such as clip_score, or {table: URL, column: NAME}"
-    )
-    keep: Positive | Fraction = Field(
-        0.3, union_mode="left_to_right", description="a fraction between 0 and 1, or a number of samples"
-    )
-    budget: str = Field("proportional", description="the name of a budget, such as proportional")
-    gamma_forward: Gamma = Field(1.0, description="a finite number, 0 or more")
-    gamma_reverse: Gamma = Field(1.0, description="a finite number, 0 or more")
-    temperature: Above0 = Field(0.1, description="a positive number (complexity budgets)")
-    minimum: Whole = Field(0, description="least budget of a concept, a whole number, 0 or more")
-    seed: Seed = Field(0, description="a whole number, 0 or more (method random)")
 
 
 class Ray(Section):
@@ -174,6 +102,9 @@ class Config(Section):
     concepts: Concepts = Field(Concepts(), description="a mapping")
     graph: Graph = Field(Graph(), description="a mapping")
     selection: Selection = Field(Selection(), description="a mapping")
+    selections: dict[str, Steps] = Field(
+        {}, description="names, each with a step such as {method: top} or a list of them"
+    )
     ray: Ray = Field(Ray(), description="a mapping")
 
     def resolved(self) -> dict[str, Any]:

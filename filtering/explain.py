@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,9 +14,9 @@ def explained(error: ValidationError, root: type[BaseModel]) -> str:
     found = error.errors(include_url=False)
     # Of a choice between a name and a mapping, the mapping's unknown key says most.
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    path, section, field = _located(first["loc"], root)
+    path, known, field = _located(first["loc"], root)
     if first["type"] == "extra_forbidden":
-        return f"{'.'.join(path)}: unknown key{nearest(path[-1], section.model_fields)}"
+        return f"{'.'.join(path)}: unknown key{nearest(path[-1], known)}"
     if first["type"] == "missing":
         return f"{'.'.join(path)}: is missing; it must be {field}"
     if first["type"] == "value_error":
@@ -31,18 +31,22 @@ def _similar(given: Any, description: str) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def _located(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[str], type[BaseModel], str]:
-    """Follow a pydantic location to its field: the keys, the section that holds the last, its description."""
-    section, path, description = root, list[str](), "a mapping"
+def _located(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[str], set[str], str]:
+    """Follow a pydantic location to its field: the keys, the names known where the last stands, its description."""
+    sections: list[type[BaseModel]] = [root]
+    path, description = list[str](), "a mapping"
+    known = set(root.model_fields)
     for part in location:
-        known: Mapping[str, Any] = section.model_fields
-        if isinstance(part, str) and part in known:
-            path.append(part)
-            description = known[part].description or description
-            section = _section_of(known[part].annotation, section)
-        elif isinstance(part, int) or not _is_union_branch(part):
-            path.append(str(part))
-    return path, section, description
+        if isinstance(part, str) and _is_union_branch(part):
+            continue
+        path.append(str(part))
+        field = next((s.model_fields[part] for s in sections if isinstance(part, str) and part in s.model_fields), None)
+        known = {name for section in sections for name in section.model_fields}
+        if field is not None:
+            description = field.description or description
+            # A list's or a mapping's entries are sections that its own annotation holds.
+            sections = list(_sections_in(field.annotation))
+    return path, known, description
 
 
 def _is_union_branch(part: str) -> bool:
@@ -56,11 +60,12 @@ def _is_union_branch(part: str) -> bool:
     )
 
 
-def _section_of(annotation: Any, default: type[BaseModel]) -> Any:
-    for option in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            return option
-    return default
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that an annotation allows, through unions, lists and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for option in getattr(annotation, "__args__", ()):
+        yield from _sections_in(option)
 
 
 def nearest(name: str, known: Any) -> str:

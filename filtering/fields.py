@@ -1,0 +1,22 @@
+"""What the sections of the configuration are made of: bounded numbers, and the section itself."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
+Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+NoneOrShare = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, no unknown keys. A field's description is its error message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

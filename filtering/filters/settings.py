@@ -1,0 +1,79 @@
+"""The `filters` section of the configuration: steps before selection."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from filtering.fields import Cosine, Fraction, NoneOrShare, Positive, Section, Whole
+
+Aspect = Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)]
+
+
+class CaptionFilter(Section):
+    """Drops samples whose caption is too short or too long."""
+
+    min_words: Whole = Field(0, description="a whole number, 0 or more")
+    min_characters: Whole = Field(0, description="a whole number, 0 or more")
+    max_characters: Positive | None = Field(None, description="a positive whole number")
+
+
+class ImageFilter(Section):
+    """Drops samples whose image is small or narrow; one whose size is not known passes."""
+
+    min_side: Whole = Field(0, description="a whole number of pixels that the shorter side has at least, 0 or more")
+    max_aspect: Aspect | None = Field(None, description="the most that longer side / shorter side may be, 1 or more")
+
+
+class LanguageFilter(Section):
+    """Keeps samples whose caption is in one of some languages."""
+
+    keep: tuple[str, ...] = Field(
+        min_length=1, description='a list of codes of languages, such as [en] ("no" stands in quotes)'
+    )
+    least: NoneOrShare = Field(0.0, description="the least probability of that language, from 0 to 1")
+
+
+class WordsFilter(Section):
+    """Keeps samples whose caption holds an entry of a list: a word or a phrase."""
+
+    list: str = Field(
+        "imagenet",
+        description="imagenet (the class names of open_clip), or a path or URL of a text file, an entry a line",
+    )
+
+
+class ClipScoreFilter(Section):
+    """Keeps the samples of highest CLIP score: a fraction of those that reach it, or above a threshold."""
+
+    keep: Fraction | None = Field(None, description="a fraction above 0 and at most 1")
+    threshold: Cosine | None = Field(None, description="a cosine between -1 and 1")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "ClipScoreFilter":
+        if (self.keep is None) == (self.threshold is None):
+            raise ValueError("filters.clip_score: give either keep (a fraction) or threshold (a cosine)")
+        return self
+
+
+class Filter(Section):
+    """One step before selection: exactly one of its keys is given."""
+
+    caption: CaptionFilter | None = Field(None, description="a mapping such as {min_words: 3}")
+    image: ImageFilter | None = Field(None, description="a mapping such as {min_side: 200, max_aspect: 3}")
+    language: LanguageFilter | None = Field(None, description="a mapping such as {keep: [en]}")
+    words: WordsFilter | None = Field(None, description="a mapping such as {list: imagenet}")
+    clip_score: ClipScoreFilter | None = Field(None, description="a mapping such as {keep: 0.5}")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Filter":
+        if len(self._given()) != 1:
+            raise ValueError("filters: each entry names one filter, such as {clip_score: {keep: 0.5}}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Name of the filter, as in `filter:caption`, the reason of the samples that it drops."""
+        return self._given()[0]
+
+    def _given(self) -> list[str]:
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]

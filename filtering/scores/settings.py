@@ -1,0 +1,118 @@
+"""A score as the configuration names it: a scorer's name, a scorer with parameters, or a column of a table."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from filtering.fields import Above0, Number, Positive, Section, Seed
+
+TABLE = "a path or URL of a parquet table with a uid column"
+
+
+class ScoreTable(Section):
+    """A score the user brings: a column of a parquet table, joined by uid."""
+
+    table: str = Field(description=TABLE)
+    column: str = Field(description="the name of a numeric column")
+    keep: Literal["higher", "lower"] = Field("higher", description="higher or lower: which values are worth keeping")
+
+
+class Dynamics(Section):
+    """A score from training dynamics, in a table: its orientation follows from its name."""
+
+    table: str = Field(description=TABLE)
+    column: str | None = Field(None, description="the name of a numeric column, the scorer's name unless given")
+
+
+class Targets(Section):
+    """What image embeddings are compared with."""
+
+    targets: str = Field(
+        description="a path or URL: .npy of vectors, .npz#NAME, parquet#COLUMN, or a directory of images"
+    )
+
+
+class NegClipLoss(Section):
+    """Random batches in which a pair is compared with others (arXiv 2405.19547)."""
+
+    batch_size: Positive = Field(32_768, description="a positive whole number of pairs")
+    batchings: Positive = Field(5, description="how often the pool is cut into random batches, 1 or more")
+    temperature: Above0 = Field(0.01, description="a positive number")
+    seed: Seed = Field(0, description="a whole number, 0 or more")
+
+
+class MetaClip(Section):
+    """Balancing against a list of entries (arXiv 2309.16671)."""
+
+    entries: str = Field(
+        "imagenet",
+        description="imagenet (the class names of open_clip), or a path or URL of a text file, an entry a line",
+    )
+    seed: Seed = Field(0, description="a whole number, 0 or more")
+
+
+class Dlc(Section):
+    """Learning complexity by masked towers (arXiv 2402.05356)."""
+
+    masks: Positive = Field(50, description="how many masked models, 1 or more")
+    schedule: Literal["geometric", "linear", "random"] = Field("geometric", description="geometric, linear or random")
+    seed: Seed = Field(0, description="a whole number, 0 or more (schedule random)")
+
+
+class Combine(Section):
+    """A weighted sum of scores brought to one scale."""
+
+    of: tuple["Weighted", ...] = Field(
+        min_length=1, description="a list such as [{score: clip_score, weight: 1}, {score: sds, weight: 0.1}]"
+    )
+    by: Literal["rank", "zscore", "minmax", "mean"] = Field("rank", description="rank, zscore, minmax or mean")
+
+
+class ScoreOf(Section):
+    """A scorer with parameters: exactly one of its keys is given."""
+
+    norm_sim: Targets | None = Field(None, description="a mapping such as {targets: URL}")
+    image_based: Targets | None = Field(None, description="a mapping such as {targets: URL}")
+    neg_clip_loss: NegClipLoss | None = Field(None, description="a mapping such as {batchings: 5}")
+    metaclip: MetaClip | None = Field(None, description="a mapping such as {entries: URL}")
+    dlc: Dlc | None = Field(None, description="a mapping such as {masks: 50}")
+    el2n: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
+    forgetting: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
+    aum: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
+    combine: Combine | None = Field(None, description="a mapping such as {of: [{score: clip_score, weight: 1}]}")
+
+    @model_validator(mode="after")
+    def _one_scorer(self) -> "ScoreOf":
+        if len(self.given()) != 1:
+            raise ValueError("score: a mapping names one scorer, such as {neg_clip_loss: {batchings: 5}}")
+        return self
+
+    def given(self) -> dict[str, Section]:
+        """Return the scorer that is named and its parameters."""
+        values = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: value for name, value in values if value is not None}
+
+
+def _form(value: Any) -> str:
+    """Tell the forms of a score apart, so that an error speaks of the one that was meant."""
+    if isinstance(value, ScoreTable) or (isinstance(value, Mapping) and {"table", "column"} & set(value)):
+        return "[table]"
+    return "[scorer]" if isinstance(value, ScoreOf | Mapping) else "[name]"
+
+
+Score = Annotated[
+    Annotated[str, Tag("[name]")] | Annotated[ScoreTable, Tag("[table]")] | Annotated[ScoreOf, Tag("[scorer]")],
+    Discriminator(_form),
+]
+
+
+class Weighted(Section):
+    """A part of a combination."""
+
+    score: Score = Field(description="a scorer's name, a scorer with parameters, or {table: URL, column: NAME}")
+    weight: Number = Field(1.0, description="a finite number, negative to turn the score round")
+
+
+Combine.model_rebuild()
+ScoreOf.model_rebuild()
