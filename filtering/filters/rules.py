@@ -1,11 +1,13 @@
 """What each filter drops: columns in, a mask out."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.config import CaptionFilter
+from filtering.filters.settings import CaptionFilter, ImageFilter
 
 
 def caption_passes(captions: pa.ChunkedArray, rule: CaptionFilter) -> npt.NDArray[np.bool_]:
@@ -19,19 +21,37 @@ def caption_passes(captions: pa.ChunkedArray, rule: CaptionFilter) -> npt.NDArra
     return np.asarray(passes, dtype=bool)
 
 
-def kept_fraction_threshold(scores: npt.NDArray[np.float32], fraction: float) -> float:
-    """Return DataComp's threshold: the value at int(n * fraction) of the descending scores.
+def image_passes(widths: pa.ChunkedArray, heights: pa.ChunkedArray, rule: ImageFilter) -> npt.NDArray[np.bool_]:
+    """Return which images are large and wide enough; bool (n,).
 
-    Every score at or above it is kept, ties included (arXiv 2304.14108, baselines).
+    An image passes if its shorter side has `min_side` pixels and longer / shorter side is at most `max_aspect`: 200 and
+    3 are DataComp's basic filter (arXiv 2304.14108, appendix). One of which a side is null passes: a pool that tells no
+    sizes is not emptied. DataComp drops it; its pool has none.
     """
-    if len(scores) == 0:
-        return -1.0
-    place = int(len(scores) * fraction)
-    if place >= len(scores):
-        return float(scores.min())
-    return float(np.partition(scores, len(scores) - 1 - place)[len(scores) - 1 - place])
+    sides = np.stack([_numbers(widths), _numbers(heights)])
+    shorter, longer = sides.min(axis=0), sides.max(axis=0)
+    passes = shorter >= rule.min_side
+    if rule.max_aspect is not None:
+        # An image without pixels has no aspect, or an infinite one.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            passes &= longer / shorter <= rule.max_aspect
+    return np.asarray(passes | np.isnan(shorter), dtype=bool)
+
+
+def place_of(count: int, fraction: float) -> int:
+    """Return where DataComp's threshold stands among `count` descending scores, at least one.
+
+    It is the value at int(n * fraction), from 0, or the last; every score at or above it is kept, ties included
+    (arXiv 2304.14108, baselines).
+    """
+    return min(int(count * fraction), count - 1)
 
 
 def _between(values: pa.Array, least: int, most: int) -> npt.NDArray[np.bool_]:
     numbers = values.to_numpy(zero_copy_only=False)
     return np.asarray((numbers >= least) & (numbers <= most), dtype=bool)
+
+
+def _numbers(values: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return whole numbers as float64 (n,), NaN for null."""
+    return np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64)

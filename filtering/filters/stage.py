@@ -1,29 +1,42 @@
 """The filters stage: uids that occur twice, then the configured filters in order, over the whole pool."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from filtering import tables
 from filtering.attempts import Task
-from filtering.config import Config, Filter
+from filtering.config import Config
 from filtering.embedding.objects import EmbeddedShard
+from filtering.filters.cuts import COUNTS_NAME, count_scores, judged, next_digit
+from filtering.filters.judging import PASSES, Rule
 from filtering.filters.objects import DUPLICATE_UID, REASONS_NAME
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
-from filtering.filters.rules import caption_passes, kept_fraction_threshold
+from filtering.filters.rules import place_of
+from filtering.filters.settings import Filter
+from filtering.filters.words import hand_out, list_identity
+from filtering.ranking import SCORE_DIGITS, join_digits, score_of
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 2
-PASSES = ""
+VERSION = 3
+
+
+@dataclass(slots=True)
+class Judging:
+    """How far the filters are: the rules that are known, and up to which of them every shard was judged."""
+
+    rules: list[Rule] = field(default_factory=list)
+    known: int = 0
 
 
 def filters_stage(runtime: Runtime, config: Config, embedding: str) -> Stage:
     """Return the stage."""
-    return Stage(runtime, "filters", VERSION, [step.model_dump() for step in config.filters], (embedding,))
+    lists = [list_identity(step.words) for step in config.filters if step.words is not None]
+    settings = [step.model_dump() for step in config.filters]
+    return Stage(runtime, "filters", VERSION, [settings, lists], (embedding,))
 
 
 def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard], rows: int) -> dict[str, Any]:
@@ -34,13 +47,12 @@ def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard],
     rows : int
         Rows of all shards.
     """
-    buckets = _find_repeats(stage, shards, rows)
-    rules: list[tuple[Filter, float | None]] = []
-    for number, step in enumerate(config.filters):
-        rules.append((step, _threshold(stage, shards, rules, step, number)))
-    tasks = [
-        Task(shard.shard.identity, (shard, rules, at, buckets, stage.store.url)) for at, shard in enumerate(shards)
-    ]
+    buckets, url = _find_repeats(stage, shards, rows), stage.store.url
+    judging = Judging()
+    for step in config.filters:
+        judging.rules.append(_rule(stage, shards, judging, step))
+    rules, known = judging.rules, judging.known
+    tasks = [Task(s.shard.identity, (s, rules, known, at, buckets, url)) for at, s in enumerate(shards)]
     counts = stage.map(lambda engine: engine.tasks(_filter_shard), tasks, "shards")
     passed = sum(count["passed"] for count in counts)
     stage.summary = f"{passed:,} of {rows:,} samples pass"
@@ -58,51 +70,48 @@ def _find_repeats(stage: Stage, shards: Sequence[EmbeddedShard], rows: int) -> i
     return buckets
 
 
-def _threshold(
-    stage: Stage,
-    shards: Sequence[EmbeddedShard],
-    before: Sequence[tuple[Filter, float | None]],
-    step: Filter,
-    number: int,
-) -> float | None:
-    """Return the CLIP score at which a filter cuts; a fraction is of what the filters before it let through."""
-    rule = step.clip_score
-    if rule is None or rule.keep is None:
-        return rule.threshold if rule else None
-    name = f"threshold-{number}"
-    arguments = (list(shards), list(before), rule.keep)
-    return float(stage.call(_fraction_threshold, name, *arguments)["threshold"])
+def _rule(stage: Stage, shards: Sequence[EmbeddedShard], judging: Judging, step: Filter) -> Rule:
+    """Return a filter with all that it needs; a fraction is of what the filters before it let through."""
+    if step.words is not None:
+        return Rule(step, list_url=hand_out(step.words, len(judging.rules), stage.store))
+    if step.clip_score is None:
+        return Rule(step)
+    if step.clip_score.threshold is not None:
+        return Rule(step, step.clip_score.threshold)
+    return Rule(step, _threshold(stage, shards, judging, step.clip_score.keep or 1.0))
 
 
-def _fraction_threshold(
-    shards: Sequence[EmbeddedShard], before: Sequence[tuple[Filter, float | None]], fraction: float
-) -> dict[str, float]:
-    scores = []
-    for shard in shards:
-        rows = shard.rows(["caption", "clip_score"])
-        passes = _reasons(rows, before) == PASSES
-        scores.append(rows["clip_score"].to_numpy()[passes])
-    return {"threshold": kept_fraction_threshold(np.concatenate([*scores, np.zeros(0, np.float32)]), fraction)}
+def _threshold(stage: Stage, shards: Sequence[EmbeddedShard], judging: Judging, fraction: float) -> float:
+    """Return the score at DataComp's place among those that are left, -1.0 if none is."""
+    cut, url = len(judging.rules), stage.store.url
+    prefix: list[int] = []
+    rank = 0
+    for number in range(SCORE_DIGITS):
+        rules, known = list(judging.rules), judging.known
+        tasks = [
+            Task(f"counts-{cut}-{number}-{s.shard.identity}", (s, rules, known, tuple(prefix), url)) for s in shards
+        ]
+        counts = stage.map(lambda engine: engine.tasks(count_scores), tasks, "shards of scores")
+        rows = sum(count["rows"] for count in counts)
+        if rows == 0:
+            break
+        rank = rank if prefix else place_of(rows, fraction)
+        names = [COUNTS_NAME.format(shard.shard.identity, cut, number) for shard in shards]
+        found = stage.call(next_digit, f"digit-{cut}-{number}", names, rank, url)
+        prefix.append(found["digit"])
+        rank = found["rank"]
+    judging.known = cut
+    return score_of(join_digits(prefix)) if prefix else -1.0
 
 
 def _filter_shard(
-    shard: EmbeddedShard, rules: Sequence[tuple[Filter, float | None]], at: int, buckets: int, store_url: str
+    shard: EmbeddedShard, rules: Sequence[Rule], known: int, at: int, buckets: int, store_url: str
 ) -> dict[str, int]:
-    rows = shard.rows(["caption", "clip_score"])
-    found = _reasons(rows, rules)
-    found[read_repeats(Store(store_url), buckets, at)] = DUPLICATE_UID
-    table = pa.table([pa.array([reason or None for reason in found.tolist()], pa.string())], schema=tables.REASONS)
-    Store(store_url).write_table(REASONS_NAME.format(shard.shard.identity), table)
-    return {"rows": len(rows), "passed": int((found == PASSES).sum())}
-
-
-def _reasons(rows: pa.Table, rules: Sequence[tuple[Filter, float | None]]) -> npt.NDArray[Any]:
-    """Return the first filter that each row fails, an empty text where it passes all."""
-    found = np.full(len(rows), PASSES, dtype=object)
-    for step, threshold in rules:
-        if step.caption is not None:
-            name, passes = "caption", caption_passes(rows["caption"], step.caption)
-        else:
-            name, passes = "clip_score", rows["clip_score"].to_numpy() >= np.float32(threshold or 0)
-        found[(found == PASSES) & ~passes] = f"filter:{name}"
-    return found
+    store = Store(store_url)
+    failed = judged(shard, rules, known, store)
+    reasons = [None if number == PASSES else f"filter:{rules[number].step.kind}" for number in failed.tolist()]
+    for row in read_repeats(store, buckets, at).tolist():
+        reasons[row] = DUPLICATE_UID
+    table = pa.table([pa.array(reasons, pa.string())], schema=tables.REASONS)
+    store.write_table(REASONS_NAME.format(shard.shard.identity), table)
+    return {"rows": len(reasons), "passed": reasons.count(None)}

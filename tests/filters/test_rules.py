@@ -1,11 +1,10 @@
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.config import CaptionFilter
-from filtering.filters.rules import caption_passes, kept_fraction_threshold
+from filtering.filters.rules import caption_passes, image_passes, place_of
+from filtering.filters.settings import CaptionFilter, ImageFilter
 
 
 def column(*captions):
@@ -41,13 +40,30 @@ def test_a_missing_caption_does_not_pass():
     assert caption_passes(column(None, "one"), CaptionFilter(min_words=1)).tolist() == [False, True]
 
 
+def sizes(*values):
+    return pa.chunked_array([pa.array(values, pa.int32())])
+
+
+SIDES = st.sampled_from([0, 1, 66, 67, 199, 200, 201, 600, 601, 2**31 - 1])
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=40), st.floats(0.01, 1))
-def test_the_threshold_stands_at_its_place_in_the_descending_scores(scores, fraction):
-    descending = sorted(scores, reverse=True)
-    place = min(int(len(scores) * fraction), len(scores) - 1)
-    assert kept_fraction_threshold(np.array(scores, dtype=np.float32), fraction) == descending[place]
+@given(st.lists(st.tuples(SIDES, SIDES), max_size=12), st.sampled_from([0, 1, 200]), st.none() | st.just(3.0))
+def test_images_pass_as_a_loop_says(images, least, most):
+    rule = ImageFilter(min_side=least, max_aspect=most)
+    expected = [
+        min(image) >= least and (most is None or (min(image) > 0 and max(image) / min(image) <= most))
+        for image in images
+    ]
+    widths, heights = sizes(*(width for width, _ in images)), sizes(*(height for _, height in images))
+    assert image_passes(widths, heights, rule).tolist() == expected
 
 
-def test_the_threshold_of_no_scores_keeps_all():
-    assert kept_fraction_threshold(np.zeros(0, dtype=np.float32), 0.5) == -1.0
+def test_an_image_of_unknown_size_passes():
+    rule = ImageFilter(min_side=200, max_aspect=3)
+    assert image_passes(sizes(None, 100, None, 100), sizes(None, None, 500, 500), rule).tolist() == [True] * 3 + [False]
+
+
+@pytest.mark.parametrize(("fraction", "place"), [(0.3, 3), (0.29, 2), (0.01, 0), (1.0, 9)])
+def test_the_threshold_stands_at_datacomps_place(fraction, place):
+    assert place_of(10, fraction) == place

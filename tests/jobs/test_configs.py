@@ -3,13 +3,30 @@ from pathlib import Path
 import pytest
 
 from filtering.config import load_config
-from filtering.selection.registry import budget, selector
+from filtering.filters.checks import check_filters
+from filtering.scores.registry import spec_of
+from filtering.selection.registry import DECIDED, budget, budget_name, selector
+from filtering.selection.settings import Step
 
 CONFIGS = sorted((Path(__file__).parents[2] / "jobs/configs").glob("*.yaml"))
+
+
+def steps(config):
+    """Every step of a configuration's selection, those of named selections too."""
+    named = [step for given in config.selections.values() for step in (given if isinstance(given, tuple) else (given,))]
+    return [step for step in (*(config.selection.steps or (config.selection,)), *named) if isinstance(step, Step)]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_example_is_a_valid_configuration(path):
     config = load_config(str(path))
-    assert selector(config.selection.method)
-    assert budget(config.selection.budget)
+    check_filters(config.filters)
+    assert steps(config)
+    for step in steps(config):
+        assert budget_name(step) in DECIDED or budget(budget_name(step))
+        assert spec_of(step.score, selector(step.method).score)
+
+
+def test_every_baseline_of_datacomp_has_an_example():
+    names = {"no-filter", "basic", "text-based", "image-based", "clip-score", "laion", "image-based-clip-score"}
+    assert {f"datacomp-{name}" for name in names} <= {path.stem for path in CONFIGS}

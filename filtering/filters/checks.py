@@ -1,0 +1,22 @@
+"""Filters that cannot work are refused before any work is done."""
+
+from collections.abc import Sequence
+
+from filtering.filters.language import check_language
+from filtering.filters.settings import Filter
+from filtering.filters.words import listed
+
+
+def check_filters(filters: Sequence[Filter]) -> None:
+    """Refuse filters that cannot work.
+
+    Raises
+    ------
+    InputError
+        If a package or a list is missing, or a language is unknown; it says what to do.
+    """
+    for step in filters:
+        if step.language is not None:
+            check_language(step.language)
+        if step.words is not None:
+            listed(step.words)

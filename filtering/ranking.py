@@ -1,0 +1,103 @@
+"""Exact ranks in a pool that nobody gathers: keys of 16-bit digits, counted and found one digit at a time.
+
+The key of a row is one or more numbers from 0 to 65,535, the most significant first; the row whose key is greatest has
+rank 0. To find the key at a rank, everyone counts the keys that begin with the digits found so far by their next
+digit, the counts are added, and one look at them gives the next digit: a radix selection from the top (Knuth, TAOCP 3,
+5.2.5), exact, and of as many rounds as a key has digits, whatever the rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.errors import InputError
+
+Digits = npt.NDArray[np.uint16]
+DIGIT_BITS = 16
+DIGIT_VALUES = 1 << DIGIT_BITS
+SCORE_DIGITS = 2
+SIGN = np.uint32(1 << 31)
+
+
+def order_keys(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+    """Return numbers that stand in the order of the scores, uint32 (n,).
+
+    Equal scores have equal numbers, -0.0 and 0.0 too; infinities come first and last. The bits of positive floats are
+    in order as they are, those of negative ones in the reverse order (IEEE 754).
+
+    Raises
+    ------
+    InputError
+        If a score is NaN, which has no place among the others.
+    """
+    if np.isnan(scores).any():
+        raise InputError("scores: NaN has no rank; give every sample a number")
+    # Adding zero makes 0.0 of -0.0, which compare equal but differ in bits.
+    bits = (np.asarray(scores, dtype=np.float32) + np.float32(0)).view(np.uint32)
+    keys: npt.NDArray[np.uint32] = np.where(bits & SIGN, ~bits, bits | SIGN)
+    return keys
+
+
+def score_of(key: int) -> float:
+    """Return the score whose key `order_keys` gives; 0.0 for that of both zeros."""
+    bits = key ^ int(SIGN) if key & int(SIGN) else key ^ 0xFFFFFFFF
+    return float(np.array(bits, dtype=np.uint32).view(np.float32))
+
+
+def split_digits(values: npt.NDArray[np.unsignedinteger[Any]], count: int) -> Digits:
+    """Return the lowest `count` digits of unsigned whole numbers, the most significant first, uint16 (n, count)."""
+    shifts = [DIGIT_BITS * place for place in range(count - 1, -1, -1)]
+    columns = [(values >> values.dtype.type(shift)).astype(np.uint16) for shift in shifts]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(values), 0), dtype=np.uint16)
+
+
+def join_digits(digits: Sequence[int]) -> int:
+    """Return the whole number that has these digits, the most significant first."""
+    number = 0
+    for digit in digits:
+        number = number << DIGIT_BITS | int(digit)
+    return number
+
+
+def digit_counts(keys: Digits, prefix: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Count the keys that begin with some digits by the digit after them, int64 (65536,).
+
+    Parameters
+    ----------
+    keys : uint16 (n, r)
+    prefix : sequence of int
+        Fewer than r digits, those found so far; none in the first round.
+    """
+    begin = np.ones(len(keys), dtype=bool)
+    for place, digit in enumerate(prefix):
+        begin &= keys[:, place] == digit
+    return np.bincount(keys[begin, len(prefix)], minlength=DIGIT_VALUES).astype(np.int64)
+
+
+def find_digit(counts: npt.NDArray[np.int64], rank: int) -> tuple[int, int]:
+    """Return the digit of the key at a rank, and the rank of that key among those that share the digit.
+
+    Parameters
+    ----------
+    counts : int64 (65536,)
+        Sum of what `digit_counts` returned for all keys.
+    rank : int
+        From 0, that of the greatest digit, to less than the sum of the counts; IndexError outside.
+    """
+    above = np.cumsum(counts[::-1])
+    if not 0 <= rank < int(above[-1]):
+        raise IndexError(f"rank {rank} of {int(above[-1])} keys")
+    place = int(np.searchsorted(above, rank, side="right"))
+    return len(counts) - 1 - place, rank - int(above[place] - counts[::-1][place])
+
+
+def at_or_above(keys: Digits, bound: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Return which keys are at least `bound`, all of whose digits are given; bool (n,)."""
+    above = np.zeros(len(keys), dtype=bool)
+    equal = np.ones(len(keys), dtype=bool)
+    for place, digit in enumerate(bound):
+        above |= equal & (keys[:, place] > digit)
+        equal &= keys[:, place] == digit
+    return above | equal

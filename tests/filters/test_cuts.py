@@ -1,0 +1,76 @@
+import uuid
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filtering import tables
+from filtering.embedding.objects import ROWS_NAME, EmbeddedShard
+from filtering.filters.cuts import COUNTS_NAME, count_scores, judged, next_digit
+from filtering.filters.judging import COLUMNS, Rule, first_failed
+from filtering.filters.settings import CaptionFilter, ClipScoreFilter, Filter
+from filtering.ranking import join_digits, score_of
+from filtering.shards.inventory import Shard
+from filtering.storage import Store
+
+TWO_WORDS = Rule(Filter(caption=CaptionFilter(min_words=2)))
+# Equal scores, zeros of both signs, neighbours that differ in the last bit.
+SCORES = st.sampled_from([-1.0, -0.0, 0.0, 0.25, float(np.nextafter(np.float32(0.25), np.float32(1))), 1.0])
+ROW = st.tuples(SCORES | st.floats(-1, 1, width=32), st.sampled_from(["one", "one two"]))
+POOL = st.lists(st.lists(ROW, max_size=8), min_size=1, max_size=3)
+
+
+def embedded(store, at, rows):
+    shard = EmbeddedShard(Shard(at, f"/pool/{at:08d}.parquet", 1, "1"), store.url)
+    columns = {name: pa.nulls(len(rows), tables.ROWS.field(name).type) for name in tables.ROWS.names}
+    columns["caption"] = pa.array([caption for _, caption in rows], pa.string())
+    columns["clip_score"] = pa.array([score for score, _ in rows], pa.float32())
+    store.write_table(ROWS_NAME.format(shard.shard.identity), pa.table(columns, schema=tables.ROWS))
+    return shard
+
+
+def score_at(shards, rules, known, rank, store):
+    """The score at a rank of those that pass, as the stage finds it."""
+    prefix = []
+    for number in range(2):
+        for shard in shards:
+            count_scores(shard, rules, known, prefix, store.url)
+        names = [COUNTS_NAME.format(shard.shard.identity, len(rules), number) for shard in shards]
+        found = next_digit(names, rank, store.url)
+        prefix.append(found["digit"])
+        rank = found["rank"]
+    return score_of(join_digits(prefix))
+
+
+@settings(max_examples=40, deadline=None)
+@given(POOL, st.booleans(), st.data())
+def test_scores_are_found_at_their_rank_over_all_shards(tmp_path_factory, pool, filtered, data):
+    store = Store(str(tmp_path_factory.mktemp("cuts") / uuid.uuid4().hex))
+    shards = [embedded(store, at, rows) for at, rows in enumerate(pool)]
+    left = sorted((s for rows in pool for s, text in rows if not filtered or text == "one two"), reverse=True)
+    if left:
+        rank = data.draw(st.integers(0, len(left) - 1))
+        assert score_at(shards, [TWO_WORDS] * filtered, 0, rank, store) == left[rank]
+
+
+def test_what_was_judged_once_is_not_judged_again(tmp_path, monkeypatch):
+    store = Store(str(tmp_path))
+    shard = embedded(store, 0, [(0.1, "one"), (0.2, "one two"), (0.3, "one two"), (0.4, "one")])
+    rules = [TWO_WORDS]
+    score_at([shard], rules, 0, 1, store)
+    rules.append(Rule(Filter(clip_score=ClipScoreFilter(keep=0.5)), 0.25))
+    expected = first_failed(shard.rows(list(COLUMNS)), rules)
+    assert expected.tolist() == [0, 1, -1, 0]
+    monkeypatch.setattr("filtering.filters.judging.caption_passes", lambda *_: 1 / 0)
+    assert np.array_equal(judged(shard, rules, 1, store), expected)
+
+
+def test_the_same_task_writes_the_same_bytes_again(tmp_path):
+    store = Store(str(tmp_path))
+    shard = embedded(store, 0, [(0.1, "one"), (0.2, "one two")])
+    score_at([shard], [TWO_WORDS], 0, 0, store)
+    before = {name: store.read(name) for name in store.names(".npz")}
+    score_at([shard], [TWO_WORDS], 0, 0, store)
+    assert len(before) == 3
+    assert before == {name: store.read(name) for name in store.names(".npz")}

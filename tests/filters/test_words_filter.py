@@ -1,0 +1,44 @@
+import pyarrow as pa
+import pytest
+
+from filtering.errors import InputError
+from filtering.filters.checks import check_filters
+from filtering.filters.settings import Filter, WordsFilter
+from filtering.filters.words import hand_out, list_identity, words_pass
+from filtering.storage import Store
+
+
+@pytest.fixture
+def rule(tmp_path):
+    (tmp_path / "list.txt").write_text("dog\ngreat white shark\n")
+    return WordsFilter(list=str(tmp_path / "list.txt"))
+
+
+def passes(url, *captions):
+    return words_pass(pa.chunked_array([list(captions)], pa.string()), url).tolist()
+
+
+def test_captions_with_an_entry_pass(rule, tmp_path):
+    url = hand_out(rule, 0, Store(str(tmp_path / "stage")))
+    captions = ["A Dog.", "hotdogs", "the great  white-shark", "white shark", "", None, "dog dog"]
+    assert passes(url, *captions) == [True, False, True, False, False, False, True]
+    assert passes(url) == []
+
+
+def test_the_pool_is_judged_by_one_list_even_if_the_file_changes(rule, tmp_path):
+    store = Store(str(tmp_path / "stage"))
+    url, before = hand_out(rule, 0, store), list_identity(rule)
+    (tmp_path / "list.txt").write_text("cat\n")
+    assert hand_out(rule, 0, store) == url
+    assert passes(url, "a dog", "a cat") == [True, False]
+    assert list_identity(rule) != before
+
+
+def test_imagenets_classes_are_a_list(tmp_path):
+    url = hand_out(WordsFilter(), 1, Store(str(tmp_path)))
+    assert passes(url, "my goldfish", "stock market") == [True, False]
+
+
+def test_a_list_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^filters.words.list: .*nowhere.txt is not there"):
+        check_filters([Filter(words=WordsFilter(list=str(tmp_path / "nowhere.txt")))])
