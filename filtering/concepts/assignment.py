@@ -17,9 +17,8 @@ from filtering.concepts.guests import (
     needed_margins,
 )
 from filtering.concepts.nearest import CentroidIndex
-from filtering.concepts.objects import EXACT, VISITS_NAME, read_centroids
+from filtering.concepts.objects import EXACT, INVITATION, QUERIES_NAME, VISITS_NAME, read_centroids
 from filtering.concepts.partition import global_rows
-from filtering.concepts.training import QUERIES_NAME
 from filtering.embedding.objects import unit_rows
 from filtering.filters.objects import PassingShard
 from filtering.graph.recall import ExactSearch
@@ -32,7 +31,6 @@ CELLS_NAME = "{}" + CELLS_SUFFIX
 # Of each sampled row of the pool: its nearest rows in one shard, and which concepts they may visit.
 NEAREST_NAME = "{}.nearest.npz"
 STATISTICS_NAME = "{}.statistics.npz"
-INVITATION = "invitation.npz"
 SECTION_SEED = 3
 
 

@@ -134,6 +134,30 @@ def inter_distances(centroids: Centroids) -> npt.NDArray[np.float64]:
     return np.asarray(np.where(there, nearest, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1))
 
 
+def centroid_hierarchy(centroids: Float32Array, levels: int, seed: int) -> list[Int64Array]:
+    """Return a k-means hierarchy over centroids, the level above them first (Vo et al. 2024, arXiv 2405.15613).
+
+    Of K centroids the l-th of L levels has K^(1 - l / (L + 1)) nodes, so that every node has about as many below it.
+
+    Parameters
+    ----------
+    centroids : float32 (K, d), unit norm.
+    levels : L, at least 1.
+
+    Returns
+    -------
+    list of int64
+        For each node of a level (for each centroid, first) its parent's number on the next.
+    """
+    parents, below = [], centroids
+    for level in range(1, levels + 1):
+        wanted = max(1, round(len(centroids) ** (1 - level / (levels + 1))))
+        above = spherical_kmeans(below, wanted, seed)
+        parents.append(nearest_centroids(below, above, 1)[0][:, 0].astype(np.int64))
+        below = above
+    return parents
+
+
 def clustered_group(vectors: Float32Array, clusters: int, seed: int, largest: float) -> Float32Array:
     """Return the centroids of one group, float32 (m, d), splitting what holds more than `largest` rows where it helps.
 

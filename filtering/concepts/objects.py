@@ -10,7 +10,11 @@ from filtering.storage import Store
 
 CENTROIDS = "centroids.npz"
 CONCEPTS = "concepts.parquet"
+# Rows whose true neighbours are searched: `row` ascending, `vectors`, and which of them measure recall.
+QUERIES_NAME = "queries.npz"
 EXACT = "exact.npz"
+# How near a border guests are, and into how many sections each centroid's rows are cut.
+INVITATION = "invitation.npz"
 VISITS_NAME = "{}.visits.npz"
 GROUPED_SUFFIX = ".grouped"
 GROUPED_NAME = "{}" + GROUPED_SUFFIX
@@ -26,6 +30,16 @@ def read_centroids(store: Store) -> Centroids:
     return Centroids(**store.read_arrays(CENTROIDS))
 
 
+def read_concept_centroids(store: Store) -> Float32Array:
+    """Return the centroid of each concept, float32 (C, d)."""
+    return np.repeat(read_centroids(store).vectors, read_sections(store), axis=0)
+
+
+def read_sections(store: Store) -> Int32Array:
+    """Return how many concepts share each centroid, int32 (K,): concepts are numbered by centroid."""
+    return store.read_arrays(INVITATION)["sections"]
+
+
 def read_homes(store: Store, shard: PassingShard) -> tuple[Int32Array, Int32Array]:
     """Return the rows of a shard that have a concept, ascending, and their concepts, int32 (n,) each."""
     visits = store.read_arrays(VISITS_NAME.format(shard.identity))
@@ -39,6 +53,12 @@ def read_exact(store: Store) -> tuple[npt.NDArray[np.int64], Float32Array]:
     """
     exact = store.read_arrays(EXACT)
     return exact["row"], exact["distances"]
+
+
+def read_queries(store: Store) -> npt.NDArray[np.float16]:
+    """Return the vectors of the rows that measure recall, a random sample of the pool, float16 (q, d)."""
+    queries = store.read_arrays(QUERIES_NAME)
+    return np.asarray(queries["vectors"][queries["measures"]], dtype=np.float16)
 
 
 def grouped_names(store: Store) -> list[str]:

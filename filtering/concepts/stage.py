@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from filtering import tables
 from filtering.attempts import Task
-from filtering.concepts.assignment import CELLS_SUFFIX, INVITATION, STATISTICS_NAME, assign, invite, visit
+from filtering.concepts.assignment import CELLS_SUFFIX, STATISTICS_NAME, assign, invite, visit
 from filtering.concepts.grouping import group
 from filtering.concepts.kmeans import (
     POINTS_PER_CENTROID,
@@ -20,7 +20,7 @@ from filtering.concepts.kmeans import (
     inter_distances,
     largest_in_sample,
 )
-from filtering.concepts.objects import CENTROIDS, CONCEPTS, read_centroids
+from filtering.concepts.objects import CENTROIDS, CONCEPTS, INVITATION, read_centroids
 from filtering.concepts.packing import automatic_partition_rows, packed_partitions
 from filtering.concepts.training import (
     FINE_NAME,

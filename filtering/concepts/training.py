@@ -15,7 +15,7 @@ from filtering.concepts.kmeans import (
     without_twins,
 )
 from filtering.concepts.nearest import Centroids, nearest_centroids
-from filtering.concepts.objects import CENTROIDS
+from filtering.concepts.objects import CENTROIDS, QUERIES_NAME
 from filtering.concepts.partition import global_rows
 from filtering.embedding.objects import unit_rows
 from filtering.exchange import packed, read_groups, runs, write_groups
@@ -36,8 +36,6 @@ ROUND_NAME = "round{}.npz"
 SUMS_NAME = "{}.{}" + SUMS_SUFFIX
 MOVED_NAME = "{:08d}.{}"
 MOVED_TOGETHER = 1024
-# Rows whose true neighbours are searched: `row` ascending, `vectors`, and which of them measure recall.
-QUERIES_NAME = "queries.npz"
 QUERY_SEED, MEASURING_SEED, COARSE_SEED = 1, 2, 4
 
 

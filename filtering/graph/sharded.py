@@ -10,7 +10,7 @@ from numba import njit
 from filtering.concepts.partition import Partition
 from filtering.embedding.objects import unit_rows
 from filtering.exchange import Records, packed, runs
-from filtering.graph.csr import Int64Array, sorted_edges
+from filtering.graph.csr import Int64Array, KnnGraph, row_pointers, sorted_edges
 from filtering.graph.pairs import member_neighbours, narrow
 from filtering.graph.quantised import quantised
 
@@ -149,6 +149,37 @@ def joined_graph(nodes: Nodes, edges: Records) -> ShardGraph:
     columns = np.concatenate([edges["target"][from_here], edges["source"][to_here]])
     lengths = np.concatenate([edges["distance"][from_here], edges["distance"][to_here]])
     return ShardGraph(nodes.row, nodes.uid, nodes.concept, *sorted_edges(rows, columns, lengths, len(nodes.row)))
+
+
+def restricted(graph: ShardGraph, rows: npt.NDArray[np.bool_], edges: npt.NDArray[np.bool_]) -> ShardGraph:
+    """Return the part of a graph between some nodes.
+
+    Parameters
+    ----------
+    graph : ShardGraph
+    rows : bool (n,), which rows stay.
+    edges : bool (nnz,), which edges lead to a row that stays.
+    """
+    sources = np.repeat(np.arange(len(rows)), np.diff(graph.indptr))
+    kept = edges & rows[sources]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(sources[kept], minlength=len(rows))[rows])])
+    columns = (graph.row[rows], graph.uid[rows], graph.concept[rows])
+    return ShardGraph(*columns, indptr.astype(np.int64), graph.indices[kept], graph.distances[kept])
+
+
+def inside_concept(graph: ShardGraph, members: slice) -> KnnGraph:
+    """Return the edges between the rows of one concept, which stand at `members`."""
+    first, last = int(graph.indptr[members.start]), int(graph.indptr[members.stop])
+    degrees = np.diff(graph.indptr[members.start : members.stop + 1])
+    rows, targets = (
+        np.repeat(np.arange(len(degrees)), degrees),
+        positions(graph.row[members], graph.indices[first:last]),
+    )
+    inside = targets >= 0
+    indptr = row_pointers(rows[inside], len(degrees))
+    # Global ids ascend within a row, places in the order of uids do not.
+    order = np.lexsort((targets[inside], rows[inside]))
+    return KnnGraph(indptr, targets[inside][order], graph.distances[first:last][inside][order])
 
 
 def positions(known: Int64Array, ids: Int64Array) -> Int64Array:

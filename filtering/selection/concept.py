@@ -21,6 +21,7 @@ class ConceptSamples:
     border_rows : int64 (m,), the sample (0..n-1) of each edge that leaves the concept.
     border_distances : float32 (m,), squared Euclidean.
     border_scores : float64 (m,), the score of the sample at the other end.
+    vectors : float32 (n, d), unit-norm image embeddings, for methods that ask for them; else None.
     """
 
     uids: npt.NDArray[np.bytes_]
@@ -29,6 +30,7 @@ class ConceptSamples:
     border_rows: Int64Array
     border_distances: npt.NDArray[np.float32]
     border_scores: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float32] | None = None
 
 
 def concept_samples(
@@ -63,4 +65,32 @@ def concept_samples(
         border_rows=rows[~inside],
         border_distances=distances[~inside],
         border_scores=score_of[places[first:last][~inside]],
+    )
+
+
+def induced(concept: ConceptSamples, members: Int64Array) -> ConceptSamples:
+    """Return some of a concept's samples as a concept of their own, whose other edges cross its border.
+
+    Parameters
+    ----------
+    concept : ConceptSamples, n samples.
+    members : int64 (k,), distinct samples in [0, n), ascending, so that ties stay in the order of uids.
+    """
+    local = np.full(len(concept.uids), -1, dtype=np.int64)
+    local[members] = np.arange(len(members))
+    degrees = concept.graph.degrees[members]
+    rows = np.repeat(np.arange(len(members)), degrees)
+    # Where each of their edges stands: the row's first, and one further for each edge of the row.
+    places = np.repeat(concept.graph.indptr[members] - np.cumsum(degrees) + degrees, degrees) + np.arange(len(rows))
+    ends, distances = concept.graph.indices[places], concept.graph.distances[places]
+    inside = local[ends] >= 0
+    border = local[concept.border_rows] >= 0
+    return ConceptSamples(
+        uids=concept.uids[members],
+        scores=concept.scores[members],
+        graph=KnnGraph(row_pointers(rows[inside], len(members)), local[ends[inside]], distances[inside]),
+        border_rows=np.concatenate([rows[~inside], local[concept.border_rows[border]]]),
+        border_distances=np.concatenate([distances[~inside], concept.border_distances[border]], dtype=np.float32),
+        border_scores=np.concatenate([concept.scores[ends[~inside]], concept.border_scores[border]]),
+        vectors=None if concept.vectors is None else concept.vectors[members],
     )

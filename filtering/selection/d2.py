@@ -1,10 +1,13 @@
 """D2 Pruning (Maharana et al. 2023, arXiv 2310.07931): the exact greedy over a kNN graph.
 
 Forward message passing mixes a sample's difficulty with its neighbours'; reverse message passing picks the best
-sample again and again, each pick weighing on its neighbours. Distances are squared, as in the paper's kernel.
+sample again and again, each pick weighing on its neighbours. Distances are squared, as in the paper's kernel, unless
+the caller asks for the unsquared ones of the released code's dense path.
 """
 
 import math
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +15,30 @@ from numba import njit
 
 from filtering.errors import InputError
 from filtering.graph.csr import FloatArray, Int64Array, KnnGraph
+from filtering.selection.kernel import Distance, Kernel, Scale, check_option
 
 Float64Array = npt.NDArray[np.float64]
+Messages = Literal["sum", "mean"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Border:
+    """Edges that leave the graph: they speak in forward messages, with scores that stay as they are.
+
+    Attributes
+    ----------
+    rows : int64 (m,), the node at this end of each edge.
+    distances : float (m,), squared Euclidean.
+    scores : float64 (m,), the score at the other end.
+    """
+
+    rows: Int64Array
+    distances: FloatArray
+    scores: Float64Array
+
+
+PAPER = Kernel()
+CLOSED = Border(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0))
 
 
 def select(
@@ -23,6 +48,10 @@ def select(
     *,
     gamma_forward: float = 1.0,
     gamma_reverse: float = 1.0,
+    rounds: int = 1,
+    distance: Distance = "squared",
+    scale: Scale = "fixed",
+    messages: Messages = "sum",
 ) -> Int64Array:
     """Return the D2 coreset in greedy order: the i-th pick does not depend on the budget.
 
@@ -36,6 +65,14 @@ def select(
         Picks wanted; a budget above n picks every node.
     gamma_forward, gamma_reverse : float
         Messages are weighted by exp(-gamma * distance); finite and not negative.
+    rounds : int
+        Rounds of forward messages; 0 picks by the scores themselves, the paper has 1.
+    distance : "squared" or "euclidean"
+        The distance in the weight.
+    scale : "fixed" or "median"
+        Whether distances are divided by their median over the graph's edges.
+    messages : "sum" or "mean"
+        Whether a node hears the weighted sum of its neighbours or their weighted mean.
 
     Returns
     -------
@@ -45,34 +82,78 @@ def select(
     Raises
     ------
     InputError
-        If scores are not n finite numbers, or the budget or a gamma is negative.
+        If scores are not n finite numbers, the budget, a gamma or the rounds are negative, or an option is unknown.
     """
-    messages = forward_messages(graph, scores, gamma_forward)
-    return greedy_picks(graph, messages, budget, gamma_reverse)
+    kernel = Kernel.of(graph.distances, distance=distance, scale=scale)
+    heard = forward_messages(graph, scores, gamma_forward, rounds=rounds, messages=messages, kernel=kernel)
+    return greedy_picks(graph, heard, budget, gamma_reverse, kernel=kernel)
 
 
-def forward_messages(graph: KnnGraph, scores: npt.ArrayLike, gamma: float = 1.0) -> Float64Array:
-    """Return x_i = s_i + sum over neighbours j of exp(-gamma * d_ij) * s_j, float64 (n,)."""
-    checked = _checked_scores(scores, graph.nodes)
+def forward_messages(
+    graph: KnnGraph,
+    scores: npt.ArrayLike,
+    gamma: float = 1.0,
+    *,
+    rounds: int = 1,
+    messages: Messages = "sum",
+    kernel: Kernel = PAPER,
+    border: Border = CLOSED,
+) -> Float64Array:
+    """Return x_i = s_i + sum over neighbours j of w_ij * s_j, w_ij = exp(-gamma * d_ij / unit), float64 (n,).
+
+    With `mean` the sum is divided by sum_j w_ij; a node without neighbours (or with none in reach) keeps its score.
+    Every further round takes the last one's x for the scores. The border's edges count among the neighbours.
+    """
+    x = _checked_scores(scores, graph.nodes)
     _check_gamma("gamma_forward", gamma)
-    messages: Float64Array = _forward(graph.indptr, graph.indices, graph.distances, checked, gamma)
-    return messages
+    check_option("messages", messages, Messages)
+    if rounds < 0:
+        raise InputError(f"rounds must not be negative, got {rounds}")
+    for _ in range(rounds):
+        if messages == "mean":
+            x = x + _mean_heard(graph, x, gamma, kernel, border)
+        else:
+            x = _heard(graph, x, x, gamma, kernel, border)
+    return x
 
 
-def greedy_picks(graph: KnnGraph, messages: npt.ArrayLike, budget: int, gamma: float = 1.0) -> Int64Array:
+def greedy_picks(
+    graph: KnnGraph, messages: npt.ArrayLike, budget: int, gamma: float = 1.0, *, kernel: Kernel = PAPER
+) -> Int64Array:
     """Return the picks of reverse message passing, int64 (min(budget, n),), in greedy order.
 
     Repeatedly picks i = argmax of x over the unpicked (ties: lowest id) and subtracts
-    exp(-gamma * d_ij) * x_i from every unpicked neighbour j. Scores may fall below zero, after which a pick
+    exp(-gamma * d_ij / unit) * x_i from every unpicked neighbour j. Scores may fall below zero, after which a pick
     raises its neighbours: the queue moves entries both ways.
     """
-    checked = _checked_scores(messages, graph.nodes)
+    x = _checked_scores(messages, graph.nodes)
     _check_gamma("gamma_reverse", gamma)
     if budget < 0:
         raise InputError(f"budget must not be negative, got {budget}")
     budget = min(int(budget), graph.nodes)
-    picks: Int64Array = _greedy(graph.indptr, graph.indices, graph.distances, checked.copy(), budget, gamma)
+    edges = graph.indptr, graph.indices, graph.distances
+    picks: Int64Array = _greedy(*edges, x, budget, gamma, kernel.root, kernel.unit)
     return picks
+
+
+def _heard(
+    graph: KnnGraph, start: Float64Array, scores: Float64Array, gamma: float, kernel: Kernel, border: Border
+) -> Float64Array:
+    """Return start_i + sum_j w_ij * scores_j."""
+    edges = graph.indptr, graph.indices, graph.distances
+    sums: Float64Array = _forward(*edges, start, scores, gamma, kernel.root, kernel.unit)
+    np.add.at(sums, border.rows, kernel.weights(border.distances, gamma) * border.scores)
+    return sums
+
+
+def _mean_heard(graph: KnnGraph, scores: Float64Array, gamma: float, kernel: Kernel, border: Border) -> Float64Array:
+    """Return sum_j w_ij * scores_j / sum_j w_ij, 0 where no neighbour is in reach."""
+    nothing, ones = np.zeros(graph.nodes), np.ones(graph.nodes)
+    sums = _heard(graph, nothing, scores, gamma, kernel, border)
+    # The weights' sum is what a node hears where every score is 1.
+    weights = _heard(graph, nothing, ones, gamma, kernel, replace(border, scores=np.ones(len(border.rows))))
+    mean: Float64Array = np.divide(sums, weights, out=nothing, where=weights > 0)
+    return mean
 
 
 def _checked_scores(scores: npt.ArrayLike, nodes: int) -> Float64Array:
@@ -95,13 +176,27 @@ def _check_gamma(name: str, gamma: float) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _weight(distance: float, gamma: float, root: bool, unit: float) -> float:
+    length = math.sqrt(np.float64(distance)) if root else np.float64(distance)
+    # In this order no product of a huge distance and a gamma of 0 is not a number; a unit of 1 changes no bit.
+    return math.exp(-gamma * length / unit)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _forward(
-    indptr: Int64Array, indices: Int64Array, distances: FloatArray, scores: Float64Array, gamma: float
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    start: Float64Array,
+    scores: Float64Array,
+    gamma: float,
+    root: bool,
+    unit: float,
 ) -> Float64Array:
-    messages = scores.copy()
+    messages = start.copy()
     for node in range(len(indptr) - 1):
         for edge in range(indptr[node], indptr[node + 1]):
-            messages[node] += math.exp(-gamma * np.float64(distances[edge])) * scores[indices[edge]]
+            messages[node] += _weight(distances[edge], gamma, root, unit) * scores[indices[edge]]
     return messages
 
 
@@ -145,7 +240,14 @@ def _sink(heap: Int64Array, place: Int64Array, x: Float64Array, at: int, size: i
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _greedy(
-    indptr: Int64Array, indices: Int64Array, distances: FloatArray, x: Float64Array, budget: int, gamma: float
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    x: Float64Array,
+    budget: int,
+    gamma: float,
+    root: bool,
+    unit: float,
 ) -> Int64Array:
     """Indexed binary heap, largest x first; `place[i]` is i's position in the heap, -1 once it is picked."""
     size = len(indptr) - 1
@@ -165,10 +267,10 @@ def _greedy(
         for edge in range(indptr[pick], indptr[pick + 1]):
             neighbour = indices[edge]
             if place[neighbour] >= 0:
-                x[neighbour] -= math.exp(-gamma * np.float64(distances[edge])) * x[pick]
+                x[neighbour] -= _weight(distances[edge], gamma, root, unit) * x[pick]
                 at = _rise(heap, place, x, place[neighbour])
                 _sink(heap, place, x, at, size)
     return picks
 
 
-__all__ = ["forward_messages", "greedy_picks", "select"]
+__all__ = ["Border", "Kernel", "forward_messages", "greedy_picks", "select"]

@@ -2,26 +2,57 @@
 
 import numpy as np
 
-from filtering.config import Selection
 from filtering.graph.csr import Int64Array
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.d2 import forward_messages, greedy_picks
+from filtering.selection.d2 import Border, Float64Array, forward_messages, greedy_picks
+from filtering.selection.kernel import Kernel
+from filtering.selection.settings import Step
 from filtering.uids import random_order
 
 
-def d2_coreset(concept: ConceptSamples, budget: int, settings: Selection) -> Int64Array:
-    """D2 Pruning: forward messages over all edges of the graph, reverse messages inside the concept."""
-    messages = forward_messages(concept.graph, concept.scores, settings.gamma_forward)
-    weights = np.exp(-settings.gamma_forward * concept.border_distances.astype(np.float64))
-    np.add.at(messages, concept.border_rows, weights * concept.border_scores)
-    return greedy_picks(concept.graph, messages, budget, settings.gamma_reverse)
+def d2_coreset(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+    """D2 Pruning: forward messages over all edges of the graph, reverse messages inside the concept.
+
+    At most the last round of forward messages runs here: for more, the caller gives scores, the border's among them,
+    that are the result of `rounds` - 1 rounds, because a round needs what the samples beyond the border heard in the
+    one before.
+    """
+    messages = messages_of(concept, settings) if settings.rounds else concept.scores
+    return greedy_picks(concept.graph, messages, budget, settings.gamma_reverse, kernel=kernel_of(concept, settings))
 
 
-def top_scores(concept: ConceptSamples, budget: int, settings: Selection) -> Int64Array:
+def messages_of(concept: ConceptSamples, settings: Step) -> Float64Array:
+    """Return the scores after one round of forward messages over all edges of the graph, float64 (n,)."""
+    return forward_messages(
+        concept.graph,
+        concept.scores,
+        settings.gamma_forward,
+        messages=settings.messages,
+        kernel=kernel_of(concept, settings),
+        border=Border(concept.border_rows, concept.border_distances, concept.border_scores),
+    )
+
+
+def kernel_of(concept: ConceptSamples, settings: Step) -> Kernel:
+    """Return the kernel of one concept.
+
+    The median of a self-scaled kernel is taken over all edges of the concept's samples, those that leave the concept
+    among them (an edge inside has two ends here and counts twice).
+    """
+    lengths = concept.graph.distances, concept.border_distances
+    return Kernel.of(*lengths, distance=settings.distance, scale=settings.scale)
+
+
+def top_scores(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
     """Return the highest scores, equal ones in the order of uids."""
     return np.argsort(-concept.scores, kind="stable")[:budget]
 
 
-def random_choice(concept: ConceptSamples, budget: int, settings: Selection) -> Int64Array:
+def random_choice(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
     """Return a random choice that depends on the uids and the seed alone."""
     return random_order(concept.uids, settings.seed)[:budget]
+
+
+def everything(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+    """Return all samples in the order of uids, whatever the budget."""
+    return np.arange(len(concept.uids))

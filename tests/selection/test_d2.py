@@ -9,19 +9,51 @@ from filtering.errors import InputError
 from filtering.graph.csr import KnnGraph, symmetrised
 from filtering.graph.knn import knn_graph
 from filtering.selection.d2 import forward_messages, greedy_picks, select
+from filtering.selection.kernel import Kernel
+
+PAIR = KnnGraph([0, 1, 2], [1, 0], [0.5, 0.5])
 
 
-def plain_select(graph, scores, budget, gamma_forward, gamma_reverse):
+def plain_edges(graph, distance):
     edges = {node: [] for node in range(graph.nodes)}
     for node in range(graph.nodes):
         for edge in range(graph.indptr[node], graph.indptr[node + 1]):
-            edges[node].append((int(graph.indices[edge]), float(graph.distances[edge])))
-    x = []
-    for node in range(graph.nodes):
-        message = float(scores[node])
-        for neighbour, distance in edges[node]:
-            message += math.exp(-gamma_forward * distance) * float(scores[neighbour])
-        x.append(message)
+            length = float(graph.distances[edge])
+            edges[node].append((int(graph.indices[edge]), length if distance == "squared" else math.sqrt(length)))
+    return edges
+
+
+def plain_median(lengths):
+    ordered, half = sorted(lengths), len(lengths) // 2
+    if not ordered:
+        return 1.0
+    median = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return median if median > 0 else 1.0
+
+
+def plain_round(edges, x, gamma, unit, messages):
+    heard = []
+    for node in range(len(x)):
+        message = x[node] if messages == "sum" else 0.0
+        weights = 0.0
+        for neighbour, length in edges[node]:
+            weight = math.exp(-gamma * length / unit)
+            message += weight * x[neighbour]
+            weights += weight
+        if messages == "mean":
+            message = x[node] + (message / weights if weights > 0 else 0.0)
+        heard.append(message)
+    return heard
+
+
+def plain_select(
+    graph, scores, budget, gamma_forward, gamma_reverse, rounds=1, distance="squared", scale="fixed", messages="sum"
+):
+    edges = plain_edges(graph, distance)
+    unit = plain_median([length for node in edges for _, length in edges[node]]) if scale == "median" else 1.0
+    x = [float(score) for score in scores]
+    for _ in range(rounds):
+        x = plain_round(edges, x, gamma_forward, unit, messages)
     picks = []
     while len(picks) < min(budget, graph.nodes):
         best = None
@@ -29,9 +61,9 @@ def plain_select(graph, scores, budget, gamma_forward, gamma_reverse):
             if node not in picks and (best is None or x[node] > x[best]):
                 best = node
         picks.append(best)
-        for neighbour, distance in edges[best]:
+        for neighbour, length in edges[best]:
             if neighbour not in picks:
-                x[neighbour] -= math.exp(-gamma_reverse * distance) * x[best]
+                x[neighbour] -= math.exp(-gamma_reverse * length / unit) * x[best]
     return picks
 
 
@@ -83,6 +115,57 @@ def test_picks_as_a_plain_loop_does_on_knn_graphs_with_duplicates(seed):
     gamma = [1.0, 0.01, 0.0][seed % 3]
     picks = select(graph, scores, 60, gamma_forward=gamma, gamma_reverse=gamma)
     assert picks.tolist() == plain_select(graph, scores, 60, gamma, gamma)
+
+
+OPTIONS = [
+    {"rounds": 0},
+    {"rounds": 3},
+    {"distance": "euclidean"},
+    {"scale": "median"},
+    {"messages": "mean"},
+    {"rounds": 2, "distance": "euclidean", "scale": "median", "messages": "mean"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_options_pick_as_a_plain_loop_does(options):
+    for seed in range(150):
+        graph, scores, forward, reverse = problem(seed)
+        picks = select(graph, scores, graph.nodes, gamma_forward=forward, gamma_reverse=reverse, **options)
+        assert picks.tolist() == plain_select(graph, scores, graph.nodes, forward, reverse, **options), seed
+
+
+def test_defaults_are_the_paper_to_the_bit():
+    for seed in range(40):
+        graph, scores, forward, _ = problem(seed)
+        edges = plain_edges(graph, "squared")
+        expected = plain_round(edges, [float(score) for score in scores], forward, 1.0, "sum")
+        assert forward_messages(graph, scores, forward).tolist() == expected
+        assert forward_messages(graph, scores, forward, rounds=0).tolist() == [float(score) for score in scores]
+
+
+def test_a_self_scaled_kernel_ignores_the_unit_of_length():
+    graph = knn_graph(np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32), 4)
+    far = KnnGraph(graph.indptr, graph.indices, graph.distances * 64)
+    scores = np.random.default_rng(1).random(50)
+    for distance in ("squared", "euclidean"):
+        near_picks = select(graph, scores, 50, distance=distance, scale="median")
+        assert np.array_equal(near_picks, select(far, scores, 50, distance=distance, scale="median"))
+        assert not np.array_equal(near_picks, select(far, scores, 50, distance=distance))
+
+
+def test_the_median_falls_back_to_one():
+    line = [0, 1, 3, 4], [1, 0, 2, 1]
+    assert Kernel.of(KnnGraph(*line, [0.0, 0.0, 0.0, 0.0]).distances, scale="median").unit == 1
+    assert Kernel.of(np.zeros(0), scale="median").unit == 1
+    assert Kernel.of(np.array([4.0, 9.0, 25.0]), distance="euclidean", scale="median").unit == 3
+    assert Kernel.of(np.array([1.0, 2.0]), np.array([7.0], dtype=np.float32), scale="median").unit == 2
+
+
+def test_a_mean_out_of_reach_leaves_the_score():
+    assert forward_messages(PAIR, [1.0, 2.0], 1e6, messages="mean").tolist() == [1.0, 2.0]
+    assert forward_messages(PAIR, [1.0, 2.0], 0.3, messages="mean").tolist() == [3.0, 3.0]
+    assert forward_messages(KnnGraph([0, 0], [], []), [5.0], messages="mean").tolist() == [5.0]
 
 
 def test_scores_below_zero_raise_their_neighbours_again():
@@ -149,9 +232,6 @@ def test_forward_messages_mix_in_the_neighbours():
     assert np.allclose(forward_messages(graph, [1, 2, 4]), expected, rtol=1e-15)
 
 
-PAIR = KnnGraph([0, 1, 2], [1, 0], [0.5, 0.5])
-
-
 @pytest.mark.parametrize(
     ("scores", "budget", "options", "named"),
     [
@@ -168,6 +248,10 @@ PAIR = KnnGraph([0, 1, 2], [1, 0], [0.5, 0.5])
         ([1.0, 2.0], 1, {"gamma_forward": math.nan}, "gamma_forward"),
         ([1.0, 2.0], 1, {"gamma_reverse": math.nan}, "gamma_reverse"),
         ([1.0, 2.0], 1, {"gamma_reverse": math.inf}, "gamma_reverse"),
+        ([1.0, 2.0], 1, {"rounds": -1}, "rounds"),
+        ([1.0, 2.0], 1, {"distance": "euclidian"}, "did you mean euclidean"),
+        ([1.0, 2.0], 1, {"scale": "medium"}, "did you mean median"),
+        ([1.0, 2.0], 1, {"messages": "means"}, "did you mean mean"),
     ],
 )
 def test_bad_arguments_are_refused(scores, budget, options, named):

@@ -1,0 +1,92 @@
+"""FlexRand (arXiv 2402.05356, with learning complexity): random draws from an easy and a hard group."""
+
+import math
+
+import numpy as np
+
+from filtering.errors import InputError
+from filtering.graph.csr import Int64Array
+from filtering.selection.concept import ConceptSamples
+from filtering.selection.settings import Step
+from filtering.uids import random_order
+
+
+def flexible_random(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+    """Return FlexRand's draw, int64 (budget,), in the order in which uids and seed draw.
+
+    The `settings.split` share of samples with the lowest scores (ties: lowest uid) is the easy group, scores being
+    losses: higher is harder. What each group gives is `flexrand_counts`.
+    """
+    size = len(concept.uids)
+    easy, hard = flexrand_counts(size, budget, settings.split)
+    by_loss = np.argsort(concept.scores, kind="stable")
+    is_easy = np.zeros(size, dtype=bool)
+    is_easy[by_loss[: _nearest(size * settings.split)]] = True
+    drawn = random_order(concept.uids, settings.seed)
+    from_easy = is_easy[drawn]
+    place = np.where(from_easy, np.cumsum(from_easy), np.cumsum(~from_easy))
+    return drawn[place <= np.where(from_easy, easy, hard)]
+
+
+def flexrand_split(ratio: float, split: float) -> tuple[float, float]:
+    """Return which shares of all samples to draw from the easy group and from the hard one.
+
+    Parameters
+    ----------
+    ratio : float
+        Share r of samples to keep, in [0, 1].
+    split : float
+        Share gamma of samples that count as easy, in [0, 1].
+
+    Returns
+    -------
+    tuple of float
+        Up to gamma = 1/2: easy = min(gamma, r / 2) and hard = r - easy; beyond: hard = min(1 - gamma, r / 2) and
+        easy = r - hard.
+
+    Raises
+    ------
+    InputError
+        If the ratio or the split is out of bounds.
+    """
+    for name, value in (("ratio", ratio), ("split", split)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} must lie between 0 and 1, got {value}")
+    if split <= 0.5:
+        easy = min(split, ratio / 2)
+        return easy, ratio - easy
+    hard = min(1 - split, ratio / 2)
+    return ratio - hard, hard
+
+
+def flexrand_counts(size: int, budget: int, split: float) -> tuple[int, int]:
+    """Return how many samples to draw from the easy group and from the hard one, summing to the budget exactly.
+
+    `flexrand_split` of budget / size, rounded to the nearest whole numbers (halves to the easy group, which holds
+    the nearest number to size * split); what a group does not hold the other one gives.
+
+    Parameters
+    ----------
+    size : int, samples in both groups.
+    budget : int, in [0, size].
+    split : float, in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the budget or the split is out of bounds.
+    """
+    if not 0 <= budget <= size:
+        raise InputError(f"budget must lie between 0 and the {size} samples there are, got {budget}")
+    share, _ = flexrand_split(budget / max(size, 1), split)
+    group = _nearest(size * split)
+    easy = min(max(_nearest(share * size), budget - (size - group)), group, budget)
+    return easy, budget - easy
+
+
+def _nearest(value: float) -> int:
+    # Halves go up, also those that a division left a digit short.
+    return math.floor(value * (1 + 1e-12) + 0.5)
+
+
+__all__ = ["flexible_random", "flexrand_counts", "flexrand_split"]
