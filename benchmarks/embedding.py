@@ -27,7 +27,8 @@ import numpy as np
 from filtering.attempts import Task
 from filtering.config import Config, Input, parse_config
 from filtering.embedding.decoding import batches
-from filtering.embedding.stage import crew_shape, tar_embedder
+from filtering.embedding.shape import crew_shape
+from filtering.embedding.stage import tar_embedder
 from filtering.engine import Engine, run_tasks
 from filtering.shards.inventory import Shard, list_shards
 from filtering.storage import Store

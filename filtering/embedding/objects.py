@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +45,16 @@ class EmbeddedShard:
 
     def images(self) -> npt.NDArray[np.float16]:
         """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk."""
+        return self._vectors("image")
+
+    def texts(self) -> npt.NDArray[np.float16]:
+        """Return the caption embeddings, as `images` does those of the images."""
+        return self._vectors("text")
+
+    def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[np.float16]:
         if self.arrays is not None:
-            return read_array(arrays_url(self.shard), self.arrays.image)
-        return _read_vectors(Store(self.store_url), VECTORS_NAME.format(self.shard.identity, "image"))
+            return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
+        return _read_vectors(Store(self.store_url), VECTORS_NAME.format(self.shard.identity, kind))
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -1,35 +1,223 @@
-"""The scorers by name. A scorer takes a shard's rows (`tables.ROWS`) and returns one score a row."""
+"""The scorers by name: what each is, what it reads, and how it is computed. Higher means more worth keeping."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.config import ScoreTable
 from filtering.errors import InputError
 from filtering.explain import nearest
+from filtering.fields import Section
+from filtering.scores.contexts import concept_context, near_targets_context, targets_context
+from filtering.scores.norm_sim import norm_sims
+from filtering.scores.prototypicality import prototypicalities
+from filtering.scores.settings import (
+    Combine,
+    Dlc,
+    Dynamics,
+    MetaClip,
+    NegClipLoss,
+    Score,
+    ScoreOf,
+    ScoreTable,
+    Targets,
+    Weighted,
+)
 from filtering.scores.table_column import column_scores
 
-Scorer = Callable[[pa.Table], npt.NDArray[np.float32]]
+Float32Array = npt.NDArray[np.float32]
+Arrays = Mapping[str, npt.NDArray[Any]]
+AUTO = "auto"
 
+
+class Kind(StrEnum):
+    """How a score is computed: `stage` has a way for each."""
+
+    ROWS = "rows"
+    IMAGES = "images"
+    GRAPH = "graph"
+    BATCHES = "batches"
+    CAPTIONS = "captions"
+    TOWERS = "towers"
+    PARTS = "parts"
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A score.
+
+    Attributes
+    ----------
+    kind : how it is computed.
+    about : what it is, in a few words, higher being kept.
+    inputs : what it reads.
+    source : the paper.
+    settings : its parameters, None if it has none.
+    function : for ROWS, a shard's rows (`tables.ROWS`) and the parameters in; for IMAGES, unit-norm image embeddings,
+        concepts and the context in; float32 (n,) out.
+    context : for IMAGES, what all shards need, read once.
+    """
+
+    kind: Kind
+    about: str
+    inputs: str
+    source: str = ""
+    settings: type[Section] | None = None
+    function: Callable[..., Float32Array] | None = None
+    context: Callable[..., dict[str, npt.NDArray[Any]]] | None = None
+
+
+def _stored(rows: pa.Table, settings: Section | None) -> Float32Array:
+    scores: Float32Array = rows["clip_score"].to_numpy()
+    return scores
+
+
+def _ones(rows: pa.Table, settings: Section | None) -> Float32Array:
+    return np.ones(len(rows), dtype=np.float32)
+
+
+def _column(rows: pa.Table, settings: ScoreTable) -> Float32Array:
+    return column_scores(rows["uid"], settings)
+
+
+def _near_targets(images: Float32Array, homes: npt.NDArray[np.int32], context: Arrays) -> Float32Array:
+    return context["near"][homes].astype(np.float32)
+
+
+CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
-    "clip_score": lambda rows: rows["clip_score"].to_numpy(),
-    # All ones: D2's self-supervised setting, in which only the graph decides.
-    "uniform": lambda rows: np.ones(len(rows), dtype=np.float32),
+    "clip_score": Scorer(Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", function=_stored),
+    "neg_clip_loss": Scorer(
+        Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
+    ),
+    "norm_sim": Scorer(
+        Kind.IMAGES,
+        "largest cosine with target images",
+        "images, targets",
+        "arXiv 2405.19547",
+        Targets,
+        lambda images, homes, context: norm_sims(images, context["targets"]),
+        targets_context,
+    ),
+    "image_based": Scorer(
+        Kind.IMAGES,
+        "1 where the concept is nearest to some target image, else 0",
+        "images, concepts, targets",
+        "arXiv 2304.14108",
+        Targets,
+        _near_targets,
+        near_targets_context,
+    ),
+    "prototypicality": Scorer(
+        Kind.IMAGES,
+        "cosine distance to the concept's centroid",
+        "images, concepts",
+        "arXiv 2206.14486",
+        None,
+        lambda images, homes, context: prototypicalities(images, homes, context["centroids"]),
+        concept_context,
+    ),
+    "sas": Scorer(
+        Kind.ROWS, "semantic alignment: cosine of image and own caption", "pairs", "arXiv 2410.11215", function=_stored
+    ),
+    "sds": Scorer(Kind.GRAPH, "mean distance to the neighbours in the concept", "graph", "arXiv 2410.11215"),
+    "clip_powered": Scorer(
+        Kind.PARTS, "sas over its mean, and a tenth of sds over its mean", "pairs, graph", "arXiv 2410.11215"
+    ),
+    "dlc": Scorer(
+        Kind.TOWERS, "learning complexity of the image under masked towers", "tars, concepts", "arXiv 2402.05356", Dlc
+    ),
+    "metaclip": Scorer(
+        Kind.CAPTIONS,
+        "drawn so that entries many captions match are flattened",
+        "captions",
+        "arXiv 2309.16671",
+        MetaClip,
+    ),
+    "el2n": Scorer(
+        Kind.ROWS, "error norm early in training, higher kept", "table", "arXiv 2107.07075", Dynamics, _column
+    ),
+    "forgetting": Scorer(
+        Kind.ROWS, "how often it was forgotten, higher kept", "table", "arXiv 1812.05159", Dynamics, _column
+    ),
+    "aum": Scorer(
+        Kind.ROWS, "area under the margin, lower (harder) kept", "table", "arXiv 2001.10528", Dynamics, _column
+    ),
+    "uniform": Scorer(Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", function=_ones),
+    "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine),
+    "table": Scorer(Kind.ROWS, "a column of your own, joined by uid", "table", "", ScoreTable, _column),
 }
+# Which end of a column of training dynamics is the hard one.
+LOWER_IS_HARDER = ("aum",)
 
 
-def scorer(score: str | ScoreTable) -> Scorer:
-    """Return the scorer that a configuration names.
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A score that is wanted.
+
+    Attributes
+    ----------
+    name : the scorer's.
+    settings : its parameters.
+    """
+
+    name: str
+    settings: Section | None = None
+
+    @property
+    def scorer(self) -> Scorer:
+        """What it is."""
+        return SCORERS[self.name]
+
+    def plain(self) -> list[Any]:
+        """Return it as plain data."""
+        return [self.name, self.settings.model_dump(mode="json") if self.settings else None]
+
+
+def spec_of(score: Score, default: str) -> Spec:
+    """Return the score that a configuration names.
+
+    Parameters
+    ----------
+    score : Score
+    default : str
+        What `auto` stands for.
 
     Raises
     ------
     InputError
-        If there is none of that name; the message gives the nearest.
+        If there is none of that name (the message gives the nearest), or it needs parameters.
     """
     if isinstance(score, ScoreTable):
-        return lambda rows: column_scores(rows["uid"], score)
-    if score not in SCORERS:
-        raise InputError(f"selection.score: unknown scorer {score}{nearest(score, SCORERS)}")
-    return SCORERS[score]
+        return Spec("table", score)
+    if isinstance(score, ScoreOf):
+        ((name, settings),) = score.given().items()
+        return _completed(name, settings)
+    name = default if score == AUTO else score
+    if name == "clip_powered":
+        return Spec(name, CLIP_POWERED)
+    if name not in SCORERS or name == "table":
+        raise InputError(f"selection.score: unknown scorer {name}{nearest(name, SCORERS)}")
+    return _completed(name, _defaults(name))
+
+
+def _completed(name: str, settings: Section | None) -> Spec:
+    """Name the column and the orientation of training dynamics."""
+    if isinstance(settings, Dynamics):
+        keep = "lower" if name in LOWER_IS_HARDER else "higher"
+        return Spec(name, ScoreTable(table=settings.table, column=settings.column or name, keep=keep))
+    return Spec(name, settings)
+
+
+def _defaults(name: str) -> Section | None:
+    settings = SCORERS[name].settings
+    if settings is None:
+        return None
+    missing = [key for key, field in settings.model_fields.items() if field.is_required()]
+    if missing:
+        raise InputError(f"selection.score: {name} needs {missing[0]}; write {{{name}: {{{missing[0]}: ...}}}}")
+    return settings()

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filtering.config import ScoreTable
 from filtering.errors import InputError
 from filtering.explain import nearest
+from filtering.scores.settings import ScoreTable
 from filtering.storage import open_object, read_parquet
 
 
@@ -28,7 +28,7 @@ def check_table(source: ScoreTable) -> None:
 
 
 def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.float32]:
-    """Return the column's value for each uid, float32 (n,).
+    """Return the column's value for each uid, float32 (n,), turned round where lower values are worth keeping.
 
     Raises
     ------
@@ -45,4 +45,4 @@ def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.f
     values = table[source.column].take(places).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     if not np.isfinite(values).all():
         raise InputError(f"selection.score: column {source.column} holds values that are not finite numbers")
-    return np.asarray(values, dtype=np.float32)
+    return np.asarray(values if source.keep == "higher" else -values, dtype=np.float32)

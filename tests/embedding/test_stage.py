@@ -2,7 +2,7 @@ import pytest
 
 from filtering.config import parse_config
 from filtering.crew import ActorShape
-from filtering.embedding.stage import crew_shape
+from filtering.embedding.shape import crew_shape
 from filtering.errors import InputError
 
 

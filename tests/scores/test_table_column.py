@@ -3,9 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from filtering.config import ScoreTable
 from filtering.errors import InputError
-from filtering.scores.registry import scorer
+from filtering.scores.settings import ScoreTable
 from filtering.scores.table_column import check_table, column_scores
 
 UIDS = [f"{number:032x}" for number in range(6)]
@@ -108,10 +107,7 @@ def test_a_table_that_is_not_there_or_no_parquet_is_refused(tmp_path):
             check_table(ScoreTable(table=str(tmp_path / name), column="quality"))
 
 
-def test_scorers_by_name(source):
-    rows = pa.table({"uid": UIDS[:2], "clip_score": pa.array([0.1, 0.2], pa.float32())})
-    assert np.allclose(scorer("clip_score")(rows), [0.1, 0.2])
-    assert scorer("uniform")(rows).tolist() == [1.0, 1.0]
-    assert scorer(source([5.0, 6.0]))(rows).tolist() == [5.0, 6.0]
-    with pytest.raises(InputError, match="did you mean clip_score"):
-        scorer("clipscore")
+def test_lower_values_may_be_the_ones_worth_keeping(source):
+    table = source([1.0, 3.0, 2.0])
+    lower = ScoreTable(table=table.table, column="quality", keep="lower")
+    assert column_scores(asked(*UIDS[:3]), lower).tolist() == [-1.0, -3.0, -2.0]

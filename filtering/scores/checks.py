@@ -1,0 +1,36 @@
+"""What a score needs and may lack: refused before any work is done."""
+
+from pathlib import PurePosixPath
+
+from filtering.config import Config
+from filtering.errors import InputError
+from filtering.scores.contexts import FILES
+from filtering.scores.metaclip import read_entries
+from filtering.scores.norm_sim import read_targets
+from filtering.scores.registry import Kind, Spec, spec_of
+from filtering.scores.settings import Combine, MetaClip, ScoreTable, Targets
+from filtering.scores.table_column import check_table
+from filtering.storage import Store
+
+
+def check_spec(spec: Spec, config: Config) -> None:
+    """Refuse a score whose tables, targets or images are not there; InputError in one line."""
+    settings = spec.settings
+    if spec.scorer.kind is Kind.TOWERS and config.input.metadata is not None:
+        raise InputError(f"selection.score: {spec.name} runs a model over images, and metadata has none; give tars")
+    if isinstance(settings, ScoreTable):
+        check_table(settings)
+    elif isinstance(settings, Targets):
+        _check_targets(settings.targets)
+    elif isinstance(settings, MetaClip):
+        read_entries(settings.entries)
+    elif isinstance(settings, Combine):
+        for part in settings.of:
+            check_spec(spec_of(part.score, "clip_score"), config)
+
+
+def _check_targets(url: str) -> None:
+    if PurePosixPath(url.partition("#")[0]).suffix in FILES:
+        read_targets(url)
+    elif not Store(url).names():
+        raise InputError(f"targets: {url} is not there, or holds nothing")

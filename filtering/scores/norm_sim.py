@@ -1,0 +1,140 @@
+"""NormSim: how near an image comes to a set of target images."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from filtering.embedding.objects import unit_rows
+from filtering.errors import InputError, first_line
+from filtering.explain import nearest
+from filtering.storage import open_object
+
+Float32Array = npt.NDArray[np.float32]
+
+# Images and targets of which cosines are in memory at once, 64 MB.
+BLOCK_ROWS = 4_096
+ACCEPTED = "a .npy file of vectors, .npz#NAME, .parquet#COLUMN, or a directory of images"
+
+
+def norm_sims(images: Float32Array, targets: Float32Array) -> Float32Array:
+    """Return the largest absolute cosine of each image with the targets (NormSim_inf, arXiv 2405.19547).
+
+    Parameters
+    ----------
+    images : float32 (n, d)
+        Unit-norm rows.
+    targets : float32 (m, d)
+        Unit-norm rows; with none of them every score is 0.
+
+    Returns
+    -------
+    float32 (n,)
+        Between 0 and 1, higher for an image that is nearer to a target.
+    """
+    scores = np.zeros(len(images), dtype=np.float32)
+    for start in range(0, len(images), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        for first in range(0, len(targets), BLOCK_ROWS):
+            cosines = images[block] @ targets[first : first + BLOCK_ROWS].T
+            np.maximum(scores[block], np.abs(cosines, out=cosines).max(axis=1), out=scores[block])
+    return scores
+
+
+def read_targets(url: str) -> Float32Array:
+    """Return target vectors as unit rows, float32 (m, d); nothing is unpickled.
+
+    Parameters
+    ----------
+    url : str
+        A `.npy` file; an array of a `.npz` file, as in ``targets.npz#NAME``; or a column of lists of floats of a
+        parquet file, as in ``targets.parquet#COLUMN``. A directory of images is embedded by whoever calls this.
+
+    Raises
+    ------
+    InputError
+        If the URL is none of these, there is nothing of that name, or it does not hold finite vectors, all of one
+        length above 0.
+    """
+    file, _, name = url.rpartition("#")
+    if url.endswith(".npy"):
+        vectors = _npy(url)
+    elif file.endswith(".npz"):
+        vectors = _npz(file, name)
+    elif file.endswith(".parquet"):
+        vectors = _column(file, name)
+    elif url.endswith((".npz", ".parquet")):
+        raise InputError(f"targets: {url} does not say which of its vectors; write {url}#NAME")
+    else:
+        raise InputError(f"targets: {url} is none of what is accepted; give {ACCEPTED}")
+    return _checked(url, vectors)
+
+
+def _npy(url: str) -> npt.NDArray[Any]:
+    with _readable(url), open_object(url) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _npz(file: str, name: str) -> npt.NDArray[Any]:
+    # Numpy would unpickle a file that is no zip, were it allowed to: it is asked for arrays of a zip alone.
+    with _readable(file), open_object(file) as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as arrays:
+        if name not in arrays.files:
+            raise InputError(f"targets: {file} has no array {name}{nearest(name, arrays.files)}")
+        array: npt.NDArray[Any] = arrays[name]
+        return array
+
+
+def _column(file: str, name: str) -> npt.NDArray[Any]:
+    with _readable(file), open_object(file) as stream:
+        parquet = pq.ParquetFile(stream)
+        if name not in parquet.schema_arrow.names:
+            raise InputError(f"targets: {file} has no column {name}{nearest(name, parquet.schema_arrow.names)}")
+        kind = parquet.schema_arrow.field(name).type
+        if not (_is_list(kind) and pa.types.is_floating(kind.value_type)):
+            raise InputError(f"targets: column {name} of {file} holds {kind}; it must hold lists of floats")
+        return _matrix(f"{file}#{name}", parquet.read(columns=[name])[name])
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _matrix(url: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    lengths = np.asarray(pc.unique(pc.list_value_length(column)))
+    values = pc.list_flatten(column)
+    if column.null_count or values.null_count:
+        raise InputError(f"targets: {url} holds nulls; give every row a vector")
+    if len(lengths) > 1:
+        raise InputError(f"targets: {url} holds lists of {min(lengths)} to {max(lengths)} numbers; give one length")
+    shape = (len(column), int(lengths[0]) if len(lengths) else 0)
+    matrix: npt.NDArray[Any] = values.to_numpy().reshape(shape)
+    return matrix
+
+
+def _checked(url: str, vectors: npt.NDArray[Any]) -> Float32Array:
+    if vectors.ndim != 2 or vectors.size == 0:
+        raise InputError(f"targets: {url} has shape {vectors.shape}; it must be (vectors, dimensions), neither 0")
+    if not np.issubdtype(vectors.dtype, np.floating):
+        raise InputError(f"targets: {url} holds {vectors.dtype}; it must hold floats")
+    if not np.isfinite(vectors).all():
+        raise InputError(f"targets: {url} holds NaN or infinity; remove these vectors")
+    return unit_rows(vectors)
+
+
+@contextmanager
+def _readable(url: str) -> Iterator[None]:
+    """Turn what reading a file raises into one line for people."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"targets: {url} is not there; check the path or URL") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, pa.ArrowException) as error:
+        raise InputError(f"targets: {url} cannot be read ({first_line(error)}); give {ACCEPTED}") from None

@@ -1,0 +1,187 @@
+"""What workers do to score: shards, partitions of the graph and random batches in, a score a row out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.objects import read_concepts, read_homes
+from filtering.concepts.partition import global_rows, shard_and_row
+from filtering.config import Config
+from filtering.embedding.objects import EmbeddedShard, unit_rows
+from filtering.exchange import Records, packed, read_groups, runs, write_groups
+from filtering.filters.objects import PassingShard
+from filtering.graph.objects import read_graph
+from filtering.graph.sharded import inside_concept
+from filtering.scores.dlc import PROTOTYPES, ConceptSums, concept_sums, mean_prototypes
+from filtering.scores.metaclip import metaclip_keys, read_entries
+from filtering.scores.neg_clip_loss import batch_numbers, neg_clip_losses
+from filtering.scores.objects import SCORES_NAME
+from filtering.scores.registry import Spec
+from filtering.scores.sds import same_class_distances
+from filtering.scores.settings import MetaClip, NegClipLoss
+from filtering.storage import Store
+
+CONTEXT = "context.npz"
+# A score on its way back to its shard.
+SENT_SUFFIX = ".sent"
+SENT_NAME = "{}" + SENT_SUFFIX
+RETURNED_SUFFIX = ".returned"
+RETURNED_NAME = "{}" + RETURNED_SUFFIX
+RETURNED = np.dtype([("row", "<i4"), ("score", "<f8")])
+MATCHES_SUFFIX = ".matches.npz"
+MATCHES_NAME = "{}" + MATCHES_SUFFIX
+COUNTS = "counts.npz"
+SUMS_SUFFIX = ".sums.npz"
+SUMS_NAME = "{}" + SUMS_SUFFIX
+
+
+def write_scores(store: Store, identity: str, scores: npt.NDArray[Any]) -> dict[str, int]:
+    """Write the score of each row of a shard, NaN where a row has none."""
+    store.write_arrays(SCORES_NAME.format(identity), {"score": scores.astype(np.float32)})
+    return {"rows": len(scores)}
+
+
+def score_rows(shard: EmbeddedShard, spec: Spec, store_url: str) -> dict[str, int]:
+    """Score a shard by its table of rows alone."""
+    function = spec.scorer.function
+    assert function is not None
+    rows = shard.rows(["uid", "clip_score"])
+    return write_scores(Store(store_url), shard.shard.identity, function(rows, spec.settings))
+
+
+def write_context(spec: Spec, config: Config, concepts_url: str, store_url: str) -> dict[str, int]:
+    """Write what every shard needs to be scored."""
+    context = spec.scorer.context
+    assert context is not None
+    arrays = context(spec.settings, config, Store(concepts_url))
+    Store(store_url).write_arrays(CONTEXT, arrays)
+    return {name: len(array) for name, array in arrays.items()}
+
+
+def score_images(shard: PassingShard, spec: Spec, concepts_url: str, store_url: str) -> dict[str, int]:
+    """Score the rows of a shard that go on by their image embeddings and concepts."""
+    store, function = Store(store_url), spec.scorer.function
+    assert function is not None
+    context = store.read_arrays(CONTEXT)
+    rows, homes = read_homes(Store(concepts_url), shard)
+    scores = np.full(len(shard.reasons()), np.nan, dtype=np.float32)
+    for block, vectors in shard.vector_blocks(rows):
+        scores[rows[block]] = function(unit_rows(vectors), homes[block], context)
+    return write_scores(store, shard.identity, scores)
+
+
+def score_graph(partition: int, graph_url: str, k: int, store_url: str) -> dict[str, int]:
+    """Send the mean distance of a partition's rows to their neighbours of the same concept to their shards."""
+    store, part = Store(store_url), read_graph(Store(graph_url), partition)
+    rows, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    if part is not None:
+        for members in runs(part.concept):
+            rows.append(part.row[members])
+            scores.append(same_class_distances(inside_concept(part, members), k))
+    return _return(store, f"{partition:08d}", np.concatenate(rows), np.concatenate(scores))
+
+
+def send_pairs(
+    shard: PassingShard, settings: NegClipLoss, batches: int, batching: int, store_url: str
+) -> dict[str, int]:
+    """Send a shard's pairs of vectors to the random batches of one batching."""
+    rows = shard.rows()
+    if len(rows) == 0:
+        return {"rows": 0}
+    numbers = batch_numbers(shard.uids(rows), batches, settings.seed + batching)
+    source = shard.embedded.rows(["source_row"])["source_row"].to_numpy()[rows]
+    images, texts = (
+        np.array(vectors, dtype=np.float16) for vectors in (shard.embedded.images(), shard.embedded.texts())
+    )
+    vector = ("<f2", (images.shape[1],))
+    dtype, ids = np.dtype([("row", "<i8"), ("image", *vector), ("text", *vector)]), global_rows(shard.index, rows)
+
+    def records(at: npt.NDArray[np.int64]) -> Records:
+        return packed(dtype, row=ids[at], image=images[source[at]], text=texts[source[at]])
+
+    write_groups(Store(store_url), SENT_NAME.format(shard.identity), numbers, dtype, records)
+    return {"rows": len(rows)}
+
+
+def score_batch(batch: int, names: Sequence[str], temperature: float, label: str, store_url: str) -> dict[str, int]:
+    """Score one random batch, and send the scores to their shards."""
+    store = Store(store_url)
+    pairs = read_groups(store, names, batch)
+    if pairs is None:
+        return {"rows": 0}
+    scores = neg_clip_losses(unit_rows(pairs["image"]), unit_rows(pairs["text"]), temperature)
+    return _return(store, label, np.ascontiguousarray(pairs["row"]), scores)
+
+
+def gather_scores(shard: PassingShard, names: Sequence[str], store_url: str) -> dict[str, int]:
+    """Write the mean of the scores that were sent to each row of a shard, NaN where none was."""
+    store, count = Store(store_url), len(shard.reasons())
+    returned = read_groups(store, names, shard.index)
+    sums, times = np.zeros(count), np.zeros(count)
+    if returned is not None:
+        # In the order of the names: the same sums for any number of workers.
+        np.add.at(sums, returned["row"], returned["score"])
+        np.add.at(times, returned["row"], 1)
+    with np.errstate(invalid="ignore"):
+        return write_scores(store, shard.identity, sums / times)
+
+
+def _return(store: Store, label: str, rows: npt.NDArray[np.int64], scores: npt.NDArray[Any]) -> dict[str, int]:
+    shards, places = shard_and_row(rows)
+    records = packed(RETURNED, row=places, score=scores)
+    write_groups(store, RETURNED_NAME.format(label), shards, RETURNED, records.__getitem__)
+    return {"rows": len(rows)}
+
+
+def match_captions(shard: PassingShard, settings: MetaClip, store_url: str) -> dict[str, int]:
+    """Write which captions of a shard match which entries."""
+    rows = shard.rows()
+    captions = shard.embedded.rows(["caption"])["caption"].to_numpy()[rows]
+    entries = read_entries(settings.entries)
+    at, found = entries.matches(captions.tolist())
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "row": at,
+        "entry": found,
+        "count": np.bincount(found, minlength=len(entries)),
+    }
+    Store(store_url).write_arrays(MATCHES_NAME.format(shard.identity), arrays)
+    return {"matches": len(at)}
+
+
+def count_matches(identities: Sequence[str], store_url: str) -> dict[str, int]:
+    """Write how many captions of the pool match each entry."""
+    store = Store(store_url)
+    counts = sum(store.read_arrays(MATCHES_NAME.format(identity))["count"] for identity in identities)
+    store.write_arrays(COUNTS, {"count": np.asarray(counts, dtype=np.int64)})
+    return {"matched": int(np.count_nonzero(counts))}
+
+
+def score_captions(shard: PassingShard, settings: MetaClip, store_url: str) -> dict[str, int]:
+    """Score a shard's captions by the entries that they match."""
+    store, rows = Store(store_url), shard.rows()
+    matches, counts = store.read_arrays(MATCHES_NAME.format(shard.identity)), store.read_arrays(COUNTS)["count"]
+    scores = np.full(len(shard.reasons()), np.nan, dtype=np.float32)
+    if len(rows):
+        scores[rows] = metaclip_keys(shard.uids(rows), matches["row"], matches["entry"], counts, settings.seed)
+    return write_scores(store, shard.identity, scores)
+
+
+def sum_concepts(shard: PassingShard, concepts_url: str, store_url: str) -> dict[str, int]:
+    """Write a shard's part of the concepts' mean embeddings."""
+    rows, homes = read_homes(Store(concepts_url), shard)
+    if len(rows) == 0:
+        return {"concepts": 0}
+    sums = concept_sums(unit_rows(shard.vectors(rows)), homes)
+    arrays: dict[str, npt.NDArray[Any]] = {"concepts": sums.concepts, "sums": sums.sums, "counts": sums.counts}
+    Store(store_url).write_arrays(SUMS_NAME.format(shard.identity), arrays)
+    return {"concepts": len(sums.concepts)}
+
+
+def write_prototypes(identities: Sequence[str], concepts_url: str, dimension: int, store_url: str) -> dict[str, int]:
+    """Write the mean embedding of each concept."""
+    store, count = Store(store_url), len(read_concepts(Store(concepts_url)))
+    parts = (ConceptSums(**store.read_arrays(SUMS_NAME.format(identity))) for identity in identities)
+    store.write_arrays(PROTOTYPES, {"vectors": mean_prototypes(parts, count, dimension)})
+    return {"concepts": count}
