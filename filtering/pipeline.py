@@ -2,64 +2,41 @@
 
 import contextlib
 import platform
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import filtering
 from filtering.concepts.objects import grouped_names, read_concepts
 from filtering.concepts.stage import concepts_stage, find_concepts, group_rows, partitions_stage
-from filtering.config import Config, ScoreTable
+from filtering.config import Config
 from filtering.embedding.checkpoint import model_files
-from filtering.embedding.objects import EmbeddedShard
 from filtering.embedding.stage import embed, embedded_shards, embedding_stage
 from filtering.engine import Engine
 from filtering.errors import FilteringError, InputError, one_line
 from filtering.events import EventLog
+from filtering.filters.checks import check_filters
 from filtering.filters.objects import PassingShard
 from filtering.filters.stage import apply_filters, filters_stage
 from filtering.graph.stage import build_graph, graph_stage, needs_grouped_rows
 from filtering.lease import Lease
 from filtering.manifests.objects import RUN
 from filtering.manifests.stage import manifests_stage, write_manifests
+from filtering.measures.stage import measure, measures_stage
 from filtering.progress import Reporter, reporter
 from filtering.report.stage import report_stage, write_report
-from filtering.scores.registry import scorer
-from filtering.scores.stage import score, scores_stage
-from filtering.scores.table_column import check_table
-from filtering.selection.registry import budget, selector
-from filtering.selection.stage import select_coreset, selection_stage
+from filtering.selection.objects import Sieve
+from filtering.selection.stage import Pool
 from filtering.shards.inventory import Shard, arrays_url, list_shards
 from filtering.shards.metadata import UnreadableError, array_names
 from filtering.stage import Runtime, Stage
+from filtering.steps import Selecting, check_steps
 from filtering.storage import Store, absolute, digest
+from filtering.way import Way
 
 PACKAGES = ("ray", "numpy", "pyarrow", "faiss-cpu", "open_clip_torch", "torch")
 # The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
 FINAL = "final.json"
-
-
-@dataclass(slots=True)
-class Way:
-    """One run on its way through the stages: what is known so far."""
-
-    config: Config
-    runtime: Runtime
-    shards: list[Shard]
-    costs: list[dict[str, Any]] = field(default_factory=list)
-    results: dict[str, Any] = field(default_factory=dict)
-    stores: dict[str, str] = field(default_factory=dict)
-    fingerprints: dict[str, str] = field(default_factory=dict)
-
-    def take(self, stage: Stage, body: Callable[[Stage], Any]) -> Any:
-        """Run a stage, keep what it found and what it cost, and return its result."""
-        record = stage.run(body)
-        self.costs.append(record["cost"])
-        self.results[stage.name] = record["result"]
-        self.stores[stage.name] = stage.store.url
-        self.fingerprints[stage.name] = stage.fingerprint
-        return record["result"]
 
 
 def check(config: Config) -> list[Shard]:
@@ -70,11 +47,8 @@ def check(config: Config) -> list[Shard]:
     InputError
         One line: the key, what is wrong, the nearest valid name.
     """
-    selector(config.selection.method)
-    budget(config.selection.budget)
-    scorer(config.selection.score)
-    if isinstance(config.selection.score, ScoreTable):
-        check_table(config.selection.score)
+    check_filters(config.filters)
+    check_steps(config)
     shards = list_shards(config.input)
     if config.input.metadata is not None:
         _check_arrays(config, shards)
@@ -150,8 +124,9 @@ def _through_the_stages(way: Way) -> dict[str, Any]:
     passing = [PassingShard(shard, filters.store.url) for shard in embedded]
 
     _graph(way, passing, rows)
-    _selection(way, embedded, passing)
-    return _finish(way, passing, samples)
+    sieves = Selecting(way, Pool(passing, way.stores["concepts"], way.stores["graph"]), rows).run()
+    _measure(way, passing, rows)
+    return _finish(way, passing, samples, sieves)
 
 
 def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
@@ -169,21 +144,19 @@ def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
     way.take(graph, lambda stage: build_graph(stage, config, *urls, table, dimension))
 
 
-def _selection(way: Way, embedded: list[EmbeddedShard], passing: list[PassingShard]) -> None:
-    config, runtime, prints = way.config, way.runtime, way.fingerprints
-    scores = scores_stage(runtime, config, prints["embedding"])
-    way.take(scores, lambda stage: score(stage, config, embedded))
-    selection = selection_stage(runtime, config, prints["graph"], scores.fingerprint)
-    urls = (way.stores["concepts"], way.stores["graph"], scores.store.url)
-    way.take(selection, lambda stage: select_coreset(stage, config, passing, *urls))
+def _measure(way: Way, passing: list[PassingShard], rows: int) -> None:
+    stage = measures_stage(way.runtime, way.fingerprints["selection"], way.fingerprints["graph"])
+    urls = (way.stores["selection"], way.stores["concepts"], way.stores["graph"])
+    kept = way.results["selection"]["picks"]
+    way.take(stage, lambda stage: measure(stage, passing, rows, kept, urls))
 
 
-def _finish(way: Way, passing: list[PassingShard], samples: list[int]) -> dict[str, Any]:
+def _finish(way: Way, passing: list[PassingShard], samples: list[int], sieves: Sequence[Sieve]) -> dict[str, Any]:
     config, runtime, prints = way.config, way.runtime, way.fingerprints
-    method, picks = config.selection.method, way.stores["selection"]
-    manifests = manifests_stage(runtime, method, prints["filters"], prints["selection"])
+    reasons = [sieve.reason for sieve in sieves]
+    manifests = manifests_stage(runtime, reasons, prints["filters"], prints["selection"])
     _make_room(runtime, manifests)
-    way.take(manifests, lambda stage: write_manifests(stage, method, passing, samples, picks))
+    way.take(manifests, lambda stage: write_manifests(stage, sieves, passing, samples))
     report = report_stage(runtime, config, manifests.fingerprint)
     summary = _summary(way)
     way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))
@@ -207,6 +180,7 @@ def _summary(way: Way) -> dict[str, Any]:
         "stages": list(way.costs),
         "recall": results["graph"]["recall"],
         "graph": results["graph"],
+        "measures": results["measures"],
         "totals": results["manifests"]["totals"],
         "reasons": results["manifests"]["reasons"],
         "warnings": _warnings(results),

@@ -25,28 +25,28 @@ from filtering.manifests.objects import (
     subset_bytes,
     table_name,
 )
-from filtering.selection.objects import PICKS_SUFFIX, read_picks
+from filtering.selection.objects import PICK, PICKS_SUFFIX, Sieve, read_picks
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store, checksum, parquet_bytes
 from filtering.uids import subset_array, uid_array
 
-VERSION = 1
+VERSION = 2
 
 
-def manifests_stage(runtime: Runtime, method: str, filters: str, selection: str) -> Stage:
-    """Return the stage."""
-    return Stage(runtime, "manifests", VERSION, method, (filters, selection))
+def manifests_stage(runtime: Runtime, reasons: Sequence[str], filters: str, selection: str) -> Stage:
+    """Return the stage; `reasons` are those of the selection's steps."""
+    return Stage(runtime, "manifests", VERSION, list(reasons), (filters, selection))
 
 
 def write_manifests(
-    stage: Stage, method: str, shards: Sequence[PassingShard], samples: Sequence[int], selection_url: str
+    stage: Stage, sieves: Sequence[Sieve], shards: Sequence[PassingShard], samples: Sequence[int]
 ) -> dict[str, Any]:
     """Write every table of the manifest; return totals, reasons and the manifest hash.
 
     Parameters
     ----------
-    method : str
-        The selector, named in the reason of what it did not pick.
+    sieves : list of Sieve
+        The steps of selection: the first that did not pick a sample is its reason, the picks of the last are kept.
     samples : list of int
         Samples found in each shard by the embedding stage.
 
@@ -56,8 +56,8 @@ def write_manifests(
         If a shard's kept, dropped and quarantined samples do not add up to its samples.
     """
     run = stage.runtime.store
-    picks = Store(selection_url).names(PICKS_SUFFIX)
-    tasks = [Task(s.identity, (s, method, selection_url, picks, run.url)) for s in shards]
+    picks = [Store(sieve.url).names(PICKS_SUFFIX) for sieve in sieves]
+    tasks = [Task(s.identity, (s, list(sieves), picks, run.url)) for s in shards]
     counts = stage.map(lambda engine: engine.tasks(_split_shard), tasks, "shards")
     _check_conservation(shards, samples, counts)
     totals = {"input": sum(samples)} | {kind: sum(count[kind] for count in counts) for kind in KINDS}
@@ -73,14 +73,17 @@ def write_manifests(
 
 
 def _split_shard(
-    shard: PassingShard, method: str, selection_url: str, names: Sequence[str], run_url: str
+    shard: PassingShard, sieves: Sequence[Sieve], names: Sequence[Sequence[str]], run_url: str
 ) -> dict[str, Any]:
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
-    picks = read_picks(Store(selection_url), names, shard.index)
-    picked = shard_and_row(picks["row"])[1]
-    reasons[reasons == ""] = f"selection:{method}"
-    reasons[picked] = ""
+    picks, picked = np.zeros(0, PICK), np.zeros(0, np.int64)
+    for sieve, objects in zip(sieves, names, strict=True):
+        picks = read_picks(Store(sieve.url), objects, shard.index)
+        picked = shard_and_row(picks["row"])[1]
+        missing = reasons == ""
+        missing[picked] = False
+        reasons[missing] = sieve.reason
     url = shard.embedded.shard.url
     split = {
         "kept": _kept(rows, picks, picked, url),

@@ -1,10 +1,12 @@
-"""The objects of the selection stage, as the stations after it read them."""
+"""The objects of the selection stages, as the stations after them read them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from filtering.exchange import Records, read_groups
+from filtering.graph.csr import Int64Array
 from filtering.storage import Store
 
 PICKS_SUFFIX = ".picks"
@@ -12,9 +14,39 @@ PICKS_NAME = "{:08d}" + PICKS_SUFFIX
 BUDGETS_NAME = "budgets.npz"
 # A pick on its way to the manifest of its shard; `row` is the global row id.
 PICK = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("rank", "<i8")])
+# More shards than any pool has: picks are grouped by shard.
+ALL_SHARDS = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """What a sample must have been picked by.
+
+    Attributes
+    ----------
+    reason : why a sample that was not is dropped, as the manifest spells it.
+    url : where the picks are.
+    """
+
+    reason: str
+    url: str
 
 
 def read_picks(store: Store, names: Sequence[str], shard: int) -> Records:
     """Return the picks, PICK (n,), of the shard at a place in the inventory, from the named objects."""
     picks = read_groups(store, names, shard)
     return np.zeros(0, PICK) if picks is None else picks
+
+
+def partition_picks(store: Store, partition: int) -> Records:
+    """Return the picks of a partition, PICK (n,); none where it has no object."""
+    try:
+        picks = read_groups(store, [PICKS_NAME.format(partition)], 0, ALL_SHARDS)
+    except FileNotFoundError:
+        picks = None
+    return np.zeros(0, PICK) if picks is None else picks
+
+
+def picked_rows(store: Store, partition: int) -> Int64Array:
+    """Return the rows of a partition that were picked, global ids, int64 (n,)."""
+    return np.ascontiguousarray(partition_picks(store, partition)["row"])

@@ -1,60 +1,111 @@
-"""The selection stage: budgets over all concepts, then one task a partition."""
+"""The selection stages: scores to their partitions, budgets over all concepts, then one task a partition."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
 from filtering.attempts import Task
-from filtering.concepts.objects import read_concepts
-from filtering.concepts.partition import shard_and_row
-from filtering.config import Config, Selection
-from filtering.exchange import packed, runs, write_groups
+from filtering.concepts.kmeans import centroid_hierarchy
+from filtering.concepts.objects import read_concept_centroids, read_concepts
 from filtering.filters.objects import PassingShard
 from filtering.graph.csr import Int64Array
-from filtering.graph.objects import read_adjacent, read_graph
-from filtering.graph.sharded import ShardGraph
-from filtering.selection.concept import concept_samples
-from filtering.selection.objects import BUDGETS_NAME, PICK, PICKS_NAME
-from filtering.selection.registry import budget, selector
-from filtering.selection.scores import SCORES_SUFFIX, SENT_NAME, SENT_SUFFIX, collect_scores, scores_of, send_scores
+from filtering.graph.objects import read_adjacent
+from filtering.ranking import order_keys, split_digits
+from filtering.selection import pool
+from filtering.selection.hierarchy import hierarchical_budgets
+from filtering.selection.objects import BUDGETS_NAME
+from filtering.selection.registry import DECIDED, budget, budget_name, selector
+from filtering.selection.scores import (
+    COUNTS_NAME,
+    SCORES_SUFFIX,
+    SENT_NAME,
+    SENT_SUFFIX,
+    VECTORS_NAME,
+    VECTORS_SUFFIX,
+    collect_scores,
+    send_scores,
+    send_vectors,
+)
+from filtering.selection.settings import Step
+from filtering.selection.tasks import combine, pass_messages, select
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 3
+VERSION = 4
+NAME = "selection"
 
 
-def selection_stage(runtime: Runtime, config: Config, graph: str, scores: str) -> Stage:
-    """Return the stage."""
-    settings = config.selection.model_dump(exclude={"score"})
-    return Stage(runtime, "selection", VERSION, settings, (graph, scores))
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What every step of selection reads.
+
+    Attributes
+    ----------
+    shards : the pool's shards after the filters.
+    concepts, graph : where those stages' objects are.
+    """
+
+    shards: Sequence[PassingShard]
+    concepts: str
+    graph: str
+
+    def partitions(self) -> range:
+        """Return the numbers of the partitions."""
+        return range(int(read_concepts(Store(self.concepts))["partition"].to_numpy().max(initial=-1)) + 1)
+
+
+def selection_stage(runtime: Runtime, name: str, step: Step, inputs: Sequence[str]) -> Stage:
+    """Return the stage of one step; its inputs are the graph, the scores and the step before, if there is one."""
+    return Stage(runtime, name, VERSION, step.model_dump(exclude={"score", "difficulty", "steps"}), inputs)
+
+
+def sets_stage(runtime: Runtime, name: str, rule: str, inputs: Sequence[str]) -> Stage:
+    """Return the stage that combines the picks of other steps."""
+    return Stage(runtime, name, VERSION, rule, inputs)
 
 
 def select_coreset(
-    stage: Stage, config: Config, shards: Sequence[PassingShard], concepts_url: str, graph_url: str, scores_url: str
+    stage: Stage, step: Step, source: Pool, scores: str, difficulty: str, before: str | None
 ) -> dict[str, Any]:
-    """Spend the budget and write each partition's picks; return how many and what was noticed."""
-    settings, url = config.selection, stage.store.url
-    concepts = read_concepts(Store(concepts_url))
-    available = int(concepts["size"].to_numpy().sum())
-    total = wanted_total(settings.keep, available)
-    budgets = budget(settings.budget)(concepts, min(total, available), settings)
-    stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
-    partitions = int(concepts["partition"].to_numpy().max(initial=-1)) + 1
-    tasks = [Task(f"send-{shard.identity}", (shard, concepts_url, scores_url, url)) for shard in shards]
-    stage.map(lambda engine: engine.tasks(send_scores), tasks, "shards")
-    names = [SENT_NAME.format(shard.identity) for shard in shards]
-    tasks = [Task(f"collect-{number:08d}", (number, names, url)) for number in range(partitions)]
-    stage.map(lambda engine: engine.tasks(collect_scores), tasks, "partitions collected")
-    stage.store.delete_all(SENT_SUFFIX)
-    adjacent = read_adjacent(Store(graph_url))
-    tasks = [Task(f"{n:08d}", (n, adjacent.get(n, []), settings, graph_url, url)) for n in range(partitions)]
-    counts = stage.map(lambda engine: engine.tasks(_select), tasks, "partitions")
-    stage.store.delete_all(SCORES_SUFFIX)
-    picked = sum(count["picks"] for count in counts)
-    stage.summary = f"{picked:,} of {available:,} samples kept by {settings.method}, {settings.budget} budgets"
-    return {"picks": picked, "wanted": total, "available": available}
+    """Spend the budget and write each partition's picks; return how many and what was noticed.
+
+    Parameters
+    ----------
+    scores, difficulty : str
+        Where the scores are, and what strata are cut by.
+    before : str or None
+        Where the picks of the step before are; None for the first.
+    """
+    url, numbers = stage.store.url, source.partitions()
+    adjacent = read_adjacent(Store(source.graph))
+    available = _collect(stage, source, (scores, difficulty), before)
+    total = min(wanted_total(step.keep, available), available)
+    _write_budgets(stage, step, source, total, available)
+    source_url = _passed_messages(stage, step, source, adjacent)
+    vectors = _sent_vectors(stage, source) if selector(step.method).vectors else []
+    arguments = (step, vectors, source.graph, source_url, url)
+    tasks = [Task(f"{number:08d}", (number, adjacent.get(number, []), *arguments)) for number in numbers]
+    counts = stage.map(lambda engine: engine.tasks(select), tasks, "partitions")
+    for suffix in (SCORES_SUFFIX, VECTORS_SUFFIX, pool.DIGITS_SUFFIX):
+        stage.store.delete_all(suffix)
+    stage.store.delete_folders("round-")
+    picked, name = sum(count["picks"] for count in counts), budget_name(step)
+    spent = f", {name} budgets" if name else ""
+    stage.summary = f"{picked:,} of {available:,} samples kept by {step.method}{spent}"
+    wanted = wanted_total(step.keep, available) if name not in DECIDED else picked
+    return {"picks": picked, "wanted": wanted, "available": available}
+
+
+def combine_picks(stage: Stage, rule: str, urls: Sequence[str], source: Pool) -> dict[str, Any]:
+    """Write the picks that all of some steps have, or any; return how many."""
+    tasks = [Task(f"{number:08d}", (number, rule, list(urls), stage.store.url)) for number in source.partitions()]
+    picked = sum(count["picks"] for count in stage.map(lambda engine: engine.tasks(combine), tasks, "partitions"))
+    stage.store.write_arrays(BUDGETS_NAME, {"budgets": _surviving(stage, source)["size"].to_numpy()})
+    stage.summary = f"{picked:,} samples in {rule} of {len(urls)} selections"
+    return {"picks": picked, "wanted": picked, "available": picked}
 
 
 def wanted_total(keep: float, available: int) -> int:
@@ -62,34 +113,134 @@ def wanted_total(keep: float, available: int) -> int:
     return keep if isinstance(keep, int) else int(available * keep + 1e-9)
 
 
-def _select(
-    partition: int, adjacent: Sequence[int], settings: Selection, graph_url: str, store_url: str
-) -> dict[str, int]:
-    store, part = Store(store_url), read_graph(Store(graph_url), partition)
-    if part is None:
-        return {"picks": 0}
-    budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
-    touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
-    score_of = scores_of(touched, [partition, *adjacent], store)
-    own, edges = places[: len(part.row)], places[len(part.row) :]
-    picks, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for members in runs(part.concept):
-        samples = concept_samples(part, members, score_of, edges, own)
-        chosen = selector(settings.method)(samples, int(budgets[part.concept[members.start]]), settings)
-        picks.append(chosen + members.start)
-        ranks.append(np.arange(len(chosen)))
-    _write_picks(store, partition, part, np.concatenate(picks), np.concatenate(ranks), score_of[own])
-    return {"picks": sum(map(len, picks))}
+def _collect(stage: Stage, source: Pool, scores: tuple[str, str], before: str | None) -> int:
+    """Bring the scores to their partitions; return how many rows are still there."""
+    url = stage.store.url
+    tasks = [Task(f"send-{shard.identity}", (shard, source.concepts, *scores, url)) for shard in source.shards]
+    stage.map(lambda engine: engine.tasks(send_scores), tasks, "shards")
+    names = [SENT_NAME.format(shard.identity) for shard in source.shards]
+    tasks = [Task(f"collect-{number:08d}", (number, names, before, url)) for number in source.partitions()]
+    counts = stage.map(lambda engine: engine.tasks(collect_scores), tasks, "partitions collected")
+    stage.store.delete_all(SENT_SUFFIX)
+    return sum(count["rows"] for count in counts)
 
 
-def _write_picks(
-    store: Store,
-    partition: int,
-    part: ShardGraph,
-    picks: Int64Array,
-    ranks: Int64Array,
-    scores: npt.NDArray[np.float64],
-) -> None:
-    rows = part.row[picks]
-    records = packed(PICK, row=rows, concept=part.concept[picks], score=scores[picks].astype(np.float32), rank=ranks)
-    write_groups(store, PICKS_NAME.format(partition), shard_and_row(rows)[0], PICK, records.__getitem__)
+def _sent_vectors(stage: Stage, source: Pool) -> list[str]:
+    """Send every row's vector to its partition; return the names of the objects that hold them."""
+    tasks = [Task(f"vectors-{s.identity}", (s, source.concepts, stage.store.url)) for s in source.shards]
+    counts = stage.map(lambda engine: engine.tasks(send_vectors), tasks, "shards of vectors")
+    filled = [shard for shard, count in zip(source.shards, counts, strict=True) if count["rows"]]
+    return [VECTORS_NAME.format(shard.identity) for shard in filled]
+
+
+def _passed_messages(stage: Stage, step: Step, source: Pool, adjacent: dict[int, list[int]]) -> str:
+    """Run all rounds of forward messages but the last, which selecting does; return where the scores then are."""
+    url = stage.store.url
+    for number in range(1, step.rounds if step.method == "d2" else 0):
+        after = stage.store.child(f"round-{number}").url
+        tasks = [
+            Task(f"round-{number}-{at:08d}", (at, adjacent.get(at, []), step, source.graph, url, after))
+            for at in source.partitions()
+        ]
+        stage.map(lambda engine: engine.tasks(pass_messages), tasks, "partitions of messages")
+        url = after
+    return url
+
+
+def _write_budgets(stage: Stage, step: Step, source: Pool, total: int, available: int) -> None:
+    name, table = budget_name(step), _surviving(stage, source)
+    sizes = table["size"].to_numpy()
+    if not name:
+        budgets = sizes
+    elif name == "strata" and step.scope == "pool":
+        pool.write_strata(stage.store, _strata(stage, step, source, total, available))
+        budgets = sizes
+    elif name in ("pool", "threshold"):
+        budgets = _counts_above(stage, source, len(sizes), _cut(stage, step, name, source, total, available))
+    else:
+        budgets = _allotted(step, name, table, source, total)
+    stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
+
+
+def _surviving(stage: Stage, source: Pool) -> pa.Table:
+    """Return the table of concepts with the sizes that the steps before have left."""
+    table = read_concepts(Store(source.concepts))
+    sizes = np.zeros(len(table), dtype=np.int64)
+    for number in source.partitions():
+        counts = stage.store.read_arrays(COUNTS_NAME.format(number))
+        sizes[counts["concept"]] = counts["count"]
+    return table.set_column(table.column_names.index("size"), "size", pa.array(sizes))
+
+
+def _allotted(step: Step, name: str, table: pa.Table, source: Pool, total: int) -> Int64Array:
+    """Return what a budget allots to each concept."""
+    if name == "hierarchical":
+        centroids = read_concept_centroids(Store(source.concepts))
+        parents = centroid_hierarchy(centroids, step.levels, step.seed)
+        return hierarchical_budgets(table["size"].to_numpy(), parents, total)
+    # Strata inside each concept spend what the concept has in proportion to its size.
+    allot = budget("proportional" if name == "strata" else name).allot
+    assert allot is not None
+    return allot(table, total, step)
+
+
+def _cut(stage: Stage, step: Step, name: str, source: Pool, total: int, available: int) -> tuple[int, ...] | None:
+    """Return the key at and above which rows of the whole pool are kept; none where no row is."""
+    if name == "pool":
+        return _key_at(stage, "cut", source, total - 1) if total else None
+    if step.threshold is not None:
+        return tuple(split_digits(order_keys(np.array([step.threshold], np.float32)), pool.SCORE_DIGITS)[0].tolist())
+    # DataComp's rule: the value at int(n * fraction), and all that equal it.
+    place = int(available * step.keep) if isinstance(step.keep, float) else step.keep - 1
+    return _key_at(stage, "cut", source, min(place, available - 1), ties=True) if available else None
+
+
+def _key_at(
+    stage: Stage, label: str, source: Pool, rank: int, ties: bool = False, column: str = "score"
+) -> tuple[int, ...]:
+    """Return the first digits of the key of the row at a rank: as many as tell it from the rows after it.
+
+    Parameters
+    ----------
+    ties : bool
+        The score alone decides, so that rows of equal scores are on the same side.
+    """
+    digits: tuple[int, ...] = ()
+    numbers, url = source.partitions(), stage.store.url
+    for place in range(pool.SCORE_DIGITS + pool.ROW_DIGITS):
+        name = f"{label}-{place}"
+        tasks = [Task(f"{name}-{number:08d}", (number, name, column, digits, url)) for number in numbers]
+        stage.map(lambda engine: engine.tasks(pool.count_digit), tasks, "partitions counted")
+        found = stage.call(pool.next_digit, name, name, len(numbers), rank, url)
+        digits, rank = (*digits, found["digit"]), found["rank"]
+        scored = len(digits) >= pool.SCORE_DIGITS
+        if (ties and scored) or rank == found["rows"] - 1:
+            break
+    return digits
+
+
+def _counts_above(stage: Stage, source: Pool, concepts: int, cut: tuple[int, ...] | None) -> Int64Array:
+    """Return how many rows of each concept are at or above a cut."""
+    budgets = np.zeros(concepts, dtype=np.int64)
+    if cut is not None:
+        tasks = [Task(f"above-{number:08d}", (number, cut, stage.store.url)) for number in source.partitions()]
+        stage.map(lambda engine: engine.tasks(pool.count_above), tasks, "partitions counted")
+        cell, count = pool.read_cells(stage.store, len(tasks))
+        budgets[cell] = count
+    return budgets
+
+
+def _strata(stage: Stage, step: Step, source: Pool, total: int, available: int) -> pool.Strata:
+    """Return the pool's difficulty strata with a budget for each of their parts in the concepts."""
+    url, numbers, hardest = stage.store.url, source.partitions(), int(available * step.drop_hardest)
+    cut = _key_at(stage, "hardest", source, hardest - 1, column="difficulty") if hardest else ()
+    tasks = [Task(f"range-{number:08d}", (number, cut, url)) for number in numbers]
+    ranges = stage.map(lambda engine: engine.tasks(pool.score_range), tasks, "partitions measured")
+    low = min((found["low"] for found in ranges if found["low"] is not None), default=0.0)
+    high = max((found["high"] for found in ranges if found["high"] is not None), default=0.0)
+    nothing = np.zeros(0, dtype=np.int64)
+    strata = pool.Strata(step.strata, low, high, cut, nothing, nothing)
+    tasks = [Task(f"cells-{number:08d}", (number, strata, url)) for number in numbers]
+    stage.map(lambda engine: engine.tasks(pool.count_cells), tasks, "partitions counted")
+    cell, count = pool.read_cells(stage.store, len(numbers))
+    return replace(strata, cell=cell, budget=pool.cell_budgets(cell, count, step.strata, total))

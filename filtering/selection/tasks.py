@@ -1,0 +1,151 @@
+"""What workers do to select: a partition's graph, scores and budgets in, picks out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.partition import shard_and_row
+from filtering.exchange import Records, packed, runs, write_groups
+from filtering.graph.objects import read_graph
+from filtering.graph.sharded import ShardGraph, positions, restricted
+from filtering.selection.concept import ConceptSamples, concept_samples
+from filtering.selection.objects import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
+from filtering.selection.pool import read_strata
+from filtering.selection.registry import budget_name, selector
+from filtering.selection.scores import COUNTS_NAME, SCORE, SCORES_NAME, read_collected, scores_of, vectors_of
+from filtering.selection.selectors import messages_of
+from filtering.selection.settings import Step
+from filtering.selection.strata import inside_strata, picks_by_stratum
+from filtering.storage import Store
+
+Float64Array = npt.NDArray[np.float64]
+
+
+class Survivors:
+    """The part of a partition's graph between rows that are still there, with the scores of all it touches.
+
+    Attributes
+    ----------
+    part : ShardGraph
+    score_of : float64 (u,), scores of every row that the part touches.
+    own, edges : int64, where each row and each edge's target stands in `score_of`.
+    """
+
+    def __init__(self, part: ShardGraph, adjacent: Sequence[int], store: Store) -> None:
+        touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
+        self.score_of = scores_of(touched, adjacent, store)
+        there = ~np.isnan(self.score_of)[places]
+        self.own, self.edges = places[: len(part.row)], places[len(part.row) :]
+        self.part = part
+        if not there.all():
+            rows, targets = there[: len(part.row)], there[len(part.row) :]
+            sources = np.repeat(rows, np.diff(part.indptr))
+            self.part = restricted(part, rows, targets)
+            self.own, self.edges = self.own[rows], self.edges[targets & sources]
+
+    def concepts(self) -> Iterator[tuple[slice, ConceptSamples]]:
+        """Yield where each concept's rows are, and the concept."""
+        for members in runs(self.part.concept):
+            yield members, concept_samples(self.part, members, self.score_of, self.edges, self.own)
+
+
+def survivors(partition: int, adjacent: Sequence[int], graph_url: str, store: Store) -> Survivors | None:
+    """Return the part of a partition's graph that is still there; None if it has no rows."""
+    part = read_graph(Store(graph_url), partition)
+    return None if part is None else Survivors(part, [partition, *adjacent], store)
+
+
+def select(
+    partition: int,
+    adjacent: Sequence[int],
+    settings: Step,
+    vectors: Sequence[str],
+    graph_url: str,
+    heard_url: str,
+    store_url: str,
+) -> dict[str, int]:
+    """Pick among a partition's rows and write the picks.
+
+    Parameters
+    ----------
+    vectors : list of str
+        The objects in which shards sent their vectors; empty where the method reads none.
+    heard_url : str
+        Where the scores after earlier rounds of messages are; the stage's own folder where there were none.
+    """
+    store = Store(store_url)
+    found = survivors(partition, adjacent, graph_url, Store(heard_url))
+    if found is None:
+        return {"picks": 0}
+    budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
+    own = read_collected(store, partition)
+    # As the rows stand here, not as they came.
+    own = own[positions(np.ascontiguousarray(own["row"]), found.part.row)]
+    strata = read_strata(store) if budget_name(settings) == "strata" and settings.scope == "pool" else None
+    numbers = strata.numbers(found.part.row, own["difficulty"]) if strata else own["row"]
+    pick = selector(settings.method).pick
+    vector = vectors_of(found.part.row, vectors, partition, store) if vectors else None
+    picks, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for members, samples in found.concepts():
+        if vector is not None:
+            samples = replace(samples, vectors=vector[members])
+        number = int(found.part.concept[members.start])
+        if strata is not None:
+            chosen = picks_by_stratum(samples, numbers[members], strata.budgets_of(number), settings, pick)
+        elif budget_name(settings) == "strata":
+            chosen = inside_strata(samples, own["difficulty"][members], int(budgets[number]), settings, pick)
+        else:
+            chosen = pick(samples, int(budgets[number]), settings)
+        picks.append(chosen + members.start)
+        ranks.append(np.arange(len(chosen)))
+    chosen = np.concatenate(picks)
+    columns = {"row": own["row"][chosen], "concept": own["concept"][chosen], "score": own["score"][chosen]}
+    records = packed(PICK, **columns, rank=np.concatenate(ranks))
+    write_picks(store, partition, records)
+    return {"picks": len(chosen)}
+
+
+def write_picks(store: Store, partition: int, picks: Records) -> None:
+    """Write a partition's picks, PICK (n,), grouped by shard."""
+    shards = shard_and_row(np.ascontiguousarray(picks["row"]))[0]
+    write_groups(store, PICKS_NAME.format(partition), shards, PICK, picks.__getitem__)
+
+
+def pass_messages(
+    partition: int, adjacent: Sequence[int], settings: Step, graph_url: str, source_url: str, store_url: str
+) -> dict[str, int]:
+    """Replace a partition's scores by those after one round of forward messages, in a folder of their own."""
+    store = Store(store_url)
+    found = survivors(partition, adjacent, graph_url, Store(source_url))
+    records = np.zeros(0, SCORE)
+    if found is not None:
+        messages = [np.zeros(0)] + [messages_of(samples, settings) for _, samples in found.concepts()]
+        part = found.part
+        score = np.concatenate(messages).astype(np.float32)
+        records = packed(SCORE, row=part.row, concept=part.concept, score=score, difficulty=score)
+    store.write_arrays(SCORES_NAME.format(partition), {"scores": records})
+    return {"rows": len(records)}
+
+
+def combine(partition: int, rule: str, urls: Sequence[str], store_url: str) -> dict[str, int]:
+    """Write the rows of a partition that are among the picks of all steps, or of any; the first step's come first."""
+    parts = [partition_picks(Store(url), partition) for url in urls]
+    every = np.concatenate(parts)
+    part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    # Ordered by row and then by the step's place: the first of equal rows is the earliest step's.
+    order = np.lexsort((part_of, every["row"]))
+    every, part_of = every[order], part_of[order]
+    _, first, times = np.unique(every["row"], return_index=True, return_counts=True)
+    chosen = first[times == len(urls)] if rule == "all" else first
+    picks, part_of = every[chosen], part_of[chosen]
+    order = np.lexsort((picks["row"], picks["rank"], part_of, picks["concept"]))
+    picks = picks[order]
+    for members in runs(np.ascontiguousarray(picks["concept"])):
+        picks["rank"][members] = np.arange(members.stop - members.start)
+    store = Store(store_url)
+    concept, count = np.unique(picks["concept"], return_counts=True)
+    store.write_arrays(COUNTS_NAME.format(partition), {"concept": concept, "count": count})
+    write_picks(store, partition, picks)
+    return {"picks": len(picks)}

@@ -1,0 +1,133 @@
+"""The steps of selection in order: each sees what the one before it kept; named selections are joined as sets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from filtering.config import Config
+from filtering.errors import InputError
+from filtering.explain import nearest
+from filtering.scores.checks import check_spec
+from filtering.scores.registry import Spec, spec_of
+from filtering.scores.settings import Combine
+from filtering.scores.stage import INPUTS, Sources, score, scores_stage
+from filtering.selection.objects import Sieve
+from filtering.selection.registry import DECIDED, budget, budget_name, selector
+from filtering.selection.settings import Sets, Step, Steps
+from filtering.selection.stage import NAME, Pool, combine_picks, select_coreset, selection_stage, sets_stage
+from filtering.storage import digest
+from filtering.way import Way
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What is left after some steps.
+
+    Attributes
+    ----------
+    sieves : what a sample must have been picked by, in order; its reason is that of the first that lacks it.
+    url : where the picks are; None before the first step.
+    prints : the fingerprint of the step that made them.
+    """
+
+    sieves: tuple[Sieve, ...] = ()
+    url: str | None = None
+    prints: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Selecting:
+    """Takes a run through the steps of its configuration, and scores what they ask for on the way."""
+
+    way: Way
+    pool: Pool
+    rows: int
+    scored: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def run(self) -> tuple[Sieve, ...]:
+        """Take every step and return what a sample must have been picked by to be kept."""
+        config = self.way.config
+        return self._all(config.selection.steps or (config.selection,), NAME, Selected()).sieves
+
+    def _all(self, steps: Sequence[Step | Sets], name: str, before: Selected) -> Selected:
+        for number, step in enumerate(steps, 1):
+            here = name if number == len(steps) else f"{name}-{number}"
+            before = self._join(step, here, before) if isinstance(step, Sets) else self._step(step, here, before)
+        return before
+
+    def _step(self, step: Step, name: str, before: Selected) -> Selected:
+        scores_print, scores_url = self._score(spec_of(step.score, selector(step.method).score))
+        mark, difficulty = scores_print, scores_url
+        if step.difficulty != "auto":
+            mark, difficulty = self._score(spec_of(step.difficulty, "clip_score"))
+        inputs = (self.way.fingerprints["graph"], scores_print, mark, *before.prints)
+        stage = selection_stage(self.way.runtime, name, step, inputs)
+        self.way.take(stage, lambda stage: select_coreset(stage, step, self.pool, scores_url, difficulty, before.url))
+        sieve = Sieve(f"selection:{step.method}", stage.store.url)
+        return Selected((*before.sieves, sieve), stage.store.url, (stage.fingerprint,))
+
+    def _join(self, sets: Sets, name: str, before: Selected) -> Selected:
+        rule, names = ("all", sets.all) if sets.all else ("any", sets.any or ())
+        parts = [self._all(_as_steps(self.way.config.selections[one]), f"{NAME}-{one}", before) for one in names]
+        stage = sets_stage(self.way.runtime, name, rule, [mark for part in parts for mark in part.prints])
+        urls = [part.url for part in parts if part.url]
+        self.way.take(stage, lambda stage: combine_picks(stage, rule, urls, self.pool))
+        # Of an intersection the selection that lacks a sample is the reason; of a union no single one is.
+        sieves = [Sieve(f"selection:{one}", url) for one, url in zip(names, urls, strict=True) if rule == "all"]
+        here = (*before.sieves, *sieves, Sieve(f"selection:{rule}", stage.store.url))
+        return Selected(here, stage.store.url, (stage.fingerprint,))
+
+    def _score(self, spec: Spec) -> tuple[str, str]:
+        """Return the fingerprint of a score and where it is."""
+        mark = digest(spec.plain())
+        if mark not in self.scored:
+            parts = [self._score(part) for part in parts_of(spec)]
+            inputs = (self.way.fingerprints[INPUTS[spec.scorer.kind]], *(part for part, _ in parts))
+            stage = scores_stage(self.way.runtime, spec, inputs)
+            sources = self._sources([url for _, url in parts])
+            self.way.take(stage, lambda stage: score(stage, spec, sources))
+            self.scored[mark] = (stage.fingerprint, stage.store.url)
+        return self.scored[mark]
+
+    def _sources(self, parts: Sequence[str]) -> Sources:
+        dimension = self.way.results["concepts"]["dimension"]
+        where = (self.pool.concepts, self.pool.graph)
+        return Sources(self.way.config, self.pool.shards, self.rows, dimension, *where, parts)
+
+
+def parts_of(spec: Spec) -> list[Spec]:
+    """Return the scores that a combination adds up; none of another score."""
+    if not isinstance(spec.settings, Combine):
+        return []
+    return [spec_of(part.score, "clip_score") for part in spec.settings.of]
+
+
+def check_steps(config: Config) -> None:
+    """Refuse what no step can do before any work is done.
+
+    Raises
+    ------
+    InputError
+        One line: the key, what is wrong, the nearest valid name.
+    """
+    for step in _every_step(config.selection.steps or (config.selection,), config.selections, ()):
+        if (name := budget_name(step)) not in DECIDED:
+            budget(name)
+        for score_of in (step.score, step.difficulty):
+            check_spec(spec_of(score_of, selector(step.method).score), config)
+
+
+def _every_step(steps: Sequence[Step | Sets], known: Mapping[str, Steps], inside: tuple[str, ...]) -> Iterator[Step]:
+    for step in steps:
+        if isinstance(step, Step):
+            yield step
+            continue
+        for name in step.all or step.any or ():
+            if name not in known:
+                raise InputError(f"selection.steps: unknown selection {name}{nearest(name, known)}")
+            if name in inside:
+                raise InputError(f"selections.{name}: refers to itself")
+            yield from _every_step(_as_steps(known[name]), known, (*inside, name))
+
+
+def _as_steps(steps: Steps) -> Sequence[Step | Sets]:
+    return steps if isinstance(steps, tuple) else (steps,)
