@@ -43,6 +43,18 @@ CONCEPTS = pa.schema(
     ]
 )
 
+# Measures -> the page: a line for each concept; `spread` is null where no dropped sample has a kept neighbour.
+MEASURES = pa.schema(
+    [
+        ("concept", pa.int32()),
+        ("size", pa.int64()),
+        ("kept", pa.int64()),
+        ("random", pa.int64()),
+        ("spread", pa.float64()),
+        ("random_spread", pa.float64()),
+    ]
+)
+
 # Manifests: what a run leaves behind (the user's tables).
 KEPT = pa.schema(
     [

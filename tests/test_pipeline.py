@@ -24,7 +24,12 @@ def test_a_run_over_tars_leaves_everything_the_interface_names(tar_run, tar_pool
     out, record = tar_run, json.loads((tar_run / "run.json").read_text())
     assert record["totals"] == {"input": 60, "kept": 30, "dropped": 30, "quarantined": 0}
     assert {"run_id", "config", "config_hash", "versions", "stages", "recall", "manifest_hash"} <= record.keys()
-    assert [stage["name"] for stage in record["stages"]][-3:] == ["selection", "manifests", "report"]
+    assert [stage["name"] for stage in record["stages"]][-4:] == [
+        "selection",
+        "measures",
+        "manifests",
+        "report",
+    ]
     assert all({"name", "seconds", "peak_memory_bytes"} <= stage.keys() for stage in record["stages"])
     assert record["recall"] > 0.9
     lines = [json.loads(line) for line in (out / "manifest/shards.jsonl").read_text().splitlines()]
@@ -84,7 +89,7 @@ def test_selection_knobs_rerun_selection_alone(run, metadata_pool, tmp_path):
     first = run(config)
     again = run(config | {"selection": {"gamma_reverse": 0.2}})
     ran = [stage["name"] for stage in again["stages"] if not stage.get("reused")]
-    assert ran == ["selection", "manifests", "report"]
+    assert ran == ["selection", "measures", "manifests", "report"]
     assert again["manifest_hash"] != first["manifest_hash"]
     back = run(config)
     assert back["manifest_hash"] == first["manifest_hash"]
@@ -98,6 +103,7 @@ def test_a_new_score_reruns_scores_and_selection(run, metadata_pool, tmp_path):
     assert [stage["name"] for stage in again["stages"] if not stage.get("reused")] == [
         "scores",
         "selection",
+        "measures",
         "manifests",
         "report",
     ]

@@ -1,0 +1,119 @@
+"""The measures stage: what is kept against the whole pool, and against a random choice of equal size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filtering import tables
+from filtering.attempts import Task
+from filtering.concepts.objects import read_concepts
+from filtering.filters.objects import PassingShard
+from filtering.measures.concepts import effective_concepts
+from filtering.measures.coverage import mean_distance
+from filtering.measures.matching import matching_distance
+from filtering.measures.objects import MEASURES
+from filtering.measures.tasks import (
+    CHOICES,
+    CONCEPTS_NAME,
+    CONCEPTS_SUFFIX,
+    SHARD_NAME,
+    SHARD_SUFFIX,
+    measure_concepts,
+    measure_shard,
+)
+from filtering.selection.objects import PICKS_SUFFIX
+from filtering.stage import Runtime, Stage
+from filtering.storage import Store
+
+VERSION = 1
+
+
+def measures_stage(runtime: Runtime, selection: str, graph: str) -> Stage:
+    """Return the stage."""
+    return Stage(runtime, "measures", VERSION, None, (selection, graph))
+
+
+def measure(
+    stage: Stage, shards: Sequence[PassingShard], rows: int, kept: int, urls: tuple[str, str, str]
+) -> dict[str, Any]:
+    """Measure a selection and write a line for each concept; return the figures of the pool, the selection and chance.
+
+    Parameters
+    ----------
+    rows, kept : int
+        How many rows passed the filters, and how many of them are kept.
+    urls : three str
+        Where the picks, the concepts and the graph are.
+    """
+    picks, concepts, graph = urls
+    share, names = kept / max(rows, 1), Store(picks).names(PICKS_SUFFIX)
+    tasks = [Task(f"shard-{s.identity}", (s, picks, names, share, concepts, stage.store.url)) for s in shards]
+    counts = stage.map(lambda engine: engine.tasks(measure_shard), tasks, "shards")
+    table = read_concepts(Store(concepts))
+    partitions = range(int(table["partition"].to_numpy().max(initial=-1)) + 1)
+    tasks = [Task(f"concepts-{n:08d}", (n, picks, share, graph, stage.store.url)) for n in partitions]
+    found = stage.map(lambda engine: engine.tasks(measure_concepts), tasks, "partitions")
+    filled = [s.identity for s, count in zip(shards, counts, strict=True) if count["rows"]]
+    lines = [
+        stage.store.read_arrays(CONCEPTS_NAME.format(n))["concepts"]
+        for n, count in zip(partitions, found, strict=True)
+        if count["concepts"]
+    ]
+    by_concept = np.concatenate([*lines, np.zeros((0, 8))])
+    stage.store.write_table(MEASURES, _table(by_concept))
+    result = _of_vectors(stage.store, filled) | _of_concepts(by_concept)
+    for suffix in (SHARD_SUFFIX, CONCEPTS_SUFFIX):
+        stage.store.delete_all(suffix)
+    ours, chance = (result["coverage"][name] for name in CHOICES[1:])
+    stage.summary = f"coverage {ours}, {chance} at random" if ours is not None else "nothing is kept"
+    return result
+
+
+def _of_vectors(store: Store, identities: Sequence[str]) -> dict[str, Any]:
+    """Return coverage and matching from the shards' parts."""
+    rows = np.zeros(len(CHOICES), dtype=np.int64)
+    sums: dict[str, Any] = dict.fromkeys(CHOICES, 0.0)
+    nearest: dict[str, npt.NDArray[np.float32]] = {}
+    for identity in identities:
+        part = store.read_arrays(SHARD_NAME.format(identity))
+        rows += part["rows"]
+        for name in CHOICES:
+            sums[name] = sums[name] + part[f"sums_{name}"]
+        for name in CHOICES[1:]:
+            here = part[f"nearest_{name}"]
+            nearest[name] = np.minimum(nearest.get(name, here), here)
+    nothing = np.full(1, np.inf, dtype=np.float32)
+    counted = dict(zip(CHOICES, rows.tolist(), strict=True))
+    return {
+        "coverage": {name: mean_distance(nearest.get(name, nothing)) for name in CHOICES[1:]},
+        "matching": {
+            name: matching_distance(sums["pool"], counted["pool"], sums[name], counted[name]) for name in CHOICES[1:]
+        },
+    }
+
+
+def _of_concepts(lines: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Return the concepts in effect, and the mean spread of the rows that have a kept neighbour."""
+    size, kept, near, apart, random, random_near, random_apart = lines[:, 1:].T
+    dropped = {"selection": (kept, near, apart), "random": (random, random_near, random_apart)}
+    effective = {name: effective_concepts(count.astype(np.int64)) for name, (count, _, _) in dropped.items()}
+    spread, uncovered = {}, {}
+    for name, (count, there, distances) in dropped.items():
+        tests = float((size - count).sum())
+        spread[name] = round(float(distances.sum() / there.sum()), 5) if there.sum() else None
+        uncovered[name] = round(1 - float(there.sum()) / tests, 5) if tests else 0.0
+    pool = {"pool": effective_concepts(size.astype(np.int64))}
+    return {"effective_concepts": pool | effective, "spread": spread, "without_kept_neighbour": uncovered}
+
+
+def _table(lines: npt.NDArray[np.float64]) -> pa.Table:
+    concept, size, kept, near, apart, random, random_near, random_apart = lines.T
+    columns: dict[str, npt.NDArray[Any]] = {"concept": concept, "size": size, "kept": kept, "random": random}
+    with np.errstate(invalid="ignore"):
+        columns |= {"spread": apart / near, "random_spread": random_apart / random_near}
+    return pa.table({name: pa.array(columns[name], from_pandas=True) for name in tables.MEASURES.names}).cast(
+        tables.MEASURES
+    )

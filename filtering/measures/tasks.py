@@ -1,0 +1,95 @@
+"""What workers do to measure a selection: a pass over each shard's vectors, and one over each partition's graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.objects import read_queries
+from filtering.concepts.partition import shard_and_row
+from filtering.embedding.objects import unit_rows
+from filtering.exchange import runs
+from filtering.filters.objects import PassingShard
+from filtering.graph.objects import read_graph
+from filtering.graph.sharded import inside_concept, positions
+from filtering.measures.concepts import support_distances
+from filtering.measures.coverage import nearest_distances
+from filtering.measures.matching import RandomFeatures
+from filtering.selection.objects import picked_rows, read_picks
+from filtering.storage import Store
+from filtering.uids import sampled
+
+# The random choice: another seed than any selector's usual ones, so that it is no selection over again.
+RANDOM_SEED = 77
+CHOICES = ("pool", "selection", "random")
+SHARD_SUFFIX, CONCEPTS_SUFFIX = ".measured.npz", ".concepts.npz"
+SHARD_NAME, CONCEPTS_NAME = "{}" + SHARD_SUFFIX, "{:08d}" + CONCEPTS_SUFFIX
+
+
+def measure_shard(
+    shard: PassingShard, picks_url: str, names: Sequence[str], share: float, concepts_url: str, store_url: str
+) -> dict[str, int]:
+    """Write a shard's part of coverage and matching.
+
+    Parameters
+    ----------
+    picks_url, names : str, list of str
+        Where what is kept is.
+    share : float
+        Of the pool, kept: the random choice takes about as many.
+    """
+    rows = shard.rows()
+    kept = np.isin(rows, shard_and_row(read_picks(Store(picks_url), names, shard.index)["row"])[1])
+    masks = {"pool": np.ones(len(rows), dtype=bool), "selection": kept}
+    masks["random"] = sampled(shard.uids(rows), share, RANDOM_SEED)
+    found = _Found(read_queries(Store(concepts_url)))
+    for block, vectors in shard.vector_blocks(rows):
+        found.add(unit_rows(vectors), {name: mask[block] for name, mask in masks.items()})
+    Store(store_url).write_arrays(SHARD_NAME.format(shard.identity), found.arrays())
+    return {"rows": len(rows), "random": int(masks["random"].sum())}
+
+
+class _Found:
+    """Sums of features of the pool and of both choices, and each query's distance to the nearest of a choice."""
+
+    def __init__(self, queries: npt.NDArray[np.float16]) -> None:
+        self.queries = unit_rows(queries)
+        self.features = RandomFeatures.of(queries.shape[1])
+        self.sums = dict.fromkeys(CHOICES, np.zeros(0))
+        self.rows = dict.fromkeys(CHOICES, 0)
+        self.nearest = {name: np.full(len(queries), np.inf, dtype=np.float32) for name in CHOICES[1:]}
+
+    def add(self, vectors: npt.NDArray[np.float32], masks: dict[str, npt.NDArray[np.bool_]]) -> None:
+        for name, mask in masks.items():
+            chosen = vectors if mask.all() else vectors[mask]
+            sums = self.features.sums(chosen)
+            self.sums[name] = self.sums[name] + sums if len(self.sums[name]) else sums
+            self.rows[name] += len(chosen)
+            if name in self.nearest:
+                self.nearest[name] = nearest_distances(self.queries, chosen, self.nearest[name])
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        found: dict[str, npt.NDArray[Any]] = {f"nearest_{name}": array for name, array in self.nearest.items()}
+        found |= {f"sums_{name}": array for name, array in self.sums.items()}
+        return found | {"rows": np.array([self.rows[name] for name in CHOICES])}
+
+
+def measure_concepts(partition: int, picks_url: str, share: float, graph_url: str, store_url: str) -> dict[str, int]:
+    """Write how many of each concept of a partition are kept and how far the others are from those, for both."""
+    part = read_graph(Store(graph_url), partition)
+    if part is None:
+        return {"concepts": 0}
+    masks = [positions(picked_rows(Store(picks_url), partition), part.row) >= 0]
+    masks.append(sampled(part.uid, share, RANDOM_SEED))
+    lines = []
+    for members in runs(part.concept):
+        graph = inside_concept(part, members)
+        line = [int(part.concept[members.start]), members.stop - members.start]
+        for mask in masks:
+            apart = support_distances(graph, mask[members])
+            near = np.isfinite(apart)
+            line += [int(mask[members].sum()), int(near.sum()), float(apart[near].sum())]
+        lines.append(line)
+    Store(store_url).write_arrays(CONCEPTS_NAME.format(partition), {"concepts": np.array(lines, dtype=np.float64)})
+    return {"concepts": len(lines)}
