@@ -1,0 +1,121 @@
+"""Uids in ascending order, and where each is among them: the numbering that every array of this package shares."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.errors import InputError
+from filtering.uids import Uids
+
+ABSENT = -1
+WIDTH = 32
+
+Positions = npt.NDArray[np.int64]
+
+
+class UidIndex:
+    """The uids of a pool in ascending order; a sample's position among them numbers it.
+
+    A sorted array rather than a dict: 32 bytes a sample instead of about 200, and a worker process that was forked
+    keeps sharing its pages, which the reference counts of a dict's keys would copy.
+
+    Parameters
+    ----------
+    uids : bytes S32 (n,)
+        In any order, each once.
+
+    Raises
+    ------
+    InputError
+        If a uid is there twice.
+    """
+
+    def __init__(self, uids: Uids) -> None:
+        self.uids: Uids = np.sort(np.asarray(uids, dtype="S32"))
+        repeated = np.flatnonzero(self.uids[1:] == self.uids[:-1])
+        if len(repeated):
+            raise InputError(f"uid {self.uids[repeated[0]].decode()} is there more than once; uids must be unique")
+
+    @classmethod
+    def numbered(cls, count: int) -> "UidIndex":
+        """Return the index of `count` samples that have numbers only: the uid of a sample is its number in hex."""
+        if count < 0:
+            raise InputError(f"a pool of {count} samples cannot be; the count must be 0 or more")
+        halves = np.zeros((count, 2), dtype=">u8")
+        halves[:, 1] = np.arange(count)
+        return cls(np.frombuffer(halves.tobytes().hex().encode(), dtype="S32"))
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def find(self, uids: Uids | npt.NDArray[np.str_] | Sequence[str]) -> Positions:
+        """Return where uids are, int64 (m,), and -1 for those that are not there."""
+        given = _as_bytes(uids)
+        found = np.searchsorted(self.uids, given)
+        if len(self.uids) == 0:
+            return np.full(len(given), ABSENT, dtype=np.int64)
+        same = self.uids[np.minimum(found, len(self.uids) - 1)] == given
+        return np.where(same, found, ABSENT).astype(np.int64)
+
+    def positions(self, names: Any) -> Positions:
+        """Return the positions, int64 (m,), of samples named by their uids or by their positions.
+
+        Parameters
+        ----------
+        names : uids as for `find`, or integers (m,): an array, a list or a tensor on the CPU
+
+        Raises
+        ------
+        InputError
+            If one of them is no sample of the pool.
+        """
+        given = np.asarray(names).reshape(-1)
+        if given.dtype.kind not in "iu":
+            return self._known(given)
+        outside = (given < 0) | (given >= len(self))
+        if outside.any():
+            raise InputError(f"position {given[outside][0]} is not one of the pool's 0 to {len(self) - 1}")
+        return given.astype(np.int64)
+
+    def _known(self, uids: npt.NDArray[Any]) -> Positions:
+        found = self.find(uids)
+        if (found == ABSENT).any():
+            raise InputError(f"uid {uids[found == ABSENT][0].item()!r} is not one of the pool's")
+        return found
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """63 bits that identify the pool: the first of sha256 over its uids."""
+        # 63: what a signed integer of torch and of npz can hold.
+        return int.from_bytes(hashlib.sha256(self.uids.tobytes()).digest()[:8]) >> 1
+
+
+def _as_bytes(uids: Any) -> npt.NDArray[np.bytes_]:
+    """Return uids as bytes S32; what is longer becomes empty, which no uid is.
+
+    Raises
+    ------
+    InputError
+        If they are no strings.
+    """
+    given = np.asarray(uids).reshape(-1)
+    if len(given) == 0:
+        return np.zeros(0, dtype="S32")
+    if given.dtype.kind == "U":
+        given = _encoded(given)
+    if given.dtype.kind != "S":
+        raise InputError(f"samples are named by uids or integers, not by {given.dtype}")
+    if given.dtype.itemsize > WIDTH:
+        given = np.where(np.strings.str_len(given) > WIDTH, b"", given)
+    return given.astype("S32")
+
+
+def _encoded(uids: npt.NDArray[np.str_]) -> npt.NDArray[np.bytes_]:
+    try:
+        return uids.astype("S")
+    except UnicodeEncodeError:
+        return np.strings.encode(uids, "utf-8")

@@ -1,0 +1,86 @@
+"""A run's kept samples, read for training."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filtering import tables
+from filtering.manifests.objects import read_run, read_shard_lines
+from filtering.storage import Store
+from filtering.training.index import UidIndex
+from filtering.uids import Uids, uid_array
+
+# Requests to the storage at once: a pool has many small tables.
+READERS = 16
+COLUMNS = ["uid", "key", "concept", "score", "rank"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSamples:
+    """The samples that a run kept, in the order of their uids.
+
+    Attributes
+    ----------
+    index : UidIndex
+        The uids; `index.find` and `index.positions` look samples up.
+    shard_urls : tuple of str
+        The shards that keep anything, in the pool's order: what a loop reads.
+    shards : int32 (n,)
+        Which of `shard_urls` a sample is in.
+    keys : pyarrow string (n,)
+        The samples' keys in their shards.
+    concepts : int32 (n,)
+    scores : float32 (n,)
+    ranks : int64 (n,)
+    """
+
+    index: UidIndex
+    shard_urls: tuple[str, ...]
+    shards: npt.NDArray[np.int32]
+    keys: Any
+    concepts: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    ranks: npt.NDArray[np.int64]
+
+    @property
+    def uids(self) -> Uids:
+        """The uids, bytes S32 (n,), ascending."""
+        return self.index.uids
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def kept_samples(run_url: str) -> KeptSamples:
+    """Return the samples that a finished run kept.
+
+    Parameters
+    ----------
+    run_url : str
+        The run's folder, the `output` of its configuration.
+
+    Raises
+    ------
+    InputError
+        If no finished run is there, or a uid is kept twice.
+    """
+    run = Store(run_url)
+    read_run(run)
+    lines = [line for line in read_shard_lines(run) if line["kept"]]
+    with ThreadPoolExecutor(READERS) as readers:
+        parts = list(readers.map(lambda line: run.read_table(line["keys"], COLUMNS), lines))
+    shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
+    table = pa.concat_tables(parts) if parts else tables.KEPT.empty_table()
+    return _ordered(table, shards, tuple(line["url"] for line in lines))
+
+
+def _ordered(table: pa.Table, shards: npt.NDArray[np.int32], urls: tuple[str, ...]) -> KeptSamples:
+    uids = uid_array(table["uid"])
+    order = np.argsort(uids, kind="stable")
+    sort = pa.array(order)
+    concepts, scores, ranks = (table[name].to_numpy()[order] for name in ("concept", "score", "rank"))
+    return KeptSamples(UidIndex(uids), urls, shards[order], table["key"].take(sort), concepts, scores, ranks)

@@ -1,0 +1,89 @@
+"""The stage of a webdataset pipeline that lets an epoch's samples through, each with its position and weight."""
+
+import json
+import posixpath
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from filtering.training.index import UidIndex
+from filtering.uids import Uids, derived_uid, is_uid
+
+Sample = dict[str, Any]
+
+# webdataset decodes every other name of a sample, and refuses one whose value is no bytes.
+POSITION, WEIGHT = "__position__", "__weight__"
+
+
+class Shown:
+    """Lets samples of weight above 0 through and gives each its ``__position__`` (int) and ``__weight__`` (float).
+
+    It belongs before ``decode``, so that no picture is decoded that is not shown. Samples that are not of the pool,
+    which the run did not keep, are dropped too: the run's own shards can be read, nothing need be copied.
+
+    Each worker of a DataLoader has the stage as it was when the worker started: forked, it shares the memory of the
+    loop; spawned, it is sent a handle to shared memory, because the arrays are held as tensors (36 bytes of /dev/shm
+    a sample, once for all workers). So an epoch takes a new stage and a new loader, and `persistent_workers`, which
+    would go on with the old epoch's weights, must be off.
+
+    Parameters
+    ----------
+    index : UidIndex
+    weights : float32 (n,)
+    uid_of : function of a sample
+        Returns its uid, by default `sample_uid`. A sample whose uid is not of the pool is looked up by its key.
+    """
+
+    def __init__(
+        self, index: UidIndex, weights: npt.NDArray[np.float32], uid_of: Callable[[Sample], str | None] | None = None
+    ) -> None:
+        self._uids = torch.from_numpy(index.uids.view(np.uint8))
+        self._weights = torch.tensor(weights)
+        self.uid_of = uid_of or sample_uid
+
+    def __call__(self, source: Iterable[Sample]) -> Iterator[Sample]:
+        """Yield the samples that are shown, in the order in which they come."""
+        uids: Uids = self._uids.numpy().view("S32")
+        weights = self._weights.numpy()
+        seen = known = 0
+        for sample in source:
+            seen += 1
+            position = _position(uids, self.uid_of(sample))
+            # Shards that were written anew may name samples by their uids alone.
+            position = _position(uids, sample["__key__"]) if position is None else position
+            if position is None:
+                continue
+            known += 1
+            if (weight := float(weights[position])) > 0:
+                yield {**sample, POSITION: position, WEIGHT: weight}
+        if seen and not known:
+            warnings.warn(f"none of {seen} samples is one of the pool's {len(uids)}", RuntimeWarning, stacklevel=2)
+
+
+def sample_uid(sample: Sample) -> str | None:
+    """Return the uid of a webdataset sample, as the run named it; None where it has none the run could have kept.
+
+    It is the uid of the sample's JSON, and without one what the run derived from the names of shard and key.
+    """
+    fields = sample.get("json", {})
+    if not isinstance(fields, dict):
+        try:
+            fields = json.loads(fields)
+        except (ValueError, TypeError, RecursionError):
+            return None
+    uid = fields.get("uid") if isinstance(fields, dict) else None
+    if uid is not None:
+        return uid.lower() if isinstance(uid, str) else None
+    return derived_uid(posixpath.basename(str(sample.get("__url__", ""))), str(sample["__key__"]))
+
+
+def _position(uids: Uids, uid: str | None) -> int | None:
+    if uid is None or not is_uid(uid):
+        return None
+    name = uid.encode()
+    position = int(uids.searchsorted(name))
+    return position if position < len(uids) and uids[position] == name else None
