@@ -103,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         example = f"filtering {name} runs/first" + (" --format shards --out out" if name == "export" else "")
         _add(verbs, name, verb, text, example)
         verbs.choices[name].add_argument("run", metavar="RUN", help="the run's directory, a path or a URL")
+    _add(verbs, "methods", _methods, "what can be named: selectors, budgets, scorers", "filtering methods d2")
+    verbs.choices["methods"].add_argument("name", nargs="?", metavar="NAME", help="its inputs and parameters alone")
     verbs.choices["report"].add_argument("--out", metavar="DIR", help="copy the page there")
     verbs.choices["export"].add_argument("--format", required=True, help="datacomp or shards")
     verbs.choices["export"].add_argument("--out", required=True, metavar="URL", help="where to write")
@@ -200,6 +202,14 @@ def _run(given: argparse.Namespace) -> int:
         f"page      {config.output}/report/index.html",
     ]
     _tell(given, record, lines)
+    return 0
+
+
+def _methods(given: argparse.Namespace) -> int:
+    from filtering.methods import details, method, methods, overview
+
+    found = method(given.name) if given.name else methods()
+    _tell(given, {"methods": found}, details(found) if given.name else overview(found))
     return 0
 
 

@@ -138,14 +138,17 @@ SCORERS: dict[str, Scorer] = {
         "arXiv 2309.16671",
         MetaClip,
     ),
-    "el2n": Scorer(
-        Kind.ROWS, "error norm early in training, higher kept", "table", "arXiv 2107.07075", Dynamics, _column
-    ),
+    "el2n": Scorer(Kind.ROWS, "error norm early in training", "table", "arXiv 2107.07075", Dynamics, _column),
     "forgetting": Scorer(
-        Kind.ROWS, "how often it was forgotten, higher kept", "table", "arXiv 1812.05159", Dynamics, _column
+        Kind.ROWS, "how often it was forgotten in training", "table", "arXiv 1812.05159", Dynamics, _column
     ),
     "aum": Scorer(
-        Kind.ROWS, "area under the margin, lower (harder) kept", "table", "arXiv 2001.10528", Dynamics, _column
+        Kind.ROWS,
+        "area under the margin, turned round: lower is harder",
+        "table",
+        "arXiv 2001.10528",
+        Dynamics,
+        _column,
     ),
     "uniform": Scorer(Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", function=_ones),
     "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine),

@@ -1,0 +1,99 @@
+"""What can be named in a configuration: selectors, budgets, scorers, with their inputs, parameters and papers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from filtering.errors import InputError
+from filtering.explain import nearest
+from filtering.fields import Section
+from filtering.scores.registry import SCORERS
+from filtering.selection.registry import BUDGETS, SELECTORS
+from filtering.selection.settings import Step
+
+KINDS = ("selector", "budget", "scorer")
+KEYS = {"selector": "selection.method", "budget": "selection.budget", "scorer": "selection.score"}
+
+
+def methods() -> list[dict[str, Any]]:
+    """Return every part that a configuration may name, as plain data.
+
+    Returns
+    -------
+    list of dict
+        Keys kind, name, about, inputs, orientation (of scorers), source, and parameters: a list of name, default and
+        description; a parameter that must be given has no default.
+    """
+    found = [
+        _entry("selector", name, one.about, one.source, _selector_inputs(name), _step_fields(one.keys))
+        for name, one in SELECTORS.items()
+    ]
+    found += [
+        _entry("budget", name, one.about, one.source, "concepts" if one.allot else "scores", _step_fields(one.keys))
+        for name, one in BUDGETS.items()
+    ]
+    found += [
+        _entry("scorer", name, one.about, one.source, one.inputs, _fields(one.settings))
+        for name, one in SCORERS.items()
+    ]
+    return found
+
+
+def method(name: str) -> list[dict[str, Any]]:
+    """Return the parts of a name, of every kind; InputError with the nearest name if there is none."""
+    known = methods()
+    found = [entry for entry in known if entry["name"] == name]
+    if not found:
+        raise InputError(f"methods: nothing is called {name}{nearest(name, {entry['name'] for entry in known})}")
+    return found
+
+
+def overview(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table for a person, kind by kind."""
+    width = max(len(entry["about"]) for entry in entries) + 2
+    lines: list[str] = []
+    for kind in KINDS:
+        higher = "; what scores higher is kept" if kind == "scorer" else ""
+        lines += [f"{kind}s ({KEYS[kind]}){higher}"]
+        here = [entry for entry in entries if entry["kind"] == kind]
+        lines += [f"  {entry['name']:<17}{entry['about']:<{width}}{entry['source']}".rstrip() for entry in here]
+        lines += [""]
+    return [*lines, "filtering methods NAME shows a part's inputs and parameters."]
+
+
+def details(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what a person wants to know of some parts."""
+    lines: list[str] = []
+    for entry in entries:
+        lines += [f"{entry['name']}, a {entry['kind']} ({KEYS[entry['kind']]}): {entry['about']}"]
+        lines += [f"  {label:<15}{entry[label]}" for label in ("inputs", "orientation", "source") if entry[label]]
+        for parameter in entry["parameters"]:
+            default = f" (default: {parameter['default']})" if "default" in parameter else ""
+            lines += [f"  {parameter['name']:<15}{parameter['description']}{default}"]
+    return lines
+
+
+def _entry(kind: str, name: str, about: str, source: str, inputs: str, parameters: list[Any]) -> dict[str, Any]:
+    orientation = "higher is kept" if kind == "scorer" else ""
+    known = {"kind": kind, "name": name, "about": about, "inputs": inputs, "orientation": orientation}
+    return known | {"source": source, "parameters": parameters}
+
+
+def _selector_inputs(name: str) -> str:
+    one = SELECTORS[name]
+    inputs = [f"score (auto: {one.score})", f"budget (auto: {one.budget})" if one.budget else "no budget"]
+    return ", ".join([*inputs, *["image embeddings"] * one.vectors])
+
+
+def _step_fields(keys: Iterable[str]) -> list[dict[str, Any]]:
+    return [_parameter(key, Step.model_fields[key]) for key in keys]
+
+
+def _fields(settings: type[Section] | None) -> list[dict[str, Any]]:
+    return [_parameter(key, field) for key, field in settings.model_fields.items()] if settings else []
+
+
+def _parameter(name: str, field: FieldInfo) -> dict[str, Any]:
+    known = {"name": name, "description": field.description}
+    return known if field.is_required() or field.default is None else known | {"default": field.default}

@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from filtering.cli import main
+from filtering.errors import InputError
+from filtering.methods import details, method, methods
+from filtering.scores.registry import SCORERS
+from filtering.selection.registry import BUDGETS, SELECTORS
+
+
+def test_every_part_is_listed_with_what_a_user_needs():
+    listed = [(entry["kind"], entry["name"]) for entry in methods()]
+    named = {"selector": SELECTORS, "budget": BUDGETS, "scorer": SCORERS}
+    assert listed == [(kind, name) for kind, parts in named.items() for name in parts]
+    for entry in methods():
+        assert entry["about"], entry["name"]
+        assert all(parameter["description"] for parameter in entry["parameters"]), entry["name"]
+        assert (entry["kind"] == "scorer") == bool(entry["orientation"])
+
+
+def test_a_name_may_be_of_several_kinds():
+    assert [entry["kind"] for entry in method("metaclip")] == ["selector", "scorer"]
+    assert "entries" in " ".join(details(method("metaclip")))
+
+
+def test_what_must_be_given_has_no_default():
+    (entry,) = method("norm_sim")
+    assert [(one["name"], "default" in one) for one in entry["parameters"]] == [("targets", False)]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean semdedup"):
+        method("semdedupe")
+
+
+def test_the_verb(capsys):
+    assert main(["methods"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in (*SELECTORS, *SCORERS))
+    assert main(["methods", "d2", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["methods"]
+    assert {one["name"]: one["default"] for one in entry["parameters"]}["gamma_reverse"] == 1.0
+    assert main(["methods", "d3"]) == 2
