@@ -18,6 +18,14 @@ FILTER_SHADES = 4
 FILTERS: Mapping[str, tuple[str, str]] = {
     "caption": ("Caption filter", "the caption is shorter or longer than the configuration allows"),
     "clip_score": ("CLIP-score filter", "picture and caption agree less than the configuration asks"),
+    "image": ("Image filter", "the picture is smaller or longer than the configuration allows"),
+    "language": ("Language filter", "the caption is in another language than the configuration asks"),
+    "words": ("Word filter", "the caption holds no word of the configured list"),
+}
+# Steps of selection that have no budget: what it means that one did not pick a sample.
+STEPS: Mapping[str, tuple[str, str]] = {
+    "semdedup": ("Near-duplicate", "another sample of its concept looks the same"),
+    "threshold": ("Below the threshold", "its score is lower than what the configuration keeps"),
 }
 UNSELECTED = "passed every filter, but the budget of its concept went to others"
 
@@ -121,7 +129,7 @@ def explained(reason: str) -> tuple[str, str]:
     kind, _, name = reason.partition(":")
     if kind == "filter":
         return FILTERS.get(name, (f"Filter {name}", ""))
-    return ("Not selected", UNSELECTED) if kind == "selection" else (reason, "")
+    return STEPS.get(name, ("Not selected", UNSELECTED)) if kind == "selection" else (reason, "")
 
 
 def _placed(parts: Sequence[Segment]) -> tuple[Segment, ...]:

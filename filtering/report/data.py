@@ -83,6 +83,24 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What the selection makes of the pool, by one measure.
+
+    Attributes
+    ----------
+    name, meaning : in plain words
+    pool, selection, random : the figures of the whole pool, of what is kept and of a random choice of equal size;
+        None where there is none
+    """
+
+    name: str
+    meaning: str
+    pool: float | None
+    selection: float | None
+    random: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StageCost:
     """What a stage of the run took.
 
@@ -134,6 +152,7 @@ class Page:
     recall : share of the true k nearest neighbours that the graph found, 0 to 1; NaN where not measured
     k : neighbours of each sample in the graph
     manifest_hash : hash of the manifest of kept samples
+    measures : what is kept against the pool and against chance
     histograms : score distributions
     concepts : one row for each concept
     lowest : the dropped samples of lowest CLIP score, lowest first
@@ -154,6 +173,7 @@ class Page:
     recall: float
     k: int
     manifest_hash: str
+    measures: tuple[Measure, ...]
     histograms: tuple[Histogram, ...]
     concepts: tuple[ConceptRow, ...]
     lowest: tuple[Thumbnail, ...]

@@ -90,6 +90,11 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3f}"
 
 
+def figure(value: float | None) -> str:
+    """Return a measure as text, to four digits."""
+    return UNKNOWN if value is None else f"{value:,.4g}"
+
+
 def memory(count: int) -> str:
     """Return bytes in MiB or GiB."""
     if count <= 0:
@@ -170,6 +175,7 @@ def _template() -> Template:
     environment.filters |= {
         "brief": _brief,
         "duration": duration,
+        "figure": figure,
         "memory": memory,
         "number": number,
         "percent": percent,

@@ -18,6 +18,7 @@ from filtering.filters.objects import PassingShard
 from filtering.manifests.objects import REPORT, table_name
 from filtering.report.data import Page, QuarantineExample, StageCost
 from filtering.report.gather import SAMPLE, Shown, concept_rows, few_by_reason, histogram, shown_rows, thumbnails
+from filtering.report.measures import measure_rows
 from filtering.report.page import render
 from filtering.selection.objects import BUDGETS_NAME
 from filtering.shards.samples import Sample, read_samples
@@ -26,7 +27,7 @@ from filtering.stage import Runtime, Stage
 from filtering.storage import Store, stream_object
 from filtering.uids import sampled, uid_array
 
-VERSION = 1
+VERSION = 2
 # The page stays small whatever the pool's size: this many rows are sampled, this many shards read for pictures.
 SAMPLED_ROWS = 20_000
 SHARDS_WITH_PICTURES = 32
@@ -157,6 +158,7 @@ def _page(
         recall=run["recall"],
         k=config.graph.k,
         manifest_hash=run["manifest_hash"],
+        measures=measure_rows(run["measures"]),
         histograms=histogram("CLIP score", BIN_EDGES, bins["kept_bins"], bins["dropped_bins"]),
         concepts=concept_rows(concepts, budgets, shown, pictures),
         lowest=thumbnails(shown.lowest, pictures),

@@ -15,6 +15,7 @@ from filtering.report.charts import explained, flow, histogram, short_count
 from filtering.report.data import (
     ConceptRow,
     Histogram,
+    Measure,
     Page,
     QuarantineExample,
     Sheet,
@@ -52,6 +53,7 @@ EMPTY = Page(
     recall=math.nan,
     k=10,
     manifest_hash="0" * 64,
+    measures=(),
     histograms=(),
     concepts=(),
     lowest=(),
@@ -125,6 +127,7 @@ def full_page(texts=HOSTILE):
         recall=0.9871,
         k=10,
         manifest_hash=first,
+        measures=(Measure(first, first, None, 0.123456, 12.0),),
         histograms=(Histogram(first, (0.0, 0.1, 0.2), (3, 40), (500, 6)),),
         concepts=concepts,
         lowest=(thumbnail("no picture at hand", "filter:clip_score"),),
@@ -221,6 +224,12 @@ def test_recall_cost_and_configuration_appear(reader):
     text = reader.text()
     for expected in ("98.7 %", "recall@10", "3 min 12 s", "3.0 GiB", "3 min 14 s", "input:\n  shards:"):
         assert expected in text
+
+
+def test_measures_appear_beside_chance(reader):
+    text = reader.text()
+    assert "against chance" in text
+    assert "0.1235" in text
 
 
 def test_empty_page_renders():
