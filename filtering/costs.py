@@ -6,6 +6,7 @@ the probe of `filtering.probe` is on the machine at hand.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMENTS, coarse_groups
 from filtering.concepts.nearest import FEW_GROUPS, PROBES
@@ -15,9 +16,10 @@ from filtering.concepts.stage import BATCH_ROWS, COARSE_POINTS
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes
-from filtering.graph.recall import QUERIES
+from filtering.graph.recall import MEASURING_SHARE, QUERIES
 from filtering.graph.sharded import EDGE, FOUND
-from filtering.selection.scores import SCORE
+from filtering.measures.matching import NETWORKS, UNITS
+from filtering.selection.scores import SCORE, vector_dtype
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, and
 # what of it does not depend on the dimension: comparing it with what is known, ranking the best.
@@ -39,6 +41,9 @@ TRAVELLING, TRAVELLING_POWER = 0.98, -0.29
 UNEVEN = 1.2
 # Seconds that a stage takes whatever the rows: Ray and its first workers come up, libraries are loaded.
 EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
+# Products of a row while a selection is measured: features of random networks, and the queries with what is kept and
+# with as many at random.
+MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES * MEASURING_SHARE
 # Importing torch, which multiplies bytes; workers keep it.
 SEARCH_PROCESS_BYTES = 500 << 20
 
@@ -135,17 +140,66 @@ class StageCost:
         return self.start_seconds + self.serial_seconds + self.spread_seconds / cpus
 
 
-def stage_costs(work: Work, pair_seconds: float) -> list[StageCost]:
-    """Return the cost of every stage after embedding.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the steps of selection ask for.
+
+    Attributes
+    ----------
+    scores : (kind, parameters), of every score that is computed, those that combinations add up among them.
+    steps : of every step its method's name and whether it reads vectors.
+    tower_seconds : of one image through the model, for scores that run it.
+    """
+
+    scores: tuple[tuple[str, Any], ...] = (("rows", None),)
+    steps: tuple[tuple[str, bool], ...] = (("d2", False),)
+    tower_seconds: float = 0.0
+
+
+def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> list[StageCost]:
+    """Return the cost of every stage after embedding; scores and steps of selection are summed up.
 
     Parameters
     ----------
     work : Work
     pair_seconds : float
         Seconds of one distance of the neighbour search at the work's dimension, as probed here.
+    asked : Asked
+        By the selection; one step of D2 by CLIP scores unless given.
     """
     pace = pair_seconds / expected_pair_seconds(work.dimension)
-    return [*_concepts(work, pace), _graph(work, pace, pair_seconds), *_selection(work, pace)]
+    return [*_concepts(work, pace), _graph(work, pace, pair_seconds), *_selection(work, pace, asked or Asked())]
+
+
+def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float:
+    """Return the seconds that a score takes, a row, on the reference machine."""
+    d = work.dimension
+    if kind == "batches":
+        compared = min(settings.batch_size, work.rows)
+        batchings = settings.batchings if work.rows > settings.batch_size else 1
+        # Products, two exponentials, and both vectors on their way.
+        return float(batchings * (compared * (d * MULTIPLY_SECONDS + 5e-9) + 2.4e-8 * d))
+    if kind == "towers":
+        return float(settings.masks * asked.tower_seconds)
+    reading = {"images": 9e-9 * d + 1e-6, "graph": work.k * 2e-7, "captions": 5e-5, "parts": 2e-6}
+    return reading.get(kind, 2e-7)
+
+
+def step_seconds(work: Work, method: str, vectors: bool) -> float:
+    """Return the seconds that a step of selection takes, a row, on the reference machine."""
+    seconds = work.k * 8e-7 + (2.7e-9 * (4 * work.dimension + 8) if vectors else 0)
+    if method == "semdedup":
+        seconds += work.rows / max(work.clusters, 1) * UNEVEN / 2 * work.dimension * MULTIPLY_SECONDS
+    return seconds
+
+
+def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
+    """Return what a task of a score holds beside the columns of its shard."""
+    d = work.dimension
+    if kind == "batches":
+        return float(min(settings.batch_size, work.rows) * (12 * d + 24) + work.largest_shard * 4 * d)
+    by_kind = {"images": 4 * d * work.clusters + (100 << 20), "graph": work.k * 60 * work.partition_limit, "parts": 4e8}
+    return float(by_kind.get(kind, 0))
 
 
 def metadata_cost(work: Work, pair_seconds: float) -> StageCost:
@@ -212,19 +266,33 @@ def _graph(work: Work, pace: float, pair_seconds: float) -> StageCost:
     )
 
 
-def _selection(work: Work, pace: float) -> list[StageCost]:
-    rows, shard = work.rows, work.largest_shard
-    own = work.partition_limit / (1 + work.guests)
+def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
+    rows, shard, d = work.rows, work.largest_shard, work.dimension
+    own, steps = work.partition_limit / (1 + work.guests), len(asked.steps)
     process = PROCESS_BYTES + SEARCH_PROCESS_BYTES
+    travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors in asked.steps) else 0
     return [
-        StageCost("scores", rows * 2e-7 * pace, 0, process + shard * 40, rows * 4),
+        StageCost(
+            "scores",
+            rows * sum(scoring_seconds(work, asked, *score) for score in asked.scores) * pace,
+            0,
+            process + shard * 40 + max(_scoring_bytes(work, *score) for score in asked.scores),
+            rows * 4 * len(asked.scores),
+        ),
         StageCost(
             "selection",
-            rows * work.k * 8e-7 * pace,
+            rows * sum(step_seconds(work, *step) for step in asked.steps) * pace,
             0,
-            process + own * work.k * 330 + shard * 40,
-            rows * (24 + 2 * SCORE.itemsize),
-            rows * 2 * SCORE.itemsize,
+            process + own * (work.k * 330 + (6 * d if travelling else 0)) + shard * (2 * d if travelling else 40),
+            rows * steps * (24 + 2 * SCORE.itemsize) + travelling,
+            rows * steps * 2 * SCORE.itemsize + travelling,
+        ),
+        StageCost(
+            "measures",
+            rows * (d * (MEASURED_PRODUCTS * MULTIPLY_SECONDS + 9e-9) + work.k * 2e-7 + 1.5e-6) * pace,
+            0,
+            process + own * work.k * 60 + (100 << 20),
+            rows,
         ),
         StageCost("manifests", rows * 1.5e-6 * pace, rows * 1e-6 * pace, process + shard * 400 + rows * 60, rows * 90),
         StageCost("report", rows * 9e-7 * pace, rows * 2.5e-7, process + shard * 300 + (100 << 20), 15 << 20),

@@ -12,12 +12,16 @@ from typing import Any
 
 from filtering.concepts.stage import wanted_clusters
 from filtering.config import Config
-from filtering.costs import EMBEDDING_START, StageCost, Work, metadata_cost, stage_costs
+from filtering.costs import EMBEDDING_START, Asked, StageCost, Work, metadata_cost, stage_costs
 from filtering.embedding.memory import embedder_bytes
 from filtering.errors import InputError
 from filtering.probe import Pool, measured_pool, pair_seconds
+from filtering.scores.registry import Spec, spec_of
+from filtering.selection.registry import budget_name, selector
+from filtering.selection.settings import Step
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
+from filtering.steps import every_step, with_parts
 
 # The command begins and ends: Python and its libraries, the inventory, Ray's farewell.
 COMMAND_SECONDS = 4
@@ -64,7 +68,7 @@ def plan(config: Config, shards: Sequence[Shard], question: Question | None = No
     work = _work(config, pool, count)
     cpus = question.cpus or _cpus(config)
     pair = pair_seconds(work.dimension, min(cpus, os.cpu_count() or 1))
-    costs = [_embedding(config, pool, work, pair), *stage_costs(work, pair)]
+    costs = [_embedding(config, pool, work, pair), *stage_costs(work, pair, _asked(config, pool))]
     allowed = _memory_bytes() // cpus
     if question.rows is None and question.cpus is None:
         _refuse_what_cannot_fit(costs, allowed, cpus)
@@ -75,7 +79,7 @@ def plan(config: Config, shards: Sequence[Shard], question: Question | None = No
         "input_bytes": size,
         "dimension": pool.probe.dimension,
         "concepts": work.clusters,
-        "keep": min(wanted_total(config.selection.keep, pool.rows), pool.rows),
+        "keep": min(wanted_total(_last_step(config).keep, pool.rows), pool.rows),
         "cpus": cpus,
         "memory_per_worker_bytes": allowed,
         "disk_bytes": int(sum(cost.disk_bytes for cost in costs)),
@@ -102,6 +106,23 @@ def _work(config: Config, pool: Pool, shards: int) -> Work:
         most_guests=config.graph.guests,
         partition_rows=None if limit == "auto" else limit,
     )
+
+
+def _asked(config: Config, pool: Pool) -> Asked:
+    """Return what the steps of selection ask for; a score that several ask for is computed once."""
+    steps, specs = [], dict[str, Spec]()
+    for step in every_step(config):
+        one = selector(step.method)
+        steps.append((step.method, one.vectors))
+        for score in {step.score, step.difficulty} if budget_name(step) == "strata" else {step.score}:
+            for spec in with_parts(spec_of(score, one.score)):
+                specs[str(spec.plain())] = spec
+    scores = tuple((str(spec.scorer.kind), spec.settings) for spec in specs.values())
+    return Asked(scores, tuple(steps), pool.probe.seconds_per_row)
+
+
+def _last_step(config: Config) -> Step:
+    return list(every_step(config))[-1]
 
 
 def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost:

@@ -94,6 +94,11 @@ class Selecting:
         return Sources(self.way.config, self.pool.shards, self.rows, dimension, *where, parts)
 
 
+def with_parts(spec: Spec) -> list[Spec]:
+    """Return a score and all that it is made of."""
+    return [*(one for part in parts_of(spec) for one in with_parts(part)), spec]
+
+
 def parts_of(spec: Spec) -> list[Spec]:
     """Return the scores that a combination adds up; none of another score."""
     if not isinstance(spec.settings, Combine):
@@ -109,11 +114,22 @@ def check_steps(config: Config) -> None:
     InputError
         One line: the key, what is wrong, the nearest valid name.
     """
-    for step in _every_step(config.selection.steps or (config.selection,), config.selections, ()):
+    for step in every_step(config):
         if (name := budget_name(step)) not in DECIDED:
             budget(name)
         for score_of in (step.score, step.difficulty):
             check_spec(spec_of(score_of, selector(step.method).score), config)
+
+
+def every_step(config: Config) -> Iterator[Step]:
+    """Yield every step that a configuration takes, those of named selections where they are named.
+
+    Raises
+    ------
+    InputError
+        If a selection is unknown or refers to itself.
+    """
+    return _every_step(config.selection.steps or (config.selection,), config.selections, ())
 
 
 def _every_step(steps: Sequence[Step | Sets], known: Mapping[str, Steps], inside: tuple[str, ...]) -> Iterator[Step]:
