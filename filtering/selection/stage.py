@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.attempts import Task
-from filtering.concepts.kmeans import centroid_hierarchy
-from filtering.concepts.objects import read_concept_centroids, read_concepts
+from filtering.concepts.objects import read_concepts
 from filtering.filters.objects import PassingShard
 from filtering.graph.csr import Int64Array
 from filtering.graph.objects import read_adjacent
@@ -30,7 +29,7 @@ from filtering.selection.scores import (
     send_vectors,
 )
 from filtering.selection.settings import Step
-from filtering.selection.tasks import combine, pass_messages, select
+from filtering.selection.tasks import combine, pass_messages, read_hierarchy, select, write_hierarchy
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
@@ -158,7 +157,7 @@ def _write_budgets(stage: Stage, step: Step, source: Pool, total: int, available
     elif name in ("pool", "threshold"):
         budgets = _counts_above(stage, source, len(sizes), _cut(stage, step, name, source, total, available))
     else:
-        budgets = _allotted(step, name, table, source, total)
+        budgets = _allotted(stage, step, name, table, source, total)
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
 
 
@@ -172,12 +171,11 @@ def _surviving(stage: Stage, source: Pool) -> pa.Table:
     return table.set_column(table.column_names.index("size"), "size", pa.array(sizes))
 
 
-def _allotted(step: Step, name: str, table: pa.Table, source: Pool, total: int) -> Int64Array:
+def _allotted(stage: Stage, step: Step, name: str, table: pa.Table, source: Pool, total: int) -> Int64Array:
     """Return what a budget allots to each concept."""
     if name == "hierarchical":
-        centroids = read_concept_centroids(Store(source.concepts))
-        parents = centroid_hierarchy(centroids, step.levels, step.seed)
-        return hierarchical_budgets(table["size"].to_numpy(), parents, total)
+        stage.call(write_hierarchy, "hierarchy", source.concepts, step.levels, step.seed, stage.store.url)
+        return hierarchical_budgets(table["size"].to_numpy(), read_hierarchy(stage.store), total)
     # Strata inside each concept spend what the concept has in proportion to its size.
     allot = budget("proportional" if name == "strata" else name).allot
     assert allot is not None

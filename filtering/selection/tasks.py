@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from filtering.concepts.kmeans import centroid_hierarchy
+from filtering.concepts.objects import read_concept_centroids
 from filtering.concepts.partition import shard_and_row
 from filtering.exchange import Records, packed, runs, write_groups
+from filtering.graph.csr import Int64Array
 from filtering.graph.objects import read_graph
 from filtering.graph.sharded import ShardGraph, positions, restricted
 from filtering.selection.concept import ConceptSamples, concept_samples
@@ -20,7 +22,7 @@ from filtering.selection.settings import Step
 from filtering.selection.strata import inside_strata, picks_by_stratum
 from filtering.storage import Store
 
-Float64Array = npt.NDArray[np.float64]
+HIERARCHY_NAME = "hierarchy.npz"
 
 
 class Survivors:
@@ -127,6 +129,20 @@ def pass_messages(
         records = packed(SCORE, row=part.row, concept=part.concept, score=score, difficulty=score)
     store.write_arrays(SCORES_NAME.format(partition), {"scores": records})
     return {"rows": len(records)}
+
+
+def write_hierarchy(concepts_url: str, levels: int, seed: int, store_url: str) -> dict[str, int]:
+    """Write a k-means hierarchy over the concepts' centroids: each node's parent on the level above."""
+    parents = centroid_hierarchy(read_concept_centroids(Store(concepts_url)), levels, seed)
+    arrays = {f"{level:02d}": array for level, array in enumerate(parents)}
+    Store(store_url).write_arrays(HIERARCHY_NAME, arrays)
+    return {"nodes": sum(len(array) for array in parents)}
+
+
+def read_hierarchy(store: Store) -> list[Int64Array]:
+    """Return what `write_hierarchy` wrote, the level above the concepts first."""
+    arrays = store.read_arrays(HIERARCHY_NAME)
+    return [arrays[level] for level in sorted(arrays)]
 
 
 def combine(partition: int, rule: str, urls: Sequence[str], store_url: str) -> dict[str, int]:
