@@ -30,7 +30,7 @@ from filtering.selection.stage import Pool
 from filtering.shards.inventory import Shard, arrays_url, list_shards
 from filtering.shards.metadata import UnreadableError, array_names
 from filtering.stage import Runtime, Stage
-from filtering.steps import Selecting, check_steps
+from filtering.steps import Selecting, check_steps, unread
 from filtering.storage import Store, absolute, digest
 from filtering.way import Way
 
@@ -183,7 +183,7 @@ def _summary(way: Way) -> dict[str, Any]:
         "measures": results["measures"],
         "totals": results["manifests"]["totals"],
         "reasons": results["manifests"]["reasons"],
-        "warnings": _warnings(results),
+        "warnings": [*_warnings(results), *unread(way.config)],
         "objects": {name: url.removeprefix(f"{way.runtime.store.url}/") for name, url in way.stores.items()},
         "manifest_hash": results["manifests"]["manifest_hash"],
     }

@@ -11,7 +11,7 @@ from filtering.scores.registry import Spec, spec_of
 from filtering.scores.settings import Combine
 from filtering.scores.stage import INPUTS, Sources, score, scores_stage
 from filtering.selection.objects import Sieve
-from filtering.selection.registry import DECIDED, budget, budget_name, selector
+from filtering.selection.registry import DECIDED, budget, budget_name, selector, unread_keys
 from filtering.selection.settings import Sets, Step, Steps
 from filtering.selection.stage import NAME, Pool, combine_picks, select_coreset, selection_stage, sets_stage
 from filtering.storage import digest
@@ -130,6 +130,15 @@ def every_step(config: Config) -> Iterator[Step]:
         If a selection is unknown or refers to itself.
     """
     return _every_step(config.selection.steps or (config.selection,), config.selections, ())
+
+
+def unread(config: Config) -> list[str]:
+    """Return a warning for each key that was changed in a step and that nothing in it reads."""
+    return [
+        f"selection.{key} is set, but neither {step.method} nor its budget reads it"
+        for step in every_step(config)
+        for key in unread_keys(step)
+    ]
 
 
 def _every_step(steps: Sequence[Step | Sets], known: Mapping[str, Steps], inside: tuple[str, ...]) -> Iterator[Step]:

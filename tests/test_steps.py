@@ -173,6 +173,15 @@ def test_ranks_of_a_union_are_an_order_inside_each_concept(kept):
     assert all(sorted(order) == list(range(len(order))) for order in ranks.values())
 
 
+def test_a_key_that_nothing_reads_is_said(select):
+    assert select({"method": "d2", "gamma_forward": 0.5})["warnings"] == []
+    (warning,) = select({"method": "random", "gamma_forward": 0.5})["warnings"]
+    assert warning == "selection.gamma_forward is set, but neither random nor its budget reads it"
+    (warning,) = select({"method": "semdedup", "keep": 0.5})["warnings"]
+    assert warning.startswith("selection.keep is set")
+    assert select({"method": "random", "budget": "strata", "strata": 10})["warnings"] == []
+
+
 PARTITION_FREE = [
     {"method": "d2", "budget": "strata", "keep": 0.3, "scale": "median", "messages": "mean"},
     {"method": "d2", "rounds": 3, "keep": 0.3},

@@ -178,3 +178,15 @@ def budget_name(step: Step) -> str:
     """Return the name of a step's budget, empty where its method decides how many it keeps."""
     own = selector(step.method).budget
     return own if step.budget == "auto" or own in DECIDED else step.budget
+
+
+def unread_keys(step: Step) -> list[str]:
+    """Return the keys of a step that were changed, although neither its method nor its budget reads them."""
+    name = budget_name(step)
+    read = {"method", "score", "steps", *selector(step.method).keys}
+    if name and step.threshold is None:
+        read |= {"keep"}
+    if name not in DECIDED:
+        read |= {"budget", *budget(name).keys}
+    fields = Step.model_fields.items()
+    return [key for key, field in fields if key not in read and getattr(step, key) != field.default]
