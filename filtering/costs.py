@@ -16,7 +16,7 @@ from filtering.concepts.stage import BATCH_ROWS, COARSE_POINTS
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes
-from filtering.graph.recall import MEASURING_SHARE, QUERIES
+from filtering.graph.recall import QUERIES
 from filtering.graph.sharded import EDGE, FOUND
 from filtering.measures.matching import NETWORKS, UNITS
 from filtering.selection.scores import SCORE, vector_dtype
@@ -43,7 +43,7 @@ UNEVEN = 1.2
 EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
 # Products of a row while a selection is measured: features of random networks, and the queries with what is kept and
 # with as many at random.
-MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES * MEASURING_SHARE
+MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES
 # Importing torch, which multiplies bytes; workers keep it.
 SEARCH_PROCESS_BYTES = 500 << 20
 

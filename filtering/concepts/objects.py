@@ -56,9 +56,8 @@ def read_exact(store: Store) -> tuple[npt.NDArray[np.int64], Float32Array]:
 
 
 def read_queries(store: Store) -> npt.NDArray[np.float16]:
-    """Return the vectors of the rows that measure recall, a random sample of the pool, float16 (q, d)."""
-    queries = store.read_arrays(QUERIES_NAME)
-    return np.asarray(queries["vectors"][queries["measures"]], dtype=np.float16)
+    """Return the vectors of the rows whose true neighbours were searched: a random sample, float16 (q, d)."""
+    return np.asarray(store.read_arrays(QUERIES_NAME)["vectors"], dtype=np.float16)
 
 
 def grouped_names(store: Store) -> list[str]:
