@@ -34,7 +34,7 @@ from s3_server import s3_server
 
 STAGES = (
     *("inventory", "embedding", "filters", "concepts", "partitions"),
-    *("graph", "scores", "selection", "manifests", "report"),
+    *("graph", "scores", "selection", "measures", "manifests", "report"),
 )
 KILLS = ("worker", "actor", "node", "objects", "driver")
 EMBEDDING_ONLY = ("actor", "objects")

@@ -1,0 +1,95 @@
+"""Runs a filter as `filtering run` does: one output folder for all, so that what they share is computed once."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import ray
+from filtering_model import model_paths
+from filters import Filter
+
+from filtering import pipeline
+from filtering.config import parse_config
+
+SELECTING, PREPARING = ("filters", "scores", "selection"), ("concepts", "partitions", "graph")
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a filter kept, and what it took.
+
+    Attributes
+    ----------
+    seconds : of the stages in `SELECTING`, over all rows of the pool.
+    graph_seconds : of those in `PREPARING`, which filters that see the same pairs share.
+    peak_bytes : the most memory of a task of either.
+    """
+
+    uids: list[str]
+    seconds: float
+    graph_seconds: float
+    peak_bytes: int
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def start(self, stage: str, total: int, unit: str) -> None: ...
+    def advance(self, done: int, note: str = "") -> None: ...
+    def finish(self, summary: str) -> None: ...
+    def say(self, line: str) -> None: ...
+    def stop(self) -> None: ...
+
+
+def selected(work: Path, chosen: Filter, keep: int, share: float, seed: int) -> Selected:
+    """Return what a filter keeps, from an earlier run if there was one.
+
+    Raises
+    ------
+    InputError
+        If this version of the package has no such method.
+    """
+    configuration = _configuration(work, chosen.configuration(keep, share, seed))
+    name = sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
+    path = work / "selected" / f"{name}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"configuration": configuration, **_run(configuration)}))
+    found = json.loads(path.read_text())
+    return Selected(**{field: found[field] for field in ("uids", "seconds", "graph_seconds", "peak_bytes")})
+
+
+def _configuration(work: Path, filtering: Mapping[str, Any]) -> dict[str, Any]:
+    model, weights = model_paths(work)
+    return {
+        "input": {"shards": f"{work}/pool/*.tar"},
+        "output": f"{work}/run",
+        "embedding": {"model": str(model), "pretrained": str(weights)},
+        # Several partitions, so that edges cross them as in a large pool.
+        "concepts": {"partition_rows": 8_000},
+        **filtering,
+    }
+
+
+def _run(configuration: dict[str, Any]) -> dict[str, Any]:
+    config = parse_config(configuration)
+    pipeline.check(config)
+    if not ray.is_initialized():
+        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    stages = pipeline.run(config, Silent())["stages"]
+    chosen = [stage for stage in stages if stage["name"] in SELECTING + PREPARING]
+    return {
+        "uids": sorted(_kept(Path(config.output))),
+        "seconds": sum(stage["seconds"] for stage in chosen if stage["name"] in SELECTING),
+        "graph_seconds": sum(stage["seconds"] for stage in chosen if stage["name"] in PREPARING),
+        "peak_bytes": max(stage["peak_memory_bytes"] for stage in chosen),
+    }
+
+
+def _kept(output: Path) -> Iterable[str]:
+    for path in sorted((output / "manifest" / "kept").glob("*.parquet")):
+        yield from pq.read_table(path, columns=["uid"])["uid"].to_pylist()
