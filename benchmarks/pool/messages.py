@@ -1,0 +1,64 @@
+"""What D2's forward messages do to a score of pairs on a graph of images.
+
+    python benchmarks/pool/messages.py --work DIR
+
+After a run of `python benchmarks/pool`: the AUC of the CLIP score on right captions against swapped ones, before and
+after one round of messages over the 10 nearest images, for several gammas.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from truth import Truth
+
+from filtering.config import Input
+from filtering.embedding.objects import EmbeddedShard, unit_rows
+from filtering.graph.csr import KnnGraph
+from filtering.graph.knn import knn_graph
+from filtering.manifests.objects import read_run
+from filtering.selection.d2 import forward_messages
+from filtering.shards.inventory import list_shards
+from filtering.storage import Store
+
+Float64 = npt.NDArray[np.float64]
+K, GAMMAS = 10, (1.0, 10.0, 30.0, 100.0)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True)
+    work = parser.parse_args().work.resolve()
+    scores, graph = _scores_and_graph(work)
+    truth = Truth(work / "truth.parquet")
+    right, swapped = np.isin(truth.kind, ("clean", "near_duplicate")), truth.kind == "swapped"
+    print(f"median squared distance {np.median(graph.distances):.4f}, AUC {_auc(scores[right], scores[swapped]):.3f}")
+    for gamma in GAMMAS:
+        after = [forward_messages(graph, scores, gamma, messages=kind) for kind in ("sum", "mean")]
+        found = [_auc(score[right], score[swapped]) for score in after]
+        print(f"gamma {gamma:g}: AUC {found[0]:.3f} with sums, {found[1]:.3f} with means")
+    return 0
+
+
+def _scores_and_graph(work: Path) -> tuple[Float64, KnnGraph]:
+    """Return the scores in the truth's order and the graph of the images."""
+    run = Store(str(work / "run"))
+    embedding = run.path(read_run(run)["objects"]["embedding"])
+    shards = [EmbeddedShard(shard, embedding) for shard in list_shards(Input(shards=f"{work}/pool/*.tar"))]
+    tables = [shard.rows(["uid", "source_row", "clip_score"]) for shard in shards]
+    pairs = zip(shards, tables, strict=True)
+    images = np.concatenate([shard.images()[table["source_row"].to_numpy()] for shard, table in pairs])
+    place = {uid: row for row, uid in enumerate(uid for table in tables for uid in table["uid"].to_pylist())}
+    order = np.array([place[uid] for uid in Truth(work / "truth.parquet").uids])
+    scores = np.concatenate([table["clip_score"].to_numpy() for table in tables])[order]
+    return scores.astype(np.float64), knn_graph(unit_rows(images[order]), K)
+
+
+def _auc(right: Float64, wrong: Float64) -> float:
+    return float(np.searchsorted(np.sort(wrong), right).mean() / len(wrong))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
