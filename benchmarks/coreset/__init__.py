@@ -1,0 +1,1 @@
+"""The benchmark of coresets: the protocol of the D2 paper on Fashion-MNIST."""

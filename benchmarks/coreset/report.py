@@ -1,0 +1,74 @@
+"""Accuracies by method and pruning rate: a table for the terminal, JSON, and a plot of lines with standard errors."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tables import NO_MATPLOTLIB, Row
+
+from coreset.knobs import Knobs
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one method reaches at one pruning rate: an accuracy a seed."""
+
+    method: str
+    rate: float
+    knobs: Knobs
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean; 0 of a single seed."""
+        count = len(self.accuracies)
+        return float(np.std(self.accuracies, ddof=1) / np.sqrt(count)) if count > 1 else 0.0
+
+
+def rows_of(figures: Sequence[Figure]) -> list[Row]:
+    """Return a row for each method, a column for each rate: mean and standard error in percent, the first starred."""
+    best = {rate: max(one.mean for one in figures if one.rate == rate) for rate in {one.rate for one in figures}}
+    rows: dict[str, Row] = {}
+    for one in figures:
+        star = "*" if one.mean == best[one.rate] else " "
+        row = rows.setdefault(one.method, {"pruned": one.method})
+        row[f"{one.rate:.0%}"] = f"{one.mean:.2%} ± {100 * one.error:.2f}{star}"
+    return list(rows.values())
+
+
+def write_json(figures: Sequence[Figure], path: str) -> None:
+    """Write every figure with its knobs."""
+    listed = [{**asdict(one), "mean": round(one.mean, 5), "error": round(one.error, 5)} for one in figures]
+    Path(path).write_text(json.dumps(listed, indent=1) + "\n")
+
+
+def plot_path(path: str) -> str:
+    """Return the path where it can be drawn; else leave, before minutes of training."""
+    if importlib.util.find_spec("matplotlib") is None:
+        sys.exit(NO_MATPLOTLIB)
+    return path
+
+
+def draw(figures: Sequence[Figure], path: str) -> None:
+    """Draw a line for each method: accuracy over the pruning rate."""
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(9, 6), layout="constrained")
+    axes = drawing.subplots()
+    for method in dict.fromkeys(one.method for one in figures):
+        line = [one for one in figures if one.method == method]
+        places, means = [100 * one.rate for one in line], [100 * one.mean for one in line]
+        axes.errorbar(places, means, [100 * one.error for one in line], label=method, marker=".", capsize=2)
+    axes.set_xlabel("pruned, %")
+    axes.set_ylabel("test accuracy, %")
+    axes.legend(fontsize="small", ncols=2)
+    drawing.savefig(path, dpi=150)
