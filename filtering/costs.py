@@ -291,7 +291,7 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
             "measures",
             rows * (d * (MEASURED_PRODUCTS * MULTIPLY_SECONDS + 9e-9) + work.k * 2e-7 + 1.5e-6) * pace,
             0,
-            process + own * work.k * 60 + (100 << 20),
+            process + own * work.k * 60 + shard * (2 * d + 100) + (200 << 20),
             rows,
         ),
         StageCost("manifests", rows * 1.5e-6 * pace, rows * 1e-6 * pace, process + shard * 400 + rows * 60, rows * 90),

@@ -12,6 +12,11 @@ from tables import NO_MATPLOTLIB, Row
 
 from coreset.knobs import Knobs
 
+# matplotlib begins again after so many colours.
+COLOURS, STYLES = 10, ("-", "--", ":")
+# Points below the best at the rate where it is lowest.
+BEHIND = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -63,11 +68,14 @@ def draw(figures: Sequence[Figure], path: str) -> None:
     from matplotlib.figure import Figure as Drawing
 
     drawing = Drawing(figsize=(9, 6), layout="constrained")
-    axes = drawing.subplots()
-    for method in dict.fromkeys(one.method for one in figures):
+    axes, rates = drawing.subplots(), {one.rate for one in figures}
+    for number, method in enumerate(dict.fromkeys(one.method for one in figures)):
         line = [one for one in figures if one.method == method]
         places, means = [100 * one.rate for one in line], [100 * one.mean for one in line]
-        axes.errorbar(places, means, [100 * one.error for one in line], label=method, marker=".", capsize=2)
+        errors, style = [100 * one.error for one in line], STYLES[number // COLOURS % len(STYLES)]
+        axes.errorbar(places, means, errors, label=method, marker=".", capsize=2, linestyle=style)
+    # What falls far behind would press the others together.
+    axes.set_ylim(bottom=min(max(one.mean for one in figures if one.rate == rate) for rate in rates) * 100 - BEHIND)
     axes.set_xlabel("pruned, %")
     axes.set_ylabel("test accuracy, %")
     axes.legend(fontsize="small", ncols=2)
