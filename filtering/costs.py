@@ -178,7 +178,7 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
         compared = min(settings.batch_size, work.rows)
         batchings = settings.batchings if work.rows > settings.batch_size else 1
         # Products, two exponentials, and both vectors on their way.
-        return float(batchings * (compared * (d * MULTIPLY_SECONDS + 5e-9) + 2.4e-8 * d))
+        return float(batchings * (compared * (d * MULTIPLY_SECONDS + 2.3e-8) + 2.4e-8 * d))
     if kind == "towers":
         return float(settings.masks * asked.tower_seconds)
     reading = {"images": 9e-9 * d + 1e-6, "graph": work.k * 2e-7, "captions": 5e-5, "parts": 2e-6}
