@@ -124,7 +124,9 @@ def _through_the_stages(way: Way) -> dict[str, Any]:
     passing = [PassingShard(shard, filters.store.url) for shard in embedded]
 
     _graph(way, passing, rows)
-    sieves = Selecting(way, Pool(passing, way.stores["concepts"], way.stores["graph"]), rows).run()
+    sieves = Selecting(
+        way, Pool(passing, way.stores["concepts"], way.stores["graph"], way.results["concepts"]["partitions"]), rows
+    ).run()
     _measure(way, passing, rows)
     return _finish(way, passing, samples, sieves)
 
@@ -147,8 +149,8 @@ def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
 def _measure(way: Way, passing: list[PassingShard], rows: int) -> None:
     stage = measures_stage(way.runtime, way.fingerprints["selection"], way.fingerprints["graph"])
     urls = (way.stores["selection"], way.stores["concepts"], way.stores["graph"])
-    kept = way.results["selection"]["picks"]
-    way.take(stage, lambda stage: measure(stage, passing, rows, kept, urls))
+    kept, partitions = way.results["selection"]["picks"], way.results["concepts"]["partitions"]
+    way.take(stage, lambda stage: measure(stage, passing, rows, kept, partitions, urls))
 
 
 def _finish(way: Way, passing: list[PassingShard], samples: list[int], sieves: Sequence[Sieve]) -> dict[str, Any]:

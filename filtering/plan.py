@@ -16,12 +16,12 @@ from filtering.costs import EMBEDDING_START, Asked, StageCost, Work, metadata_co
 from filtering.embedding.memory import embedder_bytes
 from filtering.errors import InputError
 from filtering.probe import Pool, measured_pool, pair_seconds
-from filtering.scores.registry import Spec, spec_of
-from filtering.selection.registry import budget_name, selector
+from filtering.scores.registry import Spec, with_parts
+from filtering.selection.registry import selector
 from filtering.selection.settings import Step
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
-from filtering.steps import every_step, with_parts
+from filtering.steps import every_step, specs_of
 
 # The command begins and ends: Python and its libraries, the inventory, Ray's farewell.
 COMMAND_SECONDS = 4
@@ -114,9 +114,8 @@ def _asked(config: Config, pool: Pool) -> Asked:
     for step in every_step(config):
         one = selector(step.method)
         steps.append((step.method, one.vectors))
-        for score in {step.score, step.difficulty} if budget_name(step) == "strata" else {step.score}:
-            for spec in with_parts(spec_of(score, one.score)):
-                specs[str(spec.plain())] = spec
+        for spec in (spec for asked in specs_of(step) for spec in with_parts(asked)):
+            specs[str(spec.plain())] = spec
     scores = tuple((str(spec.scorer.kind), spec.settings) for spec in specs.values())
     return Asked(scores, tuple(steps), pool.probe.seconds_per_row)
 

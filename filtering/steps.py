@@ -7,8 +7,7 @@ from filtering.config import Config
 from filtering.errors import InputError
 from filtering.explain import nearest
 from filtering.scores.checks import check_spec
-from filtering.scores.registry import Spec, spec_of
-from filtering.scores.settings import Combine
+from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
 from filtering.scores.stage import INPUTS, Sources, score, scores_stage
 from filtering.selection.objects import Sieve
 from filtering.selection.registry import DECIDED, budget, budget_name, selector, unread_keys
@@ -55,10 +54,7 @@ class Selecting:
         return before
 
     def _step(self, step: Step, name: str, before: Selected) -> Selected:
-        scores_print, scores_url = self._score(spec_of(step.score, selector(step.method).score))
-        mark, difficulty = scores_print, scores_url
-        if step.difficulty != "auto":
-            mark, difficulty = self._score(spec_of(step.difficulty, "clip_score"))
+        (scores_print, scores_url), (mark, difficulty) = map(self._score, specs_of(step))
         inputs = (self.way.fingerprints["graph"], scores_print, mark, *before.prints)
         stage = selection_stage(self.way.runtime, name, step, inputs)
         self.way.take(stage, lambda stage: select_coreset(stage, step, self.pool, scores_url, difficulty, before.url))
@@ -90,20 +86,8 @@ class Selecting:
 
     def _sources(self, parts: Sequence[str]) -> Sources:
         dimension = self.way.results["concepts"]["dimension"]
-        where = (self.pool.concepts, self.pool.graph)
+        where = (self.pool.concepts, self.pool.graph, self.pool.partitions)
         return Sources(self.way.config, self.pool.shards, self.rows, dimension, *where, parts)
-
-
-def with_parts(spec: Spec) -> list[Spec]:
-    """Return a score and all that it is made of."""
-    return [*(one for part in parts_of(spec) for one in with_parts(part)), spec]
-
-
-def parts_of(spec: Spec) -> list[Spec]:
-    """Return the scores that a combination adds up; none of another score."""
-    if not isinstance(spec.settings, Combine):
-        return []
-    return [spec_of(part.score, "clip_score") for part in spec.settings.of]
 
 
 def check_steps(config: Config) -> None:
@@ -130,6 +114,14 @@ def every_step(config: Config) -> Iterator[Step]:
         If a selection is unknown or refers to itself.
     """
     return _every_step(config.selection.steps or (config.selection,), config.selections, ())
+
+
+def specs_of(step: Step) -> tuple[Spec, Spec]:
+    """Return the score that a step judges by, and what its strata are cut by: the same where it has none of its own."""
+    own = spec_of(step.score, selector(step.method).score)
+    if budget_name(step) != "strata" or step.difficulty == AUTO:
+        return own, own
+    return own, spec_of(step.difficulty, own.name)
 
 
 def unread(config: Config) -> list[str]:

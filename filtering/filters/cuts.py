@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from filtering.counting import write_counts
 from filtering.embedding.objects import EmbeddedShard
 from filtering.filters.judging import COLUMNS, PASSES, Failed, Rule, first_failed
-from filtering.ranking import DIGIT_VALUES, SCORE_DIGITS, digit_counts, find_digit, order_keys, split_digits
+from filtering.ranking import SCORE_DIGITS, digit_counts, order_keys, split_digits
 from filtering.storage import Store
 
 FAILED_NAME = "{}.{}.failed.npz"
@@ -38,16 +37,4 @@ def count_scores(
         store.write_arrays(FAILED_NAME.format(identity, cut), {"failed": failed})
     scores = shard.rows(["clip_score"])["clip_score"].to_numpy()[failed == PASSES]
     counts = digit_counts(split_digits(order_keys(scores), SCORE_DIGITS), prefix)
-    digit = np.flatnonzero(counts)
-    store.write_arrays(COUNTS_NAME.format(identity, cut, len(prefix)), {"digit": digit, "count": counts[digit]})
-    return {"rows": int(counts.sum())}
-
-
-def next_digit(names: Sequence[str], rank: int, store_url: str) -> dict[str, int]:
-    """Return the digit of the score at a rank of the counts, and its rank among those that share the digit."""
-    store, counts = Store(store_url), np.zeros(DIGIT_VALUES, dtype=np.int64)
-    for name in names:
-        part = store.read_arrays(name)
-        counts[part["digit"]] += part["count"]
-    digit, within = find_digit(counts, rank)
-    return {"digit": digit, "rank": within}
+    return write_counts(store, COUNTS_NAME.format(identity, cut, len(prefix)), counts)

@@ -9,8 +9,9 @@ import pyarrow as pa
 from filtering import tables
 from filtering.attempts import Task
 from filtering.config import Config
+from filtering.counting import next_digit
 from filtering.embedding.objects import EmbeddedShard
-from filtering.filters.cuts import COUNTS_NAME, count_scores, judged, next_digit
+from filtering.filters.cuts import COUNTS_NAME, count_scores, judged
 from filtering.filters.judging import PASSES, Rule
 from filtering.filters.objects import DUPLICATE_UID, REASONS_NAME
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids

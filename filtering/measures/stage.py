@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from filtering import tables
 from filtering.attempts import Task
-from filtering.concepts.objects import read_concepts
 from filtering.filters.objects import PassingShard
 from filtering.measures.concepts import effective_concepts
 from filtering.measures.coverage import mean_distance
@@ -37,7 +36,7 @@ def measures_stage(runtime: Runtime, selection: str, graph: str) -> Stage:
 
 
 def measure(
-    stage: Stage, shards: Sequence[PassingShard], rows: int, kept: int, urls: tuple[str, str, str]
+    stage: Stage, shards: Sequence[PassingShard], rows: int, kept: int, partitions: int, urls: tuple[str, str, str]
 ) -> dict[str, Any]:
     """Measure a selection and write a line for each concept; return the figures of the pool, the selection and chance.
 
@@ -45,6 +44,8 @@ def measure(
     ----------
     rows, kept : int
         How many rows passed the filters, and how many of them are kept.
+    partitions : int
+        How many there are.
     urls : three str
         Where the picks, the concepts and the graph are.
     """
@@ -52,14 +53,12 @@ def measure(
     share, names = kept / max(rows, 1), Store(picks).names(PICKS_SUFFIX)
     tasks = [Task(f"shard-{s.identity}", (s, picks, names, share, concepts, stage.store.url)) for s in shards]
     counts = stage.map(lambda engine: engine.tasks(measure_shard), tasks, "shards")
-    table = read_concepts(Store(concepts))
-    partitions = range(int(table["partition"].to_numpy().max(initial=-1)) + 1)
-    tasks = [Task(f"concepts-{n:08d}", (n, picks, share, graph, stage.store.url)) for n in partitions]
+    tasks = [Task(f"concepts-{n:08d}", (n, picks, share, graph, stage.store.url)) for n in range(partitions)]
     found = stage.map(lambda engine: engine.tasks(measure_concepts), tasks, "partitions")
     filled = [s.identity for s, count in zip(shards, counts, strict=True) if count["rows"]]
     lines = [
         stage.store.read_arrays(CONCEPTS_NAME.format(n))["concepts"]
-        for n, count in zip(partitions, found, strict=True)
+        for n, count in enumerate(found)
         if count["concepts"]
     ]
     by_concept = np.concatenate([*lines, np.zeros((0, 8))])

@@ -7,8 +7,8 @@ from filtering.errors import InputError
 from filtering.scores.contexts import FILES
 from filtering.scores.metaclip import read_entries
 from filtering.scores.norm_sim import read_targets
-from filtering.scores.registry import Kind, Spec, spec_of
-from filtering.scores.settings import Combine, MetaClip, ScoreTable, Targets
+from filtering.scores.registry import Kind, Spec, parts_of
+from filtering.scores.settings import MetaClip, ScoreTable, Targets
 from filtering.scores.table_column import check_table
 from filtering.storage import Store
 
@@ -24,9 +24,8 @@ def check_spec(spec: Spec, config: Config) -> None:
         _check_targets(settings.targets)
     elif isinstance(settings, MetaClip):
         read_entries(settings.entries)
-    elif isinstance(settings, Combine):
-        for part in settings.of:
-            check_spec(spec_of(part.score, "clip_score"), config)
+    for part in parts_of(spec):
+        check_spec(part, config)
 
 
 def _check_targets(url: str) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.partition import global_rows, shard_and_row
+from filtering.counting import summed_counts, write_counts
 from filtering.exchange import packed, read_groups, write_groups
 from filtering.filters.objects import PassingShard
-from filtering.ranking import digit_counts, order_keys, split_digits
+from filtering.ranking import SCORE_DIGITS, digit_counts, order_keys, split_digits
 from filtering.scores.combination import mid_ranks, minmax, over_mean, zscores
 from filtering.scores.objects import read_scores
 from filtering.scores.tasks import RETURNED, RETURNED_NAME, SENT_NAME, write_scores
@@ -55,18 +56,13 @@ def pool_figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def count_scores(shard: PassingShard, part_url: str, label: str, store_url: str) -> dict[str, int]:
     """Count a shard's scores by the upper 16 bits of their order."""
     counts = digit_counts(_digits(_passing(shard, part_url)[1]), ())
-    digit = np.flatnonzero(counts)
-    arrays = {"digit": digit, "count": counts[digit]}
-    Store(store_url).write_arrays(HISTOGRAM_NAME.format(label, shard.identity), arrays)
-    return {"rows": int(counts.sum())}
+    return write_counts(Store(store_url), HISTOGRAM_NAME.format(label, shard.identity), counts)
 
 
 def bound_buckets(identities: Sequence[str], label: str, store_url: str) -> dict[str, Any]:
     """Cut the pool's scores into buckets; write which bucket each digit is in and how many rows are below each."""
-    store, counts = Store(store_url), np.zeros(1 << 16, dtype=np.int64)
-    for identity in identities:
-        part = store.read_arrays(HISTOGRAM_NAME.format(label, identity))
-        counts[part["digit"]] += part["count"]
+    store = Store(store_url)
+    counts = summed_counts(store, [HISTOGRAM_NAME.format(label, identity) for identity in identities])
     bucket = ((np.cumsum(counts) - counts) // BUCKET_ROWS).astype(np.int32)
     bucket = np.unique(bucket, return_inverse=True)[1].astype(np.int32)
     sizes = np.bincount(bucket, weights=counts).astype(np.int64)
@@ -140,4 +136,4 @@ def _passing(shard: PassingShard, part_url: str) -> tuple[npt.NDArray[np.int64],
 
 
 def _digits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    return split_digits(order_keys(scores), 2)
+    return split_digits(order_keys(scores), SCORE_DIGITS)

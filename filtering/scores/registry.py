@@ -208,6 +208,18 @@ def spec_of(score: Score, default: str) -> Spec:
     return _completed(name, _defaults(name))
 
 
+def parts_of(spec: Spec) -> list[Spec]:
+    """Return the scores that a combination adds up; none of another score."""
+    if not isinstance(spec.settings, Combine):
+        return []
+    return [spec_of(part.score, "clip_score") for part in spec.settings.of]
+
+
+def with_parts(spec: Spec) -> list[Spec]:
+    """Return a score and all that it is made of."""
+    return [*(one for part in parts_of(spec) for one in with_parts(part)), spec]
+
+
 def _completed(name: str, settings: Section | None) -> Spec:
     """Name the column and the orientation of training dynamics."""
     if isinstance(settings, Dynamics):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from filtering.attempts import Task
-from filtering.concepts.objects import read_concepts
 from filtering.config import Config
 from filtering.crew import Crew
 from filtering.embedding.shape import crew_shape
@@ -15,7 +14,6 @@ from filtering.scores import parts, tasks
 from filtering.scores.registry import Kind, Spec
 from filtering.scores.settings import Combine, Dlc, NegClipLoss
 from filtering.stage import Runtime, Stage
-from filtering.storage import Store
 
 VERSION = 2
 
@@ -31,6 +29,7 @@ class Sources:
     rows : how many rows passed the filters.
     dimension : of the vectors.
     concepts, graph : where those stages' objects are.
+    partitions : how many there are.
     parts : where the scores are that a combination adds up, in its order.
     """
 
@@ -40,6 +39,7 @@ class Sources:
     dimension: int
     concepts: str
     graph: str
+    partitions: int
     parts: Sequence[str] = ()
 
 
@@ -78,8 +78,7 @@ def _by_images(stage: Stage, spec: Spec, sources: Sources) -> None:
 
 
 def _by_graph(stage: Stage, spec: Spec, sources: Sources) -> None:
-    count = int(read_concepts(Store(sources.concepts))["partition"].to_numpy().max(initial=-1)) + 1
-    k, url = sources.config.graph.k, stage.store.url
+    count, k, url = sources.partitions, sources.config.graph.k, stage.store.url
     arguments = [Task(f"graph-{number:08d}", (number, sources.graph, k, url)) for number in range(count)]
     stage.map(lambda engine: engine.tasks(tasks.score_graph), arguments, "partitions")
     _gather(stage, sources, [tasks.RETURNED_NAME.format(f"{number:08d}") for number in range(count)])

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.counting import write_counts
 from filtering.graph.csr import Int64Array
-from filtering.ranking import at_or_above, digit_counts, find_digit, order_keys, split_digits
+from filtering.ranking import SCORE_DIGITS, at_or_above, digit_counts, order_keys, split_digits
 from filtering.selection.budgets import proportional_budgets
 from filtering.selection.scores import read_collected
 from filtering.selection.strata import strata_budgets, stratum_numbers
 from filtering.storage import Store
 
 Key = npt.NDArray[np.uint16]
-SCORE_DIGITS, ROW_DIGITS = 2, 4
+ROW_DIGITS = 4
 DIGITS_SUFFIX = ".digits.npz"
 DIGITS_NAME = "{}.{:08d}" + DIGITS_SUFFIX
 CELLS_NAME = "{:08d}.cells.npz"
@@ -44,19 +45,7 @@ def count_digit(partition: int, label: str, column: str, prefix: Sequence[int], 
     """Count a partition's rows whose keys begin with `prefix` by their next digit."""
     store = Store(store_url)
     counts = digit_counts(partition_keys(store, partition, column), prefix)
-    digit = np.flatnonzero(counts)
-    store.write_arrays(DIGITS_NAME.format(label, partition), {"digit": digit, "count": counts[digit]})
-    return {"rows": int(counts.sum())}
-
-
-def next_digit(label: str, partitions: int, rank: int, store_url: str) -> dict[str, int]:
-    """Return the digit of the row at a rank, its rank among the rows of that digit, and how many those are."""
-    store, counts = Store(store_url), np.zeros(1 << 16, dtype=np.int64)
-    for partition in range(partitions):
-        part = store.read_arrays(DIGITS_NAME.format(label, partition))
-        counts[part["digit"]] += part["count"]
-    digit, within = find_digit(counts, rank)
-    return {"digit": digit, "rank": within, "rows": int(counts[digit])}
+    return write_counts(store, DIGITS_NAME.format(label, partition), counts)
 
 
 def count_above(partition: int, cut: Sequence[int], store_url: str) -> dict[str, int]:

@@ -183,7 +183,7 @@ def budget_name(step: Step) -> str:
 def unread_keys(step: Step) -> list[str]:
     """Return the keys of a step that were changed, although neither its method nor its budget reads them."""
     name = budget_name(step)
-    read = {"method", "score", "steps", *selector(step.method).keys}
+    read = {"method", "score", *selector(step.method).keys}
     if name and step.threshold is None:
         read |= {"keep"}
     if name not in DECIDED:

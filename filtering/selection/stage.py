@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from filtering.attempts import Task
 from filtering.concepts.objects import read_concepts
+from filtering.counting import next_digit
 from filtering.filters.objects import PassingShard
 from filtering.graph.csr import Int64Array
 from filtering.graph.objects import read_adjacent
-from filtering.ranking import order_keys, split_digits
+from filtering.ranking import SCORE_DIGITS, order_keys, split_digits
 from filtering.selection import pool
 from filtering.selection.hierarchy import hierarchical_budgets
 from filtering.selection.objects import BUDGETS_NAME
@@ -45,15 +46,13 @@ class Pool:
     ----------
     shards : the pool's shards after the filters.
     concepts, graph : where those stages' objects are.
+    partitions : how many there are.
     """
 
     shards: Sequence[PassingShard]
     concepts: str
     graph: str
-
-    def partitions(self) -> range:
-        """Return the numbers of the partitions."""
-        return range(int(read_concepts(Store(self.concepts))["partition"].to_numpy().max(initial=-1)) + 1)
+    partitions: int
 
 
 def selection_stage(runtime: Runtime, name: str, step: Step, inputs: Sequence[str]) -> Stage:
@@ -78,7 +77,7 @@ def select_coreset(
     before : str or None
         Where the picks of the step before are; None for the first.
     """
-    url, numbers = stage.store.url, source.partitions()
+    url, numbers = stage.store.url, range(source.partitions)
     adjacent = read_adjacent(Store(source.graph))
     available = _collect(stage, source, (scores, difficulty), before)
     total = min(wanted_total(step.keep, available), available)
@@ -100,7 +99,7 @@ def select_coreset(
 
 def combine_picks(stage: Stage, rule: str, urls: Sequence[str], source: Pool) -> dict[str, Any]:
     """Write the picks that all of some steps have, or any; return how many."""
-    tasks = [Task(f"{number:08d}", (number, rule, list(urls), stage.store.url)) for number in source.partitions()]
+    tasks = [Task(f"{number:08d}", (number, rule, list(urls), stage.store.url)) for number in range(source.partitions)]
     picked = sum(count["picks"] for count in stage.map(lambda engine: engine.tasks(combine), tasks, "partitions"))
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": _surviving(stage, source)["size"].to_numpy()})
     stage.summary = f"{picked:,} samples in {rule} of {len(urls)} selections"
@@ -118,7 +117,7 @@ def _collect(stage: Stage, source: Pool, scores: tuple[str, str], before: str | 
     tasks = [Task(f"send-{shard.identity}", (shard, source.concepts, *scores, url)) for shard in source.shards]
     stage.map(lambda engine: engine.tasks(send_scores), tasks, "shards")
     names = [SENT_NAME.format(shard.identity) for shard in source.shards]
-    tasks = [Task(f"collect-{number:08d}", (number, names, before, url)) for number in source.partitions()]
+    tasks = [Task(f"collect-{number:08d}", (number, names, before, url)) for number in range(source.partitions)]
     counts = stage.map(lambda engine: engine.tasks(collect_scores), tasks, "partitions collected")
     stage.store.delete_all(SENT_SUFFIX)
     return sum(count["rows"] for count in counts)
@@ -139,7 +138,7 @@ def _passed_messages(stage: Stage, step: Step, source: Pool, adjacent: dict[int,
         after = stage.store.child(f"round-{number}").url
         tasks = [
             Task(f"round-{number}-{at:08d}", (at, adjacent.get(at, []), step, source.graph, url, after))
-            for at in source.partitions()
+            for at in range(source.partitions)
         ]
         stage.map(lambda engine: engine.tasks(pass_messages), tasks, "partitions of messages")
         url = after
@@ -165,7 +164,7 @@ def _surviving(stage: Stage, source: Pool) -> pa.Table:
     """Return the table of concepts with the sizes that the steps before have left."""
     table = read_concepts(Store(source.concepts))
     sizes = np.zeros(len(table), dtype=np.int64)
-    for number in source.partitions():
+    for number in range(source.partitions):
         counts = stage.store.read_arrays(COUNTS_NAME.format(number))
         sizes[counts["concept"]] = counts["count"]
     return table.set_column(table.column_names.index("size"), "size", pa.array(sizes))
@@ -187,7 +186,7 @@ def _cut(stage: Stage, step: Step, name: str, source: Pool, total: int, availabl
     if name == "pool":
         return _key_at(stage, "cut", source, total - 1) if total else None
     if step.threshold is not None:
-        return tuple(split_digits(order_keys(np.array([step.threshold], np.float32)), pool.SCORE_DIGITS)[0].tolist())
+        return tuple(split_digits(order_keys(np.array([step.threshold], np.float32)), SCORE_DIGITS)[0].tolist())
     # DataComp's rule: the value at int(n * fraction), and all that equal it.
     place = int(available * step.keep) if isinstance(step.keep, float) else step.keep - 1
     return _key_at(stage, "cut", source, min(place, available - 1), ties=True) if available else None
@@ -204,14 +203,15 @@ def _key_at(
         The score alone decides, so that rows of equal scores are on the same side.
     """
     digits: tuple[int, ...] = ()
-    numbers, url = source.partitions(), stage.store.url
-    for place in range(pool.SCORE_DIGITS + pool.ROW_DIGITS):
+    numbers, url = range(source.partitions), stage.store.url
+    for place in range(SCORE_DIGITS + pool.ROW_DIGITS):
         name = f"{label}-{place}"
         tasks = [Task(f"{name}-{number:08d}", (number, name, column, digits, url)) for number in numbers]
         stage.map(lambda engine: engine.tasks(pool.count_digit), tasks, "partitions counted")
-        found = stage.call(pool.next_digit, name, name, len(numbers), rank, url)
+        names = [pool.DIGITS_NAME.format(name, number) for number in numbers]
+        found = stage.call(next_digit, name, names, rank, url)
         digits, rank = (*digits, found["digit"]), found["rank"]
-        scored = len(digits) >= pool.SCORE_DIGITS
+        scored = len(digits) >= SCORE_DIGITS
         if (ties and scored) or rank == found["rows"] - 1:
             break
     return digits
@@ -221,7 +221,7 @@ def _counts_above(stage: Stage, source: Pool, concepts: int, cut: tuple[int, ...
     """Return how many rows of each concept are at or above a cut."""
     budgets = np.zeros(concepts, dtype=np.int64)
     if cut is not None:
-        tasks = [Task(f"above-{number:08d}", (number, cut, stage.store.url)) for number in source.partitions()]
+        tasks = [Task(f"above-{number:08d}", (number, cut, stage.store.url)) for number in range(source.partitions)]
         stage.map(lambda engine: engine.tasks(pool.count_above), tasks, "partitions counted")
         cell, count = pool.read_cells(stage.store, len(tasks))
         budgets[cell] = count
@@ -230,7 +230,7 @@ def _counts_above(stage: Stage, source: Pool, concepts: int, cut: tuple[int, ...
 
 def _strata(stage: Stage, step: Step, source: Pool, total: int, available: int) -> pool.Strata:
     """Return the pool's difficulty strata with a budget for each of their parts in the concepts."""
-    url, numbers, hardest = stage.store.url, source.partitions(), int(available * step.drop_hardest)
+    url, numbers, hardest = stage.store.url, range(source.partitions), int(available * step.drop_hardest)
     cut = _key_at(stage, "hardest", source, hardest - 1, column="difficulty") if hardest else ()
     tasks = [Task(f"range-{number:08d}", (number, cut, url)) for number in numbers]
     ranges = stage.map(lambda engine: engine.tasks(pool.score_range), tasks, "partitions measured")

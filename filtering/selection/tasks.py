@@ -86,7 +86,6 @@ def select(
     # As the rows stand here, not as they came.
     own = own[positions(np.ascontiguousarray(own["row"]), found.part.row)]
     strata = read_strata(store) if budget_name(settings) == "strata" and settings.scope == "pool" else None
-    numbers = strata.numbers(found.part.row, own["difficulty"]) if strata else own["row"]
     pick = selector(settings.method).pick
     vector = vectors_of(found.part.row, vectors, partition, store) if vectors else None
     picks, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
@@ -95,7 +94,8 @@ def select(
             samples = replace(samples, vectors=vector[members])
         number = int(found.part.concept[members.start])
         if strata is not None:
-            chosen = picks_by_stratum(samples, numbers[members], strata.budgets_of(number), settings, pick)
+            numbers = strata.numbers(own["row"][members], own["difficulty"][members])
+            chosen = picks_by_stratum(samples, numbers, strata.budgets_of(number), settings, pick)
         elif budget_name(settings) == "strata":
             chosen = inside_strata(samples, own["difficulty"][members], int(budgets[number]), settings, pick)
         else:

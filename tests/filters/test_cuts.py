@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtering import tables
+from filtering.counting import next_digit
 from filtering.embedding.objects import ROWS_NAME, EmbeddedShard
-from filtering.filters.cuts import COUNTS_NAME, count_scores, judged, next_digit
+from filtering.filters.cuts import COUNTS_NAME, count_scores, judged
 from filtering.filters.judging import COLUMNS, Rule, first_failed
 from filtering.filters.settings import CaptionFilter, ClipScoreFilter, Filter
 from filtering.ranking import join_digits, score_of
