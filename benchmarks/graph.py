@@ -200,7 +200,8 @@ def _partition(pool: Pool, cells: Cells, invited: Invited) -> Partition:
     order = np.lexsort((place, column != 0, concept))
     everyone = np.arange(count)
     uids = np.char.zfill(everyone.astype("S32"), 32)
-    return Partition(everyone, uids, home, pool.stored, place[order], concept[order])
+    again = np.ones(len(everyone), dtype=bool)
+    return Partition(everyone, uids, home, pool.stored, place[order], concept[order], again)
 
 
 def _sections(cells: Cells, count: int) -> Int64Array:

@@ -254,8 +254,11 @@ def _report(given: argparse.Namespace) -> int:
 
 def _export(given: argparse.Namespace) -> int:
     from filtering.manifests.export import export
+    from filtering.manifests.exports.options import Options
 
-    found = export(Store(absolute(given.run)), given.format, given.out)
+    names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls")
+    options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")
+    found = export(Store(absolute(given.run)), given.format, given.out, options)
     _tell(
         given, found, [f"{found['kept']:,} kept samples as {given.format} in {given.out} ({found['objects']} objects)"]
     )

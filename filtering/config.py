@@ -4,10 +4,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from filtering.embedding.images import MAX_PIXELS
 from filtering.errors import InputError
@@ -19,8 +20,12 @@ from filtering.shards.samples import MAX_IMAGE_BYTES
 from filtering.storage import read_object
 
 Urls = str | tuple[str, ...]
+# Keys that say where and how a run goes, not what comes out. A base gives what a run without one would compute.
+UNDECISIVE = ("output", "ray", "base", "retention", "notify")
+DATE = "{date}"
 # A name and a secret before the host; a port is none, and a secret may hold slashes.
 CREDENTIALS = re.compile(r"://[^/@:\s]*:(?!\d+(/|$))[^@]*@")
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 class Arrays(Section):
@@ -66,6 +71,17 @@ class Concepts(Section):
     seed: Seed = Field(0, description="a whole number, 0 or more")
     largest: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number of rows")
     partition_rows: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number of rows")
+    centroids: str | None = Field(
+        None, min_length=1, description="the path or URL of a run whose concepts are taken over, rather than trained"
+    )
+    refit: bool = Field(False, description="true or false: train concepts anew although there is a base", strict=True)
+    drift: Above0 = Field(0.1, description="how much farther from its centroid a new sample may lie, a share above 0")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Concepts":
+        if self.refit and self.centroids is not None:
+            raise ValueError("concepts: give either concepts.centroids (a run's) or concepts.refit, not both")
+        return self
 
 
 class Graph(Section):
@@ -92,11 +108,52 @@ class Ray(Section):
     )
 
 
+class Retention(Section):
+    """Which earlier nights stay: the others go, except what a night that stays refers to."""
+
+    nights: Positive = Field(description="how many finished nights stay, tonight's included, 1 or more")
+
+
+class Notify(Section):
+    """The webhook that is told how a run ended; whatever is secret stays in the environment."""
+
+    url: str | None = Field(None, description="the URL of a webhook, one that is no secret")
+    url_env: str | None = Field(None, description="the name of the environment variable that holds the URL")
+    token_env: str | None = Field(None, description="the name of the environment variable that holds a bearer token")
+    # Not `on`, which YAML 1.1 takes for true.
+    when: tuple[Literal["success", "failure"], ...] = Field(
+        ("success", "failure"), description="a list of success and failure"
+    )
+    timeout: Above0 = Field(10.0, description="the seconds that one attempt may take, a positive number")
+    retries: Whole = Field(3, le=10, description="how often a delivery is tried again, 0 to 10")
+
+    @field_validator("url_env", "token_env")
+    @classmethod
+    def _is_a_name(cls, name: str | None, info: ValidationInfo) -> str | None:
+        # Without what was given: it may be the secret itself.
+        if name is not None and not VARIABLE.fullmatch(name):
+            raise ValueError(f"notify.{info.field_name}: must be the name of an environment variable, such as HOOK_URL")
+        return name
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "Notify":
+        if (self.url is None) == (self.url_env is None):
+            raise ValueError("notify: give either notify.url_env (an environment variable) or notify.url")
+        return self
+
+
 class Config(Section):
     """A run's whole configuration."""
 
     input: Input = Field(description="a mapping with shards or metadata")
-    output: str = Field(min_length=1, description="the path or URL of the run's directory")
+    output: str = Field(
+        min_length=1, description="the path or URL of the run's directory; {date} stands for today's date in UTC"
+    )
+    base: str | None = Field(
+        None, min_length=1, description="latest, or the path or URL of the run that this one starts from"
+    )
+    retention: Retention | None = Field(None, description="a mapping such as {nights: 14}")
+    notify: Notify | None = Field(None, description="a mapping such as {url_env: HOOK_URL}")
     embedding: Embedding = Field(Embedding(), description="a mapping")
     filters: tuple[Filter, ...] = Field((), description="a list such as [{clip_score: {keep: 0.5}}]")
     concepts: Concepts = Field(Concepts(), description="a mapping")
@@ -112,8 +169,8 @@ class Config(Section):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """Return a hash of everything that decides the result: all keys but `output` and `ray`."""
-        decisive = {key: value for key, value in self.resolved().items() if key not in ("output", "ray")}
+        """Return a hash of everything that decides the result: all keys but those of `UNDECISIVE`."""
+        decisive = {key: value for key, value in self.resolved().items() if key not in UNDECISIVE}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -144,6 +201,8 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
         raise InputError(f"{path}: must hold keys and values, such as 'output: runs/first'")
     for override in overrides:
         _override(data, override)
+    if isinstance(data.get("output"), str):
+        data["output"] = data["output"].replace(DATE, f"{datetime.now(UTC):%Y-%m-%d}")
     return parse_config(data)
 
 

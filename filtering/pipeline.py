@@ -3,15 +3,19 @@
 import contextlib
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import filtering
+from filtering.base import Base, carried_from, read_base
+from filtering.concepts.frozen import kept_of, take_over_concepts
 from filtering.concepts.objects import grouped_names, read_concepts
+from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_stage, find_concepts, group_rows, partitions_stage
 from filtering.config import Config
 from filtering.embedding.checkpoint import model_files
-from filtering.embedding.stage import embed, embedded_shards, embedding_stage
+from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_stage
 from filtering.engine import Engine
 from filtering.errors import FilteringError, InputError, one_line
 from filtering.events import EventLog
@@ -39,8 +43,14 @@ PACKAGES = ("ray", "numpy", "pyarrow", "faiss-cpu", "open_clip_torch", "torch")
 FINAL = "final.json"
 
 
-def check(config: Config) -> list[Shard]:
+def check(config: Config, base: Base | None = None) -> list[Shard]:
     """Refuse what cannot work before any work is done, and return the pool's shards.
+
+    Parameters
+    ----------
+    config : Config
+    base : Base or None
+        The run that this one starts from.
 
     Raises
     ------
@@ -54,11 +64,22 @@ def check(config: Config) -> list[Shard]:
         _check_arrays(config, shards)
     else:
         model_files(config.embedding)
+    if base is not None:
+        check_base(base, config)
+    _origin(config, base)
     return shards
 
 
-def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
+def run(config: Config, progress: Reporter | None = None, base: Base | None = None) -> dict[str, Any]:
     """Start or resume a run and return its run.json.
+
+    Parameters
+    ----------
+    config : Config
+    progress : Reporter, optional
+        Told how it goes.
+    base : Base, optional
+        A finished run; what it knows of the pool is not computed again.
 
     Raises
     ------
@@ -67,10 +88,10 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
     RunError
         If a stage fails; what it finished stays, and the same call resumes it.
     """
-    shards = check(config)
+    shards = check(config, base)
     store = Store(absolute(config.output))
     progress = progress or reporter()
-    with _leased(store, progress) as lease:
+    with leased(store, progress) as lease:
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))
         if lease.taken_over_from:
@@ -78,7 +99,8 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
         events.flush()
         runtime = Runtime(store, Engine(config.ray), events, progress, lease)
         try:
-            record = _through_the_stages(Way(config, runtime, shards))
+            carried = None if base is None else carried_from(base, shards)
+            record = _through_the_stages(Way(config, runtime, shards, carried))
             events.flush()
         except BaseException as error:
             # A run that lost its lease may not even say so: the log is the new holder's.
@@ -93,7 +115,7 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _leased(store: Store, progress: Reporter) -> Iterator[Lease]:
+def leased(store: Store, progress: Reporter) -> Iterator[Lease]:
     """Hold the lease on the output: the first write, which tells whether anything can be written at all."""
     lease = Lease(store, announce=progress.say)
     try:
@@ -111,16 +133,19 @@ def _leased(store: Store, progress: Reporter) -> Iterator[Lease]:
 
 def _through_the_stages(way: Way) -> dict[str, Any]:
     config, runtime = way.config, way.runtime
-    inventory = Stage(runtime, "inventory", 1, [shard.plain() for shard in way.shards])
+    inventory = _inventory(runtime, way.shards)
     way.take(inventory, lambda stage: _write_inventory(stage, way.shards))
 
     embedding = embedding_stage(runtime, config, inventory.fingerprint)
-    found = way.take(embedding, lambda stage: embed(stage, config, way.shards))
+    found = way.take(embedding, lambda stage: embed(stage, config, way.shards, way.carried))
     samples, embedded_rows = found["by_shard"], found["rows"]
     embedded = embedded_shards(embedding, config, way.shards)
 
     filters = filters_stage(runtime, config, embedding.fingerprint)
-    rows = way.take(filters, lambda stage: apply_filters(stage, config, embedded, embedded_rows))["passed"]
+    judged = way.take(filters, lambda stage: apply_filters(stage, config, embedded, embedded_rows, way.carried))
+    rows = judged["passed"]
+    if way.carried is not None:
+        way.carried = replace(way.carried, same=frozenset(judged["same"]))
     passing = [PassingShard(shard, filters.store.url) for shard in embedded]
 
     _graph(way, passing, rows)
@@ -131,10 +156,22 @@ def _through_the_stages(way: Way) -> dict[str, Any]:
     return _finish(way, passing, samples, sieves)
 
 
+def run_id(config: Config, shards: list[Shard]) -> str:
+    """Return what identifies a run: the hash of its configuration and its pool."""
+    return _run_id(config.digest(), _inventory(None, shards).fingerprint)
+
+
+def _run_id(config_hash: str, inventory: str) -> str:
+    return digest([config_hash, inventory])
+
+
+def _inventory(runtime: Any, shards: list[Shard]) -> Stage:
+    return Stage(runtime, "inventory", 1, [shard.plain() for shard in shards])
+
+
 def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
     config, runtime = way.config, way.runtime
-    concepts = concepts_stage(runtime, config, way.fingerprints["filters"])
-    way.take(concepts, lambda stage: find_concepts(stage, config, passing, rows))
+    concepts = _concepts(way, passing, rows)
     partitions = partitions_stage(runtime, concepts.fingerprint)
     graph = graph_stage(runtime, config, partitions.fingerprint)
     if needs_grouped_rows(graph) and partitions.finished() and not grouped_names(partitions.store):
@@ -143,7 +180,41 @@ def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
     way.take(partitions, lambda stage: group_rows(stage, config, passing, concepts.store.url))
     table, dimension = read_concepts(concepts.store), way.results["concepts"]["dimension"]
     urls = (partitions.store.url, concepts.store.url)
-    way.take(graph, lambda stage: build_graph(stage, config, *urls, table, dimension))
+    way.take(graph, lambda stage: build_graph(stage, config, *urls, table, dimension, way.carried))
+
+
+def _concepts(way: Way, passing: list[PassingShard], rows: int) -> Stage:
+    """Find concepts, or take over those of the base or of the run that the configuration names."""
+    config, runtime, filters = way.config, way.runtime, way.fingerprints["filters"]
+    origin = _origin(config, way.carried.base if way.carried else None)
+    if origin is None:
+        stage = concepts_stage(runtime, config, filters)
+        way.take(stage, lambda stage: find_concepts(stage, config, passing, rows))
+        return stage
+    store, identity = origin.store(CONCEPTS), origin.result(CONCEPTS)["identity"]
+    kept = kept_of(way.carried, identity, config)
+    stage = concepts_stage(runtime, config, filters, identity)
+    way.take(stage, lambda stage: take_over_concepts(stage, config, passing, rows, store, kept))
+    return stage
+
+
+def _origin(config: Config, base: Base | None) -> Base | None:
+    """Return the run whose concepts are taken over; None where they are trained.
+
+    Raises
+    ------
+    InputError
+        If the run that `concepts.centroids` names is not there, or knows no concepts that could be taken over.
+    """
+    named = config.concepts.centroids
+    origin = base if named is None else read_base(absolute(named), "concepts.centroids")
+    if origin is None or config.concepts.refit:
+        return None
+    found = origin.result(CONCEPTS)
+    if "identity" not in found:
+        raise InputError(f"{origin.url}: its concepts are of an older version of filtering; train them anew")
+    # A pool of which nothing passed has none.
+    return origin if found["centroids"] else None
 
 
 def _measure(way: Way, passing: list[PassingShard], rows: int) -> None:
@@ -175,7 +246,7 @@ def _summary(way: Way) -> dict[str, Any]:
     results, config_hash = way.results, way.config.digest()
     inventory = way.fingerprints["inventory"]
     return {
-        "run_id": digest([config_hash, inventory]),
+        "run_id": _run_id(config_hash, inventory),
         "config": way.config.resolved(),
         "config_hash": config_hash,
         "versions": _versions(),
@@ -188,6 +259,25 @@ def _summary(way: Way) -> dict[str, Any]:
         "warnings": [*_warnings(results), *unread(way.config)],
         "objects": {name: url.removeprefix(f"{way.runtime.store.url}/") for name, url in way.stores.items()},
         "manifest_hash": results["manifests"]["manifest_hash"],
+        **({"base": _of_base(way)} if way.carried else {}),
+        **({"drift": results["concepts"]["drift"]} if "drift" in results["concepts"] else {}),
+    }
+
+
+def _of_base(way: Way) -> dict[str, Any]:
+    """Return what was new against the base, and how much work that was."""
+    assert way.carried is not None
+    base, results = way.carried.base, way.results
+    return {
+        "run": base.url,
+        "run_id": base.record["run_id"],
+        "shards": way.carried.changes.counts(),
+        "embedded_shards": results["embedding"]["embedded_shards"],
+        "concepts": {
+            "all": results["concepts"]["concepts"],
+            "searched": results["graph"].get("searched_concepts", results["concepts"]["concepts"]),
+            "selected": results["selection"].get("selected_concepts"),
+        },
     }
 
 
@@ -198,11 +288,17 @@ def _warnings(results: dict[str, Any]) -> list[str]:
         found.append("no sample reached selection, so nothing is kept; the reasons below say why")
     elif wanted > available:
         found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
+    found += [f"a refit of the concepts is due (concepts.refit): {line}" for line in _drifted(results)]
     if results["graph"]["recall"] < 0.9:
         found.append(
             f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.guests or graph.recall raises it"
         )
     return found
+
+
+def _drifted(results: dict[str, Any]) -> list[str]:
+    lines: list[str] = results["concepts"].get("drift", {}).get("refit", [])
+    return lines
 
 
 def _make_room(runtime: Runtime, manifests: Stage) -> None:

@@ -30,6 +30,11 @@ class Runtime:
     lease: Lease
 
 
+def folder_name(name: str, version: int, settings: Any) -> str:
+    """Return the name of the folder of a stage whose objects are named by shard."""
+    return f"{name}-{digest([name, version, settings])}"
+
+
 @dataclass(slots=True)
 class Stage:
     """A stage, identified by its settings, its code's format version and its inputs' identities.
@@ -64,8 +69,9 @@ class Stage:
     @property
     def store(self) -> Store:
         """The folder of the stage's objects."""
-        identity = digest([self.name, self.version, self.settings]) if self.per_shard else self.fingerprint
-        return self.runtime.store.child(f"{FOLDER}/{self.name}-{identity}")
+        if self.per_shard:
+            return self.runtime.store.child(f"{FOLDER}/{folder_name(self.name, self.version, self.settings)}")
+        return self.runtime.store.child(f"{FOLDER}/{self.name}-{self.fingerprint}")
 
     @property
     def record(self) -> str:

@@ -12,7 +12,7 @@ from filtering.scores.stage import INPUTS, Sources, score, scores_stage
 from filtering.selection.objects import Sieve
 from filtering.selection.registry import DECIDED, budget, budget_name, selector, unread_keys
 from filtering.selection.settings import Sets, Step, Steps
-from filtering.selection.stage import NAME, Pool, combine_picks, select_coreset, selection_stage, sets_stage
+from filtering.selection.stage import NAME, Before, Pool, combine_picks, select_coreset, selection_stage, sets_stage
 from filtering.storage import digest
 from filtering.way import Way
 
@@ -56,10 +56,19 @@ class Selecting:
     def _step(self, step: Step, name: str, before: Selected) -> Selected:
         (scores_print, scores_url), (mark, difficulty) = map(self._score, specs_of(step))
         inputs = (self.way.fingerprints["graph"], scores_print, mark, *before.prints)
-        stage = selection_stage(self.way.runtime, name, step, inputs)
-        self.way.take(stage, lambda stage: select_coreset(stage, step, self.pool, scores_url, difficulty, before.url))
+        base, scores = self._base(name), (scores_url, difficulty)
+        stage = selection_stage(self.way.runtime, name, step, inputs, base)
+        self.way.take(stage, lambda stage: select_coreset(stage, step, self.pool, scores, before.url, base))
         sieve = Sieve(f"selection:{step.method}", stage.store.url)
         return Selected((*before.sieves, sieve), stage.store.url, (stage.fingerprint,))
+
+    def _base(self, name: str) -> Before | None:
+        """Return what a base left of a step."""
+        carried = self.way.carried
+        if carried is None or not carried.base.has(name) or "total" not in carried.base.result(name):
+            return None
+        base = carried.base
+        return Before(base.store(name).url, base.result(name)["total"], frozenset(carried.identities()))
 
     def _join(self, sets: Sets, name: str, before: Selected) -> Selected:
         rule, names = ("all", sets.all) if sets.all else ("any", sets.any or ())
@@ -98,11 +107,21 @@ def check_steps(config: Config) -> None:
     InputError
         One line: the key, what is wrong, the nearest valid name.
     """
+    _check_nights(config)
     for step in every_step(config):
         if (name := budget_name(step)) not in DECIDED:
             budget(name)
         for score_of in (step.score, step.difficulty):
             check_spec(spec_of(score_of, selector(step.method).score), config)
+
+
+def _check_nights(config: Config) -> None:
+    if not any(step.per == "night" for step in every_step(config)):
+        return
+    if config.base is None:
+        raise InputError("selection.per: night needs a base; set base to latest, or per to pool")
+    if config.selection.steps:
+        raise InputError("selection.per: night is for a selection of one step; in selection.steps, keep is of the pool")
 
 
 def every_step(config: Config) -> Iterator[Step]:

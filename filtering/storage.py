@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -28,6 +29,7 @@ from filtering.retries import retried
 from filtering.streams import block_stream, count_bytes, disk_stream, is_s3
 
 MARKER = ".done"
+DELETED_AT_ONCE = 1000
 Result = TypeVar("Result")
 
 # By name: boto is imported, which takes a second, when the first URL of S3 is opened.
@@ -115,6 +117,23 @@ class Store:
         for name in self.names():
             if name.startswith(prefix):
                 _asked(self.path(name), _delete_folder)
+
+    def delete_folder(self, name: str) -> None:
+        """Delete the folder `name`, if it is there, with all it holds."""
+        _asked(self.path(name), _delete_folder)
+
+    def delete_but(self, stays: Callable[[str], bool]) -> int:
+        """Delete every object inside, however deep, but those whose URL stays; return how many those are."""
+        top = filesystem_of(self.url)[1].rstrip("/")
+        found: list[str] = _asked(self.url, lambda filesystem, path: filesystem.find(path))
+        going = [entry for entry in found if not stays(self.url.rstrip("/") + entry.removeprefix(top))]
+        for start in range(0, len(going), DELETED_AT_ONCE):
+            _asked(self.url, partial(_delete_objects, going[start : start + DELETED_AT_ONCE]))
+        return len(found) - len(going)
+
+
+def _delete_objects(names: list[str], filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+    filesystem.rm(names)
 
 
 def _delete_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from filtering.base import Carried
 from filtering.config import Config
 from filtering.shards.inventory import Shard
 from filtering.stage import Runtime, Stage
@@ -11,11 +12,12 @@ from filtering.stage import Runtime, Stage
 
 @dataclass(slots=True)
 class Way:
-    """What the stages that have run found and cost, and where their objects are."""
+    """What the stages that have run found and cost, where their objects are, and what is taken over from a base."""
 
     config: Config
     runtime: Runtime
     shards: list[Shard]
+    carried: Carried | None = None
     costs: list[dict[str, Any]] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     stores: dict[str, str] = field(default_factory=dict)

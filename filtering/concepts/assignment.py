@@ -59,11 +59,15 @@ def assign(shard: PassingShard, reach: int, k: int, store_url: str) -> dict[str,
     return {"rows": len(passing)}
 
 
-def invite(identities: Sequence[str], recall: float, guests: float, largest: int, store_url: str) -> dict[str, Any]:
+def invite(
+    identities: Sequence[str], k: int, recall: float, guests: float, largest: int, store_url: str
+) -> dict[str, Any]:
     """Decide how near a border a row must be to be a guest, and into how many sections oversized concepts are cut.
 
     Parameters
     ----------
+    k : int
+        Neighbours of a row.
     recall : float
         The share of known neighbours that should meet.
     guests : float
@@ -73,19 +77,21 @@ def invite(identities: Sequence[str], recall: float, guests: float, largest: int
     """
     store = Store(store_url)
     measures = store.read_arrays(QUERIES_NAME)["measures"]
-    merged, sizes = _merged_nearest(store, identities)
+    merged, sizes = merged_nearest(store, identities)
+    # Beyond the k-th they are for later runs, of whose pool some will be gone.
+    near = {name: merged[name][:, :k] for name in ("distances", "concepts", "margins")}
     trained = ~measures if len(measures) > 1 else np.ones(len(measures), dtype=bool)
-    there = np.isfinite(merged["distances"]) & trained[:, None]
+    there = np.isfinite(near["distances"]) & trained[:, None]
     query = np.nonzero(there)[0]
     left = Visits(merged["own_concepts"][query], merged["own_margins"][query])
-    needed = needed_margins(left, Visits(merged["concepts"][there], merged["margins"][there]))
+    needed = needed_margins(left, Visits(near["concepts"][there], near["margins"][there]))
     rows = int(sizes.sum())
     margin = min(margin_for(needed, recall)[0], margin_within(merged["visits"], guests * rows))
     expected = round(float((needed <= margin).mean()), 4) if len(needed) else 1.0
     sections = np.maximum(-(-sizes // largest), 1).astype(np.int32)
     store.write_arrays(INVITATION, {"margin": np.array(margin), "sections": sections})
-    measured = {"row": merged["row"][measures], "distances": merged["distances"][measures]}
-    store.write_arrays(EXACT, measured)
+    exact = {name: merged[name][measures] for name in ("row", "distances", "neighbours")}
+    store.write_arrays(EXACT, with_radius(exact))
     return {"margin": margin if np.isfinite(margin) else None, "expected": expected, "concepts": int(sections.sum())}
 
 
@@ -145,12 +151,20 @@ def _nearest(
         return found
     # Where there is no candidate, any row stands in; its distance stays infinite.
     vectors = unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()]))
-    places, distances = exact.ranked(vectors)
+    places, distances = exact.ranked(vectors, exact.found.shape[1])
     there = np.maximum(places, 0)
-    return found | {"distances": distances, "concepts": visits.concepts[there], "margins": visits.margins[there]}
+    standing = {"concepts": visits.concepts[there], "margins": visits.margins[there]}
+    return found | {"distances": distances, "neighbours": np.where(places >= 0, ids[there], -1), **standing}
 
 
-def _merged_nearest(
+def with_radius(exact: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Return true neighbours with the distance up to which none is missing: that of the last, infinite if all are."""
+    lengths = exact["distances"]
+    last = lengths[:, -1] if lengths.shape[1] else np.full(len(lengths), np.inf)
+    return exact | {"within": last.astype(np.float32)}
+
+
+def merged_nearest(
     store: Store, identities: Sequence[str]
 ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
     """Merge what the shards found; also return the rows of each cell."""
@@ -172,11 +186,12 @@ def _merged_nearest(
     if not merged:
         none = np.zeros((len(row), 0))
         merged = {"distances": none, "concepts": none[..., None].astype(np.int32), "margins": none[..., None]}
+        merged["neighbours"] = none.astype(np.int64)
     return {"row": row, "visits": visits, **own, **merged}, sizes
 
 
 def _nearer(merged: dict[str, npt.NDArray[Any]], part: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    names = ("distances", "concepts", "margins")
+    names = ("distances", "neighbours", "concepts", "margins")
     if not merged:
         return {name: part[name] for name in names}
     both = {name: np.concatenate([merged[name], part[name]], axis=1) for name in names}

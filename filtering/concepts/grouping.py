@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.objects import GROUPED_NAME, VISITS_NAME, read_concepts
+from filtering.concepts.carrying import again_rows
+from filtering.concepts.objects import GROUPED_NAME, VISITS_NAME, read_concepts, read_touched
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
 from filtering.exchange import Records, packed, write_groups
 from filtering.filters.objects import PassingShard
@@ -13,23 +14,31 @@ from filtering.storage import Store
 
 
 def group(shard: PassingShard, reach: int, concepts_url: str, store_url: str) -> dict[str, int]:
-    """Write a shard's rows, each once for every partition that has a concept in which it stands."""
-    visits = Store(concepts_url).read_arrays(VISITS_NAME.format(shard.identity))
+    """Write a shard's rows, each once for every partition that has a concept in which it stands.
+
+    Where a base's graph is carried over, only concepts that are searched again count.
+    """
+    concepts_store = Store(concepts_url)
+    visits, touched = concepts_store.read_arrays(VISITS_NAME.format(shard.identity)), read_touched(concepts_store)
     rows, guests = visits["row"], visits["guest"]
-    if len(rows) == 0:
-        return {"rows": 0, "guests": 0, "copies": 0}
-    read = shard.reader().in_memory()
     everyone = np.arange(len(rows), dtype=np.int32)
     standing, concept = np.concatenate([everyone, guests]), np.concatenate([visits["concept"], visits["guest_concept"]])
-    partition_of = read_concepts(Store(concepts_url))["partition"].to_numpy()
+    again = np.ones(len(rows), dtype=bool)
+    if touched is not None:
+        again, here = again_rows(visits, touched.changed), touched.searched[concept]
+        standing, concept = standing[here], concept[here]
+    if len(standing) == 0:
+        return {"rows": 0, "guests": 0, "copies": 0}
+    read = shard.reader().in_memory()
+    partition_of = read_concepts(concepts_store)["partition"].to_numpy()
     travelling, partitions, concepts = by_partition(standing, concept, partition_of, reach)
     ids, uids, homes = global_rows(shard.index, rows), shard.uids(rows), visits["concept"]
     dtype = row_dtype(read.images.shape[1], reach)
 
     def records(places: npt.NDArray[Any]) -> Records:
         at = travelling[places]
-        columns = {"row": ids[at], "uid": uids[at], "home": homes[at], "concepts": concepts[places]}
-        return packed(dtype, **columns, vector=read(rows[at]))
+        columns = {"row": ids[at], "uid": uids[at], "home": homes[at], "again": again[at]}
+        return packed(dtype, **columns, concepts=concepts[places], vector=read(rows[at]))
 
     write_groups(Store(store_url), GROUPED_NAME.format(shard.identity), partitions, dtype, records)
-    return {"rows": len(rows), "guests": len(guests), "copies": len(travelling)}
+    return {"rows": len(np.unique(standing)), "guests": len(guests), "copies": len(travelling)}

@@ -26,6 +26,7 @@ class Partition:
     vectors : float16 (n, d).
     place : int64 (m,), which row stands, at home or as a guest.
     concept : int32 (m,), the concept in which it stands: by concept, first its own rows, then its guests, each by uid.
+    again : bool (n,), whether the row's neighbours are sought: those of others beside it may be known from a base.
     """
 
     row: npt.NDArray[np.int64]
@@ -34,12 +35,13 @@ class Partition:
     vectors: npt.NDArray[np.float16]
     place: npt.NDArray[np.int64]
     concept: npt.NDArray[np.int32]
+    again: npt.NDArray[np.bool_]
 
 
 def row_dtype(dimension: int, reach: int) -> np.dtype[Any]:
     """Return the dtype of the records in which rows travel; `concepts` are those of one partition, -1 where none."""
     concepts, vector = ("concepts", "<i4", (reach,)), ("vector", "<f2", (dimension,))
-    return np.dtype([("row", "<i8"), ("uid", "S32"), ("home", "<i4"), concepts, vector])
+    return np.dtype([("row", "<i8"), ("uid", "S32"), ("home", "<i4"), ("again", "?"), concepts, vector])
 
 
 def by_partition(
@@ -84,6 +86,22 @@ def shard_and_row(ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], np
     return ids >> ROW_BITS, ids & ((1 << ROW_BITS) - 1)
 
 
+def moved_rows(ids: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return global ids of an earlier inventory as they are now, int64 (n,); -1 for those that are gone, or are -1.
+
+    Parameters
+    ----------
+    ids : int64 (n,)
+    places : int64 (b,)
+        For each shard of the earlier inventory its place now, -1 where its rows are gone.
+    """
+    shards, rows = shard_and_row(ids)
+    there = ids >= 0
+    now = np.full(len(ids), -1, dtype=np.int64)
+    now[there] = places[shards[there]]
+    return np.where(now >= 0, (now << ROW_BITS) | rows, -1)
+
+
 def read_partition(store: Store, names: Sequence[str], partition: int) -> Partition | None:
     """Gather the rows of one partition from every shard's object; None if it has none."""
     records = read_groups(store, names, partition)
@@ -91,8 +109,9 @@ def read_partition(store: Store, names: Sequence[str], partition: int) -> Partit
         return None
     # Contiguous: the keys of a sort lie a kilobyte apart in the records.
     order = np.argsort(np.ascontiguousarray(records["uid"]), kind="stable")
-    row, uid, home, concepts, vectors = (records[name][order] for name in ("row", "uid", "home", "concepts", "vector"))
+    names = ("row", "uid", "home", "concepts", "vector", "again")
+    row, uid, home, concepts, vectors, again = (records[name][order] for name in names)
     place, column = np.nonzero(concepts >= 0)
     concept = concepts[place, column]
     standing = np.lexsort((place, concept != home[place], concept))
-    return Partition(row, uid, home, vectors, place[standing], concept[standing])
+    return Partition(row, uid, home, vectors, place[standing], concept[standing], again)

@@ -1,6 +1,7 @@
 """The concepts stage: train centroids on a sample, give every row its concept, invite guests; and the grouping."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,15 @@ from filtering.concepts.kmeans import (
     inter_distances,
     largest_in_sample,
 )
-from filtering.concepts.objects import CENTROIDS, CONCEPTS, INVITATION, read_centroids
+from filtering.concepts.objects import (
+    CENTROIDS,
+    CONCEPTS,
+    FIT,
+    INVITATION,
+    read_centroids,
+    read_concepts,
+    read_sections,
+)
 from filtering.concepts.packing import automatic_partition_rows, packed_partitions
 from filtering.concepts.training import (
     FINE_NAME,
@@ -43,10 +52,13 @@ from filtering.concepts.training import (
 from filtering.config import Concepts, Config
 from filtering.filters.objects import PassingShard
 from filtering.stage import Runtime, Stage
-from filtering.storage import Store
+from filtering.storage import Store, checksum, digest
 
+NAME = "concepts"
 VERSION = 3
-PARTITIONS_VERSION = 2
+PARTITIONS_VERSION = 3
+# What concepts are trained by.
+TRAINING_KEYS = ("clusters", "seed", "largest", "partition_rows")
 # A concept with more rows than this many times the mean is cut into sections by uid; clustering could not split it.
 OVERSIZED = 4
 # Rows on which a coarse centroid is trained, in multiples of a fine one's; sampled rows that one task clusters.
@@ -57,10 +69,13 @@ CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX)
 FEWEST_LARGEST = 1_000
 
 
-def concepts_stage(runtime: Runtime, config: Config, filters: str) -> Stage:
-    """Return the stage."""
-    settings = [config.concepts.model_dump(), config.graph.model_dump()]
-    return Stage(runtime, "concepts", VERSION, settings, (filters,))
+def concepts_stage(runtime: Runtime, config: Config, filters: str, frozen: str | None = None) -> Stage:
+    """Return the stage; `frozen` identifies the concepts that it takes over, if it trains none."""
+    settings: Any = [config.concepts.model_dump(include=set(TRAINING_KEYS)), config.graph.model_dump()]
+    if frozen is not None:
+        # Where guests are invited to is part of what is taken over.
+        settings = ["frozen", frozen, config.concepts.partition_rows, config.graph.k, config.graph.reach]
+    return Stage(runtime, NAME, VERSION, settings, (filters,))
 
 
 def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], rows: int) -> dict[str, Any]:
@@ -73,32 +88,43 @@ def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], 
     """
     url, settings, graph = stage.store.url, config.concepts, config.graph
     clusters, identities = wanted_clusters(settings, rows), [shard.identity for shard in shards]
-    centroids = _train(stage, shards, clusters, settings.seed, rows)
-    _over_shards(stage, assign, "assign", shards, (graph.reach, graph.k, url), "shards assigned")
+    _train(stage, shards, clusters, settings.seed, rows)
+    over_shards(stage, assign, "assign", shards, (graph.reach, graph.k, url), "shards assigned")
     largest = largest_concept(settings, rows, clusters)
-    invitation = stage.call(invite, "invitation", identities, graph.recall, graph.guests, largest, url)
-    visits = _over_shards(stage, visit, "visit", shards, (url,), "shards of guests")
-    table = _concepts_table(stage.store, identities, settings.partition_rows)
-    stage.store.write_table(CONCEPTS, table)
+    invitation = stage.call(invite, "invitation", identities, graph.k, graph.recall, graph.guests, largest, url)
+    over_shards(stage, visit, "visit", shards, (url,), "shards of guests")
+    sums = summed_statistics(stage.store, identities)
+    stage.store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
+    stage.store.write_table(CONCEPTS, concepts_table(stage.store, sums, settings.partition_rows))
+    return concluded(stage, rows) | {"margin": invitation["margin"], "expected_recall": invitation["expected"]}
+
+
+def concluded(stage: Stage, rows: int) -> dict[str, Any]:
+    """Return what is known of the concepts once their table is written, and delete what has been read."""
     # Read for the last time; together they take a fifth of the room that the grouped rows will.
     for suffix in CONSUMED_SUFFIXES:
         stage.store.delete_all(suffix)
+    table, centroids = read_concepts(stage.store), read_centroids(stage.store).vectors
     partitions = int(table["partition"].to_numpy().max(initial=-1)) + 1
-    guests = sum(count["guests"] for count in visits)
+    guests = int(table["guests"].to_numpy().sum())
     many = "s" * (partitions != 1)
     stage.summary = (
         f"{len(table):,} concepts in {partitions:,} partition{many}, {guests / max(rows, 1):.2f} guests a row"
     )
-    dimension = read_centroids(stage.store).vectors.shape[1]
-    found = {"concepts": len(table), "centroids": centroids, "partitions": partitions, "guests": guests}
-    return {**found, "dimension": dimension, "margin": invitation["margin"], "expected_recall": invitation["expected"]}
+    counts = {"concepts": len(table), "centroids": len(centroids), "partitions": partitions, "guests": guests}
+    return {**counts, "dimension": centroids.shape[1], "identity": identity_of(stage.store)}
 
 
-def _train(stage: Stage, shards: Sequence[PassingShard], clusters: int, seed: int, rows: int) -> int:
-    """Train the centroids, a task a shard and a task for some groups; return how many there are."""
+def identity_of(store: Store) -> str:
+    """Return what tells trained concepts from others: a digest of the centroids, guests' margin and sections."""
+    return digest([checksum(store.read(name)) for name in (CENTROIDS, INVITATION)])
+
+
+def _train(stage: Stage, shards: Sequence[PassingShard], clusters: int, seed: int, rows: int) -> None:
+    """Train the centroids, a task a shard and a task for some groups."""
     url, identities, groups = stage.store.url, [shard.identity for shard in shards], coarse_groups(clusters)
     shares = [count * POINTS_PER_CENTROID / max(rows, 1) for count in (clusters, COARSE_POINTS * groups)]
-    _over_shards(stage, sample_shard, "sample", shards, (*shares, seed, rows, url), "shards sampled")
+    over_shards(stage, sample_shard, "sample", shards, (*shares, seed, rows, url), "shards sampled")
     stage.call(find_groups, "groups", identities, groups, seed, url)
     tasks = [Task(f"spread-{identity}", (identity, url)) for identity in identities]
     spread = stage.map(lambda engine: engine.tasks(spread_sample), tasks, "samples grouped")
@@ -112,11 +138,11 @@ def _train(stage: Stage, shards: Sequence[PassingShard], clusters: int, seed: in
     stage.map(lambda engine: engine.tasks(cluster_groups), batches, "groups clustered")
     parts = [FINE_NAME.format(task.arguments[0]) for task in batches]
     filled = [one for one, found in zip(identities, spread, strict=True) if any(found["sizes"])]
-    return _refine(stage, filled, parts)
+    _refine(stage, filled, parts)
 
 
-def _refine(stage: Stage, identities: Sequence[str], parts: Sequence[str]) -> int:
-    """Move all centroids to their members a few times; return how many there are in the end."""
+def _refine(stage: Stage, identities: Sequence[str], parts: Sequence[str]) -> None:
+    """Move all centroids to their members a few times."""
     url = stage.store.url
     for number in range(REFINEMENTS + 1):
         current = CENTROIDS if number == REFINEMENTS else ROUND_NAME.format(number)
@@ -129,7 +155,6 @@ def _refine(stage: Stage, identities: Sequence[str], parts: Sequence[str]) -> in
             tasks = [Task(f"move-{number}-{part:08d}", (part, names, current, url)) for part in numbers]
             stage.map(lambda engine: engine.tasks(move_centroids), tasks, "centroids moved")
             parts = [MOVED_NAME.format(part, current) for part in numbers]
-    return count
 
 
 def _batches(sizes: npt.NDArray[np.int64]) -> list[slice]:
@@ -158,7 +183,10 @@ def partitions_stage(runtime: Runtime, concepts: str) -> Stage:
 
 
 def group_rows(stage: Stage, config: Config, shards: Sequence[PassingShard], concepts_url: str) -> dict[str, int]:
-    """Write each shard's rows grouped by partition, guests included; return how many rows that makes."""
+    """Write each shard's rows grouped by partition, guests included; return how many rows that makes.
+
+    Where a base's graph is carried over, those alone that stand in a concept that is searched again.
+    """
     tasks = [Task(s.identity, (s, config.graph.reach, concepts_url, stage.store.url)) for s in shards]
     counts = stage.map(lambda engine: engine.tasks(group), tasks, "shards")
     totals = {name: sum(count[name] for count in counts) for name in ("rows", "guests", "copies")}
@@ -166,16 +194,27 @@ def group_rows(stage: Stage, config: Config, shards: Sequence[PassingShard], con
     return totals
 
 
-def _over_shards(
+def over_shards(
     stage: Stage, function: Any, name: str, shards: Sequence[PassingShard], arguments: tuple[Any, ...], unit: str
 ) -> list[Any]:
+    """Run a task for each shard, named by its identity, and return the results in order."""
     tasks = [Task(f"{name}-{shard.identity}", (shard, *arguments)) for shard in shards]
     return stage.map(lambda engine: engine.tasks(function), tasks, unit)
 
 
-def _concepts_table(store: Store, identities: Sequence[str], partition_rows: int | str) -> pa.Table:
-    sections = store.read_arrays(INVITATION)["sections"]
-    count = int(sections.sum())
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Sums over shards, by concept: rows, guests, cosine distances to the centroid, and who visits whom how often."""
+
+    sizes: npt.NDArray[np.int64]
+    guests: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.float64]
+    visits: tuple[Any, Any, Any]
+
+
+def summed_statistics(store: Store, identities: Sequence[str]) -> Statistics:
+    """Return the sums over the statistics of all shards, in their order."""
+    count = int(read_sections(store).sum())
     totals = {name: np.zeros(count) for name in ("sizes", "guests", "distances")}
     pairs = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for identity in identities:
@@ -184,14 +223,36 @@ def _concepts_table(store: Store, identities: Sequence[str], partition_rows: int
             totals[name] += sums[name]
         pairs.append((sums["pairs"], sums["visits"]))
     sizes, guests = totals["sizes"].astype(np.int64), totals["guests"].astype(np.int64)
-    limit = automatic_partition_rows(int((sizes + guests).sum())) if partition_rows == "auto" else int(partition_rows)
+    return Statistics(sizes, guests, totals["distances"], _visits(pairs, count))
+
+
+def rows_in_a_partition(sums: Statistics, partition_rows: int | str) -> int:
+    """Return how many rows a partition may hold, guests included."""
+    if partition_rows != "auto":
+        return int(partition_rows)
+    return automatic_partition_rows(int((sums.sizes + sums.guests).sum()))
+
+
+def concepts_table(
+    store: Store, sums: Statistics, partition_rows: int | str, partitions: npt.NDArray[np.int32] | None = None
+) -> pa.Table:
+    """Return `tables.CONCEPTS`.
+
+    Parameters
+    ----------
+    partitions : int32 (C,), optional
+        The partition of each concept; packed anew where it is not given.
+    """
+    if partitions is None:
+        limit = rows_in_a_partition(sums, partition_rows)
+        partitions = packed_partitions(sums.sizes + sums.guests, *sums.visits, limit)
     columns = {
-        "concept": np.arange(count, dtype=np.int32),
-        "size": sizes,
-        "guests": guests,
-        "d_intra": totals["distances"] / np.maximum(sizes, 1),
-        "d_inter": np.repeat(inter_distances(read_centroids(store)), sections),
-        "partition": packed_partitions(sizes + guests, *_visits(pairs, count), limit),
+        "concept": np.arange(len(sums.sizes), dtype=np.int32),
+        "size": sums.sizes,
+        "guests": sums.guests,
+        "d_intra": sums.distances / np.maximum(sums.sizes, 1),
+        "d_inter": np.repeat(inter_distances(read_centroids(store)), read_sections(store)),
+        "partition": partitions,
     }
     return pa.table([pa.array(columns[name]) for name in tables.CONCEPTS.names], schema=tables.CONCEPTS)
 

@@ -79,6 +79,18 @@ def find_groups(identities: Sequence[str], groups: int, seed: int, store_url: st
     return {"groups": len(coarse)}
 
 
+def gather_queries(identities: Sequence[str], store_url: str) -> dict[str, int]:
+    """Gather the rows to be searched exactly, where no centroids are trained."""
+    store = Store(store_url)
+    return {"rows": _write_queries(store, [store.read_arrays(FEW_NAME.format(identity)) for identity in identities])}
+
+
+def sampled_queries(store: Store, identities: Sequence[str]) -> list[dict[str, npt.NDArray[Any]]]:
+    """Return the rows that shards sampled to be searched exactly: `row`, `measures`, `vectors` of each."""
+    samples = (store.read_arrays(FEW_NAME.format(identity)) for identity in identities)
+    return [{name: sample[f"query_{name}"] for name in ("row", "measures", "vectors")} for sample in samples]
+
+
 def spread_sample(identity: str, store_url: str) -> dict[str, list[int]]:
     """Send the sampled rows of a shard to their groups; return how many each group gets."""
     store = Store(store_url)
@@ -152,10 +164,11 @@ def collect_centroids(names: Sequence[str], target: str, store_url: str) -> dict
     return {"centroids": len(centroids.vectors)}
 
 
-def _write_queries(store: Store, samples: Sequence[dict[str, npt.NDArray[Any]]]) -> None:
+def _write_queries(store: Store, samples: Sequence[dict[str, npt.NDArray[Any]]]) -> int:
     # A shard without rows has vectors of no width.
     there = [sample for sample in samples if len(sample["query_row"])]
     row = np.concatenate([np.zeros(0, np.int64), *(sample["query_row"] for sample in there)])
     measures = np.concatenate([np.zeros(0, bool), *(sample["query_measures"] for sample in there)])
     vectors = [sample["query_vectors"] for sample in there] or [np.zeros((0, 0), np.float16)]
     store.write_arrays(QUERIES_NAME, {"row": row, "measures": measures, "vectors": np.concatenate(vectors)})
+    return len(row)

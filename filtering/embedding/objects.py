@@ -10,6 +10,7 @@ import pyarrow as pa
 from numba import njit
 
 from filtering.config import Arrays
+from filtering.errors import InputError
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.storage import Store, is_local
@@ -17,6 +18,8 @@ from filtering.storage import Store, is_local
 ROWS_NAME = "{}.rows.parquet"
 QUARANTINE_NAME = "{}.quarantined.parquet"
 VECTORS_NAME = "{}.{}.npy"
+# By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
+WHEREABOUTS_NAME = "{}.where.json"
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
@@ -55,6 +58,28 @@ class EmbeddedShard:
         if self.arrays is not None:
             return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
         return _read_vectors(Store(self.store_url), VECTORS_NAME.format(self.shard.identity, kind))
+
+
+# By a shard's identity: its rows' folder, then its samples, rows and quarantined samples.
+Whereabouts = dict[str, tuple[str, int, int, int]]
+
+
+def write_whereabouts(store: Store, fingerprint: str, where: Whereabouts) -> None:
+    """Write where each shard's rows are: the folders once, then a line a shard."""
+    folders = sorted({place[0] for place in where.values()})
+    number = {folder: at for at, folder in enumerate(folders)}
+    shards = {identity: [number[folder], *counts] for identity, (folder, *counts) in where.items()}
+    store.write_json(WHEREABOUTS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
+
+
+def read_whereabouts(store: Store, fingerprint: str) -> Whereabouts:
+    """Return where each shard's rows are."""
+    try:
+        found = store.read_json(WHEREABOUTS_NAME.format(fingerprint))
+    except FileNotFoundError:
+        raise InputError(f"{store.url}: was written by an older version of filtering; take another output") from None
+    folders = found["folders"]
+    return {identity: (folders[at], *counts) for identity, (at, *counts) in found["shards"].items()}
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -1,45 +1,92 @@
-"""The embedding stage: one task a shard, on actors that hold the model."""
+"""The embedding stage: one task a shard, on actors that hold the model; a base's shards are not embedded again."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from filtering.attempts import Task
+from filtering.base import Base, Carried
 from filtering.config import Config, Embedding
 from filtering.crew import Crew
 from filtering.embedding.checkpoint import model_identity
 from filtering.embedding.metadata import MetadataReader
-from filtering.embedding.objects import EmbeddedShard
+from filtering.embedding.objects import ROWS_NAME, EmbeddedShard, Whereabouts, read_whereabouts, write_whereabouts
 from filtering.embedding.shape import crew_shape
 from filtering.engine import Engine
+from filtering.errors import InputError
 from filtering.shards.inventory import Shard
-from filtering.stage import Runtime, Stage
+from filtering.stage import Runtime, Stage, folder_name
+from filtering.storage import Store
 
+NAME = "embedding"
 VERSION = 3
+COUNTS = ("samples", "rows", "quarantined")
 
 
 def embedding_stage(runtime: Runtime, config: Config, inventory: str) -> Stage:
     """Return the stage; its objects are named by shard, so that only new shards are ever embedded."""
-    if config.input.metadata is not None:
-        settings: Any = ["metadata", config.input.arrays.model_dump()]
-    else:
-        keys = config.embedding.model_dump(exclude={"model", "pretrained"})
-        settings = ["tars", model_identity(config.embedding), keys]
-    return Stage(runtime, "embedding", VERSION, settings, (inventory,), per_shard=True)
+    return Stage(runtime, NAME, VERSION, _settings(config), (inventory,), per_shard=True)
 
 
-def embed(stage: Stage, config: Config, shards: Sequence[Shard]) -> dict[str, Any]:
-    """Embed every shard and return how many samples there are, usable and not, and how many in each shard."""
-    tasks = [Task(shard.identity, (shard, stage.store.url)) for shard in shards]
-    counts = stage.map(_crew(config, len(tasks)), tasks, "shards")
-    totals = {name: sum(count[name] for count in counts) for name in ("samples", "rows", "quarantined")}
+def check_base(base: Base, config: Config) -> None:
+    """Refuse a base whose embeddings are others than this run would make.
+
+    Raises
+    ------
+    InputError
+        One line that says what to do.
+    """
+    wanted = folder_name(NAME, VERSION, _settings(config))
+    if not base.store(NAME).url.endswith(f"/{wanted}"):
+        raise InputError(
+            f"base: {base.url} was embedded with another model or other settings under embedding or input.arrays; "
+            "take those of its run.json, or give no base, so that the whole pool is embedded"
+        )
+
+
+def embed(stage: Stage, config: Config, shards: Sequence[Shard], carried: Carried | None = None) -> dict[str, Any]:
+    """Embed every shard that no base has; return how many samples there are, usable and not, and how many in each."""
+    known = _known(carried)
+    tasks = [Task(shard.identity, (shard, stage.store.url)) for shard in shards if shard.identity not in known]
+    counts = stage.map(_crew(config, len(tasks)), tasks, "shards") if tasks else []
+    fresh = {task.name: (stage.store.url, *(count[name] for name in COUNTS)) for task, count in _both(tasks, counts)}
+    every = [(known | fresh)[shard.identity] for shard in shards]
+    write_whereabouts(stage.store, stage.fingerprint, dict(_both([shard.identity for shard in shards], every)))
+    totals = {name: sum(one[place] for one in every) for place, name in enumerate(COUNTS, 1)}
     stage.summary = f"{totals['rows']:,} samples embedded, {totals['quarantined']:,} quarantined"
-    return {**totals, "by_shard": [count["samples"] for count in counts]}
+    carried_over = len(shards) - len(tasks)
+    if carried_over:
+        stage.summary += f"; {len(tasks):,} shards embedded, {carried_over:,} taken from the base"
+    work = {"embedded_shards": len(tasks), "carried_shards": carried_over}
+    return {**totals, **work, "by_shard": [one[1] for one in every]}
 
 
 def embedded_shards(stage: Stage, config: Config, shards: Sequence[Shard]) -> list[EmbeddedShard]:
     """Return the shards as the stations after this one read them."""
     arrays = config.input.arrays if config.input.metadata is not None else None
-    return [EmbeddedShard(shard, stage.store.url, arrays) for shard in shards]
+    where = read_whereabouts(stage.store, stage.fingerprint)
+    return [EmbeddedShard(shard, where[shard.identity][0], arrays) for shard in shards]
+
+
+def _settings(config: Config) -> Any:
+    if config.input.metadata is not None:
+        return ["metadata", config.input.arrays.model_dump()]
+    keys = config.embedding.model_dump(exclude={"model", "pretrained"})
+    return ["tars", model_identity(config.embedding), keys]
+
+
+def _known(carried: Carried | None) -> Whereabouts:
+    """Return where the rows are of the base's shards that are there as they were, as far as they still lie there."""
+    if carried is None:
+        return {}
+    base, identities = carried.base, carried.identities()
+    every = read_whereabouts(base.store(NAME), base.fingerprint(NAME))
+    found = {identity: place for identity, place in every.items() if identity in identities}
+    there = {url: set(Store(url).names(ROWS_NAME.format(""))) for url in {place[0] for place in found.values()}}
+    return {identity: place for identity, place in found.items() if ROWS_NAME.format(identity) in there[place[0]]}
+
+
+def _both(keys: Sequence[Any], values: Sequence[Any]) -> Any:
+    return zip(keys, values, strict=True)
 
 
 def _crew(config: Config, shards: int) -> Callable[[Engine], Crew]:

@@ -1,13 +1,16 @@
 """The filters stage: uids that occur twice, then the configured filters in order, over the whole pool."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from filtering import tables
 from filtering.attempts import Task
+from filtering.base import Carried
 from filtering.config import Config
 from filtering.counting import next_digit
 from filtering.embedding.objects import EmbeddedShard
@@ -22,7 +25,22 @@ from filtering.ranking import SCORE_DIGITS, join_digits, score_of
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
+NAME = "filters"
 VERSION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a base decided about the samples of a shard that is there as it was.
+
+    Attributes
+    ----------
+    url : where its reasons are.
+    judged : the filters are the same, their thresholds included, so that only repeated uids can differ.
+    """
+
+    url: str
+    judged: bool
 
 
 @dataclass(slots=True)
@@ -37,11 +55,13 @@ def filters_stage(runtime: Runtime, config: Config, embedding: str) -> Stage:
     """Return the stage."""
     lists = [list_identity(step.words) for step in config.filters if step.words is not None]
     settings = [step.model_dump() for step in config.filters]
-    return Stage(runtime, "filters", VERSION, [settings, lists], (embedding,))
+    return Stage(runtime, NAME, VERSION, [settings, lists], (embedding,))
 
 
-def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard], rows: int) -> dict[str, Any]:
-    """Decide for every row whether it goes on; return how many do.
+def apply_filters(
+    stage: Stage, config: Config, shards: Sequence[EmbeddedShard], rows: int, carried: Carried | None = None
+) -> dict[str, Any]:
+    """Decide for every row whether it goes on; return how many do, and which shards' rows do as they did in the base.
 
     Parameters
     ----------
@@ -53,11 +73,27 @@ def apply_filters(stage: Stage, config: Config, shards: Sequence[EmbeddedShard],
     for step in config.filters:
         judging.rules.append(_rule(stage, shards, judging, step))
     rules, known = judging.rules, judging.known
-    tasks = [Task(s.shard.identity, (s, rules, known, at, buckets, url)) for at, s in enumerate(shards)]
+    decided = {"settings": stage.settings, "thresholds": [rule.threshold for rule in rules]}
+    before = _before(carried, decided)
+    tasks = [
+        Task(s.shard.identity, (s, rules, known, at, buckets, before.get(s.shard.identity), url))
+        for at, s in enumerate(shards)
+    ]
     counts = stage.map(lambda engine: engine.tasks(_filter_shard), tasks, "shards")
     passed = sum(count["passed"] for count in counts)
     stage.summary = f"{passed:,} of {rows:,} samples pass"
-    return {"passed": passed, "rows": rows}
+    same = [shard.shard.identity for shard, count in zip(shards, counts, strict=True) if count["same"]]
+    return {"passed": passed, "rows": rows, "same": same, **decided}
+
+
+def _before(carried: Carried | None, decided: dict[str, Any]) -> dict[str, Before]:
+    """Return what a base decided about the shards that are there as they were, by identity."""
+    if carried is None:
+        return {}
+    found = carried.base.result(NAME)
+    # Through JSON, as the base's was: it has no tuples.
+    judged = [found.get(name) for name in decided] == json.loads(json.dumps(list(decided.values())))
+    return dict.fromkeys(carried.identities(), Before(carried.base.store(NAME).url, judged))
 
 
 def _find_repeats(stage: Stage, shards: Sequence[EmbeddedShard], rows: int) -> int:
@@ -106,13 +142,28 @@ def _threshold(stage: Stage, shards: Sequence[EmbeddedShard], judging: Judging, 
 
 
 def _filter_shard(
-    shard: EmbeddedShard, rules: Sequence[Rule], known: int, at: int, buckets: int, store_url: str
+    shard: EmbeddedShard,
+    rules: Sequence[Rule],
+    known: int,
+    at: int,
+    buckets: int,
+    before: Before | None,
+    store_url: str,
 ) -> dict[str, int]:
-    store = Store(store_url)
-    failed = judged(shard, rules, known, store)
-    reasons = [None if number == PASSES else f"filter:{rules[number].step.kind}" for number in failed.tolist()]
-    for row in read_repeats(store, buckets, at).tolist():
-        reasons[row] = DUPLICATE_UID
-    table = pa.table([pa.array(reasons, pa.string())], schema=tables.REASONS)
-    store.write_table(REASONS_NAME.format(shard.shard.identity), table)
-    return {"rows": len(reasons), "passed": reasons.count(None)}
+    store, name = Store(store_url), REASONS_NAME.format(shard.shard.identity)
+    repeats = read_repeats(store, buckets, at)
+    earlier = Store(before.url).read_table(name)["reason"].to_pylist() if before else []
+    if before and before.judged and np.array_equal(_repeated(earlier), np.sort(repeats)):
+        reasons = earlier
+    else:
+        failed = judged(shard, rules, known, store)
+        reasons = [None if number == PASSES else f"filter:{rules[number].step.kind}" for number in failed.tolist()]
+        for row in repeats.tolist():
+            reasons[row] = DUPLICATE_UID
+    store.write_table(name, pa.table([pa.array(reasons, pa.string())], schema=tables.REASONS))
+    same = before is not None and [one is None for one in reasons] == [one is None for one in earlier]
+    return {"rows": len(reasons), "passed": reasons.count(None), "same": same}
+
+
+def _repeated(reasons: Sequence[str | None]) -> Any:
+    return np.flatnonzero([reason == DUPLICATE_UID for reason in reasons])

@@ -1,19 +1,95 @@
-"""The objects of the graph stage, as the stations after it read them."""
+"""The objects of the graph stage, as the stations after it read them: some may lie in an earlier run."""
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.partition import moved_rows
 from filtering.graph.sharded import ShardGraph
 from filtering.storage import Store
 
 GRAPH_NAME = "{:08d}.graph.npz"
+# Who chose each edge of the graph: for a run that carries it over.
+CHOSEN_NAME = "{:08d}.chosen.npz"
+# The rows of a partition that measure recall, and the distances of the neighbours they chose.
+QUERIES_NAME = "{:08d}.queries.npz"
 # The partitions that each partition shares edges with.
 ADJACENT = "adjacent.json"
+# Where the parts lie that were carried over.
+ORIGINS = "origins.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Where partitions' parts of the graph lie that were carried over from earlier runs.
+
+    Attributes
+    ----------
+    urls : str (r,), the folders of those runs' graphs.
+    run_of : int32 (P,), which of them has the part of each partition; -1 where none has.
+    places : for each of those runs, int64 (b,): the places of its shards now, -1 where their rows are gone.
+    """
+
+    urls: npt.NDArray[np.str_]
+    run_of: npt.NDArray[np.int32]
+    places: tuple[npt.NDArray[np.int64], ...]
+
+    def of(self, partition: int) -> tuple[Store, npt.NDArray[np.int64]] | None:
+        """Return where a partition's part lies, and the places of that run's shards."""
+        if partition >= len(self.run_of) or self.run_of[partition] < 0:
+            return None
+        at = int(self.run_of[partition])
+        return Store(str(self.urls[at])), self.places[at]
+
+
+def write_origins(store: Store, origins: Origins) -> None:
+    """Write where parts lie that are carried over."""
+    places = {f"places-{at}": array for at, array in enumerate(origins.places)}
+    store.write_arrays(ORIGINS, {"urls": origins.urls, "run_of": origins.run_of, **places})
+
+
+def read_origins(store: Store) -> Origins:
+    """Return where parts lie that were carried over."""
+    try:
+        arrays = store.read_arrays(ORIGINS)
+    except FileNotFoundError:
+        return Origins(np.zeros(0, dtype="U1"), np.zeros(0, dtype=np.int32), ())
+    return Origins(arrays["urls"], arrays["run_of"], tuple(arrays[f"places-{at}"] for at in range(len(arrays["urls"]))))
 
 
 def read_graph(store: Store, partition: int) -> ShardGraph | None:
-    """Return one partition's part of the graph, None if it has no rows."""
+    """Return one partition's part of the graph, wherever it lies, in today's row ids; None if it has no rows."""
+    graph: ShardGraph | None
     try:
-        return ShardGraph(**store.read_arrays(GRAPH_NAME.format(partition)))
+        graph = ShardGraph(**store.read_arrays(GRAPH_NAME.format(partition)))
     except FileNotFoundError:
+        graph = carried_graph(store, partition)
+    return graph if graph is not None and len(graph.row) else None
+
+
+def carried_graph(store: Store, partition: int) -> ShardGraph | None:
+    """Return the part that is carried over, in today's row ids, -1 for rows that are gone; None where there is none."""
+    origin = read_origins(store).of(partition)
+    if origin is None:
         return None
+    there, places = origin
+    arrays = there.read_arrays(GRAPH_NAME.format(partition))
+    arrays |= {name: moved_rows(arrays[name], places) for name in ("row", "indices")}
+    return ShardGraph(**arrays)
+
+
+def read_part_object(store: Store, name: str, partition: int) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the arrays of a partition's object beside the graph, a `row` among them in today's ids; None without."""
+    try:
+        return store.read_arrays(name.format(partition))
+    except FileNotFoundError:
+        origin = read_origins(store).of(partition)
+    if origin is None:
+        return None
+    arrays = origin[0].read_arrays(name.format(partition))
+    return arrays | ({"row": moved_rows(arrays["row"], origin[1])} if "row" in arrays else {})
 
 
 def read_adjacent(store: Store) -> dict[int, list[int]]:

@@ -37,17 +37,19 @@ class ExactSearch:
         distances[places[own], np.flatnonzero(own)] = np.inf
         offer(distances, np.arange(len(self.queries)), first, self.found, self.distances)
 
-    def ranked(self, vectors: Float32Array) -> tuple[npt.NDArray[np.int32], Float32Array]:
+    def ranked(self, vectors: Float32Array, count: int | None = None) -> tuple[npt.NDArray[np.int32], Float32Array]:
         """Return places, int32 (q, k), -1 where there is none, and squared distances, float32 (q, k), ascending.
 
         Parameters
         ----------
         vectors : float32 (q * (k + 6), d)
             The unit-norm vectors at `found`, row by row; any where it is -1.
+        count : int, optional
+            Rather than k: up to k + 6.
         """
         exact = np.full(self.found.shape, np.inf, dtype=np.float32)
         _measure(self.queries, vectors.reshape(*self.found.shape, vectors.shape[1]), self.found, exact)
-        order = np.argsort(exact, axis=1, kind="stable")[:, : self.k]
+        order = np.argsort(exact, axis=1, kind="stable")[:, : count or self.k]
         return np.take_along_axis(self.found, order, 1), np.take_along_axis(exact, order, 1)
 
 

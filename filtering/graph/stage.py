@@ -2,22 +2,38 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from filtering.attempts import Task
-from filtering.concepts.objects import GROUPED_SUFFIX, grouped_names, read_exact
+from filtering.base import Carried
+from filtering.concepts.objects import GROUPED_SUFFIX, Touched, grouped_names, read_exact, read_touched
 from filtering.config import Config
+from filtering.errors import RunError
 from filtering.graph.memory import partition_memory
-from filtering.graph.objects import ADJACENT
+from filtering.graph.objects import (
+    ADJACENT,
+    QUERIES_NAME,
+    Origins,
+    read_adjacent,
+    read_origins,
+    read_part_object,
+    write_origins,
+)
 from filtering.graph.recall import recall_at_k
-from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, QUERIES_NAME, choose, components, join, search
+from filtering.graph.sharded import positions
+from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, choose, components, join, renew, search
+from filtering.shards.changes import GONE
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 4
+NAME = "graph"
+VERSION = 5
+# The statistics of each partition's part, and whether it was carried over.
+PARTS = "parts.json"
 # Components are counted in one task, 24 bytes a row: not in larger pools.
 MOST_COUNTED_ROWS = 200_000_000
 # Written when every partition has been searched and the grouped rows are no longer needed.
@@ -26,7 +42,7 @@ SEARCHED = "searched.json"
 
 def graph_stage(runtime: Runtime, config: Config, partitions: str) -> Stage:
     """Return the stage."""
-    return Stage(runtime, "graph", VERSION, config.graph.k, (partitions,))
+    return Stage(runtime, NAME, VERSION, config.graph.k, (partitions,))
 
 
 def needs_grouped_rows(stage: Stage) -> bool:
@@ -35,9 +51,17 @@ def needs_grouped_rows(stage: Stage) -> bool:
 
 
 def build_graph(
-    stage: Stage, config: Config, grouped_url: str, concepts_url: str, concepts: pa.Table, dimension: int
+    stage: Stage,
+    config: Config,
+    grouped_url: str,
+    concepts_url: str,
+    concepts: pa.Table,
+    dimension: int,
+    carried: Carried | None = None,
 ) -> dict[str, Any]:
     """Build every partition's graph and measure recall@k; return the graph's statistics.
+
+    Where the concepts say which of them differ from a base's, the others' parts are carried over.
 
     Parameters
     ----------
@@ -48,34 +72,137 @@ def build_graph(
     dimension : int
         Of the vectors.
     """
-    url, k, gpus = stage.store.url, config.graph.k, config.ray.gpus_per_search
-    device = "cuda" if gpus else "cpu"
-    memory, partition_of = partition_memory(concepts, dimension, k), concepts["partition"].to_pylist()
-    names = grouped_names(Store(grouped_url))
-    tasks = [
-        Task(f"search-{number:08d}", (number, grouped_url, names, partition_of, k, device, url), memory[number])
-        for number in range(len(memory))
-    ]
-    found = stage.map(lambda engine: engine.tasks(search, gpus), tasks, "partitions searched")
-    present = [number for number, counts in enumerate(found) if counts["rows"]]
-    # What has been read for the last time goes: the grouped vectors are the largest objects of a run.
-    stage.store.write_json(SEARCHED, True)
-    Store(grouped_url).delete_all(GROUPED_SUFFIX)
-    senders = _senders(range(len(found)), found)
-    tasks = [Task(f"choose-{n:08d}", (n, senders[n], partition_of, k, concepts_url, url), memory[n]) for n in present]
-    chosen = stage.map(lambda engine: engine.tasks(choose), tasks, "partitions chosen")
-    stage.store.delete_all(FOUND_SUFFIX)
-    senders = _senders(present, chosen)
-    tasks = [Task(f"join-{n:08d}", (n, senders[n], url), memory[n]) for n in present]
-    parts = stage.map(lambda engine: engine.tasks(join), tasks, "partitions joined")
-    stage.store.delete_all(EDGES_SUFFIX)
-    stage.store.write_json(ADJACENT, _adjacent(present, chosen, senders))
-    result = _statistics(parts) | _search_cost(found)
+    work = _Work(
+        stage,
+        config.graph.k,
+        "cuda" if config.ray.gpus_per_search else "cpu",
+        config.ray.gpus_per_search,
+        partition_memory(concepts, dimension, config.graph.k),
+        concepts["partition"].to_pylist(),
+        grouped_url,
+        concepts_url,
+    )
+    touched = read_touched(Store(concepts_url))
+    if touched is None:
+        parts, adjacent, found = _built(work)
+    elif carried is None:
+        raise RunError(f"{concepts_url}: was compared with a base, which is not given any more; take another output")
+    else:
+        parts, adjacent, found = _renewed(work, touched, carried)
+    stage.store.write_json(PARTS, parts)
+    stage.store.write_json(ADJACENT, adjacent)
+    result = _statistics([part for part in parts.values() if part["nodes"]])
+    result |= _search_cost(found, result["nodes"], int(concepts["guests"].to_numpy().sum()))
+    present = [int(number) for number, part in parts.items() if part["nodes"]]
     if present and result["nodes"] <= MOST_COUNTED_ROWS:
-        result |= stage.call(components, "components", present, MOST_COUNTED_ROWS, url)
-    result["recall"] = _recall(stage.store, Store(concepts_url), present)
-    stage.summary = f"{result['edges'] // 2:,} edges, recall@{k} {result['recall']:.3f}"
+        result |= stage.call(components, "components", present, MOST_COUNTED_ROWS, stage.store.url)
+    result["recall"] = _recall(stage.store, Store(concepts_url), present, work.k)
+    stage.summary = f"{result['edges'] // 2:,} edges, recall@{work.k} {result['recall']:.3f}"
+    if touched is not None:
+        searched, carried_over = int(touched.searched.sum()), sum(part["carried"] for part in parts.values())
+        result |= {"searched_concepts": searched, "carried_partitions": carried_over}
+        stage.summary += (
+            f"; {searched:,} concepts searched, {carried_over:,} of {len(present):,} partitions carried over"
+        )
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every step of building reads."""
+
+    stage: Stage
+    k: int
+    device: str
+    gpus: float
+    memory: list[int]
+    partition_of: list[int]
+    grouped_url: str
+    concepts_url: str
+
+    def search(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Search partitions; the grouped rows go when they have been read for the last time."""
+        names, url = grouped_names(Store(self.grouped_url)), self.stage.store.url
+        common = (self.grouped_url, names, self.partition_of, self.k, self.device, self.concepts_url, url)
+        tasks = [Task(f"search-{n:08d}", (n, *common), self.memory[n]) for n in numbers]
+        found = self.stage.map(lambda engine: engine.tasks(search, self.gpus), tasks, "partitions searched")
+        # The grouped vectors are the largest objects of a run.
+        self.stage.store.write_json(SEARCHED, True)
+        Store(self.grouped_url).delete_all(GROUPED_SUFFIX)
+        return found
+
+    def choose(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[dict[str, Any]]:
+        """Let rows choose among what was found for them."""
+        url = self.stage.store.url
+        tasks = [
+            Task(f"choose-{n:08d}", (n, senders[n], self.partition_of, self.k, url), self.memory[n]) for n in numbers
+        ]
+        chosen = self.stage.map(lambda engine: engine.tasks(choose), tasks, "partitions chosen")
+        self.stage.store.delete_all(FOUND_SUFFIX)
+        return chosen
+
+    def join(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[dict[str, Any]]:
+        """Join edges to the partitions' parts."""
+        common = (self.k, self.concepts_url, self.stage.store.url)
+        tasks = [Task(f"join-{n:08d}", (n, senders[n], *common), self.memory[n]) for n in numbers]
+        parts = self.stage.map(lambda engine: engine.tasks(join), tasks, "partitions joined")
+        self.stage.store.delete_all(EDGES_SUFFIX)
+        return parts
+
+    def renew(self, near: dict[int, list[int]], senders: dict[int, list[int]]) -> list[dict[str, Any]]:
+        """Join new edges and the base's; `near` are the partitions to renew and whose rows may have chosen again."""
+        common = (self.k, self.concepts_url, self.stage.store.url)
+        tasks = [Task(f"renew-{n:08d}", (n, senders[n], near[n], *common), self.memory[n]) for n in near]
+        parts = self.stage.map(lambda engine: engine.tasks(renew), tasks, "partitions renewed")
+        self.stage.store.delete_all(EDGES_SUFFIX)
+        return parts
+
+
+Parts = dict[str, dict[str, Any]]
+Adjacent = dict[int, list[int]]
+
+
+def _built(work: _Work) -> tuple[Parts, Adjacent, list[dict[str, Any]]]:
+    """Build the whole graph; return the parts' statistics, which partitions are adjacent, and the search's counts."""
+    found = work.search(range(len(work.memory)))
+    present = [number for number, counts in enumerate(found) if counts["rows"]]
+    chosen = work.choose(present, _senders(range(len(found)), found))
+    senders = _senders(present, chosen)
+    joined = work.join(present, senders)
+    parts = {f"{number}": part | {"carried": False} for number, part in zip(present, joined, strict=True)}
+    return parts, _adjacent({}, present, chosen, senders), found
+
+
+def _renewed(work: _Work, touched: Touched, carried: Carried) -> tuple[Parts, Adjacent, list[dict[str, Any]]]:
+    """Build the parts that differ from a base's; return as `_built` does."""
+    base = carried.base.store(NAME)
+    write_origins(work.stage.store, _origins(base, carried))
+    partitions = np.array(work.partition_of, dtype=np.int64)
+    again = np.unique(partitions[touched.searched]).tolist()
+    found = work.search(again)
+    present = [number for number, counts in zip(again, found, strict=True) if counts["rows"]]
+    chosen = work.choose(present, _senders(again, found))
+    senders = _senders(present, chosen)
+    before = read_adjacent(base)
+    near = {number: sorted({number, *before.get(number, [])}) for number in again}
+    for number in [*senders, *(other for one in again for other in before.get(one, []))]:
+        near.setdefault(number, sorted({number, *before.get(number, [])}))
+    renewed = dict(zip(near, work.renew(near, senders), strict=True))
+    parts = {number: part | {"carried": True} for number, part in base.read_json(PARTS).items()}
+    parts |= {f"{number}": part for number, part in renewed.items()}
+    return parts, _adjacent(before, present, chosen, senders), found
+
+
+def _origins(base: Store, carried: Carried) -> Origins:
+    """Return where a base's parts lie, and the places of those runs' shards now: its own, and those it carried over."""
+    earlier, places = read_origins(base), carried.places()
+    own = base.read_json(PARTS)
+    count = max((int(number) for number in own), default=-1) + 1
+    run_of = np.full(count, -1, dtype=np.int32)
+    for number, part in own.items():
+        run_of[int(number)] = earlier.run_of[int(number)] + 1 if part["carried"] else 0
+    moved = [np.where(one >= 0, places[one], GONE) for one in earlier.places]
+    return Origins(np.array([base.url, *earlier.urls.tolist()]), run_of, (places, *moved))
 
 
 def _senders(numbers: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[int, list[int]]:
@@ -88,13 +215,15 @@ def _senders(numbers: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[
 
 
 def _adjacent(
-    present: Sequence[int], chosen: Sequence[dict[str, Any]], senders: dict[int, list[int]]
-) -> dict[int, list[int]]:
-    """Return the partitions that edges of each one lead to or come from."""
-    return {
-        number: sorted({*result["to"], *senders[number]} - {number})
-        for number, result in zip(present, chosen, strict=True)
-    }
+    before: Adjacent, present: Sequence[int], chosen: Sequence[dict[str, Any]], senders: dict[int, list[int]]
+) -> Adjacent:
+    """Return the partitions that edges of each one lead to or come from, or did in a base."""
+    adjacent = {number: set(others) for number, others in before.items()}
+    for number, result in zip(present, chosen, strict=True):
+        adjacent.setdefault(number, set()).update(result["to"])
+    for number, others in senders.items():
+        adjacent.setdefault(number, set()).update(others)
+    return {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
 
 
 def _statistics(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -109,18 +238,22 @@ def _statistics(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _search_cost(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _search_cost(found: Sequence[dict[str, Any]], rows: int, guests: int) -> dict[str, Any]:
     """Return the distances computed, and their share of those that an exact search of the pool by itself computes."""
-    rows, guests, pairs = (sum(counts[name] for counts in found) for name in ("rows", "guests", "pairs"))
+    pairs = sum(counts["pairs"] for counts in found)
     return {"guests": guests, "distances": pairs, "share_of_brute_force": round(pairs / max(rows, 1) ** 2, 6)}
 
 
-def _recall(store: Store, concepts: Store, present: Sequence[int]) -> float:
+def _recall(store: Store, concepts: Store, present: Sequence[int], k: int) -> float:
     """Compare the measured rows' neighbours with those of the exact search."""
-    if not present:
+    rows, exact = read_exact(concepts, k)
+    objects = [read_part_object(store, QUERIES_NAME, number) for number in present]
+    queries = [query for query in objects if query is not None and len(query["row"])]
+    if not queries or not len(rows):
         return 1.0
-    rows, exact = read_exact(concepts)
-    queries = [store.read_arrays(QUERIES_NAME.format(number)) for number in present]
-    order = np.argsort(np.concatenate([query["row"] for query in queries]))
-    found = np.concatenate([query["distances"] for query in queries])[order]
-    return round(recall_at_k(found, exact), 4) if len(rows) else 1.0
+    row = np.concatenate([query["row"] for query in queries])
+    found = np.concatenate([query["distances"] for query in queries])
+    # A part that was carried over knows rows that measure recall no more.
+    places = positions(row, rows)
+    there = places >= 0
+    return round(recall_at_k(found[places[there]], exact[there]), 4)

@@ -5,21 +5,25 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from filtering.concepts.objects import read_exact
+from filtering.concepts.objects import read_exact, read_touched
 from filtering.concepts.partition import read_partition, shard_and_row
-from filtering.exchange import read_groups, write_groups
+from filtering.exchange import Records, read_groups, write_groups
 from filtering.graph.components import Components
 from filtering.graph.csr import Int64Array
-from filtering.graph.objects import GRAPH_NAME, read_graph
+from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, carried_graph, read_graph, read_origins
+from filtering.graph.renewal import Earlier, joined_nodes, remaining_edges, remaining_nodes, same_part
 from filtering.graph.sharded import (
     EDGE,
     FOUND,
     Nodes,
+    ShardGraph,
+    chosen_distances,
     chosen_neighbours,
     found_neighbours,
     found_records,
-    joined_graph,
+    joined_part,
     outgoing_edges,
     own_nodes,
     statistics,
@@ -30,7 +34,8 @@ NODES_NAME = "{:08d}.nodes.npz"
 FOUND_SUFFIX, EDGES_SUFFIX = ".found", ".edges"
 FOUND_NAME = "{:08d}" + FOUND_SUFFIX
 EDGES_NAME = "{:08d}" + EDGES_SUFFIX
-QUERIES_NAME = "{:08d}.queries.npz"
+# Rows that choose their neighbours again, where the base's graph is carried over.
+AGAIN_NAME = "{:08d}.again.npz"
 
 
 def search(
@@ -40,51 +45,124 @@ def search(
     partition_of: Sequence[int],
     k: int,
     device: str,
+    concepts_url: str,
     store_url: str,
 ) -> dict[str, Any]:
-    """Find neighbours in every concept of a partition, and send those of guests to their own partition."""
+    """Find neighbours in every concept of a partition, and send those of guests to their own partition.
+
+    Where a base's graph is carried over, only concepts that are searched again have been sent, and the base has the
+    other rows.
+    """
     store, rows = Store(store_url), read_partition(Store(grouped_url), names, partition)
-    if rows is None:
+    touched = read_touched(Store(concepts_url))
+    own = _no_nodes() if rows is None else own_nodes(rows)
+    earlier = None if touched is None else read_earlier(store, partition)
+    nodes = own if earlier is None or touched is None else joined_nodes(remaining_nodes(earlier, touched.searched), own)
+    if touched is not None:
+        again = np.zeros(0, np.int64) if rows is None else rows.row[rows.again]
+        store.write_arrays(AGAIN_NAME.format(partition), {"row": again[np.isin(again, own.row)]})
+    if touched is None and rows is None:
         return {"rows": 0, "guests": 0, "pairs": 0, "to": []}
-    nodes = own_nodes(rows)
     _write(store, NODES_NAME.format(partition), nodes)
+    if rows is None:
+        return {"rows": len(nodes.row), "guests": 0, "pairs": 0, "to": []}
     neighbours, pairs = found_neighbours(rows, k, device)
     found, homes = found_records(rows, neighbours)
     partitions = np.array(partition_of, np.int32)[homes]
     to = write_groups(store, FOUND_NAME.format(partition), partitions, FOUND, found.__getitem__)
-    return {"rows": len(nodes.row), "guests": len(rows.place) - len(nodes.row), "pairs": pairs, "to": to}
+    return {"rows": len(nodes.row), "guests": len(rows.place) - len(own.row), "pairs": pairs, "to": to}
 
 
-def choose(
-    partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, concepts_url: str, store_url: str
-) -> dict[str, Any]:
+def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, store_url: str) -> Any:
     """Keep the k nearest of what was found for a partition's rows, and send the edges to where they end."""
     store = Store(store_url)
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     found = read_groups(store, [FOUND_NAME.format(sender) for sender in senders], partition)
     chosen = chosen_neighbours(nodes, np.zeros(0, FOUND) if found is None else found, k)
     edges, partitions = outgoing_edges(nodes, chosen, np.array(partition_of, np.int32), partition)
-    to = write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__)
-    measured = np.flatnonzero(np.isin(nodes.row, read_exact(Store(concepts_url))[0]))
-    queries: dict[str, Any] = {"row": nodes.row[measured], "distances": chosen.distances[measured]}
-    store.write_arrays(QUERIES_NAME.format(partition), queries)
-    return {"to": to}
+    return {"to": write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__)}
 
 
-def join(partition: int, senders: Sequence[int], store_url: str) -> dict[str, Any]:
-    """Write a partition's part of the graph from all edges that end in it."""
+def join(partition: int, senders: Sequence[int], k: int, concepts_url: str, store_url: str) -> dict[str, Any]:
+    """Write a partition's part of the graph from all edges that end in it, and what measures its recall."""
     store = Store(store_url)
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
-    edges = read_groups(store, [EDGES_NAME.format(sender) for sender in senders], partition)
-    graph = joined_graph(nodes, np.zeros(0, EDGE) if edges is None else edges)
-    _write(store, GRAPH_NAME.format(partition), graph)
+    graph, chosen = joined_part(nodes, _edges(store, senders, partition))
+    _write_part(store, partition, graph, chosen, k, concepts_url)
     return statistics(graph)
+
+
+def renew(
+    partition: int, senders: Sequence[int], near: Sequence[int], k: int, concepts_url: str, store_url: str
+) -> dict[str, Any]:
+    """Write a partition's part of the graph from the base's, unless it is the same.
+
+    Parameters
+    ----------
+    senders, near : list of int
+        The partitions that sent edges, and those, itself among them, whose rows may choose again what ends here.
+    """
+    store, earlier = Store(store_url), read_earlier(Store(store_url), partition)
+    again = np.concatenate([np.zeros(0, np.int64), *(_again(store, number) for number in near)])
+    nodes = _nodes(store, partition)
+    edges = _edges(store, senders, partition)
+    if earlier is not None:
+        edges = np.concatenate([remaining_edges(earlier, again), edges])
+    graph, chosen = joined_part(nodes, edges)
+    carried = earlier is not None and same_part(earlier, graph, chosen)
+    if not carried:
+        _write_part(store, partition, graph, chosen, k, concepts_url)
+    return statistics(graph) | {"carried": carried}
+
+
+def read_earlier(store: Store, partition: int) -> Earlier | None:
+    """Return a partition's part of the base's graph; None where the base has none."""
+    graph = carried_graph(store, partition)
+    origin = read_origins(store).of(partition)
+    if graph is None or origin is None:
+        return None
+    return Earlier(graph, origin[0].read_arrays(CHOSEN_NAME.format(partition))["chosen"])
+
+
+def _nodes(store: Store, partition: int) -> Nodes:
+    """Return a partition's rows: as they were found when it was searched, else the base's."""
+    try:
+        return Nodes(**store.read_arrays(NODES_NAME.format(partition)))
+    except FileNotFoundError:
+        graph = carried_graph(store, partition)
+    return _no_nodes() if graph is None else Nodes(graph.row, graph.uid, graph.concept)
+
+
+def _no_nodes() -> Nodes:
+    return Nodes(np.zeros(0, np.int64), np.zeros(0, "S32"), np.zeros(0, np.int32))
+
+
+def _again(store: Store, partition: int) -> Int64Array:
+    try:
+        return store.read_arrays(AGAIN_NAME.format(partition))["row"]
+    except FileNotFoundError:
+        return np.zeros(0, np.int64)
+
+
+def _edges(store: Store, senders: Sequence[int], partition: int) -> Records:
+    edges = read_groups(store, [EDGES_NAME.format(sender) for sender in senders], partition)
+    return np.zeros(0, EDGE) if edges is None else edges
+
+
+def _write_part(
+    store: Store, partition: int, graph: ShardGraph, chosen: npt.NDArray[np.uint8], k: int, concepts_url: str
+) -> None:
+    measured = np.flatnonzero(np.isin(graph.row, read_exact(Store(concepts_url))[0]))
+    queries: dict[str, Any] = {"row": graph.row[measured], "distances": chosen_distances(graph, chosen, measured, k)}
+    store.write_arrays(QUERIES_NAME.format(partition), queries)
+    store.write_arrays(CHOSEN_NAME.format(partition), {"chosen": chosen})
+    _write(store, GRAPH_NAME.format(partition), graph)
 
 
 def components(present: Sequence[int], most: int, store_url: str) -> dict[str, int]:
     """Count the connected components of the whole graph, if the pool, filtered rows included, has up to `most` rows."""
     store = Store(store_url)
-    nodes = np.concatenate([store.read_arrays(NODES_NAME.format(number))["row"] for number in present])
+    nodes = np.concatenate([_nodes(store, number).row for number in present])
     # A row's place follows from its shard's: a search among all ids would take longer than all else.
     shards, rows = shard_and_row(nodes)
     sizes = np.zeros(int(shards.max()) + 1, dtype=np.int64)

@@ -33,6 +33,7 @@ class Selector:
     keys : the configuration's keys that it reads.
     score, budget : what `auto` stands for; an empty budget means that the method itself decides how many.
     vectors : whether it reads the samples' embeddings.
+    prefix : whether what it picks for a budget is the beginning of what it picks for a larger one.
     """
 
     pick: Pick
@@ -42,6 +43,7 @@ class Selector:
     score: str = "clip_score"
     budget: str = "proportional"
     vectors: bool = False
+    prefix: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ SELECTORS: dict[str, Selector] = {
         "arXiv 2402.05356",
         ("split", "seed"),
         score="prototypicality",
+        prefix=False,
     ),
     "density": Selector(
         top_scores,
@@ -185,7 +188,7 @@ def unread_keys(step: Step) -> list[str]:
     name = budget_name(step)
     read = {"method", "score", *selector(step.method).keys}
     if name and step.threshold is None:
-        read |= {"keep"}
+        read |= {"keep", "per"}
     if name not in DECIDED:
         read |= {"budget", *budget(name).keys}
     fields = Step.model_fields.items()

@@ -34,7 +34,7 @@ from filtering.selection.tasks import combine, pass_messages, read_hierarchy, se
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 4
+VERSION = 5
 NAME = "selection"
 
 
@@ -55,9 +55,31 @@ class Pool:
     partitions: int
 
 
-def selection_stage(runtime: Runtime, name: str, step: Step, inputs: Sequence[str]) -> Stage:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a base left of a step of selection.
+
+    Attributes
+    ----------
+    url : where its picks are.
+    total : how many samples it could keep.
+    shards : identities of the shards that it had and that are there as they were.
+    """
+
+    url: str
+    total: int
+    shards: frozenset[str]
+
+
+def selection_stage(
+    runtime: Runtime, name: str, step: Step, inputs: Sequence[str], before: Before | None = None
+) -> Stage:
     """Return the stage of one step; its inputs are the graph, the scores and the step before, if there is one."""
-    return Stage(runtime, name, VERSION, step.model_dump(exclude={"score", "difficulty", "steps"}), inputs)
+    settings: Any = step.model_dump(exclude={"score", "difficulty", "steps", "per"})
+    if step.per == "night":
+        # What a night adds depends on what was there.
+        settings = [settings, before.total, sorted(before.shards)] if before else [settings, 0, []]
+    return Stage(runtime, name, VERSION, settings, inputs)
 
 
 def sets_stage(runtime: Runtime, name: str, rule: str, inputs: Sequence[str]) -> Stage:
@@ -66,35 +88,50 @@ def sets_stage(runtime: Runtime, name: str, rule: str, inputs: Sequence[str]) ->
 
 
 def select_coreset(
-    stage: Stage, step: Step, source: Pool, scores: str, difficulty: str, before: str | None
+    stage: Stage,
+    step: Step,
+    source: Pool,
+    scores: tuple[str, str],
+    before: str | None = None,
+    base: Before | None = None,
 ) -> dict[str, Any]:
     """Spend the budget and write each partition's picks; return how many and what was noticed.
 
     Parameters
     ----------
-    scores, difficulty : str
+    scores : two str
         Where the scores are, and what strata are cut by.
     before : str or None
         Where the picks of the step before are; None for the first.
+    base : Before or None
+        What a base left of this step.
     """
     url, numbers = stage.store.url, range(source.partitions)
     adjacent = read_adjacent(Store(source.graph))
-    available = _collect(stage, source, (scores, difficulty), before)
-    total = min(wanted_total(step.keep, available), available)
+    available, new = _collect(stage, source, scores, before, base)
+    wanted = wanted_total(step.keep, available)
+    if step.per == "night":
+        wanted = (base.total if base else 0) + wanted_total(step.keep, new)
+    total = min(wanted, available)
     _write_budgets(stage, step, source, total, available)
     source_url = _passed_messages(stage, step, source, adjacent)
     vectors = _sent_vectors(stage, source) if selector(step.method).vectors else []
-    arguments = (step, vectors, source.graph, source_url, url)
+    arguments = (step, vectors, source.graph, source_url, base.url if base else None, url)
     tasks = [Task(f"{number:08d}", (number, adjacent.get(number, []), *arguments)) for number in numbers]
     counts = stage.map(lambda engine: engine.tasks(select), tasks, "partitions")
     for suffix in (SCORES_SUFFIX, VECTORS_SUFFIX, pool.DIGITS_SUFFIX):
         stage.store.delete_all(suffix)
     stage.store.delete_folders("round-")
-    picked, name = sum(count["picks"] for count in counts), budget_name(step)
-    spent = f", {name} budgets" if name else ""
+    sums, name = (
+        {key: sum(count[key] for count in counts) for key in ("picks", "concepts", "selected")},
+        budget_name(step),
+    )
+    picked, spent = sums["picks"], f", {name} budgets" if name else ""
     stage.summary = f"{picked:,} of {available:,} samples kept by {step.method}{spent}"
-    wanted = wanted_total(step.keep, available) if name not in DECIDED else picked
-    return {"picks": picked, "wanted": wanted, "available": available}
+    if base:
+        stage.summary += f"; {sums['selected']:,} of {sums['concepts']:,} concepts selected again"
+    decided = {"wanted": picked if name in DECIDED else wanted, "total": total}
+    return {"picks": picked, "available": available, "selected_concepts": sums["selected"], **decided}
 
 
 def combine_picks(stage: Stage, rule: str, urls: Sequence[str], source: Pool) -> dict[str, Any]:
@@ -111,16 +148,21 @@ def wanted_total(keep: float, available: int) -> int:
     return keep if isinstance(keep, int) else int(available * keep + 1e-9)
 
 
-def _collect(stage: Stage, source: Pool, scores: tuple[str, str], before: str | None) -> int:
-    """Bring the scores to their partitions; return how many rows are still there."""
+def _collect(
+    stage: Stage, source: Pool, scores: tuple[str, str], before: str | None, base: Before | None
+) -> tuple[int, int]:
+    """Bring the scores to their partitions; return how many rows are still there, and how many the base had not."""
     url = stage.store.url
     tasks = [Task(f"send-{shard.identity}", (shard, source.concepts, *scores, url)) for shard in source.shards]
-    stage.map(lambda engine: engine.tasks(send_scores), tasks, "shards")
+    sent = stage.map(lambda engine: engine.tasks(send_scores), tasks, "shards")
+    known = base.shards if base else frozenset()
+    shards = zip(source.shards, sent, strict=True)
+    new = sum(count["rows"] for shard, count in shards if shard.identity not in known)
     names = [SENT_NAME.format(shard.identity) for shard in source.shards]
     tasks = [Task(f"collect-{number:08d}", (number, names, before, url)) for number in range(source.partitions)]
     counts = stage.map(lambda engine: engine.tasks(collect_scores), tasks, "partitions collected")
     stage.store.delete_all(SENT_SUFFIX)
-    return sum(count["rows"] for count in counts)
+    return sum(count["rows"] for count in counts), new
 
 
 def _sent_vectors(stage: Stage, source: Pool) -> list[str]:

@@ -1,7 +1,9 @@
 """What workers do to select: a partition's graph, scores and budgets in, picks out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from filtering.graph.objects import read_graph
 from filtering.graph.sharded import ShardGraph, positions, restricted
 from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.selection.objects import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
+from filtering.selection.orders import KnownOrders, Order, digest_of, read_orders, stored_budget, write_orders
 from filtering.selection.pool import read_strata
 from filtering.selection.registry import budget_name, selector
 from filtering.selection.scores import COUNTS_NAME, SCORE, SCORES_NAME, read_collected, scores_of, vectors_of
@@ -66,9 +69,10 @@ def select(
     vectors: Sequence[str],
     graph_url: str,
     heard_url: str,
+    base_url: str | None,
     store_url: str,
 ) -> dict[str, int]:
-    """Pick among a partition's rows and write the picks.
+    """Pick among a partition's rows and write the picks; return how many, and in how many concepts they were sought.
 
     Parameters
     ----------
@@ -76,37 +80,85 @@ def select(
         The objects in which shards sent their vectors; empty where the method reads none.
     heard_url : str
         Where the scores after earlier rounds of messages are; the stage's own folder where there were none.
+    base_url : str or None
+        Where a base left the orders of its picks.
     """
     store = Store(store_url)
     found = survivors(partition, adjacent, graph_url, Store(heard_url))
     if found is None:
-        return {"picks": 0}
-    budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
+        return {"picks": 0, "concepts": 0, "selected": 0}
     own = read_collected(store, partition)
     # As the rows stand here, not as they came.
     own = own[positions(np.ascontiguousarray(own["row"]), found.part.row)]
-    strata = read_strata(store) if budget_name(settings) == "strata" and settings.scope == "pool" else None
-    pick = selector(settings.method).pick
+    picking = _Picking(
+        settings, store, own, KnownOrders() if base_url is None else read_orders(Store(base_url), partition)
+    )
     vector = vectors_of(found.part.row, vectors, partition, store) if vectors else None
     picks, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for members, samples in found.concepts():
         if vector is not None:
             samples = replace(samples, vectors=vector[members])
-        number = int(found.part.concept[members.start])
-        if strata is not None:
-            numbers = strata.numbers(own["row"][members], own["difficulty"][members])
-            chosen = picks_by_stratum(samples, numbers, strata.budgets_of(number), settings, pick)
-        elif budget_name(settings) == "strata":
-            chosen = inside_strata(samples, own["difficulty"][members], int(budgets[number]), settings, pick)
-        else:
-            chosen = pick(samples, int(budgets[number]), settings)
+        chosen = picking.chosen(int(found.part.concept[members.start]), members, samples)
         picks.append(chosen + members.start)
         ranks.append(np.arange(len(chosen)))
     chosen = np.concatenate(picks)
     columns = {"row": own["row"][chosen], "concept": own["concept"][chosen], "score": own["score"][chosen]}
     records = packed(PICK, **columns, rank=np.concatenate(ranks))
     write_picks(store, partition, records)
-    return {"picks": len(chosen)}
+    write_orders(store, partition, picking.orders)
+    return {"picks": len(chosen), "concepts": len(picking.orders), "selected": picking.selected}
+
+
+class _Picking:
+    """Picks concept by concept, and takes an earlier run's order where it follows from the same samples.
+
+    Attributes
+    ----------
+    orders : of the concepts so far.
+    selected : how many of them were not taken from an earlier run.
+    """
+
+    def __init__(self, settings: Step, store: Store, own: Records, known: KnownOrders) -> None:
+        self.settings, self.own, self.known = settings, own, known
+        self.budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
+        self.selector = selector(settings.method)
+        self.in_strata = budget_name(settings) == "strata"
+        self.strata = read_strata(store) if self.in_strata and settings.scope == "pool" else None
+        self.orders: list[Order] = []
+        self.selected = 0
+
+    def chosen(self, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
+        """Return the picks of a concept, places in the order of uids, int64 (p,)."""
+        if self.in_strata:
+            return self._in_strata(concept, members, samples)
+        budget, size = int(self.budgets[concept]), len(samples.uids)
+        if self.selector.prefix:
+            most = stored_budget(budget, size)
+            return self._taken(concept, samples, budget, (), lambda: self.selector.pick(samples, most, self.settings))
+        extra = (np.array([budget]),)
+        return self._taken(concept, samples, size, extra, lambda: self.selector.pick(samples, budget, self.settings))
+
+    def _in_strata(self, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
+        pick, hardness, size = self.selector.pick, self.own["difficulty"][members], len(samples.uids)
+        if self.strata is None:
+            budget = int(self.budgets[concept])
+            extra = (hardness, np.array([budget]))
+            picks = partial(inside_strata, samples, hardness, budget, self.settings, pick)
+        else:
+            numbers, budgets = self.strata.numbers(self.own["row"][members], hardness), self.strata.budgets_of(concept)
+            extra = (numbers, budgets)
+            picks = partial(picks_by_stratum, samples, numbers, budgets, self.settings, pick)
+        return self._taken(concept, samples, size, extra, picks)
+
+    def _taken(
+        self, concept: int, samples: ConceptSamples, budget: int, extra: Any, picks: Callable[[], Int64Array]
+    ) -> Int64Array:
+        digest = digest_of(samples, self.settings, extra)
+        found = self.known.picks(concept, digest, budget if not len(extra) else 0, len(samples.uids))
+        self.selected += found is None
+        order = picks() if found is None else found
+        self.orders.append(Order(concept, digest, order))
+        return order[:budget]
 
 
 def write_picks(store: Store, partition: int, picks: Records) -> None:

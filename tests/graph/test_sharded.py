@@ -44,7 +44,8 @@ def partition_of(concepts, home, vectors, guests):
     concept = np.array(concepts)[concept]
     order = np.lexsort((place, home[rows][place] != concept, concept))
     place, concept = place[order], concept[order].astype(np.int32)
-    return Partition(rows, uids_of(len(home))[rows], home[rows], vectors[rows], place, concept)
+    again = np.ones(len(rows), dtype=bool)
+    return Partition(rows, uids_of(len(home))[rows], home[rows], vectors[rows], place, concept, again)
 
 
 def sent(messages, number):

@@ -1,0 +1,102 @@
+"""The run that another one starts from: what it left behind, and how much of it still holds.
+
+Results do not depend on a base: it gives what a run without one would compute. A shard that is the same as then is not
+embedded again; one whose samples pass the filters as they did keeps its concepts; a concept whose samples and guests
+are the same keeps its part of the graph, and its samples their order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.errors import InputError
+from filtering.shards.changes import GONE, Changes, changes
+from filtering.shards.inventory import Shard
+from filtering.storage import Store
+
+RUN = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A finished run that another one starts from.
+
+    Attributes
+    ----------
+    url : its directory.
+    record : its run.json.
+    shards : its inventory.
+    """
+
+    url: str
+    record: dict[str, Any]
+    shards: tuple[Shard, ...]
+
+    def store(self, stage: str) -> Store:
+        """Return the folder of a stage's objects."""
+        return Store(self.url).child(self.record["objects"][stage])
+
+    def has(self, stage: str) -> bool:
+        """Say whether the run had a stage of that name."""
+        return stage in self.record["objects"]
+
+    def fingerprint(self, stage: str) -> str:
+        """Return the fingerprint of a stage, of the last one where several have its name."""
+        return str([cost["fingerprint"] for cost in self.record["stages"] if cost["name"] == stage][-1])
+
+    def result(self, stage: str) -> Any:
+        """Return what a stage found."""
+        return self.store(stage).read_json(f"{self.fingerprint(stage)}.stage.json")["result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a run may take over from its base.
+
+    Attributes
+    ----------
+    base : the base.
+    changes : what has become of its shards.
+    same : identities of the shards whose samples pass the filters as they did; known once the filters have run.
+    """
+
+    base: Base
+    changes: Changes
+    same: frozenset[str] = field(default_factory=frozenset)
+
+    def identities(self) -> set[str]:
+        """Return the identities of the base's shards that are still there as they were."""
+        there = zip(self.base.shards, self.changes.places.tolist(), strict=True)
+        return {shard.identity for shard, place in there if place != GONE}
+
+    def places(self) -> npt.NDArray[np.int64]:
+        """Return, for each shard of the base, its place now, -1 where its samples are not what they were."""
+        same = np.array([shard.identity in self.same for shard in self.base.shards], dtype=bool)
+        return np.where(same, self.changes.places, GONE)
+
+
+def read_base(url: str, key: str = "base") -> Base:
+    """Return a finished run as a base; `key` is the configuration's that names it.
+
+    Raises
+    ------
+    InputError
+        If there is no finished run.
+    """
+    run = Store(url)
+    if not run.exists(RUN):
+        raise InputError(f"{key}: {url} holds no finished run (no {RUN})")
+    record: dict[str, Any] = run.read_json(RUN)
+    try:
+        listed = run.child(record["objects"]["inventory"]).read_json("shards.json")
+    except (KeyError, FileNotFoundError):
+        raise InputError(f"{key}: {url} lacks its inventory; it was retired, or is of an older version") from None
+    return Base(url, record, tuple(Shard(**shard) for shard in listed))
+
+
+def carried_from(base: Base, shards: Sequence[Shard]) -> Carried:
+    """Compare a base's shards with those of today."""
+    return Carried(base, changes(base.shards, shards))

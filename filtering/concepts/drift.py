@@ -1,0 +1,85 @@
+"""Drift: whether the concepts that were trained some time ago still fit the pool."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.objects import FIT
+from filtering.config import Concepts
+from filtering.storage import Store
+
+# A concept that has more than this many times its share of the pool at the time of training has grown.
+GROWN = 2.0
+# Smaller concepts are not judged: a few samples double them.
+FEWEST_ROWS = 1_000
+# A pool that has grown to this many times what it was has room for more concepts.
+POOL_GROWN = 2.0
+
+
+class Sums(Protocol):
+    """Sums over shards, by concept."""
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Rows, int64 (C,)."""
+
+    @property
+    def distances(self) -> npt.NDArray[np.float64]:
+        """Sums of the cosine distances to the centroid, float64 (C,)."""
+
+
+def drift(store: Store, new: Sums, pool: Sums, settings: Concepts) -> dict[str, Any]:
+    """Return how the pool differs from the one on which its concepts were trained, and why a refit is due, if it is.
+
+    Parameters
+    ----------
+    store : Store
+        The stage's objects, `FIT` among them.
+    new, pool : Sums
+        Of the rows that are new, and of all.
+    settings : Concepts
+        `drift` is how much farther from their centroids new rows may lie on average.
+
+    Returns
+    -------
+    dict
+        `distance` and `distance_at_fit`: mean cosine distances to the nearest centroid, of the new rows and of the rows
+        at the time of training (None where there are none); `grown`: concepts whose share of the pool has more than
+        doubled; `rows_at_fit`; `refit`: reasons, each a line for a person.
+    """
+    fit = store.read_arrays(FIT)
+    rows, before = int(pool.sizes.sum()), int(fit["sizes"].sum())
+    found = {
+        "new_rows": int(new.sizes.sum()),
+        "distance": _mean(new.distances, new.sizes),
+        "distance_at_fit": _mean(fit["distances"], fit["sizes"]),
+        "grown": grown_concepts(fit["sizes"], pool.sizes),
+        "rows_at_fit": before,
+    }
+    return {**found, "refit": _reasons(found, rows, settings.drift)}
+
+
+def grown_concepts(before: npt.NDArray[np.int64], now: npt.NDArray[np.int64]) -> int:
+    """Return how many concepts of at least 1,000 rows have more than twice their former share of the pool."""
+    shares = before / max(int(before.sum()), 1), now / max(int(now.sum()), 1)
+    return int(((now >= FEWEST_ROWS) & (shares[1] > GROWN * shares[0])).sum())
+
+
+def _reasons(found: dict[str, Any], rows: int, most: float) -> list[str]:
+    reasons = []
+    ours, fit = found["distance"], found["distance_at_fit"]
+    if ours is not None and fit is not None and ours > fit * (1 + most):
+        reasons.append(
+            f"new samples lie {ours:.3f} from their centroids on average, {fit:.3f} when the concepts were trained"
+        )
+    if found["grown"]:
+        reasons.append(f"{found['grown']:,} concepts have more than doubled their share of the pool")
+    if rows > POOL_GROWN * found["rows_at_fit"]:
+        reasons.append(f"the pool has grown from {found['rows_at_fit']:,} to {rows:,} samples")
+    return reasons
+
+
+def _mean(sums: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> float | None:
+    total = int(counts.sum())
+    return round(float(sums.sum()) / total, 6) if total else None

@@ -1,0 +1,168 @@
+"""Nights: runs beside each other under one root, each of which starts from the one before it.
+
+`latest.json` under the root names the newest night that was verified; it is one object, written whole, and moves only
+forward. A lease on the root refuses a second night while one is at work. A night that was killed goes on, from the base
+that it began with, when the same command is given again; one that failed leaves `latest` where it was.
+"""
+
+import time
+from typing import Any
+
+from filtering import pipeline
+from filtering.base import Base, read_base
+from filtering.config import Config
+from filtering.errors import InputError, RunError
+from filtering.manifests.objects import RUN
+from filtering.manifests.verify import problems
+from filtering.notify import notified
+from filtering.progress import Reporter, reporter
+from filtering.retention import NIGHT, retire
+from filtering.storage import Store, absolute
+
+LATEST = "latest"
+POINTER = "latest.json"
+
+
+def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
+    """Start or resume a run, a night if the configuration has a base, and return its run.json.
+
+    Raises
+    ------
+    InputError
+        If the configuration, the base or the pool cannot work, another night is at work, or the output holds a night
+        that is finished and another.
+    RunError
+        If a stage fails, or what was written does not verify; `latest` stays where it was.
+    """
+    said = progress or reporter()
+    return notified(config, lambda: _plain(config, said) if config.base is None else _night(config, said), said.say)
+
+
+def _plain(config: Config, progress: Reporter) -> dict[str, Any]:
+    store = Store(absolute(config.output))
+    if store.exists(NIGHT):
+        raise InputError(f"output: {store.url} is a night's; set base as it was, or choose another output")
+    return pipeline.run(config, progress)
+
+
+def _night(config: Config, progress: Reporter) -> dict[str, Any]:
+    store = Store(absolute(config.output))
+    root = root_of(store)
+    with pipeline.leased(root, progress) as lease:
+        night = _begun(config, store, root, progress)
+        record = _finished(config, store, night) or _run(config, store, night, progress)
+        if not night["verified"]:
+            _check(store, root)
+            lease.check(fresh=True)
+            _move(root, store, night, record)
+            _note(store, night | {"verified": True})
+        if config.retention is not None:
+            retire(root, config.retention.nights, latest_name(root), progress.say)
+    return record
+
+
+def root_of(run: Store) -> Store:
+    """Return the folder in which a run's folder lies."""
+    return Store(run.url.rstrip("/").rpartition("/")[0])
+
+
+def run_url(url: str) -> str:
+    """Return the directory of a run, absolute: `ROOT/latest` stands for the night that `latest.json` names.
+
+    Raises
+    ------
+    InputError
+        If it is asked for the latest night and there is none.
+    """
+    found = Store(absolute(url.rstrip("/")))
+    root, name = root_of(found), found.url.rpartition("/")[2]
+    if name != LATEST or found.exists(RUN):
+        return found.url
+    latest = latest_name(root)
+    if latest is None:
+        raise InputError(f"{url}: no night has been finished there yet (no {POINTER})")
+    return root.path(latest)
+
+
+def latest_name(root: Store) -> str | None:
+    """Return the name of the newest verified night; None before the first."""
+    return str(root.read_json(POINTER)["run"]) if root.exists(POINTER) else None
+
+
+def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> dict[str, Any]:
+    """Return what the night began with: as it was noted when it was started first, else as it is now."""
+    if store.exists(NIGHT):
+        night: dict[str, Any] = store.read_json(NIGHT)
+        if config.base != LATEST and night["base"] != run_url(config.base or ""):
+            raise InputError(f"base: the night in {store.url} began with {night['base']}; give that, or another output")
+        return night
+    if store.exists(RUN):
+        raise InputError(f"output: {store.url} holds a finished run; a night writes to a folder of its own")
+    latest = latest_name(root)
+    if config.base == LATEST:
+        base = None if latest is None else root.path(latest)
+        if base is None:
+            progress.say(f"{root.url} has no {POINTER} yet: this is its first night, and runs in full")
+    else:
+        base = run_url(config.base or "")
+    return {"base": base, "started": time.time(), "verified": False}
+
+
+def _run(config: Config, store: Store, night: dict[str, Any], progress: Reporter) -> dict[str, Any]:
+    base = _base(night)
+    # What cannot work is refused before a word is written into a folder that another night may take.
+    pipeline.check(config, base)
+    _note(store, night)
+    return pipeline.run(config, progress, base)
+
+
+def _base(night: dict[str, Any]) -> Base | None:
+    return None if night["base"] is None else read_base(night["base"])
+
+
+def _finished(config: Config, store: Store, night: dict[str, Any]) -> dict[str, Any] | None:
+    """Return run.json of a night that is finished; None of one that is not.
+
+    Raises
+    ------
+    InputError
+        If it is another: a finished night is never changed.
+    """
+    if not store.exists(RUN):
+        return None
+    record: dict[str, Any] = store.read_json(RUN)
+    if record["run_id"] != pipeline.run_id(config, pipeline.check(config)):
+        raise InputError(
+            f"output: {store.url} holds a finished night of another pool or configuration, and nights are not changed; "
+            "choose another output"
+        )
+    return record
+
+
+def _check(store: Store, root: Store) -> None:
+    """Verify a night.
+
+    Raises
+    ------
+    RunError
+        If something does not hold.
+    """
+    found = list(problems(store))
+    if found:
+        stays = latest_name(root) or "unset"
+        raise RunError(
+            f"{store.url}: {len(found)} problem{'s' * (len(found) > 1)} found by verify, {found[0]} for one; "
+            f"latest stays {stays}"
+        )
+
+
+def _move(root: Store, store: Store, night: dict[str, Any], record: dict[str, Any]) -> None:
+    """Let `latest.json` name a night, unless it names one that began later."""
+    if root.exists(POINTER) and root.read_json(POINTER)["started"] > night["started"]:
+        return
+    told = {key: record[key] for key in ("run_id", "manifest_hash")}
+    root.write_json(POINTER, {"run": store.url.rpartition("/")[2], "started": night["started"], **told})
+
+
+def _note(store: Store, night: dict[str, Any]) -> None:
+    store.write_json(NIGHT, night)

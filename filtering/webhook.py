@@ -1,0 +1,172 @@
+"""A webhook: where it is, and the delivery of a payload to it.
+
+No text here holds what may be secret, the address included: errors of the HTTP client are named, not quoted.
+"""
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from filtering.config import Notify
+from filtering.errors import InputError
+
+LONGEST_PAUSE_SECONDS = 60.0
+FIRST_CEILING_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where to deliver, with the secrets that the configuration only names.
+
+    Attributes
+    ----------
+    url : an http or https URL, perhaps secret.
+    token : a bearer token, or None.
+    timeout : seconds for one attempt, from the connection to the answer.
+    retries : how often it is tried again, at most.
+    """
+
+    url: str = field(repr=False)
+    token: str | None = field(repr=False)
+    timeout: float
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one attempt ended.
+
+    Attributes
+    ----------
+    fault : what went wrong; None if it was taken.
+    passing : whether it may pass.
+    wait : the seconds that the server asks for before the next attempt, or None.
+    """
+
+    fault: str | None = None
+    passing: bool = False
+    wait: float | None = None
+
+
+def webhook(settings: Notify, environment: Mapping[str, str] = os.environ) -> Webhook:
+    """Return the webhook that a configuration describes.
+
+    Raises
+    ------
+    InputError
+        If an environment variable is missing or holds what cannot be used; the line never holds its value.
+    """
+    if settings.url_env is None:
+        at, url = "notify.url", settings.url or ""
+    else:
+        at, url = f"notify.url_env: {settings.url_env}", _from(environment, "url_env", settings.url_env)
+    token = None if settings.token_env is None else _from(environment, "token_env", settings.token_env)
+    if not _is_web_address(url):
+        raise InputError(f"{at}: must hold a URL that begins with https:// or http://")
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise InputError(f"notify.token_env: {settings.token_env} holds what cannot be sent as a bearer token")
+    if token is not None and "@" in urlsplit(url).netloc:
+        raise InputError(f"{at}: the URL holds a name already; leave out notify.token_env")
+    return Webhook(url, token, settings.timeout, settings.retries)
+
+
+def _from(environment: Mapping[str, str], key: str, name: str) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        raise InputError(f"notify.{key}: the environment has no variable {name}")
+    return value
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def deliver(hook: Webhook, told: Mapping[str, Any], attempts: int | None = None) -> str | None:
+    """Post a payload, and return None once it is taken, else one line on why it is not.
+
+    Lost connections, time-outs, 429 and 5xx are tried again, `hook.retries` times unless `attempts` says otherwise,
+    after pauses that grow or that the server asks for (Retry-After), of a minute at most. A redirect is not followed:
+    the token and the payload are for one address.
+    """
+    wanted = hook.retries + 1 if attempts is None else attempts
+    data = body(told)
+    for number in range(1, wanted + 1):
+        attempt = _attempt(hook, data)
+        if attempt.fault is None:
+            return None
+        if not attempt.passing or number == wanted:
+            break
+        time.sleep(_pause(number, attempt.wait))
+    return f"{attempt.fault} ({number} attempt{'s' * (number > 1)})"
+
+
+def body(told: Mapping[str, Any]) -> bytes:
+    """Return a payload as it is sent."""
+    return json.dumps(told, default=str).encode()
+
+
+def _pause(number: int, asked: float | None) -> float:
+    if asked is not None:
+        return min(asked, LONGEST_PAUSE_SECONDS)
+    ceiling: float = min(LONGEST_PAUSE_SECONDS, FIRST_CEILING_SECONDS * 2.0 ** (number - 1))
+    return random.uniform(ceiling / 2, ceiling)
+
+
+def _attempt(hook: Webhook, data: bytes) -> Attempt:
+    import aiohttp
+
+    try:
+        # A thread of its own: whoever calls may have an event loop that runs, a notebook for one.
+        with ThreadPoolExecutor(1) as thread:
+            status, after = thread.submit(lambda: asyncio.run(_post(hook, data))).result()
+    except TimeoutError:
+        return Attempt(f"no answer within {hook.timeout:g} s", passing=True)
+    except aiohttp.ClientConnectionError as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return Attempt(f"no connection: {' '.join(str(reason).split())}", passing=True)
+    except Exception as error:
+        return Attempt(f"no answer that can be read: {type(error).__name__}")
+    if status < 300:
+        return Attempt()
+    redirect = ", a redirect, which is not followed" if status < 400 else ""
+    return Attempt(f"the answer was {status}{redirect}", status == 429 or status >= 500, _seconds(after))
+
+
+async def _post(hook: Webhook, data: bytes) -> tuple[int, str | None]:
+    import aiohttp
+
+    headers = {"Content-Type": "application/json", "User-Agent": "filtering"}
+    if hook.token is not None:
+        headers["Authorization"] = f"Bearer {hook.token}"
+    # Of the whole attempt: a server that answers byte by byte holds nobody up.
+    limit = aiohttp.ClientTimeout(total=hook.timeout)
+    async with (
+        aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
+        session.post(hook.url, data=data, headers=headers, allow_redirects=False) as answer,
+    ):
+        return answer.status, answer.headers.get("Retry-After")
+
+
+def _seconds(after: str | None) -> float | None:
+    """Return the seconds that a Retry-After asks for, as a number or as a date; None if it says neither."""
+    try:
+        return max(0.0, float(after or ""))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(after or "") - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
