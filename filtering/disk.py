@@ -1,5 +1,6 @@
 """Whole files on a local disk: none is ever seen half written, whoever is killed."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -42,6 +43,14 @@ def move_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
         temporary.replace(target)
         source.unlink()
+
+
+def remove_empty_folders(top: Path) -> None:
+    """Remove the folders inside one that hold no file, however deep."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        if Path(folder) != top:
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
 
 
 def _written_beside(path: Path, chunks: Iterable[bytes]) -> Path:

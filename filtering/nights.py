@@ -12,15 +12,13 @@ from filtering import pipeline
 from filtering.base import Base, read_base
 from filtering.config import Config
 from filtering.errors import InputError, RunError
+from filtering.latest import LATEST, POINTER, latest_name, root_of, run_url
 from filtering.manifests.objects import RUN
 from filtering.manifests.verify import problems
 from filtering.notify import notified
 from filtering.progress import Reporter, reporter
-from filtering.retention import NIGHT, retire
+from filtering.retention import NIGHT, RETIRED, retire
 from filtering.storage import Store, absolute
-
-LATEST = "latest"
-POINTER = "latest.json"
 
 
 def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
@@ -61,34 +59,6 @@ def _night(config: Config, progress: Reporter) -> dict[str, Any]:
     return record
 
 
-def root_of(run: Store) -> Store:
-    """Return the folder in which a run's folder lies."""
-    return Store(run.url.rstrip("/").rpartition("/")[0])
-
-
-def run_url(url: str) -> str:
-    """Return the directory of a run, absolute: `ROOT/latest` stands for the night that `latest.json` names.
-
-    Raises
-    ------
-    InputError
-        If it is asked for the latest night and there is none.
-    """
-    found = Store(absolute(url.rstrip("/")))
-    root, name = root_of(found), found.url.rpartition("/")[2]
-    if name != LATEST or found.exists(RUN):
-        return found.url
-    latest = latest_name(root)
-    if latest is None:
-        raise InputError(f"{url}: no night has been finished there yet (no {POINTER})")
-    return root.path(latest)
-
-
-def latest_name(root: Store) -> str | None:
-    """Return the name of the newest verified night; None before the first."""
-    return str(root.read_json(POINTER)["run"]) if root.exists(POINTER) else None
-
-
 def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> dict[str, Any]:
     """Return what the night began with: as it was noted when it was started first, else as it is now."""
     if store.exists(NIGHT):
@@ -98,14 +68,26 @@ def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> dic
         return night
     if store.exists(RUN):
         raise InputError(f"output: {store.url} holds a finished run; a night writes to a folder of its own")
-    latest = latest_name(root)
-    if config.base == LATEST:
-        base = None if latest is None else root.path(latest)
-        if base is None:
-            progress.say(f"{root.url} has no {POINTER} yet: this is its first night, and runs in full")
-    else:
-        base = run_url(config.base or "")
+    if store.exists(RETIRED):
+        raise InputError(f"output: {store.url} holds what others need of a retired night; choose another output")
+    base = _latest(root, progress) if config.base == LATEST else run_url(config.base or "")
     return {"base": base, "started": time.time(), "verified": False}
+
+
+def _latest(root: Store, progress: Reporter) -> str | None:
+    """Return the night to start from: the latest, before the first one the newest finished run, or none."""
+    latest = latest_name(root)
+    if latest is not None:
+        return root.path(latest)
+    # A night is only started from when it was verified.
+    runs = [root.child(name) for name in root.names()]
+    runs = [run for run in runs if run.exists(RUN) and not run.exists(NIGHT)]
+    if not runs:
+        progress.say(f"{root.url} has no {POINTER} yet: this is its first night, and runs in full")
+        return None
+    newest = max(runs, key=lambda run: float(run.read_json(RUN).get("finished", 0)))
+    progress.say(f"{root.url} has no {POINTER} yet: this first night starts from the newest run there, {newest.url}")
+    return newest.url
 
 
 def _run(config: Config, store: Store, night: dict[str, Any], progress: Reporter) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import platform
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -233,7 +234,7 @@ def _finish(way: Way, passing: list[PassingShard], samples: list[int], sieves: S
     report = report_stage(runtime, config, manifests.fingerprint)
     summary = _summary(way)
     way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))
-    record = {**summary, "stages": way.costs}
+    record = {**summary, "stages": way.costs, "finished": round(time.time(), 3)}
     runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}

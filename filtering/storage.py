@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.disk import create_whole, move_whole, write_whole, write_whole_chunks
+from filtering.disk import create_whole, move_whole, remove_empty_folders, write_whole, write_whole_chunks
 from filtering.errors import InputError, RunError
 from filtering.retries import retried
 from filtering.streams import block_stream, count_bytes, disk_stream, is_s3
@@ -129,6 +129,8 @@ class Store:
         going = [entry for entry in found if not stays(self.url.rstrip("/") + entry.removeprefix(top))]
         for start in range(0, len(going), DELETED_AT_ONCE):
             _asked(self.url, partial(_delete_objects, going[start : start + DELETED_AT_ONCE]))
+        if is_local(self.url):
+            remove_empty_folders(Path(top))
         return len(found) - len(going)
 
 

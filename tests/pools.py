@@ -32,15 +32,26 @@ class Silent:
         pass
 
 
-def write_metadata(folder: Path, rows: Iterable[int], dimension: int = 32, seed: int = 0) -> Path:
+def write_metadata(
+    folder: Path,
+    rows: Iterable[int],
+    dimension: int = 32,
+    seed: int = 0,
+    groups: Iterable[int] = range(12),
+    name: str = "",
+) -> Path:
+    """Add files to a pool: of the groups that the seed decides, or of some; those of another name have other rows."""
+    folder.mkdir(exist_ok=True)
     random = np.random.default_rng(seed)
     centres = random.normal(size=(12, dimension))
+    random = np.random.default_rng([seed, *name.encode()]) if name else random
+    label, groups = f"{seed}{name}", np.array([*groups])
     for number, count in enumerate(rows):
-        images = centres[random.integers(0, 12, count)] + 0.4 * random.normal(size=(count, dimension))
+        images = centres[random.choice(groups, count)] + 0.4 * random.normal(size=(count, dimension))
         texts = images + random.uniform(0, 1.5, (count, 1)) * random.normal(size=images.shape)
         arrays = {"l14_img": unit(images), "l14_txt": unit(texts), "b32_img": unit(images[:, :8])}
-        name = hashlib.md5(f"{seed}-{number}".encode()).hexdigest()
-        uids = [hashlib.md5(f"{seed}-{number}-{row}".encode()).hexdigest() for row in range(count)]
+        stem = hashlib.md5(f"{label}-{number}".encode()).hexdigest()
+        uids = [hashlib.md5(f"{label}-{number}-{row}".encode()).hexdigest() for row in range(count)]
         table = {
             "uid": uids,
             "url": [f"http://example.org/{row}" for row in range(count)],
@@ -50,8 +61,8 @@ def write_metadata(folder: Path, rows: Iterable[int], dimension: int = 32, seed:
             "clip_l14_similarity_score": pa.array(random.random(count), pa.float32()),
             "sha256": uids,
         }
-        pq.write_table(pa.table(table), folder / f"{name}.parquet")
-        np.savez(folder / f"{name}.npz", **arrays)
+        pq.write_table(pa.table(table), folder / f"{stem}.parquet")
+        np.savez(folder / f"{stem}.npz", **arrays)
     return folder
 
 

@@ -101,9 +101,11 @@ def find_exact(
     found: dict[str, npt.NDArray[Any]] = {"row": queries["row"]} | _nearest_rows(store, identities, len(queries["row"]))
     new = {name: column[measures & fresh] for name, column in found.items()}
     exact, carried = with_radius(new), 0
-    if base_url is not None:
+    before = None if base_url is None else Store(base_url).read_arrays(EXACT)
+    # A base without rows does not even know how many neighbours a row has.
+    if before is not None and len(before["row"]):
         old = {name: column[measures & ~fresh] for name, column in found.items()}
-        left = still_exact(Store(base_url).read_arrays(EXACT), places, old, k)
+        left = still_exact(before, places, old, k)
         carried = len(left["row"])
         both = {name: np.concatenate([_as_wide(part[name], left[name]) for part in (left, exact)]) for name in left}
         order = np.argsort(both["row"])

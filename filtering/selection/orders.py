@@ -102,6 +102,6 @@ def read_orders(store: Store, partition: int) -> KnownOrders:
     except FileNotFoundError:
         return KnownOrders()
     ends = found["end"].tolist()
-    spans = zip(found["concept"].tolist(), found["digest"].tolist(), [0, *ends[:-1]], ends, strict=True)
+    spans = zip(found["concept"].tolist(), found["digest"].tolist(), [0, *ends][: len(ends)], ends, strict=True)
     picks = found["picks"].astype(np.int64)
     return KnownOrders([Order(concept, (a, b), picks[start:end]) for concept, (a, b), start, end in spans])

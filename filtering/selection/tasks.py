@@ -132,7 +132,8 @@ class _Picking:
         if self.in_strata:
             return self._in_strata(concept, members, samples)
         budget, size = int(self.budgets[concept]), len(samples.uids)
-        if self.selector.prefix:
+        # A method that decides how many itself may keep fewer than it may, and its order is whole all the same.
+        if self.selector.prefix and self.selector.budget:
             most = stored_budget(budget, size)
             return self._taken(concept, samples, budget, (), lambda: self.selector.pick(samples, most, self.settings))
         extra = (np.array([budget]),)

@@ -1,0 +1,202 @@
+"""What two runs decide differently: which samples became kept and which became dropped, by concept, and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filtering.base import Base, read_base
+from filtering.manifests.objects import CHECKSUMS, read_shard_lines, table_name
+from filtering.storage import Store
+
+# Shards that are compared at once; most of the time goes by in requests.
+AT_ONCE = 8
+NEW_SHARD, REMOVED_SHARD, NEW_SAMPLE, GONE_SAMPLE = "new shard", "removed shard", "new sample", "sample is gone"
+LISTED = 20
+
+
+@dataclass(slots=True)
+class Counts:
+    """What changed, in one concept or in all.
+
+    Attributes
+    ----------
+    before, after : samples kept in either run.
+    both : kept in both.
+    became_kept, became_dropped : by why: the reason of the run that does not keep them, or that it lacks them.
+    """
+
+    before: int = 0
+    after: int = 0
+    both: int = 0
+    became_kept: Counter[str] = field(default_factory=Counter)
+    became_dropped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Counts") -> None:
+        """Add what changed elsewhere."""
+        self.before, self.after, self.both = (
+            self.before + other.before,
+            self.after + other.after,
+            self.both + other.both,
+        )
+        self.became_kept.update(other.became_kept)
+        self.became_dropped.update(other.became_dropped)
+
+    @property
+    def moved(self) -> int:
+        """Samples that are kept by one run alone."""
+        return self.became_kept.total() + self.became_dropped.total()
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        reasons = {name: dict(getattr(self, name).most_common()) for name in ("became_kept", "became_dropped")}
+        return {"kept_before": self.before, "kept_after": self.after, "kept_in_both": self.both, **reasons}
+
+
+# By run (0 before, 1 after) and concept.
+ByConcept = dict[tuple[int, int], Counts]
+
+
+def diff(before: str, after: str) -> dict[str, Any]:
+    """Compare two finished runs, shard by shard; memory holds the tables of a few shards.
+
+    Parameters
+    ----------
+    before, after : str
+        The runs' directories.
+
+    Returns
+    -------
+    dict
+        The counts of `Counts` for all; `shards`: how many are new, removed and in both; `same_concepts`, whether
+        concepts have the same centroids and so the same numbers; `concepts`: the counts of each concept in which
+        something changed, most changes first (`run` says whose concept it is where they differ).
+
+    Raises
+    ------
+    InputError
+        If one of them is no finished run.
+    """
+    runs = read_base(before, "diff"), read_base(after, "diff")
+    same = len({run.result("concepts").get("identity", run.url) for run in runs}) == 1
+    pairs = list(_pairs(*(read_shard_lines(Store(run.url)) for run in runs)))
+    sums = [Store(run.url).read_json(CHECKSUMS) for run in runs]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        found = list(threads.map(lambda pair: _compared(runs, sums, *pair), pairs))
+    total, concepts = Counts(), defaultdict[tuple[int, int], Counts](Counts)
+    for counts in found:
+        for (run, concept), one in counts.items():
+            total.add(one)
+            concepts[0 if same else run, concept].add(one)
+    places = [sum(1 for pair in pairs if pair[at] is None) for at in (0, 1)]
+    return {
+        "before": before,
+        "after": after,
+        **total.plain(),
+        "shards": {"new": places[0], "removed": places[1], "both": len(pairs) - sum(places)},
+        "same_concepts": same,
+        "concepts": list(_lines(concepts, same)),
+    }
+
+
+def diff_lines(found: dict[str, Any]) -> list[str]:
+    """Return what `diff` found, for a person."""
+    gained, lost = (sum(found[name].values()) for name in ("became_kept", "became_dropped"))
+    lines = [
+        f"{found['kept_before']:,} kept before, {found['kept_after']:,} after, {found['kept_in_both']:,} in both",
+        f"became kept    {gained:>8,}  {_reasons(found['became_kept'])}",
+        f"became dropped {lost:>8,}  {_reasons(found['became_dropped'])}",
+    ]
+    if not found["same_concepts"]:
+        lines.append("the runs' concepts have other centroids: each is listed by its own run's number")
+    if found["concepts"]:
+        lines.append(f"{'concept':<16}{'before':>9}{'after':>9}{'+':>7}{'-':>7}  why")
+    lines += [_concept_line(one) for one in found["concepts"][:LISTED]]
+    more = len(found["concepts"]) - LISTED
+    return lines + ([f"and {more:,} concepts more; --json has them all"] if more > 0 else [])
+
+
+def _concept_line(one: dict[str, Any]) -> str:
+    name = f"{one['concept']}" + (f" ({one['run']})" if "run" in one else "")
+    gained, lost = (sum(one[key].values()) for key in ("became_kept", "became_dropped"))
+    why = "; ".join(
+        f"{sign}{_reasons(one[key])}" for sign, key in (("+ ", "became_kept"), ("- ", "became_dropped")) if one[key]
+    )
+    return f"{name:<16}{one['kept_before']:>9,}{one['kept_after']:>9,}{gained:>7,}{lost:>7,}  {why}"
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
+
+
+def _lines(concepts: ByConcept, same: bool) -> Iterator[dict[str, Any]]:
+    changed = {key: counts for key, counts in concepts.items() if counts.moved}
+    for (run, concept), counts in sorted(changed.items(), key=lambda item: (-item[1].moved, item[0])):
+        whose = {} if same else {"run": ("before", "after")[run]}
+        yield {"concept": concept, **whose, **counts.plain()}
+
+
+def _pairs(
+    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
+) -> Iterator[tuple[int | None, int | None]]:
+    """Yield where each shard stands in both runs, None where it does not."""
+    known = {line["url"]: at for at, line in enumerate(before)}
+    for at, line in enumerate(after):
+        yield known.pop(line["url"], None), at
+    yield from ((at, None) for at in known.values())
+
+
+def _compared(
+    runs: tuple[Base, Base], sums: Sequence[dict[str, str]], before: int | None, after: int | None
+) -> ByConcept:
+    """Compare one shard."""
+    found: ByConcept = defaultdict(Counts)
+    old, new = (_kept(Store(run.url), at) for run, at in zip(runs, (before, after), strict=True))
+    for run, table in enumerate((old, new)):
+        concepts, counts = np.unique(table["concept"].to_numpy(), return_counts=True)
+        for concept, count in zip(concepts.tolist(), counts.tolist(), strict=True):
+            found[run, concept].add(Counts(before=count) if run == 0 else Counts(after=count))
+    names = [None if at is None else table_name("kept", at) for at in (before, after)]
+    unchanged = None not in names and sums[0].get(names[0] or "") == sums[1].get(names[1] or "")
+    gained = new.slice(0, 0) if unchanged else _without(new, old)
+    lost = old.slice(0, 0) if unchanged else _without(old, new)
+    why = NEW_SHARD if before is None else _why(Store(runs[0].url), before, gained, NEW_SAMPLE)
+    _count(found, 1, gained, why, "became_kept")
+    why = REMOVED_SHARD if after is None else _why(Store(runs[1].url), after, lost, GONE_SAMPLE)
+    _count(found, 0, lost, why, "became_dropped")
+    for concept, count in Counter(_without(new, gained)["concept"].to_pylist()).items():
+        found[1, concept].both += count
+    return found
+
+
+def _count(found: ByConcept, run: int, rows: pa.Table, why: str | list[str], name: str) -> None:
+    reasons = [why] * len(rows) if isinstance(why, str) else why
+    for concept, reason in zip(rows["concept"].to_pylist(), reasons, strict=True):
+        getattr(found[run, concept], name)[reason] += 1
+
+
+def _kept(run: Store, at: int | None) -> pa.Table:
+    if at is None:
+        return pa.table({"uid": pa.array([], pa.string()), "key": pa.array([], pa.string()), "concept": []})
+    return run.read_table(table_name("kept", at), ["uid", "key", "concept"])
+
+
+def _without(rows: pa.Table, others: pa.Table) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows["uid"], value_set=others["uid"].combine_chunks())))
+
+
+def _why(run: Store, at: int, rows: pa.Table, missing: str) -> list[str]:
+    """Return why a run does not keep some samples of a shard."""
+    if len(rows) == 0:
+        return []
+    dropped = run.read_table(table_name("dropped", at), ["uid", "reason"])
+    quarantined = run.read_table(table_name("quarantined", at), ["key", "reason"])
+    by_uid = dict(zip(dropped["uid"].to_pylist(), dropped["reason"].to_pylist(), strict=True))
+    by_key = dict(zip(quarantined["key"].to_pylist(), quarantined["reason"].to_pylist(), strict=True))
+    pairs = zip(rows["uid"].to_pylist(), rows["key"].to_pylist(), strict=True)
+    return [by_uid.get(uid) or (f"quarantined:{by_key[key]}" if key in by_key else missing) for uid, key in pairs]

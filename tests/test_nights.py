@@ -1,0 +1,279 @@
+"""Runs that start from the one before: equal to a run over the whole pool, at less work."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
+
+from filtering import nights
+from filtering.config import parse_config
+from filtering.errors import InputError, RunError
+from filtering.manifests.diff import diff
+
+SECTIONS = {
+    "d2": {},
+    "two rounds": {"selection": {"keep": 0.4, "rounds": 2, "scale": "median"}},
+    "complexity": {"selection": {"keep": 300, "budget": "complexity"}},
+    "strata": {"selection": {"method": "ccs", "keep": 0.5, "strata": 10}},
+    "strata in concepts": {"selection": {"method": "d2", "budget": "strata", "scope": "concept", "strata": 4}},
+    "pool": {"selection": {"method": "top", "budget": "pool"}},
+    "semdedup": {"selection": {"method": "semdedup", "epsilon": 0.3}},
+    "flexrand": {"selection": {"method": "flexrand", "keep": 0.4}},
+    "distance": {"selection": {"method": "top", "score": "sds", "keep": 0.2}},
+    "steps": {"selection": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "keep": 0.5}]}},
+    "filtered": {"filters": [{"clip_score": {"keep": 0.7}}]},
+}
+
+
+@pytest.fixture
+def night(cluster):
+    """Run a configuration as `filtering run` does and return its run.json."""
+    return lambda config: nights.run(parse_config(config), Silent())
+
+
+def rewritten(pool: Path, number: int, seed: int) -> None:
+    """Replace a file of a metadata pool, under its own name, by other samples."""
+    other = write_metadata(pool.parent / f"other{seed}", [150], seed=seed)
+    (source,) = other.glob("*.parquet")
+    target = sorted(pool.glob("*.parquet"))[number]
+    for suffix in (".parquet", ".npz"):
+        target.with_suffix(suffix).write_bytes(source.with_suffix(suffix).read_bytes())
+
+
+def removed(pool: Path, number: int) -> None:
+    target = sorted(pool.glob("*.parquet"))[number]
+    for suffix in (".parquet", ".npz"):
+        target.with_suffix(suffix).unlink()
+
+
+def whole(config: dict, base: Path, output: Path) -> dict:
+    """The same configuration over the whole pool, with the concepts of a run but no base."""
+    concepts = config.get("concepts", {}) | {"centroids": str(base)}
+    return {key: value for key, value in config.items() if key != "base"} | {
+        "concepts": concepts,
+        "output": str(output),
+    }
+
+
+@pytest.mark.parametrize("sections", SECTIONS.values(), ids=SECTIONS)
+def test_three_nights_end_as_runs_over_the_whole_pool_do(night, tmp_path, sections):
+    pool = write_metadata(tmp_path / "pool", [300, 250, 200])
+
+    def config(name):
+        return metadata_config(pool, tmp_path / name, base="latest", **sections)
+
+    night(config("1"))
+    write_metadata(pool, [60], seed=1)
+    rewritten(pool, 0, seed=2)
+    second = night(config("2"))
+    assert second["base"]["shards"] == {"new": 1, "changed": 1, "removed": 0, "same": 2}
+    assert second["base"]["embedded_shards"] == 2
+    assert second["manifest_hash"] == night(whole(config("2"), tmp_path / "1", tmp_path / "b" / "2"))["manifest_hash"]
+    removed(pool, 2)
+    third = night(config("3"))
+    full = night(whole(config("3"), tmp_path / "1", tmp_path / "b" / "3"))
+    assert third["base"]["shards"] == {"new": 0, "changed": 0, "removed": 1, "same": 3}
+    assert third["base"]["embedded_shards"] == 0
+    assert third["manifest_hash"] == full["manifest_hash"]
+    assert third["totals"] == full["totals"]
+    same = ("nodes", "edges", "isolated", "degrees_by_power_of_2", "components", "largest_component")
+    assert [third["graph"][name] for name in same] == [full["graph"][name] for name in same]
+
+
+def test_only_what_a_new_shard_touches_is_searched_and_selected_again(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [800, 700])
+    config = metadata_config(pool, tmp_path / "1", base="latest", graph={"k": 3, "guests": 0.05})
+    config["concepts"]["partition_rows"] = 100
+    night(config)
+    for number in (2, 3, 4):
+        write_metadata(pool, [8], seed=0, groups=[number], name=f"night {number}")
+        record = night(config | {"output": str(tmp_path / f"{number}")})
+        work = record["base"]["concepts"]
+        assert 0 < work["selected"] <= work["searched"] + 2
+        assert work["searched"] < work["all"] / 2
+        assert record["graph"]["carried_partitions"] >= 4
+        full = night(whole(config, tmp_path / "1", tmp_path / "b" / f"{number}"))
+        assert record["manifest_hash"] == full["manifest_hash"]
+        assert record["graph"]["edges"] == full["graph"]["edges"]
+        assert abs(record["recall"] - full["recall"]) < 0.05
+
+
+def test_a_pool_that_is_the_same_takes_no_work_but_another_budget_takes_other_prefixes(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [400, 300])
+    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.3})
+    night(config)
+    for name, keep in (("less", 0.2), ("more", 0.34), ("all", 1.0)):
+        again = config | {"output": str(tmp_path / name), "selection": {"keep": keep}}
+        record = night(again)
+        assert record["base"]["embedded_shards"] == record["base"]["concepts"]["searched"] == 0
+        assert (record["base"]["concepts"]["selected"] > 0) == (keep == 1.0)
+        assert record["manifest_hash"] == night(whole(again, tmp_path / "1", tmp_path / "b" / name))["manifest_hash"]
+
+
+def test_a_uid_whose_first_shard_is_gone_is_kept_from_the_next(night, tmp_path):
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for shard in (0, 1, 2):
+        write_tar(pool / f"{shard}.tar", shared(members(shard, 6), shard))
+    first = night(tar_config(pool, tmp_path / "1", base="latest"))
+    assert first["reasons"]["quarantined"] == {"duplicate_uid": 2}
+    (pool / "0.tar").unlink()
+    second = night(tar_config(pool, tmp_path / "2", base="latest"))
+    assert second["reasons"]["quarantined"] == {"duplicate_uid": 1}
+    assert second["base"]["embedded_shards"] == 0
+    full = night(whole(tar_config(pool, tmp_path / "2"), tmp_path / "1", tmp_path / "b" / "2"))
+    assert second["manifest_hash"] == full["manifest_hash"]
+
+
+def shared(parts, shard):
+    """Give the first sample of a shard a uid that the first of every shard has."""
+    name, _ = parts[1]
+    return [parts[0], (name, json.dumps({"uid": "a" * 32, "shard": shard}).encode()), *parts[2:]]
+
+
+def test_shards_in_another_order_are_not_embedded_again_and_all_else_is_done_again(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [300, 250])
+    first, second = sorted(str(path) for path in pool.glob("*.parquet"))
+    config = metadata_config(pool, tmp_path / "1", base="latest")
+    night(config | {"input": {"metadata": [first, second]}})
+    turned = config | {"input": {"metadata": [second, first]}, "output": str(tmp_path / "2")}
+    record = night(turned)
+    assert record["base"]["embedded_shards"] == 0
+    assert record["base"]["concepts"]["searched"] == record["base"]["concepts"]["all"]
+    assert record["manifest_hash"] == night(whole(turned, tmp_path / "1", tmp_path / "b" / "2"))["manifest_hash"]
+
+
+def test_a_budget_per_night_adds_to_what_the_nights_before_could_keep(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [400])
+    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.25, "per": "night"})
+    assert night(config)["totals"]["kept"] == 100
+    write_metadata(pool, [200], seed=1)
+    assert night(config | {"output": str(tmp_path / "2")})["totals"]["kept"] == 150
+    assert night(config | {"output": str(tmp_path / "3")})["totals"]["kept"] == 150
+    with pytest.raises(InputError, match=r"selection\.per: night needs a base"):
+        night({key: value for key, value in config.items() if key != "base"} | {"output": str(tmp_path / "4")})
+
+
+def test_a_night_of_other_pictures_says_that_a_refit_is_due_and_a_refit_embeds_nothing_again(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [600])
+    config = metadata_config(pool, tmp_path / "1", base="latest")
+    assert not night(config)["warnings"]
+    write_metadata(pool, [120], seed=9)
+    drifted = night(config | {"output": str(tmp_path / "2")})
+    assert drifted["drift"]["new_rows"] == 120
+    assert any("refit of the concepts is due" in warning for warning in drifted["warnings"])
+    concepts = config["concepts"] | {"refit": True}
+    fitted = night(config | {"output": str(tmp_path / "3"), "concepts": concepts})
+    assert fitted["base"]["embedded_shards"] == 0
+    alone = metadata_config(pool, tmp_path / "b" / "3")
+    assert fitted["manifest_hash"] == night(alone)["manifest_hash"]
+    assert night(config | {"output": str(tmp_path / "4")})["manifest_hash"] == fitted["manifest_hash"]
+
+
+def test_a_base_of_other_embeddings_is_refused_and_so_is_one_that_is_not_there(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [200])
+    config = metadata_config(pool, tmp_path / "1", base="latest")
+    night(config)
+    other = {"input": {"metadata": str(pool), "arrays": {"image": "b32_img", "text": "b32_img"}}}
+    with pytest.raises(InputError, match="was embedded with another model or other settings"):
+        night(config | other | {"output": str(tmp_path / "2")})
+    with pytest.raises(InputError, match=r"base: .*nowhere holds no finished run"):
+        night(config | {"output": str(tmp_path / "2"), "base": str(tmp_path / "nowhere")})
+    assert not (tmp_path / "2").exists()
+
+
+def test_latest_moves_only_after_verify(night, tmp_path, monkeypatch):
+    pool = write_metadata(tmp_path / "pool", [200])
+    config = metadata_config(pool, tmp_path / "1", base="latest")
+    first = night(config)
+    assert json.loads((tmp_path / "latest.json").read_text())["run"] == "1"
+    write_metadata(pool, [50], seed=1)
+    kept = tmp_path / "2" / "manifest" / "kept" / "00000000.parquet"
+    monkeypatch.setattr(nights, "problems", lambda store: iter(["manifest/kept: does not hold"]))
+    with pytest.raises(
+        RunError, match="1 problem found by verify, manifest/kept: does not hold for one; latest stays 1"
+    ):
+        night(config | {"output": str(tmp_path / "2")})
+    assert kept.exists()
+    assert json.loads((tmp_path / "latest.json").read_text())["manifest_hash"] == first["manifest_hash"]
+    monkeypatch.undo()
+    # The next night starts from the last one that was verified.
+    third = night(config | {"output": str(tmp_path / "3")})
+    assert third["base"]["run"].endswith("/1")
+    # Said to be sound after all, the second night does not push the third aside.
+    night(config | {"output": str(tmp_path / "2")})
+    assert json.loads((tmp_path / "latest.json").read_text())["run"] == "3"
+
+
+def test_a_finished_night_is_not_changed(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [200])
+    config = metadata_config(pool, tmp_path / "1", base="latest")
+    first = night(config)
+    written = (tmp_path / "1" / "run.json").stat().st_mtime_ns
+    assert night(config)["manifest_hash"] == first["manifest_hash"]
+    assert (tmp_path / "1" / "run.json").stat().st_mtime_ns == written
+    with pytest.raises(InputError, match="holds a finished night of another pool or configuration"):
+        night(config | {"selection": {"keep": 0.5}})
+    with pytest.raises(InputError, match="is a night's"):
+        night({key: value for key, value in config.items() if key != "base"})
+    night(metadata_config(pool, tmp_path / "plain"))
+    with pytest.raises(InputError, match="a night writes to a folder of its own"):
+        night(metadata_config(pool, tmp_path / "plain", base="latest"))
+
+
+def test_old_nights_go_and_what_is_left_of_them_serves_the_next(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [300, 250])
+    config = metadata_config(pool, tmp_path / "1", base="latest", retention={"nights": 2})
+    config["concepts"]["partition_rows"] = 100
+    for number in range(1, 5):
+        record = night(config | {"output": str(tmp_path / f"{number}")})
+        write_metadata(pool, [6], seed=0, groups=[number], name=f"night {number}")
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert {"1", "3", "4"} <= left
+    assert not (tmp_path / "1" / "run.json").exists()
+    assert {path.name.partition("-")[0] for path in (tmp_path / "1" / "stages").iterdir()} == {"embedding", "graph"}
+    assert record["base"]["shards"]["same"] == 4
+    last = night(config | {"output": str(tmp_path / "5")})
+    full = night(whole(config, tmp_path / "5", tmp_path / "b" / "5"))
+    assert last["manifest_hash"] == full["manifest_hash"]
+    assert np.isfinite(last["recall"])
+
+
+def test_the_first_night_beside_finished_runs_starts_from_the_newest(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [200])
+    for name in ("b", "a"):
+        night(metadata_config(pool, tmp_path / name))
+    record = night(metadata_config(pool, tmp_path / "1", base="latest"))
+    assert record["base"]["run"] == str(tmp_path / "a")
+    assert record["base"]["embedded_shards"] == 0
+
+
+def test_samples_that_became_kept_and_dropped_are_told_by_concept_with_the_reason(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [300, 250])
+    config = metadata_config(pool, tmp_path / "1", base="latest")
+    before = night(config)
+    removed(pool, 0)
+    write_metadata(pool, [80], seed=1)
+    after = night(config | {"output": str(tmp_path / "2"), "filters": [{"clip_score": {"threshold": 0.5}}]})
+    found = diff(str(tmp_path / "1"), str(tmp_path / "2"))
+    uids = [kept_uids(tmp_path / name) for name in "12"]
+    assert found["kept_before"] == before["totals"]["kept"] == len(uids[0])
+    assert found["kept_after"] == after["totals"]["kept"]
+    assert found["kept_in_both"] == len(uids[0] & uids[1])
+    assert sum(found["became_kept"].values()) == len(uids[1] - uids[0])
+    assert sum(found["became_dropped"].values()) == len(uids[0] - uids[1])
+    assert found["became_kept"].keys() == {"new shard", "selection:d2"}
+    assert found["became_dropped"].keys() == {"removed shard", "filter:clip_score", "selection:d2"}
+    assert found["same_concepts"]
+    for name in ("became_kept", "became_dropped"):
+        assert sum(sum(concept[name].values()) for concept in found["concepts"]) == sum(found[name].values())
+    assert diff(str(tmp_path / "2"), str(tmp_path / "2"))["concepts"] == []
+
+
+def kept_uids(run):
+    tables = [pq.read_table(path, columns=["uid"]) for path in sorted((run / "manifest" / "kept").glob("*.parquet"))]
+    return set(pa.concat_tables(tables)["uid"].to_pylist())

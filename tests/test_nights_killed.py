@@ -1,0 +1,98 @@
+"""Nights that are killed, that meet, or that write to S3."""
+
+import json
+import subprocess
+import time
+import uuid
+
+import pytest
+from pools import Silent, metadata_config, write_metadata
+from processes import call, command, events, kill_in_stage, write_config
+
+from filtering import nights
+from filtering.config import parse_config
+
+STAGES = ("embedding", "filters", "concepts", "partitions", "graph", "scores", "selection", "manifests", "report")
+
+
+def latest(root):
+    return json.loads((root / "latest.json").read_text())["run"]
+
+
+@pytest.mark.timeout(900)
+def test_a_night_killed_at_each_stage_leaves_latest_and_goes_on_from_where_it_began(joined, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [500, 400])
+    config = metadata_config(pool, tmp_path / "1", base="latest")
+    nights.run(parse_config(config), Silent())
+    write_metadata(pool, [80], seed=1)
+    arguments = ["run", "--config", write_config(tmp_path / "2.yaml", config | {"output": str(tmp_path / "2")})]
+    for stage in STAGES:
+        kill_in_stage(arguments, tmp_path / "2", stage, **joined)
+        assert latest(tmp_path) == "1"
+    # Meanwhile another night ends: the killed one still goes on from the base that it began with.
+    nights.run(parse_config(config | {"output": str(tmp_path / "between")}), Silent())
+    told = call(*arguments, "--json", **joined)
+    assert told.returncode == 0, told.stderr
+    record = json.loads(told.stdout)
+    assert record["base"]["run"] == str(tmp_path / "1")
+    assert record["base"]["embedded_shards"] == 1
+    concepts = config["concepts"] | {"centroids": str(tmp_path / "1")}
+    alone = parse_config({**config, "base": None, "concepts": concepts, "output": str(tmp_path / "b" / "2")})
+    assert record["manifest_hash"] == nights.run(alone, Silent())["manifest_hash"]
+    # It began before the night between, so that latest does not go back to it.
+    assert latest(tmp_path) == "between"
+    nights.run(parse_config(config | {"output": str(tmp_path / "3")}), Silent())
+    assert latest(tmp_path) == "3"
+
+
+def test_of_two_nights_at_once_one_refuses_whatever_their_outputs(tmp_path):
+    pool = write_metadata(tmp_path / "pool", [500, 400])
+    ray = {"address": "local", "num_cpus": 1}
+    first, second = (
+        [
+            "run",
+            "--config",
+            write_config(tmp_path / f"{n}.yaml", metadata_config(pool, tmp_path / n, base="latest", ray=ray)),
+        ]
+        for n in "12"
+    )
+    driver = subprocess.Popen(command(*first), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not events(tmp_path / "1") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        refused = call(*second)
+        assert refused.returncode == 2
+        assert f"{tmp_path} is being written by host" in refused.stderr
+        assert refused.stderr.strip().count("\n") == 0
+        assert not (tmp_path / "2").exists()
+        assert driver.wait(120) == 0
+    finally:
+        driver.kill()
+        driver.wait()
+    assert latest(tmp_path) == "1"
+    for verb in ("status", "verify", "report"):
+        told = call(verb, str(tmp_path / "latest"))
+        assert (told.returncode, str(tmp_path / "1") in told.stdout or verb == "verify") == (0, True)
+    assert call("diff", str(tmp_path / "1"), str(tmp_path / "latest")).returncode == 0
+
+
+@pytest.mark.timeout(600)
+def test_nights_on_s3_start_from_each_other_and_old_ones_go(proxy, s3, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [300, 250])
+    root = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+    config = metadata_config(pool, f"{root}/1", base="latest", retention={"nights": 1}, ray={"address": "local"})
+    arguments = ["run", "--config", write_config(tmp_path / "night.yaml", config), "--json"]
+
+    def night(name):
+        done = call(*arguments, "--set", f"output={root}/{name}")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    night("1")
+    write_metadata(pool, [40], seed=1)
+    second = night("2")
+    assert second["base"]["embedded_shards"] == 1
+    assert json.loads(call("status", f"{root}/latest", "--json").stdout)["run"] == f"{root}/2"
+    assert call("verify", f"{root}/1").returncode == 2
+    assert night("3")["manifest_hash"] == second["manifest_hash"]
