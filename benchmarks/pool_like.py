@@ -58,7 +58,7 @@ def write_pool(
     Path(out).mkdir(parents=True, exist_ok=True)
     counts = [min(shard_rows, rows - start) for start in range(0, rows, shard_rows)]
     with multiprocessing.get_context("spawn").Pool(min(workers, len(counts))) as pool:
-        pool.starmap(partial(_write_shard, out, Mixture(rows, dimension, seed)), enumerate(counts), chunksize=1)
+        pool.starmap(partial(write_shard, out, Mixture(rows, dimension, seed)), enumerate(counts), chunksize=1)
 
 
 def vectors(rows: int, dimension: int = 512, seed: int = 0) -> Vectors:
@@ -121,7 +121,16 @@ def _unit(rows: Vectors) -> Vectors:
     return rows
 
 
-def _write_shard(out: str, mixture: Mixture, shard: int, rows: int) -> None:
+class Topical(Mixture):
+    """A mixture of which a shard shows a few components alone, as a crawl of one site would."""
+
+    def _drawn(self, random: np.random.Generator, centres: Vectors, count: int) -> Vectors:
+        few = centres[len(centres) // 2 :][: max(1, len(centres) // 200)]
+        return few[random.integers(0, len(few), count)] + SPREAD * self._normal(random, count)
+
+
+def write_shard(out: str, mixture: Mixture, shard: int, rows: int) -> None:
+    """Write one shard, which follows from the mixture and the shard's number alone."""
     name = hashlib.md5(f"{mixture.seed}/{shard}".encode()).hexdigest()
     scores = np.empty(rows, dtype=np.float32)
     # Each member is written from start to end: captions wait in a file of their own.

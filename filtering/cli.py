@@ -15,8 +15,8 @@ from filtering import stopping
 from filtering.config import load_config
 from filtering.errors import FilteringError, one_line
 from filtering.explain import nearest
-from filtering.storage import Store, absolute
-from filtering.units import duration
+from filtering.latest import run_url
+from filtering.storage import Store
 
 INTERRUPTED = 130
 EXAMPLE_RUN = "filtering run --config run.yaml --set selection.keep=0.3"
@@ -102,12 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     ):
         example = f"filtering {name} runs/first" + (" --format shards --out out" if name == "export" else "")
         _add(verbs, name, verb, text, example)
-        verbs.choices[name].add_argument("run", metavar="RUN", help="the run's directory, a path or a URL")
+        verbs.choices[name].add_argument(
+            "run", metavar="RUN", help="the run's directory, a path or a URL; ROOT/latest: the latest night's"
+        )
+    _add(
+        verbs, "diff", _diff, "what became kept, what became dropped, per concept", "filtering diff runs/1 runs/latest"
+    )
+    for name, text in (
+        ("before", "a run's directory, a path or a URL"),
+        ("after", "another; ROOT/latest is a night's"),
+    ):
+        verbs.choices["diff"].add_argument(name, metavar=f"RUN_{'AB'[name == 'after']}", help=text)
     _add(verbs, "methods", _methods, "what can be named: selectors, budgets, scorers", "filtering methods d2")
     verbs.choices["methods"].add_argument("name", nargs="?", metavar="NAME", help="its inputs and parameters alone")
     verbs.choices["report"].add_argument("--out", metavar="DIR", help="copy the page there")
-    verbs.choices["export"].add_argument("--format", required=True, help="datacomp or shards")
-    verbs.choices["export"].add_argument("--out", required=True, metavar="URL", help="where to write")
+    _add_export(verbs.choices["export"])
     return parser
 
 
@@ -116,6 +125,19 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus", type=_count, metavar="N", help="on so many CPUs")
     parser.add_argument("--cpu-hour", type=float, metavar="PRICE", help="what an hour of one CPU costs")
     parser.add_argument("--gpu-hour", type=float, metavar="PRICE", help="what an hour of one GPU costs")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", required=True, metavar="F", help="datacomp, shards, tar or parquet")
+    parser.add_argument("--out", required=True, metavar="URL", help="a folder, path or URL, outside the run's own")
+    parser.add_argument("--samples", type=_count, metavar="N", help="tar: in each tar (10,000); parquet: in each file")
+    parser.add_argument("--bytes", type=_count, metavar="N", help="tar: in each tar, such as 500e6, instead of samples")
+    parser.add_argument("--shuffle", action="store_true", help="tar: in a random order over the whole pool")
+    parser.add_argument("--seed", type=int, metavar="N", help="tar: of that order; 0 if it is not given")
+    parser.add_argument("--embeddings", action="store_true", help="datacomp: with metadata and embeddings")
+    parser.add_argument("--all", action="store_true", help="datacomp: those of all embedded samples, not the kept ones")
+    parser.add_argument("--no-urls", action="store_true", help="parquet, datacomp: tars are not read for their JSON")
+    parser.add_argument("--cpus", type=_count, metavar="N", help="on so many CPUs; all that there are if not given")
 
 
 def _count(text: str) -> int:
@@ -151,45 +173,21 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _plan(given: argparse.Namespace) -> int:
+    from filtering.base import carried_from
+    from filtering.nights import base_of
     from filtering.pipeline import check
-    from filtering.plan import Question, plan
+    from filtering.plan import Question, plan, plan_lines
 
     config = load_config(given.config, given.overrides)
-    found = plan(config, check(config), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour))
-    price = "" if found["price"] is None else f", {found['price']:,.2f} in all"
-    lines = [
-        f"{found['rows']:,} samples in {found['shards']:,} shards ({found['input_bytes'] / 1e9:.2f} GB), "
-        f"{found['concepts']:,} concepts, {found['keep']:,} to keep",
-        f"{'stage':<12}{'CPU time':>16}{'GB a task':>12}{'GB on disk':>12}{'GB shuffled':>12}{'cost':>12}",
-        *(_plan_line(stage) for stage in found["stages"]),
-        f"about {duration(found['seconds'])} on {found['cpus']} CPUs, {found['cpu_hours']:,.2f} CPU hours, "
-        f"{found['gpu_hours']:,.2f} GPU hours, {found['disk_bytes'] / 1e9:,.2f} GB of storage{price}",
-        *_probe_lines(found["probe"], config.embedding.device),
-    ]
-    _tell(given, found, lines)
+    base = base_of(config, lambda line: print(line, file=sys.stderr))
+    shards, question = check(config, base), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour)
+    found = plan(config, shards, question, None if base is None else carried_from(base, shards))
+    _tell(given, found, plan_lines(found, config.embedding.device))
     return 0
 
 
-def _plan_line(stage: dict[str, Any]) -> str:
-    gigabytes = (stage[f"{name}_bytes"] / 1e9 for name in ("memory_per_task", "disk", "shuffle"))
-    price = "-" if stage["price"] is None else f"{stage['price']:,.2f}"
-    columns = "".join(f"{value:>12,.3f}" for value in gigabytes)
-    return f"{stage['name']:<12}{duration(stage['cpu_seconds']):>16}{columns}{price:>12}"
-
-
-def _probe_lines(probe: dict[str, Any], device: str) -> list[str]:
-    """Return what was measured of embedding, where anything is embedded."""
-    if not probe["device"]:
-        return []
-    other = "; on a GPU the second will be far less" if device == "cuda" and probe["device"] == "cpu" else ""
-    return [
-        f"measured on one thread: {1000 * probe['decode_seconds']:.1f} ms to decode a sample, "
-        f"{1000 * probe['forward_seconds']:.1f} ms to embed it on {probe['device']}{other}"
-    ]
-
-
 def _run(given: argparse.Namespace) -> int:
-    from filtering.pipeline import run
+    from filtering.nights import run
 
     config = load_config(given.config, given.overrides)
     record = run(config)
@@ -216,7 +214,7 @@ def _methods(given: argparse.Namespace) -> int:
 def _status(given: argparse.Namespace) -> int:
     from filtering.status import stage_line, status
 
-    found = status(Store(absolute(given.run)))
+    found = status(Store(run_url(given.run)))
     by = f" by {found['writer']}" if "writer" in found else ""
     hint = "; the run's command resumes it" if found["state"] in ("stopped", "failed") else ""
     lines = [f"{found['run']}: {found['state']}{by}, last event {found['quiet_seconds']:.0f} s ago{hint}"]
@@ -229,10 +227,18 @@ def _status(given: argparse.Namespace) -> int:
     return 0
 
 
+def _diff(given: argparse.Namespace) -> int:
+    from filtering.manifests.diff import diff, diff_lines
+
+    found = diff(run_url(given.before), run_url(given.after))
+    _tell(given, found, diff_lines(found))
+    return 0
+
+
 def _verify(given: argparse.Namespace) -> int:
     from filtering.manifests.verify import problems
 
-    found = list(problems(Store(absolute(given.run))))
+    found = list(problems(Store(run_url(given.run))))
     lines = [*found, f"{len(found)} problem{'s' * (len(found) > 1)}" if found else f"{given.run}: everything holds"]
     _tell(given, {"run": given.run, "problems": found, "ok": not found}, lines)
     return 1 if found else 0
@@ -242,7 +248,7 @@ def _report(given: argparse.Namespace) -> int:
     from filtering.manifests.objects import REPORT, read_run
     from filtering.storage import write_object
 
-    run = Store(absolute(given.run))
+    run = Store(run_url(given.run))
     read_run(run)
     page = run.path(REPORT)
     if given.out:
@@ -258,7 +264,7 @@ def _export(given: argparse.Namespace) -> int:
 
     names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls")
     options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")
-    found = export(Store(absolute(given.run)), given.format, given.out, options)
+    found = export(Store(run_url(given.run)), given.format, given.out, options)
     _tell(
         given, found, [f"{found['kept']:,} kept samples as {given.format} in {given.out} ({found['objects']} objects)"]
     )

@@ -6,6 +6,7 @@ that it began with, when the same command is given again; one that failed leaves
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from filtering import pipeline
@@ -34,6 +35,14 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
     """
     said = progress or reporter()
     return notified(config, lambda: _plain(config, said) if config.base is None else _night(config, said), said.say)
+
+
+def base_of(config: Config, say: Callable[[str], None]) -> Base | None:
+    """Return the run that a configuration's next run would start from, None if there is none; nothing is written."""
+    if config.base is None:
+        return None
+    store = Store(absolute(config.output))
+    return _base(store.read_json(NIGHT) if store.exists(NIGHT) else {"base": _start(config, root_of(store), say)})
 
 
 def _plain(config: Config, progress: Reporter) -> dict[str, Any]:
@@ -70,12 +79,13 @@ def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> dic
         raise InputError(f"output: {store.url} holds a finished run; a night writes to a folder of its own")
     if store.exists(RETIRED):
         raise InputError(f"output: {store.url} holds what others need of a retired night; choose another output")
-    base = _latest(root, progress) if config.base == LATEST else run_url(config.base or "")
-    return {"base": base, "started": time.time(), "verified": False}
+    return {"base": _start(config, root, progress.say), "started": time.time(), "verified": False}
 
 
-def _latest(root: Store, progress: Reporter) -> str | None:
-    """Return the night to start from: the latest, before the first one the newest finished run, or none."""
+def _start(config: Config, root: Store, say: Callable[[str], None]) -> str | None:
+    """Return the run to start from: for latest, before the first night, the newest finished run, or none."""
+    if config.base != LATEST:
+        return run_url(config.base or "")
     latest = latest_name(root)
     if latest is not None:
         return root.path(latest)
@@ -83,10 +93,10 @@ def _latest(root: Store, progress: Reporter) -> str | None:
     runs = [root.child(name) for name in root.names()]
     runs = [run for run in runs if run.exists(RUN) and not run.exists(NIGHT)]
     if not runs:
-        progress.say(f"{root.url} has no {POINTER} yet: this is its first night, and runs in full")
+        say(f"{root.url} has no {POINTER} yet: this is its first night, and runs in full")
         return None
     newest = max(runs, key=lambda run: float(run.read_json(RUN).get("finished", 0)))
-    progress.say(f"{root.url} has no {POINTER} yet: this first night starts from the newest run there, {newest.url}")
+    say(f"{root.url} has no {POINTER} yet: this first night starts from the newest run there, {newest.url}")
     return newest.url
 
 

@@ -1,14 +1,11 @@
 """The stages in order: what each reads, writes and depends on."""
 
 import contextlib
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import filtering
 from filtering.base import Base, carried_from, read_base
 from filtering.concepts.frozen import kept_of, take_over_concepts
 from filtering.concepts.objects import grouped_names, read_concepts
@@ -35,11 +32,11 @@ from filtering.selection.stage import Pool
 from filtering.shards.inventory import Shard, arrays_url, list_shards
 from filtering.shards.metadata import UnreadableError, array_names
 from filtering.stage import Runtime, Stage
-from filtering.steps import Selecting, check_steps, unread
+from filtering.steps import Selecting, check_steps
 from filtering.storage import Store, absolute, digest
+from filtering.summary import run_summary
 from filtering.way import Way
 
-PACKAGES = ("ray", "numpy", "pyarrow", "faiss-cpu", "open_clip_torch", "torch")
 # The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
 FINAL = "final.json"
 
@@ -232,7 +229,7 @@ def _finish(way: Way, passing: list[PassingShard], samples: list[int], sieves: S
     _make_room(runtime, manifests)
     way.take(manifests, lambda stage: write_manifests(stage, sieves, passing, samples))
     report = report_stage(runtime, config, manifests.fingerprint)
-    summary = _summary(way)
+    summary = run_summary(way, _run_id(config.digest(), prints["inventory"]))
     way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))
     record = {**summary, "stages": way.costs, "finished": round(time.time(), 3)}
     runtime.lease.check(fresh=True)
@@ -240,66 +237,6 @@ def _finish(way: Way, passing: list[PassingShard], samples: list[int], sieves: S
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
     runtime.events.append("run_finished", manifest_hash=record["manifest_hash"], **totals)
     return record
-
-
-def _summary(way: Way) -> dict[str, Any]:
-    """Return run.json as far as it is known once the manifests are written."""
-    results, config_hash = way.results, way.config.digest()
-    inventory = way.fingerprints["inventory"]
-    return {
-        "run_id": _run_id(config_hash, inventory),
-        "config": way.config.resolved(),
-        "config_hash": config_hash,
-        "versions": _versions(),
-        "stages": list(way.costs),
-        "recall": results["graph"]["recall"],
-        "graph": results["graph"],
-        "measures": results["measures"],
-        "totals": results["manifests"]["totals"],
-        "reasons": results["manifests"]["reasons"],
-        "warnings": [*_warnings(results), *unread(way.config)],
-        "objects": {name: url.removeprefix(f"{way.runtime.store.url}/") for name, url in way.stores.items()},
-        "manifest_hash": results["manifests"]["manifest_hash"],
-        **({"base": _of_base(way)} if way.carried else {}),
-        **({"drift": results["concepts"]["drift"]} if "drift" in results["concepts"] else {}),
-    }
-
-
-def _of_base(way: Way) -> dict[str, Any]:
-    """Return what was new against the base, and how much work that was."""
-    assert way.carried is not None
-    base, results = way.carried.base, way.results
-    return {
-        "run": base.url,
-        "run_id": base.record["run_id"],
-        "shards": way.carried.changes.counts(),
-        "embedded_shards": results["embedding"]["embedded_shards"],
-        "concepts": {
-            "all": results["concepts"]["concepts"],
-            "searched": results["graph"].get("searched_concepts", results["concepts"]["concepts"]),
-            "selected": results["selection"].get("selected_concepts"),
-        },
-    }
-
-
-def _warnings(results: dict[str, Any]) -> list[str]:
-    found = []
-    wanted, available = results["selection"]["wanted"], results["selection"]["available"]
-    if available == 0:
-        found.append("no sample reached selection, so nothing is kept; the reasons below say why")
-    elif wanted > available:
-        found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
-    found += [f"a refit of the concepts is due (concepts.refit): {line}" for line in _drifted(results)]
-    if results["graph"]["recall"] < 0.9:
-        found.append(
-            f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.guests or graph.recall raises it"
-        )
-    return found
-
-
-def _drifted(results: dict[str, Any]) -> list[str]:
-    lines: list[str] = results["concepts"].get("drift", {}).get("refit", [])
-    return lines
 
 
 def _make_room(runtime: Runtime, manifests: Stage) -> None:
@@ -337,11 +274,3 @@ def _check_arrays(config: Config, shards: list[Shard]) -> None:
                 raise InputError(f"input.arrays: {url} has no array {name}; it has {', '.join(names)}")
         return
     raise InputError(f"input.metadata: no npz can be read, {arrays_url(shards[0])} for one")
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "filtering": filtering.__version__}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

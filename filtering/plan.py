@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from filtering.base import Carried
 from filtering.concepts.stage import wanted_clusters
 from filtering.config import Config
 from filtering.costs import EMBEDDING_START, Asked, StageCost, Work, metadata_cost, stage_costs
@@ -22,6 +23,7 @@ from filtering.selection.settings import Step
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
 from filtering.steps import every_step, specs_of
+from filtering.units import duration
 
 # The command begins and ends: Python and its libraries, the inventory, Ray's farewell.
 COMMAND_SECONDS = 4
@@ -49,8 +51,13 @@ class Question:
     gpu_hour: float | None = None
 
 
-def plan(config: Config, shards: Sequence[Shard], question: Question | None = None) -> dict[str, Any]:
+def plan(
+    config: Config, shards: Sequence[Shard], question: Question | None = None, carried: Carried | None = None
+) -> dict[str, Any]:
     """Return the projected size and cost of a run; nothing is written.
+
+    With a base, only shards that it does not have are embedded. What it spares the stages after that depends on what
+    the new samples show, and is not counted.
 
     Raises
     ------
@@ -68,7 +75,10 @@ def plan(config: Config, shards: Sequence[Shard], question: Question | None = No
     work = _work(config, pool, count)
     cpus = question.cpus or _cpus(config)
     pair = pair_seconds(work.dimension, min(cpus, os.cpu_count() or 1))
-    costs = [_embedding(config, pool, work, pair), *stage_costs(work, pair, _asked(config, pool))]
+    costs = [
+        _of_new(_embedding(config, pool, work, pair), shards, carried),
+        *stage_costs(work, pair, _asked(config, pool)),
+    ]
     allowed = _memory_bytes() // cpus
     if question.rows is None and question.cpus is None:
         _refuse_what_cannot_fit(costs, allowed, cpus)
@@ -88,8 +98,50 @@ def plan(config: Config, shards: Sequence[Shard], question: Question | None = No
         "hours": round(seconds / 3600, 4),
         **_hours_and_price(costs, pool, question),
         "stages": [_stage(cost, cpus, _price(cost, pool, question)) for cost in costs],
+        "base": None if carried is None else {"run": carried.base.url, "shards": carried.changes.counts()},
         "probe": asdict(pool.probe) | {"pair_seconds": pair},
     }
+
+
+def plan_lines(found: dict[str, Any], device: str) -> list[str]:
+    """Return what `plan` found, for a person; `device` is the one that the configuration names."""
+    price = "" if found["price"] is None else f", {found['price']:,.2f} in all"
+    return [
+        f"{found['rows']:,} samples in {found['shards']:,} shards ({found['input_bytes'] / 1e9:.2f} GB), "
+        f"{found['concepts']:,} concepts, {found['keep']:,} to keep",
+        f"{'stage':<12}{'CPU time':>16}{'GB a task':>12}{'GB on disk':>12}{'GB shuffled':>12}{'cost':>12}",
+        *(_plan_line(stage) for stage in found["stages"]),
+        f"about {duration(found['seconds'])} on {found['cpus']} CPUs, {found['cpu_hours']:,.2f} CPU hours, "
+        f"{found['gpu_hours']:,.2f} GPU hours, {found['disk_bytes'] / 1e9:,.2f} GB of storage{price}",
+        *_probe_lines(found["probe"], device),
+        *_base_lines(found["base"]),
+    ]
+
+
+def _plan_line(stage: dict[str, Any]) -> str:
+    gigabytes = (stage[f"{name}_bytes"] / 1e9 for name in ("memory_per_task", "disk", "shuffle"))
+    price = "-" if stage["price"] is None else f"{stage['price']:,.2f}"
+    columns = "".join(f"{value:>12,.3f}" for value in gigabytes)
+    return f"{stage['name']:<12}{duration(stage['cpu_seconds']):>16}{columns}{price:>12}"
+
+
+def _probe_lines(probe: dict[str, Any], device: str) -> list[str]:
+    """Return what was measured of embedding, where anything is embedded."""
+    if not probe["device"]:
+        return []
+    other = "; on a GPU the second will be far less" if device == "cuda" and probe["device"] == "cpu" else ""
+    return [
+        f"measured on one thread: {1000 * probe['decode_seconds']:.1f} ms to decode a sample, "
+        f"{1000 * probe['forward_seconds']:.1f} ms to embed it on {probe['device']}{other}"
+    ]
+
+
+def _base_lines(base: dict[str, Any] | None) -> list[str]:
+    """Return what is new against a base, where there is one."""
+    if base is None:
+        return []
+    shards = ", ".join(f"{count:,} {name}" for name, count in base["shards"].items())
+    return [f"from {base['run']}: shards {shards}; what of the stages after embedding it spares is not counted"]
 
 
 def _work(config: Config, pool: Pool, shards: int) -> Work:
@@ -132,6 +184,15 @@ def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost
     memory = embedder_bytes(config.embedding, probe.width, probe.height, pool.largest_shard, probe.model_bytes, forward)
     seconds, disk = pool.rows * probe.seconds_per_row, pool.rows * (4 * work.dimension + 200)
     return StageCost("embedding", seconds, 0, memory, disk, start_seconds=EMBEDDING_START)
+
+
+def _of_new(cost: StageCost, shards: Sequence[Shard], carried: Carried | None) -> StageCost:
+    """Return what embedding costs of the shards that no base has, by their bytes."""
+    if carried is None:
+        return cost
+    known, every = carried.identities(), sum(shard.size for shard in shards)
+    share = sum(shard.size for shard in shards if shard.identity not in known) / max(every, 1)
+    return replace(cost, spread_seconds=cost.spread_seconds * share, disk_bytes=cost.disk_bytes * share)
 
 
 def _stage(cost: StageCost, cpus: int, price: float | None) -> dict[str, Any]:
