@@ -1,12 +1,14 @@
 """Retention: old nights go, except the objects in them that a night which stays refers to."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from filtering.base import RUN, Base, read_base
 from filtering.embedding.objects import read_whereabouts
 from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
-from filtering.storage import Store
+from filtering.storage import Store, filesystem_of, is_local
 
 NIGHT = "night.json"
 # Written before anything of a night is deleted: what is left of it is no run any more.
@@ -23,12 +25,14 @@ class Night:
     started : seconds since the epoch.
     verified : whether it is finished and was found sound.
     retired : whether its deletion has begun.
+    base : the name of the folder from which it started; empty where it started from none.
     """
 
     name: str
     started: float
     verified: bool
     retired: bool
+    base: str = ""
 
 
 def retire(root: Store, most: int, latest: str | None, say: Callable[[str], None]) -> list[str]:
@@ -49,7 +53,8 @@ def retire(root: Store, most: int, latest: str | None, say: Callable[[str], None
     sound = [night for night in nights if night.verified and not night.retired]
     stay = {night.name for night in sound[:most]} | ({latest} if latest else set())
     oldest = min((night.started for night in sound if night.name in stay), default=0.0)
-    # A night that never ended may still be taken up, as long as none that stays is older.
+    # A night that never ended may still be taken up, and needs its base for that, as long as none that stays is older.
+    stay |= {n.base for n in nights if n.base and not (n.verified or n.retired or n.started < oldest)}
     leaving = [n for n in nights if n.name not in stay and (n.verified or n.retired or n.started < oldest)]
     if not leaving:
         return []
@@ -70,12 +75,13 @@ def _nights(root: Store) -> Iterator[Night]:
             yield Night(name, 0.0, False, True)
         elif folder.exists(NIGHT):
             night = folder.read_json(NIGHT)
-            yield Night(name, night["started"], night["verified"], False)
+            base = (night["base"] or "").rstrip("/").rpartition("/")[2]
+            yield Night(name, night["started"], night["verified"], False, base)
 
 
 def _needed(root: Store, stay: set[str]) -> Iterator[str]:
-    """Yield the URLs, or their beginnings, of the objects that the nights which stay refer to."""
-    for name in stay:
+    """Yield the places, or their beginnings, of the objects that the nights which stay refer to."""
+    for name in stay & set(root.names()):
         base = read_base(root.path(name))
         yield from _embeddings(base)
         yield from _parts(base)
@@ -84,7 +90,7 @@ def _needed(root: Store, stay: set[str]) -> Iterator[str]:
 def _embeddings(base: Base) -> Iterator[str]:
     where = read_whereabouts(base.store("embedding"), base.fingerprint("embedding"))
     for identity, place in where.items():
-        yield f"{place[0]}/{identity}"
+        yield f"{_place(place[0])}/{identity}"
 
 
 def _parts(base: Base) -> Iterator[str]:
@@ -93,7 +99,7 @@ def _parts(base: Base) -> Iterator[str]:
         origin = origins.of(partition)
         if origin is not None:
             for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME):
-                yield origin[0].path(name.format(partition))
+                yield f"{_place(origin[0].url)}/{name.format(partition)}"
 
 
 def _delete(root: Store, night: Night, needed: set[str]) -> None:
@@ -110,4 +116,12 @@ def _delete(root: Store, night: Night, needed: set[str]) -> None:
 def _is_needed(url: str, needed: set[str]) -> bool:
     # Objects of a shard begin with its identity; those of a partition are named in full.
     folder, _, name = url.rpartition("/")
-    return url in needed or f"{folder}/{name.partition('.')[0]}" in needed
+    place = _place(folder)
+    return f"{place}/{name}" in needed or f"{place}/{name.partition('.')[0]}" in needed
+
+
+@lru_cache(maxsize=4096)
+def _place(folder: str) -> str:
+    """Return where a folder is, however its URL is spelled: nights may have named their root in other ways."""
+    path = filesystem_of(folder)[1].rstrip("/")
+    return os.path.realpath(path) if is_local(folder) else path

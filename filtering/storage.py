@@ -1,4 +1,4 @@
-"""Objects on any fsspec filesystem: whole writes, markers written last, expansion of shard patterns.
+"""Objects on any fsspec filesystem: whole writes, markers written last.
 
 No rename is relied upon: on object stores an object appears whole or not at all; on a local disk a write goes
 through a temporary file, because there a killed writer would leave half an object behind.
@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.disk import create_whole, move_whole, remove_empty_folders, write_whole, write_whole_chunks
@@ -135,12 +134,27 @@ class Store:
 
 
 def _delete_objects(names: list[str], filesystem: fsspec.AbstractFileSystem, path: str) -> None:
-    filesystem.rm(names)
+    plain = [name for name in names if not is_pattern(name)]
+    if plain:
+        filesystem.rm(plain)
+    for name in set(names).difference(plain):
+        # Many at once would be taken for patterns, and what matches them deleted.
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.rm_file(name)
 
 
 def _delete_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
-    if filesystem.isdir(path):
+    if not filesystem.isdir(path):
+        return
+    if is_pattern(path) and not isinstance(filesystem, LocalFileSystem):
+        _delete_objects(filesystem.find(path), filesystem, path)
+    else:
         filesystem.rm(path, recursive=True)
+
+
+def is_pattern(path: str) -> bool:
+    """Say whether filesystems take a path for a pattern."""
+    return any(character in path for character in "*?[")
 
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -292,53 +306,3 @@ def digest(value: Any) -> str:
 def checksum(data: bytes) -> str:
     """Return the sha256 of an object, in hex."""
     return hashlib.sha256(data).hexdigest()
-
-
-def expand(patterns: str | Iterable[str], suffix: str) -> list[str]:
-    """Return the URLs that paths, brace ranges, globs or directories stand for, in order, each once.
-
-    Parameters
-    ----------
-    patterns : str or list of str
-        A directory stands for the objects in it that end in `suffix`.
-    suffix : str
-        Such as ``.tar``.
-
-    Raises
-    ------
-    InputError
-        If a pattern matches nothing.
-    """
-    given = [patterns] if isinstance(patterns, str) else list(patterns)
-    urls: dict[str, None] = {}
-    for pattern in given:
-        try:
-            ranges = list(braceexpand(pattern))
-        except UnbalancedBracesError:
-            raise InputError(f"{pattern}: its braces do not match") from None
-        for url in ranges:
-            urls.update(dict.fromkeys(_matches(url, suffix)))
-    return list(urls)
-
-
-def _matches(url: str, suffix: str) -> list[str]:
-    filesystem, path = filesystem_of(url)
-    if any(character in path for character in "*?["):
-        found = sorted(retried(lambda: filesystem.glob(path), url))
-    elif path.endswith(suffix) or (listed := _listed(filesystem, path, url)) is None:
-        return [absolute(url)]
-    else:
-        found = sorted(entry for entry in listed if entry.endswith(suffix))
-    if not found:
-        raise InputError(f"{url}: no {suffix} file is there")
-    local = isinstance(filesystem, LocalFileSystem)
-    return [entry if local else filesystem.unstrip_protocol(entry) for entry in found]
-
-
-def _listed(filesystem: fsspec.AbstractFileSystem, folder: str, url: str) -> list[str] | None:
-    """Return what is directly inside a folder, in one listing, or None if it is none."""
-    try:
-        listed: list[str] = retried(lambda: filesystem.ls(folder, detail=False), url)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return None if listed == [folder] else listed

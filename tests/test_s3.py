@@ -11,11 +11,11 @@ import pytest
 from filtering.errors import InputError, RunError
 from filtering.retries import taken
 from filtering.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
+from filtering.shards.patterns import expand
 from filtering.storage import (
     Store,
     commit_file,
     create_object,
-    expand,
     filesystem_of,
     open_object,
     stream_object,
@@ -73,6 +73,44 @@ def test_many_small_objects_survive_faults(store, proxy):
     # The HTTP client repeats some requests by itself when a connection it had used before is cut.
     assert injected - counts["cut"] <= taken()["retries"] <= injected
     assert injected > 10
+
+
+@pytest.mark.parametrize("faults", [{}, {"error_rate": 0.2, "cut_rate": 0.1}], ids=str)
+def test_of_many_objects_only_those_that_stay_are_left(store, proxy, monkeypatch, faults):
+    monkeypatch.setattr("filtering.storage.DELETED_AT_ONCE", 7)
+    names = [f"deep/{at:02d}.x" for at in range(20)] + ["a", "b"]
+    beside = Store(store.url + "0")
+    beside.write("deep/00.x", b"beside")
+    for name in names:
+        store.write(name, name.encode())
+    proxy.set(**faults)
+    assert store.delete_but(lambda url: url.endswith(("/07.x", "/b"))) == 2
+    proxy.set()
+    assert store.names() == ["b", "deep"]
+    assert store.child("deep").names() == ["07.x"]
+    assert store.read("deep/07.x") == b"deep/07.x"
+    proxy.set(**faults)
+    store.delete_folder("deep")
+    store.delete_folder("deep")
+    proxy.set()
+    assert store.names() == ["b"]
+    assert store.delete_but(lambda url: False) == 0
+    assert store.names() == []
+    assert beside.read("deep/00.x") == b"beside"
+
+
+def test_names_on_s3_are_no_patterns(proxy, s3):
+    root = Store(f"s3://{s3.bucket}/{uuid.uuid4().hex}")
+    store, other = root.child("night[12]"), root.child("night1")
+    for one in (store, other):
+        one.write("a", b"x")
+        one.write("deep/b", b"x")
+    assert store.delete_but(lambda url: url.endswith("/b")) == 1
+    assert store.names() == ["deep"]
+    assert other.names() == ["a", "deep"]
+    root.delete_folder("night[12]")
+    assert root.names() == ["night1"]
+    assert other.names() == ["a", "deep"]
 
 
 def test_a_cut_stream_asks_only_for_what_was_lost(store, proxy):

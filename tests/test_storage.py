@@ -10,6 +10,7 @@ import pytest
 
 from filtering.errors import InputError, RunError
 from filtering.retries import taken
+from filtering.shards.patterns import expand
 from filtering.storage import (
     Store,
     absolute,
@@ -17,7 +18,6 @@ from filtering.storage import (
     commit_file,
     create_object,
     digest,
-    expand,
     is_local,
     read_object,
     read_range,
@@ -92,6 +92,75 @@ def test_folders_are_deleted_by_prefix(store):
         store.write(name, b"x")
     store.delete_folders("stage-")
     assert store.names() == ["other", "stage-file"]
+
+
+def every_name(store):
+    """The names of all objects inside, however deep."""
+    filesystem, path = fsspec.core.url_to_fs(store.url)
+    return sorted(entry.split("/run/", 1)[1] for entry in filesystem.find(path))
+
+
+DEEP = ["a.json", "stages/graph/1.npz", "stages/graph/1.npz.done", "stages/graph/deep/2.npz", "stages/graph-2/1.npz"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_all_objects_are_deleted_but_those_whose_url_stays(store, monkeypatch, at_once):
+    monkeypatch.setattr("filtering.storage.DELETED_AT_ONCE", at_once)
+    for name in DEEP:
+        store.write(name, name.encode())
+    beside = Store(store.url + "2")
+    beside.write("a.json", b"beside")
+    stays = {store.path("stages/graph/1.npz"), store.path("stages/graph-2/1.npz")}
+    asked = []
+    assert store.delete_but(lambda url: bool(asked.append(url)) or url in stays) == 2
+    assert sorted(asked) == sorted(store.path(name) for name in DEEP)
+    assert every_name(store) == ["stages/graph-2/1.npz", "stages/graph/1.npz"]
+    assert store.read("stages/graph/1.npz") == b"stages/graph/1.npz"
+    assert beside.read("a.json") == b"beside"
+    assert store.delete_but(lambda url: url in stays) == 2
+    assert store.delete_but(lambda url: False) == 0
+    assert store.delete_but(lambda url: False) == 0
+    assert every_name(store) == []
+
+
+def test_of_what_is_not_there_nothing_stays(store):
+    assert Store(store.url + "-none").delete_but(lambda url: True) == 0
+
+
+def test_a_url_that_ends_in_a_slash_names_the_same_objects(store):
+    for name in DEEP:
+        store.write(name, b"x")
+    stays = {store.path("a.json")}
+    assert Store(store.url + "/").delete_but(stays.__contains__) == 1
+    assert every_name(store) == ["a.json"]
+
+
+def test_a_folder_is_deleted_with_all_it_holds_and_none_whose_name_it_begins(store):
+    for name in DEEP:
+        store.write(name, b"x")
+    store.delete_folder("stages/graph")
+    assert every_name(store) == ["a.json", "stages/graph-2/1.npz"]
+    store.delete_folder("stages/graph")
+    store.delete_folder("none")
+    # An object is no folder.
+    store.delete_folder("a.json")
+    assert every_name(store) == ["a.json", "stages/graph-2/1.npz"]
+    store.delete_folder("stages")
+    assert store.names() == ["a.json"]
+
+
+def test_names_of_objects_are_no_patterns(tmp_path):
+    for folder in (str(tmp_path), f"memory://{uuid.uuid4().hex}"):
+        store, other = Store(f"{folder}/night[12]"), Store(f"{folder}/night1")
+        for one in (store, other):
+            one.write("a", b"x")
+            one.write("deep/b", b"x")
+        assert store.delete_but(lambda url: url.endswith("/b")) == 1
+        assert store.names() == ["deep"]
+        assert other.names() == ["a", "deep"]
+        Store(folder).delete_folder("night[12]")
+        assert Store(folder).names() == ["night1"]
+        assert other.names() == ["a", "deep"]
 
 
 def test_a_write_leaves_no_temporary_file(tmp_path):

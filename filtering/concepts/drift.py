@@ -74,7 +74,8 @@ def _reasons(found: dict[str, Any], rows: int, most: float) -> list[str]:
             f"new samples lie {ours:.3f} from their centroids on average, {fit:.3f} when the concepts were trained"
         )
     if found["grown"]:
-        reasons.append(f"{found['grown']:,} concepts have more than doubled their share of the pool")
+        many = "concepts have more than doubled their" if found["grown"] > 1 else "concept has more than doubled its"
+        reasons.append(f"{found['grown']:,} {many} share of the pool")
     if rows > POOL_GROWN * found["rows_at_fit"]:
         reasons.append(f"the pool has grown from {found['rows_at_fit']:,} to {rows:,} samples")
     return reasons

@@ -1,0 +1,174 @@
+"""Made-up nights: shards that come and go, and the graph of each, in whole or renewed, built without Ray."""
+
+import uuid
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from filtering.base import Base, Carried
+from filtering.concepts.objects import EXACT, TOUCHED
+from filtering.concepts.partition import by_partition, global_rows, row_dtype
+from filtering.exchange import packed, write_groups
+from filtering.graph.objects import CHOSEN_NAME, QUERIES_NAME, read_graph, read_part_object
+from filtering.graph.stage import build_graph
+from filtering.shards.changes import changes
+from filtering.shards.inventory import Shard
+
+WIDTH, REACH = 3, 4
+PART = ("row", "uid", "concept", "indptr", "indices", "distances")
+
+
+class InProcess:
+    """The stage as `build_graph` knows it, whose tasks run here and now."""
+
+    def __init__(self, store):
+        self.store, self.summary = store, ""
+
+    def map(self, crew, tasks, unit):
+        work = crew(SimpleNamespace(tasks=lambda function, *gpus: function))
+        return [work(*task.arguments) for task in tasks]
+
+    def call(self, function, name, *arguments):
+        return function(*arguments)
+
+
+@dataclass
+class Rows:
+    """A shard's rows: a home each, and the concepts in which they are guests."""
+
+    vectors: np.ndarray
+    uid: np.ndarray
+    home: np.ndarray
+    guests: list[set[int]]
+
+    @classmethod
+    def drawn(cls, seed, concepts):
+        random = np.random.default_rng(seed)
+        count = int(random.integers(0, 9))
+        # Few different vectors, so that many rows are equally far.
+        vectors = random.integers(-2, 3, (count, WIDTH)).astype(np.float16)
+        # A shard is at home in few concepts, so that it leaves others as they were.
+        home = random.choice(random.integers(0, concepts, 2), count).astype(np.int32)
+        visits = np.where(random.random(count) < 0.3, random.integers(1, REACH, count), 0)
+        hosts = [
+            set(random.integers(0, concepts, many).tolist()) - {own} for own, many in zip(home, visits, strict=True)
+        ]
+        uid = np.array([uuid.UUID(bytes=random.bytes(16)).hex for _ in range(count)], dtype="S32")
+        return cls(vectors, uid, home, hosts)
+
+    def standing(self):
+        """(row, concept) of each concept in which a row stands."""
+        everyone = enumerate(zip(self.home.tolist(), self.guests, strict=True))
+        return [(row, concept) for row, (home, hosts) in everyone for concept in (home, *sorted(hosts))]
+
+
+class Night:
+    """A run's shards, and what its concepts and partitions stages write for the graph."""
+
+    def __init__(self, root, shapes, names, partitions, k):
+        self.root, self.shapes, self.names, self.k = root, shapes, names, k
+        self.partition_of = np.array(partitions, dtype=np.int32)
+        self.shards = tuple(Shard(at, name, 1, "") for at, name in enumerate(names))
+
+    def rows(self, name):
+        return global_rows(self.names.index(name), np.arange(len(self.shapes[name].home)))
+
+    def touched(self, before):
+        """The concepts in which other rows stand than before, and those in which a row of one of them stands."""
+        changed = np.zeros(len(self.partition_of), dtype=bool)
+        for name in set(self.names) ^ set(before.names):
+            changed[[concept for _, concept in self.shapes[name].standing()]] = True
+        searched = changed.copy()
+        for name in self.names:
+            again = self.again(name, changed)
+            searched[[concept for row, concept in self.shapes[name].standing() if again[row]]] = True
+        return changed, searched
+
+    def again(self, name, changed):
+        again = np.zeros(len(self.shapes[name].home), dtype=bool)
+        again[[row for row, concept in self.shapes[name].standing() if changed[concept]]] = True
+        return again
+
+    def group(self, store, name, touched):
+        """Send a shard's rows to the partitions, as `concepts.grouping.group` does."""
+        shape, ids = self.shapes[name], self.rows(name)
+        standing = shape.standing()
+        again = np.ones(len(ids), dtype=bool)
+        if touched is not None:
+            again = self.again(name, touched[0])
+            standing = [(row, concept) for row, concept in standing if touched[1][concept]]
+        if not standing:
+            return
+        rows, concepts = (np.array(column, dtype=np.int32) for column in zip(*standing, strict=True))
+        at, partitions, lists = by_partition(rows, concepts, self.partition_of, REACH)
+        columns = {"row": ids[at], "uid": shape.uid[at], "home": shape.home[at], "again": again[at]}
+        records = packed(row_dtype(WIDTH, REACH), **columns, concepts=lists, vector=shape.vectors[at])
+        write_groups(store, f"{name}.grouped", partitions, records.dtype, records.__getitem__)
+
+    def build(self, place, before=None):
+        """Build the graph, in whole or from that of the night before; return its store and its statistics."""
+        store = self.root.child(place)
+        touched = None if before is None else self.touched(before[0])
+        for name in self.names:
+            self.group(store.child("grouped"), name, touched)
+        measured = np.concatenate([np.zeros(0, np.int64), *(self.rows(name)[::2] for name in self.names)])
+        lengths = np.full((len(measured), self.k), np.inf, dtype=np.float32)
+        store.child("concepts").write_arrays(EXACT, {"row": measured, "distances": lengths})
+        carried = None
+        if before is not None:
+            store.child("concepts").write_arrays(TOUCHED, {"changed": touched[0], "searched": touched[1]})
+            base = Base(before[1].url, {"objects": {"graph": "graph"}}, before[0].shards)
+            same = frozenset(shard.identity for shard in self.shards)
+            carried = Carried(base, changes(base.shards, self.shards), same)
+        sizes = np.zeros(len(self.partition_of), dtype=np.int64)
+        table = pa.table({"size": sizes, "guests": sizes, "partition": self.partition_of})
+        config = SimpleNamespace(graph=SimpleNamespace(k=self.k), ray=SimpleNamespace(gpus_per_search=0))
+        urls = (store.child("grouped").url, store.child("concepts").url)
+        stage = InProcess(store.child("graph"))
+        return store, build_graph(stage, config, *urls, table, WIDTH, carried)
+
+
+@st.composite
+def chains(draw):
+    """Shards by name, the shards of some nights, in an order that stays, the partition of each concept, and k."""
+    partitions = draw(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+    seed = draw(st.integers(0, 2**32 - 9))
+    names = "abcdefgh"
+    shapes = {name: Rows.drawn(seed + at, len(partitions)) for at, name in enumerate(names)}
+    nights = [draw(st.sets(st.sampled_from(names), min_size=4))]
+    for differing in draw(st.lists(st.sets(st.sampled_from(names), max_size=2), min_size=1, max_size=3)):
+        nights.append(nights[-1] ^ differing or nights[-1])
+    return shapes, [sorted(night) for night in nights], partitions, draw(st.integers(1, 4))
+
+
+def same_graphs(whole, renewed, partitions):
+    for number in range(partitions):
+        expected, found = (read_graph(store.child("graph"), number) for store in (whole, renewed))
+        assert (expected is None) == (found is None)
+        if expected is None:
+            continue
+        for name in PART:
+            left, right = getattr(expected, name), getattr(found, name)
+            assert left.dtype == right.dtype
+            assert np.array_equal(left, right)
+        chosen = [read_part_object(store.child("graph"), CHOSEN_NAME, number)["chosen"] for store in (whole, renewed)]
+        assert np.array_equal(*chosen)
+
+
+def same_queries(whole, renewed, partitions):
+    """What measures recall, of the rows that do so today: a carried part may know of fewer, and of more."""
+    known = {}
+    for store in (whole, renewed):
+        objects = [read_part_object(store.child("graph"), QUERIES_NAME, number) for number in range(partitions)]
+        known[store.url] = {
+            row: distances.tolist()
+            for one in objects
+            if one is not None
+            for row, distances in zip(one["row"].tolist(), one["distances"], strict=True)
+            if row >= 0
+        }
+    expected, found = known[whole.url], known[renewed.url]
+    assert found == expected

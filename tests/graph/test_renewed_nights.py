@@ -1,0 +1,124 @@
+import uuid
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from night_graphs import WIDTH, InProcess, Night, Rows, chains, same_graphs, same_queries
+
+from filtering.errors import RunError
+from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_adjacent, read_origins
+from filtering.graph.stage import PARTS, build_graph
+from filtering.storage import Store
+
+
+@settings(max_examples=60, deadline=None)
+@given(chains())
+def test_a_graph_renewed_night_after_night_is_that_of_the_whole_pool(chain):
+    shapes, nights, partitions, k = chain
+    root, count = Store(f"memory://{uuid.uuid4().hex}"), max(partitions) + 1
+    before = Night(root, shapes, nights[0], partitions, k)
+    store, _ = before.build("0")
+    for number, names in enumerate(nights[1:], 1):
+        now = Night(root, shapes, names, partitions, k)
+        whole, expected = now.build(f"{number}-whole")
+        renewed, found = now.build(f"{number}", (before, store))
+        same_graphs(whole, renewed, count)
+        same_queries(whole, renewed, count)
+        work = ("guests", "distances", "share_of_brute_force", "searched_concepts", "carried_partitions")
+        assert {name: value for name, value in found.items() if name not in work} == {
+            name: value for name, value in expected.items() if name not in work
+        }
+        assert found["distances"] <= expected["distances"]
+        exact, told = (read_adjacent(one.child("graph")) for one in (whole, renewed))
+        # Partitions that are adjacent no more may still be named.
+        assert all(set(others) <= set(told.get(one, [])) for one, others in exact.items())
+        before, store = now, renewed
+
+
+@settings(max_examples=40, deadline=None)
+@given(chains())
+def test_where_nothing_changed_every_part_stays_where_it_lies(chain):
+    shapes, nights, partitions, k = chain
+    root = Store(f"memory://{uuid.uuid4().hex}")
+    night = Night(root, shapes, nights[0], partitions, k)
+    first, _ = night.build("0")
+    store = first
+    for number in (1, 2):
+        store, found = night.build(f"{number}", (night, store))
+        assert found["distances"] == found["searched_concepts"] == 0
+        graph, places = store.child("graph"), read_origins(store.child("graph"))
+        assert not any(graph.names(name.format(0)[8:]) for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME))
+        assert all(part["carried"] for part in graph.read_json(PARTS).values())
+        for part in graph.read_json(PARTS):
+            assert places.of(int(part))[0].url == first.child("graph").url
+
+
+def test_only_partitions_near_a_change_are_written(tmp_path):
+    # Four concepts, a partition each; a row of the second visits the third.
+    shapes = {
+        name: Rows(
+            np.random.default_rng(at).normal(size=(3, WIDTH)).astype(np.float16),
+            np.array([f"{at}{row:031x}" for row in range(3)], dtype="S32"),
+            np.full(3, home, dtype=np.int32),
+            [hosts, set(), set()],
+        )
+        for at, (name, home, hosts) in enumerate(
+            [("a", 0, set()), ("b", 1, {2}), ("c", 2, set()), ("d", 3, set()), ("e", 0, set()), ("f", 2, set())]
+        )
+    }
+    root = Store(str(tmp_path))
+    night = Night(root, shapes, list("abcd"), [0, 1, 2, 3], 2)
+    store, _ = night.build("0")
+    later = Night(root, shapes, list("abcde"), [0, 1, 2, 3], 2)
+    renewed, found = later.build("1", (night, store))
+    assert renewed.child("graph").names(".graph.npz") == ["00000000.graph.npz"]
+    assert (found["searched_concepts"], found["carried_partitions"]) == (1, 3)
+    last = Night(root, shapes, list("abcdef"), [0, 1, 2, 3], 2)
+    renewed, found = last.build("2", (later, renewed))
+    # The visitor chooses again, and so its own concept is searched.
+    assert renewed.child("graph").names(".graph.npz") == ["00000001.graph.npz", "00000002.graph.npz"]
+    origins = read_origins(renewed.child("graph"))
+    assert [origins.of(number)[0].url.rsplit("/", 2)[1] for number in (0, 3)] == ["1", "0"]
+
+
+def rows_of(*rows):
+    """Rows of (direction, home, concepts in which they are guests)."""
+    angles, home, guests = zip(*rows, strict=True)
+    vectors = np.array([[np.cos(angle), np.sin(angle), 0] for angle in angles], dtype=np.float16)
+    return Rows(vectors, np.array([f"{angle:032.20f}" for angle in angles], "S32"), np.array(home, np.int32), guests)
+
+
+@pytest.mark.parametrize("partitions", [[0, 1, 2], [0, 1, 1], [0, 0, 1], [2, 1, 0], [0, 0, 0]], ids=str)
+def test_an_edge_goes_where_it_is_not_searched_once_its_row_has_nearer_ones(partitions):
+    # The row at 0.2 is the only one to choose that at 0, whose own neighbour is at -0.1.
+    shapes = {
+        "a": rows_of((0, 0, {1}), (-0.1, 0, set())),
+        "b": rows_of((0.2, 1, {2})),
+        "c": rows_of((0.21, 2, set())),
+    }
+    root = Store(f"memory://{uuid.uuid4().hex}")
+    night, later = (Night(root, shapes, list(names), partitions, 1) for names in ("ab", "abc"))
+    store, first = night.build("0")
+    renewed, found = later.build("1", (night, store))
+    whole, expected = later.build("1-whole")
+    same_graphs(whole, renewed, max(partitions) + 1)
+    assert (first["edges"], found["edges"], expected["edges"]) == (4, 4, 4)
+    # A visit to what changed has the row's own concept searched, but not that of its visitor.
+    assert found["searched_concepts"] == 2
+    # And back: the row that was added goes, and the edge returns.
+    back, _ = night.build("2", (later, renewed))
+    same_graphs(store, back, max(partitions) + 1)
+
+
+def test_a_graph_that_was_compared_with_a_base_needs_it(tmp_path):
+    shapes = {name: Rows.drawn(at, 2) for at, name in enumerate("ab")}
+    night = Night(Store(str(tmp_path)), shapes, ["a", "b"], [0, 1], 2)
+    built = night.build("0")[0]
+    store = night.build("1", (night, built))[0]
+    config = SimpleNamespace(graph=SimpleNamespace(k=2), ray=SimpleNamespace(gpus_per_search=0))
+    table = pa.table({"size": [0, 0], "guests": [0, 0], "partition": [0, 1]})
+    urls = (store.child("grouped").url, store.child("concepts").url)
+    with pytest.raises(RunError, match="not given any more"):
+        build_graph(InProcess(store.child("graph")), config, *urls, table, WIDTH)
