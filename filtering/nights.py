@@ -19,6 +19,7 @@ from filtering.manifests.verify import problems
 from filtering.notify import notified
 from filtering.progress import Reporter, reporter
 from filtering.retention import NIGHT, RETIRED, retire
+from filtering.stage import leased
 from filtering.storage import Store, absolute
 
 
@@ -55,7 +56,7 @@ def _plain(config: Config, progress: Reporter) -> dict[str, Any]:
 def _night(config: Config, progress: Reporter) -> dict[str, Any]:
     store = Store(absolute(config.output))
     root = root_of(store)
-    with pipeline.leased(root, progress) as lease:
+    with leased(root, progress) as lease:
         night = _begun(config, store, root, progress)
         record = _finished(config, store, night) or _run(config, store, night, progress)
         if not night["verified"]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,12 @@ from filtering.config import Config
 from filtering.embedding.checkpoint import model_files
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_stage
 from filtering.engine import Engine
-from filtering.errors import FilteringError, InputError, one_line
+from filtering.errors import FilteringError, InputError
 from filtering.events import EventLog
 from filtering.filters.checks import check_filters
 from filtering.filters.objects import PassingShard
 from filtering.filters.stage import apply_filters, filters_stage
 from filtering.graph.stage import build_graph, graph_stage, needs_grouped_rows
-from filtering.lease import Lease
 from filtering.manifests.objects import RUN
 from filtering.manifests.stage import manifests_stage, write_manifests
 from filtering.measures.stage import measure, measures_stage
@@ -31,7 +30,7 @@ from filtering.selection.objects import Sieve
 from filtering.selection.stage import Pool
 from filtering.shards.inventory import Shard, arrays_url, list_shards
 from filtering.shards.metadata import UnreadableError, array_names
-from filtering.stage import Runtime, Stage
+from filtering.stage import Runtime, Stage, leased
 from filtering.steps import Selecting, check_steps
 from filtering.storage import Store, absolute, digest
 from filtering.summary import run_summary
@@ -110,23 +109,6 @@ def run(config: Config, progress: Reporter | None = None, base: Base | None = No
             runtime.progress.stop()
             runtime.engine.stop()
     return record
-
-
-@contextlib.contextmanager
-def leased(store: Store, progress: Reporter) -> Iterator[Lease]:
-    """Hold the lease on the output: the first write, which tells whether anything can be written at all."""
-    lease = Lease(store, announce=progress.say)
-    try:
-        lease.__enter__()
-    except FilteringError:
-        raise
-    except Exception as error:
-        # Every filesystem has errors of its own, and each of them means the same here.
-        raise InputError(f"output: {store.url} cannot be written ({one_line(error)})") from error
-    try:
-        yield lease
-    finally:
-        lease.release()
 
 
 def _through_the_stages(way: Way) -> dict[str, Any]:

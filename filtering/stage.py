@@ -1,8 +1,9 @@
 """One stage of a run: its identity, its folder, its tasks, its record."""
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from filtering import stopping
 from filtering.attempts import Task
 from filtering.crew import Crew
 from filtering.engine import Engine, run_tasks
+from filtering.errors import FilteringError, InputError, one_line
 from filtering.events import EventLog
 from filtering.lease import Lease
 from filtering.progress import Reporter
@@ -28,6 +30,29 @@ class Runtime:
     events: EventLog
     progress: Reporter
     lease: Lease
+
+
+@contextlib.contextmanager
+def leased(store: Store, progress: Reporter, key: str = "output") -> Iterator[Lease]:
+    """Hold the lease on an output: the first write, which tells whether anything can be written at all.
+
+    Raises
+    ------
+    InputError
+        If another run holds it, or nothing can be written; `key` says where the output was named.
+    """
+    lease = Lease(store, announce=progress.say)
+    try:
+        lease.__enter__()
+    except FilteringError:
+        raise
+    except Exception as error:
+        # Every filesystem has errors of its own, and each of them means the same here.
+        raise InputError(f"{key}: {store.url} cannot be written ({one_line(error)})") from error
+    try:
+        yield lease
+    finally:
+        lease.release()
 
 
 def folder_name(name: str, version: int, settings: Any) -> str:

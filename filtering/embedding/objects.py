@@ -77,7 +77,9 @@ def read_whereabouts(store: Store, fingerprint: str) -> Whereabouts:
     try:
         found = store.read_json(WHEREABOUTS_NAME.format(fingerprint))
     except FileNotFoundError:
-        raise InputError(f"{store.url}: was written by an older version of filtering; take another output") from None
+        raise InputError(
+            f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"
+        ) from None
     folders = found["folders"]
     return {identity: (folders[at], *counts) for identity, (at, *counts) in found["shards"].items()}
 

@@ -1,68 +1,77 @@
-"""Exports of a finished run for trainers: DataComp's subset file, or lists of shards and keys."""
+"""Exports of a finished run: DataComp's subset and metadata, lists of shards and keys, tars, and parquet."""
 
-import json
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from filtering.errors import InputError
-from filtering.explain import nearest
-from filtering.manifests.objects import SUBSET, read_run, read_shard_lines
-from filtering.shards.inventory import base_name
-from filtering.storage import Store, write_object
+from filtering.manifests.exports.datacomp import export_datacomp, write_subset
+from filtering.manifests.exports.job import Export, check_place, finish_export
+from filtering.manifests.exports.options import Options, check_format
+from filtering.manifests.exports.parquet import export_parquet
+from filtering.manifests.exports.shard_lists import export_shards
+from filtering.manifests.exports.tar_export import export_tars
+from filtering.manifests.finished import FinishedRun, read_finished
+from filtering.manifests.objects import read_run
+from filtering.progress import Reporter
+from filtering.storage import Store, absolute
+
+FORMATS: dict[str, Callable[[Export], dict[str, Any]]] = {
+    "datacomp": export_datacomp,
+    "shards": export_shards,
+    "tar": export_tars,
+    "parquet": export_parquet,
+}
 
 
-def export(run: Store, form: str, out: str) -> dict[str, Any]:
-    """Write an export of a finished run and return what was written.
+def export(
+    run: Store, form: str, out: str, options: Options | None = None, progress: Reporter | None = None
+) -> dict[str, Any]:
+    """Write an export of a finished run and return what was written; the same call resumes one that was killed.
 
     Parameters
     ----------
     form : str
-        ``datacomp``: subset.npy, which DataComp's resharder takes; `out` is a folder, or a path ending in .npy.
-        ``shards``: shards.txt, shards.jsonl, sizes.json and keys/*.json in the folder `out`.
+        ``datacomp``: subset.npy, which DataComp's resharder takes (`out` may then be a path that ends in .npy), and
+        with `embeddings` a parquet and an npz for each shard.
+        ``shards``: shards.txt, shards.jsonl, sizes.json and keys/*.json.
+        ``tar``: kept samples, byte for byte, in new tars with their statistics and sizes.json.
+        ``parquet``: kept samples with URLs, captions and scores.
+    out : str
+        A folder, path or URL. Its manifest.json is written last.
+    options : Options
+        Those that the format knows.
+    progress : Reporter
+        Told how it goes; stderr if none is given.
 
     Raises
     ------
     InputError
-        If the format is unknown or there is no finished run.
+        If the format or an option is wrong, there is no finished run, the pool has changed, or `out` is taken.
+    RunError
+        If a task keeps failing; what was finished stays.
     """
-    if form not in FORMATS:
-        raise InputError(f"--format: unknown format {form}{nearest(form, FORMATS)}")
+    options = options or Options()
+    check_format(form, options)
+    check_place(run, out)
+    if form == "datacomp" and not options.embeddings:
+        return {"format": form, "out": out, **_subset(run, out)}
+    if out.endswith(".npy"):
+        raise InputError(f"--out: {out} must be a folder, for more than the subset file is written")
+    found = read_finished(run, form != "shards", form in ("datacomp", "parquet"))
+    _check_fits(found, form)
+    written = finish_export(found, form, options, Store(absolute(out)), FORMATS[form], progress)
+    return {"format": form, "out": out, **written}
+
+
+def _subset(run: Store, out: str) -> dict[str, Any]:
     record = read_run(run)
-    return {"format": form, "out": out, "kept": record["totals"]["kept"], "objects": FORMATS[form](run, record, out)}
+    write_subset(run, out if out.endswith(".npy") else f"{out.rstrip('/')}/subset.npy")
+    return {"kept": record["totals"]["kept"], "objects": 1}
 
 
-def _export_datacomp(run: Store, record: dict[str, Any], out: str) -> int:
-    write_object(out if out.endswith(".npy") else f"{out.rstrip('/')}/subset.npy", run.read(SUBSET))
-    return 1
-
-
-def _export_shards(run: Store, record: dict[str, Any], out: str) -> int:
-    """Write the shards that keep anything: their URLs, kept counts by name, and kept keys in the shard's order."""
-    lines = [line for line in read_shard_lines(run) if line["kept"]]
-    names = _unique_names([line["url"] for line in lines])
-    store = Store(out)
-    listed = []
-    for line, name in zip(lines, names, strict=True):
-        keys = run.read_table(line["keys"], ["key"])["key"].to_pylist()
-        store.write(f"keys/{name}.json", json.dumps(keys).encode())
-        listed.append(line | {"keys": f"keys/{name}.json"})
-    origin = {key: record[key] for key in ("run_id", "config_hash", "manifest_hash")}
-    store.write_json("manifest.json", origin | {"shards": len(lines), "kept": record["totals"]["kept"]})
-    store.write_json("sizes.json", {name: line["kept"] for name, line in zip(names, lines, strict=True)})
-    store.write("shards.jsonl", "".join(json.dumps(line) + "\n" for line in listed).encode())
-    store.write("shards.txt", "".join(line["url"] + "\n" for line in lines).encode())
-    return len(lines) + 4
-
-
-def _unique_names(urls: list[str]) -> list[str]:
-    """Return base names, numbered where folders of the pool share one."""
-    names = [base_name(url) for url in urls]
-    times = Counter(names)
-    return [name if times[name] == 1 else f"{at:08d}-{name}" for at, name in enumerate(names)]
-
-
-FORMATS: dict[str, Callable[[Store, dict[str, Any], str], int]] = {
-    "datacomp": _export_datacomp,
-    "shards": _export_shards,
-}
+def _check_fits(run: FinishedRun, form: str) -> None:
+    if form == "tar" and run.from_metadata:
+        raise InputError(
+            "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp "
+            "and parquet"
+        )

@@ -15,7 +15,7 @@ from filtering.scores.registry import Kind, Spec
 from filtering.scores.settings import Combine, Dlc, NegClipLoss
 from filtering.stage import Runtime, Stage
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ def scores_stage(runtime: Runtime, spec: Spec, inputs: Sequence[str]) -> Stage:
     return Stage(runtime, "scores", VERSION, spec.plain(), inputs)
 
 
-def score(stage: Stage, spec: Spec, sources: Sources) -> dict[str, int]:
+def score(stage: Stage, spec: Spec, sources: Sources) -> dict[str, Any]:
     """Write the score of every row that goes on, by shard; return how many rows have one."""
     WAYS[spec.scorer.kind](stage, spec, sources)
     stage.summary = f"{sources.rows:,} samples scored by {spec.name}"
-    return {"rows": sources.rows}
+    return {"rows": sources.rows, "score": spec.name}
 
 
 def _by_rows(stage: Stage, spec: Spec, sources: Sources) -> None:

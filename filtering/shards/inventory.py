@@ -8,7 +8,9 @@ from typing import Any
 
 from filtering.config import Input
 from filtering.errors import InputError
-from filtering.storage import digest, expand, filesystem_of
+from filtering.retries import retried
+from filtering.shards.patterns import expand
+from filtering.storage import digest, filesystem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,13 @@ def list_shards(source: Input) -> list[Shard]:
 def arrays_url(shard: Shard) -> str:
     """Return the npz that belongs to a parquet file of DataComp metadata."""
     return shard.url.removesuffix(".parquet") + ".npz"
+
+
+def size_and_version(url: str) -> tuple[int, str]:
+    """Return an object's size and version as an inventory has them; FileNotFoundError if there is none."""
+    filesystem, path = filesystem_of(url)
+    entry: dict[str, Any] = retried(lambda: filesystem.info(path), url)
+    return int(entry["size"]), _version(entry)
 
 
 def _found(key: str, urls: list[str]) -> list[Shard]:

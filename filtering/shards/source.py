@@ -3,6 +3,7 @@
 import gzip
 import io
 import zlib
+from collections.abc import Callable
 from typing import BinaryIO
 
 from filtering.shards.faults import Damaged
@@ -20,7 +21,8 @@ class ByteSource:
     Parameters
     ----------
     stream : binary file
-        Read from start to end, never sought; inflated if it starts like gzip.
+        Read from start to end, never sought; inflated if it starts like gzip. Where it has a method `skip`, which
+        passes some bytes and returns how many, bytes that are not wanted are passed by it rather than read.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -29,10 +31,12 @@ class ByteSource:
         self._passed = 0
         self._compressed: _Rejoined | None = None
         self._stream = stream
+        self._jump: Callable[[int], int] | None = getattr(stream, "skip", None)
         if self._held == GZIP_MAGIC:
             self._compressed = _Rejoined(self._held, stream)
             self._stream = gzip.GzipFile(fileobj=io.BufferedReader(self._compressed, CHUNK))  # type: ignore[assignment]
             self._held = b""
+            self._jump = None
 
     @property
     def offset(self) -> int:
@@ -71,6 +75,11 @@ class ByteSource:
     def skip(self, size: int) -> None:
         """Pass `size` bytes; Damaged if there are fewer."""
         self._at += size
+        if self._jump is not None and (left := self._at - len(self._held)) > 0:
+            passed = self._jump(left)
+            self._passed, self._held, self._at = self.offset - left + passed, b"", 0
+            if passed < left:
+                self._ended(left - passed)
         while (left := self._at - len(self._held)) > 0:
             self._at = len(self._held)
             if not self._refill():

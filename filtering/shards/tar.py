@@ -39,13 +39,15 @@ class Member(NamedTuple):
     """A member of a tar; `data` is None if it was not wanted or has a fault.
 
     A member whose `ends` is true is the last: its fault kept the rest of the tar from being read, and its name
-    is empty where no member was being read.
+    is empty where no member was being read. `start` is the byte of the tar, inflated, at which the data began; -1
+    where they were not read.
     """
 
     name: str
     data: bytes | None
     fault: Fault | None = None
     ends: bool = False
+    start: int = -1
 
 
 def read_members(
@@ -63,7 +65,7 @@ def read_members(
     max_members : int
         What follows so many is not read; the last member then has the fault ``shard_too_long``.
     """
-    reader = _Reader(stream)
+    reader = TarReader(stream)
     try:
         for _ in range(max_members):
             header = reader.header()
@@ -76,7 +78,7 @@ def read_members(
         yield Member(reader.name, None, damage.fault, ends=True)
 
 
-class _Reader:
+class TarReader:
     """Reads headers and members; knows which member it is in."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -95,7 +97,8 @@ class _Reader:
             self._skip(header.size)
             member = Member(name, None, Fault("member_too_large", f"{header.size} bytes, at most {limit} are read"))
         else:
-            member = Member(name, self._payload(header.size))
+            start = self.source.offset
+            member = Member(name, self._payload(header.size), start=start)
         self.name = ""
         return member
 

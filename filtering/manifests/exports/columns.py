@@ -1,0 +1,137 @@
+"""What is written of samples beside their embeddings: their rows, scores, and what their JSON or metadata says."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from filtering.config import Arrays
+from filtering.embedding.objects import EmbeddedShard
+from filtering.errors import InputError, RunError
+from filtering.manifests.exports.members import kept_members
+from filtering.manifests.finished import FinishedRun, Source
+from filtering.scores.objects import read_scores
+from filtering.storage import Store, open_object
+from filtering.uids import uid_array
+
+# Rows of a parquet file that are in memory at once, and in a row group.
+ROWS_AT_ONCE = 65_536
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where a run's tables of samples are.
+
+    Attributes
+    ----------
+    arrays : of the npz, None for tars.
+    scores : name and URL of every score that was computed.
+    max_image_bytes : the run's `embedding.max_image_bytes`.
+    """
+
+    arrays: Arrays | None
+    scores: tuple[tuple[str, str], ...]
+    max_image_bytes: int
+
+    def embedded(self, source: Source) -> EmbeddedShard:
+        """Return a shard as the embedding station left it."""
+        return EmbeddedShard(source.shard, source.rows_url, self.arrays)
+
+    def rows(self, source: Source, columns: list[str]) -> pa.Table:
+        """Return columns of `tables.ROWS` of a shard; InputError if they are gone."""
+        try:
+            return self.embedded(source).rows(columns)
+        except FileNotFoundError:
+            raise InputError(f"the rows of {source.shard.url} are gone; they were in {source.rows_url}") from None
+
+    def score(self, url: str, source: Source) -> npt.NDArray[np.float32]:
+        """Return a score of each row of a shard; InputError if it is gone."""
+        try:
+            return read_scores(Store(url), source.shard.identity)
+        except FileNotFoundError:
+            raise InputError(f"{url}: the scores of {source.shard.url} are gone") from None
+
+
+def tables_of(run: FinishedRun) -> Tables:
+    """Return where a run's tables are."""
+    config = run.record["config"]
+    arrays = Arrays(**config["input"]["arrays"]) if run.from_metadata else None
+    limit = config["embedding"]["max_image_bytes"]
+    return Tables(arrays, tuple(_scores(run)), limit)
+
+
+def _scores(run: FinishedRun) -> Iterator[tuple[str, str]]:
+    """Yield the scores that the run computed; a scorer that was asked twice, with other settings, gets a number."""
+    seen: dict[str, int] = {}
+    for stage in run.record["stages"]:
+        if stage["name"] != "scores":
+            continue
+        store = run.store.child(f"stages/scores-{stage['fingerprint']}")
+        try:
+            name = store.read_json(f"{stage['fingerprint']}.stage.json")["result"]["score"]
+        except FileNotFoundError:
+            raise InputError(f"{store.url}: the scores that the run computed are gone") from None
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}_{seen[name]}", store.url
+
+
+def rows_of(source: Source, rows: pa.Table) -> Positions:
+    """Return which of a shard's rows are the kept ones, in their order, int64 (n,). Rows have `uid` and `key`."""
+    kept, known = source.table(["uid", "key"]), uid_array(rows["uid"])
+    # The first row of a uid is the one that was not quarantined.
+    order = np.argsort(known, kind="stable")
+    wanted = uid_array(kept["uid"])
+    found = order[np.minimum(np.searchsorted(known[order], wanted), max(len(order) - 1, 0))] if len(order) else order
+    if len(found) != len(wanted) or not rows["key"].take(pa.array(found)).equals(kept["key"]):
+        raise RunError(f"{source.shard.url}: its kept table and its rows do not agree")
+    return np.asarray(found, dtype=np.int64)
+
+
+def json_fields(source: Source, names: Sequence[str], max_image_bytes: int) -> list[dict[str, Any]]:
+    """Return some fields of the JSON of each sample of a shard's table, in its order; none where there is no JSON.
+
+    The tar is read as `kept_members` reads it.
+    """
+    keys = source.keys()
+    fields: list[dict[str, Any]] = [{} for _ in keys]
+    with kept_members(source, max_image_bytes) as members:
+        for sample, data in members.metadata():
+            fields[int(members.rows[sample])] = _fields(data, names)
+    return fields
+
+
+def _fields(data: bytes, names: Sequence[str]) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return {name: found.get(name) for name in names} if isinstance(found, dict) else {}
+
+
+def text(value: Any) -> str | None:
+    """Return a value of untrusted JSON if it is a text that a table can hold."""
+    if not isinstance(value, str):
+        return None
+    # JSON may hold half a surrogate pair, which UTF-8 cannot.
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a value of untrusted JSON if it is a whole number that an int64 can hold."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
+
+
+def metadata_rows(url: str, rows: Positions, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Yield some rows, ascending, of a parquet of DataComp metadata, `ROWS_AT_ONCE` read at a time."""
+    with open_object(url) as stream:
+        file, at = pq.ParquetFile(stream), 0
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+            begin, end = np.searchsorted(rows, [at, at + len(batch)]).tolist()
+            yield pa.Table.from_batches([batch]).take(pa.array(rows[begin:end] - at))
+            at += len(batch)

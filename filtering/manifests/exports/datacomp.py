@@ -1,0 +1,209 @@
+"""The datacomp format: the subset file, and embeddings as DataComp's metadata, a parquet and an npz for each shard."""
+
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from filtering.attempts import Task
+from filtering.embedding.objects import ROWS_NAME, unit_rows
+from filtering.manifests.exports.columns import (
+    ROWS_AT_ONCE,
+    Positions,
+    Tables,
+    json_fields,
+    metadata_rows,
+    rows_of,
+    tables_of,
+    text,
+    whole_number,
+)
+from filtering.manifests.exports.copying import scratch_folder
+from filtering.manifests.exports.job import Export
+from filtering.manifests.finished import Source
+from filtering.manifests.objects import SUBSET
+from filtering.shards.inventory import arrays_url
+from filtering.shards.metadata import array_names, read_array
+from filtering.storage import Store, commit_file, stream_object, write_chunks
+from filtering.uids import PATTERN
+
+VECTORS_AT_ONCE = 4_096
+COPIED_AT_ONCE = 1 << 20
+FIELDS = ("url", "original_width", "original_height", "face_bboxes", "sha256")
+# DataComp's names for the two models that it was made with; quickgelu is another activation of the same ones.
+MODELS = {"ViT-B-32": "b32", "ViT-L-14": "l14"}
+# As zip files have no time before 1980; the same bytes whenever it is written.
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """How metadata is written.
+
+    Attributes
+    ----------
+    out_url : where to.
+    scratch_url : the export's own folder.
+    tables : what is read.
+    model : DataComp's short name of the model, empty if it has none; of tars.
+    all : whether every embedded sample is written.
+    look : whether tars are looked into for what their JSON says.
+    """
+
+    out_url: str
+    scratch_url: str
+    tables: Tables
+    model: str
+    all: bool
+    look: bool
+
+
+def write_subset(run: Store, url: str) -> None:
+    """Write a run's subset.npy as it is, 1 MiB at a time."""
+    with stream_object(run.path(SUBSET)) as stream:
+        write_chunks(url, iter(lambda: stream.read(COPIED_AT_ONCE), b""))
+
+
+def export_datacomp(export: Export) -> dict[str, Any]:
+    """Write the subset file, and metadata with embeddings; return what the manifest says of it."""
+    run, options = export.run, export.options
+    tables, model = tables_of(run), run.record["config"]["embedding"]["model"].removesuffix("-quickgelu")
+    urls = (export.out.url, export.scratch.url)
+    metadata = Metadata(*urls, tables, MODELS.get(model, ""), options.all, not options.no_urls)
+    sources = [_whole(source) for source in run.sources] if options.all else run.kept_sources()
+    names = _names(sources)
+    tasks = [Task(name, (source, name, metadata)) for source, name in zip(sources, names, strict=True)]
+    counts = export.stage.map(lambda engine: engine.tasks(write_metadata), tasks, "shards")
+    write_subset(run.store, export.out.path("subset.npy"))
+    samples, files = sum(found["samples"] for found in counts), sum(found["samples"] > 0 for found in counts)
+    export.stage.summary = f"{samples:,} samples in {files:,} files of metadata"
+    kept = run.record["totals"]["kept"]
+    return {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}
+
+
+def write_metadata(source: Source, name: str, metadata: Metadata) -> dict[str, int]:
+    """Write the parquet and the npz of a shard; nothing where it has no sample.
+
+    Memory: 65,536 rows of metadata; or, for tars, about 1 kB a sample and what `kept_members` takes. Vectors are
+    mapped, where they are on a disk; else an array of the shard is in memory at a time.
+    """
+    rows = metadata.tables.rows(source, ["uid", "key", "caption", "width", "height", "source_row", "clip_score"])
+    chosen = np.arange(len(rows)) if metadata.all else rows_of(source, rows)
+    if not len(chosen):
+        return {"samples": 0}
+    rows = rows.take(pa.array(chosen))
+    places = rows["source_row"].to_numpy().astype(np.int64)
+    store = Store(metadata.out_url)
+    with scratch_folder(metadata.scratch_url) as folder:
+        path = folder / "object"
+        _write_parquet(path, _parts(source, rows, places, metadata))
+        commit_file(store.path(f"{name}.parquet"), str(path))
+        _write_npz(path, _arrays(source, metadata), places)
+        commit_file(store.path(f"{name}.npz"), str(path))
+    return {"samples": len(rows)}
+
+
+def _parts(source: Source, rows: pa.Table, places: Positions, metadata: Metadata) -> Iterator[pa.Table]:
+    if metadata.tables.arrays is not None:
+        return metadata_rows(source.shard.url, places)
+    return iter([_described(source, rows, metadata)])
+
+
+def _described(source: Source, rows: pa.Table, metadata: Metadata) -> pa.Table:
+    """Return the columns of DataComp's metadata for the samples of a tar."""
+    found: list[dict[str, Any]] = [{} for _ in range(len(rows))]
+    if metadata.look:
+        found = json_fields(source, FIELDS, metadata.tables.max_image_bytes)
+    sizes = {}
+    for name in ("width", "height"):
+        stored = rows[name].to_pylist()
+        own = (whole_number(one.get(f"original_{name}")) for one in found)
+        sizes[name] = pa.array([a if a is not None else b for a, b in zip(own, stored, strict=True)], pa.int64())
+    score = f"clip_{metadata.model}_similarity_score" if metadata.model else "clip_similarity_score"
+    boxes = pa.list_(pa.list_(pa.float64()))
+    return pa.table(
+        {
+            "uid": rows["uid"],
+            "key": rows["key"],
+            "url": pa.array([text(one.get("url")) for one in found], pa.string()),
+            "text": rows["caption"],
+            "original_width": sizes["width"],
+            "original_height": sizes["height"],
+            score: rows["clip_score"],
+            "face_bboxes": pa.array([_boxes(one.get("face_bboxes")) for one in found], boxes),
+            "sha256": pa.array([text(one.get("sha256")) for one in found], pa.string()),
+        }
+    )
+
+
+def _boxes(value: Any) -> list[list[float]] | None:
+    if not isinstance(value, list) or not all(isinstance(box, list) for box in value):
+        return None
+    numbers = (number for box in value for number in box)
+    plain = all(isinstance(number, int | float) and abs(number) < 1e300 for number in numbers)
+    return [[float(number) for number in box] for box in value] if plain else None
+
+
+def _arrays(source: Source, metadata: Metadata) -> Iterator[tuple[str, npt.NDArray[Any], bool]]:
+    """Yield the name of each array, the array, and whether its rows are of length 1 already."""
+    embedded, prefix = metadata.tables.embedded(source), f"{metadata.model}_" if metadata.model else ""
+    if metadata.tables.arrays is None:
+        yield f"{prefix}img", embedded.images(), False
+        yield f"{prefix}txt", embedded.texts(), False
+        return
+    url, count = arrays_url(source.shard), len(embedded.images())
+    for name in array_names(url):
+        array = read_array(url, name)
+        if array.ndim and len(array) == count:
+            yield name, array, True
+
+
+def _write_npz(path: Path, arrays: Iterable[tuple[str, npt.NDArray[Any], bool]], rows: Positions) -> None:
+    """Write some rows of arrays as an uncompressed npz, a few thousand at a time."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array, ready in arrays:
+            dtype = array.dtype if ready else np.dtype(np.float16)
+            described = {"descr": dtype.str, "fortran_order": False, "shape": (len(rows), *array.shape[1:])}
+            with archive.open(zipfile.ZipInfo(f"{name}.npy", ZIP_TIME), "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(member, described)
+                for start in range(0, len(rows), VECTORS_AT_ONCE):
+                    block = np.asarray(array[rows[start : start + VECTORS_AT_ONCE]])
+                    member.write((block if ready else unit_rows(block).astype(dtype)).tobytes())
+
+
+def _write_parquet(path: Path, parts: Iterable[pa.Table]) -> None:
+    writer = None
+    for part in parts:
+        writer = writer or pq.ParquetWriter(path, part.schema, compression="zstd")
+        if len(part):
+            writer.write_table(part, row_group_size=ROWS_AT_ONCE)
+    if writer:
+        writer.close()
+
+
+def _whole(source: Source) -> Source:
+    """Return a shard with all its embedded samples as the kept ones."""
+    return replace(source, table_url=Store(source.rows_url).path(ROWS_NAME.format(source.shard.identity)))
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """Return a name of 32 hex digits for each shard: its own, if it is such a one and no other shard has it."""
+    own = [source.shard.name.removesuffix(".parquet") for source in sources]
+    times = Counter(own)
+    return [
+        name if re.fullmatch(PATTERN, name) and times[name] == 1 else _derived(source)
+        for name, source in zip(own, sources, strict=True)
+    ]
+
+
+def _derived(source: Source) -> str:
+    return blake2b(f"{source.shard.index:08d}/{source.shard.name}".encode(), digest_size=16).hexdigest()

@@ -1,0 +1,145 @@
+"""An export at work: leased, on Ray, resumed where an earlier attempt at the same one stopped."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from filtering.config import Ray
+from filtering.engine import Engine
+from filtering.errors import InputError
+from filtering.events import NAME as EVENTS
+from filtering.events import EventLog
+from filtering.manifests.exports.options import Options, flag
+from filtering.manifests.finished import FinishedRun
+from filtering.progress import Reporter, reporter
+from filtering.stage import FOLDER, Runtime, Stage, leased
+from filtering.storage import Store, absolute, is_local
+
+VERSION = 1
+# What is not finished lies in this folder of the output, and goes when it is.
+STATE = "_export"
+IDENTITY = "export.json"
+# The last object that an export writes.
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What an export is given to work with.
+
+    Attributes
+    ----------
+    run : what is exported.
+    options : as asked.
+    out : where to.
+    stage : runs its tasks; what lies in its store is gone when the export is finished.
+    """
+
+    run: FinishedRun
+    options: Options
+    out: Store
+    stage: Stage
+
+    @property
+    def scratch(self) -> Store:
+        """Where tasks put what later ones read."""
+        return self.stage.store
+
+
+def finish_export(
+    run: FinishedRun,
+    form: str,
+    options: Options,
+    out: Store,
+    body: Callable[[Export], dict[str, Any]],
+    progress: Reporter | None = None,
+) -> dict[str, Any]:
+    """Start or resume an export and return its manifest, which is written last.
+
+    Parameters
+    ----------
+    body : callable
+        Writes every other object, and returns what the manifest says besides where the export came from.
+
+    Raises
+    ------
+    InputError
+        If another export is at work there, or has left its objects there.
+    """
+    identity = {"format": form, "options": options.decisive(), **run.origin()}
+    state, progress = out.child(STATE), progress or reporter()
+    if (done := _finished(out, identity)) is not None:
+        _tidy(out, state, progress)
+        return done
+    with leased(state, progress, "--out") as lease:
+        _claim(out, state, identity)
+        settings = Ray(num_cpus=options.cpus)
+        runtime = Runtime(state, Engine(settings), EventLog(state, lease.check), progress, lease)
+        stage = Stage(runtime, "export", VERSION, identity)
+        try:
+            progress.start("export", 1, "")
+            found = identity | body(Export(run, options, out, stage))
+            lease.check(fresh=True)
+            out.write_json(MANIFEST, found)
+            progress.finish(stage.summary)
+            _forget(state)
+        finally:
+            progress.stop()
+            runtime.engine.stop()
+    # Whoever takes the lease in this moment finds the export finished, or is told that the lease was removed.
+    out.delete_folders(STATE)
+    return found
+
+
+def _tidy(out: Store, state: Store, progress: Reporter) -> None:
+    """Remove what an export left that was killed when all but this was done."""
+    if state.names():
+        with leased(state, progress, "--out"):
+            _forget(state)
+        out.delete_folders(STATE)
+
+
+def _forget(state: Store) -> None:
+    state.delete_folders(FOLDER)
+    for name in (IDENTITY, EVENTS):
+        state.delete(name)
+
+
+def _finished(out: Store, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the manifest if this very export is there already; refuse if another one is."""
+    if not out.exists(MANIFEST):
+        return None
+    found: dict[str, Any] = out.read_json(MANIFEST)
+    if {name: found.get(name) for name in identity} == identity:
+        return found
+    raise InputError(f"--out: {out.url} holds another export, {_named(found)}; choose another folder, or delete it")
+
+
+def _claim(out: Store, state: Store, identity: dict[str, Any]) -> None:
+    if (done := _finished(out, identity)) is not None:
+        raise InputError(f"--out: {out.url} was finished just now, with {done.get('kept', 0):,} samples")
+    if not state.exists(IDENTITY):
+        state.write_json(IDENTITY, identity)
+        return
+    found = state.read_json(IDENTITY)
+    if found != identity:
+        raise InputError(
+            f"--out: {out.url} holds an unfinished export, {_named(found)}; finish it, choose another folder, "
+            "or delete it"
+        )
+
+
+def _named(identity: dict[str, Any]) -> str:
+    given = [f"--format {identity.get('format', 'unknown')}"]
+    for name, value in identity.get("options", {}).items():
+        if value is not None and value is not False:
+            given.append(flag(name) + ("" if value is True else f" {value}"))
+    return f"{' '.join(given)} of run {identity.get('run_id', 'unknown')}"
+
+
+def check_place(run: Store, out: str) -> None:
+    """Refuse an output inside the run's own directory, or the directory itself."""
+    inner, outer = (os.path.realpath(url) if is_local(url) else url for url in (absolute(out), run.url))
+    if f"{inner.rstrip('/')}/".startswith(f"{outer.rstrip('/')}/"):
+        raise InputError(f"--out: {out} is inside the run's directory {run.url}; choose a folder outside it")

@@ -1,0 +1,91 @@
+"""What can be asked of an export, and which formats know of it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from filtering.errors import InputError
+from filtering.explain import nearest
+
+SAMPLES = 10_000
+PARQUET_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `filtering export`.
+
+    Attributes
+    ----------
+    samples : to aim at in each output object; None is the format's own number.
+    bytes : to aim at in each output tar, instead of samples.
+    shuffle : whether samples are put in a random order over the whole pool.
+    seed : of that order.
+    embeddings : whether DataComp metadata is written, with embeddings.
+    all : whether that holds every embedded sample, not the kept ones alone.
+    no_urls : whether tars are not looked into for their samples' URLs.
+    cpus : how many CPUs may be used; decides nothing but how long it takes.
+    """
+
+    samples: int | None = None
+    bytes: int | None = None
+    shuffle: bool = False
+    seed: int | None = None
+    embeddings: bool = False
+    all: bool = False
+    no_urls: bool = False
+    cpus: int | Literal["auto"] = "auto"
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the options that decide what is written."""
+        found = asdict(self)
+        del found["cpus"]
+        return found
+
+
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "datacomp": ("embeddings", "all", "no_urls"),
+    "shards": (),
+    "tar": ("samples", "bytes", "shuffle", "seed"),
+    "parquet": ("samples", "no_urls"),
+}
+# An option that means nothing without another.
+NEEDS = {"seed": "shuffle", "all": "embeddings", "no_urls": "embeddings"}
+
+
+def check_format(form: str, options: Options) -> None:
+    """Refuse a format that there is none of, and options that it does not have.
+
+    Raises
+    ------
+    InputError
+        One line: the option, what is wrong, the nearest valid name.
+    """
+    if form not in KNOWN:
+        raise InputError(f"--format: unknown format {form}{nearest(form, KNOWN)}")
+    default = Options()
+    for one in fields(Options):
+        if one.name == "cpus" or getattr(options, one.name) == getattr(default, one.name):
+            continue
+        if one.name not in KNOWN[form]:
+            raise InputError(f"{flag(one.name)}: is no option of --format {form}; {_whose(one.name)}")
+        other = NEEDS.get(one.name)
+        if other in KNOWN[form] and not getattr(options, str(other)):
+            raise InputError(f"{flag(one.name)}: means nothing without {flag(str(other))}")
+    if options.samples is not None and options.bytes is not None:
+        raise InputError("--bytes: give either --samples or --bytes, not both")
+    for name in ("samples", "bytes"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise InputError(f"{flag(name)}: {value} is not valid; it must be a positive whole number")
+    if options.seed is not None and not 0 <= options.seed < 2**32:
+        raise InputError(f"--seed: {options.seed} is not valid; it must be a whole number, 0 or more, below 2**32")
+
+
+def _whose(name: str) -> str:
+    forms = [form for form, names in KNOWN.items() if name in names]
+    return f"it is one of {' and '.join(forms)}"
+
+
+def flag(name: str) -> str:
+    """Return an option as it is typed."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,136 @@
+"""The parquet format: a table of the kept samples with URLs, captions and all scores, as img2dataset downloads it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from filtering.attempts import Task
+from filtering.manifests.exports.columns import (
+    ROWS_AT_ONCE,
+    Positions,
+    Tables,
+    json_fields,
+    metadata_rows,
+    rows_of,
+    tables_of,
+    text,
+)
+from filtering.manifests.exports.copying import scratch_folder
+from filtering.manifests.exports.job import Export
+from filtering.manifests.exports.options import PARQUET_ROWS
+from filtering.manifests.finished import Source
+from filtering.storage import Store, commit_file
+
+NAME = "{:08d}.parquet"
+URL = "url"
+OWN_SCORE = "clip_score"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is written where.
+
+    Attributes
+    ----------
+    out_url : where to.
+    scratch_url : the export's own folder.
+    tables : what is read.
+    urls : whether there is a column of them.
+    """
+
+    out_url: str
+    scratch_url: str
+    tables: Tables
+    urls: bool
+
+    def schema(self) -> pa.Schema:
+        """Return the columns of every file."""
+        urls = [(URL, pa.string())] if self.urls else []
+        names = [(name, pa.string()) for name in ("caption", "uid", "key", "shard")]
+        scores = [(name, pa.float32()) for name in (OWN_SCORE, *self.further())]
+        sizes = [("width", pa.int32()), ("height", pa.int32())]
+        return pa.schema(
+            [*urls, *names, *sizes, *scores, ("concept", pa.int32()), ("score", pa.float32()), ("rank", pa.int64())]
+        )
+
+    def further(self) -> dict[str, str]:
+        """Return the scores that are not in every run's rows, with where they are."""
+        return {name: url for name, url in self.tables.scores if name != OWN_SCORE}
+
+
+def export_parquet(export: Export) -> dict[str, Any]:
+    """Write the files; return what the manifest says of them."""
+    run, options = export.run, export.options
+    wanted = Wanted(export.out.url, export.scratch.url, tables_of(run), not options.no_urls)
+    groups = list(_grouped(run.kept_sources(), options.samples or PARQUET_ROWS))
+    tasks = [Task(f"part-{number:08d}", (number, group, wanted)) for number, group in enumerate(groups)]
+    counts = export.stage.map(lambda engine: engine.tasks(write_part), tasks, "files")
+    kept = sum(found["samples"] for found in counts)
+    export.stage.summary = f"{kept:,} samples in {len(counts):,} files"
+    columns = wanted.schema().names
+    return {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": columns}
+
+
+def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> dict[str, int]:
+    """Write the file of a number: the kept samples of some shards.
+
+    Memory: the rows and scores of one shard, about 1 kB a row, what `kept_members` takes, and 65,536 rows to write.
+    """
+    schema, count = wanted.schema(), 0
+    with scratch_folder(wanted.scratch_url) as folder:
+        path = folder / "object"
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for table in _full(_described(source, wanted).cast(schema) for source in sources):
+                writer.write_table(table, row_group_size=ROWS_AT_ONCE)
+                count += len(table)
+        commit_file(Store(wanted.out_url).path(NAME.format(number)), str(path))
+    return {"samples": count}
+
+
+def _described(source: Source, wanted: Wanted) -> pa.Table:
+    rows = wanted.tables.rows(source, ["uid", "key", "caption", "width", "height", "source_row", OWN_SCORE])
+    chosen = rows_of(source, rows)
+    kept, rows = source.table(), rows.take(pa.array(chosen))
+    found = {name: wanted.tables.score(url, source)[chosen] for name, url in wanted.further().items()}
+    columns = {name: kept[name] for name in ("uid", "key", "shard", "concept", "score", "rank")}
+    columns |= {name: rows[name] for name in ("caption", "width", "height", OWN_SCORE)}
+    columns |= {name: pa.array(scores, pa.float32()) for name, scores in found.items()}
+    if wanted.urls:
+        columns[URL] = _urls(source, rows["source_row"].to_numpy().astype(np.int64), wanted)
+    return pa.table(columns).select(wanted.schema().names)
+
+
+def _urls(source: Source, places: Positions, wanted: Wanted) -> pa.Array:
+    if wanted.tables.arrays is None:
+        fields = json_fields(source, (URL,), wanted.tables.max_image_bytes)
+        return pa.array([text(one.get(URL)) for one in fields], pa.string())
+    parts = [part[URL] for part in metadata_rows(source.shard.url, places, [URL]) if URL in part.column_names]
+    return pa.concat_tables([pa.table({URL: part}) for part in parts])[URL] if parts else pa.nulls(len(places))
+
+
+def _full(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables of at least a row group's rows, but for the last, whatever shards have."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _grouped(sources: Sequence[Source], rows: int) -> Iterator[list[Source]]:
+    """Yield groups of consecutive shards that keep at least so many samples each."""
+    group: list[Source] = []
+    for source in sources:
+        group.append(source)
+        if sum(one.kept for one in group) >= rows:
+            yield group
+            group = []
+    if group:
+        yield group

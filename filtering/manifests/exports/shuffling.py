@@ -1,0 +1,170 @@
+"""A random order over all kept samples of a pool, exactly, in bounded memory: what the tasks of a shuffle do.
+
+A sample's place is decided by a hash of its uid and the seed. First every shard sends where its samples are to buckets
+of hashes; then each bucket is sorted, alone; then each tar gathers its samples, in their order, from where they are.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from filtering.exchange import Records, packed, read_groups, write_groups
+from filtering.manifests.exports.copying import Piece
+from filtering.manifests.exports.members import Positions
+from filtering.manifests.exports.tars import RANGES, Placed, Target, index_shards, repeated, told, written_tar
+from filtering.manifests.finished import Source
+from filtering.shards.inventory import Shard
+from filtering.storage import Store, read_range, write_chunks
+from filtering.uids import hashed, uid_array
+
+# A range of a sample: its hash, the place of its shard among those that keep anything, its row in the kept table, its
+# bytes, and a hash of its key.
+RANGE = np.dtype([("hash", "<u8"), ("source", "<u4"), ("row", "<u4"), ("start", "<i8"), ("end", "<i8"), ("key", "<u8")])
+# The same in order, with the position of its sample in its bucket.
+SORTED = np.dtype([*RANGE.descr, ("position", "<i8")])
+SENT = "{:08d}.sent"
+BUCKET = "{:08d}.bucket"
+PLACES = "{:08d}.places.npz"
+SOURCES = "sources.jsonl"
+# A bucket is sorted by one task, in about 200 bytes a sample.
+BUCKET_SAMPLES = 1 << 22
+BUCKET_SAMPLE_BYTES = 200
+# Of every so many records of a bucket the position is known, so that a tar's part of it is read alone.
+STRIDE = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """A random order: its seed, and into how many buckets of hashes it is cut."""
+
+    seed: int
+    buckets: int
+
+
+def send_shards(first: int, sources: Sequence[Source], order: Shuffle, target: Target) -> dict[str, list[int]]:
+    """Index some shards, and leave their ranges by bucket; `first` is the place of the first of them."""
+    found = index_shards(sources, target)
+    scratch = Store(target.scratch_url)
+    parts = [_ranges(first + at, source, order, scratch) for at, source in enumerate(sources)]
+    records = np.concatenate(parts)
+    groups = ((records["hash"] >> np.uint64(32)) * np.uint64(order.buckets) >> np.uint64(32)).astype(np.int64)
+    write_groups(scratch, SENT.format(first), groups, RANGE, lambda at: records[at])
+    return found
+
+
+def _ranges(place: int, source: Source, order: Shuffle, scratch: Store) -> Records:
+    found = scratch.read_arrays(RANGES.format(source.shard.identity))
+    table = source.table(["uid", "key"])
+    rows = found["rows"][found["sample"]]
+    keys = np.array([_key_hash(key) for key in table["key"].to_pylist()], dtype=np.uint64)
+    return packed(
+        RANGE,
+        hash=hashed(uid_array(table["uid"]), order.seed)[rows],
+        source=np.full(len(rows), place),
+        row=rows,
+        start=found["start"],
+        end=found["end"],
+        key=keys[rows],
+    )
+
+
+def _key_hash(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def sort_bucket(bucket: int, sent: Sequence[str], target: Target) -> dict[str, int]:
+    """Put the samples of a bucket in order; return its size, in samples or bytes, and that of its last sample."""
+    scratch = Store(target.scratch_url)
+    records = read_groups(scratch, sent, bucket)
+    if records is None:
+        return {"size": 0, "last": 0}
+    records = records[np.lexsort((records["start"], records["row"], records["source"], records["hash"]))]
+    sizes = _sizes(records, target.by_bytes)
+    positions = np.cumsum(sizes) - sizes
+    # All ranges of a sample are where its first one is.
+    firsts = _firsts(records)
+    ordered = packed(SORTED, **{name: records[name] for name in RANGE.names or ()}, position=positions[firsts])
+    write_chunks(scratch.path(BUCKET.format(bucket)), _chunks(ordered))
+    scratch.write_arrays(PLACES.format(bucket), {"position": ordered["position"][::STRIDE]})
+    return {"size": int(sizes.sum()), "last": int(sizes.sum() - positions[firsts[-1]])}
+
+
+def _firsts(records: Records) -> Positions:
+    """Return, for each range, where the first one of its sample is, int64 (n,)."""
+    new = np.r_[True, (np.diff(records["source"]) != 0) | (np.diff(records["row"]) != 0)]
+    firsts: Positions = np.maximum.accumulate(np.where(new, np.arange(len(records), dtype=np.int64), 0))
+    return firsts
+
+
+def _sizes(records: Records, by_bytes: bool) -> Positions:
+    """Return what each range adds to positions: its bytes, or 1 for the first of a sample."""
+    if by_bytes:
+        return np.asarray(records["end"] - records["start"], dtype=np.int64)
+    return np.asarray(_firsts(records) == np.arange(len(records)), dtype=np.int64)
+
+
+def _chunks(records: Records) -> Iterator[bytes]:
+    for start in range(0, len(records), STRIDE):
+        yield records[start : start + STRIDE].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBucket:
+    """A bucket, and the position at which its samples start."""
+
+    bucket: int
+    position: int
+
+
+def copy_shuffled(number: int, buckets: Sequence[PlacedBucket], target: Target) -> dict[str, int]:
+    """Write a tar of the samples that the order gives it.
+
+    Memory: 72 bytes a range of the tar, about 500 a shard of the pool, and what `RangeCopier` takes.
+    """
+    scratch = Store(target.scratch_url)
+    records = np.concatenate([_part(placed, number, target) for placed in buckets])
+    lines = scratch.read(SOURCES).splitlines()
+    sources = {place: _source(json.loads(lines[place])) for place in np.unique(records["source"]).tolist()}
+    _check_keys(number, records, sources)
+    urls = {place: placed.url(scratch) for place, placed in sources.items()}
+    with written_tar(number, target) as copier:
+        columns = (records[name].tolist() for name in ("source", "start", "end"))
+        copier.copy(Piece(urls[place], start, end) for place, start, end in zip(*columns, strict=True))
+    return told(number, int((_firsts(records) == np.arange(len(records))).sum()), target)
+
+
+def _part(placed: PlacedBucket, number: int, target: Target) -> Records:
+    """Return the records of a bucket whose samples start in the tar of a number."""
+    scratch = Store(target.scratch_url)
+    wanted = np.array([number * target.each, (number + 1) * target.each]) - placed.position
+    known = scratch.read_arrays(PLACES.format(placed.bucket))["position"]
+    first, last = (int(np.searchsorted(known, at)) for at in wanted)
+    span = (max(first - 1, 0) * STRIDE, last * STRIDE)
+    data = read_range(scratch.path(BUCKET.format(placed.bucket)), *(at * SORTED.itemsize for at in span))
+    records = np.frombuffer(data, dtype=SORTED)
+    begin, end = np.searchsorted(records["position"], wanted).tolist()
+    return records[begin:end]
+
+
+def _check_keys(number: int, records: Records, sources: dict[int, Placed]) -> None:
+    own = records[_firsts(records) == np.arange(len(records))]
+    order = np.argsort(own["key"], kind="stable")
+    same = np.flatnonzero(own["key"][order][1:] == own["key"][order][:-1])
+    if len(same):
+        first, second = own[order[same[0]]], own[order[same[0] + 1]]
+        one, other = (sources[int(found["source"])].source for found in (first, second))
+        raise repeated(number, one.keys()[int(first["row"])], one.shard.url, other.shard.url)
+
+
+def source_line(source: Source, whole: int) -> str:
+    """Return a shard, and whether its samples are read from itself, as a line of `SOURCES`."""
+    return json.dumps([asdict(source), bool(whole)]) + "\n"
+
+
+def _source(line: Any) -> Placed:
+    source, whole = line
+    return Placed(Source(**source | {"shard": Shard(**source["shard"])}), 0, whole)

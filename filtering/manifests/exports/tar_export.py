@@ -1,0 +1,128 @@
+"""The tar format: which tasks there are, and in which order."""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+from filtering.attempts import Task
+from filtering.errors import InputError, RunError
+from filtering.manifests.exports.job import Export
+from filtering.manifests.exports.options import SAMPLES
+from filtering.manifests.exports.shuffling import (
+    BUCKET_SAMPLE_BYTES,
+    BUCKET_SAMPLES,
+    SENT,
+    SOURCES,
+    PlacedBucket,
+    Shuffle,
+    copy_shuffled,
+    send_shards,
+    sort_bucket,
+    source_line,
+)
+from filtering.manifests.exports.tars import NAME, Placed, Target, copy_bytes, copy_samples, index_shards
+from filtering.manifests.finished import Source, batches
+
+SIZES = "sizes.json"
+
+
+def export_tars(export: Export) -> dict[str, Any]:
+    """Write the tars, their statistics and sizes.json; return what the manifest says of them.
+
+    Raises
+    ------
+    InputError
+        If the pool has no tars, has changed, or a sample does not fit into a tar of that size.
+    """
+    run, options = export.run, export.options
+    limit = run.record["config"]["embedding"]["max_image_bytes"]
+    each = options.bytes or options.samples or SAMPLES
+    target = Target(export.out.url, export.scratch.url, each, options.bytes is not None, limit)
+    sources = run.kept_sources()
+    kept = sum(source.kept for source in sources)
+    function, tasks = _tasks(export, sources, target)
+    counts = [found["samples"] for found in export.stage.map(lambda engine: engine.tasks(function), tasks, "tars")]
+    if sum(counts) != kept:
+        raise RunError(f"{kept:,} samples were kept, but the tars hold {sum(counts):,}")
+    export.out.write_json(SIZES, {NAME.format(number): count for number, count in enumerate(counts)})
+    export.stage.summary = f"{kept:,} samples in {len(counts):,} tars"
+    braces = f"{{{0:08d}..{len(counts) - 1:08d}}}.tar" if counts else ""
+    return {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 2, "tars": braces}
+
+
+def _tasks(export: Export, sources: Sequence[Source], target: Target) -> tuple[Callable[..., Any], list[Task]]:
+    if not sources:
+        return copy_samples, []
+    if export.options.shuffle:
+        return copy_shuffled, _shuffled(export, sources, target)
+    if not target.by_bytes:
+        # Nothing must be known before: each shard is looked at by the tasks that copy from it.
+        return copy_samples, _cut(target, [source.kept for source in sources], 1, _placed(sources, [1] * len(sources)))
+    found = _over_shards(export, index_shards, lambda first, some: (some, target), sources, target)
+    return copy_bytes, _cut(target, found["bytes"], found["last"][-1], _placed(sources, found["whole"]))
+
+
+def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list[Task]:
+    kept = sum(source.kept for source in sources)
+    order = Shuffle(export.options.seed or 0, -(-kept // BUCKET_SAMPLES))
+    found = _over_shards(export, send_shards, lambda first, some: (first, some, order, target), sources, target)
+    export.scratch.write(SOURCES, "".join(map(source_line, sources, found["whole"])).encode())
+    sent = [SENT.format(first) for first, _ in _numbered(sources)]
+    memory = BUCKET_SAMPLE_BYTES * min(kept, BUCKET_SAMPLES)
+    tasks = [Task(f"sort-{at:08d}", (at, sent, target), memory) for at in range(order.buckets)]
+    sorted_ = export.stage.map(lambda engine: engine.tasks(sort_bucket), tasks, "buckets")
+    sizes = [one["size"] for one in sorted_]
+    last = next(one["last"] for one in reversed(sorted_) if one["size"])
+    return _cut(target, sizes, last, PlacedBucket)
+
+
+def _over_shards(
+    export: Export,
+    function: Callable[..., Any],
+    arguments: Callable[[int, list[Source]], tuple[Any, ...]],
+    sources: Sequence[Source],
+    target: Target,
+) -> dict[str, list[int]]:
+    """Index every shard; return what is known of each."""
+    tasks = [Task(f"index-{first:08d}", arguments(first, some)) for first, some in _numbered(sources)]
+    parts = export.stage.map(lambda engine: engine.tasks(function), tasks, "shards")
+    found = {name: [value for part in parts for value in part[name]] for name in parts[0]}
+    largest = max(range(len(sources)), key=lambda at: found["largest"][at])
+    if target.by_bytes and target.each < found["largest"][largest]:
+        raise InputError(
+            f"--bytes: {target.each} is less than a kept sample of {sources[largest].shard.url} has; "
+            f"give at least {found['largest'][largest]}"
+        )
+    return found
+
+
+def _numbered(sources: Sequence[Source]) -> list[tuple[int, list[Source]]]:
+    groups = list(batches(sources))
+    return list(zip(accumulate(map(len, groups), initial=0), groups, strict=False))
+
+
+def _placed(sources: Sequence[Source], whole: Sequence[int]) -> Callable[[int, int], Placed]:
+    return lambda at, position: Placed(sources[at], position, bool(whole[at]))
+
+
+def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int, int], Any]) -> list[Task]:
+    """Return a task for each tar, with the parts in which its samples may be.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Of each part, in samples or bytes, in their order.
+    last : int
+        The size of the very last sample. No sample is larger than a tar, so that no tar before its own is empty.
+    placed : callable
+        A part, given its place and the position at which it starts.
+    """
+    tars: list[list[Any]] = [[] for _ in range((sum(sizes) - last) // target.each + 1)]
+    position = 0
+    for at, size in enumerate(sizes):
+        # A bucket of hashes may be empty.
+        end = min((position + size - 1) // target.each + 1, len(tars)) if size else 0
+        for number in range(position // target.each, end):
+            tars[number].append(placed(at, position))
+        position += size
+    return [Task(f"tar-{number:08d}", (number, parts, target)) for number, parts in enumerate(tars)]

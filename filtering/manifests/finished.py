@@ -1,0 +1,132 @@
+"""What exports and trainers read of a finished run: its record, its shards, and what was kept of each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from filtering.embedding.objects import read_whereabouts
+from filtering.errors import InputError
+from filtering.manifests.objects import read_run, read_shard_lines
+from filtering.shards.inventory import Shard
+from filtering.storage import Store
+
+INVENTORY = "shards.json"
+EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A shard of the pool, and where it is said what was kept of it.
+
+    Attributes
+    ----------
+    shard : as the run found it.
+    kept : how many samples were kept.
+    table_url : its kept table, `tables.KEPT`, in the shard's order.
+    rows_url : the folder of its rows and vectors, an earlier night's perhaps; empty where that was not asked.
+    """
+
+    shard: Shard
+    kept: int
+    table_url: str
+    rows_url: str = ""
+
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """Return the kept table, or some of its columns."""
+        folder, _, name = self.table_url.rpartition("/")
+        return Store(folder).read_table(name, columns)
+
+    def keys(self) -> list[str]:
+        """Return the kept keys, in the shard's order."""
+        keys: list[str] = self.table(["key"])["key"].to_pylist()
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run as those see it that read what it kept.
+
+    Attributes
+    ----------
+    store : its directory.
+    record : its run.json.
+    sources : its shards, all of them, in the order of the inventory.
+    """
+
+    store: Store
+    record: dict[str, Any]
+    sources: tuple[Source, ...]
+
+    @property
+    def from_metadata(self) -> bool:
+        """Whether the pool was DataComp metadata rather than tars."""
+        return self.record["config"]["input"].get("metadata") is not None
+
+    def origin(self) -> dict[str, Any]:
+        """Return what says which run an export came from."""
+        return {key: self.record[key] for key in ("run_id", "config_hash", "manifest_hash")}
+
+    def objects(self, stage: str) -> str:
+        """Return the URL of a stage's objects; InputError if they are no longer there."""
+        folder = self.record.get("objects", {}).get(stage)
+        if folder is None:
+            raise InputError(f"{self.store.url}: run.json does not say where the objects of stage {stage} are")
+        return self.store.path(folder)
+
+    def kept_sources(self) -> list[Source]:
+        """Return the shards of which something was kept."""
+        return [source for source in self.sources if source.kept]
+
+
+def read_finished(run: Store, inventory: bool = True, rows: bool = False) -> FinishedRun:
+    """Return a finished run.
+
+    Parameters
+    ----------
+    inventory : bool
+        Whether it must be known what the shards were like; else they are known by their URLs alone.
+    rows : bool
+        Whether it must be known where the shards' rows are; with `inventory`.
+
+    Raises
+    ------
+    InputError
+        If it is not finished, or its inventory is gone.
+    """
+    record, lines = read_run(run), read_shard_lines(run)
+    shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, str]()
+    if inventory:
+        shards = _inventory(run, record)
+    if rows:
+        where = _rows_urls(run, record)
+    if [shard.url for shard in shards] != [line["url"] for line in lines]:
+        raise InputError(f"{run.url}: its inventory and manifest/shards.jsonl name different shards")
+    found = zip(shards, lines, strict=True)
+    sources = tuple(
+        Source(shard, line["kept"], run.path(line["keys"]), where.get(shard.identity, "")) for shard, line in found
+    )
+    return FinishedRun(run, record, sources)
+
+
+def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Source]]:
+    """Yield groups of consecutive shards, a task each: single ones unless there are thousands."""
+    size = min(largest, max(1, len(sources) // 1024))
+    for start in range(0, len(sources), size):
+        yield list(sources[start : start + size])
+
+
+def _rows_urls(run: Store, record: dict[str, Any]) -> dict[str, str]:
+    """Return the folder of each shard's rows, by identity."""
+    fingerprint = next(stage["fingerprint"] for stage in record["stages"] if stage["name"] == EMBEDDING)
+    where = read_whereabouts(run.child(record["objects"][EMBEDDING]), fingerprint)
+    return {identity: place[0] for identity, place in where.items()}
+
+
+def _inventory(run: Store, record: dict[str, Any]) -> list[Shard]:
+    folder = record.get("objects", {}).get("inventory", "")
+    try:
+        return [Shard(**shard) for shard in run.child(folder).read_json(INVENTORY)]
+    except FileNotFoundError:
+        raise InputError(f"{run.url}: its inventory, {folder or 'stages/inventory-*'}/{INVENTORY}, is gone") from None

@@ -1,0 +1,58 @@
+"""A finished run over tars that already are there, without running it: what exports read of one."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from filtering import tables
+from filtering.config import Input
+from filtering.manifests.objects import RUN, SHARDS, SUBSET, subset_bytes, table_name
+from filtering.shards.inventory import Shard, list_shards
+from filtering.shards.samples import Sample, read_samples
+from filtering.storage import Store, stream_object
+from filtering.uids import subset_array
+
+MAX_IMAGE_BYTES = 128 << 20
+
+
+def write_finished(
+    folder: Path | str, pool: Path | str | Sequence[str], keeps: Callable[[str], bool] = lambda uid: True
+) -> Store:
+    """Write a run that kept the usable samples of some tars that `keeps` says yes to, by their uid."""
+    run, shards = Store(str(folder)), list_shards(Input(shards=pool if isinstance(pool, tuple) else str(pool)))
+    run.write_json("stages/inventory-0/shards.json", [shard.plain() for shard in shards])
+    uids, lines = list[str](), list[str]()
+    for shard in shards:
+        samples = usable(shard)
+        kept = [(uid, key) for uid, key in samples if keeps(uid)]
+        rows = [_row(uid, key, shard, rank) for rank, (uid, key) in enumerate(kept)]
+        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=tables.KEPT))
+        counts = {"url": shard.url, "samples": len(samples), "kept": len(kept), "keys": table_name("kept", shard.index)}
+        lines.append(json.dumps(counts) + "\n")
+        uids += [uid for uid, _ in kept]
+    run.write(SHARDS, "".join(lines).encode())
+    run.write(SUBSET, subset_bytes(subset_array(np.array(uids, dtype="S32"))))
+    run.write_json(RUN, _record(len(uids)))
+    return run
+
+
+def usable(shard: Shard) -> list[tuple[str, str]]:
+    """Return uid and key of every sample of a shard that can be kept."""
+    with stream_object(shard.url) as stream:
+        return [(one.uid, one.key) for one in read_samples(stream, shard.name) if isinstance(one, Sample)]
+
+
+def _row(uid: str, key: str, shard: Shard, rank: int) -> dict:
+    return {"uid": uid, "key": key, "shard": shard.url, "concept": 0, "score": 1.0, "rank": rank}
+
+
+def _record(kept: int) -> dict:
+    names = ("run_id", "config_hash", "manifest_hash")
+    embedding = {"model": "demo", "max_image_bytes": MAX_IMAGE_BYTES}
+    config = {"input": {"shards": "pool", "metadata": None}, "embedding": embedding}
+    objects = {"inventory": "stages/inventory-0", "embedding": "stages/embedding-0"}
+    totals = {"kept": kept}
+    return dict.fromkeys(names, "0") | {"config": config, "objects": objects, "totals": totals, "stages": []}

@@ -1,0 +1,120 @@
+"""An export that is killed goes on, and ends with the same bytes, for any number of workers."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from finished_runs import write_finished
+from pools import Silent, members, write_tar
+
+from filtering.errors import InputError
+from filtering.lease import Lease
+from filtering.manifests.export import export
+from filtering.manifests.exports.job import STATE
+from filtering.manifests.exports.options import Options
+from filtering.storage import Store
+
+# Slow enough to be killed in the middle: each tar waits before it becomes an object.
+SLOWLY = """
+import sys, time
+from filtering import cli
+from filtering.manifests.exports import tar_export, tars
+def slowly(*arguments):
+    time.sleep(0.5)
+    return tars.copy_samples(*arguments)
+tar_export.copy_samples = slowly
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(cluster, tmp_path_factory) -> Store:
+    folder = tmp_path_factory.mktemp("resumed")
+    (folder / "pool").mkdir()
+    for shard in range(4):
+        write_tar(folder / f"pool/{shard:08d}.tar", members(shard, 12))
+    return write_finished(folder / "run", folder / "pool", lambda uid: int(uid, 16) % 3 > 0)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def calm(run: Store, out: Path, form: str = "tar", **options) -> dict[str, bytes]:
+    export(run, form, str(out), Options(**options), Silent())
+    return content(out)
+
+
+@pytest.mark.parametrize("options", [{"samples": 4}, {"bytes": 20_000}, {"samples": 4, "shuffle": True}], ids=str)
+def test_one_worker_and_two_write_the_same_bytes(finished, tmp_path, options):
+    one = calm(finished, tmp_path / "one", **options, cpus=1)
+    assert one == calm(finished, tmp_path / "two", **options, cpus=2)
+    assert len(one) > 12
+
+
+def test_an_export_that_is_killed_goes_on_and_ends_with_the_same_bytes(finished, joined, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["export", finished.url, "--format", "tar", "--samples", "3", "--out", str(out)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    killed = subprocess.Popen([sys.executable, "-c", SLOWLY, *arguments], env=os.environ | joined, **quiet)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("*.tar"))) < 2:
+            assert killed.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline, "no tar was written"
+            time.sleep(0.01)
+    finally:
+        killed.kill()
+        killed.wait()
+    assert not (out / "manifest.json").exists()
+    markers = {path: path.stat().st_mtime_ns for path in (out / STATE).rglob("*.done")}
+    written = {path.name: path.stat().st_ino for path in out.glob("*.tar")}
+    found = calm(finished, out, samples=3)
+    assert markers, "the first attempt finished a tar"
+    done = [path.name.removesuffix(".done").removeprefix("tar-") + ".tar" for path in markers]
+    assert all((out / name).stat().st_ino == written[name] for name in done), "what was done is not done again"
+    assert found == calm(finished, tmp_path / "calm", samples=3)
+
+
+@pytest.mark.parametrize("options", [{"samples": 4}, {"bytes": 20_000}, {"samples": 4, "shuffle": True}], ids=str)
+def test_a_task_that_fails_leaves_what_the_next_attempt_goes_on_with(finished, tmp_path, monkeypatch, options):
+    written = Store.write_json
+
+    def failing(store, name, value):
+        if name == "sizes.json":
+            raise RuntimeError("the disk is gone")
+        written(store, name, value)
+
+    monkeypatch.setattr(Store, "write_json", failing)
+    with pytest.raises(RuntimeError):
+        calm(finished, tmp_path / "out", **options)
+    monkeypatch.undo()
+    assert calm(finished, tmp_path / "out", **options) == calm(finished, tmp_path / "calm", **options)
+
+
+def test_two_exports_into_one_place_at_once_are_refused(finished, tmp_path):
+    out = Store(str(tmp_path / "out"))
+    with Lease(out.child(STATE)), pytest.raises(InputError, match="is being written by"):
+        calm(finished, tmp_path / "out")
+
+
+def test_another_export_in_the_same_place_is_refused_and_the_same_one_is_done(finished, tmp_path):
+    first = calm(finished, tmp_path / "out", samples=4)
+    assert calm(finished, tmp_path / "out", samples=4) == first
+    with pytest.raises(InputError, match="holds another export, --format tar --samples 4 of run 0"):
+        calm(finished, tmp_path / "out", samples=5)
+
+
+def test_an_unfinished_export_with_other_options_is_refused(finished, tmp_path):
+    Store(str(tmp_path / "out" / STATE)).write_json("export.json", {"format": "tar", "options": {"samples": 9}})
+    with pytest.raises(InputError, match="holds an unfinished export, --format tar --samples 9"):
+        calm(finished, tmp_path / "out")
+
+
+def test_what_an_export_left_that_was_killed_at_its_very_end_is_removed(finished, tmp_path):
+    first = calm(finished, tmp_path / "out")
+    Store(str(tmp_path / "out" / STATE)).write_json("export.json", {})
+    assert calm(finished, tmp_path / "out") == first

@@ -1,0 +1,42 @@
+"""Exports from S3 to S3, under faults: the bytes of a calm export on a disk."""
+
+import json
+import uuid
+
+import pytest
+from finished_runs import write_finished
+from pools import Silent
+from processes import call
+
+from filtering.manifests.export import export
+from filtering.manifests.exports.options import Options
+from filtering.storage import Store
+
+
+@pytest.fixture
+def store(proxy, s3) -> Store:
+    return Store(f"s3://{s3.bucket}/{uuid.uuid4().hex}")
+
+
+def chosen(uid: str) -> bool:
+    return int(uid, 16) % 3 > 0
+
+
+@pytest.mark.parametrize("flags", [[], ["--shuffle", "--seed", "1"], ["--bytes", "30000"]], ids=str)
+def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(cluster, store, proxy, tar_pool, tmp_path, flags):
+    size = [] if "--bytes" in flags else ["--samples", "7"]
+    options = {"shuffle": "--shuffle" in flags, "seed": 1 if "--shuffle" in flags else None}
+    options |= {"bytes": 30_000} if "--bytes" in flags else {"samples": 7}
+    for path in tar_pool.iterdir():
+        store.write(f"pool/{path.name}", path.read_bytes())
+    local = write_finished(tmp_path / "run", tar_pool, chosen)
+    export(local, "tar", str(tmp_path / "out"), Options(**options), Silent())
+    remote = write_finished(store.path("run"), store.path("pool"), chosen)
+    proxy.set(error_rate=0.1, cut_rate=0.1)
+    done = call("export", remote.url, "--format", "tar", "--out", store.path("out"), *size, *flags, "--json")
+    proxy.set()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["shards"] == len(list((tmp_path / "out").glob("*.tar")))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir() if path.name != "manifest.json")
+    assert all(store.read(f"out/{name}") == (tmp_path / "out" / name).read_bytes() for name in names)
+    assert store.child("out").names() == sorted([*names, "manifest.json"])

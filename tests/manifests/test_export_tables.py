@@ -1,0 +1,145 @@
+"""Metadata and parquet exports say what the run knows, and go in again."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pools import Silent, member, metadata_config, tar_config, write_metadata, write_tar
+
+from filtering.errors import InputError
+from filtering.manifests.export import export
+from filtering.manifests.exports.options import Options
+from filtering.storage import Store
+
+ALL = {"embeddings": True, "all": True}
+
+
+def fields(number: int) -> dict:
+    """What the JSON of a sample says; that of some is strange."""
+    common = {"uid": f"{number:032x}", "url": f"http://example.org/{number}", "sha256": f"{number:064x}"}
+    sizes = {"original_width": 800, "original_height": 600, "face_bboxes": [[0.1, 0.2, 0.3, 0.4]]}
+    strange = {"url": 7, "face_bboxes": {"a": 1}, "original_width": "wide", "sha256": "\ud800"}
+    return common | sizes | (strange if number % 5 == 4 else {})
+
+
+@pytest.fixture(scope="module")
+def tar_pool_with_urls(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("urls")
+    for shard in range(2):
+        parts = []
+        for at in range(10):
+            number = 10 * shard + at
+            picture, (name, _), caption = member(f"{number:09d}", number)
+            parts += [picture, (name, json.dumps(fields(number)).encode()), caption]
+        write_tar(folder / f"{shard:08d}.tar", parts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tar_finished(cluster, tar_pool_with_urls, tmp_path_factory) -> Store:
+    from filtering import pipeline
+    from filtering.config import parse_config
+
+    folder = tmp_path_factory.mktemp("run") / "run"
+    score = {"combine": {"of": [{"score": "clip_score"}, {"score": "sds"}], "by": "rank"}}
+    config = tar_config(tar_pool_with_urls, folder, selection={"keep": 0.5, "score": score})
+    pipeline.run(parse_config(config), Silent())
+    return Store(str(folder))
+
+
+@pytest.fixture
+def metadata_finished(run, metadata_pool, tmp_path) -> Store:
+    run(metadata_config(metadata_pool, tmp_path / "run"))
+    return Store(str(tmp_path / "run"))
+
+
+def kept_of(run: Store) -> dict[str, dict]:
+    tables = [run.read_table(f"manifest/kept/{name}") for name in run.child("manifest/kept").names(".parquet")]
+    return {row["uid"]: row for row in pa.concat_tables(tables).to_pylist()}
+
+
+def test_parquet_has_urls_captions_and_every_score(tar_finished, tmp_path):
+    found = export(tar_finished, "parquet", str(tmp_path / "out"), Options(samples=1), Silent())
+    rows = [row for path in sorted((tmp_path / "out").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    kept = kept_of(tar_finished)
+    assert found["files"] == 2
+    assert [row["uid"] for row in rows] == list(kept)
+    for row in rows:
+        number = int(row["uid"], 16)
+        assert row["url"] == (None if number % 5 == 4 else f"http://example.org/{number}")
+        assert row["caption"] == f"a picture called {number:09d}"
+        assert {name: row[name] for name in kept[row["uid"]]} == kept[row["uid"]]
+        assert row["combine"] == row["score"]
+        assert np.isfinite([row["clip_score"], row["sds"]]).all()
+        assert (row["width"], row["height"]) == (64, 64)
+
+
+def test_parquet_without_urls_does_not_open_the_tars(tar_finished, tar_pool_with_urls, tmp_path):
+    export(tar_finished, "parquet", str(tmp_path / "out"), Options(no_urls=True), Silent())
+    assert "url" not in pq.read_schema(tmp_path / "out/00000000.parquet").names
+
+
+def test_parquet_of_metadata_has_its_urls(metadata_finished, metadata_pool, tmp_path):
+    export(metadata_finished, "parquet", str(tmp_path / "out"), Options(), Silent())
+    source = pa.concat_tables(pq.read_table(path, columns=["uid", "url"]) for path in metadata_pool.glob("*.parquet"))
+    urls = {row["uid"]: row["url"] for row in source.to_pylist()}
+    rows = pq.read_table(tmp_path / "out/00000000.parquet").to_pylist()
+    assert {row["uid"] for row in rows} == set(kept_of(metadata_finished))
+    assert all(row["url"] == urls[row["uid"]] for row in rows)
+
+
+def test_metadata_of_tars_is_datacomps_and_goes_in_again(tar_finished, run, tmp_path):
+    found = export(tar_finished, "datacomp", str(tmp_path / "out"), Options(**ALL), Silent())
+    tables = {path.stem: pq.read_table(path) for path in (tmp_path / "out").glob("*.parquet")}
+    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in tables)
+    assert found["samples"] == 20
+    for name, table in tables.items():
+        with np.load(tmp_path / f"out/{name}.npz") as arrays:
+            assert set(arrays) == {"img", "txt"}
+            assert {array.dtype for array in arrays.values()} == {np.dtype(np.float16)}
+            lengths = [np.linalg.norm(array.astype(np.float32), axis=1) for array in arrays.values()]
+            assert np.allclose(lengths, 1, atol=1e-3)
+            cosines = np.einsum("nd,nd->n", *(array.astype(np.float32) for array in arrays.values()))
+            assert np.allclose(cosines, table["clip_similarity_score"].to_numpy(), atol=1e-3)
+        for row in table.to_pylist():
+            told = fields(int(row["uid"], 16))
+            strange = told["url"] == 7
+            assert row["url"] == (None if strange else told["url"])
+            assert row["face_bboxes"] == (None if strange else told["face_bboxes"])
+            assert (row["original_width"], row["original_height"]) == (64 if strange else 800, 600)
+    assert (tmp_path / "out/subset.npy").read_bytes() == tar_finished.read("manifest/subset.npy")
+    again = metadata_config(tmp_path / "out", tmp_path / "again", selection={"keep": 0.5}, concepts={"clusters": 2})
+    again["input"]["arrays"] = {"image": "img", "text": "txt"}
+    assert run(again)["totals"] == {"input": 20, "kept": 10, "dropped": 10, "quarantined": 0}
+
+
+def test_metadata_of_metadata_is_the_same_rows_and_arrays(metadata_finished, metadata_pool, tmp_path):
+    export(metadata_finished, "datacomp", str(tmp_path / "out"), Options(embeddings=True), Silent())
+    kept = set(kept_of(metadata_finished))
+    for path in metadata_pool.glob("*.parquet"):
+        source, written = pq.read_table(path), pq.read_table(tmp_path / "out" / path.name)
+        here = np.array([uid in kept for uid in source["uid"].to_pylist()])
+        assert written.equals(source.filter(pa.array(here)))
+        with np.load(path.with_suffix(".npz")) as old, np.load(tmp_path / "out" / f"{path.stem}.npz") as new:
+            assert set(old) == set(new)
+            assert all(np.array_equal(new[name], old[name][here]) for name in old)
+
+
+def test_metadata_of_all_samples_is_the_pool_itself(metadata_finished, metadata_pool, tmp_path, run):
+    export(metadata_finished, "datacomp", str(tmp_path / "out"), Options(**ALL), Silent())
+    again = run(metadata_config(tmp_path / "out", tmp_path / "again"))
+    assert again["manifest_hash"] == metadata_finished.read_json("run.json")["manifest_hash"]
+
+
+def test_rows_that_are_gone_are_named(run, tmp_path):
+    folder = write_metadata(Path(tmp_path), [300])
+    run(metadata_config(folder, tmp_path / "run"))
+    store = Store(str(tmp_path / "run"))
+    objects = store.read_json("run.json")["objects"]["embedding"]
+    store.child("stages").delete_folders(objects.rpartition("/")[2])
+    with pytest.raises(InputError, match="does not say where the shards' rows are; it was deleted"):
+        export(store, "parquet", str(tmp_path / "out"), Options(), Silent())
