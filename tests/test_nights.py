@@ -12,7 +12,12 @@ from pools import Silent, members, metadata_config, tar_config, write_metadata, 
 from filtering import nights
 from filtering.config import parse_config
 from filtering.errors import InputError, RunError
+from filtering.latest import run_url
 from filtering.manifests.diff import diff
+from filtering.manifests.export import export
+from filtering.manifests.exports.options import Options
+from filtering.manifests.training import kept_pipeline
+from filtering.storage import Store
 
 SECTIONS = {
     "d2": {},
@@ -260,7 +265,7 @@ def test_samples_that_became_kept_and_dropped_are_told_by_concept_with_the_reaso
     write_metadata(pool, [80], seed=1)
     after = night(config | {"output": str(tmp_path / "2"), "filters": [{"clip_score": {"threshold": 0.5}}]})
     found = diff(str(tmp_path / "1"), str(tmp_path / "2"))
-    uids = [kept_uids(tmp_path / name) for name in "12"]
+    uids = [kept_of(tmp_path / name, "uid") for name in "12"]
     assert found["kept_before"] == before["totals"]["kept"] == len(uids[0])
     assert found["kept_after"] == after["totals"]["kept"]
     assert found["kept_in_both"] == len(uids[0] & uids[1])
@@ -274,6 +279,24 @@ def test_samples_that_became_kept_and_dropped_are_told_by_concept_with_the_reaso
     assert diff(str(tmp_path / "2"), str(tmp_path / "2"))["concepts"] == []
 
 
-def kept_uids(run):
-    tables = [pq.read_table(path, columns=["uid"]) for path in sorted((run / "manifest" / "kept").glob("*.parquet"))]
-    return set(pa.concat_tables(tables)["uid"].to_pylist())
+def kept_of(run, column):
+    tables = [pq.read_table(path, columns=[column]) for path in sorted((run / "manifest" / "kept").glob("*.parquet"))]
+    return set(pa.concat_tables(tables)[column].to_pylist())
+
+
+def test_exports_of_a_night_read_the_rows_that_lie_in_an_earlier_one(night, tmp_path):
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for shard in (0, 1):
+        write_tar(pool / f"{shard}.tar", members(shard, 8))
+    night(tar_config(pool, tmp_path / "1", base="latest"))
+    write_tar(pool / "2.tar", members(2, 8))
+    assert night(tar_config(pool, tmp_path / "2", base="latest"))["base"]["embedded_shards"] == 1
+    run, kept = Store(run_url(str(tmp_path / "latest"))), kept_of(tmp_path / "2", "uid")
+    export(run, "parquet", str(tmp_path / "table"), progress=Silent())
+    tables = [pq.read_table(path, columns=["uid"]) for path in (tmp_path / "table").glob("*.parquet")]
+    assert set(pa.concat_tables(tables)["uid"].to_pylist()) == kept
+    export(run, "datacomp", str(tmp_path / "vectors"), Options(embeddings=True), Silent())
+    tables = [pq.read_table(path) for path in (tmp_path / "vectors").glob("*.parquet")]
+    assert set(pa.concat_tables(tables)["uid"].to_pylist()) == kept
+    assert {sample["__key__"] for sample in kept_pipeline(str(tmp_path / "latest"))} == kept_of(tmp_path / "2", "key")

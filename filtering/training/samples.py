@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering import tables
+from filtering import latest, tables
 from filtering.manifests.objects import read_run, read_shard_lines
 from filtering.storage import Store
 from filtering.training.index import UidIndex
@@ -61,14 +61,14 @@ def kept_samples(run_url: str) -> KeptSamples:
     Parameters
     ----------
     run_url : str
-        The run's folder, the `output` of its configuration.
+        The run's folder, the `output` of its configuration; ROOT/latest stands for the latest night's.
 
     Raises
     ------
     InputError
         If no finished run is there, or a uid is kept twice.
     """
-    run = Store(run_url)
+    run = Store(latest.run_url(run_url))
     read_run(run)
     lines = [line for line in read_shard_lines(run) if line["kept"]]
     with ThreadPoolExecutor(READERS) as readers:

@@ -1,0 +1,165 @@
+"""open_clip's trainer on what a run kept: from copied tars by its command line, and from the pool's own tars.
+
+    python benchmarks/training_kept.py --run RUN [--trainer PYTHON] [--tars FOLDER] [--epochs N] [--workers N]
+
+Trains the small CLIP of this package on the CPU by `open_clip_train`, with `kept_pipeline` in place of its own data;
+and, where PYTHON is named, from tars that hold the kept samples alone, with a sizes.json beside them (FOLDER, else
+copied into a temporary folder). PYTHON is that of an environment of open_clip's own, `open_clip_torch[training]`: its
+reader of tars wants webdataset<=0.2.86, this package a later one. Prints the keys that the batches had as against those
+that the run kept, steps, the mean loss of each epoch, seconds. `filtering demo --out DIR` makes a run, DIR/run.
+"""
+
+import argparse
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import webdataset as wds
+
+from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
+from filtering.manifests.training import kept_pipeline
+
+LOSS = re.compile(r"Train Epoch: (\d+) \[.*Contrastive_loss: [\d.]+ \(([\d.]+)\)")
+EXACT = "those kept, each once an epoch"
+# open_clip's command line, but that the key of each sample that goes into a batch is written down.
+RECORDED = """
+import os, sys
+import open_clip_train.data, open_clip_train.main
+def record(sample):
+    with open(f"{sys.argv[1]}/keys-{os.getpid()}", "a") as file:
+        file.write(sample["__key__"] + "\\n")
+    return True
+open_clip_train.data.filter_no_caption_or_no_image = record
+"""
+BY_COMMAND_LINE = RECORDED + "open_clip_train.main.main(sys.argv[2:])"
+WITH_OWN_DATA = (
+    RECORDED
+    + """
+import functools, training_kept
+open_clip_train.main.get_data = functools.partial(training_kept.own_data, sys.argv[2], record)
+open_clip_train.main.main(sys.argv[3:])
+"""
+)
+
+
+def main() -> int:
+    """Train once or twice and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", required=True, help="a finished run over tars")
+    parser.add_argument("--trainer", metavar="PYTHON", help="the Python of an environment of open_clip's own")
+    parser.add_argument("--tars", help="a folder of the kept samples' tars, with a sizes.json")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, help="by default the largest below 512 that divides the samples")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--json", metavar="OUT", help="write the figures there, too")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = _both(given, Path(folder))
+    for name, found in figures.items():
+        print(f"{name}: " + ", ".join(f"{what} {value}" for what, value in found.items()))
+    if given.json:
+        Path(given.json).write_text(json.dumps(figures, indent=1) + "\n")
+    return 0 if all(found["keys"] == EXACT for found in figures.values()) else 1
+
+
+def _both(given: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    kept = Counter(sample["__key__"] for sample in kept_pipeline(given.run))
+    given.batch_size = given.batch_size or next(size for size in range(512, 0, -1) if kept.total() % size == 0)
+    figures = {}
+    if given.trainer:
+        tars = Path(given.tars or _copied(given.run, folder / "tars"))
+        shards = "::".join(map(str, sorted(tars.glob("*.tar"))))
+        command = [given.trainer, "-c", BY_COMMAND_LINE, str(folder / "copied")]
+        figures["copied tars"] = _trained(given, command, ["--train-data", shards], folder / "copied", kept)
+    # What open_clip reads from sizes.json, its command line can say as well.
+    data = ["--train-data", given.run, "--train-num-samples", str(kept.total())]
+    command = [sys.executable, "-c", WITH_OWN_DATA, str(folder / "own"), given.run]
+    figures["the pool's own tars"] = _trained(given, command, data, folder / "own", kept)
+    return figures
+
+
+def _copied(run: str, folder: Path) -> Path:
+    """Write the kept samples of each shard into a tar of its name; return the folder."""
+    folder.mkdir()
+    sizes: Counter[str] = Counter()
+    writers: dict[str, wds.TarWriter] = {}
+    for sample in kept_pipeline(run):
+        name = Path(sample["__url__"]).name
+        if name not in writers:
+            writers[name] = wds.TarWriter(str(folder / name))
+        writers[name].write(sample)
+        sizes[name] += 1
+    for writer in writers.values():
+        writer.close()
+    (folder / "sizes.json").write_text(json.dumps(sizes))
+    return folder
+
+
+def _trained(
+    given: argparse.Namespace, command: list[str], data: list[str], folder: Path, kept: Counter[str]
+) -> dict[str, Any]:
+    """Train in a process of its own and return what came of it."""
+    folder.mkdir()
+    names = {"--model": _model(folder), "--logs": folder, "--name": "log", "--dataset-type": "webdataset"}
+    numbers = {"--epochs": given.epochs, "--batch-size": given.batch_size, "--workers": given.workers}
+    rest = {"--device": "cpu", "--precision": "fp32", "--lr": "1e-4", "--warmup": 2, "--log-every-n-steps": 1}
+    options = [str(part) for option in (names | numbers | rest).items() for part in option]
+    started = time.perf_counter()
+    process = subprocess.run([*command, *options, *data], capture_output=True, text=True, cwd=Path(__file__).parent)
+    if process.returncode:
+        sys.exit(f"open_clip_train ended with {process.returncode}:\n{process.stderr[-3000:]}")
+    seen = Counter(key for file in folder.glob("keys-*") for key in file.read_text().split("\n") if key)
+    exact = seen == Counter({key: count * given.epochs for key, count in kept.items()})
+    return {
+        "keys": EXACT if exact else f"{seen.total()} of {len(seen)} samples, where {len(kept)} are kept",
+        "kept": kept.total(),
+        "steps": given.epochs * math.ceil(kept.total() / given.batch_size),
+        "losses": " ".join(dict(LOSS.findall(process.stderr + process.stdout)).values()),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def own_data(run: str, record: Any, args: Any, preprocess: Any, epoch: int, tokenizer: Any) -> dict[str, Any]:
+    """Return open_clip's data with the pipeline in place of its own: what a user writes."""
+    from open_clip_train.data import DataInfo
+
+    dataset = kept_pipeline(run, shuffle_shards=True, shuffle=1000, seed=args.seed)
+    pairs = (
+        dataset.select(record)
+        .decode("pilrgb")
+        .rename(image="jpg;png;jpeg;webp", text="txt")
+        .map_dict(image=preprocess[0], text=lambda text: tokenizer(text)[0])
+        .to_tuple("image", "text")
+        .batched(args.batch_size, partial=False)
+    )
+    workers = max(1, args.workers)
+    batches = math.ceil(dataset.samples / (args.batch_size * args.world_size * workers))
+    loader = wds.WebLoader(
+        pairs.with_epoch(batches), batch_size=None, num_workers=args.workers, persistent_workers=args.workers > 0
+    )
+    loader.num_batches = batches * workers
+    loader.num_samples = loader.num_batches * args.batch_size * args.world_size
+    # The trainer says by it which epoch begins, after a resumption too.
+    return {"train": DataInfo(loader, shared_epoch=dataset.epoch)}
+
+
+def _model(folder: Path) -> str:
+    """Return the small CLIP as open_clip names a model in a folder."""
+    model = folder / "model"
+    model.mkdir()
+    config = {"model_cfg": json.loads(MODEL_CONFIG.read_text()), "preprocess_cfg": {}}
+    (model / "open_clip_config.json").write_text(json.dumps(config))
+    shutil.copy(CHECKPOINT, model / "open_clip_model.safetensors")
+    return f"local-dir:{model}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,120 @@
+"""Which shards a worker reads in an epoch, in which order."""
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+
+from filtering.errors import InputError
+from filtering.manifests.finished import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One of the processes that share an epoch: a worker of a DataLoader on a node.
+
+    Attributes
+    ----------
+    rank, nodes : this node (a rank, as torch.distributed counts them), and how many there are.
+    worker, workers : this worker, and how many a node has; 0 and 1 where there is no DataLoader.
+    loading : whether a DataLoader's worker sits here.
+    """
+
+    rank: int = 0
+    nodes: int = 1
+    worker: int = 0
+    workers: int = 1
+    loading: bool = False
+
+    @property
+    def seats(self) -> int:
+        """All processes that read."""
+        return self.nodes * self.workers
+
+    @property
+    def first(self) -> bool:
+        """Whether this one speaks for all."""
+        return self.rank == self.worker == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How epochs go through the shards.
+
+    Attributes
+    ----------
+    shuffled : whether the order differs from epoch to epoch.
+    seed : with the epoch decides the order, which is the same on every node.
+    resampled : whether shards are drawn with replacement, without end, by every worker for itself.
+    weights : float, one a shard: how often it is drawn; None is equally often.
+    """
+
+    shuffled: bool = False
+    seed: int = 0
+    resampled: bool = False
+    weights: tuple[float, ...] | None = None
+
+    def shards(self, sources: Sequence[Source], epoch: int, seat: Seat) -> Iterator[Source]:
+        """Return the shards that a process reads in an epoch; without end where they are resampled."""
+        if self.resampled:
+            return self._drawn(sources, epoch, seat)
+        of_node = self.of_node(sources, epoch, seat.rank, seat.nodes)
+        return islice(of_node, seat.worker, None, seat.workers)
+
+    def of_node(self, sources: Sequence[Source], epoch: int, rank: int, nodes: int) -> Iterator[Source]:
+        """Return the shards that a node reads in an epoch: every `nodes`-th of the order, from its rank on."""
+        ordered = list(sources)
+        if self.shuffled:
+            random.Random(f"{self.seed}/{epoch}").shuffle(ordered)
+        return islice(ordered, rank, None, nodes)
+
+    def generator(self, epoch: int, seat: Seat, use: str) -> random.Random:
+        """Return random numbers that no other process, no other epoch and no other use has."""
+        return random.Random(f"{self.seed}/{epoch}/{seat.rank}/{seat.worker}/{use}")
+
+    def _drawn(self, sources: Sequence[Source], epoch: int, seat: Seat) -> Iterator[Source]:
+        generator = self.generator(epoch, seat, "shards")
+        heights = None if self.weights is None else list(accumulate(self.weights))
+        while True:
+            yield from generator.choices(sources, cum_weights=heights)
+
+
+def checked_weights(weights: Sequence[float] | str | None, sources: Sequence[Source]) -> tuple[float, ...] | None:
+    """Return the weights of resampling; InputError if they are not one for each shard, or no weights."""
+    if weights is None:
+        return None
+    if isinstance(weights, str):
+        if weights != "kept":
+            raise InputError(f'weights: "{weights}" is unknown; "kept", or a number for each shard')
+        return tuple(float(source.kept) for source in sources)
+    given = tuple(float(weight) for weight in weights)
+    if len(given) != len(sources) or min(given) < 0 or not 0 < sum(given) < float("inf"):
+        raise InputError(f"weights: {len(sources)} shards keep anything; each needs one number, 0 or more, not all 0")
+    return given
+
+
+def this_seat(node: tuple[int, int] | None = None) -> Seat:
+    """Return the seat of this process: RANK and WORLD_SIZE, else torch.distributed, and the DataLoader's worker.
+
+    Parameters
+    ----------
+    node : pair of int, optional
+        Rank and number of nodes where neither says it.
+    """
+    import torch.utils.data
+
+    found = this_node() or node or (0, 1)
+    worker = torch.utils.data.get_worker_info()
+    return Seat(*found) if worker is None else Seat(*found, worker.id, worker.num_workers, loading=True)
+
+
+def this_node() -> tuple[int, int] | None:
+    """Return rank and number of nodes, None if nothing says so: a process that was spawned has no process group."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return None

@@ -1,0 +1,159 @@
+"""A webdataset pipeline over the pool's own shards that yields what a run kept."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import webdataset
+from webdataset.compat import FluidInterface
+
+from filtering.errors import InputError
+from filtering.manifests.training.epochs import Epochs
+from filtering.manifests.training.offsets import Offsets
+from filtering.manifests.training.order import Order, Seat, checked_weights, this_node, this_seat
+from filtering.manifests.training.pool import KeptPool, read_pool
+from filtering.manifests.training.reader import OnChanged, Reader, Sample
+from filtering.storage import absolute
+
+
+class KeptSource:
+    """The first stage of the pipeline: each call is this process's part of the next epoch.
+
+    Parameters
+    ----------
+    pool : KeptPool
+    order : Order
+    reader : Reader
+    shuffle : int
+        Samples among which the next one is drawn; 0 leaves them in order.
+    """
+
+    def __init__(self, pool: KeptPool, order: Order, reader: Reader, shuffle: int) -> None:
+        self.pool, self.order, self.reader, self.shuffle = pool, order, reader, shuffle
+        self.epochs = Epochs()
+        self._node: tuple[int, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that is spawned does not know the process group of the loop.
+        return self.__dict__ | {"_node": this_node() or self._node}
+
+    def __call__(self) -> Iterator[Sample]:
+        """Return the samples of the next epoch that this node and worker read."""
+        seat = this_seat(self._node)
+        epoch = self.epochs.begin(seat)
+        self._warn_of_idle(seat)
+        samples = self.reader.samples(self.order.shards(self.pool.sources, epoch, seat))
+        if self.shuffle < 1:
+            return samples
+        generator = self.order.generator(epoch, seat, "samples")
+        mixed: Iterator[Sample] = webdataset.filters.shuffle(self.shuffle, rng=generator)(samples)
+        return mixed
+
+    def _warn_of_idle(self, seat: Seat) -> None:
+        shards = len(self.pool.sources)
+        if seat.first and seat.seats > shards and not self.order.resampled:
+            line = (
+                f"{shards} shards keep anything, but {seat.nodes} nodes x {seat.workers} workers read them: "
+                f"{seat.seats - shards} workers get none; use fewer workers, or resampled=True"
+            )
+            warnings.warn(line, RuntimeWarning, stacklevel=2)
+
+
+class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[misc]
+    """A webdataset pipeline, to be continued with ``decode``, ``to_tuple``, ``batched``, ``with_epoch``, ...
+
+    It has no ``len``, as no iterable dataset that several workers read has; `samples` is the number of samples.
+    """
+
+    def __init__(self, source: KeptSource) -> None:
+        super().__init__(source)
+        self.source = source
+
+    @property
+    def samples(self) -> int:
+        """Kept samples of the pool: what an epoch shows over all nodes; open_clip's ``--train-num-samples``."""
+        return self.source.pool.samples
+
+    @property
+    def shard_urls(self) -> tuple[str, ...]:
+        """The shards that keep anything, in the pool's order."""
+        return tuple(source.shard.url for source in self.source.pool.sources)
+
+    @property
+    def epoch(self) -> Epochs:
+        """The count of epochs, shared with workers; takes the place of open_clip's shared epoch."""
+        return self.source.epochs
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins next, on every node the same: needed only where a training is resumed."""
+        self.epoch.set_value(epoch)
+
+    def samples_of_node(self, epoch: int, rank: int | None = None, nodes: int | None = None) -> int:
+        """Return how many samples a node reads in an epoch, this node if no other is named.
+
+        Shards are dealt out whole, so nodes differ, and differ from epoch to epoch where shards are shuffled.
+        """
+        seat = this_seat()
+        rank, nodes = seat.rank if rank is None else rank, nodes or seat.nodes
+        return sum(source.kept for source in self.source.order.of_node(self.source.pool.sources, epoch, rank, nodes))
+
+
+def kept_pipeline(
+    run: str,
+    *,
+    shuffle_shards: bool = False,
+    shuffle: int = 0,
+    seed: int = 0,
+    resampled: bool = False,
+    weights: Sequence[float] | Literal["kept"] | None = None,
+    offsets: str | None = None,
+    on_changed: OnChanged = "error",
+    handler: Callable[[Exception], bool] = webdataset.reraise_exception,
+) -> KeptPipeline:
+    """Return a webdataset pipeline of the samples that a finished run kept, read from the pool's own tars.
+
+    Samples are those of webdataset: ``__key__``, ``__url__`` and the bytes of each member by its extension. Shards are
+    split over nodes (RANK and WORLD_SIZE, or torch.distributed), then over the workers of a DataLoader; in an epoch
+    each kept sample comes once over all of them. Shards of which nothing is kept are never opened, and what is not
+    kept is passed unread where the shard lies on a disk.
+
+    Shards are dealt out whole, so nodes and workers get different numbers of samples. A training in which all must make
+    the same number of steps ends the epoch by it: ``batched(B, partial=False).with_epoch(N)``, where N is `samples`
+    divided by B, nodes and workers; who has fewer samples then begins its next pass.
+
+    Parameters
+    ----------
+    run : str
+        The run's folder, the `output` of its configuration; it ran over tars.
+    shuffle_shards : bool
+        Take the shards in another order in every epoch, the same on all nodes.
+    shuffle : int
+        Samples that wait in memory, in each worker, for the next one to be drawn among them.
+    seed : int
+        With the epoch decides both orders.
+    resampled : bool
+        Draw shards with replacement, without end, each worker for itself; then `with_epoch` ends an epoch.
+    weights : sequence of float, "kept" or None
+        How often each shard that keeps anything is drawn. None is equally often: as a shard is read whole when it is
+        drawn, every sample is then shown equally often. "kept" is in proportion to the samples it keeps, which shows
+        samples of full shards more often than others.
+    offsets : str, optional
+        A folder, local or remote, in which the places of a shard's kept samples are written when it has been read
+        whole. From then on only they are read, unless that is more than half of the shard.
+    on_changed : str
+        What is done with a shard that has another size or version than when the run read it, or is gone: ``error``
+        raises, ``skip`` warns and goes on, ``read`` reads what has the kept keys.
+    handler : callable
+        As webdataset's handlers, for shards that are damaged or lack kept samples: ``webdataset.warn_and_continue``.
+
+    Raises
+    ------
+    InputError
+        If no finished run is there, its input was DataComp metadata, it kept nothing, or an argument is wrong.
+    """
+    pool = read_pool(run)
+    if weights is not None and not resampled:
+        raise InputError("weights: are those of resampling, so they want resampled=True")
+    order = Order(shuffle_shards, seed, resampled, checked_weights(weights, pool.sources))
+    places = Offsets(absolute(offsets), pool.manifest_hash) if offsets else None
+    return KeptPipeline(KeptSource(pool, order, Reader(on_changed, handler, places), shuffle))

@@ -1,0 +1,99 @@
+"""Finished runs over tars, as far as training reads them, and the seats of nodes and workers."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import pyarrow as pa
+import torch.utils.data
+import webdataset
+
+from filtering import tables
+from filtering.config import Input
+from filtering.manifests.objects import RUN, SHARDS, table_name
+from filtering.shards.inventory import list_shards
+from filtering.storage import Store
+from filtering.uids import derived_uid
+
+Samples = list[tuple[str, dict[str, bytes]]]
+
+
+def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Iterable[str]]) -> str:
+    """Write a run over shards that kept the keys of each; return its URL."""
+    run, lines = Store(str(folder)), []
+    shards = list_shards(Input(shards=list(urls)))
+    for shard in shards:
+        keys = list(kept.get(shard.url, ()))
+        names = [derived_uid(shard.name, key) for key in keys]
+        rest = {"shard": shard.url, "concept": 0, "score": 0.0, "rank": 0}
+        rows = [{"uid": uid, "key": key, **rest} for uid, key in zip(names, keys, strict=True)]
+        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=tables.KEPT))
+        lines.append({"url": shard.url, "kept": len(keys), "keys": table_name("kept", shard.index)})
+    run.write(SHARDS, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+    run.write_json("stages/inventory-0/shards.json", [shard.plain() for shard in shards])
+    config = {"input": {"shards": list(urls), "metadata": None}}
+    record = {"config": config, "objects": {"inventory": "stages/inventory-0"}, "manifest_hash": "0" * 64}
+    run.write_json(RUN, record)
+    return run.url
+
+
+def tar_of(samples: Samples, form: int = tarfile.PAX_FORMAT) -> bytes:
+    """The tar of samples: each a key, and the bytes of its members by extension."""
+    members = [(f"{key}.{extension}", data) for key, parts in samples for extension, data in parts.items()]
+    return tar_of_members(members, form)
+
+
+def tar_of_members(members: Iterable[tuple[str, bytes]], form: int = tarfile.PAX_FORMAT) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), 1.5 if form == tarfile.PAX_FORMAT else 1
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def by_webdataset(url: str) -> list[dict]:
+    """All samples of a tar, as webdataset reads them."""
+    return list(webdataset.tarfile_to_samples()([{"url": url}]))
+
+
+@contextmanager
+def seat(rank: int = 0, nodes: int = 1, worker: int = 0, workers: int = 0):
+    """Pretend to be a worker of a node; 0 workers is a loop without a loader."""
+    node = {"RANK": str(rank), "WORLD_SIZE": str(nodes)} if nodes > 1 else {}
+    info = SimpleNamespace(id=worker, num_workers=workers) if workers else None
+    with mock.patch.dict(os.environ, node), mock.patch.object(torch.utils.data, "get_worker_info", lambda: info):
+        yield
+
+
+def pool_of(folder: Path, tars: list[bytes]) -> list[str]:
+    paths = [folder / f"{number:08d}.tar" for number in range(len(tars))]
+    for path, data in zip(paths, tars, strict=True):
+        path.write_bytes(data)
+    return [str(path) for path in paths]
+
+
+def numbered(folder: Path, shards: int = 6, samples: int = 10) -> list[str]:
+    names = [[f"{shard:02d}{at:03d}" for at in range(samples)] for shard in range(shards)]
+    return pool_of(
+        folder, [tar_of([(key, {"jpg": key.encode() * 9000, "txt": key.encode()}) for key in keys]) for keys in names]
+    )
+
+
+def even(url: str) -> list[str]:
+    return [sample["__key__"] for sample in by_webdataset(url) if int(sample["__key__"]) % 2 == 0]
+
+
+def keys(samples) -> list[str]:
+    return [sample["__key__"] for sample in samples]
+
+
+def place(sample) -> tuple[str, str]:
+    return sample["__url__"], sample["__key__"]
