@@ -22,11 +22,11 @@ def chosen(uid: str) -> bool:
     return int(uid, 16) % 3 > 0
 
 
-@pytest.mark.parametrize("flags", [[], ["--shuffle", "--seed", "1"], ["--bytes", "30000"]], ids=str)
+@pytest.mark.parametrize("flags", [[], ["--shuffle", "--seed", "1"]], ids=str)
 def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(cluster, store, proxy, tar_pool, tmp_path, flags):
-    size = [] if "--bytes" in flags else ["--samples", "7"]
+    size = ["--samples", "7"]
     options = {"shuffle": "--shuffle" in flags, "seed": 1 if "--shuffle" in flags else None}
-    options |= {"bytes": 30_000} if "--bytes" in flags else {"samples": 7}
+    options |= {"samples": 7}
     for path in tar_pool.iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())
     local = write_finished(tmp_path / "run", tar_pool, chosen)
