@@ -1,15 +1,17 @@
-"""Objects read once, from start to end, by ranged requests with one block fetched ahead."""
+"""Objects read by ranged requests that are made ahead: from start to end, or here and there."""
 
 import io
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from filtering.errors import RunError
 from filtering.retries import ShortBodyError, count, retried
 
 BLOCK_BYTES = 8 << 20
 BUFFER_BYTES = 1 << 20
+Request = TypeVar("Request")
 
 
 class BlockStream(io.RawIOBase):
@@ -75,6 +77,24 @@ class BlockStream(io.RawIOBase):
         if len(data) != end - start:
             raise ShortBodyError(f"{self._url}: {len(data):,} bytes came where {end - start:,} were asked for")
         return data
+
+
+def fetched_ahead(
+    fetch: Callable[[Request], bytes], requests: Iterable[Request], at_once: int
+) -> Iterator[tuple[Request, bytes]]:
+    """Yield requests with what they fetch, in order; up to `at_once` are under way, and in memory, at a time."""
+    threads = ThreadPoolExecutor(at_once, thread_name_prefix="ahead")
+    under_way: deque[tuple[Request, Future[bytes]]] = deque()
+    try:
+        for request in requests:
+            under_way.append((request, threads.submit(fetch, request)))
+            if len(under_way) == at_once:
+                first, data = under_way.popleft()
+                yield first, data.result()
+        for last, data in under_way:
+            yield last, data.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 class CountedFile(io.FileIO):

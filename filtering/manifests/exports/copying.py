@@ -6,9 +6,8 @@ import fcntl
 import io
 import os
 import tempfile
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from filtering.errors import InputError
 from filtering.retries import count
 from filtering.storage import filesystem_of, is_local, read_range
+from filtering.streams import fetched_ahead
 
 # What is fetched of a remote object at once, how many such requests are in flight, and how many files are open.
 FETCHED_BYTES = 8 << 20
@@ -191,18 +191,16 @@ def merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 def _fetched(pieces: Iterable[Piece]) -> Iterator[bytes]:
     """Yield the bytes of remote pieces in order, some requests ahead."""
-    waiting: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch") as threads:
-        for piece in pieces:
-            for start in range(piece.start, piece.end, FETCHED_BYTES):
-                waiting.append(threads.submit(_whole, piece.url, start, min(start + FETCHED_BYTES, piece.end)))
-                if len(waiting) >= IN_FLIGHT:
-                    yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    requests = (
+        Piece(piece.url, start, min(start + FETCHED_BYTES, piece.end))
+        for piece in pieces
+        for start in range(piece.start, piece.end, FETCHED_BYTES)
+    )
+    yield from (data for _, data in fetched_ahead(_whole, requests, IN_FLIGHT))
 
 
-def _whole(url: str, start: int, end: int) -> bytes:
+def _whole(piece: Piece) -> bytes:
+    url, start, end = piece
     data = read_range(url, start, end)
     if len(data) != end - start:
         raise InputError(f"{url}: ends at byte {start + len(data):,}, but had more when it was looked at")

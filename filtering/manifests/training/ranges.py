@@ -1,15 +1,13 @@
 """Reads the parts of a shard that hold kept samples, several at a time."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from filtering.errors import RunError
 from filtering.manifests.training.members import Kept, Part
 from filtering.manifests.training.offsets import Placed, Read
 from filtering.shards.inventory import Shard
 from filtering.storage import filesystem_of, is_local, read_range
-from filtering.streams import is_s3
+from filtering.streams import fetched_ahead, is_s3
 
 REQUESTS_AT_ONCE = 8
 
@@ -26,26 +24,11 @@ def ranged_members(shard: Shard, reads: Iterable[Read]) -> Iterator[Kept]:
     if is_local(shard.url):
         parts = ((read, read_range(shard.url, read.start, read.end)) for read in reads)
     else:
-        parts = _fetched(_fetch(shard), reads)
+        parts = fetched_ahead(_fetch(shard), reads, REQUESTS_AT_ONCE)
     for read, data in parts:
         if len(data) < read.end - read.start:
             raise RunError(f"{shard.url}: ends at byte {read.start + len(data):,}, too early")
         yield from (_kept(sample, data, read.start) for sample in read.samples)
-
-
-def _fetched(fetch: Callable[[Read], bytes], reads: Iterable[Read]) -> Iterator[tuple[Read, bytes]]:
-    threads = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="ranges")
-    under_way: deque[tuple[Read, Future[bytes]]] = deque()
-    try:
-        for read in reads:
-            under_way.append((read, threads.submit(fetch, read)))
-            if len(under_way) == REQUESTS_AT_ONCE:
-                first, data = under_way.popleft()
-                yield first, data.result()
-        for last, data in under_way:
-            yield last, data.result()
-    finally:
-        threads.shutdown(cancel_futures=True)
 
 
 def _fetch(shard: Shard) -> Callable[[Read], bytes]:
