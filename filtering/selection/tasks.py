@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from filtering.concepts.kmeans import centroid_hierarchy
 from filtering.concepts.objects import read_concept_centroids
@@ -135,12 +136,14 @@ class _Picking:
         # A method that decides how many itself may keep fewer than it may, and its order is whole all the same.
         if self.selector.prefix and self.selector.budget:
             most = stored_budget(budget, size)
-            return self._taken(concept, samples, budget, (), lambda: self.selector.pick(samples, most, self.settings))
-        extra = (np.array([budget]),)
-        return self._taken(concept, samples, size, extra, lambda: self.selector.pick(samples, budget, self.settings))
+            order = self._order(concept, samples, partial(self.selector.pick, samples, most, self.settings), budget)
+            return order[:budget]
+        # What is picked follows from the budget, too, and is taken as a whole.
+        picks = partial(self.selector.pick, samples, budget, self.settings)
+        return self._order(concept, samples, picks, extra=(np.array([budget]),))
 
     def _in_strata(self, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
-        pick, hardness, size = self.selector.pick, self.own["difficulty"][members], len(samples.uids)
+        pick, hardness = self.selector.pick, self.own["difficulty"][members]
         if self.strata is None:
             budget = int(self.budgets[concept])
             extra = (hardness, np.array([budget]))
@@ -149,17 +152,23 @@ class _Picking:
             numbers, budgets = self.strata.numbers(self.own["row"][members], hardness), self.strata.budgets_of(concept)
             extra = (numbers, budgets)
             picks = partial(picks_by_stratum, samples, numbers, budgets, self.settings, pick)
-        return self._taken(concept, samples, size, extra, picks)
+        return self._order(concept, samples, picks, extra=extra)
 
-    def _taken(
-        self, concept: int, samples: ConceptSamples, budget: int, extra: Any, picks: Callable[[], Int64Array]
+    def _order(
+        self,
+        concept: int,
+        samples: ConceptSamples,
+        picks: Callable[[], Int64Array],
+        least: int = 0,
+        extra: Sequence[npt.NDArray[Any]] = (),
     ) -> Int64Array:
+        """Return the order of a concept: an earlier run's if it reaches as far as it must, else what is picked."""
         digest = digest_of(samples, self.settings, extra)
-        found = self.known.picks(concept, digest, budget if not len(extra) else 0, len(samples.uids))
+        found = self.known.picks(concept, digest, least, len(samples.uids))
         self.selected += found is None
         order = picks() if found is None else found
         self.orders.append(Order(concept, digest, order))
-        return order[:budget]
+        return order
 
 
 def write_picks(store: Store, partition: int, picks: Records) -> None:
