@@ -72,9 +72,11 @@ def read_graph(store: Store, partition: int) -> ShardGraph | None:
 def carried_graph(store: Store, partition: int) -> ShardGraph | None:
     """Return the part that is carried over, in today's row ids, -1 for rows that are gone; None where there is none."""
     origin = read_origins(store).of(partition)
-    if origin is None:
-        return None
-    there, places = origin
+    return None if origin is None else moved_graph(*origin, partition)
+
+
+def moved_graph(there: Store, places: npt.NDArray[np.int64], partition: int) -> ShardGraph:
+    """Return a partition's part of an earlier run's graph in today's row ids, -1 for rows that are gone."""
     arrays = there.read_arrays(GRAPH_NAME.format(partition))
     arrays |= {name: moved_rows(arrays[name], places) for name in ("row", "indices")}
     return ShardGraph(**arrays)

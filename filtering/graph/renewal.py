@@ -8,7 +8,8 @@ import numpy.typing as npt
 from filtering.errors import RunError
 from filtering.exchange import Records, packed
 from filtering.graph.csr import Int64Array
-from filtering.graph.sharded import CHOSEN, CHOSEN_BY, EDGE, Nodes, ShardGraph, positions
+from filtering.graph.joining import CHOSEN, CHOSEN_BY
+from filtering.graph.sharded import EDGE, Nodes, ShardGraph, positions
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The sharded graph: neighbours found inside concepts, the k nearest chosen, one symmetric CSR a partition."""
+"""The sharded graph: neighbours found inside concepts, the k nearest chosen, their edges sent to where they end."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from numba import njit
 from filtering.concepts.partition import Partition
 from filtering.embedding.objects import unit_rows
 from filtering.exchange import Records, packed, runs
-from filtering.graph.csr import Int64Array, KnnGraph, row_pointers, sorted_edges
+from filtering.graph.csr import Int64Array, KnnGraph, row_pointers
 from filtering.graph.pairs import member_neighbours, narrow
 from filtering.graph.quantised import quantised
 
@@ -19,8 +19,6 @@ Int32Array = npt.NDArray[np.int32]
 
 # A neighbour of `row`, found in some concept, on its way to the row's partition; `home` is the neighbour's own concept.
 FOUND = np.dtype([("row", "<i8"), ("neighbour", "<i8"), ("home", "<i4"), ("distance", "<f4")])
-# Who chose an edge of a row: the row, or its target.
-CHOSEN, CHOSEN_BY = 1, 2
 # An edge that was chosen, on its way to the partitions of both ends.
 EDGE = np.dtype([("source", "<i8"), ("target", "<i8"), ("distance", "<f4")])
 
@@ -146,41 +144,6 @@ def outgoing_edges(
     return np.concatenate([edges, edges[leaving]]), np.concatenate([there, here])
 
 
-def joined_graph(nodes: Nodes, edges: Records) -> ShardGraph:
-    """Return the symmetric graph of a partition from every edge that touches one of its rows."""
-    return joined_part(nodes, edges)[0]
-
-
-def joined_part(nodes: Nodes, edges: Records) -> tuple[ShardGraph, npt.NDArray[np.uint8]]:
-    """Return the symmetric graph of a partition, and who chose each of its edges, uint8 (nnz,).
-
-    CHOSEN where the row chose the target, CHOSEN_BY where the target chose the row, or both.
-    """
-    source, target = (positions(nodes.row, edges[name]) for name in ("source", "target"))
-    from_here, to_here = source >= 0, target >= 0
-    rows = np.concatenate([source[from_here], target[to_here]])
-    columns = np.concatenate([edges["target"][from_here], edges["source"][to_here]])
-    lengths = np.concatenate([edges["distance"][from_here], edges["distance"][to_here]])
-    indptr, indices, distances = sorted_edges(rows, columns, lengths, len(nodes.row))
-    chosen = np.zeros(len(indices), dtype=np.uint8)
-    outwards = int(from_here.sum())
-    _mark(indptr, indices, rows[:outwards], columns[:outwards], CHOSEN, chosen)
-    _mark(indptr, indices, rows[outwards:], columns[outwards:], CHOSEN_BY, chosen)
-    return ShardGraph(nodes.row, nodes.uid, nodes.concept, indptr, indices, distances), chosen
-
-
-def chosen_distances(
-    graph: ShardGraph, chosen: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], k: int
-) -> Float32Array:
-    """Return the distances of what some rows (places) chose, float32 (n, k), ascending; infinite where it is less."""
-    found = np.full((len(rows), k), np.inf, dtype=np.float32)
-    for at, row in enumerate(rows.tolist()):
-        edges = slice(int(graph.indptr[row]), int(graph.indptr[row + 1]))
-        lengths = np.sort(graph.distances[edges][(chosen[edges] & CHOSEN) > 0])
-        found[at, : len(lengths)] = lengths
-    return found
-
-
 def restricted(graph: ShardGraph, rows: npt.NDArray[np.bool_], edges: npt.NDArray[np.bool_]) -> ShardGraph:
     """Return the part of a graph between some nodes.
 
@@ -269,27 +232,6 @@ def _offer(
         distances[row, at] = apart
         ids[row, at] = candidate
         homes[row, at] = candidate_homes[edge]
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _mark(
-    indptr: Int64Array,
-    indices: Int64Array,
-    rows: Int64Array,
-    columns: Int64Array,
-    bit: int,
-    chosen: npt.NDArray[np.uint8],
-) -> None:
-    """Set a bit of the edges (row, column), which are there; columns ascend within a row."""
-    for edge in range(len(rows)):
-        low, high = indptr[rows[edge]], indptr[rows[edge] + 1]
-        while low < high:
-            middle = (low + high) // 2
-            if indices[middle] < columns[edge]:
-                low = middle + 1
-            else:
-                high = middle
-        chosen[low] |= bit
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

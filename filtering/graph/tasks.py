@@ -1,7 +1,8 @@
 """What workers do to build the graph: search a partition, choose its rows' neighbours, join its edges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,25 @@ from filtering.concepts.partition import read_partition, shard_and_row
 from filtering.exchange import Records, read_groups, write_groups
 from filtering.graph.components import Components
 from filtering.graph.csr import Int64Array
-from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, carried_graph, read_graph, read_origins
+from filtering.graph.joining import chosen_distances, joined_part
+from filtering.graph.objects import (
+    CHOSEN_NAME,
+    GRAPH_NAME,
+    QUERIES_NAME,
+    carried_graph,
+    moved_graph,
+    read_graph,
+    read_origins,
+)
 from filtering.graph.renewal import Earlier, joined_nodes, remaining_edges, remaining_nodes, same_part
 from filtering.graph.sharded import (
     EDGE,
     FOUND,
     Nodes,
     ShardGraph,
-    chosen_distances,
     chosen_neighbours,
     found_neighbours,
     found_records,
-    joined_part,
     outgoing_edges,
     own_nodes,
     statistics,
@@ -104,7 +112,7 @@ def renew(
     """
     store, earlier = Store(store_url), read_earlier(Store(store_url), partition)
     again = np.concatenate([np.zeros(0, np.int64), *(_again(store, number) for number in near)])
-    nodes = _nodes(store, partition)
+    nodes = _nodes(store, partition, lambda: earlier.graph if earlier else None)
     edges = _edges(store, senders, partition)
     if earlier is not None:
         edges = np.concatenate([remaining_edges(earlier, again), edges])
@@ -117,19 +125,19 @@ def renew(
 
 def read_earlier(store: Store, partition: int) -> Earlier | None:
     """Return a partition's part of the base's graph; None where the base has none."""
-    graph = carried_graph(store, partition)
     origin = read_origins(store).of(partition)
-    if graph is None or origin is None:
+    if origin is None:
         return None
-    return Earlier(graph, origin[0].read_arrays(CHOSEN_NAME.format(partition))["chosen"])
+    chosen = origin[0].read_arrays(CHOSEN_NAME.format(partition))["chosen"]
+    return Earlier(moved_graph(*origin, partition), chosen)
 
 
-def _nodes(store: Store, partition: int) -> Nodes:
-    """Return a partition's rows: as they were found when it was searched, else the base's."""
+def _nodes(store: Store, partition: int, carried: Callable[[], ShardGraph | None]) -> Nodes:
+    """Return a partition's rows: as they were found when it was searched, else those of the part carried over."""
     try:
         return Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     except FileNotFoundError:
-        graph = carried_graph(store, partition)
+        graph = carried()
     return _no_nodes() if graph is None else Nodes(graph.row, graph.uid, graph.concept)
 
 
@@ -162,7 +170,7 @@ def _write_part(
 def components(present: Sequence[int], most: int, store_url: str) -> dict[str, int]:
     """Count the connected components of the whole graph, if the pool, filtered rows included, has up to `most` rows."""
     store = Store(store_url)
-    nodes = np.concatenate([_nodes(store, number).row for number in present])
+    nodes = np.concatenate([_nodes(store, n, partial(carried_graph, store, n)).row for n in present])
     # A row's place follows from its shard's: a search among all ids would take longer than all else.
     shards, rows = shard_and_row(nodes)
     sizes = np.zeros(int(shards.max()) + 1, dtype=np.int64)

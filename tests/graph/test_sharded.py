@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from filtering.concepts.partition import Partition
 from filtering.embedding.objects import unit_rows
 from filtering.exchange import packed
+from filtering.graph.joining import joined_graph
 from filtering.graph.knn import knn_graph
 from filtering.graph.sharded import (
     EDGE,
@@ -14,7 +15,6 @@ from filtering.graph.sharded import (
     chosen_neighbours,
     found_neighbours,
     found_records,
-    joined_graph,
     outgoing_edges,
     own_nodes,
     positions,
