@@ -149,12 +149,8 @@ def _nearest(
     }
     if len(ids) == 0 or len(queries) == 0:
         return found
-    # Where there is no candidate, any row stands in; its distance stays infinite.
-    vectors = unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()]))
-    places, distances = exact.ranked(vectors, exact.found.shape[1])
-    there = np.maximum(places, 0)
-    standing = {"concepts": visits.concepts[there], "margins": visits.margins[there]}
-    return found | {"distances": distances, "neighbours": np.where(places >= 0, ids[there], -1), **standing}
+    there, nearest = ranked_rows(shard, exact, passing, ids)
+    return found | nearest | {"concepts": visits.concepts[there], "margins": visits.margins[there]}
 
 
 def with_radius(exact: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -182,7 +178,7 @@ def merged_nearest(
                 name
             ]
         if "distances" in part:
-            merged = _nearer(merged, part)
+            merged = nearer(merged, part, ("distances", "neighbours", "concepts", "margins"))
     if not merged:
         none = np.zeros((len(row), 0))
         merged = {"distances": none, "concepts": none[..., None].astype(np.int32), "margins": none[..., None]}
@@ -190,11 +186,35 @@ def merged_nearest(
     return {"row": row, "visits": visits, **own, **merged}, sizes
 
 
-def _nearer(merged: dict[str, npt.NDArray[Any]], part: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    names = ("distances", "neighbours", "concepts", "margins")
+def nearer(
+    merged: dict[str, npt.NDArray[Any]], part: dict[str, npt.NDArray[Any]], names: Sequence[str]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the nearest of two shards' findings, as many as the second has, by their `distances`; some columns."""
     if not merged:
         return {name: part[name] for name in names}
     both = {name: np.concatenate([merged[name], part[name]], axis=1) for name in names}
     order = np.argsort(both["distances"], axis=1, kind="stable")[:, : part["distances"].shape[1]]
     every = np.arange(len(order))[:, None]
     return {name: both[name][every, order] for name in names}
+
+
+def ranked_rows(
+    shard: PassingShard, exact: ExactSearch, passing: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[Any]]]:
+    """Return what a search found in a shard, k and a few more for each query, nearest first.
+
+    Parameters
+    ----------
+    passing, ids : int64 (n,)
+        The rows that were searched, at least one, and their global ids.
+
+    Returns
+    -------
+    places : int64 (q, k + 6), where in `passing` they stand; 0 where there is none.
+    found : `distances` float32, infinite where there is none, and `neighbours` int64, -1 there; (q, k + 6) each.
+    """
+    # Where there is no candidate, any row stands in; its distance stays infinite.
+    vectors = unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()]))
+    places, distances = exact.ranked(vectors, exact.found.shape[1])
+    there = np.maximum(places, 0).astype(np.int64)
+    return there, {"distances": distances, "neighbours": np.where(places >= 0, ids[there], -1)}

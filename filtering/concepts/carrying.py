@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.assignment import NEAREST_NAME, STATISTICS_NAME, with_radius
+from filtering.concepts.assignment import NEAREST_NAME, STATISTICS_NAME, nearer, ranked_rows, with_radius
 from filtering.concepts.objects import EXACT, QUERIES_NAME, TOUCHED, VISITS_NAME, read_sections
 from filtering.concepts.partition import global_rows, moved_rows
 from filtering.concepts.training import gather_queries, sampled_queries
@@ -74,9 +74,8 @@ def measure(shard: PassingShard, k: int, store_url: str) -> dict[str, int]:
     for block, vectors in shard.vector_blocks(passing):
         exact.add(unit_rows(vectors), ids[block], block.start)
     if len(ids) and len(fresh):
-        # Where there is no candidate, any row stands in; its distance stays infinite.
-        places, lengths = exact.ranked(unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()])), width)
-        distances[fresh], neighbours[fresh] = lengths, np.where(places >= 0, ids[np.maximum(places, 0)], -1)
+        found = ranked_rows(shard, exact, passing, ids)[1]
+        distances[fresh], neighbours[fresh] = found["distances"], found["neighbours"]
     store.write_arrays(NEAREST_NAME.format(shard.identity), {"distances": distances, "neighbours": neighbours})
     return {"rows": len(fresh)}
 
@@ -116,17 +115,16 @@ def find_exact(
 
 def _nearest_rows(store: Store, identities: Sequence[str], rows: int) -> dict[str, npt.NDArray[Any]]:
     """Merge what shards found: `distances` float32 and `neighbours` int64 (q, k and a few more), nearest first."""
-    nearest: dict[str, npt.NDArray[Any]] = {
-        "distances": np.zeros((rows, 0), np.float32),
-        "neighbours": np.zeros((rows, 0), np.int64),
-    }
+    nearest: dict[str, npt.NDArray[Any]] = {}
     for identity in identities:
         part = store.read_arrays(NEAREST_NAME.format(identity))
         if "distances" in part:
-            both = {name: np.concatenate([nearest[name], part[name]], axis=1) for name in nearest}
-            order = np.argsort(both["distances"], axis=1, kind="stable")[:, : part["distances"].shape[1]]
-            nearest = {name: np.take_along_axis(column, order, 1) for name, column in both.items()}
-    return nearest
+            nearest = nearer(nearest, part, ("distances", "neighbours"))
+    none: dict[str, npt.NDArray[Any]] = {
+        "distances": np.zeros((rows, 0), np.float32),
+        "neighbours": np.zeros((rows, 0), np.int64),
+    }
+    return nearest or none
 
 
 def _as_wide(column: npt.NDArray[Any], like: npt.NDArray[Any]) -> npt.NDArray[Any]:

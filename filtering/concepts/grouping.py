@@ -41,4 +41,6 @@ def group(shard: PassingShard, reach: int, concepts_url: str, store_url: str) ->
         return packed(dtype, **columns, concepts=concepts[places], vector=read(rows[at]))
 
     write_groups(Store(store_url), GROUPED_NAME.format(shard.identity), partitions, dtype, records)
-    return {"rows": len(np.unique(standing)), "guests": len(guests), "copies": len(travelling)}
+    sent = np.zeros(len(rows), dtype=bool)
+    sent[standing] = True
+    return {"rows": int(sent.sum()), "guests": len(guests), "copies": len(travelling)}
