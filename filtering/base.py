@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.errors import InputError
+from filtering.manifests.objects import RUN
 from filtering.shards.changes import GONE, Changes, changes
-from filtering.shards.inventory import Shard
+from filtering.shards.inventory import Shard, read_inventory
 from filtering.storage import Store
-
-RUN = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +90,10 @@ def read_base(url: str, key: str = "base") -> Base:
         raise InputError(f"{key}: {url} holds no finished run (no {RUN})")
     record: dict[str, Any] = run.read_json(RUN)
     try:
-        listed = run.child(record["objects"]["inventory"]).read_json("shards.json")
+        shards = read_inventory(run.child(record["objects"]["inventory"]))
     except (KeyError, FileNotFoundError):
         raise InputError(f"{key}: {url} lacks its inventory; it was retired, or is of an older version") from None
-    return Base(url, record, tuple(Shard(**shard) for shard in listed))
+    return Base(url, record, tuple(shards))
 
 
 def carried_from(base: Base, shards: Sequence[Shard]) -> Carried:

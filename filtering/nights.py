@@ -104,9 +104,9 @@ def _start(config: Config, root: Store, say: Callable[[str], None]) -> str | Non
 def _run(config: Config, store: Store, night: dict[str, Any], progress: Reporter) -> dict[str, Any]:
     base = _base(night)
     # What cannot work is refused before a word is written into a folder that another night may take.
-    pipeline.check(config, base)
+    shards = pipeline.check(config, base)
     _note(store, night)
-    return pipeline.run(config, progress, base)
+    return pipeline.run(config, progress, base, shards)
 
 
 def _base(night: dict[str, Any]) -> Base | None:

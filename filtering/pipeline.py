@@ -28,7 +28,7 @@ from filtering.progress import Reporter, reporter
 from filtering.report.stage import report_stage, write_report
 from filtering.selection.objects import Sieve
 from filtering.selection.stage import Pool
-from filtering.shards.inventory import Shard, arrays_url, list_shards
+from filtering.shards.inventory import Shard, arrays_url, list_shards, write_inventory
 from filtering.shards.metadata import UnreadableError, array_names
 from filtering.stage import Runtime, Stage, leased
 from filtering.steps import Selecting, check_steps
@@ -67,7 +67,12 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     return shards
 
 
-def run(config: Config, progress: Reporter | None = None, base: Base | None = None) -> dict[str, Any]:
+def run(
+    config: Config,
+    progress: Reporter | None = None,
+    base: Base | None = None,
+    shards: list[Shard] | None = None,
+) -> dict[str, Any]:
     """Start or resume a run and return its run.json.
 
     Parameters
@@ -77,6 +82,8 @@ def run(config: Config, progress: Reporter | None = None, base: Base | None = No
         Told how it goes.
     base : Base, optional
         A finished run; what it knows of the pool is not computed again.
+    shards : list of Shard, optional
+        What `check` returned, where it was asked already.
 
     Raises
     ------
@@ -85,7 +92,7 @@ def run(config: Config, progress: Reporter | None = None, base: Base | None = No
     RunError
         If a stage fails; what it finished stays, and the same call resumes it.
     """
-    shards = check(config, base)
+    shards = check(config, base) if shards is None else shards
     store = Store(absolute(config.output))
     progress = progress or reporter()
     with leased(store, progress) as lease:
@@ -171,15 +178,15 @@ def _concepts(way: Way, passing: list[PassingShard], rows: int) -> Stage:
         stage = concepts_stage(runtime, config, filters)
         way.take(stage, lambda stage: find_concepts(stage, config, passing, rows))
         return stage
-    store, identity = origin.store(CONCEPTS), origin.result(CONCEPTS)["identity"]
+    store, identity = origin
     kept = kept_of(way.carried, identity, config)
     stage = concepts_stage(runtime, config, filters, identity)
     way.take(stage, lambda stage: take_over_concepts(stage, config, passing, rows, store, kept))
     return stage
 
 
-def _origin(config: Config, base: Base | None) -> Base | None:
-    """Return the run whose concepts are taken over; None where they are trained.
+def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
+    """Return where the concepts are that are taken over, and what identifies them; None where they are trained.
 
     Raises
     ------
@@ -194,7 +201,7 @@ def _origin(config: Config, base: Base | None) -> Base | None:
     if "identity" not in found:
         raise InputError(f"{origin.url}: its concepts are of an older version of filtering; train them anew")
     # A pool of which nothing passed has none.
-    return origin if found["centroids"] else None
+    return (origin.store(CONCEPTS), found["identity"]) if found["centroids"] else None
 
 
 def _measure(way: Way, passing: list[PassingShard], rows: int) -> None:
@@ -237,7 +244,7 @@ def _make_room(runtime: Runtime, manifests: Stage) -> None:
 
 
 def _write_inventory(stage: Stage, shards: list[Shard]) -> dict[str, int]:
-    stage.store.write_json("shards.json", [shard.plain() for shard in shards])
+    write_inventory(stage.store, shards)
     size = sum(shard.size for shard in shards)
     stage.summary = f"{len(shards):,} shards, {size / 1e6:,.1f} MB"
     return {"shards": len(shards), "bytes": size}

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from filtering.base import RUN, Base, read_base
-from filtering.embedding.objects import read_whereabouts
+from filtering.base import Base, read_base
+from filtering.embedding.objects import whereabouts
 from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
+from filtering.manifests.objects import RUN
 from filtering.storage import Store, filesystem_of, is_local
 
 NIGHT = "night.json"
@@ -88,8 +89,7 @@ def _needed(root: Store, stay: set[str]) -> Iterator[str]:
 
 
 def _embeddings(base: Base) -> Iterator[str]:
-    where = read_whereabouts(base.store("embedding"), base.fingerprint("embedding"))
-    for identity, place in where.items():
+    for identity, place in whereabouts(base).items():
         yield f"{_place(place[0])}/{identity}"
 
 

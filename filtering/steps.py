@@ -65,10 +65,12 @@ class Selecting:
     def _base(self, name: str) -> Before | None:
         """Return what a base left of a step."""
         carried = self.way.carried
-        if carried is None or not carried.base.has(name) or "total" not in carried.base.result(name):
+        if carried is None or not carried.base.has(name):
             return None
-        base = carried.base
-        return Before(base.store(name).url, base.result(name)["total"], frozenset(carried.identities()))
+        found = carried.base.result(name)
+        if "total" not in found:
+            return None
+        return Before(carried.base.store(name).url, found["total"], frozenset(carried.identities()))
 
     def _join(self, sets: Sets, name: str, before: Selected) -> Selected:
         rule, names = ("all", sets.all) if sets.all else ("any", sets.any or ())

@@ -9,12 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from filtering.base import Base
 from filtering.config import Arrays
 from filtering.errors import InputError
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.storage import Store, is_local
 
+NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
 QUARANTINE_NAME = "{}.quarantined.parquet"
 VECTORS_NAME = "{}.{}.npy"
@@ -70,6 +72,11 @@ def write_whereabouts(store: Store, fingerprint: str, where: Whereabouts) -> Non
     number = {folder: at for at, folder in enumerate(folders)}
     shards = {identity: [number[folder], *counts] for identity, (folder, *counts) in where.items()}
     store.write_json(WHEREABOUTS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
+
+
+def whereabouts(run: Base) -> Whereabouts:
+    """Return where the rows of each shard of a finished run are."""
+    return read_whereabouts(run.store(NAME), run.fingerprint(NAME))
 
 
 def read_whereabouts(store: Store, fingerprint: str) -> Whereabouts:

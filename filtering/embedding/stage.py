@@ -9,7 +9,15 @@ from filtering.config import Config, Embedding
 from filtering.crew import Crew
 from filtering.embedding.checkpoint import model_identity
 from filtering.embedding.metadata import MetadataReader
-from filtering.embedding.objects import ROWS_NAME, EmbeddedShard, Whereabouts, read_whereabouts, write_whereabouts
+from filtering.embedding.objects import (
+    NAME,
+    ROWS_NAME,
+    EmbeddedShard,
+    Whereabouts,
+    read_whereabouts,
+    whereabouts,
+    write_whereabouts,
+)
 from filtering.embedding.shape import crew_shape
 from filtering.engine import Engine
 from filtering.errors import InputError
@@ -17,7 +25,6 @@ from filtering.shards.inventory import Shard
 from filtering.stage import Runtime, Stage, folder_name
 from filtering.storage import Store
 
-NAME = "embedding"
 VERSION = 3
 COUNTS = ("samples", "rows", "quarantined")
 
@@ -48,16 +55,18 @@ def embed(stage: Stage, config: Config, shards: Sequence[Shard], carried: Carrie
     known = _known(carried)
     tasks = [Task(shard.identity, (shard, stage.store.url)) for shard in shards if shard.identity not in known]
     counts = stage.map(_crew(config, len(tasks)), tasks, "shards") if tasks else []
-    fresh = {task.name: (stage.store.url, *(count[name] for name in COUNTS)) for task, count in _both(tasks, counts)}
-    every = [(known | fresh)[shard.identity] for shard in shards]
-    write_whereabouts(stage.store, stage.fingerprint, dict(_both([shard.identity for shard in shards], every)))
-    totals = {name: sum(one[place] for one in every) for place, name in enumerate(COUNTS, 1)}
+    for task, count in zip(tasks, counts, strict=True):
+        known[task.name] = (stage.store.url, count["samples"], count["rows"], count["quarantined"])
+    where = {shard.identity: known[shard.identity] for shard in shards}
+    write_whereabouts(stage.store, stage.fingerprint, where)
+    counted = [counts for _, *counts in where.values()]
+    totals = {name: sum(one[place] for one in counted) for place, name in enumerate(COUNTS)}
     stage.summary = f"{totals['rows']:,} samples embedded, {totals['quarantined']:,} quarantined"
     carried_over = len(shards) - len(tasks)
     if carried_over:
         stage.summary += f"; {len(tasks):,} shards embedded, {carried_over:,} taken from the base"
     work = {"embedded_shards": len(tasks), "carried_shards": carried_over}
-    return {**totals, **work, "by_shard": [one[1] for one in every]}
+    return {**totals, **work, "by_shard": [one[1] for one in where.values()]}
 
 
 def embedded_shards(stage: Stage, config: Config, shards: Sequence[Shard]) -> list[EmbeddedShard]:
@@ -78,15 +87,10 @@ def _known(carried: Carried | None) -> Whereabouts:
     """Return where the rows are of the base's shards that are there as they were, as far as they still lie there."""
     if carried is None:
         return {}
-    base, identities = carried.base, carried.identities()
-    every = read_whereabouts(base.store(NAME), base.fingerprint(NAME))
-    found = {identity: place for identity, place in every.items() if identity in identities}
+    identities = carried.identities()
+    found = {one: place for one, place in whereabouts(carried.base).items() if one in identities}
     there = {url: set(Store(url).names(ROWS_NAME.format(""))) for url in {place[0] for place in found.values()}}
     return {identity: place for identity, place in found.items() if ROWS_NAME.format(identity) in there[place[0]]}
-
-
-def _both(keys: Sequence[Any], values: Sequence[Any]) -> Any:
-    return zip(keys, values, strict=True)
 
 
 def _crew(config: Config, shards: int) -> Callable[[Engine], Crew]:

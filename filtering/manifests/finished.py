@@ -6,14 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from filtering.embedding.objects import read_whereabouts
+from filtering.base import Base
+from filtering.embedding.objects import whereabouts
 from filtering.errors import InputError
 from filtering.manifests.objects import read_run, read_shard_lines
-from filtering.shards.inventory import Shard
+from filtering.shards.inventory import INVENTORY, Shard, read_inventory
 from filtering.storage import Store
-
-INVENTORY = "shards.json"
-EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +66,6 @@ class FinishedRun:
         """Return what says which run an export came from."""
         return {key: self.record[key] for key in ("run_id", "config_hash", "manifest_hash")}
 
-    def objects(self, stage: str) -> str:
-        """Return the URL of a stage's objects; InputError if they are no longer there."""
-        folder = self.record.get("objects", {}).get(stage)
-        if folder is None:
-            raise InputError(f"{self.store.url}: run.json does not say where the objects of stage {stage} are")
-        return self.store.path(folder)
-
     def kept_sources(self) -> list[Source]:
         """Return the shards of which something was kept."""
         return [source for source in self.sources if source.kept]
@@ -119,14 +110,13 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
 
 def _rows_urls(run: Store, record: dict[str, Any]) -> dict[str, str]:
     """Return the folder of each shard's rows, by identity."""
-    fingerprint = next(stage["fingerprint"] for stage in record["stages"] if stage["name"] == EMBEDDING)
-    where = read_whereabouts(run.child(record["objects"][EMBEDDING]), fingerprint)
+    where = whereabouts(Base(run.url, record, ()))
     return {identity: place[0] for identity, place in where.items()}
 
 
 def _inventory(run: Store, record: dict[str, Any]) -> list[Shard]:
     folder = record.get("objects", {}).get("inventory", "")
     try:
-        return [Shard(**shard) for shard in run.child(folder).read_json(INVENTORY)]
+        return read_inventory(run.child(folder))
     except FileNotFoundError:
         raise InputError(f"{run.url}: its inventory, {folder or 'stages/inventory-*'}/{INVENTORY}, is gone") from None

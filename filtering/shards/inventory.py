@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from filtering.config import Input
 from filtering.errors import InputError
 from filtering.retries import retried
 from filtering.shards.patterns import expand
-from filtering.storage import digest, filesystem_of
+from filtering.storage import Store, digest, filesystem_of
+
+INVENTORY = "shards.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,16 @@ class Shard:
     def plain(self) -> dict[str, Any]:
         """Return the shard as JSON-able data."""
         return asdict(self)
+
+
+def write_inventory(store: Store, shards: Sequence[Shard]) -> None:
+    """Write an inventory into a folder."""
+    store.write_json(INVENTORY, [shard.plain() for shard in shards])
+
+
+def read_inventory(store: Store) -> list[Shard]:
+    """Return the inventory in a folder; FileNotFoundError if there is none."""
+    return [Shard(**shard) for shard in store.read_json(INVENTORY)]
 
 
 def base_name(url: str) -> str:
