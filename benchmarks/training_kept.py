@@ -26,6 +26,7 @@ import webdataset as wds
 
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.manifests.training import kept_pipeline
+from filtering.storage import absolute
 
 LOSS = re.compile(r"Train Epoch: (\d+) \[.*Contrastive_loss: [\d.]+ \(([\d.]+)\)")
 EXACT = "those kept, each once an epoch"
@@ -71,11 +72,13 @@ def main() -> int:
 
 
 def _both(given: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    # The trainers run in a folder of their own.
+    given.run = absolute(given.run)
     kept = Counter(sample["__key__"] for sample in kept_pipeline(given.run))
     given.batch_size = given.batch_size or next(size for size in range(512, 0, -1) if kept.total() % size == 0)
     figures = {}
     if given.trainer:
-        tars = Path(given.tars or _copied(given.run, folder / "tars"))
+        tars = Path(given.tars or _copied(given.run, folder / "tars")).resolve()
         shards = "::".join(map(str, sorted(tars.glob("*.tar"))))
         command = [given.trainer, "-c", BY_COMMAND_LINE, str(folder / "copied")]
         figures["copied tars"] = _trained(given, command, ["--train-data", shards], folder / "copied", kept)
