@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from filtering.config import Config
 from filtering.errors import InputError
@@ -33,19 +34,62 @@ class Selected:
     prints: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A step as it was taken.
+
+    Attributes
+    ----------
+    stage : the name of its stage.
+    step : its settings; None where named selections were joined.
+    reason : why a sample that it left out is dropped, as the manifest spells it.
+    url, before : where its picks are, and those of the step before; None for the first.
+    score : the score it judged by; empty where selections were joined.
+    """
+
+    stage: str
+    step: Step | None
+    reason: str
+    url: str
+    before: str | None = None
+    score: str = ""
+
+
 @dataclass(slots=True)
 class Selecting:
-    """Takes a run through the steps of its configuration, and scores what they ask for on the way."""
+    """Takes a run through the steps of its configuration, and scores what they ask for on the way.
+
+    Attributes
+    ----------
+    taken : the steps so far, in order.
+    scores : where each score is, by name; a name that comes again with other parameters has a number.
+    """
 
     way: Way
     pool: Pool
     rows: int
-    scored: dict[str, tuple[str, str]] = field(default_factory=dict)
+    taken: list[Taken] = field(default_factory=list)
+    scores: dict[str, str] = field(default_factory=dict)
+    _scored: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def run(self) -> tuple[Sieve, ...]:
         """Take every step and return what a sample must have been picked by to be kept."""
         config = self.way.config
         return self._all(config.selection.steps or (config.selection,), NAME, Selected()).sieves
+
+    def plain(self) -> list[dict[str, Any]]:
+        """Return the steps as run.json has them, with the folders of their stages and of the steps before."""
+        return [
+            {
+                "stage": one.stage,
+                "folder": self.way.folder(one.url),
+                "before": self.way.folder(one.before) if one.before else None,
+                "reason": one.reason,
+                "score": one.score,
+                "settings": one.step.model_dump(mode="json", exclude={"steps"}) if one.step else None,
+            }
+            for one in self.taken
+        ]
 
     def _all(self, steps: Sequence[Step | Sets], name: str, before: Selected) -> Selected:
         for number, step in enumerate(steps, 1):
@@ -60,6 +104,8 @@ class Selecting:
         stage = selection_stage(self.way.runtime, name, step, inputs, base)
         self.way.take(stage, lambda stage: select_coreset(stage, step, self.pool, scores, before.url, base))
         sieve = Sieve(f"selection:{step.method}", stage.store.url)
+        name_of = {url: name for name, url in self.scores.items()}
+        self.taken.append(Taken(name, step, sieve.reason, sieve.url, before.url, name_of[scores_url]))
         return Selected((*before.sieves, sieve), stage.store.url, (stage.fingerprint,))
 
     def _base(self, name: str) -> Before | None:
@@ -80,20 +126,24 @@ class Selecting:
         self.way.take(stage, lambda stage: combine_picks(stage, rule, urls, self.pool))
         # Of an intersection the selection that lacks a sample is the reason; of a union no single one is.
         sieves = [Sieve(f"selection:{one}", url) for one, url in zip(names, urls, strict=True) if rule == "all"]
-        here = (*before.sieves, *sieves, Sieve(f"selection:{rule}", stage.store.url))
+        joined = Sieve(f"selection:{rule}", stage.store.url)
+        self.taken.append(Taken(name, None, joined.reason, joined.url, before.url))
+        here = (*before.sieves, *sieves, joined)
         return Selected(here, stage.store.url, (stage.fingerprint,))
 
     def _score(self, spec: Spec) -> tuple[str, str]:
         """Return the fingerprint of a score and where it is."""
         mark = digest(spec.plain())
-        if mark not in self.scored:
+        if mark not in self._scored:
             parts = [self._score(part) for part in parts_of(spec)]
             inputs = (self.way.fingerprints[INPUTS[spec.scorer.kind]], *(part for part, _ in parts))
             stage = scores_stage(self.way.runtime, spec, inputs)
             sources = self._sources([url for _, url in parts])
             self.way.take(stage, lambda stage: score(stage, spec, sources))
-            self.scored[mark] = (stage.fingerprint, stage.store.url)
-        return self.scored[mark]
+            self._scored[mark] = (stage.fingerprint, stage.store.url)
+            again = sum(1 for known in self.scores if known.partition(" ")[0] == spec.name)
+            self.scores[f"{spec.name} {again + 1}" if again else spec.name] = stage.store.url
+        return self._scored[mark]
 
     def _sources(self, parts: Sequence[str]) -> Sources:
         dimension = self.way.results["concepts"]["dimension"]

@@ -6,13 +6,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import filtering
-from filtering.steps import unread
+from filtering.steps import Selecting, unread
 from filtering.way import Way
 
 PACKAGES = ("ray", "numpy", "pyarrow", "faiss-cpu", "open_clip_torch", "torch")
 
 
-def run_summary(way: Way, run_id: str) -> dict[str, Any]:
+def run_summary(way: Way, selecting: Selecting, run_id: str) -> dict[str, Any]:
     """Return run.json as far as it is known once the manifests are written."""
     results, config_hash = way.results, way.config.digest()
     return {
@@ -27,11 +27,27 @@ def run_summary(way: Way, run_id: str) -> dict[str, Any]:
         "totals": results["manifests"]["totals"],
         "reasons": results["manifests"]["reasons"],
         "warnings": [*_warnings(results), *unread(way.config)],
-        "objects": {name: url.removeprefix(f"{way.runtime.store.url}/") for name, url in way.stores.items()},
+        "objects": {name: way.folder(url) for name, url in way.stores.items()},
+        "filters": _filters(way),
+        "steps": selecting.plain(),
+        "scores": {name: way.folder(url) for name, url in selecting.scores.items()},
         "manifest_hash": results["manifests"]["manifest_hash"],
         **({"base": _of_base(way)} if way.carried else {}),
         **({"drift": results["concepts"]["drift"]} if "drift" in results["concepts"] else {}),
     }
+
+
+def _filters(way: Way) -> list[dict[str, Any]]:
+    """Return the filters with the settings that were given and, of clip_score, the threshold that they came to."""
+    thresholds = way.results["filters"]["thresholds"]
+    return [
+        {
+            "kind": step.kind,
+            "settings": getattr(step, step.kind).model_dump(mode="json", exclude_defaults=True),
+            "threshold": threshold if step.clip_score is not None else None,
+        }
+        for step, threshold in zip(way.config.filters, thresholds, strict=True)
+    ]
 
 
 def _of_base(way: Way) -> dict[str, Any]:

@@ -31,3 +31,7 @@ class Way:
         self.stores[stage.name] = stage.store.url
         self.fingerprints[stage.name] = stage.fingerprint
         return record["result"]
+
+    def folder(self, url: str) -> str:
+        """Return the folder of a stage's objects in the run's directory."""
+        return url.removeprefix(f"{self.runtime.store.url}/")

@@ -15,21 +15,26 @@ BISECTIONS = 200
 
 
 def proportional_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) -> Int64Array:
-    """Return budgets in proportion to the concepts' sizes, int64 (K,), summing to `total` exactly.
+    """Return budgets in proportion to the concepts' sizes.
 
     Parameters
     ----------
     sizes : int (K,)
-        Samples in each concept; no budget exceeds its concept's size.
+        Samples in each concept.
     total : int
         Samples to keep over all concepts, at most sum(sizes).
     minimum : int
         Least budget of a concept (or its size, where that is smaller).
 
+    Returns
+    -------
+    int64 (K,)
+        No budget is above its concept's size, and their sum is `total` exactly.
+
     Raises
     ------
     InputError
-        If the total cannot be reached within the bounds.
+        If sizes, total or minimum are no whole numbers or negative, or the total cannot be reached within the bounds.
     """
     counts = _checked_sizes(sizes)
     share = total / max(int(counts.sum()), 1)
@@ -37,9 +42,26 @@ def proportional_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) 
 
 
 def uniform_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) -> Int64Array:
-    """Return equal budgets, int64 (K,): water-filling, what a small concept cannot use goes to the others.
+    """Return equal budgets by water-filling: what a small concept cannot use goes to the others.
 
-    Parameters and errors as in `proportional_budgets`.
+    Parameters
+    ----------
+    sizes : int (K,)
+        Samples in each concept.
+    total : int
+        Samples to keep over all concepts, at most sum(sizes).
+    minimum : int
+        Least budget of a concept (or its size, where that is smaller).
+
+    Returns
+    -------
+    int64 (K,)
+        No budget is above its concept's size, and their sum is `total` exactly.
+
+    Raises
+    ------
+    InputError
+        As `proportional_budgets` does.
     """
     counts = _checked_sizes(sizes)
     return _budgets(np.zeros(len(counts)), counts, total, minimum)
@@ -54,7 +76,7 @@ def complexity_budgets(
     temperature: float = 0.1,
     minimum: int = 0,
 ) -> Int64Array:
-    """Return budgets by concept complexity, int64 (K,) (density-based pruning, arXiv 2401.04578).
+    """Return budgets by concept complexity (density-based pruning, arXiv 2401.04578).
 
     With C = d_intra * d_inter and P = softmax(C / temperature), minimises 1/2 sum (x_j - P_j * total)^2
     subject to sum x = total and min(minimum, size_j) <= x_j <= size_j, then rounds by largest remainders.
@@ -73,6 +95,11 @@ def complexity_budgets(
         0.1 in the paper, 0.5 in its released code.
     minimum : int
         Least budget of a concept (or its size, where that is smaller).
+
+    Returns
+    -------
+    int64 (K,)
+        No budget is above its concept's size, and their sum is `total` exactly.
 
     Raises
     ------

@@ -41,6 +41,7 @@ def concept_samples(
     Parameters
     ----------
     part : ShardGraph
+        The partition's part of the graph, n rows.
     members : slice
         The concept's rows in `part`.
     score_of : float64 (u,)
@@ -73,8 +74,10 @@ def induced(concept: ConceptSamples, members: Int64Array) -> ConceptSamples:
 
     Parameters
     ----------
-    concept : ConceptSamples, n samples.
-    members : int64 (k,), distinct samples in [0, n), ascending, so that ties stay in the order of uids.
+    concept : ConceptSamples
+        The concept, n samples.
+    members : int64 (k,)
+        Distinct samples in [0, n), ascending, so that ties stay in the order of uids.
     """
     local = np.full(len(concept.uids), -1, dtype=np.int64)
     local[members] = np.arange(len(members))

@@ -58,7 +58,7 @@ def select(
     Parameters
     ----------
     graph : KnnGraph
-        n nodes, squared Euclidean distances.
+        A graph of n nodes with squared Euclidean distances.
     scores : float (n,)
         Higher means more worth keeping. Finite.
     budget : int
@@ -99,10 +99,37 @@ def forward_messages(
     kernel: Kernel = PAPER,
     border: Border = CLOSED,
 ) -> Float64Array:
-    """Return x_i = s_i + sum over neighbours j of w_ij * s_j, w_ij = exp(-gamma * d_ij / unit), float64 (n,).
+    """Return x_i = s_i + sum over neighbours j of w_ij * s_j, w_ij = exp(-gamma * d_ij / unit).
 
     With `mean` the sum is divided by sum_j w_ij; a node without neighbours (or with none in reach) keeps its score.
     Every further round takes the last one's x for the scores. The border's edges count among the neighbours.
+
+    Parameters
+    ----------
+    graph : KnnGraph
+        A graph of n nodes with squared Euclidean distances.
+    scores : float (n,)
+        The scores s, finite.
+    gamma : float
+        How fast a message fades with distance; finite and not negative.
+    rounds : int
+        How often messages are passed; after 0 rounds x is s.
+    messages : "sum" or "mean"
+        Whether a node hears the weighted sum of its neighbours or their weighted mean.
+    kernel : Kernel
+        Which distance d is, and its unit; by default the squared one, undivided.
+    border : Border
+        Edges that leave the graph; none unless given. The scores at their other ends are the same in every round.
+
+    Returns
+    -------
+    float64 (n,)
+        The scores with what their nodes heard.
+
+    Raises
+    ------
+    InputError
+        If scores are not n finite numbers, gamma or the rounds are negative, or `messages` is unknown.
     """
     x = _checked_scores(scores, graph.nodes)
     _check_gamma("gamma_forward", gamma)
@@ -120,11 +147,34 @@ def forward_messages(
 def greedy_picks(
     graph: KnnGraph, messages: npt.ArrayLike, budget: int, gamma: float = 1.0, *, kernel: Kernel = PAPER
 ) -> Int64Array:
-    """Return the picks of reverse message passing, int64 (min(budget, n),), in greedy order.
+    """Return the picks of reverse message passing, in greedy order.
 
     Repeatedly picks i = argmax of x over the unpicked (ties: lowest id) and subtracts
     exp(-gamma * d_ij / unit) * x_i from every unpicked neighbour j. Scores may fall below zero, after which a pick
     raises its neighbours: the queue moves entries both ways.
+
+    Parameters
+    ----------
+    graph : KnnGraph
+        A graph of n nodes with squared Euclidean distances.
+    messages : float (n,)
+        Scores after forward messages, x; finite.
+    budget : int
+        Picks wanted; a budget above n picks every node.
+    gamma : float
+        How fast a pick's weight on its neighbours fades with distance; finite and not negative.
+    kernel : Kernel
+        Which distance d is, and its unit; by default the squared one, undivided.
+
+    Returns
+    -------
+    int64 (min(budget, n),)
+        Node ids in the order they were picked; ties go to the lowest id.
+
+    Raises
+    ------
+    InputError
+        If messages are not n finite numbers, or the budget or gamma is negative.
     """
     x = _checked_scores(messages, graph.nodes)
     _check_gamma("gamma_reverse", gamma)

@@ -67,9 +67,12 @@ def flexrand_counts(size: int, budget: int, split: float) -> tuple[int, int]:
 
     Parameters
     ----------
-    size : int, samples in both groups.
-    budget : int, in [0, size].
-    split : float, in [0, 1].
+    size : int
+        Samples in both groups.
+    budget : int
+        Samples wanted, in [0, size].
+    split : float
+        The share of the samples that is the easy group, in [0, 1].
 
     Raises
     ------

@@ -27,7 +27,8 @@ def distances_to_median(vectors: npt.NDArray[np.float32]) -> Float64Array:
 
     Parameters
     ----------
-    vectors : float32 (n, d), finite. Columns and rows are taken a few at a time, never a float64 copy of all.
+    vectors : float32 (n, d)
+        Finite. Columns and rows are taken a few at a time, never a float64 copy of all.
     """
     if len(vectors) == 0:
         return np.zeros(0)
@@ -49,8 +50,10 @@ def middle(distances: npt.ArrayLike, budget: int) -> Int64Array:
 
     Parameters
     ----------
-    distances : float (n,), finite.
-    budget : int, not negative.
+    distances : float (n,)
+        Finite.
+    budget : int
+        Samples wanted, not negative.
 
     Raises
     ------

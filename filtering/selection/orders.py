@@ -67,8 +67,11 @@ def digest_of(samples: ConceptSamples, settings: Step, extra: Iterable[npt.NDArr
     Parameters
     ----------
     samples : ConceptSamples
+        The concept.
     settings : Step
-    extra : arrays, what else decides: strata and their budgets, or a budget that is no prefix of a larger one.
+        The step's settings; those of `UNORDERED` decide no order and are left out.
+    extra : iterable of arrays
+        What else decides: strata and their budgets, or a budget that is no prefix of a larger one.
     """
     keys = settings.model_dump(mode="json", exclude=UNORDERED)
     hashed = hashlib.blake2b(json.dumps(keys, sort_keys=True).encode(), digest_size=16)

@@ -23,11 +23,11 @@ from filtering.storage import Store
 
 # `difficulty` is what strata are cut by.
 SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("difficulty", "<f4")])
-# What a shard sends, and the scores of a partition: all go when they have been read for the last time.
-SENT_SUFFIX, SCORES_SUFFIX, VECTORS_SUFFIX = ".sent", ".scores.npz", ".vectors"
+# What a shard sends goes when it has been read for the last time; the scores of a partition stay.
+SENT_SUFFIX, VECTORS_SUFFIX = ".sent", ".vectors"
 SENT_NAME = "{}" + SENT_SUFFIX
 VECTORS_NAME = "{}" + VECTORS_SUFFIX
-SCORES_NAME = "{:08d}" + SCORES_SUFFIX
+SCORES_NAME = "{:08d}.scores.npz"
 COUNTS_NAME = "{:08d}.counts.npz"
 
 

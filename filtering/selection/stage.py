@@ -20,7 +20,6 @@ from filtering.selection.objects import BUDGETS_NAME
 from filtering.selection.registry import DECIDED, budget, budget_name, selector
 from filtering.selection.scores import (
     COUNTS_NAME,
-    SCORES_SUFFIX,
     SENT_NAME,
     SENT_SUFFIX,
     VECTORS_NAME,
@@ -34,7 +33,7 @@ from filtering.selection.tasks import combine, pass_messages, read_hierarchy, se
 from filtering.stage import Runtime, Stage
 from filtering.storage import Store
 
-VERSION = 5
+VERSION = 6
 NAME = "selection"
 
 
@@ -119,7 +118,8 @@ def select_coreset(
     arguments = (step, vectors, source.graph, source_url, base.url if base else None, url)
     tasks = [Task(f"{number:08d}", (number, adjacent.get(number, []), *arguments)) for number in numbers]
     counts = stage.map(lambda engine: engine.tasks(select), tasks, "partitions")
-    for suffix in (SCORES_SUFFIX, VECTORS_SUFFIX, pool.DIGITS_SUFFIX):
+    # The scores stay, by partition: the page and `filtering explain` read them.
+    for suffix in (VECTORS_SUFFIX, pool.DIGITS_SUFFIX):
         stage.store.delete_all(suffix)
     stage.store.delete_folders("round-")
     sums, name = (

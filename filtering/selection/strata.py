@@ -56,9 +56,12 @@ def stratum_numbers(scores: npt.ArrayLike, low: float, high: float, count: int) 
 
     Parameters
     ----------
-    scores : float (n,), finite.
-    low, high : float, finite.
-    count : int, 1 or more.
+    scores : float (n,)
+        Finite.
+    low, high : float
+        Where the first bin begins and the last one ends; finite.
+    count : int
+        How many bins there are, 1 or more.
     """
     values = np.asarray(scores, dtype=np.float64)
     if not low < high:
@@ -80,8 +83,10 @@ def strata_budgets(sizes: npt.ArrayLike, total: int) -> Int64Array:
 
     Parameters
     ----------
-    sizes : int (K,), not negative.
-    total : int, not negative.
+    sizes : int (K,)
+        Samples in each stratum, not negative.
+    total : int
+        Samples to keep, not negative.
     """
     counts = np.asarray(sizes, dtype=np.int64)
     if total < 0 or (counts < 0).any():
@@ -109,11 +114,16 @@ def inside_strata(
 
     Parameters
     ----------
-    concept : ConceptSamples, n samples.
-    difficulties : float (n,), higher is harder.
-    budget : int, at most n.
+    concept : ConceptSamples
+        The concept, n samples.
+    difficulties : float (n,)
+        Higher is harder.
+    budget : int
+        Samples wanted, at most n.
     settings : Step
-    pick : a selector, called with each stratum's samples, as a concept of their own, and budget.
+        The step's settings, which `pick` is given too.
+    pick : callable
+        A selector, called with each stratum's samples, as a concept of their own, and budget.
     """
     hardness = np.asarray(difficulties, dtype=np.float64)
     strata = strata_of(hardness, settings.strata, settings.drop_hardest)
@@ -138,11 +148,16 @@ def picks_by_stratum(
 
     Parameters
     ----------
-    concept : ConceptSamples, n samples.
-    strata : int64 (n,), below K; negative ones are left out.
+    concept : ConceptSamples
+        The concept, n samples.
+    strata : int64 (n,)
+        The stratum of each sample, below K; negative ones are left out.
     budgets : int64 (K,)
+        Samples that each stratum keeps.
     settings : Step
-    pick : a selector, called with each stratum's samples, as a concept of their own, and budget.
+        The step's settings, which `pick` is given.
+    pick : callable
+        A selector, called with each stratum's samples, as a concept of their own, and budget.
     """
     picks, places = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     for stratum in np.flatnonzero(budgets):
