@@ -1,0 +1,116 @@
+"""Where one sample of a finished run is: by its uid, by its key, or by shard and key."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filtering.errors import InputError
+from filtering.explain import nearest
+from filtering.manifests.objects import KINDS, read_shard_lines, table_name
+from filtering.storage import Store
+from filtering.uids import is_uid
+
+# Shards whose tables are read at once; nearly all of the time goes by in requests.
+AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of the manifest.
+
+    Attributes
+    ----------
+    kind : kept, dropped or quarantined.
+    shard : the place of its shard in the inventory.
+    line : the columns of that table.
+    """
+
+    kind: str
+    shard: int
+    line: dict[str, Any]
+
+
+def find(run: Store, sample: str) -> Place:
+    """Return where a sample is.
+
+    Parameters
+    ----------
+    run : Store
+        A finished run.
+    sample : str
+        A uid (32 hex digits), a key, the name of a tar member, or SHARD/KEY, with or without the shard's extension.
+
+    Raises
+    ------
+    InputError
+        If there is no such sample, or several shards have one of that key.
+    """
+    urls = [line["url"] for line in read_shard_lines(run)]
+    found = _searched(run, range(len(urls)), sample, every=not is_uid(sample))
+    shards, key = _of_shard(urls, sample)
+    found = found or _searched(run, shards, key, every=True)
+    if not found:
+        raise InputError(f"explain: {run.url} has no sample {sample}{_hint(urls, sample)}")
+    if len({place.shard for place in found}) > 1:
+        names = sorted(_name(urls[place.shard]) for place in found)
+        raise InputError(
+            f"explain: {len(names)} shards have a sample {sample}; say which one: "
+            f"{', '.join(f'{name}/{sample}' for name in names[:3])}{', ...' if len(names) > 3 else ''}"
+        )
+    return found[0]
+
+
+def _searched(run: Store, shards: Sequence[int], name: str, every: bool) -> list[Place]:
+    """Return the samples of that uid or key, of all shards, or of the first that has one."""
+    found = list[Place]()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for start in range(0, len(shards), AT_ONCE):
+            batch = shards[start : start + AT_ONCE]
+            found += [place for places in threads.map(lambda at: _in_shard(run, at, name), batch) for place in places]
+            if found and not every:
+                break
+    return found
+
+
+def _in_shard(run: Store, shard: int, name: str) -> list[Place]:
+    for kind in KINDS:
+        table = run.read_table(table_name(kind, shard))
+        columns = [column for column in ("uid", "key", "member") if column in table.column_names]
+        masks = [pc.fill_null(pc.equal(table[column], pa.scalar(name)), False) for column in columns]
+        mask = masks[0]
+        for other in masks[1:]:
+            mask = pc.or_(mask, other)
+        lines = table.filter(mask).to_pylist()
+        if lines:
+            return [Place(kind, shard, line) for line in lines]
+    return []
+
+
+def _of_shard(urls: Sequence[str], sample: str) -> tuple[list[int], str]:
+    """Return the shards that SHARD/KEY may mean, and the key."""
+    for at in (place for place, character in enumerate(sample) if character == "/"):
+        shard = sample[:at]
+        places = [n for n, url in enumerate(urls) if shard in (_name(url), _stem(url)) or url == shard]
+        if places:
+            return places, sample[at + 1 :]
+    return [], sample
+
+
+def _hint(urls: Sequence[str], sample: str) -> str:
+    shard = sample.partition("/")[0]
+    if "/" in sample and not _of_shard(urls, sample)[0]:
+        return f"; and no shard {shard}{nearest(shard, {_stem(url) for url in urls[:1000]})}"
+    return "; give a uid, a key, or SHARD/KEY"
+
+
+def _name(url: str) -> str:
+    return PurePosixPath(url).name
+
+
+def _stem(url: str) -> str:
+    return PurePosixPath(url).stem

@@ -1,0 +1,134 @@
+"""What a finished run left of its samples: rows, scores, concepts, picks."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from filtering.concepts.objects import read_concepts, read_homes
+from filtering.concepts.partition import shard_and_row
+from filtering.config import Arrays
+from filtering.embedding.objects import EmbeddedShard
+from filtering.errors import InputError
+from filtering.filters.objects import PassingShard
+from filtering.manifests.finished import FinishedRun, read_finished
+from filtering.manifests.objects import PAGE_DATA, table_name
+from filtering.report.data import parse_page
+from filtering.scores.objects import read_scores
+from filtering.storage import Store
+
+COLUMNS = ["uid", "key", "caption", "width", "height", "clip_score"]
+
+
+class Sources:
+    """A finished run as explanations read it.
+
+    Attributes
+    ----------
+    finished : the run, its shards with the places of their rows.
+
+    Raises
+    ------
+    InputError
+        If the run is not finished, or is of a version that did not keep what is asked for.
+    """
+
+    def __init__(self, run: Store) -> None:
+        self.finished: FinishedRun = read_finished(run, rows=True)
+        if "steps" not in self.record:
+            raise InputError(f"{run.url}: an older version of filtering wrote it; run it again to have it explained")
+
+    @property
+    def run(self) -> Store:
+        """The run's directory."""
+        return self.finished.store
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The run's run.json."""
+        return self.finished.record
+
+    def folder(self, stage: str) -> Store:
+        """Return the folder of a stage's objects."""
+        return self.run.child(self.record["objects"][stage])
+
+    def shard(self, at: int) -> PassingShard:
+        """Return the shard at a place of the inventory."""
+        source, arrays = self.finished.sources[at], None
+        if self.finished.from_metadata:
+            arrays = Arrays(**self.record["config"]["input"]["arrays"])
+        return PassingShard(EmbeddedShard(source.shard, source.rows_url, arrays), self.folder("filters").url)
+
+    def scores(self, at: int, row: int) -> dict[str, float]:
+        """Return the scores of a row of the shard at a place, by name, as far as it has them."""
+        folders: Mapping[str, str] = self.record["scores"]
+        shard = self.finished.sources[at].shard
+        found = {name: float(read_scores(self.run.child(f), shard.identity)[row]) for name, f in folders.items()}
+        return {name: score for name, score in found.items() if np.isfinite(score)}
+
+    def home(self, at: int, row: int) -> int:
+        """Return the concept of a row that passed the filters."""
+        rows, concepts = read_homes(self.folder("concepts"), self.shard(at))
+        return int(concepts[np.searchsorted(rows, row)])
+
+    @cached_property
+    def concepts(self) -> pa.Table:
+        """The table `tables.CONCEPTS`."""
+        return read_concepts(self.folder("concepts"))
+
+    def words(self, concept: int) -> tuple[str, ...]:
+        """Return the distinctive words of a concept, as far as the page has them."""
+        if not self.run.exists(PAGE_DATA):
+            return ()
+        rows = parse_page(self.run.read(PAGE_DATA)).concepts
+        return next((row.words for row in rows if row.concept == concept), ())
+
+    def samples(self, ids: Sequence[int]) -> list["Seen"]:
+        """Return what is known of rows, by their global ids."""
+        places, rows = (part.tolist() for part in shard_and_row(np.asarray(ids, dtype=np.int64)))
+        needed = sorted(set(places))
+        with ThreadPoolExecutor(16) as threads:
+            tables = dict(zip(needed, threads.map(self._tables, needed), strict=True))
+        return [self._seen(tables[at], at, row) for at, row in zip(places, rows, strict=True)]
+
+    def _tables(self, at: int) -> tuple[pa.Table, dict[str, int]]:
+        kept = self.run.read_table(table_name("kept", at), ["uid", "rank"])
+        ranks = dict(zip(kept["uid"].to_pylist(), kept["rank"].to_pylist(), strict=True))
+        return self.shard(at).embedded.rows(["uid", "key", "caption"]), ranks
+
+    def _seen(self, tables: tuple[pa.Table, dict[str, int]], at: int, row: int) -> "Seen":
+        rows, ranks = tables
+        line = rows.slice(row, 1).to_pylist()[0]
+        return Seen(**line, shard=self.finished.sources[at].shard.name, rank=ranks.get(line["uid"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sample beside the one that is explained.
+
+    Attributes
+    ----------
+    uid, key, caption, shard : of the sample.
+    rank : its place among the picks of its concept; None where it is not kept.
+    """
+
+    uid: str
+    key: str
+    caption: str
+    shard: str
+    rank: int | None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "uid": self.uid,
+            "key": self.key,
+            "shard": self.shard,
+            "caption": self.caption,
+            "kept": self.rank is not None,
+            "rank": self.rank,
+        }

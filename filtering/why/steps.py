@@ -1,0 +1,131 @@
+"""What the step of selection that decided did with a sample, and, of D2, which picks pushed it down."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from filtering.graph.csr import Int64Array
+from filtering.graph.objects import read_adjacent
+from filtering.graph.sharded import ShardGraph, positions
+from filtering.selection.concept import ConceptSamples
+from filtering.selection.objects import BUDGETS_NAME, partition_picks
+from filtering.selection.registry import budget_name
+from filtering.selection.replay import Replay, replay
+from filtering.selection.selectors import kernel_of, messages_of
+from filtering.selection.settings import Step
+from filtering.selection.tasks import Survivors
+from filtering.storage import Store
+from filtering.why.sources import Sources
+
+# Of the picks that pushed a sample down, those that took most.
+PUSHES = 5
+
+Record = Mapping[str, Any]
+
+
+def deciding_step(sources: Sources, reason: str, partition: int, row: int) -> Record:
+    """Return the step that left a sample out, or the last one that picked it, as run.json has it.
+
+    Parameters
+    ----------
+    reason : str
+        As the manifest spells it; empty for a kept sample.
+    row : int
+        Its global id.
+    """
+    steps: list[Record] = [step for step in sources.record["steps"] if step["settings"]]
+    if not reason:
+        # Of a union, a selection that picked it.
+        return next(step for step in reversed(steps) if _picked(sources, step, partition, row))
+    named = f"selection-{reason.partition(':')[2]}"
+    meant = [s for s in steps if s["reason"] == reason or s["stage"] == named or s["stage"].startswith(f"{named}-")]
+    out = [step for step in meant if not _picked(sources, step, partition, row)]
+    # A union leaves out what none of its selections picked: any of them tells.
+    return (out or steps[-1:])[0]
+
+
+def _picked(sources: Sources, step: Record, partition: int, row: int) -> bool:
+    return bool(np.isin(row, partition_picks(sources.run.child(step["folder"]), partition)["row"]))
+
+
+def of_step(sources: Sources, found: Record, part: ShardGraph, partition: int, at: int) -> dict[str, Any]:
+    """Return what a step did with a sample.
+
+    Parameters
+    ----------
+    found : mapping
+        The step, as run.json has it.
+    part : ShardGraph
+        The partition's part of the graph.
+    at : int
+        Where the sample stands in it.
+
+    Returns
+    -------
+    dict
+        The step's stage, method, score (its name), `value` (of the sample), `candidates` (samples of the concept that
+        reached the step), `higher` (how many of them score higher), budget, picked (how many were), rank (among the
+        picks, from 0, or None), `least_picked` (the lowest score that was picked), `messages`: of D2, `heard`, `left`,
+        `last_pick` and `pushes`, see `filtering.selection.replay`; None where its picks are no single greedy order.
+    """
+    store, step = sources.run.child(found["folder"]), Step(**found["settings"])
+    samples, rows = _samples(sources, store, part, partition, int(part.concept[at]))
+    node = int(positions(rows, part.row[[at]])[0])
+    picks = partition_picks(store, partition)
+    picks = picks[picks["concept"] == part.concept[at]]
+    picks = picks[np.argsort(picks["rank"], kind="stable")]
+    order = positions(rows, np.ascontiguousarray(picks["row"]))
+    budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
+    ranks = np.flatnonzero(order == node)
+    scores = samples.scores
+    return {
+        "stage": found["stage"],
+        "method": step.method,
+        "score": found["score"],
+        "value": float(scores[node]),
+        "candidates": len(scores),
+        "higher": int((scores > scores[node]).sum()),
+        "budget": int(budgets[part.concept[at]]),
+        "picked": len(order),
+        "rank": int(ranks[0]) if len(ranks) else None,
+        "least_picked": float(scores[order].min()) if len(order) else None,
+        "messages": _messages(sources, step, samples, rows, order, node),
+    }
+
+
+def _samples(
+    sources: Sources, store: Store, part: ShardGraph, partition: int, concept: int
+) -> tuple[ConceptSamples, Int64Array]:
+    """Return the samples of a concept that reached a step, and their global ids."""
+    adjacent = read_adjacent(sources.folder("graph")).get(partition, [])
+    found = Survivors(part, [partition, *adjacent], store)
+    members, samples = next(
+        (members, samples) for members, samples in found.concepts() if found.part.concept[members.start] == concept
+    )
+    return samples, found.part.row[members]
+
+
+def _messages(
+    sources: Sources, step: Step, samples: ConceptSamples, rows: Int64Array, order: Int64Array, node: int
+) -> dict[str, Any] | None:
+    # More rounds need the scores of rows further away, and strata have a greedy order each.
+    if step.method != "d2" or step.rounds > 1 or budget_name(step) == "strata":
+        return None
+    heard = messages_of(samples, step) if step.rounds else samples.scores
+    kernel = kernel_of(samples, step)
+    found = replay(samples.graph, heard, order, node, step.gamma_reverse, kernel)
+    return {
+        "heard": found.heard,
+        "left": found.left,
+        "last_pick": found.last,
+        "taken": sum(push.amount for push in found.pushes),
+        "pushes": _pushes(sources, found, rows),
+    }
+
+
+def _pushes(sources: Sources, found: Replay, rows: Int64Array) -> list[dict[str, Any]]:
+    """Return the picks that took most, the most first."""
+    most = sorted(found.pushes, key=lambda push: (-push.amount, push.rank))[:PUSHES]
+    seen = sources.samples(rows[[push.pick for push in most]].tolist()) if most else []
+    return [one.plain() | {"picked_as": push.rank, "took": push.amount} for one, push in zip(seen, most, strict=True)]

@@ -1,0 +1,194 @@
+"""Explanations of finished runs: of every outcome, of every method."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pools import member, metadata_config, tar_config, write_tar
+
+from filtering.errors import InputError
+from filtering.why import why, why_lines
+
+
+def lines_of(folder, kind):
+    return pq.read_table(folder / f"manifest/{kind}").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def tars(cluster, tmp_path_factory):
+    """Two shards that use the same keys; in the first a picture is damaged."""
+    folder = tmp_path_factory.mktemp("keys")
+    for shard in range(2):
+        samples = [member(f"{at:04d}", 100 * shard + at) for at in range(12)]
+        if shard == 0:
+            samples.append([("broken.jpg", b"no picture"), ("broken.txt", b"a caption")])
+        write_tar(folder / f"{shard:05d}.tar", [part for sample in samples for part in sample])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tar_why(cluster, tars, tmp_path_factory):
+    from pools import Silent
+
+    from filtering import pipeline
+    from filtering.config import parse_config
+
+    folder = tmp_path_factory.mktemp("why") / "run"
+    filters = [{"clip_score": {"keep": 0.8}}]
+    pipeline.run(parse_config(tar_config(tars, folder, filters=filters, concepts={"clusters": 1})), Silent())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def d2_run(cluster, metadata_pool, tmp_path_factory):
+    from pools import Silent
+
+    from filtering import pipeline
+    from filtering.config import parse_config
+
+    folder = tmp_path_factory.mktemp("why-d2") / "run"
+    selection = {"method": "d2", "keep": 0.4, "gamma_reverse": 2.0}
+    pipeline.run(parse_config(metadata_config(metadata_pool, folder, selection=selection)), Silent())
+    return folder
+
+
+def test_a_quarantined_sample(tar_why):
+    for name in ("broken", "broken.jpg", "00000/broken", "00000.tar/broken"):
+        found = why(str(tar_why), name)
+        assert (found["outcome"], found["reason"]) == ("quarantined", "image_undecodable")
+        assert "quarantined, image_undecodable" in why_lines(found)[0]
+
+
+def test_a_sample_that_a_filter_left_out(tar_why):
+    line = next(line for line in lines_of(tar_why, "dropped") if line["reason"] == "filter:clip_score")
+    found = why(str(tar_why), line["uid"])
+    assert found["filter"]["has"]["clip_score"] < found["filter"]["asks"]["threshold"]
+    assert found["filter"]["asks"]["keep"] == 0.8
+    assert "is below" in why_lines(found)[0]
+
+
+def test_a_key_of_several_shards_is_refused_with_their_names(tar_why):
+    with pytest.raises(InputError, match=r"2 shards have a sample 0003; say which one: 00000.tar/0003, 00001.tar/0003"):
+        why(str(tar_why), "0003")
+    assert why(str(tar_why), "00001/0003")["shard"].endswith("00001.tar")
+
+
+def test_what_is_not_there_is_refused(tar_why):
+    with pytest.raises(InputError, match="has no sample nothing; give a uid, a key, or SHARD/KEY"):
+        why(str(tar_why), "nothing")
+    with pytest.raises(InputError, match="no shard 0001; did you mean 00001"):
+        why(str(tar_why), "0001/0003")
+    with pytest.raises(InputError, match="holds no finished run"):
+        why(f"{tar_why}-other", "0003")
+
+
+def test_a_kept_sample_of_d2(d2_run):
+    for line in lines_of(d2_run, "kept")[:20]:
+        found = why(str(d2_run), line["uid"])
+        step = found["step"]
+        assert (found["outcome"], step["rank"], step["method"]) == ("kept", line["rank"], "d2")
+        assert found["concept"]["concept"] == line["concept"]
+        assert step["value"] == pytest.approx(line["score"])
+        # Whatever was picked was worth at least what the last pick was.
+        assert step["messages"]["left"] >= step["messages"]["last_pick"] - 1e-9
+        assert f"pick {line['rank'] + 1}" in why_lines(found)[0]
+
+
+def test_a_dropped_sample_of_d2(d2_run):
+    pushed = 0
+    for line in lines_of(d2_run, "dropped")[:40]:
+        found = why(str(d2_run), line["uid"])
+        step, messages = found["step"], found["step"]["messages"]
+        assert (found["outcome"], step["rank"]) == ("dropped", None)
+        assert step["picked"] == step["budget"] < step["candidates"]
+        assert messages["left"] == pytest.approx(messages["heard"] - messages["taken"], abs=1e-9)
+        assert messages["left"] <= messages["last_pick"] + 1e-9
+        assert all(push["kept"] for push in messages["pushes"])
+        pushed += messages["heard"] > messages["last_pick"]
+        if messages["heard"] > messages["last_pick"]:
+            assert f"{messages['pushes'][0]['key']}, already stands for it" in found["verdict"]
+    assert pushed
+
+
+def test_neighbours_are_the_graphs(d2_run):
+    kept = {line["uid"]: line["rank"] for line in lines_of(d2_run, "kept")}
+    for line in lines_of(d2_run, "dropped")[:10]:
+        neighbours = why(str(d2_run), line["uid"])["neighbours"]
+        cosines = [one["cosine"] for one in neighbours]
+        assert len(neighbours) >= 5 - 1
+        assert cosines == sorted(cosines, reverse=True)
+        assert all(one["rank"] == kept.get(one["uid"]) for one in neighbours)
+
+
+def test_the_answer_is_json(d2_run):
+    json.dumps(why(str(d2_run), lines_of(d2_run, "kept")[0]["uid"]))
+
+
+STEPS = {
+    "rounds": {"method": "d2", "keep": 0.3, "rounds": 2},
+    "strata": {"method": "d2", "keep": 0.3, "budget": "strata"},
+    "top": {"method": "top", "keep": 0.3},
+    "random": {"method": "random", "keep": 0.3},
+    "semdedup": {"method": "semdedup", "epsilon": 0.3},
+    "threshold": {"method": "threshold", "threshold": 0.8},
+    "moderate": {"method": "moderate", "keep": 0.3},
+    "two steps": {"steps": [{"method": "semdedup", "epsilon": 0.3}, {"method": "d2", "keep": 0.5}]},
+    "sets": {"steps": [{"all": ["good", "drawn"]}, {"method": "d2", "keep": 0.5}]},
+    "union": {"steps": [{"any": ["good", "drawn"]}]},
+}
+NAMED = {"good": {"method": "top", "keep": 0.7}, "drawn": {"method": "random", "keep": 0.7}}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_method_is_explained(run, metadata_pool, d2_run, name):
+    # In one folder: what comes before selection is computed once.
+    selections = NAMED if name in ("sets", "union") else {}
+    run(metadata_config(metadata_pool, d2_run, selection=STEPS[name], selections=selections))
+    lines = lines_of(d2_run, "dropped")
+    reasons = {line["reason"]: line for line in lines}
+    for line in [*reasons.values(), *lines_of(d2_run, "kept")[:2]]:
+        found = why(str(d2_run), line["uid"])
+        assert found["outcome"] == ("dropped" if "reason" in line else "kept")
+        assert found["verdict"]
+        assert (found["step"]["rank"] is None) == ("reason" in line)
+        assert why_lines(found)
+    messages = found["step"]["messages"]
+    assert (messages is None) == (name not in ("two steps", "sets"))
+
+
+def test_semdedup_names_the_sample_that_stays(run, tmp_path):
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(40, 16))
+    vectors[20:] = vectors[:20]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    uids = [f"{at:032x}" for at in range(40)]
+    columns = {"uid": uids, "text": ["a caption"] * 40, "clip_l14_similarity_score": pa.array([0.3] * 40, pa.float32())}
+    pq.write_table(pa.table(columns), pool / "0.parquet")
+    half = vectors.astype(np.float16)
+    np.savez(pool / "0.npz", l14_img=half, l14_txt=half)
+    selection = {"method": "semdedup", "epsilon": 0.01}
+    run(metadata_config(pool, tmp_path / "run", selection=selection, concepts={"clusters": 1}))
+    dropped = lines_of(tmp_path / "run", "dropped")
+    assert len(dropped) == 20
+    for line in dropped:
+        twin = uids[(int(line["uid"], 16) + 20) % 40]
+        found = why(str(tmp_path / "run"), line["uid"])
+        assert found["neighbours"][0]["uid"] == twin
+        assert f"it looks like {found['neighbours'][0]['key']}" in found["verdict"]
+
+
+def test_hostile_captions_cannot_steer_a_terminal(run, tmp_path):
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    write_tar(
+        pool / "0.tar",
+        [part for at in range(6) for part in member(f"{at}", at, b"red \x1b[31m\x07 text\r\nmore \xe2\x80\xae" * 9)],
+    )
+    run(tar_config(pool, tmp_path / "run"))
+    text = "\n".join(why_lines(why(str(tmp_path / "run"), "3")))
+    assert "red" in text
+    assert text.replace("\n", "").isprintable()
