@@ -46,8 +46,14 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     Parameters
     ----------
     config : Config
+        The run's configuration.
     base : Base or None
         The run that this one starts from.
+
+    Returns
+    -------
+    list of Shard
+        In the order of the inventory.
 
     Raises
     ------
@@ -78,12 +84,18 @@ def run(
     Parameters
     ----------
     config : Config
+        The run's configuration.
     progress : Reporter, optional
         Told how it goes.
     base : Base, optional
         A finished run; what it knows of the pool is not computed again.
     shards : list of Shard, optional
         What `check` returned, where it was asked already.
+
+    Returns
+    -------
+    dict
+        The run.json that was written last: totals, reasons, settings, hashes and what each stage took.
 
     Raises
     ------
@@ -136,11 +148,11 @@ def _through_the_stages(way: Way) -> dict[str, Any]:
     passing = [PassingShard(shard, filters.store.url) for shard in embedded]
 
     _graph(way, passing, rows)
-    sieves = Selecting(
-        way, Pool(passing, way.stores["concepts"], way.stores["graph"], way.results["concepts"]["partitions"]), rows
-    ).run()
+    pool = Pool(passing, way.stores["concepts"], way.stores["graph"], way.results["concepts"]["partitions"])
+    selecting = Selecting(way, pool, rows)
+    sieves = selecting.run()
     _measure(way, passing, rows)
-    return _finish(way, passing, samples, sieves)
+    return _finish(way, passing, samples, sieves, selecting)
 
 
 def run_id(config: Config, shards: list[Shard]) -> str:
@@ -211,15 +223,18 @@ def _measure(way: Way, passing: list[PassingShard], rows: int) -> None:
     way.take(stage, lambda stage: measure(stage, passing, rows, kept, partitions, urls))
 
 
-def _finish(way: Way, passing: list[PassingShard], samples: list[int], sieves: Sequence[Sieve]) -> dict[str, Any]:
+def _finish(
+    way: Way, passing: list[PassingShard], samples: list[int], sieves: Sequence[Sieve], selecting: Selecting
+) -> dict[str, Any]:
     config, runtime, prints = way.config, way.runtime, way.fingerprints
     reasons = [sieve.reason for sieve in sieves]
     manifests = manifests_stage(runtime, reasons, prints["filters"], prints["selection"])
     _make_room(runtime, manifests)
     way.take(manifests, lambda stage: write_manifests(stage, sieves, passing, samples))
     report = report_stage(runtime, config, manifests.fingerprint)
-    summary = run_summary(way, _run_id(config.digest(), prints["inventory"]))
-    way.take(report, lambda stage: write_report(stage, config, passing, summary, way.stores))
+    summary = run_summary(way, selecting, _run_id(config.digest(), prints["inventory"]))
+    partitions = way.results["concepts"]["partitions"]
+    way.take(report, lambda stage: write_report(stage, config, passing, summary, partitions))
     record = {**summary, "stages": way.costs, "finished": round(time.time(), 3)}
     runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)

@@ -16,9 +16,14 @@ class Components:
         """Take edges between rows in [0, n), int64 (m,) each."""
         _join(self.parents, left, right)
 
+    def roots(self) -> Int64Array:
+        """Return the least row of the component that each row is in, int64 (n,)."""
+        found: Int64Array = _roots(self.parents)
+        return found
+
     def sizes(self) -> Int64Array:
         """Return how many rows each component has, largest first."""
-        counts = np.bincount(_roots(self.parents), minlength=len(self.parents))
+        counts = np.bincount(self.roots(), minlength=len(self.parents))
         return -np.sort(-counts[counts > 0])
 
 

@@ -16,6 +16,8 @@ from filtering.uids import SUBSET_DTYPE
 
 RUN = "run.json"
 REPORT = "report/index.html"
+# What the page shows, as data.
+PAGE_DATA = "report/page.json"
 SUBSET = "manifest/subset.npy"
 SHARDS = "manifest/shards.jsonl"
 CHECKSUMS = "manifest/checksums.json"

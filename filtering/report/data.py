@@ -1,7 +1,27 @@
-"""What the page shows, as plain data."""
+"""What the page shows, as plain data: everything on it follows from one `Page`, which is kept as JSON beside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """The kept neighbour that stands for a dropped sample: the nearest in the graph.
+
+    Attributes
+    ----------
+    uid, key, caption : of the neighbour
+    cosine : how alike the two pictures are, 1 where their embeddings are the same
+    jpeg : a small picture; None shows the caption alone
+    """
+
+    uid: str
+    key: str
+    caption: str
+    cosine: float
+    jpeg: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,58 +30,75 @@ class Thumbnail:
 
     Attributes
     ----------
-    key : the sample's key
-    caption : its text
-    score : the score it was judged by
+    uid, key, caption : of the sample
+    shard : the last part of its shard's URL
+    clip_score : cosine of its picture's and its caption's embeddings; NaN where it is not known
+    score : what the selection judged it by (`Page.score_name`); NaN where it did not get that far
     reason : why it was dropped, as the manifest spells it; empty for a kept sample
+    rank : its place among the picks of its concept, from 0; None for a dropped sample
+    cover : for a sample that the selection dropped, the kept neighbour that covers it; None where there is none
     jpeg : a small picture; None shows the caption alone
     """
 
+    uid: str
     key: str
     caption: str
+    shard: str
+    clip_score: float
     score: float
     reason: str
+    rank: int | None
+    cover: Cover | None
     jpeg: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The contact sheets of one concept.
+    """The contact sheets of one concept, each in the order to show it.
 
     Attributes
     ----------
-    kept, dropped : examples, in the order to show them
+    kept : the first picks
+    dropped : samples that the selection left out, those of highest score first
+    hardest, easiest : samples of highest and of lowest score, kept or dropped
     """
 
     kept: tuple[Thumbnail, ...]
     dropped: tuple[Thumbnail, ...]
+    hardest: tuple[Thumbnail, ...]
+    easiest: tuple[Thumbnail, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptRow:
-    """One line of the table of concepts.
+    """One line of the table of concepts, and its place on the map.
 
     Attributes
     ----------
     concept : the concept's number
-    words : frequent words of its captions, most telling first
+    words : distinctive words of its captions, most telling first
     size : samples that reached selection
-    budget : samples it might keep
     kept : samples it kept
-    d_intra : mean cosine distance of its samples to its centre
-    d_inter : mean cosine distance of its centre to the nearest other centres
-    mean_score : mean CLIP score of the samples it kept, as far as they were sampled for the page; NaN where none was
+    budget : samples it might keep
+    difficulty : mean of the score that the selection judges by; NaN where nothing is left of it
+    density : mean cosine of its samples to its centre (1 - d_intra); 1 where all are alike
+    apart : mean cosine distance of its centre to the nearest other centres (d_inter)
+    duplicates : samples with a near-duplicate in the concept (`Page.duplicate_cosine`)
+    x, y : its place on the map, 0 to 1 each: centres that lie near each other are alike
     sheet : examples; None where none were drawn
     """
 
     concept: int
     words: tuple[str, ...]
     size: int
-    budget: int
     kept: int
-    d_intra: float
-    d_inter: float
-    mean_score: float
+    budget: int
+    difficulty: float
+    density: float
+    apart: float
+    duplicates: int
+    x: float
+    y: float
     sheet: Sheet | None
 
 
@@ -72,14 +109,51 @@ class Histogram:
     Attributes
     ----------
     name : the score's name, such as clip_score
+    about : what it is, in a few words; may be empty
     edges : bounds of the bins, ascending, one more than there are bins
     kept, dropped : samples in each bin
+    below, above : whether the first and the last bin also hold what lies beyond the axis
     """
 
     name: str
+    about: str
     edges: tuple[float, ...]
     kept: tuple[int, ...]
     dropped: tuple[int, ...]
+    below: bool = False
+    above: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Samples of one concept that are near-duplicates of each other, directly or through others.
+
+    Attributes
+    ----------
+    concept : where they stand
+    size : how many there are
+    kept : how many of them are kept
+    members : some of them, kept ones first
+    """
+
+    concept: int
+    size: int
+    kept: int
+    members: tuple[Thumbnail, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonExamples:
+    """Samples that were dropped before selection, for one reason.
+
+    Attributes
+    ----------
+    reason : as the manifest spells it
+    members : some of them, lowest CLIP score first
+    """
+
+    reason: str
+    members: tuple[Thumbnail, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +184,14 @@ class StageCost:
     seconds : wall-clock time
     peak_memory_bytes : largest resident memory of one process; 0 where it was not measured
     summary : what it did, in a few words
+    reused : whether an earlier attempt or run had done it already
     """
 
     name: str
     seconds: float
     peak_memory_bytes: int
     summary: str
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +213,53 @@ class QuarantineExample:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedConcept:
+    """A concept in which two runs decide differently.
+
+    Attributes
+    ----------
+    concept : its number
+    run : whose number that is, before or after; empty where both number concepts in the same way
+    words : its distinctive words, where they are known
+    before, after : samples kept by either run
+    gained, lost : samples that became kept, and that became dropped
+    """
+
+    concept: int
+    run: str
+    words: tuple[str, ...]
+    before: int
+    after: int
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What this run decides differently from another.
+
+    Attributes
+    ----------
+    run : the other run
+    before, after, both : samples kept by the other run, by this one, by both
+    gained, lost : samples that became kept, and that became dropped, by why
+    shards : how many are new, removed and in both
+    concepts : those in which something changed, most changes first, at most some hundreds
+    more_concepts : how many further ones there are
+    """
+
+    run: str
+    before: int
+    after: int
+    both: int
+    gained: Mapping[str, int]
+    lost: Mapping[str, int]
+    shards: Mapping[str, int]
+    concepts: tuple[ChangedConcept, ...]
+    more_concepts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Everything the page shows.
 
@@ -146,21 +269,31 @@ class Page:
     output : the path or URL of the run's directory
     created : when the page was made, as text
     totals : samples under the keys input, kept, dropped and quarantined
-    dropped_by_reason : samples by reason, filters in their order
+    dropped_by_reason : samples by reason, in the order of the run: filters, then steps of selection
     quarantined_by_reason : samples (or shards) by reason
     quarantine_examples : some of them
+    selection : how the selection works, in plain words: a sentence for each of its steps
+    score_name : the score that its last step judges by
     recall : share of the true k nearest neighbours that the graph found, 0 to 1; NaN where not measured
     k : neighbours of each sample in the graph
+    graph : what else is known of the graph: labels and figures, as text
     manifest_hash : hash of the manifest of kept samples
     measures : what is kept against the pool and against chance
     histograms : score distributions
-    concepts : one row for each concept
+    concepts : one row for each concept, or for the largest of them
+    more_concepts : how many concepts have no row
+    duplicate_cosine : from which cosine on two pictures count as near-duplicates
+    duplicates : the largest groups of near-duplicates
+    filtered : examples of what the filters left out
     lowest : the dropped samples of lowest CLIP score, lowest first
+    shards, pictured_shards : how many shards the pool has, and how many of them were read for pictures
     stages : time and memory, in the order they ran
     warnings : what the reader must know first
+    base : what was new against the run that this one started from: labels and figures, as text; empty without one
     config_yaml : the resolved configuration
     versions : versions of the software, by name
-    commands : commands that reproduce the run
+    commands : commands that reproduce the run and look further, each with what it does
+    against : what this run decides differently from another; None where none was named
     """
 
     run_id: str
@@ -170,15 +303,44 @@ class Page:
     dropped_by_reason: Mapping[str, int]
     quarantined_by_reason: Mapping[str, int]
     quarantine_examples: tuple[QuarantineExample, ...]
+    selection: tuple[str, ...]
+    score_name: str
     recall: float
     k: int
+    graph: tuple[tuple[str, str], ...]
     manifest_hash: str
     measures: tuple[Measure, ...]
     histograms: tuple[Histogram, ...]
     concepts: tuple[ConceptRow, ...]
+    more_concepts: int
+    duplicate_cosine: float
+    duplicates: tuple[DuplicateGroup, ...]
+    filtered: tuple[ReasonExamples, ...]
     lowest: tuple[Thumbnail, ...]
+    shards: int
+    pictured_shards: int
     stages: tuple[StageCost, ...]
     warnings: tuple[str, ...]
+    base: tuple[tuple[str, str], ...]
     config_yaml: str
     versions: Mapping[str, str]
-    commands: tuple[str, ...]
+    commands: tuple[tuple[str, str], ...]
+    against: Against | None = None
+
+
+class _Stored(BaseModel):
+    """A page as JSON; the dataclasses in it follow this model's configuration."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+
+    page: Page
+
+
+def page_bytes(page: Page) -> bytes:
+    """Return a page's data as JSON; pictures are base64."""
+    return _Stored(page=page).model_dump_json().encode()
+
+
+def parse_page(data: bytes) -> Page:
+    """Return the page that `page_bytes` wrote."""
+    return _Stored.model_validate_json(data).page

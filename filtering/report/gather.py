@@ -1,6 +1,6 @@
-"""From a bounded sample of rows to what the page shows: histograms, concept rows, contact sheets."""
+"""From what the workers found to what the page shows: concept rows, contact sheets, groups, histograms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,141 +8,177 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.report.data import ConceptRow, Histogram, Sheet, Thumbnail
+from filtering.report.data import (
+    ConceptRow,
+    Cover,
+    DuplicateGroup,
+    QuarantineExample,
+    ReasonExamples,
+    Sheet,
+    Thumbnail,
+)
+from filtering.report.tasks import GROUPS, LOWEST, PER_FAULT, PER_REASON, few_by_reason
 from filtering.report.words import distinctive_words
 
-SAMPLE = pa.schema(
-    [
-        ("uid", pa.string()),
-        ("key", pa.string()),
-        ("caption", pa.string()),
-        ("clip_score", pa.float32()),
-        ("concept", pa.int32()),
-        ("reason", pa.string()),
-        ("kept", pa.bool_()),
-        ("shard", pa.int32()),
-    ]
-)
-SHEETS = 60
-PER_SHEET = 7
-LOWEST = 24
-BINS = 40
+# So many concepts have a row, and so many of them a sheet: the largest, and some of every size.
+ROWS, SHEETS, LARGEST = 10_000, 48, 32
 
-Pictures = Mapping[tuple[int, str], bytes]
-Row = dict[str, Any]
-
-
-def histogram(
-    name: str, edges: npt.NDArray[np.float64], kept: npt.NDArray[np.int64], dropped: npt.NDArray[np.int64]
-) -> tuple[Histogram, ...]:
-    """Return one histogram of at most 40 bins over the range that is in use; none if there is nothing."""
-    used = np.flatnonzero(np.atleast_1d(kept + dropped))
-    if len(used) == 0:
-        return ()
-    first, last = int(used[0]), int(used[-1]) + 1
-    step = -(-(last - first) // BINS)
-    starts = np.arange(first, last, step)
-    bounds = [float(edges[start]) for start in starts] + [float(edges[min(starts[-1] + step, len(edges) - 1)])]
-    summed = [tuple(int(counts[s : s + step].sum()) for s in starts) for counts in (kept, dropped)]
-    return (Histogram(name, tuple(bounds), *summed),)
-
-
-def few_by_reason(rows: Iterable[Row], most: int) -> list[Row]:
-    """Return the first rows of each reason, at most `most`, in the order of the reasons' first appearance."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        examples = found.setdefault(row["reason"], [])
-        if len(examples) < most:
-            examples.append(row)
-    return [row for examples in found.values() for row in examples]
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The rows of the sample that the page needs, sorted out once.
+class Samples:
+    """The samples that the page shows.
 
     Attributes
     ----------
-    by_concept : rows of each concept, in the order of their uids.
-    sheets : kept and dropped rows of the concepts with most rows.
-    lowest : dropped rows of lowest CLIP score.
+    shown : what is known of each, by global row id (`tasks.SHOWN`).
+    judged : of those that reached selection: score, rank, covering neighbour, cosine to it.
     """
 
-    by_concept: dict[int, list[Row]]
-    sheets: dict[int, tuple[list[Row], list[Row]]]
-    lowest: list[Row]
+    shown: Mapping[int, Record]
+    judged: Mapping[int, Sequence[float]]
 
-    def keys(self, shards: int) -> dict[int, set[str]]:
-        """Return the keys whose pictures are shown, by shard, from at most `shards` shards."""
-        rows = [row for sheet in self.sheets.values() for part in sheet for row in part] + self.lowest
-        keys: dict[int, set[str]] = {}
-        for row in rows:
-            if row["shard"] in keys or len(keys) < shards:
-                keys.setdefault(row["shard"], set()).add(row["key"])
-        return keys
+    def thumbnail(self, row: int) -> Thumbnail:
+        """Return a sample as the page shows it."""
+        found = self.shown[row]
+        score, rank, cover, alike = self.judged.get(row, (float("nan"), -1, -1, 0.0))
+        return Thumbnail(
+            uid=found["uid"],
+            key=found["key"],
+            caption=found["caption"],
+            shard=found["shard"],
+            clip_score=found["clip_score"],
+            score=score,
+            reason=found["reason"] or "",
+            rank=int(rank) if rank >= 0 else None,
+            cover=self._cover(int(cover), alike) if cover >= 0 else None,
+            jpeg=found["jpeg"],
+        )
+
+    def thumbnails(self, rows: Sequence[int]) -> tuple[Thumbnail, ...]:
+        """Return samples as the page shows them."""
+        return tuple(map(self.thumbnail, rows))
+
+    def sheet(self, rows: Mapping[str, Sequence[int]]) -> Sheet:
+        """Return a concept's contact sheets."""
+        return Sheet(**{name: self.thumbnails(rows[name]) for name in ("kept", "dropped", "hardest", "easiest")})
+
+    def _cover(self, row: int, cosine: float) -> Cover:
+        found = self.shown[row]
+        return Cover(found["uid"], found["key"], found["caption"], cosine, found["jpeg"])
 
 
-def shown_rows(sample: pa.Table) -> Shown:
-    """Sort out a sample of the pool's rows (`SAMPLE`)."""
-    rows = sorted(sample.to_pylist(), key=lambda row: row["uid"])
-    grouped: dict[int, list[Row]] = {}
-    for row in rows:
-        if row["concept"] >= 0:
-            grouped.setdefault(row["concept"], []).append(row)
-    dropped = [row for row in rows if not row["kept"]]
-    return Shown(grouped, _sheets(grouped), sorted(dropped, key=lambda row: row["clip_score"])[:LOWEST])
+def listed_concepts(sizes: npt.NDArray[np.int64]) -> list[int]:
+    """Return the concepts that have a row, ascending: all, or the largest."""
+    order = np.lexsort((np.arange(len(sizes)), -sizes))[:ROWS]
+    return sorted(order.tolist())
+
+
+def sheet_concepts(sizes: npt.NDArray[np.int64]) -> list[int]:
+    """Return the concepts whose examples are shown, ascending: the largest, and some of every size below."""
+    order = np.lexsort((np.arange(len(sizes)), -sizes))[:ROWS]
+    order = order[sizes[order] > 0]
+    rest = order[LARGEST:]
+    spread = rest[np.unique(np.linspace(0, len(rest) - 1, SHEETS - LARGEST).astype(int))] if len(rest) else rest
+    return sorted([*order[:LARGEST].tolist(), *spread.tolist()])
+
+
+def concept_names(captions: pa.Table) -> dict[int, tuple[str, ...]]:
+    """Return the distinctive words of each concept that has captions."""
+    by_concept: dict[int, list[str]] = {}
+    for concept, caption in zip(captions["concept"].to_pylist(), captions["caption"].to_pylist(), strict=True):
+        by_concept.setdefault(concept, []).append(caption)
+    return distinctive_words(by_concept)
 
 
 def concept_rows(
-    concepts: pa.Table, budgets: npt.NDArray[np.int64], shown: Shown, pictures: Pictures
+    concepts: pa.Table,
+    budgets: npt.NDArray[np.int64],
+    lines: Mapping[int, tuple[int, float, int]],
+    names: Mapping[int, tuple[str, ...]],
+    places: Mapping[int, tuple[float, float]],
+    sheets: Mapping[int, Sheet],
 ) -> tuple[ConceptRow, ...]:
-    """Return one row for each concept; the largest have contact sheets."""
-    captions = {concept: [row["caption"] for row in rows] for concept, rows in shown.by_concept.items()}
-    words = distinctive_words(captions)
+    """Return a row for each concept that has a place on the map.
+
+    Parameters
+    ----------
+    concepts : pa.Table
+        A line for each of C concepts, as `tables.CONCEPTS` has them.
+    budgets : int64 (C,)
+        Samples that each concept may keep.
+    lines : mapping
+        For each concept how many are kept, their mean score, and how many have a near-duplicate.
+    names : mapping
+        For each concept its words.
+    places : mapping
+        For each concept of the map where it stands, x and y.
+    sheets : mapping
+        For each concept of which examples are shown its contact sheets.
+    """
+    found = concepts.take(pa.array(sorted(places))).to_pylist()
     rows = []
-    for concept, budget in zip(concepts.to_pylist(), budgets.tolist(), strict=True):
+    for concept in found:
         number = concept["concept"]
-        scores = [row["clip_score"] for row in shown.by_concept.get(number, ()) if row["kept"]]
+        kept, difficulty, duplicates = lines.get(number, (0, float("nan"), 0))
         rows.append(
             ConceptRow(
                 concept=number,
-                words=words.get(number, ()),
+                words=names.get(number, ()),
                 size=concept["size"],
-                budget=budget,
-                kept=budget,
-                d_intra=concept["d_intra"],
-                d_inter=concept["d_inter"],
-                mean_score=float(np.mean(scores)) if scores else float("nan"),
-                sheet=_sheet(shown.sheets[number], pictures) if number in shown.sheets else None,
+                kept=kept,
+                budget=int(budgets[number]),
+                difficulty=difficulty,
+                density=1 - concept["d_intra"],
+                apart=concept["d_inter"],
+                duplicates=duplicates,
+                x=places[number][0],
+                y=places[number][1],
+                sheet=sheets.get(number),
             )
         )
     return tuple(rows)
 
 
-def thumbnails(rows: Iterable[Row], pictures: Pictures) -> tuple[Thumbnail, ...]:
-    """Return rows as the page shows them, with their pictures where there are any."""
+def largest_groups(found: Sequence[Record]) -> list[Record]:
+    """Return the largest groups of near-duplicates of the partitions' largest."""
+    every = [group for one in found for group in one["groups"]]
+    return sorted(every, key=lambda group: (-group["size"], group["concept"], group["rows"]))[:GROUPS]
+
+
+def duplicate_groups(groups: Sequence[Record], samples: Samples) -> tuple[DuplicateGroup, ...]:
+    """Return groups of near-duplicates as the page shows them."""
     return tuple(
-        Thumbnail(
-            key=row["key"],
-            caption=row["caption"],
-            score=row["clip_score"],
-            reason="" if row["kept"] else row["reason"] or "",
-            jpeg=pictures.get((row["shard"], row["key"])),
-        )
-        for row in rows
+        DuplicateGroup(group["concept"], group["size"], group["kept"], samples.thumbnails(group["rows"]))
+        for group in groups
     )
 
 
-def _sheets(grouped: Mapping[int, list[Row]]) -> dict[int, tuple[list[Row], list[Row]]]:
-    largest = sorted(grouped, key=lambda concept: (-len(grouped[concept]), concept))[:SHEETS]
-    return {
-        concept: (
-            [row for row in grouped[concept] if row["kept"]][:PER_SHEET],
-            [row for row in grouped[concept] if not row["kept"]][:PER_SHEET],
-        )
-        for concept in sorted(largest)
-    }
+def lowest_rows(found: Sequence[Record]) -> list[int]:
+    """Return the dropped rows of lowest CLIP score of all shards'."""
+    return _least([pair for one in found for pair in one["lowest"]], LOWEST)
 
 
-def _sheet(rows: tuple[Sequence[Row], Sequence[Row]], pictures: Pictures) -> Sheet:
-    return Sheet(thumbnails(rows[0], pictures), thumbnails(rows[1], pictures))
+def filtered_rows(found: Sequence[Record], reasons: Sequence[str]) -> dict[str, list[int]]:
+    """Return rows that each filter left out, by reason, those of lowest CLIP score."""
+    pairs = {reason: [pair for one in found for pair in one["filtered"].get(reason, [])] for reason in reasons}
+    return {reason: _least(every, PER_REASON) for reason, every in pairs.items() if every}
+
+
+def reason_examples(rows: Mapping[str, Sequence[int]], samples: Samples) -> tuple[ReasonExamples, ...]:
+    """Return what the filters left out as the page shows it."""
+    return tuple(ReasonExamples(reason, samples.thumbnails(chosen)) for reason, chosen in rows.items())
+
+
+def quarantine_examples(found: Sequence[Record]) -> tuple[QuarantineExample, ...]:
+    """Return some of what could not be used, by reason."""
+    rows = few_by_reason([row for one in found for row in one["examples"]], PER_FAULT)
+    return tuple(
+        QuarantineExample(row["shard"], row["member"], row["reason"], row["detail"])
+        for row in sorted(rows, key=lambda row: row["reason"])
+    )
+
+
+def _least(pairs: Sequence[Sequence[float]], most: int) -> list[int]:
+    return [int(row) for _, row in sorted(pairs, key=tuple)[:most]]

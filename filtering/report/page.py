@@ -6,40 +6,54 @@ is cleaned and escaped, and the page's Content-Security-Policy allows no request
 
 import base64
 import hashlib
-import math
-import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
-from PIL import Image, UnidentifiedImageError
 
-from filtering.report.charts import explained, flow, histogram
-from filtering.report.data import Page, QuarantineExample
+from filtering.report import text
+from filtering.report.charts import bar, flow, histogram
+from filtering.report.concept_map import concept_map
+from filtering.report.data import ConceptRow, Page, QuarantineExample
+from filtering.report.pictures import Picture, admitted, picture
+from filtering.report.reasons import explained
 from filtering.units import duration
 
 TEMPLATE = "page.html.j2"
-# The web has captions of many megabytes; no reader wants more than this of one.
-LONGEST_TEXT = 2_000
-# A caption that may not fit into a thumbnail's three lines can be opened.
-SHORT_CAPTION = 48
-BREAKS = "\u2028\u2029\x0b\x0c\x85"
-# These reorder the text around them, so that a caption could disguise what stands beside it.
-REORDERING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-UNKNOWN = "–"
-SCORE_NAMES: Mapping[str, str] = {"clip_score": "CLIP score", "score": "Selection score"}
+LARGEST_PAGE = 15_000_000
+# Rows that are laid out at first: browsers lay out ten thousand slowly.
+ROWS_AT_ONCE = 200
+MOST_ROWS = 10_000
+MOST_SHEETS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
-    uri: str
-    width: int
-    height: int
+class Room:
+    """What a page may hold.
+
+    Attributes
+    ----------
+    pictures : bytes of all pictures together, in base64
+    caption, name : characters of a caption and of a concept's words
+    text : characters of any other text
+    """
+
+    pictures: int
+    caption: int
+    name: int
+    text: int
+
+
+# The first that makes a page small enough is taken.
+ROOMS = (
+    Room(10_000_000, 300, 90, text.LONGEST_TEXT),
+    Room(4_000_000, 120, 60, 300),
+    Room(0, 40, 24, 80),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,100 +64,65 @@ class _Fault:
 
 
 def render(page: Page) -> str:
-    """Return the page as HTML: no external request, nothing of the samples' text can act."""
-    html = _template().render(
-        page=page,
-        headline=headline(page.totals),
-        segments=flow(page.totals, page.dropped_by_reason),
-        filtered=sum(count for reason, count in page.dropped_by_reason.items() if reason.startswith("filter:")),
-        charts=[(each.name, histogram(each.edges, each.kept, each.dropped)) for each in page.histograms],
-        faults=_faults(page),
-        sheets=sum(row.sheet is not None for row in page.concepts),
-        slowest=max((stage.seconds for stage in page.stages), default=0.0),
-    )
-    # Surrogates in a caption were cleaned away, so the page can always be written as UTF-8.
+    """Return the page as HTML: no external request, nothing of the samples' text can act, at most 15 MB."""
+    known = _known(page)
+    for room in ROOMS:
+        pictures = admitted(page, room.pictures)
+        html = _template().render(known | {"room": room, "picture_of": _shower(pictures)})
+        # Surrogates in a caption were cleaned away, so the page can always be written as UTF-8.
+        if len(html.encode()) < LARGEST_PAGE:
+            break
     return html + "\n"
 
 
-def headline(totals: Mapping[str, int]) -> str:
-    """Return the outcome in one sentence, such as 'Kept 1,240 of 4,812 image-text pairs (25.8 %)'."""
-    kept, whole = totals["kept"], totals["input"]
-    if whole == 0:
-        return "Kept nothing: the input held no image-text pairs"
-    return f"Kept {kept:,} of {whole:,} image-text pairs ({percent(kept, whole)})"
+def _known(page: Page) -> dict[str, Any]:
+    """Return what the template shows beside its room: the page, its charts, and figures that follow from it."""
+    rows = sorted(page.concepts, key=lambda row: (-row.size, row.concept))[:MOST_ROWS]
+    page = replace(page, concepts=tuple(rows), more_concepts=page.more_concepts + len(page.concepts) - len(rows))
+    sheets = [row for row in rows if row.sheet is not None][:MOST_SHEETS]
+    opened = {row.concept for row in sheets}
+    filtered = sum(count for reason, count in page.dropped_by_reason.items() if reason.startswith("filter:"))
+    return {
+        "page": page,
+        "headline": text.headline(page.totals),
+        "steps": flow(page.totals, page.dropped_by_reason),
+        "filtered": filtered,
+        "charts": [(each, histogram(each)) for each in page.histograms],
+        "map": concept_map(rows),
+        "without_kept": sum(row.kept == 0 for row in rows),
+        "sheets": sheets,
+        "opened": opened,
+        "faults": _faults(page),
+        "slowest": max((stage.seconds for stage in page.stages), default=0.0),
+        "row_html": partial(_row_html, opened),
+        "rows_at_once": ROWS_AT_ONCE,
+    }
 
 
-def percent(part: float, whole: float) -> str:
-    """Return a share as text; what is neither nothing nor all is never rounded to it."""
-    if not whole or not math.isfinite(part):
-        return UNKNOWN
-    share = 100 * part / whole
-    if 0 < share < 0.1:
-        return "<0.1 %"
-    return ">99.9 %" if 99.9 < share < 100 else f"{share:.1f} %"
+def _shower(pictures: frozenset[bytes]) -> Any:
+    def picture_of(jpeg: bytes | None) -> Picture | None:
+        return picture(jpeg) if jpeg in pictures else None
+
+    return picture_of
 
 
-def number(value: float) -> str:
-    """Return a score or distance as text."""
-    if not math.isfinite(value):
-        return UNKNOWN
-    return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3f}"
-
-
-def figure(value: float | None) -> str:
-    """Return a measure as text, to four digits."""
-    return UNKNOWN if value is None else f"{value:,.4g}"
-
-
-def memory(count: int) -> str:
-    """Return bytes in MiB or GiB."""
-    if count <= 0:
-        return UNKNOWN
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(round(count / 2**20), 1)} MiB"
-
-
-def clean(value: Any) -> Any:
-    """Return text without control characters, lone surrogates and marks that reorder it; other values as they are.
-
-    New lines and tabs stay: the configuration needs them, and elsewhere HTML shows them as a space.
-    """
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(_clean_character(each) for each in value.replace("\r\n", "\n"))
-
-
-def _clean_character(each: str) -> str:
-    if each in "\n\t":
-        return each
-    if each in BREAKS or each == "\r":
-        return " "
-    return "" if each in REORDERING or unicodedata.category(each) in ("Cc", "Cs") else each
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
-
-
-def _reason_label(reason: str) -> str:
-    return explained(reason)[0]
-
-
-def _score_name(name: str) -> str:
-    return SCORE_NAMES.get(name, name)
-
-
-def _picture(jpeg: bytes | None) -> _Picture | None:
-    """Return a picture as a data URI with its size, None where it is missing or not a JPEG."""
-    if jpeg is None:
-        return None
-    try:
-        with Image.open(BytesIO(jpeg), formats=["JPEG"]) as image:
-            width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
-        return None
-    return _Picture("data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"), width, height)
+def _row_html(opened: Set[int], row: ConceptRow, longest: int, hidden: bool) -> Markup:
+    """Return a row of the table of concepts, in as few bytes as HTML allows: there may be ten thousand."""
+    name = text.clean(text.brief(", ".join(row.words), longest))
+    number = Markup('<a href="#concept-{0}">{0}</a>').format(row.concept) if row.concept in opened else row.concept
+    return Markup("<tr{}><td>{}<td>{}<td>{:,}<td>{:,}<td class={}>{}<td>{:,}<td>{}<td>{}<td>{:,}").format(
+        Markup(" hidden") if hidden else "",
+        number,
+        name,
+        row.size,
+        row.kept,
+        bar(row.kept, row.size),
+        text.percent(row.kept, row.size),
+        row.budget,
+        text.number(row.difficulty),
+        text.number(row.density),
+        row.duplicates,
+    )
 
 
 def _faults(page: Page) -> list[_Fault]:
@@ -161,6 +140,20 @@ def _policy_hash(block: str) -> Markup:
     return Markup(f"'sha256-{base64.b64encode(digest).decode('ascii')}'")
 
 
+FILTERS: Mapping[str, Any] = {
+    "brief": text.brief,
+    "count": text.count,
+    "duration": duration,
+    "explained": explained,
+    "figure": text.figure,
+    "memory": text.memory,
+    "number": text.number,
+    "percent": text.percent,
+    "policy_hash": _policy_hash,
+    "score_name": text.score_name,
+}
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
@@ -168,21 +161,10 @@ def _template() -> Template:
         autoescape=True,
         undefined=StrictUndefined,
         # Every value printed passes here, so that no place in the template can forget to clean.
-        finalize=clean,
+        finalize=text.clean,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "brief": _brief,
-        "duration": duration,
-        "figure": figure,
-        "memory": memory,
-        "number": number,
-        "percent": percent,
-        "picture": _picture,
-        "policy_hash": _policy_hash,
-        "reason_label": _reason_label,
-        "score_name": _score_name,
-    }
-    environment.globals["SHORT_CAPTION"] = SHORT_CAPTION
+    environment.filters |= FILTERS
+    environment.globals |= {"bar": bar}
     return environment.get_template(TEMPLATE)

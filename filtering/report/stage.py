@@ -1,41 +1,54 @@
-"""The report stage: gather a bounded sample of the run's tables, read thumbnails, write the page."""
+"""The report stage: survey shards and partitions, fetch the samples that are shown, write the page and its data."""
 
-import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
 from filtering.attempts import Task
-from filtering.concepts.objects import read_concepts, read_homes
+from filtering.concepts.objects import read_concepts
+from filtering.concepts.partition import shard_and_row
 from filtering.config import Config
-from filtering.embedding.images import decode_image
 from filtering.filters.objects import PassingShard
-from filtering.manifests.objects import REPORT, table_name
-from filtering.report.data import Page, QuarantineExample, StageCost
-from filtering.report.gather import SAMPLE, Shown, concept_rows, few_by_reason, histogram, shown_rows, thumbnails
+from filtering.manifests.objects import PAGE_DATA, REPORT
+from filtering.report import gather
+from filtering.report.bins import binned, summed
+from filtering.report.data import ConceptRow, Histogram, Page, StageCost, page_bytes
+from filtering.report.decision import decisions
+from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts
 from filtering.report.measures import measure_rows
 from filtering.report.page import render
+from filtering.report.tasks import (
+    CAPTIONS,
+    CAPTIONS_NAME,
+    CONCEPTS_NAME,
+    DUPLICATE_COSINE,
+    MAP_NAME,
+    SHOWN,
+    SHOWN_NAME,
+    Places,
+    examine_partition,
+    fetch_samples,
+    lay_out,
+    read_counts,
+    survey_shard,
+)
+from filtering.scores.registry import SCORERS
 from filtering.selection.objects import BUDGETS_NAME
-from filtering.shards.samples import Sample, read_samples
-from filtering.shards.tar import Fault
 from filtering.stage import Runtime, Stage
-from filtering.storage import Store, stream_object
-from filtering.uids import sampled, uid_array
+from filtering.storage import Store
 
-VERSION = 2
-# The page stays small whatever the pool's size: this many rows are sampled, this many shards read for pictures.
-SAMPLED_ROWS = 20_000
-SHARDS_WITH_PICTURES = 32
-EXAMPLES_PER_REASON = 3
-THUMBNAIL_PIXELS = 96
-BIN_EDGES = np.linspace(-1, 1, 201)
-SAMPLE_NAME = "{}.sample.parquet"
-PICTURES_NAME = "{}.pictures.parquet"
+VERSION = 3
+# The page stays small whatever the pool's size: examples come from this many shards, and as many more are read for the
+# neighbours and duplicates of these.
+PICTURED_SHARDS, MORE_SHARDS = 32, 32
+# Captions that name the concepts: so many of each on average, but so many in all at least and at most.
+CAPTIONS_A_CONCEPT, LEAST_CAPTIONS, MOST_CAPTIONS = 16, 20_000, 200_000
 
 
 def report_stage(runtime: Runtime, config: Config, manifests: str) -> Stage:
@@ -44,138 +57,212 @@ def report_stage(runtime: Runtime, config: Config, manifests: str) -> Stage:
 
 
 def write_report(
-    stage: Stage, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], stores: Mapping[str, str]
+    stage: Stage, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], partitions: int
 ) -> dict[str, int]:
-    """Write report/index.html; return its size.
+    """Write report/index.html and report/page.json; return the page's size.
 
     Parameters
     ----------
     run : mapping
-        run.json as far as it is known.
-    stores : mapping
-        Where each stage's objects are.
+        Its run.json as far as it is known.
+    partitions : int
+        How many there are.
     """
-    rows = run["totals"]["kept"] + run["totals"]["dropped"]
-    share = SAMPLED_ROWS / max(rows, 1)
-    urls = (stores["concepts"], stage.runtime.store.url, stage.store.url)
-    gathers = [Task(f"sample-{s.identity}", (s, share, *urls)) for s in shards]
-    counts = stage.map(lambda engine: engine.tasks(_gather), gathers, "shards sampled")
-    samples = [stage.store.read_table(SAMPLE_NAME.format(s.identity)) for s in shards]
-    shown = shown_rows(pa.concat_tables([*samples, SAMPLE.empty_table()]))
-    pictures = _pictures(stage, config, shards, shown.keys(SHARDS_WITH_PICTURES))
-    page = _page(config, run, shown, counts, pictures, stores)
+    found = _Found.of(stage, config, shards, run, partitions)
+    page = _page(stage, config, run, found)
+    stage.runtime.store.write(PAGE_DATA, page_bytes(page))
     data = render(page).encode()
     stage.runtime.store.write(REPORT, data)
     stage.summary = f"{REPORT}, {len(data) / 1e6:.1f} MB"
     return {"bytes": len(data)}
 
 
-def _gather(shard: PassingShard, share: float, concepts_url: str, run_url: str, store_url: str) -> dict[str, Any]:
-    """Sample a shard's rows, and count its scores and its quarantine."""
-    rows = shard.embedded.rows(["uid", "key", "caption", "clip_score"])
-    kept, dropped = (Store(run_url).read_table(table_name(kind, shard.index)) for kind in ("kept", "dropped"))
-    is_kept = np.asarray(pc.is_in(rows["uid"], value_set=kept["uid"].combine_chunks()))
-    concept = np.full(len(rows), -1, dtype=np.int32)
-    having, homes = read_homes(Store(concepts_url), shard)
-    concept[having] = homes
-    reason = dropped["reason"].take(pc.index_in(rows["uid"], value_set=dropped["uid"].combine_chunks()))
-    chosen = np.flatnonzero(sampled(uid_array(rows["uid"]), share, seed=2))
-    place = pa.array(np.full(len(rows), shard.index, dtype=np.int32))
-    columns = [*rows.columns, pa.array(concept), reason, pa.array(is_kept), place]
-    table = pa.table(columns, schema=SAMPLE).take(pa.array(chosen))
-    Store(store_url).write_table(SAMPLE_NAME.format(shard.identity), table)
-    scores = rows["clip_score"].to_numpy()
-    quarantined = Store(run_url).read_table(table_name("quarantined", shard.index)).to_pylist()
-    return {
-        "sampled": len(chosen),
-        "kept_bins": np.histogram(scores[is_kept], BIN_EDGES)[0].tolist(),
-        "dropped_bins": np.histogram(scores[~is_kept], BIN_EDGES)[0].tolist(),
-        "examples": few_by_reason(quarantined, EXAMPLES_PER_REASON),
-    }
+def _places(stage: Stage, run: Mapping[str, Any]) -> Places:
+    store, objects = stage.runtime.store, run["objects"]
+    judged = next((step["folder"] for step in reversed(run["steps"]) if step["settings"]), None)
+    return Places(
+        run=store.url,
+        concepts=store.path(objects["concepts"]),
+        graph=store.path(objects["graph"]),
+        picks=store.path(objects["selection"]),
+        judged=None if judged is None else store.path(judged),
+        scores={name: store.path(folder) for name, folder in run["scores"].items()},
+        store=stage.store.url,
+    )
 
 
-def _pictures(
-    stage: Stage, config: Config, shards: Sequence[PassingShard], wanted: Mapping[int, set[str]]
-) -> dict[tuple[int, str], bytes]:
-    """Return JPEG thumbnails of the wanted keys by shard and key; none where the input has no images."""
-    if config.input.shards is None:
-        return {}
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the workers found, in the order of shards and of partitions, and the samples that are shown."""
+
+    shards: Sequence[PassingShard]
+    concepts: pa.Table
+    surveys: Sequence[Mapping[str, Any]]
+    parts: Sequence[Mapping[str, Any]]
+    groups: Sequence[Mapping[str, Any]]
+    filtered: Mapping[str, Sequence[int]]
+    samples: gather.Samples
+    pictured: int
+
+    @classmethod
+    def of(
+        cls, stage: Stage, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], partitions: int
+    ) -> "_Found":
+        places, concepts = _places(stage, run), read_concepts(Store(_places(stage, run).concepts))
+        pictured = _spread(shards) if config.input.shards is not None else []
+        share = _caption_share(len(concepts), run)
+        surveys = _surveyed(stage, shards, share, set(pictured), places)
+        chosen = gather.sheet_concepts(concepts["size"].to_numpy())
+        tasks = [Task(f"examine-{n:08d}", (n, chosen, pictured or None, places)) for n in range(partitions)]
+        parts = stage.map(lambda engine: engine.tasks(examine_partition), tasks, "partitions examined")
+        groups, filtered = gather.largest_groups(parts), gather.filtered_rows(surveys, list(run["reasons"]["dropped"]))
+        wanted = _wanted(parts, groups, filtered, gather.lowest_rows(surveys))
+        pictured = [*pictured, *_more(wanted, pictured)] if pictured else []
+        shown = _fetched(stage, shards, wanted, set(pictured), places)
+        judged = {int(row): values for part in parts for row, values in part["rows"].items()}
+        samples = gather.Samples(shown, judged)
+        return cls(shards, concepts, surveys, parts, groups, filtered, samples, len(pictured))
+
+
+def _spread(shards: Sequence[PassingShard]) -> list[int]:
+    """Return the places of some shards, evenly over the inventory, from which examples are taken."""
+    return np.unique(np.linspace(0, len(shards) - 1, PICTURED_SHARDS).astype(int)).tolist() if shards else []
+
+
+def _caption_share(concepts: int, run: Mapping[str, Any]) -> float:
+    wanted = min(max(LEAST_CAPTIONS, CAPTIONS_A_CONCEPT * concepts), MOST_CAPTIONS)
+    return float(wanted / max(run["graph"]["nodes"], 1))
+
+
+def _surveyed(
+    stage: Stage, shards: Sequence[PassingShard], share: float, pictured: set[int], places: Places
+) -> list[dict[str, Any]]:
+    tasks = [
+        Task(f"survey-{shard.identity}", (shard, share, not pictured or shard.index in pictured, places))
+        for shard in shards
+    ]
+    return stage.map(lambda engine: engine.tasks(survey_shard), tasks, "shards surveyed")
+
+
+def _wanted(
+    parts: Sequence[Mapping[str, Any]],
+    groups: Sequence[Mapping[str, Any]],
+    filtered: Mapping[str, Sequence[int]],
+    lowest: Sequence[int],
+) -> dict[int, list[int]]:
+    """Return the rows that are shown, covering neighbours among them, by the place of their shard."""
+    sheets = [row for part in parts for sheet in part["sheets"].values() for rows in sheet.values() for row in rows]
+    covers = {int(row): int(values[2]) for part in parts for row, values in part["rows"].items()}
+    rows = {*sheets, *lowest, *(row for group in groups for row in group["rows"])}
+    rows |= {row for chosen in filtered.values() for row in chosen}
+    rows |= {covers[row] for row in sheets if covers[row] >= 0}
+    ids = np.array(sorted(rows), dtype=np.int64)
+    wanted: dict[int, list[int]] = {}
+    for shard, row in zip(*(part.tolist() for part in shard_and_row(ids)), strict=True):
+        wanted.setdefault(shard, []).append(row)
+    return wanted
+
+
+def _more(wanted: Mapping[int, Sequence[int]], pictured: Sequence[int]) -> list[int]:
+    """Return further shards to read for pictures: those that hold most of what is shown without one."""
+    missing = Counter({shard: len(rows) for shard, rows in wanted.items() if shard not in set(pictured)})
+    return [shard for shard, _ in missing.most_common(MORE_SHARDS)]
+
+
+def _fetched(
+    stage: Stage,
+    shards: Sequence[PassingShard],
+    wanted: Mapping[int, Sequence[int]],
+    pictured: set[int],
+    places: Places,
+) -> dict[int, dict[str, Any]]:
     here = [shard for shard in shards if shard.index in wanted]
-    tasks = [Task(f"pictures-{s.identity}", (s, sorted(wanted[s.index]), stage.store.url)) for s in here]
-    stage.map(lambda engine: engine.tasks(_read_pictures), tasks, "shards read for pictures")
-    found: dict[tuple[int, str], bytes] = {}
-    for shard in here:
-        table = stage.store.read_table(PICTURES_NAME.format(shard.identity))
-        for key, jpeg in zip(table["key"].to_pylist(), table["jpeg"].to_pylist(), strict=True):
-            found[shard.index, key] = jpeg
-    return found
+    tasks = [
+        Task(f"fetch-{shard.identity}", (shard, wanted[shard.index], shard.index in pictured, places)) for shard in here
+    ]
+    stage.map(lambda engine: engine.tasks(fetch_samples), tasks, "shards read for examples")
+    tables = [stage.store.read_table(SHOWN_NAME.format(shard.identity)) for shard in here]
+    return {row["row"]: row for row in pa.concat_tables([*tables, SHOWN.empty_table()]).to_pylist()}
 
 
-def _read_pictures(shard: PassingShard, keys: Sequence[str], store_url: str) -> dict[str, int]:
-    wanted, found = set(keys), dict[str, bytes]()
-    with stream_object(shard.embedded.shard.url) as stream:
-        for entry in read_samples(stream, shard.embedded.shard.name):
-            if isinstance(entry, Sample) and entry.key in wanted and entry.key not in found:
-                found |= _thumbnail(entry)
-            if len(found) == len(wanted):
-                break
-    table = pa.table({"key": pa.array(found, pa.string()), "jpeg": pa.array(found.values(), pa.binary())})
-    Store(store_url).write_table(PICTURES_NAME.format(shard.identity), table)
-    return {"pictures": len(found)}
-
-
-def _thumbnail(sample: Sample) -> dict[str, bytes]:
-    decoded = decode_image(sample.image, draft_side=THUMBNAIL_PIXELS)
-    if isinstance(decoded, Fault):
-        return {}
-    image = decoded.image.convert("RGB")
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return {sample.key: buffer.getvalue()}
-
-
-def _page(
-    config: Config,
-    run: Mapping[str, Any],
-    shown: Shown,
-    counts: Sequence[Mapping[str, Any]],
-    pictures: Mapping[tuple[int, str], bytes],
-    stores: Mapping[str, str],
-) -> Page:
-    concepts = read_concepts(Store(stores["concepts"]))
-    budgets = Store(stores["selection"]).read_arrays(BUDGETS_NAME)["budgets"]
-    bins = {name: np.sum([count[name] for count in counts], axis=0) for name in ("kept_bins", "dropped_bins")}
-    resolved = yaml.safe_dump(run["config"], sort_keys=False, allow_unicode=True)
+def _page(stage: Stage, config: Config, run: Mapping[str, Any], found: _Found) -> Page:
+    rows, more = _concept_rows(stage, run, found)
+    costs = [
+        StageCost(cost["name"], cost["seconds"], cost["peak_memory_bytes"], cost["summary"], cost.get("reused", False))
+        for cost in run["stages"]
+    ]
     return Page(
         run_id=run["run_id"],
         output=config.output,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         totals=run["totals"],
-        dropped_by_reason=run["reasons"]["dropped"],
+        dropped_by_reason=dropped_in_order(run),
         quarantined_by_reason=run["reasons"]["quarantined"],
-        quarantine_examples=_quarantine_examples(counts),
+        quarantine_examples=gather.quarantine_examples(found.surveys),
+        selection=decisions(run),
+        score_name=next((step["score"] for step in reversed(run["steps"]) if step["settings"]), ""),
         recall=run["recall"],
         k=config.graph.k,
+        graph=graph_facts(run["graph"]),
         manifest_hash=run["manifest_hash"],
         measures=measure_rows(run["measures"]),
-        histograms=histogram("CLIP score", BIN_EDGES, bins["kept_bins"], bins["dropped_bins"]),
-        concepts=concept_rows(concepts, budgets, shown, pictures),
-        lowest=thumbnails(shown.lowest, pictures),
-        stages=tuple(
-            StageCost(cost["name"], cost["seconds"], cost["peak_memory_bytes"], cost["summary"])
-            for cost in run["stages"]
-        ),
+        histograms=_histograms(stage, found),
+        concepts=rows,
+        more_concepts=more,
+        duplicate_cosine=DUPLICATE_COSINE,
+        duplicates=gather.duplicate_groups(found.groups, found.samples),
+        filtered=gather.reason_examples(found.filtered, found.samples),
+        lowest=found.samples.thumbnails(gather.lowest_rows(found.surveys)),
+        shards=len(found.shards),
+        pictured_shards=found.pictured,
+        stages=tuple(costs),
         warnings=tuple(run["warnings"]),
-        config_yaml=resolved,
+        base=base_facts(run),
+        config_yaml=yaml.safe_dump(run["config"], sort_keys=False, allow_unicode=True),
         versions=run["versions"],
-        commands=("filtering run --config CONFIG.yaml", f"filtering verify {config.output}"),
+        commands=commands(run, config.output),
     )
 
 
-def _quarantine_examples(counts: Sequence[Mapping[str, Any]]) -> tuple[QuarantineExample, ...]:
-    rows = few_by_reason((row for count in counts for row in count["examples"]), EXAMPLES_PER_REASON)
-    return tuple(
-        QuarantineExample(row["shard"], row["member"], row["reason"], row["detail"])
-        for row in sorted(rows, key=lambda row: row["reason"])
+def _concept_rows(stage: Stage, run: Mapping[str, Any], found: _Found) -> tuple[tuple[ConceptRow, ...], int]:
+    """Return the rows of the table of concepts, and how many concepts have none."""
+    listed = gather.listed_concepts(found.concepts["size"].to_numpy())
+    if not listed:
+        return (), 0
+    stage.call(lay_out, "map", listed, _places(stage, run))
+    xy = stage.store.read_arrays(MAP_NAME)["places"].tolist()
+    captions = [stage.store.read_table(CAPTIONS_NAME.format(shard.identity)) for shard in found.shards]
+    sheets = {
+        int(concept): found.samples.sheet(rows) for part in found.parts for concept, rows in part["sheets"].items()
+    }
+    rows = gather.concept_rows(
+        found.concepts,
+        Store(_places(stage, run).picks).read_arrays(BUDGETS_NAME)["budgets"],
+        _lines(stage, found.parts),
+        gather.concept_names(pa.concat_tables([*captions, CAPTIONS.empty_table()])),
+        dict(zip(listed, map(tuple, xy), strict=True)),
+        sheets,
     )
+    return rows, len(found.concepts) - len(listed)
+
+
+def _lines(stage: Stage, parts: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, float, int]]:
+    """Return what the partitions say of each concept: how many are kept, their mean score, near-duplicates."""
+    lines = {}
+    for number, part in enumerate(parts):
+        if part["concepts"]:
+            arrays = stage.store.read_arrays(CONCEPTS_NAME.format(number))
+            names = ("concept", "kept", "difficulty", "duplicates")
+            for concept, *line in zip(*(arrays[name].tolist() for name in names), strict=True):
+                lines[concept] = tuple(line)
+    return lines
+
+
+def _histograms(stage: Stage, found: _Found) -> tuple[Histogram, ...]:
+    counts = [read_counts(stage.store, shard.identity) for shard in found.shards]
+    names = dict.fromkeys(name for one in counts for name in one)
+    charts = (
+        binned(name, SCORERS[name.partition(" ")[0]].about, summed(one[name] for one in counts if name in one))
+        for name in names
+    )
+    return tuple(chart for chart in charts if chart is not None)

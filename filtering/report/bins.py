@@ -1,0 +1,75 @@
+"""Histograms of scores whose range nobody knows beforehand: counted finely where they are, cut to bins at the end.
+
+A value is counted by the first bits of its place in the order of floats (`ranking.order_keys`), which is as good as
+11 binary digits of it; counts of any number of shards add up, and bins are cut from their sum.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.ranking import order_keys, score_of
+from filtering.report.data import Histogram
+
+# Sign, exponent and 11 bits of the fraction.
+KEPT_BITS = 20
+SHIFT = 32 - KEPT_BITS
+BINS = 40
+# What lies beyond these shares of the values is counted in the outermost bins, so that few far ones squeeze no axis.
+LEAST, MOST = 0.0025, 0.9975
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How often values occur.
+
+    Attributes
+    ----------
+    key : uint32 (m,), ascending, the first bits of their keys.
+    kept, dropped : int64 (m,), samples with such a value.
+    """
+
+    key: npt.NDArray[np.uint32]
+    kept: npt.NDArray[np.int64]
+    dropped: npt.NDArray[np.int64]
+
+
+def counted(scores: npt.NDArray[np.float32], kept: npt.NDArray[np.bool_]) -> Counts:
+    """Count scores, float32 (n,), by whether their samples are kept; those that are not finite are left out."""
+    there = np.isfinite(scores)
+    keys, place = np.unique(order_keys(scores[there]) >> np.uint32(SHIFT), return_inverse=True)
+    both = [np.bincount(place[mask], minlength=len(keys)).astype(np.int64) for mask in (kept[there], ~kept[there])]
+    return Counts(keys, *both)
+
+
+def summed(parts: Iterable[Counts]) -> Counts:
+    """Add up counts of several shards."""
+    total = Counts(np.zeros(0, np.uint32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    for part in parts:
+        keys, place = np.unique(np.concatenate([total.key, part.key]), return_inverse=True)
+        columns = ((total.kept, part.kept), (total.dropped, part.dropped))
+        # Counts are exact in float64 up to 2^53.
+        both = [np.bincount(place, np.concatenate(two), len(keys)).astype(np.int64) for two in columns]
+        total = Counts(keys, *both)
+    return total
+
+
+def binned(name: str, about: str, counts: Counts) -> Histogram | None:
+    """Cut counts into at most 40 bins; None where there is nothing to tell apart."""
+    every = counts.kept + counts.dropped
+    if len(every) < 2:
+        return None
+    values = np.array([score_of(int(key) << SHIFT) for key in counts.key.tolist()])
+    share = np.cumsum(every) / every.sum()
+    first, last = np.searchsorted(share, [LEAST, MOST])
+    low, high = values[first], values[min(last + 1, len(values) - 1)]
+    if low == high:
+        low, high = values[0], values[-1]
+    edges = np.linspace(low, high, BINS + 1)
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
+    kept, dropped = (
+        tuple(np.bincount(place, column, BINS).astype(int).tolist()) for column in (counts.kept, counts.dropped)
+    )
+    return Histogram(name, about, tuple(edges.tolist()), kept, dropped, bool(values[0] < low), bool(values[-1] > high))

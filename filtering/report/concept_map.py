@@ -1,0 +1,150 @@
+"""The map of concepts: alike ones lie near each other, area tells the size, colour the share that is kept."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from markupsafe import Markup
+
+from filtering.report.data import ConceptRow
+from filtering.report.text import count, one_line, percent
+from filtering.report.vega import svg
+
+WIDTH, HEIGHT = 720, 430
+MOST_BUBBLES = 1_500
+MOST_NAMES = 14
+# Shades of the page's sequential scale, --share-0 to --share-4.
+SHADES = 5
+# Of the map's area, what all bubbles together may cover.
+COVERED = 0.16
+LARGEST_AREA, LEAST_AREA = 4_200.0, 26.0
+# A letter's width and a line's height at the size of the names, with some air.
+LETTER, LINE = 6.6, 15.0
+LONGEST_NAME = 24
+# So many of the largest bubbles must not be covered by a name.
+OBSTACLES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptMap:
+    """The map as the page shows it.
+
+    Attributes
+    ----------
+    svg : the chart; its marks' `data-tip` begin with 'Concept' and the number
+    legend : for each shade in use, its number and what it means
+    shown : how many concepts are drawn
+    """
+
+    svg: Markup
+    legend: tuple[tuple[int, str], ...]
+    shown: int
+
+
+def concept_map(rows: Sequence[ConceptRow]) -> ConceptMap | None:
+    """Return the map of the largest concepts, None where there are none to place."""
+    placed = [row for row in rows if math.isfinite(row.x) and math.isfinite(row.y) and row.size > 0]
+    drawn = sorted(placed, key=lambda row: (-row.size, row.concept))[:MOST_BUBBLES]
+    if not drawn:
+        return None
+    bounds = share_bounds([row.kept / row.size for row in drawn])
+    areas = _areas([row.size for row in drawn])
+    values = [
+        {
+            "x": min(max(row.x, 0.0), 1.0),
+            "y": min(max(row.y, 0.0), 1.0),
+            "area": area,
+            "fill": f"var(--share-{_shade(row.kept / row.size, bounds)})",
+            "about": _about(row),
+        }
+        for row, area in zip(drawn, areas, strict=True)
+    ]
+    label = f"Map of {len(drawn):,} concepts: alike ones lie near each other"
+    return ConceptMap(svg(_spec(values, _names(drawn, areas)), "map", label, role="group"), _legend(bounds), len(drawn))
+
+
+def share_bounds(shares: Sequence[float]) -> tuple[float, ...]:
+    """Return the shares at which the colour changes: at most four round ones within what occurs."""
+    low, high = min(shares), min(max(shares), 1.0)
+    least = (high - low) / SHADES
+    if least < 0.002:
+        return ()
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25) if step >= least * 0.999)
+    first = math.floor(low / step + 1e-9) + 1
+    bounds = [round(at * step, 2) for at in range(first, first + SHADES - 1)]
+    return tuple(bound for bound in bounds if bound < high - 1e-9)
+
+
+def _shade(share: float, bounds: Sequence[float]) -> int:
+    """Return the shade of a share; the scale always ends at the strongest."""
+    return SHADES - 1 - sum(share < bound - 1e-9 for bound in bounds)
+
+
+def _legend(bounds: Sequence[float]) -> tuple[tuple[int, str], ...]:
+    if not bounds:
+        return ()
+    texts = [f"{100 * bound:.0f} %" for bound in bounds]
+    middle = [f"{low.removesuffix(' %')}–{high}" for low, high in pairwise(texts)]
+    labels = [f"under {texts[0]}", *middle, f"{texts[-1]} and more"]
+    return tuple(enumerate(labels, SHADES - len(labels)))
+
+
+def _areas(sizes: Sequence[int]) -> list[float]:
+    scale = min(COVERED * WIDTH * HEIGHT / sum(sizes), LARGEST_AREA / sizes[0])
+    return [max(round(scale * size, 1), LEAST_AREA) for size in sizes]
+
+
+def _about(row: ConceptRow) -> str:
+    words = one_line(", ".join(row.words), 60)
+    name = f"Concept {row.concept}" + (f": {words}" if words else "")
+    return f"{name}. {count(row.kept)} of {count(row.size)} kept ({percent(row.kept, row.size)})"
+
+
+def _names(rows: Sequence[ConceptRow], areas: Sequence[float]) -> list[dict[str, Any]]:
+    """Return the names of the largest concepts, above or below their bubbles, where they hide nothing large."""
+    names: list[dict[str, Any]] = []
+    places = [
+        (row.x * WIDTH, (1 - row.y) * HEIGHT, math.sqrt(area / math.pi)) for row, area in zip(rows, areas, strict=True)
+    ]
+    taken = [(x - radius, y - radius, x + radius, y + radius) for x, y, radius in places[:OBSTACLES]]
+    for row, (at, y, radius) in zip(rows, places, strict=True):
+        name = one_line(", ".join(row.words[:2]), LONGEST_NAME)
+        half = LETTER * len(name) / 2
+        x = min(max(at, half), WIDTH - half)
+        boxes = [(x - half, top, x + half, top + LINE) for top in (y - radius - LINE - 2, y + radius + 1)]
+        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
+        if name and free:
+            taken.append(free[0])
+            names.append({"x": x / WIDTH, "y": 1 - free[0][3] / HEIGHT, "name": name})
+        if len(names) == MOST_NAMES:
+            break
+    return names
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _spec(values: list[dict[str, Any]], names: list[dict[str, Any]]) -> dict[str, Any]:
+    scale = {"domain": [0, 1]}
+    place = {name: {"field": name, "type": "quantitative", "scale": scale, "axis": None} for name in ("x", "y")}
+    asis = {"scale": None, "type": "quantitative"}
+    bubbles = {
+        "data": {"values": values},
+        "mark": {"type": "circle", "opacity": 1},
+        "encoding": {
+            **place,
+            "size": {"field": "area", **asis},
+            "fill": {"field": "fill", "type": "nominal", "scale": None},
+            "description": {"field": "about"},
+        },
+    }
+    labels = {
+        "data": {"values": names},
+        "mark": {"type": "text", "baseline": "bottom", "fontSize": 12, "fill": "var(--text)", "aria": False},
+        "encoding": {**place, "text": {"field": "name"}},
+    }
+    layers = [bubbles, labels] if names else [bubbles]
+    return {"width": WIDTH, "height": HEIGHT, "padding": 24, "layer": layers}

@@ -1,0 +1,108 @@
+"""A Vega-Lite specification as an inline SVG that is safe in the page: no link, no script, no style."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+import vl_convert
+from markupsafe import Markup
+
+VERSION = "6.1"
+# What a chart consists of; whatever else a converter may write is left out.
+TAGS = frozenset(("svg", "g", "path", "line", "rect", "text", "circle"))
+ATTRIBUTES = frozenset(
+    [
+        "d",
+        "x",
+        "y",
+        "x1",
+        "x2",
+        "y1",
+        "y2",
+        "r",
+        "cx",
+        "cy",
+        "width",
+        "height",
+        "transform",
+        "fill",
+        "fill-opacity",
+        "stroke",
+        "stroke-width",
+        "stroke-opacity",
+        "stroke-dasharray",
+        "stroke-linejoin",
+        "opacity",
+        "text-anchor",
+        "font-size",
+        "font-weight",
+    ]
+)
+TIP = "data-tip"
+FRAME = frozenset(("background", "foreground"))
+LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-\d+)?")
+# The page's variables colour it, so that it follows light and dark.
+CONFIG: Mapping[str, Any] = {
+    "background": None,
+    "font": "Helvetica, Arial, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "aria": False,
+        "labelColor": "var(--soft)",
+        "titleColor": "var(--soft)",
+        "gridColor": "var(--line)",
+        "domainColor": "var(--soft)",
+        "tickColor": "var(--soft)",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+}
+
+
+def svg(spec: Mapping[str, Any], kind: str, label: str, role: str = "img") -> Markup:
+    """Return the chart of a specification.
+
+    Parameters
+    ----------
+    spec : mapping
+        A Vega-Lite unit or concatenation; text in it must be clean (`filtering.report.text.one_line`).
+    kind : str
+        The CSS class of the chart.
+    label : str
+        What it shows, for those who do not see it; clean as well.
+    role : str
+        The role img, or group where the page's script makes its marks reachable.
+    """
+    drawn = vl_convert.vegalite_to_svg({"config": CONFIG, **spec}, vl_version=VERSION)
+    root = ElementTree.fromstring(drawn)
+    _, _, width, height = root.attrib["viewBox"].split()
+    _tidy(root)
+    root.attrib.clear()
+    root.attrib |= {"viewBox": f"0 0 {width} {height}", "class": kind, "role": role, "aria-label": label}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _tidy(element: ElementTree.Element) -> None:
+    element.tag = element.tag.rpartition("}")[2]
+    element.tail = None
+    # A mark without a role may have no label; the page's script shows this, and labels the marks it makes reachable.
+    about = {TIP: element.attrib["aria-label"]} if "aria-label" in element.attrib else {}
+    element.attrib = {
+        name: LONG_NUMBER.sub(_short, value) for name, value in element.attrib.items() if name in ATTRIBUTES
+    } | about
+    for child in list(element):
+        if _belongs(child):
+            _tidy(child)
+        else:
+            element.remove(child)
+
+
+def _belongs(child: ElementTree.Element) -> bool:
+    seen = child.get("opacity") != "0" and child.get("class") not in FRAME
+    return seen and child.tag.rpartition("}")[2] in TAGS
+
+
+def _short(found: re.Match[str]) -> str:
+    return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,143 @@
+"""The page's data of real runs, and the page beside another run's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pools import member, metadata_config, tar_config, write_tar
+
+from filtering.errors import InputError
+from filtering.report.data import page_bytes, parse_page
+from filtering.report.rendering import report_page
+from filtering.storage import Store
+
+
+def page_of(folder: Path):
+    return parse_page((folder / "report/page.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("report") / "run"
+
+
+@pytest.fixture
+def metadata_run(run, metadata_pool, folder):
+    if not (folder / "run.json").exists():
+        selection = {"method": "d2", "keep": 0.4}
+        run(metadata_config(metadata_pool, folder, selection=selection, filters=[{"clip_score": {"keep": 0.9}}]))
+    return folder
+
+
+def test_the_page_agrees_with_the_manifest(metadata_run):
+    page, record = page_of(metadata_run), json.loads((metadata_run / "run.json").read_text())
+    kept = pq.read_table(metadata_run / "manifest/kept")
+    assert sum(row.kept for row in page.concepts) == record["totals"]["kept"] == len(kept)
+    assert sum(row.size for row in page.concepts) == record["graph"]["nodes"]
+    concepts, counts = np.unique(kept["concept"].to_numpy(), return_counts=True)
+    found = {row.concept: row.kept for row in page.concepts if row.kept}
+    assert found == dict(zip(concepts.tolist(), counts.tolist(), strict=True))
+    chart = next(chart for chart in page.histograms if chart.name == "clip_score")
+    assert (sum(chart.kept), sum(chart.dropped)) == (record["totals"]["kept"], record["totals"]["dropped"])
+    assert list(page.dropped_by_reason) == ["filter:clip_score", "selection:d2"]
+    assert page.more_concepts == 0
+
+
+def test_sheets_show_what_became_of_samples(metadata_run):
+    page = page_of(metadata_run)
+    ranks = {line["uid"]: line["rank"] for line in pq.read_table(metadata_run / "manifest/kept").to_pylist()}
+    reasons = {line["uid"]: line["reason"] for line in pq.read_table(metadata_run / "manifest/dropped").to_pylist()}
+    covered = 0
+    for row in page.concepts:
+        assert [one.rank for one in row.sheet.kept] == list(range(len(row.sheet.kept)))
+        for one in [*row.sheet.kept, *row.sheet.dropped, *row.sheet.hardest, *row.sheet.easiest]:
+            assert (one.rank, one.reason) == (ranks.get(one.uid), reasons.get(one.uid, ""))
+        assert all(one.rank is None for one in row.sheet.dropped)
+        assert row.sheet.hardest[0].score >= row.difficulty >= row.sheet.easiest[0].score
+        covers = [one.cover for one in row.sheet.dropped if one.cover]
+        covered += len(covers)
+        assert all(cover.uid in ranks and -1 <= cover.cosine <= 1 for cover in covers)
+    assert covered
+    assert all(one.reason == "filter:clip_score" for part in page.filtered for one in part.members)
+    lowest = [one.clip_score for one in page.lowest]
+    assert lowest == sorted(lowest)
+
+
+def test_the_data_comes_back_from_json_as_it_was(metadata_run):
+    page = page_of(metadata_run)
+    assert page_bytes(parse_page(page_bytes(page))) == page_bytes(page)
+
+
+def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadata_pool, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    run(metadata_config(metadata_pool, other, selection={"method": "d2", "keep": 0.2}))
+    monkeypatch.chdir(tmp_path)
+    page = report_page(Store(str(metadata_run)), None, str(other))
+    assert page == f"{tmp_path}/filtering-report/index.html"
+    html = Path(page).read_text()
+    assert str(other) in html
+    assert (metadata_run / "report/index.html").read_text() != html
+    copy = report_page(Store(str(metadata_run)), str(tmp_path / "copy"), None)
+    assert Path(copy).read_text() == (metadata_run / "report/index.html").read_text()
+    assert report_page(Store(str(metadata_run))) == f"{metadata_run}/report/index.html"
+    with pytest.raises(InputError, match="holds no finished run"):
+        report_page(Store(str(metadata_run)), None, str(tmp_path / "nowhere"))
+
+
+def test_duplicates_are_grouped(run, tmp_path):
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    vectors = np.random.default_rng(0).normal(size=(60, 16))
+    vectors[40:48] = vectors[0]
+    vectors[48:51] = vectors[1]
+    half = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    columns = {"uid": [f"{at:032x}" for at in range(60)], "text": ["words"] * 60}
+    scores = {"clip_l14_similarity_score": pa.array(np.linspace(0.1, 0.4, 60), pa.float32())}
+    pq.write_table(pa.table(columns | scores), pool / "0.parquet")
+    np.savez(pool / "0.npz", l14_img=half, l14_txt=half)
+    run(metadata_config(pool, tmp_path / "run", concepts={"clusters": 2}, graph={"k": 9}))
+    page = page_of(tmp_path / "run")
+    assert [group.size for group in page.duplicates] == [9, 4]
+    assert sum(row.duplicates for row in page.concepts) == 13
+    for group in page.duplicates:
+        members = [one.rank is not None for one in group.members]
+        assert members == sorted(members, reverse=True)
+        assert group.kept == sum(members) or group.size > len(members)
+
+
+def test_pictures_come_from_the_shards(tar_run):
+    page = page_of(tar_run)
+    shown = [one for row in page.concepts if row.sheet for one in (*row.sheet.kept, *row.sheet.dropped)]
+    assert shown
+    assert all(one.jpeg is not None and one.jpeg.startswith(b"\xff\xd8") for one in shown)
+    assert (page.shards, page.pictured_shards) == (3, 3)
+
+
+@pytest.mark.parametrize("steps", [[{"any": ["one", "two"]}], [{"all": ["one", "two"]}, {"method": "top", "keep": 5}]])
+def test_named_selections_have_a_page(run, metadata_pool, metadata_run, steps):
+    named = {"one": {"method": "top", "keep": 0.5}, "two": {"method": "random", "keep": 0.5}}
+    run(
+        metadata_config(
+            metadata_pool,
+            metadata_run,
+            selection={"steps": steps},
+            selections=named,
+            filters=[{"clip_score": {"keep": 0.9}}],
+        )
+    )
+    page = page_of(metadata_run)
+    assert sum(row.kept for row in page.concepts) == page.totals["kept"]
+    assert any("named selections" in sentence for sentence in page.selection)
+
+
+def test_a_pool_of_which_nothing_passes_has_a_page(run, tmp_path):
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    write_tar(pool / "0.tar", [part for at in range(3) for part in member(f"{at}", at)])
+    run(tar_config(pool, tmp_path / "run", filters=[{"caption": {"min_words": 100}}]))
+    page = page_of(tmp_path / "run")
+    assert page.concepts == ()
+    assert [part.reason for part in page.filtered] == ["filter:caption"]
