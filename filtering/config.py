@@ -184,7 +184,19 @@ _Loader.add_implicit_resolver(
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration, a path or a URL, and apply `--set KEY=VALUE` overrides.
+    """Read a configuration and apply `--set KEY=VALUE` overrides.
+
+    Parameters
+    ----------
+    path : str
+        A YAML file, by its path or URL.
+    overrides : sequence of str
+        Of the form KEY=VALUE each, such as selection.keep=0.3; the value is YAML.
+
+    Returns
+    -------
+    Config
+        Checked, and with today's date (UTC) in place of {date} in `output`.
 
     Raises
     ------
@@ -207,7 +219,18 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_config(data: Mapping[str, Any]) -> Config:
-    """Check plain data and return it as a `Config`; errors as in `load_config`."""
+    """Check plain data and return it as a `Config`; errors as in `load_config`.
+
+    Parameters
+    ----------
+    data : mapping
+        Keys and values as the YAML file holds them; nothing is replaced in them.
+
+    Returns
+    -------
+    Config
+        With the default of every key that is not given.
+    """
     try:
         # First, so that no later message repeats a secret.
         _refuse_credentials(data, ())

@@ -162,6 +162,7 @@ def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> 
     Parameters
     ----------
     work : Work
+        The pool and the settings that the formulas depend on.
     pair_seconds : float
         Seconds of one distance of the neighbour search at the work's dimension, as probed here.
     asked : Asked

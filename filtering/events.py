@@ -1,4 +1,4 @@
-"""events.jsonl: what happened, as it happened, in storage."""
+"""What happened, as it happened, in storage: events.jsonl."""
 
 import json
 import time

@@ -35,9 +35,14 @@ def write_groups(
 
     Parameters
     ----------
+    store : Store
+        Where the object goes.
+    name : str
+        Its name there.
     groups : int (n,)
         The group (a partition, a shard) of each record, not negative.
-    dtype : of the records.
+    dtype : dtype
+        That of the records.
     records : callable
         Returns the records that stand at some positions of `groups`; asked for about 16 MB at a time. The order inside
         a group is that of the positions.

@@ -14,6 +14,7 @@ from filtering.selection.settings import Step
 
 KINDS = ("selector", "budget", "scorer")
 KEYS = {"selector": "selection.method", "budget": "selection.budget", "scorer": "selection.score"}
+FOOTER = "filtering methods NAME shows a part's inputs and parameters."
 
 
 def methods() -> list[dict[str, Any]]:
@@ -50,20 +51,24 @@ def method(name: str) -> list[dict[str, Any]]:
 
 
 def overview(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table for a person, kind by kind."""
+    """Return a table in plain lines, kind by kind, a part in a line."""
     width = max(len(entry["about"]) for entry in entries) + 2
     lines: list[str] = []
     for kind in KINDS:
-        higher = "; what scores higher is kept" if kind == "scorer" else ""
-        lines += [f"{kind}s ({KEYS[kind]}){higher}"]
         here = [entry for entry in entries if entry["kind"] == kind]
+        lines += [heading(kind)]
         lines += [f"  {entry['name']:<17}{entry['about']:<{width}}{entry['source']}".rstrip() for entry in here]
         lines += [""]
-    return [*lines, "filtering methods NAME shows a part's inputs and parameters."]
+    return [*lines, FOOTER]
+
+
+def heading(kind: str) -> str:
+    """Return what stands above the parts of a kind: where they are named."""
+    return f"{kind}s ({KEYS[kind]})" + ("; what scores higher is kept" if kind == "scorer" else "")
 
 
 def details(entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return what a person wants to know of some parts."""
+    """Return what a person wants to know of some parts, in plain lines."""
     lines: list[str] = []
     for entry in entries:
         lines += [f"{entry['name']}, a {entry['kind']} ({KEYS[entry['kind']]}): {entry['about']}"]

@@ -23,7 +23,6 @@ from filtering.selection.settings import Step
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
 from filtering.steps import every_step, specs_of
-from filtering.units import duration
 
 # The command begins and ends: Python and its libraries, the inventory, Ray's farewell.
 COMMAND_SECONDS = 4
@@ -59,6 +58,25 @@ def plan(
     With a base, only shards that it does not have are embedded. What it spares the stages after that depends on what
     the new samples show, and is not counted.
 
+    Parameters
+    ----------
+    config : Config
+        The run's configuration.
+    shards : sequence of Shard
+        The pool; some of it is read to measure what a sample takes.
+    question : Question, optional
+        Other rows, other CPUs, and prices; the pool as it is, here, unless given.
+    carried : Carried, optional
+        The base, and what has become of its shards.
+
+    Returns
+    -------
+    dict
+        Of the pool `shards`, `rows`, `input_bytes`, `dimension`; `concepts`, `keep` (samples), `cpus`,
+        `memory_per_worker_bytes`, `disk_bytes`, `shuffle_bytes`, `seconds`, `hours`, `cpu_hours`, `gpu_hours`, `price`
+        (None without prices); `stages`: what each takes; `bottleneck`, as the function of that name returns it;
+        `base`: the run and how its shards differ, or None; `probe`: what was measured.
+
     Raises
     ------
     InputError
@@ -80,9 +98,11 @@ def plan(
         *stage_costs(work, pair, _asked(config, pool)),
     ]
     allowed = _memory_bytes() // cpus
-    if question.rows is None and question.cpus is None:
+    here = question.rows is None and question.cpus is None
+    if here:
         _refuse_what_cannot_fit(costs, allowed, cpus)
     seconds = COMMAND_SECONDS + sum(cost.seconds(cpus) for cost in costs)
+    stages = [_stage(cost, cpus, _price(cost, pool, question)) for cost in costs]
     return {
         "shards": count,
         "rows": pool.rows,
@@ -97,51 +117,44 @@ def plan(
         "seconds": round(seconds, 1),
         "hours": round(seconds / 3600, 4),
         **_hours_and_price(costs, pool, question),
-        "stages": [_stage(cost, cpus, _price(cost, pool, question)) for cost in costs],
+        "stages": stages,
+        "bottleneck": bottleneck(stages, allowed if here else None),
         "base": None if carried is None else {"run": carried.base.url, "shards": carried.changes.counts()},
         "probe": asdict(pool.probe) | {"pair_seconds": pair},
     }
 
 
-def plan_lines(found: dict[str, Any], device: str) -> list[str]:
-    """Return what `plan` found, for a person; `device` is the one that the configuration names."""
-    price = "" if found["price"] is None else f", {found['price']:,.2f} in all"
-    return [
-        f"{found['rows']:,} samples in {found['shards']:,} shards ({found['input_bytes'] / 1e9:.2f} GB), "
-        f"{found['concepts']:,} concepts, {found['keep']:,} to keep",
-        f"{'stage':<12}{'CPU time':>16}{'GB a task':>12}{'GB on disk':>12}{'GB shuffled':>12}{'cost':>12}",
-        *(_plan_line(stage) for stage in found["stages"]),
-        f"about {duration(found['seconds'])} on {found['cpus']} CPUs, {found['cpu_hours']:,.2f} CPU hours, "
-        f"{found['gpu_hours']:,.2f} GPU hours, {found['disk_bytes'] / 1e9:,.2f} GB of storage{price}",
-        *_probe_lines(found["probe"], device),
-        *_base_lines(found["base"]),
-    ]
+def bottleneck(stages: Sequence[dict[str, Any]], allowed: int | None) -> dict[str, Any]:
+    """Return which stages decide how long a run takes and how much memory it needs.
 
+    Parameters
+    ----------
+    stages : sequence of dict
+        As `plan` has them, at least one.
+    allowed : int or None
+        Bytes that a worker may have; None where that is not known, for other machines than this one.
 
-def _plan_line(stage: dict[str, Any]) -> str:
-    gigabytes = (stage[f"{name}_bytes"] / 1e9 for name in ("memory_per_task", "disk", "shuffle"))
-    price = "-" if stage["price"] is None else f"{stage['price']:,.2f}"
-    columns = "".join(f"{value:>12,.3f}" for value in gigabytes)
-    return f"{stage['name']:<12}{duration(stage['cpu_seconds']):>16}{columns}{price:>12}"
-
-
-def _probe_lines(probe: dict[str, Any], device: str) -> list[str]:
-    """Return what was measured of embedding, where anything is embedded."""
-    if not probe["device"]:
-        return []
-    other = "; on a GPU the second will be far less" if device == "cuda" and probe["device"] == "cpu" else ""
-    return [
-        f"measured on one thread: {1000 * probe['decode_seconds']:.1f} ms to decode a sample, "
-        f"{1000 * probe['forward_seconds']:.1f} ms to embed it on {probe['device']}{other}"
-    ]
-
-
-def _base_lines(base: dict[str, Any] | None) -> list[str]:
-    """Return what is new against a base, where there is one."""
-    if base is None:
-        return []
-    shards = ", ".join(f"{count:,} {name}" for name, count in base["shards"].items())
-    return [f"from {base['run']}: shards {shards}; what of the stages after embedding it spares is not counted"]
+    Returns
+    -------
+    dict
+        `time`: stage, seconds and share of all stages' seconds; `memory`: stage, bytes of a task and their share of
+        what a worker may have, or None.
+    """
+    slowest = max(stages, key=lambda stage: float(stage["seconds"]))
+    largest = max(stages, key=lambda stage: int(stage["memory_per_task_bytes"]))
+    seconds, memory = sum(stage["seconds"] for stage in stages), largest["memory_per_task_bytes"]
+    return {
+        "time": {
+            "stage": slowest["name"],
+            "seconds": slowest["seconds"],
+            "share": round(slowest["seconds"] / seconds, 4) if seconds else 0.0,
+        },
+        "memory": {
+            "stage": largest["name"],
+            "bytes": memory,
+            "share": round(memory / allowed, 4) if allowed else None,
+        },
+    }
 
 
 def _work(config: Config, pool: Pool, shards: int) -> Work:

@@ -1,19 +1,12 @@
-"""Progress for a person: a live bar on a terminal, a line now and then elsewhere. Always on stderr."""
+"""Progress for a person: a live view on a terminal, a line now and then elsewhere. Always on stderr."""
 
 import contextlib
 import sys
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+if TYPE_CHECKING:
+    from filtering.terminal.live import LiveReporter
 
 LINE_INTERVAL = 10.0
 
@@ -38,8 +31,15 @@ class Reporter(Protocol):
 
 
 def reporter() -> Reporter:
-    """Return a live bar if stderr is a terminal, plain lines otherwise."""
-    return BarReporter() if sys.stderr.isatty() else LineReporter()
+    """Return a live view if stderr is a terminal, plain lines otherwise."""
+    return _live() if sys.stderr.isatty() else LineReporter()
+
+
+def _live() -> "LiveReporter":
+    # Here: what draws takes a third of a second to import, which runs without a terminal are spared.
+    from filtering.terminal.live import LiveReporter
+
+    return LiveReporter()
 
 
 class LineReporter:
@@ -74,55 +74,6 @@ class LineReporter:
 
     def stop(self) -> None:
         """See `Reporter.stop`."""
-
-
-class BarReporter:
-    """A live bar for the current stage; the finished ones stay as lines above it."""
-
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
-        self.stage, self.started = "", 0.0
-        self.bar: Progress | None = None
-
-    def start(self, stage: str, total: int, unit: str) -> None:
-        """See `Reporter.start`. A stage may start again with other units."""
-        self.stop()
-        if stage != self.stage:
-            self.stage, self.started = stage, time.monotonic()
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description:<12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self.bar = Progress(*columns, console=self.console, transient=True)
-        self.task = self.bar.add_task(stage, total=total, note="")
-        self.bar.start()
-
-    def advance(self, done: int, note: str = "") -> None:
-        """See `Reporter.advance`."""
-        if self.bar is not None:
-            self.bar.update(self.task, completed=done, note=note)
-
-    def finish(self, summary: str) -> None:
-        """See `Reporter.finish`."""
-        self.stop()
-        seconds = time.monotonic() - self.started
-        self.console.print(f"{self.stage:<12} {summary} ({seconds:.1f} s)", highlight=False, markup=False)
-        self.stage = ""
-
-    def say(self, line: str) -> None:
-        """See `Reporter.say`."""
-        self.console.print(line, highlight=False, markup=False)
-
-    def stop(self) -> None:
-        """See `Reporter.stop`."""
-        if self.bar is not None:
-            self.bar.stop()
-        self.bar = None
 
 
 def _say(line: str) -> None:

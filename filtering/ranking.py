@@ -67,6 +67,7 @@ def digit_counts(keys: Digits, prefix: Sequence[int]) -> npt.NDArray[np.int64]:
     Parameters
     ----------
     keys : uint16 (n, r)
+        The digits of each key, the most significant first.
     prefix : sequence of int
         Fewer than r digits, those found so far; none in the first round.
     """

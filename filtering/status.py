@@ -6,14 +6,34 @@ from typing import Any
 from filtering.errors import InputError
 from filtering.events import NAME, read_events
 from filtering.holder import writer
+from filtering.pace import Pace
 from filtering.storage import Store
+from filtering.units import duration, size
 
 # What `progress` says of a stage, as it is.
-TOLD = ("unit", "samples", "quarantined", "quarantine_reasons", "retries", "lost_tasks", "read_bytes", "written_bytes")
+TOLD = (
+    "unit",
+    "samples",
+    "quarantined",
+    "quarantine_reasons",
+    "retries",
+    "lost_tasks",
+    "read_bytes",
+    "written_bytes",
+    "peak_memory_bytes",
+)
+# A run in one of these states does not go on by itself.
+ENDED = ("finished", "failed", "stopped")
+RESUMABLE = ("failed", "stopped")
 
 
 def status(run: Store) -> dict[str, Any]:
     """Return the state of a run.
+
+    Parameters
+    ----------
+    run : Store
+        The run's directory.
 
     Returns
     -------
@@ -21,8 +41,9 @@ def status(run: Store) -> dict[str, Any]:
         `state`: running, finished, failed, or stopped (killed, or cut off from its output: nobody holds its lease;
         the same command resumes it); `writer`, who runs it; `quiet_seconds` since its last event; `stages`: name,
         state, `tasks_done` of `tasks`, samples and quarantined so far with `quarantine_reasons`,
-        `samples_per_second`, `seconds_left`, `retries` (storage requests repeated), `lost_tasks` (tasks started
-        again), bytes read and written; once done, seconds and summary; `totals` once the run is finished.
+        `samples_per_second`, `tasks_per_second`, `seconds_left`, `peak_memory_bytes` of a task, `retries` (storage
+        requests repeated), `lost_tasks` (tasks started again), bytes read and written; once done, seconds and
+        summary; `totals` once the run is finished.
 
     Raises
     ------
@@ -71,27 +92,59 @@ def _apply(event: dict[str, Any], stages: dict[str, dict[str, Any]], result: dic
 
 def _progress(event: dict[str, Any]) -> dict[str, Any]:
     found = {"tasks_done": event["done"], "tasks": event["total"]} | {key: event[key] for key in TOLD if key in event}
-    seconds, here = event["seconds"], event["done"] - event["resumed_tasks"]
     samples = event.get("samples", 0) - event["resumed_samples"]
-    if seconds and samples:
-        found["samples_per_second"] = round(samples / seconds, 1)
-    if seconds and here:
-        found["seconds_left"] = round(seconds / here * (event["total"] - event["done"]), 1)
+    pace = Pace(event["seconds"], event["done"], event["total"], event["resumed_tasks"], samples)
+    for name, digits in (("samples_per_second", 1), ("tasks_per_second", 3), ("seconds_left", 1)):
+        if (value := getattr(pace, name)) is not None:
+            found[name] = round(value, digits)
     return found
+
+
+def status_lines(found: dict[str, Any]) -> list[str]:
+    """Return what `status` found in plain lines for a person."""
+    lines = [f"{found['run']}: {state_words(found)}", *map(stage_line, found["stages"])]
+    if "totals" in found:
+        lines.append("  " + totals_words(found["totals"]))
+    if "error" in found:
+        lines.append(f"  {found['error']}")
+    return lines
+
+
+def state_words(found: dict[str, Any]) -> str:
+    """Return the state of a run, who runs it, and when it was last heard of."""
+    by = f" by {found['writer']}" if "writer" in found else ""
+    hint = "; the run's command resumes it" if found["state"] in RESUMABLE else ""
+    return f"{found['state']}{by}, last event {duration(found['quiet_seconds'])} ago{hint}"
+
+
+def totals_words(totals: dict[str, int]) -> str:
+    """Return what became of the samples."""
+    return ", ".join(f"{name} {count:,}" for name, count in totals.items())
 
 
 def stage_line(stage: dict[str, Any]) -> str:
     """Return a stage's state in one line for a person."""
-    if "summary" in stage:
-        parts = [str(stage["summary"])]
-    else:
-        of = f" of {stage['tasks']:,}" if "tasks" in stage else ""
-        parts = [f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')} done"]
-    for name, words in (("samples_per_second", "{:,.0f} samples/s"), ("seconds_left", "about {:,.0f} s left")):
-        parts += [words.format(stage[name])] if stage.get(name) and "summary" not in stage else []
+    parts = [str(stage["summary"])] if "summary" in stage else [done_words(stage), *rate_words(stage)]
+    parts += [f"{size(stage['peak_memory_bytes'])} a task at most"] if stage.get("peak_memory_bytes") else []
+    return f"  {stage['name']:<12}{stage['state']:<9}{'; '.join([*parts, *remarks(stage)])}"
+
+
+def done_words(stage: dict[str, Any]) -> str:
+    """Return how many tasks of a stage are done."""
+    of = f" of {stage['tasks']:,}" if "tasks" in stage else ""
+    return f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')}"
+
+
+def rate_words(stage: dict[str, Any]) -> list[str]:
+    """Return how fast the tasks of a stage go, and when they will be done."""
+    parts = [f"{stage['samples_per_second']:,.0f} samples/s"] if stage.get("samples_per_second") else []
+    return parts + ([f"about {duration(stage['seconds_left'])} left"] if stage.get("seconds_left") else [])
+
+
+def remarks(stage: dict[str, Any]) -> list[str]:
+    """Return what else happened in a stage: samples put aside, requests and tasks repeated, bytes read."""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(stage.get("quarantine_reasons", {}).items()))
-    parts += [f"quarantined: {reasons}"] if reasons else []
+    parts = [f"quarantined: {reasons}"] if reasons else []
     for name, words in (("retries", "{:,} requests repeated"), ("lost_tasks", "{:,} tasks repeated")):
         parts += [words.format(stage[name])] if stage.get(name) else []
-    parts += [f"{stage['read_bytes'] / 1e6:,.0f} MB read"] if stage.get("read_bytes") else []
-    return f"  {stage['name']:<12}{stage['state']:<9}{'; '.join(parts)}"
+    return parts + ([f"{size(stage['read_bytes'])} read"] if stage.get("read_bytes") else [])

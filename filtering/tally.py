@@ -8,8 +8,9 @@ from typing import Any
 
 from filtering.attempts import Task
 from filtering.events import EventLog
+from filtering.pace import Pace, rate_words
 from filtering.progress import Reporter
-from filtering.units import duration
+from filtering.units import duration, size
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0
@@ -30,9 +31,11 @@ class Tally:
     resumed_tasks: int = 0
     resumed_samples: int = 0
     lost_tasks: int = 0
+    peak_memory_bytes: int = 0
     sums: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
+    began: float | None = None
     told: float = 0.0
 
     def resumed(self, records: Iterable[Mapping[str, Any]]) -> None:
@@ -40,12 +43,16 @@ class Tally:
         for record in records:
             self._add(record)
         self.resumed_tasks, self.resumed_samples = self.done, self.sums["samples"]
-        if self.resumed_tasks:
+        # Before the first task ends, which may take minutes, `status` is to know how many there are.
+        if self.total > 1:
             self._tell()
 
     def finished(self, task: Task, record: Mapping[str, Any]) -> None:
         """Take in a finished task."""
         self._add(record)
+        # Rates count from when the first task began: workers may take a minute to start, but only once.
+        began = max(self.started, time.monotonic() - record["seconds"])
+        self.began = began if self.began is None else min(self.began, began)
         if self.done == self.total or time.monotonic() - self.told >= EVENT_INTERVAL:
             self._tell()
         self.progress.advance(self.done, self.note())
@@ -62,16 +69,21 @@ class Tally:
         self._tell()
 
     def note(self) -> str:
-        """Return what a person wants to know while it works: rate, time left, what goes wrong."""
-        seconds, done = time.monotonic() - self.started, self.done - self.resumed_tasks
-        samples = self.sums["samples"] - self.resumed_samples
-        parts = [f"{samples / seconds:,.0f} samples/s"] if samples and seconds else []
-        if done and self.done < self.total:
-            parts.append(f"{duration(seconds / done * (self.total - self.done))} left")
+        """Return what a person wants to know while it works: rate, time left, memory, what goes wrong."""
+        pace = self._pace()
+        parts = [rate_words(pace)] if self.done < self.total or pace.samples else []
+        if pace.seconds_left:
+            parts.append(f"{duration(pace.seconds_left)} left")
+        parts += [f"{size(self.peak_memory_bytes)} a task at most"] if self.peak_memory_bytes else []
         parts += [f"{self.sums['quarantined']:,} quarantined"] if self.sums["quarantined"] else []
         parts += [f"{self.sums['retries']:,} requests repeated"] if self.sums["retries"] else []
         parts += [f"{self.lost_tasks:,} tasks repeated"] if self.lost_tasks else []
-        return ", ".join(parts)
+        return ", ".join(filter(None, parts))
+
+    def _pace(self) -> Pace:
+        samples = self.sums["samples"] - self.resumed_samples
+        since = self.started if self.began is None else self.began
+        return Pace(time.monotonic() - since, self.done, self.total, self.resumed_tasks, samples)
 
     def _add(self, record: Mapping[str, Any]) -> None:
         result = record["result"] if isinstance(record["result"], dict) else {}
@@ -79,6 +91,7 @@ class Tally:
         self.sums.update({name: int(record.get(name, 0)) for name in FROM_RECORD})
         self.sums.update({name: int(result[name]) for name in FROM_RESULT if isinstance(result.get(name), int)})
         self.reasons.update(result.get("quarantine_reasons") or {})
+        self.peak_memory_bytes = max(self.peak_memory_bytes, int(record.get("peak_memory_bytes", 0)))
 
     def _tell(self) -> None:
         self.told = time.monotonic()
@@ -89,10 +102,11 @@ class Tally:
             done=self.done,
             total=self.total,
             unit=self.unit,
-            seconds=round(self.told - self.started, 3),
+            seconds=round(self._pace().seconds, 3),
             resumed_tasks=self.resumed_tasks,
             resumed_samples=self.resumed_samples,
             lost_tasks=self.lost_tasks,
             **numbers,
+            **({"peak_memory_bytes": self.peak_memory_bytes} if self.peak_memory_bytes else {}),
             **({"quarantine_reasons": dict(self.reasons)} if self.reasons else {}),
         )

@@ -38,6 +38,7 @@ def subset_array(uids: Uids) -> npt.NDArray[np.void]:
     Parameters
     ----------
     uids : bytes S32 (n,)
+        In any order: 32 hex digits each.
     """
     subset: npt.NDArray[np.void] = np.sort(_halves(uids).astype("<u8").view(SUBSET_DTYPE).reshape(-1))
     return subset

@@ -1,5 +1,7 @@
 """Quantities as a person would say them."""
 
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
 
 def duration(seconds: float) -> str:
     """Return seconds as text: 0.4 s, 42 s, 3 min 12 s, 2 h 13 min."""
@@ -12,3 +14,13 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     return f"{hours:,} h {rest:02d} min" if rest else f"{hours:,} h"
+
+
+def size(count: float) -> str:
+    """Return bytes as text of three digits, in powers of a thousand: 0 B, 345 MB, 1.38 GB."""
+    unit = 0
+    while count >= 999.5 and unit < len(UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    # A part of a byte says nothing.
+    digits = 0 if unit == 0 or count >= 99.95 else 1 if count >= 9.995 else 2
+    return f"{count:,.{digits}f} {UNITS[unit]}"

@@ -1,12 +1,15 @@
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from filtering.cli import main
 from filtering.errors import InputError
 from filtering.methods import details, method, methods
 from filtering.scores.registry import SCORERS
 from filtering.selection.registry import BUDGETS, SELECTORS
+from filtering.terminal.methods_view import details_view, overview_view
 
 
 def test_every_part_is_listed_with_what_a_user_needs():
@@ -42,3 +45,19 @@ def test_the_verb(capsys):
     (entry,) = json.loads(capsys.readouterr().out)["methods"]
     assert {one["name"]: one["default"] for one in entry["parameters"]}["gamma_reverse"] == 1.0
     assert main(["methods", "d3"]) == 2
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_terminal_shows_all_in_its_width(width):
+    file = io.StringIO()
+    console = Console(file=file, width=width, highlight=False)
+    console.print(overview_view(methods()))
+    console.print(details_view(method("d2")))
+    told = file.getvalue()
+    assert max(map(len, told.splitlines())) <= width
+    words = " ".join(told.split())
+    assert all(entry["name"] in words for entry in methods())
+    assert words.count("gamma_reverse") == 1
+    assert "(default: 1.0)" in words
+    # A paper's number is not torn from its place.
+    assert "arXiv\n" not in told.replace(" ", "")

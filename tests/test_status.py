@@ -1,14 +1,19 @@
+import io
 import json
 import os
 import time
 
 import pytest
+from rich.console import Console
 
+from filtering.cli import main
 from filtering.errors import InputError
 from filtering.events import NAME, EventLog, read_events
 from filtering.lease import Clock, Lease
-from filtering.status import stage_line, status
+from filtering.status import stage_line, status, status_lines
 from filtering.storage import Store
+from filtering.terminal.status_view import StatusView
+from filtering.terminal.watching import watch
 
 STARTED = {"time": 10.0, "event": "run_started"}
 STAGE = {"time": 11.0, "event": "stage_started", "stage": "embedding"}
@@ -71,13 +76,20 @@ def test_a_running_run(tmp_path):
 def test_rates_count_what_this_attempt_did(tmp_path):
     (stage,) = status(run_with(tmp_path, STARTED, STAGE, PROGRESS))["stages"]
     assert stage["samples_per_second"] == 50.0
+    assert stage["tasks_per_second"] == 0.5
     assert stage["seconds_left"] == 140.0
 
 
 def test_a_stage_is_told_in_one_line(tmp_path):
     (stage,) = status(run_with(tmp_path, STARTED, STAGE, PROGRESS))["stages"]
     line = stage_line(stage)
-    for words in ("30 of 100 shards", "50 samples/s", "about 140 s left", "missing_caption 2", "4 requests repeated"):
+    for words in (
+        "30 of 100 shards",
+        "50 samples/s",
+        "about 2 min 20 s left",
+        "missing_caption 2",
+        "4 requests repeated",
+    ):
         assert words in line
     assert "\n" not in line
 
@@ -166,3 +178,114 @@ def test_events_written_are_events_read(tmp_path, remote):
     assert events[2]["attempt"] == 1
     assert events[0]["note"] == "é\u2028\n"
     assert all(event["time"] > 0 for event in events)
+
+
+def drawn(found, width):
+    file = io.StringIO()
+    Console(file=file, width=width, highlight=False).print(StatusView(found))
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    return " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_a_run_at_work_is_drawn_with_what_is_to_come(tmp_path, width):
+    with Lease(Store(str(tmp_path))):
+        told = drawn(status(run_with(tmp_path, STARTED, STAGE, PROGRESS)), width)
+    for words in ("running by", "━", "30 of 100 shards", "50 samples/s", "missing_caption 2", "then filters, concepts"):
+        assert words in told
+
+
+def test_of_a_run_that_stopped_nothing_is_said_to_be_left(tmp_path):
+    told = drawn(status(run_with(tmp_path, STARTED, STAGE, PROGRESS)), 100)
+    assert "stopped" in told
+    assert "✗ embedding" in told
+    assert "left" not in told
+    assert "then" not in told
+
+
+def test_a_finished_run_and_a_failed_one_are_drawn(tmp_path):
+    told = drawn(status(run_with(tmp_path, STARTED, DONE, FINISHED)), 100)
+    assert "input 10, kept 3" in told
+    assert "✓ embedding {'rows': 5}" in told
+    assert "RunError: a task kept dying" in drawn(status(run_with(tmp_path, STARTED, FAILED)), 100)
+
+
+def test_plain_lines_say_the_same(tmp_path):
+    lines = status_lines(status(run_with(tmp_path, STARTED, STAGE, PROGRESS, FAILED)))
+    assert "failed" in lines[0]
+    assert "30 of 100 shards" in lines[1]
+    assert lines[-1] == "  RunError: a task kept dying"
+
+
+@pytest.fixture
+def growing(tmp_path, monkeypatch):
+    """A run that does the next thing each time that someone has looked at it and waits."""
+    store = run_with(tmp_path, STARTED)
+    lease = Lease(store)
+    lease.acquire()
+    happens = iter([STAGE, PROGRESS, None, {**PROGRESS, "done": 60}, DONE, FINISHED])
+
+    def goes_on(seconds):
+        event = next(happens)
+        if event is not None:
+            with (tmp_path / NAME).open("a") as log:
+                log.write(json.dumps(event) + "\n")
+
+    monkeypatch.setattr("filtering.terminal.watching.time.sleep", goes_on)
+    yield store
+    lease.release()
+
+
+def test_watching_off_a_terminal_prints_a_line_for_each_change_until_the_run_has_ended(growing, capsys):
+    assert main(["status", growing.url, "--watch"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("running by")
+    assert ["30 of 100 shards" in lines[2], "60 of 100 shards" in lines[3]] == [True, True]
+    assert lines[-1].startswith("finished")
+    assert "kept 3" in lines[-1]
+
+
+def test_watching_as_json_prints_an_object_for_each_change(growing, capsys):
+    assert main(["status", growing.url, "--watch", "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["state"] for one in told] == ["running"] * 5 + ["finished"]
+    assert told[-1]["totals"]["kept"] == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_watching_on_a_terminal_draws_until_the_run_has_ended(growing):
+    screen = Terminal()
+    assert watch(growing, screen) == 0
+    assert "finished" in screen.getvalue()
+    assert "kept 3" in screen.getvalue()
+
+
+@pytest.mark.parametrize("ending", [FAILED, None])
+def test_watching_a_run_that_failed_or_stopped_ends(tmp_path, capsys, ending):
+    store = run_with(tmp_path, STARTED, STAGE, *([ending] if ending else []))
+    assert main(["status", store.url, "--watch"]) == 0
+    assert capsys.readouterr().out.startswith("failed" if ending else "stopped")
+
+
+@pytest.mark.parametrize("screen", [io.StringIO, Terminal])
+def test_who_stops_watching_is_told_nothing(tmp_path, monkeypatch, screen, capsys):
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("filtering.terminal.watching.time.sleep", interrupted)
+    with Lease(Store(str(tmp_path))):
+        assert watch(run_with(tmp_path, STARTED, STAGE), screen()) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_on_an_object_store_is_watched(capsys):
+    store = Store("memory://watched")
+    store.write(NAME, b"".join(json.dumps(event).encode() + b"\n" for event in (STARTED, FINISHED)))
+    assert main(["status", store.url, "--watch"]) == 0
+    assert capsys.readouterr().out.startswith("finished")

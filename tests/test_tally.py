@@ -66,8 +66,47 @@ def test_results_of_any_shape_are_taken(store):
 def test_a_note_says_what_is_left(store):
     sums = tally(store, 2)
     sums.started -= 10
-    sums.finished(Task("a", ()), RECORD)
+    sums.finished(Task("a", ()), {**RECORD, "seconds": 10.0})
     assert sums.note() == "1 samples/s, 10 s left, 2 quarantined, 3 requests repeated"
+
+
+def test_the_minute_in_which_workers_start_slows_no_rate(store):
+    sums = tally(store, 3)
+    sums.started -= 70
+    sums.finished(Task("a", ()), {**RECORD, "seconds": 10.0})
+    assert sums.note().startswith("1 samples/s, 20 s left")
+    assert told(store)[-1]["seconds"] == pytest.approx(10.0, abs=0.5)
+
+
+def test_time_left_counts_nothing_of_an_earlier_attempt(store):
+    sums = tally(store, 100)
+    sums.resumed([RECORD] * 90)
+    sums.started -= 10
+    for name in "abcde":
+        sums.finished(Task(name, ()), {**RECORD, "seconds": 10.0})
+    assert sums.note().startswith("5 samples/s, 10 s left")
+
+
+@pytest.mark.parametrize(("done", "rate"), [(50, "5.0/s, 5 s left"), (5, "30.0/min, 3 min 10 s left")])
+def test_tasks_without_samples_are_counted_themselves(store, done, rate):
+    sums = tally(store, 75 if done == 50 else 100)
+    sums.started -= 10
+    for at in range(done):
+        sums.finished(Task(str(at), ()), {"result": None, "seconds": 10.0})
+    assert sums.note() == rate
+
+
+def test_the_memory_of_the_largest_task_is_told(store):
+    sums = tally(store, 3)
+    for at, memory in enumerate((1_000_000, 1_380_000_000, 5_000_000)):
+        sums.finished(Task(str(at), ()), {**RECORD, "peak_memory_bytes": memory})
+    assert "1.38 GB a task at most" in sums.note()
+    assert told(store)[-1]["peak_memory_bytes"] == 1_380_000_000
+
+
+def test_how_many_tasks_there_are_is_told_before_the_first_ends(store):
+    tally(store, 8).resumed([])
+    assert [(event["done"], event["total"]) for event in told(store)] == [(0, 8)]
 
 
 def test_a_stage_in_which_nothing_ends_still_says_so(store):

@@ -1,6 +1,6 @@
 import pytest
 
-from filtering.units import duration
+from filtering.units import duration, size
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,21 @@ from filtering.units import duration
 )
 def test_durations_are_readable(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.6, "1.00 kB"),
+        (1_000, "1.00 kB"),
+        (99_960, "100 kB"),
+        (345_000_000, "345 MB"),
+        (1_380_000_000, "1.38 GB"),
+        (49.1e12, "49.1 TB"),
+        (5e18, "5,000 PB"),
+    ],
+)
+def test_bytes_have_three_digits(count, words):
+    assert size(count) == words

@@ -1,0 +1,147 @@
+"""What is wrong with a command, in one line, with the nearest name: verbs, options, runs."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from filtering.storage import Store
+
+# At most so many folders beside a run that is not there are looked into.
+LOOKED_INTO = 200
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest name."""
+
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and remember the words for what an error says of them."""
+        self.given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line."""
+        parser = self._of_the_verb()
+        said = parser._unknown_verb() or parser._unknown_option() or parser._without_config(message) or message
+        parser.exit(2, f"filtering: {said}; see {parser.prog} --help\n")
+
+    def verbs(self) -> dict[str, "Parser"]:
+        """Return the parsers of the verbs, by name."""
+        found = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        return next((dict(action.choices) for action in found), {})
+
+    def options(self) -> set[str]:
+        """Return the options as they are typed."""
+        return {option for action in self._actions for option in action.option_strings}
+
+    def _first(self) -> str:
+        return next((word for word in self.given if not word.startswith("-")), "")
+
+    def _of_the_verb(self) -> "Parser":
+        """Return the parser of the verb that was given: what it left over, this one is told of."""
+        return self.verbs().get(self._first(), self)
+
+    def _unknown_verb(self) -> str:
+        from filtering.explain import nearest
+
+        verb = self._first()
+        return f"unknown verb {verb}{nearest(verb, self.verbs())}" if self.verbs() and verb else ""
+
+    def _unknown_option(self) -> str:
+        from filtering.explain import nearest
+
+        known = self.options()
+        for at, word in enumerate(self.given):
+            option, _, value = word.partition("=")
+            if option == "--":
+                break
+            # A beginning of an option stands for it, and a number below 0 is none.
+            if not re.match(r"--?[A-Za-z]", option) or any(name.startswith(option) for name in known):
+                continue
+            if "--set" in known and (key := _key_named(option)):
+                value = value or next(iter(self.given[at + 1 :]), "") or "VALUE"
+                return f"unknown option {option}; as a key of the configuration it is given by --set {key}={value}"
+            return f"unknown option {option}{nearest(option, known)}"
+        return ""
+
+    def _without_config(self, message: str) -> str:
+        file = self._first()
+        if "--config" not in self.options() or "required: --config" not in message or not file:
+            return ""
+        return f"{file}: the configuration is given as --config {file}"
+
+
+def _key_named(option: str) -> str:
+    """Return the configuration's key whose last part is an option's name, or nothing."""
+    from filtering.config import Config
+
+    name = option.lstrip("-").replace("-", "_")
+    return next((key for key in config_keys(Config) if key.rpartition(".")[2] == name), "")
+
+
+def config_keys(section: "type[BaseModel]") -> Iterator[str]:
+    """Yield the keys of a configuration, dotted: those that hold a section, then those of the section."""
+    from pydantic import BaseModel as Section
+
+    for name, field in section.model_fields.items():
+        yield name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from (f"{name}.{key}" for key in config_keys(field.annotation))
+
+
+def existing_run(url: str) -> str:
+    """Return the directory of a run as `run_url` does, and name the nearest run where none is.
+
+    Raises
+    ------
+    InputError
+        If there is none, but one beside it or inside it. Of others, what reads a run says that it is not there.
+    """
+    from filtering.errors import InputError
+    from filtering.latest import run_url
+    from filtering.storage import Store, is_local
+
+    found = run_url(url)
+    if not _holds_run(Store(found)) and (near := _near_run(Store(found))):
+        typed = os.path.relpath(near) if is_local(near) and not url.startswith("/") and "://" not in url else near
+        raise InputError(f"{url}: holds no run; did you mean {typed}?")
+    return found
+
+
+def _holds_run(store: "Store") -> bool:
+    from filtering.events import NAME
+    from filtering.manifests.objects import RUN
+
+    return store.exists(RUN) or store.exists(NAME)
+
+
+def _near_run(missing: "Store") -> str:
+    """Return the only run inside a folder, else the one beside it of the nearest name, else nothing.
+
+    Where the folder around it is not there either, the run of the same name in the folder whose name is nearest.
+    """
+    from filtering.latest import root_of
+
+    inside = [child.url for child in map(missing.child, missing.names()[:LOOKED_INTO]) if _holds_run(child)]
+    if len(inside) == 1:
+        return inside[0]
+    root, name = root_of(missing), missing.url.rpartition("/")[2]
+    beside = [run for run in _nearest_first(root, name) if _holds_run(run)]
+    if not beside and not root.names():
+        others = _nearest_first(root_of(root), root.url.rpartition("/")[2])
+        beside = [run for run in (other.child(name) for other in others) if _holds_run(run)]
+    return beside[0].url if beside else ""
+
+
+def _nearest_first(root: "Store", name: str) -> "list[Store]":
+    import difflib
+
+    near = difflib.get_close_matches(name, root.names(), n=LOOKED_INTO, cutoff=0.5)
+    return [root.child(one) for one in near if one != name]

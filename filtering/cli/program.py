@@ -1,0 +1,60 @@
+"""From words to an exit status: runs a verb, and says what went wrong in one line."""
+
+import argparse
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from filtering import stopping
+from filtering.cli import verbs
+from filtering.cli.parser import new_parser
+from filtering.cli.welcome import welcome
+from filtering.errors import FilteringError, one_line
+
+INTERRUPTED = 130
+# What the same command goes on with after it was stopped.
+RESUMED = {"run": "the run", "demo": "the run", "export": "the export"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0 done, 2 the input is wrong, 1 the run failed."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words:
+        sys.stdout.writelines(f"{line}\n" for line in welcome())
+        return 0
+    given = new_parser().parse_args(words)
+    given.out_stream = sys.stdout
+    stopping.listen()
+    try:
+        # What libraries print, Ray's notices above all, goes to stderr: stdout is for the result alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            return verbs.VERBS[given.verb](given)
+    except FilteringError as error:
+        return _failed(given, error, error.exit_status, str(error))
+    except (KeyboardInterrupt, SystemExit) as error:
+        # While Ray starts, its own answer to a request to end is in force: SystemExit.
+        resumed = f"; the same command resumes {RESUMED[given.verb]}" if given.verb in RESUMED else ""
+        return _failed(given, error, INTERRUPTED, f"stopped{resumed}")
+    except Exception as error:
+        return _failed(given, error, 1, f"{one_line(error)} (--debug shows where)")
+
+
+def command(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `main` as a program and end it with its status."""
+    status = main(arguments)
+    if status == INTERRUPTED:
+        # Interrupted while it starts, Ray does not find its own end; its processes end with this one.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _failed(given: argparse.Namespace, error: BaseException, status: int, line: str) -> int:
+    if given.debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"filtering: {line}\n")
+    return status
