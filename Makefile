@@ -15,6 +15,7 @@ test: .venv/.dev
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m numpydoc lint $$(find filtering -name '*.py')
 
 types: .venv/.dev
 	$(BIN)/mypy

@@ -210,8 +210,11 @@ def ranked_rows(
 
     Returns
     -------
-    places : int64 (q, k + 6), where in `passing` they stand; 0 where there is none.
-    found : `distances` float32, infinite where there is none, and `neighbours` int64, -1 there; (q, k + 6) each.
+    places : int64 (q, k + 6)
+        Where in `passing` they stand; 0 where there is none.
+    found : dict
+        Their squared `distances`, float32 (q, k + 6), infinite where there is none; their global ids, `neighbours`,
+        int64 (q, k + 6), -1 there.
     """
     # Where there is no candidate, any row stands in; its distance stays infinite.
     vectors = unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()]))

@@ -35,7 +35,12 @@ def carry_queries(identities: Sequence[str], base_url: str, places: Int64Array, 
     ----------
     identities : list of str
         The shards that differ, which have sampled their rows.
-    places : as in `moved_rows`.
+    base_url : str
+        Where the base's concepts are, and its sampled rows.
+    places : int64 (b,)
+        For each shard of the base's inventory its place now, -1 where its rows are gone.
+    store_url : str
+        Where the shards' samples are, and where all of them go.
     """
     store, queries = Store(store_url), Store(base_url).read_arrays(QUERIES_NAME)
     queries["row"] = moved_rows(queries["row"], places)
@@ -142,10 +147,15 @@ def still_exact(
 
     Parameters
     ----------
-    before : `row` int64 (b,), `distances` float32 and `neighbours` int64 (b, k or a few more), and `within` float32
-        (b,), up to which distance no neighbour is missing; as the base knows them.
-    places : as in `moved_rows`.
-    new : the same columns of today's sampled rows: the nearest in the shards that differ.
+    before : mapping
+        As the base knows its sampled rows: `row` int64 (b,), `distances` float32 and `neighbours` int64 (b, k or a few
+        more), and `within` float32 (b,), up to which distance no neighbour is missing.
+    places : int64 (s,)
+        For each shard of the base's inventory its place now, -1 where its rows are gone.
+    new : mapping
+        Of today's sampled rows the columns `row`, `distances` and `neighbours`: the nearest in the shards that differ.
+    k : int
+        Neighbours that must be known of a row.
     """
     row = moved_rows(before["row"], places)
     both, at, of = np.intersect1d(row, new["row"], return_indices=True)

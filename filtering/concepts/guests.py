@@ -45,6 +45,7 @@ def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Cen
     distances : float32 (n, r)
         1 - cosine to their centroids.
     centroids : Centroids
+        Those of all concepts, with their spreads.
 
     Notes
     -----

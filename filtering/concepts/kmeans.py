@@ -58,6 +58,7 @@ def train_centroids(sample: Float32Array, clusters: int, seed: int) -> Centroids
     sample : float32 (n, d)
         Unit-norm rows, at least one.
     clusters : int
+        Centroids wanted; no more than rows are trained.
     seed : int
         Equal input, seed and thread count give equal centroids.
     """
@@ -141,8 +142,12 @@ def centroid_hierarchy(centroids: Float32Array, levels: int, seed: int) -> list[
 
     Parameters
     ----------
-    centroids : float32 (K, d), unit norm.
-    levels : L, at least 1.
+    centroids : float32 (K, d)
+        Unit-norm rows.
+    levels : int
+        How many, L, at least 1.
+    seed : int
+        Of the k-means of every level.
 
     Returns
     -------
@@ -163,8 +168,14 @@ def clustered_group(vectors: Float32Array, clusters: int, seed: int, largest: fl
 
     Parameters
     ----------
-    vectors : float32 (n, d), the group's sampled rows.
-    clusters : its share of the centroids.
+    vectors : float32 (n, d)
+        The group's sampled rows.
+    clusters : int
+        The group's share of the centroids.
+    seed : int
+        Of every k-means.
+    largest : float
+        Rows that one centroid may hold before it is split.
     """
     if len(vectors) == 0 or clusters == 0:
         return np.zeros((0, vectors.shape[1]), dtype=np.float32)

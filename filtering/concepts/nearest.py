@@ -65,6 +65,7 @@ class CentroidIndex:
         vectors : float32 (n, d)
             Unit-norm rows.
         count : int
+            Centroids wanted for each vector.
 
         Returns
         -------

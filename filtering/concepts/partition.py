@@ -53,15 +53,19 @@ def by_partition(
     ----------
     rows, concepts : int (m,)
         A row and a concept in which it stands.
-    partition_of : int32 (K,), the partition of each concept.
+    partition_of : int32 (K,)
+        The partition of each concept.
     reach : int
         The most concepts of a row.
 
     Returns
     -------
-    rows : int64 (t,), partitions : int32 (t,)
-        A row and a partition it travels to.
-    concepts : int32 (t, reach), -1 where there are fewer.
+    rows : int64 (t,)
+        Each row once for every partition it travels to.
+    partitions : int32 (t,)
+        The partition that it travels to.
+    concepts : int32 (t, reach)
+        Its concepts there, -1 where there are fewer.
     """
     partitions = partition_of[concepts]
     order = np.lexsort((concepts, partitions, rows))
@@ -92,6 +96,7 @@ def moved_rows(ids: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt
     Parameters
     ----------
     ids : int64 (n,)
+        Global ids by the earlier inventory, or -1.
     places : int64 (b,)
         For each shard of the earlier inventory its place now, -1 where its rows are gone.
     """

@@ -43,6 +43,7 @@ def measures(truth: pa.Table, kept: Sequence[str], concepts: dict[str, int], tot
     concepts : dict
         The nearest concept of each usable uid.
     total_concepts : int
+        How many concepts the run found.
     """
     rows = truth.to_pydict()
     uids = np.array(rows["uid"])

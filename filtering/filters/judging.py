@@ -51,8 +51,14 @@ def first_failed(rows: pa.Table, rules: Sequence[Rule], failed: Failed | None = 
 
     Parameters
     ----------
-    rows : the columns `COLUMNS`.
-    failed, start : what is known of the rules before the place `start`, and that place.
+    rows : pa.Table
+        The columns `COLUMNS` of n rows.
+    rules : sequence of Rule
+        In the order in which they judge.
+    failed : int16 (n,), optional
+        What the rules before the place `start` said, as returned here; nothing is known unless given.
+    start : int
+        The place of the first rule that is applied.
     """
     found = np.full(len(rows), PASSES, dtype=np.int16) if failed is None else failed.copy()
     for number in range(start, len(rules)):

@@ -39,7 +39,7 @@ class PassingShard:
 
     @property
     def identity(self) -> str:
-        """Names the shard's objects."""
+        """What names the shard's objects."""
         return self.embedded.shard.identity
 
     def reasons(self) -> pa.ChunkedArray:

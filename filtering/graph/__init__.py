@@ -1,4 +1,4 @@
-"""kNN graphs over embeddings: the value, the exact search, the sharded graph and its recall."""
+"""Graphs of k nearest neighbours over embeddings: the value, the exact search, the sharded graph and its recall."""
 
 from filtering.graph.csr import KnnGraph
 from filtering.graph.knn import knn_graph

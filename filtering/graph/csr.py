@@ -15,7 +15,7 @@ Length = TypeVar("Length", bound=np.floating[Any])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KnnGraph:
+class KnnGraph:  # A dataclass takes what its fields are. numpydoc ignore=PR02
     """An undirected kNN graph of n nodes in CSR form, checked when it is built.
 
     Parameters
@@ -82,10 +82,14 @@ def sorted_edges(
 
     Parameters
     ----------
-    rows : int64 (m,), in [0, `nodes`).
-    columns : int64 (m,), ids of any kind.
+    rows : int64 (m,)
+        The row of each edge, in [0, `nodes`).
+    columns : int64 (m,)
+        The column of each edge, an id of any kind.
     distances : float (m,)
+        The length of each edge.
     nodes : int
+        Number of rows.
     """
     order, starts = grouped(rows, nodes)
     columns, distances = columns[order], distances[order]
@@ -101,8 +105,10 @@ def grouped(rows: Int64Array, nodes: int) -> tuple[Int64Array, Int64Array]:
 
     Parameters
     ----------
-    rows : int64 (m,), in [0, `nodes`). Inside a row the order given is kept.
+    rows : int64 (m,)
+        The row of each entry, in [0, `nodes`). Inside a row the order given is kept.
     nodes : int
+        Number of rows.
     """
     order, starts = _counting_sort(np.ascontiguousarray(rows), nodes)
     return order, starts

@@ -18,6 +18,7 @@ def device_candidates(vectors: Float32Array, own: int, width: int, device: str) 
     own : int
         How many are its own.
     width : int
+        Candidates wanted for each member.
     device : str
         Where torch computes: cuda, or cpu.
 

@@ -53,7 +53,9 @@ def nearest_neighbours(
     Parameters
     ----------
     queries : float32 (q, d)
+        Finite rows whose neighbours are sought.
     candidates : float32 (c, d)
+        Finite rows among which they are sought.
     own : int64 (q,)
         The candidate that is the query itself, -1 where it is not among them.
     k : int

@@ -27,7 +27,10 @@ def search_memory_bytes(rows: int, largest: int, dimension: int, k: int) -> int:
         Rows of the partition, guests included.
     largest : int
         Rows of its largest concept, guests included.
-    dimension, k : int
+    dimension : int
+        Of the vectors, d.
+    k : int
+        Neighbours of a row.
 
     Notes
     -----

@@ -47,6 +47,7 @@ def member_neighbours(
     own : int
         How many are its own.
     k : int
+        Neighbours wanted.
     coarse : Quantised, optional
         The same rows, to find candidates with; without them, candidates are found in float32.
     device : str

@@ -48,6 +48,7 @@ def remaining_edges(earlier: Earlier, again: Int64Array) -> Records:
     Parameters
     ----------
     earlier : Earlier
+        The partition's part of the base's graph.
     again : int64 (a,)
         The rows that choose again, of this partition and of all that it shares edges with; unique.
 

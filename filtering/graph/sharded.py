@@ -133,7 +133,9 @@ def outgoing_edges(
     Returns
     -------
     edges : EDGE (m,)
+        Once for each partition that an edge goes to.
     partitions : int32 (m,)
+        Where each of them goes.
     """
     at, column = np.nonzero(chosen.ids >= 0)
     columns = {"source": nodes.row[at], "target": chosen.ids[at, column]}
@@ -150,8 +152,11 @@ def restricted(graph: ShardGraph, rows: npt.NDArray[np.bool_], edges: npt.NDArra
     Parameters
     ----------
     graph : ShardGraph
-    rows : bool (n,), which rows stay.
-    edges : bool (nnz,), which edges lead to a row that stays.
+        A partition's part of n rows.
+    rows : bool (n,)
+        Which rows stay.
+    edges : bool (nnz,)
+        Which edges lead to a row that stays.
     """
     sources = np.repeat(np.arange(len(rows)), np.diff(graph.indptr))
     kept = edges & rows[sources]

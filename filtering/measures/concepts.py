@@ -24,6 +24,7 @@ def support_distances(graph: KnnGraph, kept: Mask) -> npt.NDArray[np.float64]:
     graph : KnnGraph
         The edges inside the concept, n nodes.
     kept : bool (n,)
+        Which nodes are kept.
 
     Returns
     -------

@@ -43,10 +43,14 @@ def matching_distance(pool: Float64Array, pool_rows: int, kept: Float64Array, ke
 
     Parameters
     ----------
-    pool, kept : float64 (d + networks * units,)
-        Sums of features.
-    pool_rows, kept_rows : int
-        Of so many rows each; None is returned where one of them is 0.
+    pool : float64 (d + networks * units,)
+        Sums of the pool's features.
+    pool_rows : int
+        Rows that were summed; None is returned where there are none.
+    kept : float64 (d + networks * units,)
+        Sums of the features of what is kept.
+    kept_rows : int
+        Rows of what is kept; None is returned where there are none.
     """
     if pool_rows == 0 or kept_rows == 0:
         return None

@@ -122,6 +122,7 @@ def candidate_prototypes(features: Float32Array, prototypes: Float32Array, label
     labels : integers (n,)
         Each sample's own prototype.
     count : int
+        Nearest prototypes wanted beside a sample's own.
 
     Returns
     -------
@@ -178,7 +179,10 @@ def mean_prototypes(parts: Iterable[ConceptSums], concepts: int, dimension: int)
     ----------
     parts : iterable of ConceptSums
         One after the other, and always in the same order: that of the shards.
-    concepts, dimension : int
+    concepts : int
+        How many there are.
+    dimension : int
+        Of the embeddings.
     """
     sums, counts = np.zeros((concepts, dimension)), np.zeros(concepts)
     for part in parts:

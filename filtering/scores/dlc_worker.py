@@ -53,6 +53,7 @@ class DlcScorer:
         Parameters
         ----------
         shard : PassingShard
+            The tar and which of its rows go on.
         homes_url : str
             Where the rows' concepts are (`filtering.concepts.objects.read_homes`).
         store_url : str

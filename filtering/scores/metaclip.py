@@ -116,6 +116,7 @@ def metaclip_keys(
     counts : integers (number of entries,)
         Pairs of the whole pool that match each entry.
     seed : int
+        Another seed draws other numbers.
 
     Returns
     -------

@@ -49,6 +49,7 @@ def batch_numbers(uids: Uids, batches: int, round_seed: int) -> npt.NDArray[np.i
     Parameters
     ----------
     uids : bytes S32 (n,)
+        Which rows are dealt out.
     batches : int
         How many there are, 1 or more; they are of nearly, not exactly, the same size.
     round_seed : int

@@ -187,6 +187,7 @@ def spec_of(score: Score, default: str) -> Spec:
     Parameters
     ----------
     score : Score
+        The name, and the parameters if there are any.
     default : str
         What `auto` stands for.
 

@@ -42,7 +42,23 @@ class UidIndex:
 
     @classmethod
     def numbered(cls, count: int) -> "UidIndex":
-        """Return the index of `count` samples that have numbers only: the uid of a sample is its number in hex."""
+        """Return the index of samples that have numbers only: the uid of a sample is its number in hex.
+
+        Parameters
+        ----------
+        count : int
+            How many there are, 0 or more.
+
+        Returns
+        -------
+        UidIndex
+            Positions are the numbers, from 0.
+
+        Raises
+        ------
+        InputError
+            If the count is below 0.
+        """
         if count < 0:
             raise InputError(f"a pool of {count} samples cannot be; the count must be 0 or more")
         halves = np.zeros((count, 2), dtype=">u8")
@@ -53,7 +69,23 @@ class UidIndex:
         return len(self.uids)
 
     def find(self, uids: Uids | npt.NDArray[np.str_] | Sequence[str]) -> Positions:
-        """Return where uids are, int64 (m,), and -1 for those that are not there."""
+        """Return where uids are.
+
+        Parameters
+        ----------
+        uids : bytes S32, str, or a list of str (m,)
+            Any strings; what is no uid is not there.
+
+        Returns
+        -------
+        int64 (m,)
+            Positions in the index, -1 for those that are not there.
+
+        Raises
+        ------
+        InputError
+            If they are no strings.
+        """
         given = _as_bytes(uids)
         found = np.searchsorted(self.uids, given)
         if len(self.uids) == 0:
@@ -62,11 +94,17 @@ class UidIndex:
         return np.where(same, found, ABSENT).astype(np.int64)
 
     def positions(self, names: Any) -> Positions:
-        """Return the positions, int64 (m,), of samples named by their uids or by their positions.
+        """Return the positions of samples named by their uids or by their positions.
 
         Parameters
         ----------
-        names : uids as for `find`, or integers (m,): an array, a list or a tensor on the CPU
+        names : uids or integers (m,)
+            Uids as for `find`, or positions: an array, a list or a tensor on the CPU.
+
+        Returns
+        -------
+        int64 (m,)
+            Positions in the index, in the order given.
 
         Raises
         ------

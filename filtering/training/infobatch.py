@@ -23,10 +23,11 @@ class InfoBatch(EpochSampler):
     Parameters
     ----------
     samples : KeptSamples, UidIndex or int
+        The pool; an int is a number of samples that are named by their positions.
     epochs : int
         How many epochs the training has; 1 or more.
     ratio : float
-        r, in [0, 1).
+        Probability r of being dropped, in [0, 1).
     delta : float
         The part of the training that drops, in [0, 1]: epoch e, counted from 0, drops if e < delta * epochs.
     seed : int
@@ -60,12 +61,14 @@ class InfoBatch(EpochSampler):
     def observe(self, samples: Any, losses: Any) -> None:
         """Take the losses of samples, unweighted.
 
+        Each argument may be an array, a list or a tensor on any device. Of a sample named twice the last holds.
+
         Parameters
         ----------
         samples : uids or positions (m,)
-        losses : float (m,); one that is not finite counts as never seen
-
-        Each may be an array, a list or a tensor on any device. Of a sample named twice the last holds.
+            Which samples were seen.
+        losses : float (m,)
+            Their losses; one that is not finite counts as never seen.
 
         Raises
         ------

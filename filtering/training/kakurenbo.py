@@ -24,10 +24,11 @@ class Kakurenbo(EpochSampler):
     Parameters
     ----------
     samples : KeptSamples, UidIndex or int
+        The pool; an int is a number of samples that are named by their positions.
     fraction : float
         The most that is hidden, F at its maximum, in [0, 1).
     confidence : float
-        In [0, 1].
+        From which probability of its prediction on the model counts as sure, in [0, 1].
     milestones : sequence of int
         The epochs, ascending and counted from 0, from which each factor of `decay` holds; before the first the
         factor is 1. The default is the paper's for 100 epochs of ImageNet-1K.
@@ -64,14 +65,18 @@ class Kakurenbo(EpochSampler):
     def observe(self, samples: Any, losses: Any, right: Any, confidence: Any) -> None:
         """Take what the model made of samples, in training or in the forward pass after it.
 
+        Each argument may be an array, a list or a tensor on any device. Of a sample named twice the last holds.
+
         Parameters
         ----------
         samples : uids or positions (m,)
-        losses : float (m,); one that is not finite counts as never seen
-        right : bool (m,), whether the model's prediction was right
-        confidence : float (m,), the probability of its prediction
-
-        Each may be an array, a list or a tensor on any device. Of a sample named twice the last holds.
+            Which samples were seen.
+        losses : float (m,)
+            Their losses; one that is not finite counts as never seen.
+        right : bool (m,)
+            Whether the model's prediction was right.
+        confidence : float (m,)
+            The probability of its prediction, in [0, 1].
 
         Raises
         ------
@@ -86,22 +91,66 @@ class Kakurenbo(EpochSampler):
         self.waiting[positions] = False
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """Return what the learning rate of an epoch is multiplied by: 1 / (1 - the fraction that is hidden)."""
+        """Return what the learning rate of an epoch is multiplied by.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0; decided by this call if it had not begun.
+
+        Returns
+        -------
+        float
+            1 / (1 - the fraction that is hidden); 1 where everything is.
+        """
         shown = int(np.count_nonzero(self.weights(epoch)))
         return len(self.index) / shown if shown else 1.0
 
     def unscored(self, epoch: int) -> Positions:
-        """Return the positions, int64 (m,), of samples the epoch hides that were not yet scored again."""
+        """Return the samples that the epoch hides and that were not yet scored again.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0; decided by this call if it had not begun.
+
+        Returns
+        -------
+        int64 (m,)
+            Their positions, ascending.
+        """
         self.weights(epoch)
         return np.flatnonzero(self.waiting)
 
     def rescoring_stage(self, epoch: int) -> Shown:
-        """Return the stage of a webdataset pipeline that lets `unscored` through, with weight 1."""
+        """Return the stage of a webdataset pipeline that lets `unscored` through.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0; decided by this call if it had not begun.
+
+        Returns
+        -------
+        Shown
+            Gives each of them weight 1. Samples that are scored later are still let through.
+        """
         self.weights(epoch)
         return Shown(self.index, self.waiting.astype(np.float32))
 
     def maximum_fraction(self, epoch: int) -> float:
-        """Return F of an epoch."""
+        """Return F of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        float
+            The most of the pool that the epoch hides: `fraction` times the factor of the last milestone reached.
+        """
         begun = sum(milestone <= epoch for milestone in self.milestones)
         return self.fraction * (self.decay[begun - 1] if begun else 1.0)
 

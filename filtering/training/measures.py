@@ -27,7 +27,14 @@ def class_measures(logits: torch.Tensor, labels: torch.Tensor) -> Measures:
     Parameters
     ----------
     logits : float (m, classes)
+        Of any float dtype; losses and probabilities are computed in float32.
     labels : int64 (m,)
+        The class of each sample.
+
+    Returns
+    -------
+    Measures
+        The losses are cross entropies, and alone have a gradient.
     """
     confidence, predicted = logits.detach().float().softmax(dim=1).max(dim=1)
     return Measures(cross_entropy(logits.float(), labels, reduction="none"), predicted == labels, confidence)
@@ -46,6 +53,11 @@ def pair_measures(logits: torch.Tensor, labels: torch.Tensor | None = None) -> M
         to which the loop adds that of the captions.
     labels : int64 (m,)
         Which caption is an image's own; by default the diagonal.
+
+    Returns
+    -------
+    Measures
+        Whether an image is right, and how sure, is told of it among the captions alone.
     """
     labels = torch.arange(len(logits), device=logits.device) if labels is None else labels
     images = class_measures(logits, labels)

@@ -32,6 +32,7 @@ class EpochSampler(ABC):
     samples : KeptSamples, UidIndex or int
         The pool; an int is a number of samples that are named by their positions.
     seed : int
+        What chance there is in an epoch follows from it and the epoch.
 
     Attributes
     ----------
@@ -58,7 +59,17 @@ class EpochSampler(ABC):
         """Return the weights of an epoch that begins, a new float32 (n,), 0 for the hidden."""
 
     def weights(self, epoch: int) -> Weights:
-        """Return the weights of an epoch's losses, float32 (n,), 0 for the samples that are hidden.
+        """Return the weights of an epoch's losses; the epoch is decided if it had not begun.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        float32 (n,)
+            By position, read-only; 0 for the samples that are hidden.
 
         Raises
         ------
@@ -77,11 +88,33 @@ class EpochSampler(ABC):
         return weights
 
     def hidden_mask(self, epoch: int) -> Mask:
-        """Return which samples an epoch hides, bool (n,); errors as of `weights`."""
+        """Return which samples an epoch hides; errors as of `weights`.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        bool (n,)
+            By position.
+        """
         return np.asarray(self.weights(epoch) == 0, dtype=bool)
 
     def stage(self, epoch: int) -> Shown:
-        """Return the stage of a webdataset pipeline that lets an epoch's samples through; errors as of `weights`."""
+        """Return the stage of a webdataset pipeline that lets an epoch's samples through; errors as of `weights`.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        Shown
+            Gives each sample its position and its weight.
+        """
         return Shown(self.index, self.weights(epoch))
 
     def state_dict(self) -> dict[str, Any]:
@@ -89,12 +122,22 @@ class EpochSampler(ABC):
 
         Tensors, because `torch.load` reads no numpy array unless it is told to trust the file; `numpy.savez` takes
         them as the arrays they are, and `load_state_dict` takes what comes back of either.
+
+        Returns
+        -------
+        dict
+            `method`, `pool` (a fingerprint of its uids), `epoch`, and a tensor (n,) for each of the class's `arrays`.
         """
         state: dict[str, Any] = {"method": self.method, "pool": self.index.fingerprint, "epoch": self.epoch}
         return state | {name: torch.tensor(getattr(self, name)) for name in self.arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state_dict` gave; settings and seed remain those of this sampler.
+
+        Parameters
+        ----------
+        state : mapping
+            As `state_dict` returned it, or as `torch.load` or `numpy.load` read it.
 
         Raises
         ------

@@ -63,6 +63,11 @@ def kept_samples(run_url: str) -> KeptSamples:
     run_url : str
         The run's folder, the `output` of its configuration; ROOT/latest stands for the latest night's.
 
+    Returns
+    -------
+    KeptSamples
+        With every array in memory.
+
     Raises
     ------
     InputError

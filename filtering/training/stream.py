@@ -33,7 +33,9 @@ class Shown:
     Parameters
     ----------
     index : UidIndex
+        The pool's n uids.
     weights : float32 (n,)
+        By position in the index; 0 hides a sample.
     uid_of : function of a sample
         Returns its uid, by default `sample_uid`. A sample whose uid is not of the pool is looked up by its key.
     """
@@ -46,7 +48,18 @@ class Shown:
         self.uid_of = uid_of or sample_uid
 
     def __call__(self, source: Iterable[Sample]) -> Iterator[Sample]:
-        """Yield the samples that are shown, in the order in which they come."""
+        """Yield the samples that are shown, in the order in which they come.
+
+        Parameters
+        ----------
+        source : iterable of dict
+            Samples as webdataset gives them, not yet decoded.
+
+        Yields
+        ------
+        dict
+            A copy of the sample, with ``__position__`` and ``__weight__``.
+        """
         uids: Uids = self._uids.numpy().view("S32")
         weights = self._weights.numpy()
         seen = known = 0
@@ -65,9 +78,18 @@ class Shown:
 
 
 def sample_uid(sample: Sample) -> str | None:
-    """Return the uid of a webdataset sample, as the run named it; None where it has none the run could have kept.
+    """Return the uid of a webdataset sample, as the run named it.
 
-    It is the uid of the sample's JSON, and without one what the run derived from the names of shard and key.
+    Parameters
+    ----------
+    sample : dict
+        As webdataset gives it, its JSON decoded or not.
+
+    Returns
+    -------
+    str or None
+        The uid of the sample's JSON, in lower case; without one what the run derived from the names of shard and key.
+        None where it has none the run could have kept.
     """
     fields = sample.get("json", {})
     if not isinstance(fields, dict):

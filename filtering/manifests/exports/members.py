@@ -83,6 +83,7 @@ def kept_members(source: Source, max_image_bytes: int, folder: Path | None = Non
     Parameters
     ----------
     source : Source
+        The shard, and where its kept keys are.
     max_image_bytes : int
         The run's `embedding.max_image_bytes`, which decides how members that stand apart were put together.
     folder : Path, optional

@@ -125,7 +125,13 @@ def _described(header: Header, at: Place | None, limits: dict[str, int]) -> Memb
 
 
 def _own_headers(blocks: list[bytes]) -> Iterator[bytes]:
-    """Yield a member's headers without global ones, which say something of all members that follow them."""
+    """Yield a member's headers without global ones, which say something of all members that follow them.
+
+    Yields
+    ------
+    bytes
+        An extended header with what it holds, in whole blocks; last the member's own.
+    """
     *extended, own = blocks
     # Of each extended header the block, then what it holds, without its padding.
     for block, held in zip(extended[::2], extended[1::2], strict=True):

@@ -22,8 +22,11 @@ class KeptSource:
     Parameters
     ----------
     pool : KeptPool
+        The shards of which something is kept.
     order : Order
+        How epochs go through them.
     reader : Reader
+        How one of them is read.
     shuffle : int
         Samples among which the next one is drawn; 0 leaves them in order.
     """
@@ -63,6 +66,11 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
     """A webdataset pipeline, to be continued with ``decode``, ``to_tuple``, ``batched``, ``with_epoch``, ...
 
     It has no ``len``, as no iterable dataset that several workers read has; `samples` is the number of samples.
+
+    Parameters
+    ----------
+    source : KeptSource
+        The first stage; `kept_pipeline` makes it.
     """
 
     def __init__(self, source: KeptSource) -> None:
@@ -85,13 +93,33 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
         return self.source.epochs
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins next, on every node the same: needed only where a training is resumed."""
+        """Say which epoch begins next, on every node the same: needed only where a training is resumed.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+        """
         self.epoch.set_value(epoch)
 
     def samples_of_node(self, epoch: int, rank: int | None = None, nodes: int | None = None) -> int:
         """Return how many samples a node reads in an epoch, this node if no other is named.
 
         Shards are dealt out whole, so nodes differ, and differ from epoch to epoch where shards are shuffled.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+        rank : int, optional
+            The node, counted from 0; this one unless given.
+        nodes : int, optional
+            How many nodes there are; as many as there are now unless given.
+
+        Returns
+        -------
+        int
+            Kept samples of the node's shards, over all of its workers.
         """
         seat = this_seat()
         rank, nodes = seat.rank if rank is None else rank, nodes or seat.nodes
@@ -145,6 +173,11 @@ def kept_pipeline(
         raises, ``skip`` warns and goes on, ``read`` reads what has the kept keys.
     handler : callable
         As webdataset's handlers, for shards that are damaged or lack kept samples: ``webdataset.warn_and_continue``.
+
+    Returns
+    -------
+    KeptPipeline
+        Each pass through it, in each worker of a DataLoader, is its part of the next epoch.
 
     Raises
     ------
