@@ -12,9 +12,9 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from filtering.embedding.images import MAX_PIXELS
 from filtering.errors import InputError
-from filtering.explain import explained
 from filtering.fields import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.filters.settings import Filter
+from filtering.refusals import explained
 from filtering.selection.settings import Selection, Steps
 from filtering.shards.samples import MAX_IMAGE_BYTES
 from filtering.storage import read_object

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from filtering.errors import InputError
-from filtering.explain import nearest
 from filtering.fields import Section
+from filtering.refusals import nearest
 from filtering.scores.registry import SCORERS
 from filtering.selection.registry import BUDGETS, SELECTORS
 from filtering.selection.settings import Step

@@ -6,7 +6,7 @@ from typing import Any
 
 from filtering.config import Config
 from filtering.errors import InputError
-from filtering.explain import nearest
+from filtering.refusals import nearest
 from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
 from filtering.scores.stage import INPUTS, Sources, score, scores_stage

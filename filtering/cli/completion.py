@@ -7,7 +7,7 @@ import shtab
 from filtering.cli.mistakes import Parser
 from filtering.cli.parser import FORMATS, SHELLS, new_parser
 from filtering.errors import InputError
-from filtering.explain import nearest
+from filtering.refusals import nearest
 
 # What an argument takes, by what --help calls it.
 FILES = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY, "URL": shtab.DIRECTORY}

@@ -49,13 +49,13 @@ class Parser(argparse.ArgumentParser):
         return self.verbs().get(self._first(), self)
 
     def _unknown_verb(self) -> str:
-        from filtering.explain import nearest
+        from filtering.refusals import nearest
 
         verb = self._first()
         return f"unknown verb {verb}{nearest(verb, self.verbs())}" if self.verbs() and verb else ""
 
     def _unknown_option(self) -> str:
-        from filtering.explain import nearest
+        from filtering.refusals import nearest
 
         known = self.options()
         for at, word in enumerate(self.given):

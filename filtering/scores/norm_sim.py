@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from filtering.embedding.objects import unit_rows
 from filtering.errors import InputError, first_line
-from filtering.explain import nearest
+from filtering.refusals import nearest
 from filtering.storage import open_object
 
 Float32Array = npt.NDArray[np.float32]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.errors import InputError
-from filtering.explain import nearest
 from filtering.fields import Section
+from filtering.refusals import nearest
 from filtering.scores.contexts import concept_context, near_targets_context, targets_context
 from filtering.scores.norm_sim import norm_sims
 from filtering.scores.prototypicality import prototypicalities

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filtering.errors import InputError
-from filtering.explain import nearest
+from filtering.refusals import nearest
 from filtering.scores.settings import ScoreTable
 from filtering.storage import open_object, read_parquet
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.errors import InputError
-from filtering.explain import nearest
 from filtering.graph.csr import FloatArray
+from filtering.refusals import nearest
 
 Distance = Literal["squared", "euclidean"]
 Scale = Literal["fixed", "median"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from filtering.errors import InputError
-from filtering.explain import nearest
 from filtering.graph.csr import Int64Array
+from filtering.refusals import nearest
 from filtering.selection.budgets import complexity_budgets, proportional_budgets, uniform_budgets
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.flexrand import flexible_random

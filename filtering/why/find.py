@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.errors import InputError
-from filtering.explain import nearest
 from filtering.manifests.objects import KINDS, read_shard_lines, table_name
+from filtering.refusals import nearest
 from filtering.storage import Store
 from filtering.uids import is_uid
 

@@ -9,7 +9,8 @@ from io import BytesIO
 
 from PIL import Image
 
-from filtering.report.data import (
+from filtering.report.data import Page
+from filtering.report.parts import (
     Against,
     ChangedConcept,
     ConceptRow,
@@ -17,7 +18,6 @@ from filtering.report.data import (
     DuplicateGroup,
     Histogram,
     Measure,
-    Page,
     QuarantineExample,
     ReasonExamples,
     Sheet,

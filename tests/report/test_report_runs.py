@@ -1,6 +1,7 @@
 """The page's data of real runs, and the page beside another run's."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,20 @@ def test_duplicates_are_grouped(run, tmp_path):
         members = [one.rank is not None for one in group.members]
         assert members == sorted(members, reverse=True)
         assert group.kept == sum(members) or group.size > len(members)
+
+
+def test_shards_put_together_in_groups_say_the_same(run, metadata_pool, metadata_run, monkeypatch):
+    before = page_of(metadata_run)
+    for report in (metadata_run / "stages").glob("report-*"):
+        shutil.rmtree(report)
+    (metadata_run / "run.json").unlink()
+    monkeypatch.setattr("filtering.report.stage.TOGETHER", 1)
+    selection = {"method": "d2", "keep": 0.4}
+    run(metadata_config(metadata_pool, metadata_run, selection=selection, filters=[{"clip_score": {"keep": 0.9}}]))
+    after = page_of(metadata_run)
+    for name in ("histograms", "lowest", "filtered", "quarantine_examples"):
+        assert getattr(after, name) == getattr(before, name)
+    assert [row.words for row in after.concepts] == [row.words for row in before.concepts]
 
 
 def test_pictures_come_from_the_shards(tar_run):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from filtering.errors import InputError
-from filtering.explain import nearest
+from filtering.refusals import nearest
 
 SAMPLES = 10_000
 PARQUET_ROWS = 1_000_000

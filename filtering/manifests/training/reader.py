@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from filtering.errors import InputError
-from filtering.explain import nearest
 from filtering.manifests.finished import Source
 from filtering.manifests.training.members import Kept, kept_members
 from filtering.manifests.training.offsets import Offsets, placed
 from filtering.manifests.training.pool import ChangedShardError, as_it_is, change
 from filtering.manifests.training.ranges import ranged_members
+from filtering.refusals import nearest
 from filtering.shards.inventory import Shard
 
 Sample = dict[str, Any]
