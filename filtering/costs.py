@@ -41,6 +41,9 @@ TRAVELLING, TRAVELLING_POWER = 0.98, -0.29
 UNEVEN = 1.2
 # Seconds that a stage takes whatever the rows: Ray and its first workers come up, libraries are loaded.
 EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
+# Charts are drawn and samples fetched, however many rows there are; the page and its data are bounded.
+REPORT_START = 1.9
+PAGE_BYTES = 32 << 20
 # Products of a row while a selection is measured: features of random networks, and the queries with what is kept and
 # with as many at random.
 MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES
@@ -296,5 +299,12 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
             rows,
         ),
         StageCost("manifests", rows * 1.5e-6 * pace, rows * 1e-6 * pace, process + shard * 400 + rows * 60, rows * 90),
-        StageCost("report", rows * 9e-7 * pace, rows * 2.5e-7, process + shard * 300 + (100 << 20), 15 << 20),
+        StageCost(
+            "report",
+            rows * 5.6e-6 * pace,
+            rows * 5e-8,
+            process + max(shard * 300, own * work.k * 80) + (100 << 20),
+            PAGE_BYTES,
+            start_seconds=REPORT_START,
+        ),
     ]
