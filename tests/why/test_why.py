@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pools import member, metadata_config, tar_config, write_tar
+from pools import Silent, member, metadata_config, tar_config, write_tar
 
+from filtering import pipeline
+from filtering.config import parse_config
 from filtering.errors import InputError
 from filtering.why import why, why_lines
 
@@ -30,11 +32,6 @@ def tars(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tar_why(cluster, tars, tmp_path_factory):
-    from pools import Silent
-
-    from filtering import pipeline
-    from filtering.config import parse_config
-
     folder = tmp_path_factory.mktemp("why") / "run"
     filters = [{"clip_score": {"keep": 0.8}}]
     pipeline.run(parse_config(tar_config(tars, folder, filters=filters, concepts={"clusters": 1})), Silent())
@@ -43,11 +40,6 @@ def tar_why(cluster, tars, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def d2_run(cluster, metadata_pool, tmp_path_factory):
-    from pools import Silent
-
-    from filtering import pipeline
-    from filtering.config import parse_config
-
     folder = tmp_path_factory.mktemp("why-d2") / "run"
     selection = {"method": "d2", "keep": 0.4, "gamma_reverse": 2.0}
     pipeline.run(parse_config(metadata_config(metadata_pool, folder, selection=selection)), Silent())
