@@ -1,12 +1,13 @@
 """Fixtures: small real pools, and one Ray for the whole session."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
 from faulty_proxy import FaultyProxy
-from pools import Silent, members, tar_config, write_metadata, write_tar
+from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 from s3_server import Server, s3_server
 
 from filtering import pipeline
@@ -18,7 +19,10 @@ from filtering.s3 import RetryingS3
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """A Ray of two CPUs that every run of the session shares; its address."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 << 20)
+    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
+    # Every 10 seconds by default, which test_metrics.py would wait for twice.
+    metrics = {"metrics_report_interval_ms": 2000}
+    ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
@@ -47,6 +51,14 @@ def metadata_pool(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def metadata_run(cluster, metadata_pool, tmp_path_factory) -> Path:
+    """An undisturbed run over `metadata_pool`, to compare others with and to read."""
+    folder = tmp_path_factory.mktemp("calm") / "run"
+    pipeline.run(parse_config(metadata_config(metadata_pool, folder)), Silent())
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tar_pool(tmp_path_factory) -> Path:
     """Three shards of pictures with captions."""
     folder = tmp_path_factory.mktemp("tars")
@@ -57,7 +69,7 @@ def tar_pool(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tar_run(cluster, tar_pool, tmp_path_factory) -> Path:
-    """An undisturbed run over `tar_pool`: what others are compared with."""
+    """An undisturbed run over `tar_pool`, to compare others with and to read."""
     folder = tmp_path_factory.mktemp("calm") / "run"
     pipeline.run(parse_config(tar_config(tar_pool, folder)), Silent())
     return folder
@@ -87,3 +99,12 @@ def proxy(shared_proxy, s3, monkeypatch) -> FaultyProxy:
     shared_proxy.set()
     taken()
     return shared_proxy
+
+
+@pytest.fixture
+def joined_s3(joined, proxy, s3) -> dict[str, str]:
+    """The environment as `joined` gives it, in which the run's workers, too, reach the store through the proxy."""
+    store = s3.keys | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": proxy.url}
+    # Ray's workers have the environment of the session's Ray, but for what the job adds, as `ray job submit` does.
+    job = {"runtime_env": {"env_vars": store | {"FSSPEC_S3_ENDPOINT_URL": proxy.url}}}
+    return joined | {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job)}

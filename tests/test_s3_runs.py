@@ -33,19 +33,17 @@ def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(stor
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("pool", "configured"), [("metadata_pool", metadata_config), ("tar_pool", tar_config)])
+@pytest.mark.parametrize(("kind", "configured"), [("metadata", metadata_config), ("tar", tar_config)])
 def test_from_s3_to_s3_under_faults_the_manifest_is_that_of_a_calm_local_run(
-    run, pool, configured, s3, proxy, store, tmp_path, request
+    kind, configured, s3, proxy, joined_s3, store, tmp_path, request
 ):
-    folder = request.getfixturevalue(pool)
-    local = run(configured(folder, tmp_path / "run"))
-    for path in folder.iterdir():
+    local = json.loads((request.getfixturevalue(f"{kind}_run") / "run.json").read_text())
+    for path in request.getfixturevalue(f"{kind}_pool").iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())
     output = store.path("first")
-    config = configured(store.path("pool"), output, ray={"address": "local", "num_cpus": 2})
-    arguments = ["run", "--config", write_config(tmp_path / "s3.yaml", config)]
+    arguments = ["run", "--config", write_config(tmp_path / "s3.yaml", configured(store.path("pool"), output))]
     proxy.set(error_rate=0.1, cut_rate=0.1)
-    done = call(*arguments)
+    done = call(*arguments, **joined_s3)
     assert done.returncode == 0, done.stderr
     record = json.loads(read_object(f"{output}/run.json"))
     assert record["manifest_hash"] == local["manifest_hash"]
@@ -54,7 +52,7 @@ def test_from_s3_to_s3_under_faults_the_manifest_is_that_of_a_calm_local_run(
     secret = s3.keys["AWS_SECRET_ACCESS_KEY"]
     assert not any(secret.encode() in body for body in bodies_under(s3, output))
     assert secret not in done.stderr
-    if pool == "metadata_pool":
+    if kind == "metadata":
         assert call("verify", output).returncode == 0
         assert "finished" in call("status", output).stdout
         assert call(*arguments).stderr.count("already done") == 11

@@ -1,20 +1,25 @@
 import json
+import os
 import subprocess
 import time
 
 from pools import metadata_config
 from processes import call, command, events, write_config
 
+from filtering.manifests.verify import problems
+from filtering.storage import Store
 
-def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(metadata_pool, tmp_path):
-    config = metadata_config(metadata_pool, tmp_path / "run", ray={"address": "local", "num_cpus": 1})
+
+def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(joined, metadata_pool, tmp_path):
+    config = metadata_config(metadata_pool, tmp_path / "run")
     arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
-    first = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command(*arguments), env=os.environ | joined, **streams)
     try:
         deadline = time.monotonic() + 60
         while not events(tmp_path / "run") and time.monotonic() < deadline:
             time.sleep(0.02)
-        second = call(*arguments)
+        second = call(*arguments, **joined)
         assert second.returncode == 2
         assert "is being written by host" in second.stderr
         assert f"process {first.pid}" in second.stderr
@@ -25,7 +30,7 @@ def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(metadata_pool
     finally:
         first.kill()
         first.wait()
-    assert call("verify", str(tmp_path / "run")).returncode == 0
+    assert list(problems(Store(str(tmp_path / "run")))) == []
     assert [event["event"] for event in events(tmp_path / "run")].count("run_started") == 1
 
 

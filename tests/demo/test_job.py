@@ -1,16 +1,21 @@
 import json
+from functools import partial
 
 import pytest
 import yaml
 
-from filtering.demo.job import run_demo
+from filtering.demo import job
+from filtering.demo.pool import build_pool
 from filtering.manifests.verify import problems
 from filtering.storage import Store
 
 
 @pytest.mark.timeout(400)
-def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(cluster, tmp_path):
-    result, lines = run_demo(str(tmp_path / "demo"))
+def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(cluster, tmp_path, monkeypatch):
+    # A quarter of the pool, in partitions of a quarter: several again, and edges that cross them.
+    monkeypatch.setattr(job, "build_pool", partial(build_pool, limit=1000))
+    monkeypatch.setitem(job.CONFIG, "concepts", {"partition_rows": job.CONFIG["concepts"]["partition_rows"] // 4})
+    result, lines = job.run_demo(str(tmp_path / "demo"))
     assert list(problems(Store(str(tmp_path / "demo/run")))) == []
     assert result["totals"]["input"] == sum(result["totals"][kind] for kind in ("kept", "dropped", "quarantined"))
     assert result["reasons"]["quarantined"] == {"image_undecodable": 24, "missing_caption": 12}

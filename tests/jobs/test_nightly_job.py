@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from clusters import RAY, ray_cluster
-from pools import tar_config
+from pools import metadata_config
 from processes import call, write_config
 from web_hook import web_hook
 
@@ -44,7 +43,7 @@ def night():
 
 
 def nightly_config(pool, folder, **sections):
-    return tar_config(pool, f"{folder}/{{date}}", **sections)
+    return metadata_config(pool, f"{folder}/{{date}}", **sections)
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +110,11 @@ def as_cron(command, settings, folder):
     return subprocess.run(line, env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_the_crontab_s_line_runs_a_night(tar_pool, tmp_path):
+def test_the_crontab_s_line_runs_a_night(metadata_pool, tmp_path):
     settings, [(_, command)] = entries(CRONTAB)
     sections = {"ray": {"address": "local", "num_cpus": 1}, "notify": {"url_env": "HOOK_URL"}}
     settings |= {
-        "CONFIG": write_config(tmp_path / "nightly.yaml", nightly_config(tar_pool, tmp_path / "runs", **sections)),
+        "CONFIG": write_config(tmp_path / "nightly.yaml", nightly_config(metadata_pool, tmp_path / "runs", **sections)),
         "LOG": str(tmp_path / "nightly.log"),
         "SECRETS": str(tmp_path / "nightly.env"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{settings['PATH']}",
@@ -132,18 +131,3 @@ def test_the_crontab_s_line_runs_a_night(tar_pool, tmp_path):
     assert call("verify", str(run)).returncode == 0
     assert [(told["state"], told["run"]) for told in hook.payloads] == [("finished", str(run))]
     assert "secret" not in log + (run / "run.json").read_text() + (run / "events.jsonl").read_text()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="nodes have loopback addresses of their own")
-@pytest.mark.timeout(300)
-def test_a_night_is_submitted_to_a_cluster(tar_pool, tmp_path):
-    config = write_config(tmp_path / "nightly.yaml", nightly_config(tar_pool, tmp_path / "runs"))
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with ray_cluster(nodes=1, cpus=2, dashboard=True, PATH=search) as cluster:
-        line = [*RAY, "job", "submit", "--address", cluster.dashboard_url, "--working-dir", ".", "--"]
-        line += ["python", "jobs/nightly.py", "--config", config]
-        done = subprocess.run(line, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    run = tmp_path / "runs" / night()
-    assert f"manifest  {run}/manifest" in done.stdout
-    assert call("verify", str(run)).returncode == 0

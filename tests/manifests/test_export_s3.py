@@ -23,7 +23,7 @@ def chosen(uid: str) -> bool:
 
 
 @pytest.mark.parametrize("flags", [[], ["--shuffle", "--seed", "1"]], ids=str)
-def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(cluster, store, proxy, tar_pool, tmp_path, flags):
+def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(store, proxy, joined_s3, tar_pool, tmp_path, flags):
     size = ["--samples", "7"]
     options = {"shuffle": "--shuffle" in flags, "seed": 1 if "--shuffle" in flags else None}
     options |= {"samples": 7}
@@ -33,7 +33,8 @@ def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(cluster, store, pro
     export(local, "tar", str(tmp_path / "out"), Options(**options), Silent())
     remote = write_finished(store.path("run"), store.path("pool"), chosen)
     proxy.set(error_rate=0.1, cut_rate=0.1)
-    done = call("export", remote.url, "--format", "tar", "--out", store.path("out"), *size, *flags, "--json")
+    arguments = [remote.url, "--format", "tar", "--out", store.path("out"), *size, *flags, "--json"]
+    done = call("export", *arguments, **joined_s3)
     proxy.set()
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["shards"] == len(list((tmp_path / "out").glob("*.tar")))

@@ -52,9 +52,8 @@ def tar_finished(cluster, tar_pool_with_urls, tmp_path_factory) -> Store:
 
 
 @pytest.fixture
-def metadata_finished(run, metadata_pool, tmp_path) -> Store:
-    run(metadata_config(metadata_pool, tmp_path / "run"))
-    return Store(str(tmp_path / "run"))
+def metadata_finished(metadata_run) -> Store:
+    return Store(str(metadata_run))
 
 
 def kept_of(run: Store) -> dict[str, dict]:

@@ -1,5 +1,7 @@
 """Each scorer in a run, against a plain computation over the whole pool."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -145,15 +147,21 @@ def test_training_dynamics_of_a_table(scored, pool, tmp_path):
     assert values(found).tolist() == [-float(at) for at in range(len(uids))]
 
 
-def test_dlc_scores_every_picture_of_a_pool_of_tars(run, tar_pool, tmp_path):
+@pytest.fixture
+def tar_again(tar_run, tmp_path):
+    """A finished run over `tar_pool` that another may go on from: its pictures are embedded."""
+    return shutil.copytree(tar_run, tmp_path / "run")
+
+
+def test_dlc_scores_every_picture_of_a_pool_of_tars(run, tar_pool, tar_again, tmp_path):
     selection = {"method": "flexrand", "score": {"dlc": {"masks": 4}}, "keep": 0.5}
-    record = run(tar_config(tar_pool, tmp_path / "run", selection=selection))
+    record = run(tar_config(tar_pool, tar_again, selection=selection))
     assert record["totals"]["kept"] == 30
     again = run(tar_config(tar_pool, tmp_path / "again", selection=selection, ray={"num_cpus": 1}))
     assert again["manifest_hash"] == record["manifest_hash"]
 
 
-def test_targets_may_be_a_folder_of_pictures(run, tar_pool, tmp_path):
+def test_targets_may_be_a_folder_of_pictures(run, tar_pool, tar_again, tmp_path):
     from pools import picture
 
     folder = tmp_path / "targets"
@@ -161,8 +169,8 @@ def test_targets_may_be_a_folder_of_pictures(run, tar_pool, tmp_path):
     for seed in range(3):
         (folder / f"{seed}.jpg").write_bytes(picture(seed))
     selection = {"method": "all", "score": {"norm_sim": {"targets": str(folder)}}}
-    run(tar_config(tar_pool, tmp_path / "run", selection=selection))
-    kept = pa.concat_tables([pq.read_table(path) for path in (tmp_path / "run/manifest/kept").glob("*.parquet")])
+    run(tar_config(tar_pool, tar_again, selection=selection))
+    kept = pa.concat_tables([pq.read_table(path) for path in (tar_again / "manifest/kept").glob("*.parquet")])
     best = kept.sort_by([("score", "descending")])[:3]
     # The first shard's first pictures are the targets themselves.
     assert sorted(best["key"].to_pylist()) == [f"{0:05d}{at:07d}" for at in range(3)]
