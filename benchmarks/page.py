@@ -2,8 +2,8 @@
 
     python benchmarks/page.py --rows 1000000 --folder DIR [--clusters 10000] [--json OUT]
 
-The run is made once and kept in DIR (pools of pool_like.py, as in scale.py): how long the page took in it, and which
-share of the run. The page is then made again, alone, from what the run left: its seconds (Ray's start is in them), the
+The run is made in DIR (pools of pool_like.py, as in scale.py): how long the page took in it, and which share of the run
+that is. The page is then made again, alone, from what the run left: its seconds (Ray's start is in them), the
 most memory that all processes had together (scale.py says how; Ray's are most of it) and that one task had, the page's
 size, and the time until a headless Chromium has loaded it, the best of three.
 """
@@ -44,6 +44,7 @@ def _measured(folder: Path, rows: int, clusters: int | None) -> dict[str, Any]:
         config = folder / f"run-{rows}-{clusters}.yaml"
         settings |= {"output": str(output), "concepts": {"clusters": clusters}}
         config.write_text(yaml.safe_dump(settings))
+    shutil.rmtree(output, ignore_errors=True)
     run, _ = filtering("run", "--config", str(config))
     whole, first = sum(stage["seconds"] for stage in run["stages"]), _seconds(run)
     for report in (output / "stages").glob("report-*"):
