@@ -49,8 +49,9 @@ def why(run_url: str, sample: str) -> dict[str, Any]:
     found = {"run": run_url, "outcome": place.kind} | _named(place)
     if place.kind == "quarantined":
         return found | {"member": place.line["member"], "detail": place.line["detail"]}
-    row = _row(sources, place)
-    line = sources.shard(place.shard).embedded.rows(COLUMNS).slice(row, 1).to_pylist()[0]
+    rows = sources.shard(place.shard).embedded.rows(COLUMNS)
+    row = rows["uid"].to_pylist().index(place.line["uid"])
+    line = rows.slice(row, 1).to_pylist()[0]
     found |= {name: line[name] for name in ("caption", "width", "height")}
     found["scores"] = {"clip_score": line["clip_score"]} | sources.scores(place.shard, row)
     if found["reason"].startswith("filter:"):
@@ -65,12 +66,6 @@ def _named(place: Place) -> dict[str, Any]:
     meaning = explained(reason)[1] if reason else ""
     named = {name: place.line.get(name) for name in ("uid", "key", "shard")}
     return named | {"reason": reason, "meaning": meaning}
-
-
-def _row(sources: Sources, place: Place) -> int:
-    """Return the row of a sample in its shard."""
-    uids = sources.shard(place.shard).embedded.rows(["uid"])["uid"].to_pylist()
-    return int(uids.index(place.line["uid"]))
 
 
 def _in_concept(sources: Sources, place: Place, row: int, reason: str) -> dict[str, Any]:

@@ -51,9 +51,10 @@ def find(run: Store, sample: str) -> Place:
         If there is no such sample, or several shards have one of that key.
     """
     urls = [line["url"] for line in read_shard_lines(run)]
-    found = _searched(run, range(len(urls)), sample, every=not is_uid(sample))
     shards, key = _of_shard(urls, sample)
-    found = found or _searched(run, shards, key, every=True)
+    # A shard that is named is looked into first: the whole pool may have a million.
+    found = _searched(run, shards, key, every=True)
+    found = found or _searched(run, range(len(urls)), sample, every=not is_uid(sample))
     if not found:
         raise InputError(f"explain: {run.url} has no sample {sample}{_hint(urls, sample)}")
     if len({place.shard for place in found}) > 1:

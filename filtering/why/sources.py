@@ -20,6 +20,7 @@ from filtering.manifests.objects import PAGE_DATA, table_name
 from filtering.report.data import parse_page
 from filtering.scores.objects import read_scores
 from filtering.storage import Store
+from filtering.why.find import AT_ONCE
 
 COLUMNS = ["uid", "key", "caption", "width", "height", "clip_score"]
 
@@ -91,7 +92,7 @@ class Sources:
         """Return what is known of rows, by their global ids."""
         places, rows = (part.tolist() for part in shard_and_row(np.asarray(ids, dtype=np.int64)))
         needed = sorted(set(places))
-        with ThreadPoolExecutor(16) as threads:
+        with ThreadPoolExecutor(AT_ONCE) as threads:
             tables = dict(zip(needed, threads.map(self._tables, needed), strict=True))
         return [self._seen(tables[at], at, row) for at, row in zip(places, rows, strict=True)]
 
