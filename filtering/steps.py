@@ -43,7 +43,7 @@ class Taken:
     stage : the name of its stage.
     step : its settings; None where named selections were joined.
     reason : why a sample that it left out is dropped, as the manifest spells it.
-    url, before : where its picks are, and those of the step before; None for the first.
+    url : where its picks are.
     score : the score it judged by; empty where selections were joined.
     """
 
@@ -51,7 +51,6 @@ class Taken:
     step: Step | None
     reason: str
     url: str
-    before: str | None = None
     score: str = ""
 
 
@@ -78,12 +77,11 @@ class Selecting:
         return self._all(config.selection.steps or (config.selection,), NAME, Selected()).sieves
 
     def plain(self) -> list[dict[str, Any]]:
-        """Return the steps as run.json has them, with the folders of their stages and of the steps before."""
+        """Return the steps as run.json has them, with the folders of their stages."""
         return [
             {
                 "stage": one.stage,
                 "folder": self.way.folder(one.url),
-                "before": self.way.folder(one.before) if one.before else None,
                 "reason": one.reason,
                 "score": one.score,
                 "settings": one.step.model_dump(mode="json", exclude={"steps"}) if one.step else None,
@@ -105,7 +103,7 @@ class Selecting:
         self.way.take(stage, lambda stage: select_coreset(stage, step, self.pool, scores, before.url, base))
         sieve = Sieve(f"selection:{step.method}", stage.store.url)
         name_of = {url: name for name, url in self.scores.items()}
-        self.taken.append(Taken(name, step, sieve.reason, sieve.url, before.url, name_of[scores_url]))
+        self.taken.append(Taken(name, step, sieve.reason, sieve.url, name_of[scores_url]))
         return Selected((*before.sieves, sieve), stage.store.url, (stage.fingerprint,))
 
     def _base(self, name: str) -> Before | None:
@@ -127,7 +125,7 @@ class Selecting:
         # Of an intersection the selection that lacks a sample is the reason; of a union no single one is.
         sieves = [Sieve(f"selection:{one}", url) for one, url in zip(names, urls, strict=True) if rule == "all"]
         joined = Sieve(f"selection:{rule}", stage.store.url)
-        self.taken.append(Taken(name, None, joined.reason, joined.url, before.url))
+        self.taken.append(Taken(name, None, joined.reason, joined.url))
         here = (*before.sieves, *sieves, joined)
         return Selected(here, stage.store.url, (stage.fingerprint,))
 

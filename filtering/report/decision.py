@@ -49,6 +49,11 @@ def decisions(run: Record) -> tuple[str, ...]:
     return (*map(_filter, run["filters"]), *_steps(run["steps"]))
 
 
+def judging_step(run: Record) -> Record | None:
+    """Return the last step that judged samples by a score, as run.json has it; None where none did."""
+    return next((step for step in reversed(run["steps"]) if step["settings"]), None)
+
+
 def _filter(found: Record) -> str:
     words = FILTERS[found["kind"]].format(threshold=found["threshold"])
     given = ", ".join(f"{key} {_text(value)}" for key, value in found["settings"].items())

@@ -1,6 +1,6 @@
 """A pass over the partitions: a line for each concept, examples of some, the largest groups of near-duplicates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ PER_SHEET, GROUPS, PER_GROUP = 6, 12, 7
 # Of a group those that are kept come first, but no more than these where others are not.
 KEPT_PER_GROUP = 4
 CONCEPTS_NAME = "{:08d}.concepts.npz"
+COLUMNS = ("concept", "kept", "difficulty", "duplicates")
+# Of a concept: how many are kept, their mean score, how many have a near-duplicate.
+ConceptLine = tuple[int, float, int]
 
 
 def examine_partition(
@@ -47,9 +50,15 @@ def examine_partition(
         if concept in chosen:
             sheets[str(concept)] = found.sheet(members)
     columns = [np.array(column) for column in zip(*lines, strict=True)]
-    arrays = dict(zip(("concept", "kept", "difficulty", "duplicates"), columns, strict=True))
-    Store(places.store).write_arrays(CONCEPTS_NAME.format(partition), arrays)
+    Store(places.store).write_arrays(CONCEPTS_NAME.format(partition), dict(zip(COLUMNS, columns, strict=True)))
     return {"sheets": sheets, "groups": found.groups(), "rows": found.rows, "concepts": len(lines)}
+
+
+def read_lines(store: Store, partition: int) -> Iterator[tuple[int, ConceptLine]]:
+    """Yield each concept of a partition that has rows, with its line."""
+    arrays = store.read_arrays(CONCEPTS_NAME.format(partition))
+    for concept, kept, difficulty, duplicates in zip(*(arrays[name].tolist() for name in COLUMNS), strict=True):
+        yield concept, (kept, difficulty, duplicates)
 
 
 class _Examined:
@@ -71,7 +80,7 @@ class _Examined:
         self.duplicated, self.group = near_duplicates(part, DUPLICATE_COSINE)
         self.rows: dict[str, list[float]] = {}
 
-    def line(self, members: slice) -> tuple[int, float, int]:
+    def line(self, members: slice) -> ConceptLine:
         """Return how many of a concept are kept, their mean score, and how many have a near-duplicate."""
         scores = self.scores[members]
         scores = scores[np.isfinite(scores)]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.report.examining import GROUPS
+from filtering.report.examining import GROUPS, ConceptLine
 from filtering.report.parts import (
     ConceptRow,
     Cover,
@@ -72,17 +72,20 @@ class Samples:
 
 def listed_concepts(sizes: npt.NDArray[np.int64]) -> list[int]:
     """Return the concepts that have a row, ascending: all, or the largest."""
-    order = np.lexsort((np.arange(len(sizes)), -sizes))[:ROWS]
-    return sorted(order.tolist())
+    return sorted(_largest(sizes).tolist())
 
 
 def sheet_concepts(sizes: npt.NDArray[np.int64]) -> list[int]:
     """Return the concepts whose examples are shown, ascending: the largest, and some of every size below."""
-    order = np.lexsort((np.arange(len(sizes)), -sizes))[:ROWS]
+    order = _largest(sizes)
     order = order[sizes[order] > 0]
     rest = order[LARGEST:]
     spread = rest[np.unique(np.linspace(0, len(rest) - 1, SHEETS - LARGEST).astype(int))] if len(rest) else rest
     return sorted([*order[:LARGEST].tolist(), *spread.tolist()])
+
+
+def _largest(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.lexsort((np.arange(len(sizes)), -sizes))[:ROWS]
 
 
 def concept_names(captions: pa.Table) -> dict[int, tuple[str, ...]]:
@@ -96,7 +99,7 @@ def concept_names(captions: pa.Table) -> dict[int, tuple[str, ...]]:
 def concept_rows(
     concepts: pa.Table,
     budgets: npt.NDArray[np.int64],
-    lines: Mapping[int, tuple[int, float, int]],
+    lines: Mapping[int, ConceptLine],
     names: Mapping[int, tuple[str, ...]],
     places: Mapping[int, tuple[float, float]],
     sheets: Mapping[int, Sheet],

@@ -19,8 +19,8 @@ from filtering.manifests.objects import PAGE_DATA, REPORT
 from filtering.report import gather
 from filtering.report.bins import binned
 from filtering.report.data import Page, page_bytes
-from filtering.report.decision import decisions
-from filtering.report.examining import CONCEPTS_NAME, DUPLICATE_COSINE, examine_partition
+from filtering.report.decision import decisions, judging_step
+from filtering.report.examining import DUPLICATE_COSINE, ConceptLine, examine_partition, read_lines
 from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts
 from filtering.report.fetching import MAP_NAME, SHOWN, SHOWN_NAME, fetch_samples, lay_out
 from filtering.report.measures import measure_rows
@@ -69,13 +69,13 @@ def write_report(
 
 def _places(stage: Stage, run: Mapping[str, Any]) -> Places:
     store, objects = stage.runtime.store, run["objects"]
-    judged = next((step["folder"] for step in reversed(run["steps"]) if step["settings"]), None)
+    step = judging_step(run)
     return Places(
         run=store.url,
         concepts=store.path(objects["concepts"]),
         graph=store.path(objects["graph"]),
         picks=store.path(objects["selection"]),
-        judged=None if judged is None else store.path(judged),
+        judged=store.path(step["folder"]) if step else None,
         scores={name: store.path(folder) for name, folder in run["scores"].items()},
         store=stage.store.url,
     )
@@ -86,6 +86,7 @@ class _Found:
     """What the workers found, in the order of shards and of partitions, and the samples that are shown."""
 
     shards: Sequence[PassingShard]
+    places: Places
     together: Sequence[str]
     concepts: pa.Table
     surveys: Sequence[Mapping[str, Any]]
@@ -99,10 +100,11 @@ class _Found:
     def of(
         cls, stage: Stage, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], partitions: int
     ) -> "_Found":
-        places, concepts = _places(stage, run), read_concepts(Store(_places(stage, run).concepts))
+        places, together = _places(stage, run), _groups([shard.identity for shard in shards])
+        concepts = read_concepts(Store(places.concepts))
         pictured = _spread(shards) if config.input.shards is not None else []
         share = _caption_share(len(concepts), run)
-        surveys = _surveyed(stage, shards, share, set(pictured), places)
+        surveys = _surveyed(stage, shards, together, share, set(pictured), places)
         chosen = gather.sheet_concepts(concepts["size"].to_numpy())
         tasks = [Task(f"examine-{n:08d}", (n, chosen, pictured or None, places)) for n in range(partitions)]
         parts = stage.map(lambda engine: engine.tasks(examine_partition), tasks, "partitions examined")
@@ -112,8 +114,7 @@ class _Found:
         shown = _fetched(stage, shards, wanted, set(pictured), places)
         judged = {int(row): values for part in parts for row, values in part["rows"].items()}
         samples = gather.Samples(shown, judged)
-        together = list(_groups([shard.identity for shard in shards]))
-        return cls(shards, together, concepts, surveys, parts, groups, filtered, samples, len(pictured))
+        return cls(shards, places, list(together), concepts, surveys, parts, groups, filtered, samples, len(pictured))
 
 
 def _spread(shards: Sequence[PassingShard]) -> list[int]:
@@ -127,15 +128,19 @@ def _caption_share(concepts: int, run: Mapping[str, Any]) -> float:
 
 
 def _surveyed(
-    stage: Stage, shards: Sequence[PassingShard], share: float, pictured: set[int], places: Places
+    stage: Stage,
+    shards: Sequence[PassingShard],
+    together: Mapping[str, Sequence[str]],
+    share: float,
+    pictured: set[int],
+    places: Places,
 ) -> list[dict[str, Any]]:
     tasks = [
         Task(f"survey-{shard.identity}", (shard, share, not pictured or shard.index in pictured, places))
         for shard in shards
     ]
     found = stage.map(lambda engine: engine.tasks(survey_shard), tasks, "shards surveyed")
-    groups = _groups([shard.identity for shard in shards])
-    tasks = [Task(name, (names, name, places)) for name, names in groups.items()]
+    tasks = [Task(name, (names, name, places)) for name, names in together.items()]
     stage.map(lambda engine: engine.tasks(merge_surveys), tasks, "groups of shards")
     return found
 
@@ -188,7 +193,7 @@ def _fetched(
 
 
 def _page(stage: Stage, config: Config, run: Mapping[str, Any], found: _Found) -> Page:
-    rows, more = _concept_rows(stage, run, found)
+    (rows, more), step = _concept_rows(stage, found), judging_step(run)
     costs = [
         StageCost(cost["name"], cost["seconds"], cost["peak_memory_bytes"], cost["summary"], cost.get("reused", False))
         for cost in run["stages"]
@@ -202,7 +207,7 @@ def _page(stage: Stage, config: Config, run: Mapping[str, Any], found: _Found) -
         quarantined_by_reason=run["reasons"]["quarantined"],
         quarantine_examples=gather.quarantine_examples(found.surveys),
         selection=decisions(run),
-        score_name=next((step["score"] for step in reversed(run["steps"]) if step["settings"]), ""),
+        score_name=step["score"] if step else "",
         recall=run["recall"],
         k=config.graph.k,
         graph=graph_facts(run["graph"]),
@@ -226,19 +231,19 @@ def _page(stage: Stage, config: Config, run: Mapping[str, Any], found: _Found) -
     )
 
 
-def _concept_rows(stage: Stage, run: Mapping[str, Any], found: _Found) -> tuple[tuple[ConceptRow, ...], int]:
+def _concept_rows(stage: Stage, found: _Found) -> tuple[tuple[ConceptRow, ...], int]:
     """Return the rows of the table of concepts, and how many concepts have none."""
     listed = gather.listed_concepts(found.concepts["size"].to_numpy())
     if not listed:
         return (), 0
-    stage.call(lay_out, "map", listed, _places(stage, run))
+    stage.call(lay_out, "map", listed, found.places)
     xy = stage.store.read_arrays(MAP_NAME)["places"].tolist()
     sheets = {
         int(concept): found.samples.sheet(rows) for part in found.parts for concept, rows in part["sheets"].items()
     }
     rows = gather.concept_rows(
         found.concepts,
-        Store(_places(stage, run).picks).read_arrays(BUDGETS_NAME)["budgets"],
+        Store(found.places.picks).read_arrays(BUDGETS_NAME)["budgets"],
         _lines(stage, found.parts),
         gather.concept_names(read_captions(stage.store, found.together)),
         dict(zip(listed, map(tuple, xy), strict=True)),
@@ -247,16 +252,10 @@ def _concept_rows(stage: Stage, run: Mapping[str, Any], found: _Found) -> tuple[
     return rows, len(found.concepts) - len(listed)
 
 
-def _lines(stage: Stage, parts: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, float, int]]:
-    """Return what the partitions say of each concept: how many are kept, their mean score, near-duplicates."""
-    lines = {}
-    for number, part in enumerate(parts):
-        if part["concepts"]:
-            arrays = stage.store.read_arrays(CONCEPTS_NAME.format(number))
-            names = ("concept", "kept", "difficulty", "duplicates")
-            for concept, *line in zip(*(arrays[name].tolist() for name in names), strict=True):
-                lines[concept] = tuple(line)
-    return lines
+def _lines(stage: Stage, parts: Sequence[Mapping[str, Any]]) -> dict[int, ConceptLine]:
+    """Return what the partitions say of each concept."""
+    filled = [number for number, part in enumerate(parts) if part["concepts"]]
+    return {concept: line for number in filled for concept, line in read_lines(stage.store, number)}
 
 
 def _histograms(stage: Stage, found: _Found) -> tuple[Histogram, ...]:
