@@ -1,0 +1,1 @@
+"""A run's configuration: sections, types, validation."""

@@ -1,0 +1,1 @@
+"""How a stage runs: executors, tasks, records, events, progress."""

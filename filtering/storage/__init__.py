@@ -1,0 +1,1 @@
+"""Objects on any filesystem: whole writes, streams, retries, leases."""
