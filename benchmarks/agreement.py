@@ -18,15 +18,15 @@ import pyarrow.parquet as pq
 from pool_like import write_pool
 from tables import add_outputs, print_table, write_outputs
 
-from filtering.config import parse_config
-from filtering.embedding.objects import unit_rows
+from filtering.config.run import parse_config
+from filtering.core.csr import sorted_edges
+from filtering.core.uids import uid_array
+from filtering.embedding.artifacts import unit_rows
 from filtering.graph import KnnGraph, knn_graph
-from filtering.graph.csr import sorted_edges
-from filtering.graph.objects import read_graph
-from filtering.pipeline import run
+from filtering.graph.artifacts import read_graph
+from filtering.pipeline.run import run
 from filtering.selection import d2
-from filtering.storage import Store
-from filtering.uids import uid_array
+from filtering.storage.store import Store
 
 K = 10
 DIMENSION = 128

@@ -27,8 +27,8 @@ import numpy.typing as npt
 from tables import Row, add_outputs, print_table, write_outputs
 from threadpoolctl import threadpool_limits
 
+from filtering.core.csr import symmetrised
 from filtering.graph import KnnGraph, knn_graph
-from filtering.graph.csr import symmetrised
 from filtering.graph.knn import nearest_neighbours
 from filtering.selection import d2
 

@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from filtering.attempts import Task
-from filtering.config import Config, Input, parse_config
+from filtering.config.run import Config, Input, parse_config
 from filtering.embedding.decoding import batches
 from filtering.embedding.shape import crew_shape
 from filtering.embedding.stage import tar_embedder
-from filtering.engine import Engine, run_tasks
+from filtering.runtime.engine import Engine, run_tasks
+from filtering.runtime.worker import Task
 from filtering.shards.inventory import Shard, list_shards
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

@@ -37,10 +37,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from finished_runs import write_finished
 from pools import Silent
 
-from filtering.manifests.export import export
-from filtering.manifests.exports.options import Options
+from filtering.exports.export import export
+from filtering.exports.options import Options
 from filtering.shards.writer import write_shard
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 REPORTED = re.compile(r"images in ([\d.]+)s")
 

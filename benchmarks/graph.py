@@ -23,15 +23,15 @@ from pool_like import vectors
 from tables import Row, add_outputs, print_table, write_outputs
 from threadpoolctl import threadpool_limits
 
+from filtering.concepts.exact_search import recall_at_k
 from filtering.concepts.guests import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
 from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Float32Array, Int32Array
 from filtering.concepts.partition import Partition
 from filtering.concepts.stage import FEWEST_LARGEST, OVERSIZED
-from filtering.embedding.objects import unit_rows
+from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import nearest_neighbours
 from filtering.graph.quantised import has_int8_products
-from filtering.graph.recall import recall_at_k
 from filtering.graph.sharded import found_neighbours
 
 Int64Array = npt.NDArray[np.int64]

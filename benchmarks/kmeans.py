@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array, Int32Array
-from filtering.embedding.objects import unit_rows
+from filtering.embedding.artifacts import unit_rows
 
 HELD_OUT = 10_000
 SEED = 0

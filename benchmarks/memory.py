@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from filtering.attempts import peak_memory_bytes
-from filtering.config import Embedding, Input
+from filtering.config.run import Embedding, Input
+from filtering.runtime.worker import peak_memory_bytes
 from filtering.shards.inventory import list_shards
 
 SETTINGS = Embedding(model="demo")

@@ -16,8 +16,8 @@ import ray
 from scale import write_config
 from tables import Row, add_outputs, print_table, write_outputs
 
-from filtering import pipeline
-from filtering.config import parse_config
+from filtering.config.run import parse_config
+from filtering.pipeline import run as pipeline
 
 D2 = {"method": "d2", "scale": "median", "messages": "mean"}
 SELECTIONS: dict[str, dict[str, Any]] = {

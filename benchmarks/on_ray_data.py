@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from filtering.config import Config
+from filtering.config.run import Config
 from filtering.embedding.decoding import batches
 from filtering.embedding.model import ClipModel
 from filtering.shards.inventory import Shard

@@ -28,14 +28,14 @@ import pyarrow as pa
 import webdataset as wds
 from reading import _sample
 
-from filtering import tables
-from filtering.config import Input
-from filtering.manifests.objects import RUN, SHARDS, table_name
-from filtering.manifests.training import kept_pipeline
-from filtering.retries import taken
+from filtering.config.run import Input
+from filtering.core import schemas
+from filtering.loaders import kept_pipeline
+from filtering.manifests.artifacts import RUN, SHARDS, table_name
 from filtering.shards.inventory import list_shards
 from filtering.shards.writer import write_shard
-from filtering.storage import Store, stream_object
+from filtering.storage.retries import taken
+from filtering.storage.store import Store, stream_object
 
 COLUMNS = ("reader", "kept samples/s", "seconds", "MB read", "share of bytes", "requests")
 DELAY_SECONDS, BYTES_PER_SECOND = 0.02, 100e6
@@ -117,7 +117,7 @@ def _run(url: str, keys: dict[str, dict[str, str]]) -> str:
     for shard in shards:
         rest = {"shard": shard.url, "concept": 0, "score": 0.0, "rank": 0}
         rows = [{"uid": uid, "key": key, **rest} for key, uid in keys[shard.url].items()]
-        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=tables.KEPT))
+        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
         lines.append(json.dumps({"url": shard.url, "kept": len(rows), "keys": table_name("kept", shard.index)}) + "\n")
     run.write(SHARDS, "".join(lines).encode())
     run.write_json("inventory/shards.json", [shard.plain() for shard in shards])

@@ -19,8 +19,8 @@ from typing import Any
 from scale import family, filtering, write_config
 from tables import add_outputs, print_table, write_outputs
 
-from filtering.status import status
-from filtering.storage import Store
+from filtering.runtime.status import status
+from filtering.storage.store import Store
 
 STAGES = ("partitions", "graph", "selection")
 # Seconds that a stage works before it is killed: it has finished some of its tasks, and some are half done.

@@ -25,8 +25,8 @@ from typing import Any
 import webdataset as wds
 
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
-from filtering.manifests.training import kept_pipeline
-from filtering.storage import absolute
+from filtering.loaders import kept_pipeline
+from filtering.storage.store import absolute
 
 LOSS = re.compile(r"Train Epoch: (\d+) \[.*Contrastive_loss: [\d.]+ \(([\d.]+)\)")
 EXACT = "those kept, each once an epoch"

@@ -1,6 +1,6 @@
 """Take the pictures of the page that the documentation shows.
 
-    python jobs/docs/pictures.py filtering-demo/run
+    python docs/pictures.py filtering-demo/run
 
 Both leave out the samples' own pictures, which are others' work.
 """

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from filtering.cli import command
-from filtering.config import load_config
-from filtering.errors import InputError
+from filtering.config.run import load_config
+from filtering.core.errors import InputError
 
 
 def with_base(given: Sequence[str]) -> list[str]:

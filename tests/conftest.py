@@ -10,10 +10,10 @@ from faulty_proxy import FaultyProxy
 from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 from s3_server import Server, s3_server
 
-from filtering import pipeline
-from filtering.config import Config, parse_config
-from filtering.retries import taken
-from filtering.s3 import RetryingS3
+from filtering.config.run import Config, parse_config
+from filtering.pipeline import run as pipeline
+from filtering.storage.retries import taken
+from filtering.storage.s3 import RetryingS3
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from filtering import tables
-from filtering.config import Input
-from filtering.manifests.objects import RUN, SHARDS, SUBSET, subset_bytes, table_name
+from filtering.config.run import Input
+from filtering.core import schemas
+from filtering.core.uids import subset_array
+from filtering.manifests.artifacts import RUN, SHARDS, SUBSET, subset_bytes, table_name
 from filtering.shards.inventory import Shard, list_shards
 from filtering.shards.samples import Sample, read_samples
-from filtering.storage import Store, stream_object
-from filtering.uids import subset_array
+from filtering.storage.store import Store, stream_object
 
 MAX_IMAGE_BYTES = 128 << 20
 
@@ -29,7 +29,7 @@ def write_finished(
         samples = usable(shard)
         kept = [(uid, key) for uid, key in samples if keeps(uid)]
         rows = [_row(uid, key, shard, rank) for rank, (uid, key) in enumerate(kept)]
-        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=tables.KEPT))
+        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
         counts = {"url": shard.url, "samples": len(samples), "kept": len(kept), "keys": table_name("kept", shard.index)}
         lines.append(json.dumps(counts) + "\n")
         uids += [uid for uid, _ in kept]

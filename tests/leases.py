@@ -6,10 +6,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from filtering.errors import InputError, RunError
-from filtering.holder import Holder, object_name, this_process
-from filtering.lease import Clock, Lease
-from filtering.storage import Store
+from filtering.core.errors import InputError, RunError
+from filtering.storage.lease import Clock, Lease
+from filtering.storage.lease_record import Holder, object_name, this_process
+from filtering.storage.store import Store
 
 
 class Time:
@@ -33,7 +33,7 @@ class Process:
     def __init__(self, url: str, heartbeat: float, stale: float, environment: dict[str, str]) -> None:
         # Forked from a process that has imported everything: eight of them start in no time.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["filtering.lease", "s3fs"])
+        context.set_forkserver_preload(["filtering.storage.lease", "s3fs"])
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, url, heartbeat, stale, environment), daemon=True)
         self.process.start()

@@ -13,6 +13,7 @@ import numpy as np
 from coreset.data import CLASSES, Int64Array
 from coreset.knobs import Knobs
 from coreset.pool import Pool, Values, by_group, rejoined
+from filtering.config.selection import Step
 from filtering.scores.combination import minmax, over_mean
 from filtering.scores.sds import same_class_distances
 from filtering.selection.budgets import complexity_budgets
@@ -20,7 +21,6 @@ from filtering.selection.concept import ConceptSamples
 from filtering.selection.flexrand import flexible_random
 from filtering.selection.moderate import moderate_coreset
 from filtering.selection.selectors import d2_coreset, messages_of, random_choice, top_scores
-from filtering.selection.settings import Step
 from filtering.selection.strata import inside_strata
 
 Method = Callable[[Pool, int, Knobs, int], Int64Array]

@@ -12,8 +12,8 @@ from coreset.data import Int64Array
 from coreset.scoring import COMPLEXITY, Scores
 from filtering.concepts.kmeans import inter_distances, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Centroids
-from filtering.embedding.objects import unit_rows
-from filtering.graph.csr import KnnGraph
+from filtering.core.csr import KnnGraph
+from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import knn_graph
 from filtering.scores.prototypicality import prototypicalities
 from filtering.selection.budgets import proportional_budgets

@@ -15,7 +15,7 @@ from tables import Row, print_table
 from training import trained
 from truth import Truth
 
-from filtering.errors import FilteringError
+from filtering.core.errors import FilteringError
 
 Result = dict[str, Any]
 # Raised when the model or its training changes: what was measured before does not count any more.

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from truth import Truth
 
-from filtering.config import Input
-from filtering.embedding.objects import EmbeddedShard, unit_rows
-from filtering.graph.csr import KnnGraph
+from filtering.config.run import Input
+from filtering.core.csr import KnnGraph
+from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.graph.knn import knn_graph
-from filtering.manifests.objects import read_run
+from filtering.manifests.artifacts import read_run
 from filtering.selection.d2 import forward_messages
 from filtering.shards.inventory import list_shards
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 Float64 = npt.NDArray[np.float64]
 K, GAMMAS = 10, (1.0, 10.0, 30.0, 100.0)

@@ -12,8 +12,8 @@ import ray
 from filtering_model import model_paths
 from filters import Filter
 
-from filtering import pipeline
-from filtering.config import parse_config
+from filtering.config.run import parse_config
+from filtering.pipeline import run as pipeline
 
 SELECTING, PREPARING = ("filters", "scores", "selection"), ("concepts", "partitions", "graph")
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import shtab
 
-from filtering.cli.mistakes import Parser
 from filtering.cli.parser import FORMATS, SHELLS, new_parser
-from filtering.errors import InputError
-from filtering.refusals import nearest
+from filtering.cli.suggestions import Parser
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
 
 # What an argument takes, by what --help calls it.
 FILES = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY, "URL": shtab.DIRECTORY}
@@ -40,7 +40,7 @@ def _complete(parser: Parser) -> None:
 
 
 def _method_names() -> tuple[str, ...]:
-    from filtering.methods import methods
+    from filtering.selection.methods import methods
 
     return tuple(sorted({entry["name"] for entry in methods()}))
 

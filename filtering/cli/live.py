@@ -16,8 +16,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from filtering.terminal.drawing import columns, console_on, mark
-from filtering.units import duration, size
+from filtering.cli.drawing import columns, console_on, mark
+from filtering.core.formatting import duration, size
 
 # A run's stages in order; with several selections or scores in it, there are others between these.
 STAGES = (

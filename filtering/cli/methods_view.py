@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from filtering.methods import FOOTER, KEYS, KINDS, heading
-from filtering.terminal.drawing import columns
+from filtering.cli.drawing import columns
+from filtering.selection.methods import FOOTER, KEYS, KINDS, heading
 
 Entry = Mapping[str, Any]
 # Papers below the descriptions on narrow terminals would double the lines: they follow them.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import filtering
-from filtering.cli.mistakes import Parser
+from filtering.cli.suggestions import Parser
 
 RUN = "the run's directory, a path or a URL; ROOT/latest: the latest night's"
 FORMATS = ("datacomp", "shards", "tar", "parquet")

@@ -8,8 +8,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from filtering.terminal.drawing import PLAIN_WIDTH, bar, mark, plain_lines
-from filtering.units import duration, size
+from filtering.cli.drawing import PLAIN_WIDTH, bar, mark, plain_lines
+from filtering.core.formatting import duration, size
 
 BAR = 12
 Stage = Mapping[str, Any]

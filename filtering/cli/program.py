@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from filtering import stopping
 from filtering.cli import verbs
 from filtering.cli.parser import new_parser
 from filtering.cli.welcome import welcome
-from filtering.errors import FilteringError, one_line
+from filtering.core.errors import FilteringError, one_line
+from filtering.runtime import signals
 
 INTERRUPTED = 130
 # What the same command goes on with after it was stopped.
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     given = new_parser().parse_args(words)
     given.out_stream = sys.stdout
-    stopping.listen()
+    signals.listen()
     try:
         # What libraries print, Ray's notices above all, goes to stderr: stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):

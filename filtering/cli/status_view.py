@@ -7,10 +7,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from filtering.status import done_words, rate_words, remarks, state_words, totals_words
-from filtering.terminal.drawing import columns, mark
-from filtering.terminal.live import NAME_WIDTH, to_come
-from filtering.units import duration, size
+from filtering.cli.drawing import columns, mark
+from filtering.cli.live import NAME_WIDTH, to_come
+from filtering.core.formatting import duration, size
+from filtering.runtime.status import done_words, rate_words, remarks, state_words, totals_words
 
 STYLES = {"running": "cyan", "finished": "green", "failed": "red", "stopped": "yellow"}
 # By the state of a stage: its mark, the same in ASCII, and their colour.
@@ -23,7 +23,7 @@ WIDE = 70
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """What `filtering.status.status` found, as it is drawn."""
+    """What `filtering.runtime.status.status` found, as it is drawn."""
 
     found: dict[str, Any]
 

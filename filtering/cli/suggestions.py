@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from filtering.storage import Store
+    from filtering.storage.store import Store
 
 # At most so many folders beside a run that is not there are looked into.
 LOOKED_INTO = 200
@@ -49,13 +49,13 @@ class Parser(argparse.ArgumentParser):
         return self.verbs().get(self._first(), self)
 
     def _unknown_verb(self) -> str:
-        from filtering.refusals import nearest
+        from filtering.config.validation import nearest
 
         verb = self._first()
         return f"unknown verb {verb}{nearest(verb, self.verbs())}" if self.verbs() and verb else ""
 
     def _unknown_option(self) -> str:
-        from filtering.refusals import nearest
+        from filtering.config.validation import nearest
 
         known = self.options()
         for at, word in enumerate(self.given):
@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
 
 def _key_named(option: str) -> str:
     """Return the configuration's key whose last part is an option's name, or nothing."""
-    from filtering.config import Config
+    from filtering.config.run import Config
 
     name = option.lstrip("-").replace("-", "_")
     return next((key for key in config_keys(Config) if key.rpartition(".")[2] == name), "")
@@ -104,9 +104,9 @@ def existing_run(url: str) -> str:
     InputError
         If there is none, but one beside it or inside it. Of others, what reads a run says that it is not there.
     """
-    from filtering.errors import InputError
-    from filtering.latest import run_url
-    from filtering.storage import Store, is_local
+    from filtering.core.errors import InputError
+    from filtering.runtime.latest import run_url
+    from filtering.storage.store import Store, is_local
 
     found = run_url(url)
     if not _holds_run(Store(found)) and (near := _near_run(Store(found))):
@@ -116,8 +116,8 @@ def existing_run(url: str) -> str:
 
 
 def _holds_run(store: "Store") -> bool:
-    from filtering.events import NAME
-    from filtering.manifests.objects import RUN
+    from filtering.manifests.artifacts import RUN
+    from filtering.runtime.events import NAME
 
     return store.exists(RUN) or store.exists(NAME)
 
@@ -127,7 +127,7 @@ def _near_run(missing: "Store") -> str:
 
     Where the folder around it is not there either, the run of the same name in the folder whose name is nearest.
     """
-    from filtering.latest import root_of
+    from filtering.runtime.latest import root_of
 
     inside = [child.url for child in map(missing.child, missing.names()[:LOOKED_INTO]) if _holds_run(child)]
     if len(inside) == 1:

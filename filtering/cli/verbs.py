@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from filtering.cli.mistakes import existing_run
+from filtering.cli.suggestions import existing_run
 
 
 def tell(given: argparse.Namespace, value: dict[str, Any], lines: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def show(given: argparse.Namespace, value: dict[str, Any], drawn: Callable[[], A
     """Print a result as `tell` does, but drawn on a terminal."""
     if given.json or not given.out_stream.isatty():
         return tell(given, value, [] if given.json else lines())
-    from filtering.terminal.drawing import console_on
+    from filtering.cli.drawing import console_on
 
     console_on(given.out_stream).print(drawn())
     return 0
@@ -35,12 +35,12 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _plan(given: argparse.Namespace) -> int:
-    from filtering.base import carried_from
-    from filtering.config import load_config
-    from filtering.nights import base_of
-    from filtering.pipeline import check
-    from filtering.plan import Question, plan
-    from filtering.terminal.plan_view import PlanView, plan_lines
+    from filtering.cli.plan_view import PlanView, plan_lines
+    from filtering.config.run import load_config
+    from filtering.pipeline.incremental import base_of
+    from filtering.pipeline.run import check
+    from filtering.planning.plan import Question, plan
+    from filtering.runtime.finished_run import carried_from
 
     config = load_config(given.config, given.overrides)
     base = base_of(config, lambda line: print(line, file=sys.stderr))
@@ -51,8 +51,8 @@ def _plan(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from filtering.config import load_config
-    from filtering.nights import run
+    from filtering.config.run import load_config
+    from filtering.pipeline.incremental import run
 
     config = load_config(given.config, given.overrides)
     record = run(config)
@@ -68,13 +68,13 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _methods(given: argparse.Namespace) -> int:
-    from filtering.methods import details, method, methods, overview
+    from filtering.selection.methods import details, method, methods, overview
 
     found = method(given.name) if given.name else methods()
     drawing = details if given.name else overview
 
     def drawn() -> Any:
-        from filtering.terminal.methods_view import details_view, overview_view
+        from filtering.cli.methods_view import details_view, overview_view
 
         return (details_view if given.name else overview_view)(found)
 
@@ -82,18 +82,18 @@ def _methods(given: argparse.Namespace) -> int:
 
 
 def _status(given: argparse.Namespace) -> int:
-    from filtering.status import status, status_lines
-    from filtering.storage import Store
+    from filtering.runtime.status import status, status_lines
+    from filtering.storage.store import Store
 
     run = Store(existing_run(given.run))
     if given.watch:
-        from filtering.terminal.watching import watch
+        from filtering.cli.watching import watch
 
         return watch(run, given.out_stream, given.every, as_json=given.json)
     found = status(run)
 
     def drawn() -> Any:
-        from filtering.terminal.status_view import StatusView
+        from filtering.cli.status_view import StatusView
 
         return StatusView(found)
 
@@ -109,7 +109,7 @@ def _diff(given: argparse.Namespace) -> int:
 
 def _verify(given: argparse.Namespace) -> int:
     from filtering.manifests.verify import problems
-    from filtering.storage import Store
+    from filtering.storage.store import Store
 
     found = list(problems(Store(existing_run(given.run))))
     lines = [*found, f"{len(found)} problem{'s' * (len(found) > 1)}" if found else f"{given.run}: everything holds"]
@@ -119,7 +119,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 def _report(given: argparse.Namespace) -> int:
     from filtering.report.rendering import report_page
-    from filtering.storage import Store
+    from filtering.storage.store import Store
 
     against = existing_run(given.against) if given.against else None
     page = report_page(Store(existing_run(given.run)), given.out, against)
@@ -127,16 +127,16 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _explain(given: argparse.Namespace) -> int:
-    from filtering.why import why, why_lines
+    from filtering.explain import why, why_lines
 
     found = why(existing_run(given.run), given.sample)
     return tell(given, found, why_lines(found))
 
 
 def _export(given: argparse.Namespace) -> int:
-    from filtering.manifests.export import export
-    from filtering.manifests.exports.options import Options
-    from filtering.storage import Store
+    from filtering.exports.export import export
+    from filtering.exports.options import Options
+    from filtering.storage.store import Store
 
     names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls")
     options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")

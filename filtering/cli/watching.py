@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from filtering.status import ENDED, stage_line, state_words, status, totals_words
-from filtering.storage import Store, is_local
+from filtering.runtime.status import ENDED, stage_line, state_words, status, totals_words
+from filtering.storage.store import Store, is_local
 
 # Object stores are given a run's events every ten seconds: looking more often shows no more.
 EVERY_LOCAL, EVERY_REMOTE = 2.0, 10.0
@@ -53,8 +53,8 @@ def _states(run: Store, every: float) -> Iterator[dict[str, Any]]:
 def _draw(states: Iterator[dict[str, Any]], stream: TextIO) -> None:
     from rich.live import Live
 
-    from filtering.terminal.drawing import console_on
-    from filtering.terminal.status_view import StatusView
+    from filtering.cli.drawing import console_on
+    from filtering.cli.status_view import StatusView
 
     with Live(console=console_on(stream), auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         for found in states:

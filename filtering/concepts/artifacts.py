@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.concepts.nearest import Centroids, Float32Array, Int32Array
-from filtering.filters.objects import PassingShard
-from filtering.storage import Store
+from filtering.filters.artifacts import PassingShard
+from filtering.storage.store import Store
 
 CENTROIDS = "centroids.npz"
 CONCEPTS = "concepts.parquet"

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.concepts.artifacts import EXACT, INVITATION, QUERIES_NAME, VISITS_NAME, read_centroids
+from filtering.concepts.exact_search import ExactSearch
 from filtering.concepts.guests import (
     MARGIN_BINS,
     NO_CONCEPT,
@@ -17,13 +19,11 @@ from filtering.concepts.guests import (
     needed_margins,
 )
 from filtering.concepts.nearest import CentroidIndex
-from filtering.concepts.objects import EXACT, INVITATION, QUERIES_NAME, VISITS_NAME, read_centroids
 from filtering.concepts.partition import global_rows
-from filtering.embedding.objects import unit_rows
-from filtering.filters.objects import PassingShard
-from filtering.graph.recall import ExactSearch
-from filtering.storage import Store
-from filtering.uids import hashed
+from filtering.core.uids import hashed
+from filtering.embedding.artifacts import unit_rows
+from filtering.filters.artifacts import PassingShard
+from filtering.storage.store import Store
 
 # Of each row of a shard: its nearest centroids and the margins to them.
 CELLS_SUFFIX = ".cells.npz"

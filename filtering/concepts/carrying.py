@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.concepts.artifacts import EXACT, QUERIES_NAME, TOUCHED, VISITS_NAME, read_sections
 from filtering.concepts.assignment import NEAREST_NAME, STATISTICS_NAME, nearer, ranked_rows, with_radius
-from filtering.concepts.objects import EXACT, QUERIES_NAME, TOUCHED, VISITS_NAME, read_sections
+from filtering.concepts.exact_search import ExactSearch
 from filtering.concepts.partition import global_rows, moved_rows
 from filtering.concepts.training import gather_queries, sampled_queries
-from filtering.embedding.objects import unit_rows
-from filtering.filters.objects import PassingShard
-from filtering.graph.recall import ExactSearch
-from filtering.storage import Store
+from filtering.embedding.artifacts import unit_rows
+from filtering.filters.artifacts import PassingShard
+from filtering.storage.store import Store
 
 CHANGED = "changed.npz"
 SEARCHED_SUFFIX = ".searched.npz"

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.objects import FIT
-from filtering.config import Concepts
-from filtering.storage import Store
+from filtering.concepts.artifacts import FIT
+from filtering.config.run import Concepts
+from filtering.storage.store import Store
 
 # A concept that has more than this many times its share of the pool at the time of training has grown.
 GROWN = 2.0

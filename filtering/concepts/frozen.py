@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.base import Carried
+from filtering.concepts.artifacts import CENTROIDS, CONCEPTS, FIT, INVITATION, QUERIES_NAME, read_concepts
 from filtering.concepts.assignment import assign, visit
 from filtering.concepts.carrying import (
     SEARCHED_SUFFIX,
@@ -25,7 +25,7 @@ from filtering.concepts.carrying import (
     write_changed,
 )
 from filtering.concepts.drift import drift
-from filtering.concepts.objects import CENTROIDS, CONCEPTS, FIT, INVITATION, QUERIES_NAME, read_concepts
+from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
 from filtering.concepts.stage import (
     NAME,
     Statistics,
@@ -36,12 +36,12 @@ from filtering.concepts.stage import (
     summed_statistics,
 )
 from filtering.concepts.training import gather_queries, sample_shard
-from filtering.config import Config
-from filtering.filters.objects import PassingShard
-from filtering.graph.recall import MEASURING_SHARE, QUERIES
+from filtering.config.run import Config
+from filtering.filters.artifacts import PassingShard
+from filtering.runtime.finished_run import Carried
+from filtering.runtime.stage import Stage
 from filtering.shards.changes import GONE
-from filtering.stage import Stage
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 # A base's partitions stay until one has grown to this many times what a partition may hold.
 OUTGROWN = 2

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.concepts.artifacts import GROUPED_NAME, VISITS_NAME, read_concepts, read_touched
 from filtering.concepts.carrying import again_rows
-from filtering.concepts.objects import GROUPED_NAME, VISITS_NAME, read_concepts, read_touched
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
-from filtering.exchange import Records, packed, write_groups
-from filtering.filters.objects import PassingShard
-from filtering.storage import Store
+from filtering.filters.artifacts import PassingShard
+from filtering.runtime.shuffle import Records, packed, write_groups
+from filtering.storage.store import Store
 
 
 def group(shard: PassingShard, reach: int, concepts_url: str, store_url: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array, nearest_centroids
-from filtering.exchange import runs
+from filtering.runtime.shuffle import runs
 
 Int64Array = npt.NDArray[np.int64]
 

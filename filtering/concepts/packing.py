@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.graph.csr import Int64Array, sorted_edges
+from filtering.core.csr import Int64Array, sorted_edges
 
 MOST_ROWS = 800_000
 FEWEST_ROWS = 5_000

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.exchange import read_groups
-from filtering.storage import Store
+from filtering.runtime.shuffle import read_groups
+from filtering.storage.store import Store
 
 # A global row id: the shard's place in the inventory, then the row inside the shard.
 ROW_BITS = 32

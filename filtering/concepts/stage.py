@@ -8,8 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering import tables
-from filtering.attempts import Task
+from filtering.concepts.artifacts import (
+    CENTROIDS,
+    CONCEPTS,
+    FIT,
+    INVITATION,
+    read_centroids,
+    read_concepts,
+    read_sections,
+)
 from filtering.concepts.assignment import CELLS_SUFFIX, STATISTICS_NAME, assign, invite, visit
 from filtering.concepts.grouping import group
 from filtering.concepts.kmeans import (
@@ -20,15 +27,6 @@ from filtering.concepts.kmeans import (
     group_shares,
     inter_distances,
     largest_in_sample,
-)
-from filtering.concepts.objects import (
-    CENTROIDS,
-    CONCEPTS,
-    FIT,
-    INVITATION,
-    read_centroids,
-    read_concepts,
-    read_sections,
 )
 from filtering.concepts.packing import automatic_partition_rows, packed_partitions
 from filtering.concepts.training import (
@@ -49,10 +47,12 @@ from filtering.concepts.training import (
     spread_sample,
     sum_members,
 )
-from filtering.config import Concepts, Config
-from filtering.filters.objects import PassingShard
-from filtering.stage import Runtime, Stage
-from filtering.storage import Store, checksum, digest
+from filtering.config.run import Concepts, Config
+from filtering.core import schemas
+from filtering.filters.artifacts import PassingShard
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
+from filtering.storage.store import Store, checksum, digest
 
 NAME = "concepts"
 VERSION = 3
@@ -236,7 +236,7 @@ def rows_in_a_partition(sums: Statistics, partition_rows: int | str) -> int:
 def concepts_table(
     store: Store, sums: Statistics, partition_rows: int | str, partitions: npt.NDArray[np.int32] | None = None
 ) -> pa.Table:
-    """Return `tables.CONCEPTS`.
+    """Return `schemas.CONCEPTS`.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def concepts_table(
         "d_inter": np.repeat(inter_distances(read_centroids(store)), read_sections(store)),
         "partition": partitions,
     }
-    return pa.table([pa.array(columns[name]) for name in tables.CONCEPTS.names], schema=tables.CONCEPTS)
+    return pa.table([pa.array(columns[name]) for name in schemas.CONCEPTS.names], schema=schemas.CONCEPTS)
 
 
 def _visits(pairs: Sequence[tuple[Any, Any]], count: int) -> tuple[Any, Any, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.concepts.artifacts import CENTROIDS, QUERIES_NAME
+from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
 from filtering.concepts.kmeans import (
     clustered_group,
     coarse_centroids,
@@ -15,14 +17,12 @@ from filtering.concepts.kmeans import (
     without_twins,
 )
 from filtering.concepts.nearest import Centroids, nearest_centroids
-from filtering.concepts.objects import CENTROIDS, QUERIES_NAME
 from filtering.concepts.partition import global_rows
-from filtering.embedding.objects import unit_rows
-from filtering.exchange import packed, read_groups, runs, write_groups
-from filtering.filters.objects import PassingShard
-from filtering.graph.recall import MEASURING_SHARE, QUERIES
-from filtering.storage import Store
-from filtering.uids import sampled
+from filtering.core.uids import sampled
+from filtering.embedding.artifacts import unit_rows
+from filtering.filters.artifacts import PassingShard
+from filtering.runtime.shuffle import packed, read_groups, runs, write_groups
+from filtering.storage.store import Store
 
 SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX = ".sample.npz", ".spread", ".sums"
 SAMPLE_NAME = "{}" + SAMPLE_SUFFIX

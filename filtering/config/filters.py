@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from filtering.fields import Cosine, Fraction, NoneOrShare, Positive, Section, Whole
+from filtering.config.types import Cosine, Fraction, NoneOrShare, Positive, Section, Whole
 
 Aspect = Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)]
 

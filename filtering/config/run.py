@@ -10,14 +10,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from filtering.config.filters import Filter
+from filtering.config.selection import Selection, Steps
+from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
+from filtering.config.validation import explained
+from filtering.core.errors import InputError
 from filtering.embedding.images import MAX_PIXELS
-from filtering.errors import InputError
-from filtering.fields import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
-from filtering.filters.settings import Filter
-from filtering.refusals import explained
-from filtering.selection.settings import Selection, Steps
 from filtering.shards.samples import MAX_IMAGE_BYTES
-from filtering.storage import read_object
+from filtering.storage.store import read_object
 
 Urls = str | tuple[str, ...]
 # Keys that say where and how a run goes, not what comes out. A base gives what a run without one would compute.

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from filtering.fields import Above0, Number, Positive, Section, Seed
+from filtering.config.types import Above0, Number, Positive, Section, Seed
 
 TABLE = "a path or URL of a parquet table with a uid column"
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from filtering.fields import Above0, Fraction, Gamma, NoneOrShare, Number, Positive, Section, Seed, Whole
-from filtering.scores.settings import Score
+from filtering.config.scores import Score
+from filtering.config.types import Above0, Fraction, Gamma, NoneOrShare, Number, Positive, Section, Seed, Whole
 
 
 class Step(Section):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 
 Digits = npt.NDArray[np.uint16]
 DIGIT_BITS = 16

@@ -9,18 +9,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from filtering import pipeline
+from filtering.concepts.artifacts import read_centroids
 from filtering.concepts.nearest import nearest_centroids
-from filtering.concepts.objects import read_centroids
-from filtering.config import Config, load_config
+from filtering.config.run import Config, load_config
 from filtering.demo.openmoji import nameless_count
 from filtering.demo.pool import build_pool
 from filtering.demo.quality import Measure, measures
-from filtering.embedding.objects import EmbeddedShard, unit_rows
-from filtering.manifests.objects import REPORT, read_run
-from filtering.progress import Reporter, reporter
+from filtering.embedding.artifacts import EmbeddedShard, unit_rows
+from filtering.manifests.artifacts import REPORT, read_run
+from filtering.pipeline import run as pipeline
+from filtering.runtime.progress import Reporter, reporter
 from filtering.shards.inventory import list_shards
-from filtering.storage import Store, absolute
+from filtering.storage.store import Store, absolute
 
 SHARDS = 8
 CONFIG: dict[str, Any] = {

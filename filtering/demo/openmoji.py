@@ -12,7 +12,7 @@ from types import ModuleType
 
 from PIL import Image
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 
 __all__ = ["HELD_OUT_SHARE", "TONES", "Picture", "nameless_count", "pictures", "rasterise", "toneless"]
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from filtering.core.errors import InputError
 from filtering.demo.openmoji import Picture, pictures, rasterise
-from filtering.errors import InputError
 from filtering.shards.writer import ShardSample, write_shard
 
 __all__ = ["NEAR_DUPLICATES", "TRUTH_SCHEMA", "Kind", "build_pool", "encode_jpeg"]

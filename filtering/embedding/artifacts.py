@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
-from filtering.base import Base
-from filtering.config import Arrays
-from filtering.errors import InputError
+from filtering.config.run import Arrays
+from filtering.core.errors import InputError
+from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
-from filtering.storage import Store, is_local
+from filtering.storage.store import Store, is_local
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import fsspec
 
-from filtering.config import Embedding
+from filtering.config.run import Embedding
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
-from filtering.errors import InputError
-from filtering.refusals import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from filtering import retries
-from filtering.config import Embedding
+from filtering.config.run import Embedding
 from filtering.embedding.preparation import Preparation
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined, Sample, read_samples
-from filtering.storage import stream_object
+from filtering.storage import retries
+from filtering.storage.store import stream_object
 
 Item = TypeVar("Item")
 # Batches that wait decoded: one to go on with, one on its way. More would only hold more memory.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
+from filtering.core.errors import first_line
 from filtering.embedding.essentials import Refused, essentials
-from filtering.errors import first_line
 from filtering.shards.faults import Fault
 
 # What is decoded is bounded before it is decoded: by format, then by the size the header declares.

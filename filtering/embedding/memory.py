@@ -1,9 +1,9 @@
 """The most memory that embedding takes of a process: the formula that `plan` prints and benchmarks/memory checks."""
 
-from filtering.config import Embedding
+from filtering.config.run import Embedding
 from filtering.embedding.decoding import BATCHES_AHEAD
 from filtering.shards.samples import WINDOW_BYTES
-from filtering.streams import BLOCK_BYTES
+from filtering.storage.streams import BLOCK_BYTES
 
 # Resident sizes measured on an idle worker: Ray, numpy and pyarrow; and torch, torchvision and open_clip besides.
 PROCESS_BYTES = 350 << 20

@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering import tables
-from filtering.config import Arrays
-from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, widened
-from filtering.errors import first_line
-from filtering.scores.clip_score import clip_scores
+from filtering.config.run import Arrays
+from filtering.core import schemas
+from filtering.core.clip_score import clip_scores
+from filtering.core.errors import first_line
+from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, widened
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import UnreadableError, malformed_uids, read_array, read_columns
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 BLOCK_ROWS = 2_048
 USABLE = ""
@@ -85,13 +85,13 @@ def _columns(shard: Shard) -> tuple[pa.Table, tuple[str, str] | None]:
     try:
         return read_columns(shard.url), None
     except UNREADABLE as error:
-        return tables.ROWS.empty_table(), ("metadata_unreadable", first_line(error))
+        return schemas.ROWS.empty_table(), ("metadata_unreadable", first_line(error))
 
 
 def _rows(table: pa.Table, scores: npt.NDArray[np.float32]) -> pa.Table:
     numbered = {"source_row": pa.array(np.arange(len(table), dtype=np.int32)), "clip_score": pa.array(scores)}
-    columns = [numbered.get(name, table[name] if name in table.column_names else None) for name in tables.ROWS.names]
-    return pa.table(columns, schema=tables.ROWS)
+    columns = [numbered.get(name, table[name] if name in table.column_names else None) for name in schemas.ROWS.names]
+    return pa.table(columns, schema=schemas.ROWS)
 
 
 def _quarantined(shard: Shard, table: pa.Table, reasons: npt.NDArray[Any], fault: tuple[str, str] | None) -> pa.Table:
@@ -102,4 +102,4 @@ def _quarantined(shard: Shard, table: pa.Table, reasons: npt.NDArray[Any], fault
     ]
     if fault and not entries:
         entries = [{"shard": shard.url, "member": "", "key": None, "reason": fault[0], "detail": detail}]
-    return pa.Table.from_pylist(entries, tables.QUARANTINED)
+    return pa.Table.from_pylist(entries, schemas.QUARANTINED)

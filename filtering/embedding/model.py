@@ -14,10 +14,10 @@ import open_clip
 import torch
 from torchvision.transforms import Compose, Normalize
 
-from filtering.config import Embedding
+from filtering.config.run import Embedding
+from filtering.core.errors import InputError, first_line
 from filtering.embedding.checkpoint import ModelFiles, model_files
 from filtering.embedding.preparation import Preparation, draft_side
-from filtering.errors import InputError, first_line
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # One thread each: the order of floating-point sums, and so the vectors, must not depend on the machine's load.

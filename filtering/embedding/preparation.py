@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config import Embedding
+from filtering.config.run import Embedding
+from filtering.core.errors import first_line
 from filtering.embedding.images import Decoded, decode_image
-from filtering.errors import first_line
 from filtering.shards.tar import Fault
 
 # A tower reads some tens of tokens: what a longer caption holds beyond this cannot reach it.

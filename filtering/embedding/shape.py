@@ -1,8 +1,8 @@
 """How many actors hold the model, and how many decoders feed each of them."""
 
-from filtering.config import Config, Ray
-from filtering.crew import ActorShape
-from filtering.errors import InputError
+from filtering.config.run import Config, Ray
+from filtering.core.errors import InputError
+from filtering.runtime.worker_pools import ActorShape
 
 # More would only wait for each other: one model takes what this many CPUs decode.
 MOST_DECODERS = 64

@@ -3,13 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from filtering.attempts import Task
-from filtering.base import Base, Carried
-from filtering.config import Config, Embedding
-from filtering.crew import Crew
-from filtering.embedding.checkpoint import model_identity
-from filtering.embedding.metadata import MetadataReader
-from filtering.embedding.objects import (
+from filtering.config.run import Config, Embedding
+from filtering.core.errors import InputError
+from filtering.embedding.artifacts import (
     NAME,
     ROWS_NAME,
     EmbeddedShard,
@@ -18,12 +14,16 @@ from filtering.embedding.objects import (
     whereabouts,
     write_whereabouts,
 )
+from filtering.embedding.checkpoint import model_identity
+from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.shape import crew_shape
-from filtering.engine import Engine
-from filtering.errors import InputError
+from filtering.runtime.engine import Engine
+from filtering.runtime.finished_run import Base, Carried
+from filtering.runtime.stage import Runtime, Stage, folder_name
+from filtering.runtime.worker import Task
+from filtering.runtime.worker_pools import Crew
 from filtering.shards.inventory import Shard
-from filtering.stage import Runtime, Stage, folder_name
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 VERSION = 3
 COUNTS = ("samples", "rows", "quarantined")

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
-from filtering import metrics, retries
-from filtering.config import Embedding
+from filtering.config.run import Embedding
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
 from filtering.embedding.model import ClipModel
 from filtering.embedding.writer import ShardWriter
+from filtering.runtime import metrics
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined
 from filtering.shards.tar import Fault
-from filtering.storage import Store
+from filtering.storage import retries
+from filtering.storage.store import Store
 
 Vectors = npt.NDArray[np.float16]
 

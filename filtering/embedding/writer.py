@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering import tables
+from filtering.core import schemas
+from filtering.core.clip_score import clip_scores
+from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, unit_rows
 from filtering.embedding.decoding import Description
-from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, unit_rows
-from filtering.scores.clip_score import clip_scores
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined
-from filtering.storage import Store, commit_file
+from filtering.storage.store import Store, commit_file
 
 ROWS_AT_ONCE = 8192
 TEXT_AT_ONCE = 16 << 20
@@ -33,8 +33,8 @@ class ShardWriter:
         self.folder = tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True)
         self.images = _Vectors(self._path("image"))
         self.texts = _Vectors(self._path("text"))
-        self.rows = _Rows(self._path("rows"), tables.ROWS)
-        self.quarantined = _Rows(self._path("quarantined"), tables.QUARANTINED)
+        self.rows = _Rows(self._path("rows"), schemas.ROWS)
+        self.quarantined = _Rows(self._path("quarantined"), schemas.QUARANTINED)
 
     def __enter__(self) -> "ShardWriter":
         """Return itself; the files are gone when the block is left."""

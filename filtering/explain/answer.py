@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 
 from filtering.concepts.partition import global_rows
-from filtering.graph.csr import Int64Array
-from filtering.graph.objects import read_graph
+from filtering.core.csr import Int64Array
+from filtering.explain.filters import of_filter
+from filtering.explain.find import Place, find
+from filtering.explain.sources import COLUMNS, Sources
+from filtering.explain.steps import deciding_step, of_step
+from filtering.explain.verdict import verdict
+from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.report.examples import cosine
 from filtering.report.reasons import explained
-from filtering.storage import Store
-from filtering.why.filters import of_filter
-from filtering.why.find import Place, find
-from filtering.why.sources import COLUMNS, Sources
-from filtering.why.steps import deciding_step, of_step
-from filtering.why.verdict import verdict
+from filtering.storage.store import Store
 
 NEIGHBOURS = 10
 
@@ -37,7 +37,7 @@ def why(run_url: str, sample: str) -> dict[str, Any]:
         `outcome`, uid, key, shard, and `reason`, `meaning` (in plain words) of what is not kept; of a quarantined one
         `detail`. Of others the `verdict` (why, in a sentence), the caption, size and `scores`; where a filter decided,
         `filter`; else `concept` (number, words, size, density), `neighbours` (cosine, kept or not, rank), and `step`:
-        the step of selection that decided, see `filtering.why.steps`.
+        the step of selection that decided, see `filtering.explain.steps`.
 
     Raises
     ------

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.errors import InputError
-from filtering.manifests.objects import KINDS, read_shard_lines, table_name
-from filtering.refusals import nearest
-from filtering.storage import Store
-from filtering.uids import is_uid
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
+from filtering.core.uids import is_uid
+from filtering.manifests.artifacts import KINDS, read_shard_lines, table_name
+from filtering.storage.store import Store
 
 # Shards whose tables are read at once; nearly all of the time goes by in requests.
 AT_ONCE = 16

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from filtering.concepts.objects import read_concepts, read_homes
+from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import shard_and_row
-from filtering.config import Arrays
-from filtering.embedding.objects import EmbeddedShard
-from filtering.errors import InputError
-from filtering.filters.objects import PassingShard
+from filtering.config.run import Arrays
+from filtering.core.errors import InputError
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.explain.find import AT_ONCE
+from filtering.filters.artifacts import PassingShard
+from filtering.manifests.artifacts import PAGE_DATA, table_name
 from filtering.manifests.finished import FinishedRun, read_finished
-from filtering.manifests.objects import PAGE_DATA, table_name
 from filtering.report.data import parse_page
-from filtering.scores.objects import read_scores
-from filtering.storage import Store
-from filtering.why.find import AT_ONCE
+from filtering.scores.artifacts import read_scores
+from filtering.storage.store import Store
 
 COLUMNS = ["uid", "key", "caption", "width", "height", "clip_score"]
 

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from filtering.graph.csr import Int64Array
-from filtering.graph.objects import read_adjacent
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.explain.sources import Sources
+from filtering.graph.artifacts import read_adjacent
 from filtering.graph.sharded import ShardGraph, positions
+from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.objects import BUDGETS_NAME, partition_picks
 from filtering.selection.registry import budget_name
 from filtering.selection.replay import Replay, replay
 from filtering.selection.selectors import kernel_of, messages_of
-from filtering.selection.settings import Step
 from filtering.selection.tasks import Survivors
-from filtering.storage import Store
-from filtering.why.sources import Sources
+from filtering.storage.store import Store
 
 # Of the picks that pushed a sample down, those that took most.
 PUSHES = 5

@@ -10,14 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.config import Arrays
-from filtering.embedding.objects import EmbeddedShard
-from filtering.errors import InputError, RunError
-from filtering.manifests.exports.members import kept_members
+from filtering.config.run import Arrays
+from filtering.core.errors import InputError, RunError
+from filtering.core.uids import uid_array
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
-from filtering.scores.objects import read_scores
-from filtering.storage import Store, open_object
-from filtering.uids import uid_array
+from filtering.scores.artifacts import read_scores
+from filtering.storage.store import Store, open_object
 
 # Rows of a parquet file that are in memory at once, and in a row group.
 ROWS_AT_ONCE = 65_536

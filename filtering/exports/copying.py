@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from filtering.errors import InputError
-from filtering.retries import count
-from filtering.storage import filesystem_of, is_local, read_range
-from filtering.streams import fetched_ahead
+from filtering.core.errors import InputError
+from filtering.storage.retries import count
+from filtering.storage.store import filesystem_of, is_local, read_range
+from filtering.storage.streams import fetched_ahead
 
 # What is fetched of a remote object at once, how many such requests are in flight, and how many files are open.
 FETCHED_BYTES = 8 << 20

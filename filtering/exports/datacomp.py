@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.attempts import Task
-from filtering.embedding.objects import ROWS_NAME, unit_rows
-from filtering.manifests.exports.columns import (
+from filtering.core.uids import PATTERN
+from filtering.embedding.artifacts import ROWS_NAME, unit_rows
+from filtering.exports.columns import (
     ROWS_AT_ONCE,
     Positions,
     Tables,
@@ -27,14 +27,14 @@ from filtering.manifests.exports.columns import (
     text,
     whole_number,
 )
-from filtering.manifests.exports.copying import scratch_folder
-from filtering.manifests.exports.job import Export
+from filtering.exports.copying import scratch_folder
+from filtering.exports.job import Export
+from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
-from filtering.manifests.objects import SUBSET
+from filtering.runtime.worker import Task
 from filtering.shards.inventory import arrays_url
 from filtering.shards.metadata import array_names, read_array
-from filtering.storage import Store, commit_file, stream_object, write_chunks
-from filtering.uids import PATTERN
+from filtering.storage.store import Store, commit_file, stream_object, write_chunks
 
 VECTORS_AT_ONCE = 4_096
 COPIED_AT_ONCE = 1 << 20

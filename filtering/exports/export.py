@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from filtering.errors import InputError
-from filtering.manifests.exports.datacomp import export_datacomp, write_subset
-from filtering.manifests.exports.job import Export, check_place, finish_export
-from filtering.manifests.exports.options import Options, check_format
-from filtering.manifests.exports.parquet import export_parquet
-from filtering.manifests.exports.shard_lists import export_shards
-from filtering.manifests.exports.tar_export import export_tars
+from filtering.core.errors import InputError
+from filtering.exports.datacomp import export_datacomp, write_subset
+from filtering.exports.job import Export, check_place, finish_export
+from filtering.exports.options import Options, check_format
+from filtering.exports.parquet import export_parquet
+from filtering.exports.shard_lists import export_shards
+from filtering.exports.tar_export import export_tars
+from filtering.manifests.artifacts import read_run
 from filtering.manifests.finished import FinishedRun, read_finished
-from filtering.manifests.objects import read_run
-from filtering.progress import Reporter
-from filtering.storage import Store, absolute
+from filtering.runtime.progress import Reporter
+from filtering.storage.store import Store, absolute
 
 FORMATS: dict[str, Callable[[Export], dict[str, Any]]] = {
     "datacomp": export_datacomp,

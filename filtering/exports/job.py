@@ -5,16 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from filtering.config import Ray
-from filtering.engine import Engine
-from filtering.errors import InputError
-from filtering.events import NAME as EVENTS
-from filtering.events import EventLog
-from filtering.manifests.exports.options import Options, flag
+from filtering.config.run import Ray
+from filtering.core.errors import InputError
+from filtering.exports.options import Options, flag
 from filtering.manifests.finished import FinishedRun
-from filtering.progress import Reporter, reporter
-from filtering.stage import FOLDER, Runtime, Stage, leased
-from filtering.storage import Store, absolute, is_local
+from filtering.runtime.engine import Engine
+from filtering.runtime.events import NAME as EVENTS
+from filtering.runtime.events import EventLog
+from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.stage import FOLDER, Runtime, Stage, leased
+from filtering.storage.store import Store, absolute, is_local
 
 VERSION = 1
 # What is not finished lies in this folder of the output, and goes when it is.

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.manifests.exports.scanning import DATA, END, RUN, START, STOP, scan
-from filtering.manifests.exports.walking import walk
+from filtering.core.errors import InputError
+from filtering.exports.scanning import DATA, END, RUN, START, STOP, scan
+from filtering.exports.walking import walk
 from filtering.manifests.finished import Source
 from filtering.shards import inventory
 from filtering.shards.names import METADATA, Place, place
 from filtering.shards.samples import MAX_JSON_BYTES
-from filtering.storage import filesystem_of, is_local, stream_object
+from filtering.storage.store import filesystem_of, is_local, stream_object
 
 Positions = npt.NDArray[np.int64]
 METADATA_EXTENSION = "json"

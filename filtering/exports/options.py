@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from filtering.errors import InputError
-from filtering.refusals import nearest
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
 
 SAMPLES = 10_000
 PARQUET_ROWS = 1_000_000

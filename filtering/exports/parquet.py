@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.attempts import Task
-from filtering.manifests.exports.columns import (
+from filtering.exports.columns import (
     ROWS_AT_ONCE,
     Positions,
     Tables,
@@ -19,11 +18,12 @@ from filtering.manifests.exports.columns import (
     tables_of,
     text,
 )
-from filtering.manifests.exports.copying import scratch_folder
-from filtering.manifests.exports.job import Export
-from filtering.manifests.exports.options import PARQUET_ROWS
+from filtering.exports.copying import scratch_folder
+from filtering.exports.job import Export
+from filtering.exports.options import PARQUET_ROWS
 from filtering.manifests.finished import Source
-from filtering.storage import Store, commit_file
+from filtering.runtime.worker import Task
+from filtering.storage.store import Store, commit_file
 
 NAME = "{:08d}.parquet"
 URL = "url"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from filtering.attempts import Task
-from filtering.manifests.exports.job import Export
+from filtering.exports.job import Export
+from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import Source, batches
-from filtering.manifests.objects import read_shard_lines
+from filtering.runtime.worker import Task
 from filtering.shards.inventory import base_name
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 SIZES, LIST, LINES = "sizes.json", "shards.txt", "shards.jsonl"
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from filtering.exchange import Records, packed, read_groups, write_groups
-from filtering.manifests.exports.copying import Piece
-from filtering.manifests.exports.members import Positions
-from filtering.manifests.exports.tars import RANGES, Placed, Target, index_shards, repeated, told, written_tar
+from filtering.core.uids import hashed, uid_array
+from filtering.exports.copying import Piece
+from filtering.exports.members import Positions
+from filtering.exports.tars import RANGES, Placed, Target, index_shards, repeated, told, written_tar
 from filtering.manifests.finished import Source
+from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
 from filtering.shards.inventory import Shard
-from filtering.storage import Store, read_range, write_chunks
-from filtering.uids import hashed, uid_array
+from filtering.storage.store import Store, read_range, write_chunks
 
 # A range of a sample: its hash, the place of its shard among those that keep anything, its row in the kept table, its
 # bytes, and a hash of its key.

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from filtering.attempts import Task
-from filtering.errors import InputError, RunError
-from filtering.manifests.exports.job import Export
-from filtering.manifests.exports.options import SAMPLES
-from filtering.manifests.exports.shuffling import (
+from filtering.core.errors import InputError, RunError
+from filtering.exports.job import Export
+from filtering.exports.options import SAMPLES
+from filtering.exports.shuffling import (
     BUCKET_SAMPLE_BYTES,
     BUCKET_SAMPLES,
     SENT,
@@ -20,8 +19,9 @@ from filtering.manifests.exports.shuffling import (
     sort_bucket,
     source_line,
 )
-from filtering.manifests.exports.tars import NAME, Placed, Target, copy_bytes, copy_samples, index_shards
+from filtering.exports.tars import NAME, Placed, Target, copy_bytes, copy_samples, index_shards
 from filtering.manifests.finished import Source, batches
+from filtering.runtime.worker import Task
 
 SIZES = "sizes.json"
 

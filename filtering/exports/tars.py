@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filtering.errors import InputError
-from filtering.manifests.exports.copying import Piece, RangeCopier, scratch_folder
-from filtering.manifests.exports.members import Positions, check_unchanged, kept_members
+from filtering.core.errors import InputError
+from filtering.exports.copying import Piece, RangeCopier, scratch_folder
+from filtering.exports.members import Positions, check_unchanged, kept_members
 from filtering.manifests.finished import Source
-from filtering.storage import Store, commit_file
+from filtering.storage.store import Store, commit_file
 
 NAME = "{:08d}.tar"
 STATISTICS = "{:08d}_stats.json"

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.embedding.objects import EmbeddedShard
-from filtering.storage import Store
-from filtering.uids import uid_array
+from filtering.core.uids import uid_array
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.storage.store import Store
 
 REASONS_NAME = "{}.reasons.parquet"
 # A sample whose uid was seen before is quarantined, not dropped: two samples cannot share a line of the manifest.

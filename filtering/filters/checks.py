@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from filtering.config.filters import Filter
 from filtering.filters.language import check_language
-from filtering.filters.settings import Filter
 from filtering.filters.words import listed
 
 

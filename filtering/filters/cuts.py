@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from filtering.counting import write_counts
-from filtering.embedding.objects import EmbeddedShard
+from filtering.core.radix_select import SCORE_DIGITS, digit_counts, order_keys, split_digits
+from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.judging import COLUMNS, PASSES, Failed, Rule, first_failed
-from filtering.ranking import SCORE_DIGITS, digit_counts, order_keys, split_digits
-from filtering.storage import Store
+from filtering.runtime.rank_counts import write_counts
+from filtering.storage.store import Store
 
 FAILED_NAME = "{}.{}.failed.npz"
 COUNTS_NAME = "{}.{}.{}.counts.npz"

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filtering.config.filters import Filter
 from filtering.filters.language import language_passes
 from filtering.filters.rules import caption_passes, image_passes
-from filtering.filters.settings import Filter
 from filtering.filters.words import words_pass
 
 Failed = npt.NDArray[np.int16]

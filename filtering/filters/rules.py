@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.filters.settings import CaptionFilter, ImageFilter
+from filtering.config.filters import CaptionFilter, ImageFilter
 
 
 def caption_passes(captions: pa.ChunkedArray, rule: CaptionFilter) -> npt.NDArray[np.bool_]:

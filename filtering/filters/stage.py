@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from filtering import tables
-from filtering.attempts import Task
-from filtering.base import Carried
-from filtering.config import Config
-from filtering.counting import next_digit
-from filtering.embedding.objects import EmbeddedShard
+from filtering.config.filters import Filter
+from filtering.config.run import Config
+from filtering.core import schemas
+from filtering.core.radix_select import SCORE_DIGITS, join_digits, score_of
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.filters.artifacts import DUPLICATE_UID, REASONS_NAME
 from filtering.filters.cuts import COUNTS_NAME, count_scores, judged
 from filtering.filters.judging import PASSES, Rule
-from filtering.filters.objects import DUPLICATE_UID, REASONS_NAME
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
 from filtering.filters.rules import place_of
-from filtering.filters.settings import Filter
 from filtering.filters.words import hand_out, list_identity
-from filtering.ranking import SCORE_DIGITS, join_digits, score_of
-from filtering.stage import Runtime, Stage
-from filtering.storage import Store
+from filtering.runtime.finished_run import Carried
+from filtering.runtime.rank_counts import next_digit
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
+from filtering.storage.store import Store
 
 NAME = "filters"
 VERSION = 3
@@ -160,7 +160,7 @@ def _filter_shard(
         reasons = [None if number == PASSES else f"filter:{rules[number].step.kind}" for number in failed.tolist()]
         for row in repeats.tolist():
             reasons[row] = DUPLICATE_UID
-    store.write_table(name, pa.table([pa.array(reasons, pa.string())], schema=tables.REASONS))
+    store.write_table(name, pa.table([pa.array(reasons, pa.string())], schema=schemas.REASONS))
     same = before is not None and [one is None for one in reasons] == [one is None for one in earlier]
     return {"rows": len(reasons), "passed": reasons.count(None), "same": same}
 

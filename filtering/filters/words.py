@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.errors import InputError
-from filtering.filters.settings import WordsFilter
+from filtering.config.filters import WordsFilter
+from filtering.core.errors import InputError
 from filtering.scores.metaclip import Entries, read_entries
-from filtering.storage import Store, checksum
+from filtering.storage.store import Store, checksum
 
 LIST_NAME = "{}.words.json"
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from filtering.concepts.partition import moved_rows
 from filtering.graph.sharded import ShardGraph
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 GRAPH_NAME = "{:08d}.graph.npz"
 # Who chose each edge of the graph: for a run that carries it over.

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from filtering.graph.csr import Int64Array
+from filtering.core.csr import Int64Array
 
 
 class Components:

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.exchange import Records
-from filtering.graph.csr import Int64Array, sorted_edges
+from filtering.core.csr import Int64Array, sorted_edges
 from filtering.graph.sharded import Float32Array, Nodes, ShardGraph, positions
+from filtering.runtime.shuffle import Records
 
 # Who chose an edge of a row: the row, or its target.
 CHOSEN, CHOSEN_BY = 1, 2

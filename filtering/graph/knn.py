@@ -4,8 +4,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array, KnnGraph, symmetrised
+from filtering.core.csr import Int64Array, KnnGraph, symmetrised
+from filtering.core.errors import InputError
 
 # The search works with |a|^2 + |b|^2 - 2ab, which loses digits for near-duplicates; a few more candidates
 # than asked for are fetched and re-ranked with sum((a - b)^2), so that ties and duplicates come out exact.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import RunError
-from filtering.exchange import Records, packed
-from filtering.graph.csr import Int64Array
+from filtering.core.csr import Int64Array
+from filtering.core.errors import RunError
 from filtering.graph.joining import CHOSEN, CHOSEN_BY
 from filtering.graph.sharded import EDGE, Nodes, ShardGraph, positions
+from filtering.runtime.shuffle import Records, packed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.concepts.partition import Partition
-from filtering.embedding.objects import unit_rows
-from filtering.exchange import Records, packed, runs
-from filtering.graph.csr import Int64Array, KnnGraph, row_pointers
+from filtering.core.csr import Int64Array, KnnGraph, row_pointers
+from filtering.embedding.artifacts import unit_rows
 from filtering.graph.pairs import member_neighbours, narrow
 from filtering.graph.quantised import quantised
+from filtering.runtime.shuffle import Records, packed, runs
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]

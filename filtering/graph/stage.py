@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from filtering.attempts import Task
-from filtering.base import Carried
-from filtering.concepts.objects import GROUPED_SUFFIX, Touched, grouped_names, read_exact, read_touched
-from filtering.config import Config
-from filtering.errors import RunError
-from filtering.graph.memory import partition_memory
-from filtering.graph.objects import (
+from filtering.concepts.artifacts import GROUPED_SUFFIX, Touched, grouped_names, read_exact, read_touched
+from filtering.concepts.exact_search import recall_at_k
+from filtering.config.run import Config
+from filtering.core.errors import RunError
+from filtering.graph.artifacts import (
     ADJACENT,
     QUERIES_NAME,
     Origins,
@@ -23,12 +21,14 @@ from filtering.graph.objects import (
     read_part_object,
     write_origins,
 )
-from filtering.graph.recall import recall_at_k
+from filtering.graph.memory import partition_memory
 from filtering.graph.sharded import positions
 from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, choose, components, join, renew, search
+from filtering.runtime.finished_run import Carried
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
 from filtering.shards.changes import GONE
-from filtering.stage import Runtime, Stage
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 NAME = "graph"
 VERSION = 5

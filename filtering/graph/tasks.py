@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.objects import read_exact, read_touched
+from filtering.concepts.artifacts import read_exact, read_touched
 from filtering.concepts.partition import read_partition, shard_and_row
-from filtering.exchange import Records, read_groups, write_groups
-from filtering.graph.components import Components
-from filtering.graph.csr import Int64Array
-from filtering.graph.joining import chosen_distances, joined_part
-from filtering.graph.objects import (
+from filtering.core.csr import Int64Array
+from filtering.graph.artifacts import (
     CHOSEN_NAME,
     GRAPH_NAME,
     QUERIES_NAME,
@@ -23,6 +20,8 @@ from filtering.graph.objects import (
     read_graph,
     read_origins,
 )
+from filtering.graph.components import Components
+from filtering.graph.joining import chosen_distances, joined_part
 from filtering.graph.renewal import Earlier, joined_nodes, remaining_edges, remaining_nodes, same_part
 from filtering.graph.sharded import (
     EDGE,
@@ -36,7 +35,8 @@ from filtering.graph.sharded import (
     own_nodes,
     statistics,
 )
-from filtering.storage import Store
+from filtering.runtime.shuffle import Records, read_groups, write_groups
+from filtering.storage.store import Store
 
 NODES_NAME = "{:08d}.nodes.npz"
 FOUND_SUFFIX, EDGES_SUFFIX = ".found", ".edges"

@@ -3,8 +3,8 @@
 import io
 import os
 
-from filtering.retries import count
 from filtering.shards.source import CHUNK
+from filtering.storage.retries import count
 
 # What is read where a member was passed: the headers that follow, and often the small members between two pictures.
 FIRST_BYTES = 8 << 10

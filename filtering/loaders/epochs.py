@@ -2,8 +2,8 @@
 
 import torch
 
-from filtering.errors import InputError
-from filtering.manifests.training.order import Seat
+from filtering.core.errors import InputError
+from filtering.loaders.order import Seat
 
 MOST_WORKERS = 128
 

@@ -5,14 +5,14 @@ from typing import BinaryIO, NamedTuple, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.errors import RunError
-from filtering.manifests.training.disk import SparseFile
+from filtering.core.errors import RunError
+from filtering.loaders.disk import SparseFile
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping
 from filtering.shards.names import place
 from filtering.shards.samples import WINDOW_BYTES
 from filtering.shards.tar import Member, read_members
-from filtering.storage import filesystem_of, stream_object
+from filtering.storage.store import filesystem_of, stream_object
 
 MAX_MEMBER_BYTES = 1 << 30
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.manifests.training.members import Kept
+from filtering.loaders.members import Kept
 from filtering.shards.inventory import Shard
 from filtering.shards.source import GZIP_MAGIC
-from filtering.storage import Store, is_local, read_range
+from filtering.storage.store import Store, is_local, read_range
 
 OFFSETS = pa.schema([("key", pa.string()), ("extension", pa.string()), ("start", pa.int64()), ("size", pa.int64())])
 """A line for each member of a kept sample, in the order of samples."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.manifests.finished import Source
 
 

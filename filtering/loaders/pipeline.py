@@ -7,13 +7,13 @@ from typing import Any, Literal
 import webdataset
 from webdataset.compat import FluidInterface
 
-from filtering.errors import InputError
-from filtering.manifests.training.epochs import Epochs
-from filtering.manifests.training.offsets import Offsets
-from filtering.manifests.training.order import Order, Seat, checked_weights, this_node, this_seat
-from filtering.manifests.training.pool import KeptPool, read_pool
-from filtering.manifests.training.reader import OnChanged, Reader, Sample
-from filtering.storage import absolute
+from filtering.core.errors import InputError
+from filtering.loaders.epochs import Epochs
+from filtering.loaders.offsets import Offsets
+from filtering.loaders.order import Order, Seat, checked_weights, this_node, this_seat
+from filtering.loaders.pool import KeptPool, read_pool
+from filtering.loaders.reader import OnChanged, Reader, Sample
+from filtering.storage.store import absolute
 
 
 class KeptSource:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from filtering import latest
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.manifests.finished import Source, read_finished
+from filtering.runtime import latest
 from filtering.shards.inventory import Shard, size_and_version
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 class ChangedShardError(InputError):

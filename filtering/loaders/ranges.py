@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from filtering.errors import RunError
-from filtering.manifests.training.members import Kept, Part
-from filtering.manifests.training.offsets import Placed, Read
+from filtering.core.errors import RunError
+from filtering.loaders.members import Kept, Part
+from filtering.loaders.offsets import Placed, Read
 from filtering.shards.inventory import Shard
-from filtering.storage import filesystem_of, is_local, read_range
-from filtering.streams import fetched_ahead, is_s3
+from filtering.storage.store import filesystem_of, is_local, read_range
+from filtering.storage.streams import fetched_ahead, is_s3
 
 REQUESTS_AT_ONCE = 8
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from filtering.errors import InputError
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
+from filtering.loaders.members import Kept, kept_members
+from filtering.loaders.offsets import Offsets, placed
+from filtering.loaders.pool import ChangedShardError, as_it_is, change
+from filtering.loaders.ranges import ranged_members
 from filtering.manifests.finished import Source
-from filtering.manifests.training.members import Kept, kept_members
-from filtering.manifests.training.offsets import Offsets, placed
-from filtering.manifests.training.pool import ChangedShardError, as_it_is, change
-from filtering.manifests.training.ranges import ranged_members
-from filtering.refusals import nearest
 from filtering.shards.inventory import Shard
 
 Sample = dict[str, Any]

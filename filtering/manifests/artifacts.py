@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.errors import InputError
-from filtering.storage import Store
-from filtering.uids import SUBSET_DTYPE
+from filtering.core.errors import InputError
+from filtering.core.uids import SUBSET_DTYPE
+from filtering.storage.store import Store
 
 RUN = "run.json"
 REPORT = "report/index.html"

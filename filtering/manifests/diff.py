@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.base import Base, read_base
-from filtering.manifests.objects import CHECKSUMS, read_shard_lines, table_name
-from filtering.storage import Store
+from filtering.manifests.artifacts import CHECKSUMS, read_shard_lines, table_name
+from filtering.runtime.finished_run import Base, read_base
+from filtering.storage.store import Store
 
 # Shards that are compared at once; most of the time goes by in requests.
 AT_ONCE = 8

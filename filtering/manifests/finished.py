@@ -6,12 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from filtering.base import Base
-from filtering.embedding.objects import whereabouts
-from filtering.errors import InputError
-from filtering.manifests.objects import read_run, read_shard_lines
+from filtering.core.errors import InputError
+from filtering.embedding.artifacts import whereabouts
+from filtering.manifests.artifacts import read_run, read_shard_lines
+from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering import tables
-from filtering.attempts import Task
 from filtering.concepts.partition import shard_and_row
-from filtering.errors import RunError
-from filtering.exchange import Records
-from filtering.filters.objects import DUPLICATE_UID, PassingShard
-from filtering.manifests.objects import (
+from filtering.core import schemas
+from filtering.core.errors import RunError
+from filtering.core.uids import subset_array, uid_array
+from filtering.filters.artifacts import DUPLICATE_UID, PassingShard
+from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
     SHARDS,
@@ -25,10 +24,11 @@ from filtering.manifests.objects import (
     subset_bytes,
     table_name,
 )
-from filtering.selection.objects import PICK, PICKS_SUFFIX, Sieve, read_picks
-from filtering.stage import Runtime, Stage
-from filtering.storage import Store, checksum, parquet_bytes
-from filtering.uids import subset_array, uid_array
+from filtering.runtime.shuffle import Records
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
+from filtering.selection.artifacts import PICK, PICKS_SUFFIX, Sieve, read_picks
+from filtering.storage.store import Store, checksum, parquet_bytes
 
 VERSION = 2
 
@@ -105,14 +105,14 @@ def _kept(rows: pa.Table, picks: Records, picked: npt.NDArray[np.int64], url: st
     chosen = rows.take(pa.array(picked[order]))
     columns = [chosen["uid"], chosen["key"], pa.array([url] * len(order), pa.string())]
     found = (pa.array(picks[name][order]) for name in ("concept", "score", "rank"))
-    return pa.table([*columns, *found], schema=tables.KEPT)
+    return pa.table([*columns, *found], schema=schemas.KEPT)
 
 
 def _dropped(rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
     here = (reasons != "") & (reasons != DUPLICATE_UID)
     chosen = rows.filter(pa.array(here))
     columns = [chosen["uid"], chosen["key"], pa.array([url] * len(chosen), pa.string())]
-    return pa.table([*columns, pa.array(reasons[here], pa.string())], schema=tables.DROPPED)
+    return pa.table([*columns, pa.array(reasons[here], pa.string())], schema=schemas.DROPPED)
 
 
 def _quarantined(shard: PassingShard, rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
@@ -125,7 +125,7 @@ def _quarantined(shard: PassingShard, rows: pa.Table, reasons: npt.NDArray[Any],
         pa.array([DUPLICATE_UID] * len(repeated), pa.string()),
         details,
     ]
-    return pa.concat_tables([shard.embedded.quarantined(), pa.table(columns, schema=tables.QUARANTINED)])
+    return pa.concat_tables([shard.embedded.quarantined(), pa.table(columns, schema=schemas.QUARANTINED)])
 
 
 def _check_conservation(

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from filtering import tables
-from filtering.manifests.objects import (
+from filtering.core import schemas
+from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
+from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
     REPORT,
@@ -19,10 +20,9 @@ from filtering.manifests.objects import (
     read_subset,
     table_name,
 )
-from filtering.storage import Store, checksum
-from filtering.uids import SUBSET_DTYPE, subset_array, uid_array
+from filtering.storage.store import Store, checksum
 
-SCHEMAS = {"kept": tables.KEPT, "dropped": tables.DROPPED, "quarantined": tables.QUARANTINED}
+SCHEMAS = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
 RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
 
 

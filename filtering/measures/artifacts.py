@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 MEASURES = "measures.parquet"
 

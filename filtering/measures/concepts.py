@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from filtering.graph.csr import KnnGraph
+from filtering.core.csr import KnnGraph
 
 Mask = npt.NDArray[np.bool_]
 

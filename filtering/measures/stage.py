@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering import tables
-from filtering.attempts import Task
-from filtering.filters.objects import PassingShard
+from filtering.core import schemas
+from filtering.filters.artifacts import PassingShard
+from filtering.measures.artifacts import MEASURES
 from filtering.measures.concepts import effective_concepts
 from filtering.measures.coverage import mean_distance
 from filtering.measures.matching import matching_distance
-from filtering.measures.objects import MEASURES
 from filtering.measures.tasks import (
     CHOICES,
     CONCEPTS_NAME,
@@ -23,9 +22,10 @@ from filtering.measures.tasks import (
     measure_concepts,
     measure_shard,
 )
-from filtering.selection.objects import PICKS_SUFFIX
-from filtering.stage import Runtime, Stage
-from filtering.storage import Store
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
+from filtering.selection.artifacts import PICKS_SUFFIX
+from filtering.storage.store import Store
 
 VERSION = 1
 
@@ -113,6 +113,6 @@ def _table(lines: npt.NDArray[np.float64]) -> pa.Table:
     columns: dict[str, npt.NDArray[Any]] = {"concept": concept, "size": size, "kept": kept, "random": random}
     with np.errstate(invalid="ignore"):
         columns |= {"spread": apart / near, "random_spread": random_apart / random_near}
-    return pa.table({name: pa.array(columns[name], from_pandas=True) for name in tables.MEASURES.names}).cast(
-        tables.MEASURES
+    return pa.table({name: pa.array(columns[name], from_pandas=True) for name in schemas.MEASURES.names}).cast(
+        schemas.MEASURES
     )

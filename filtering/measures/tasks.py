@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.objects import read_queries
+from filtering.concepts.artifacts import read_queries
 from filtering.concepts.partition import shard_and_row
-from filtering.embedding.objects import unit_rows
-from filtering.exchange import runs
-from filtering.filters.objects import PassingShard
-from filtering.graph.objects import read_graph
+from filtering.core.uids import sampled
+from filtering.embedding.artifacts import unit_rows
+from filtering.filters.artifacts import PassingShard
+from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import inside_concept, positions
 from filtering.measures.concepts import support_distances
 from filtering.measures.coverage import nearest_distances
 from filtering.measures.matching import RandomFeatures
-from filtering.selection.objects import picked_rows, read_picks
-from filtering.storage import Store
-from filtering.uids import sampled
+from filtering.runtime.shuffle import runs
+from filtering.selection.artifacts import picked_rows, read_picks
+from filtering.storage.store import Store
 
 # The random choice: another seed than any selector's usual ones, so that it is no selection over again.
 RANDOM_SEED = 77

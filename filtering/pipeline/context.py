@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from filtering.base import Carried
-from filtering.config import Config
+from filtering.config.run import Config
+from filtering.runtime.finished_run import Carried
+from filtering.runtime.stage import Runtime, Stage
 from filtering.shards.inventory import Shard
-from filtering.stage import Runtime, Stage
 
 
 @dataclass(slots=True)

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from filtering import pipeline
-from filtering.base import Base, read_base
-from filtering.config import Config
-from filtering.errors import InputError, RunError
-from filtering.latest import LATEST, POINTER, latest_name, root_of, run_url
-from filtering.manifests.objects import RUN
+from filtering.config.run import Config
+from filtering.core.errors import InputError, RunError
+from filtering.manifests.artifacts import RUN
 from filtering.manifests.verify import problems
-from filtering.notify import notified
-from filtering.progress import Reporter, reporter
-from filtering.retention import NIGHT, RETIRED, retire
-from filtering.stage import leased
-from filtering.storage import Store, absolute
+from filtering.pipeline import run as pipeline
+from filtering.pipeline.notification import notified
+from filtering.pipeline.retention import NIGHT, RETIRED, retire
+from filtering.runtime.finished_run import Base, read_base
+from filtering.runtime.latest import LATEST, POINTER, latest_name, root_of, run_url
+from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.stage import leased
+from filtering.storage.store import Store, absolute
 
 
 def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from filtering.config import CREDENTIALS, Config
-from filtering.errors import FilteringError, one_line
-from filtering.webhook import Webhook, body, deliver, webhook
+from filtering.config.run import CREDENTIALS, Config
+from filtering.core.errors import FilteringError, one_line
+from filtering.pipeline.webhook import Webhook, body, deliver, webhook
 
 LARGEST_BYTES = 64 << 10
 LONGEST_ERROR = 2000

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from filtering.base import Base, read_base
-from filtering.embedding.objects import whereabouts
-from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
-from filtering.manifests.objects import RUN
-from filtering.storage import Store, filesystem_of, is_local
+from filtering.embedding.artifacts import whereabouts
+from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
+from filtering.manifests.artifacts import RUN
+from filtering.runtime.finished_run import Base, read_base
+from filtering.storage.store import Store, filesystem_of, is_local
 
 NIGHT = "night.json"
 # Written before anything of a night is deleted: what is left of it is no run any more.

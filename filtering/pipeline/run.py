@@ -6,35 +6,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from filtering.base import Base, carried_from, read_base
+from filtering.concepts.artifacts import grouped_names, read_concepts
 from filtering.concepts.frozen import kept_of, take_over_concepts
-from filtering.concepts.objects import grouped_names, read_concepts
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_stage, find_concepts, group_rows, partitions_stage
-from filtering.config import Config
+from filtering.config.run import Config
+from filtering.core.errors import FilteringError, InputError
 from filtering.embedding.checkpoint import model_files
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_stage
-from filtering.engine import Engine
-from filtering.errors import FilteringError, InputError
-from filtering.events import EventLog
+from filtering.filters.artifacts import PassingShard
 from filtering.filters.checks import check_filters
-from filtering.filters.objects import PassingShard
 from filtering.filters.stage import apply_filters, filters_stage
 from filtering.graph.stage import build_graph, graph_stage, needs_grouped_rows
-from filtering.manifests.objects import RUN
+from filtering.manifests.artifacts import RUN
 from filtering.manifests.stage import manifests_stage, write_manifests
 from filtering.measures.stage import measure, measures_stage
-from filtering.progress import Reporter, reporter
+from filtering.pipeline.context import Way
+from filtering.pipeline.selection_steps import Selecting, check_steps
+from filtering.pipeline.summary import run_summary
 from filtering.report.stage import report_stage, write_report
-from filtering.selection.objects import Sieve
+from filtering.runtime.engine import Engine
+from filtering.runtime.events import EventLog
+from filtering.runtime.finished_run import Base, carried_from, read_base
+from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.stage import Runtime, Stage, leased
+from filtering.selection.artifacts import Sieve
 from filtering.selection.stage import Pool
 from filtering.shards.inventory import Shard, arrays_url, list_shards, write_inventory
 from filtering.shards.metadata import UnreadableError, array_names
-from filtering.stage import Runtime, Stage, leased
-from filtering.steps import Selecting, check_steps
-from filtering.storage import Store, absolute, digest
-from filtering.summary import run_summary
-from filtering.way import Way
+from filtering.storage.store import Store, absolute, digest
 
 # The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
 FINAL = "final.json"

@@ -4,18 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from filtering.config import Config
-from filtering.errors import InputError
-from filtering.refusals import nearest
+from filtering.config.run import Config
+from filtering.config.selection import Sets, Step, Steps
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
+from filtering.pipeline.context import Way
 from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
 from filtering.scores.stage import INPUTS, Sources, score, scores_stage
-from filtering.selection.objects import Sieve
+from filtering.selection.artifacts import Sieve
 from filtering.selection.registry import DECIDED, budget, budget_name, selector, unread_keys
-from filtering.selection.settings import Sets, Step, Steps
 from filtering.selection.stage import NAME, Before, Pool, combine_picks, select_coreset, selection_stage, sets_stage
-from filtering.storage import digest
-from filtering.way import Way
+from filtering.storage.store import digest
 
 
 @dataclass(frozen=True, slots=True)

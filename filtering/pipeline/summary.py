@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import filtering
-from filtering.steps import Selecting, unread
-from filtering.way import Way
+from filtering.pipeline.context import Way
+from filtering.pipeline.selection_steps import Selecting, unread
 
 PACKAGES = ("ray", "numpy", "pyarrow", "faiss-cpu", "open_clip_torch", "torch")
 

@@ -16,8 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from filtering.config import Notify
-from filtering.errors import InputError
+from filtering.config.run import Notify
+from filtering.core.errors import InputError
 
 LONGEST_PAUSE_SECONDS = 60.0
 FIRST_CEILING_SECONDS = 1.0

@@ -2,12 +2,13 @@
 
 Seconds are of one CPU while all of them work. Constants in seconds were measured on one machine (that of
 `REFERENCE_PAIR_SECONDS`) in runs over pools of 0.1, 1 and 12.8 million rows; `plan` multiplies them by how much slower
-the probe of `filtering.probe` is on the machine at hand.
+the probe of `filtering.planning.probe` is on the machine at hand.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+from filtering.concepts.exact_search import QUERIES
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMENTS, coarse_groups
 from filtering.concepts.nearest import FEW_GROUPS, PROBES
 from filtering.concepts.packing import automatic_partition_rows
@@ -16,7 +17,6 @@ from filtering.concepts.stage import BATCH_ROWS, COARSE_POINTS
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes
-from filtering.graph.recall import QUERIES
 from filtering.graph.sharded import EDGE, FOUND
 from filtering.measures.matching import NETWORKS, UNITS
 from filtering.selection.scores import SCORE, vector_dtype

@@ -1,7 +1,7 @@
 """What a run would need, before anything is run or written: rows, memory, disk, hours, money.
 
-The formulas are in `filtering.costs` (and `embedding.memory`); what they are fed is counted and measured by
-`filtering.probe`.
+The formulas are in `filtering.planning.costs` (and `embedding.memory`); what they are fed is counted and measured by
+`filtering.planning.probe`.
 """
 
 import math
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from filtering.base import Carried
 from filtering.concepts.stage import wanted_clusters
-from filtering.config import Config
-from filtering.costs import EMBEDDING_START, Asked, StageCost, Work, metadata_cost, stage_costs
+from filtering.config.run import Config
+from filtering.config.selection import Step
+from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
-from filtering.errors import InputError
-from filtering.probe import Pool, measured_pool, pair_seconds
+from filtering.pipeline.selection_steps import every_step, specs_of
+from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, Work, metadata_cost, stage_costs
+from filtering.planning.probe import Pool, measured_pool, pair_seconds
+from filtering.runtime.finished_run import Carried
 from filtering.scores.registry import Spec, with_parts
 from filtering.selection.registry import selector
-from filtering.selection.settings import Step
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
-from filtering.steps import every_step, specs_of
 
 # The command begins and ends: Python and its libraries, the inventory, Ray's farewell.
 COMMAND_SECONDS = 4

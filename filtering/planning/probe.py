@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
-from filtering.attempts import peak_memory_bytes, reset_peak_memory
-from filtering.config import Config
-from filtering.embedding.objects import unit_rows
-from filtering.errors import InputError
+from filtering.config.run import Config
+from filtering.core.errors import InputError
+from filtering.embedding.artifacts import unit_rows
+from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import array_shape
 from filtering.shards.samples import Sample, read_samples
-from filtering.storage import filesystem_of, open_object, stream_object
+from filtering.storage.store import filesystem_of, open_object, stream_object
 
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filtering.ranking import order_keys, score_of
+from filtering.core.radix_select import order_keys, score_of
 from filtering.report.parts import Histogram
 
 # Sign, exponent and 11 bits of the fraction.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from filtering.config.selection import Step
 from filtering.selection.registry import budget_name, selector
-from filtering.selection.settings import Step
 
 Record = Mapping[str, Any]
 

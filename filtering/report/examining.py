@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
-from filtering.exchange import runs
-from filtering.graph.objects import read_graph
+from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, inside_concept, positions
 from filtering.report.examples import concept_examples, covering_neighbours, near_duplicates
-from filtering.report.places import Places
-from filtering.selection.objects import partition_picks
+from filtering.report.locations import Places
+from filtering.runtime.shuffle import runs
+from filtering.selection.artifacts import partition_picks
 from filtering.selection.scores import read_collected
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 # From this cosine on two pictures count as near-duplicates.
 DUPLICATE_COSINE = 0.99

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from filtering.core.csr import Int64Array, KnnGraph
 from filtering.graph.components import Components
-from filtering.graph.csr import Int64Array, KnnGraph
 from filtering.graph.sharded import ShardGraph, positions
 
 Float64Array = npt.NDArray[np.float64]

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from filtering.concepts.objects import read_concept_centroids
+from filtering.concepts.artifacts import read_concept_centroids
 from filtering.concepts.partition import global_rows
 from filtering.embedding.images import decode_image
-from filtering.filters.objects import PassingShard
+from filtering.filters.artifacts import PassingShard
 from filtering.report.layout import concept_map
-from filtering.report.places import Places
+from filtering.report.locations import Places
 from filtering.report.survey import drop_reasons
 from filtering.shards.faults import Fault
 from filtering.shards.samples import Sample, read_samples
-from filtering.storage import Store, stream_object
+from filtering.storage.store import Store, stream_object
 
 THUMBNAIL_PIXELS = 128
 SHOWN_NAME, MAP_NAME = "{}.shown.parquet", "map.npz"

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from filtering.core.formatting import duration
 from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
@@ -22,7 +23,6 @@ from filtering.report.data import Page
 from filtering.report.parts import ConceptRow, QuarantineExample
 from filtering.report.pictures import Picture, admitted, picture
 from filtering.report.reasons import explained
-from filtering.units import duration
 
 TEMPLATE = "page.html.j2"
 LARGEST_PAGE = 15_000_000

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
+from filtering.manifests.artifacts import PAGE_DATA, REPORT, read_run
 from filtering.manifests.diff import diff
-from filtering.manifests.objects import PAGE_DATA, REPORT, read_run
 from filtering.report.data import Page, parse_page
 from filtering.report.page import render
 from filtering.report.parts import Against, ChangedConcept
-from filtering.storage import Store, absolute, write_object
+from filtering.storage.store import Store, absolute, write_object
 
 # Where a page with what changed is written if nothing else is said: a finished run's folder stays as it is.
 FOLDER = "filtering-report"

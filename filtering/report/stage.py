@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from filtering.attempts import Task
-from filtering.concepts.objects import read_concepts
+from filtering.concepts.artifacts import read_concepts
 from filtering.concepts.partition import shard_and_row
-from filtering.config import Config
-from filtering.filters.objects import PassingShard
-from filtering.manifests.objects import PAGE_DATA, REPORT
+from filtering.config.run import Config
+from filtering.filters.artifacts import PassingShard
+from filtering.manifests.artifacts import PAGE_DATA, REPORT
 from filtering.report import gather
 from filtering.report.bins import binned
 from filtering.report.data import Page, page_bytes
@@ -23,15 +22,16 @@ from filtering.report.decision import decisions, judging_step
 from filtering.report.examining import DUPLICATE_COSINE, ConceptLine, examine_partition, read_lines
 from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts
 from filtering.report.fetching import MAP_NAME, SHOWN, SHOWN_NAME, fetch_samples, lay_out
+from filtering.report.locations import Places
 from filtering.report.measures import measure_rows
 from filtering.report.page import render
 from filtering.report.parts import ConceptRow, Histogram, StageCost
-from filtering.report.places import Places
 from filtering.report.survey import TOGETHER, merge_surveys, read_captions, survey_shard, total_counts
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
 from filtering.scores.registry import SCORERS
-from filtering.selection.objects import BUDGETS_NAME
-from filtering.stage import Runtime, Stage
-from filtering.storage import Store
+from filtering.selection.artifacts import BUDGETS_NAME
+from filtering.storage.store import Store
 
 VERSION = 3
 # The page stays small whatever the pool's size: examples come from this many shards, and as many more are read for the

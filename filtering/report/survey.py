@@ -8,16 +8,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.concepts.objects import read_homes
+from filtering.concepts.artifacts import read_homes
 from filtering.concepts.partition import global_rows
-from filtering.filters.objects import PassingShard
-from filtering.graph.csr import Int64Array
-from filtering.manifests.objects import table_name
+from filtering.core.csr import Int64Array
+from filtering.core.uids import sampled, uid_array
+from filtering.filters.artifacts import PassingShard
+from filtering.manifests.artifacts import table_name
 from filtering.report.bins import Counts, counted, summed
-from filtering.report.places import Places
-from filtering.scores.objects import read_scores
-from filtering.storage import Store
-from filtering.uids import sampled, uid_array
+from filtering.report.locations import Places
+from filtering.scores.artifacts import read_scores
+from filtering.storage.store import Store
 
 LOWEST, PER_REASON, PER_FAULT = 24, 8, 3
 COUNTS_NAME, CAPTIONS_NAME = "{}.counts.npz", "{}.captions.parquet"

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 
 import ray
 
-from filtering import config as configuration
-from filtering import retries, stopping
-from filtering.attempts import Order, Task
-from filtering.crew import ActorCrew, ActorShape, Crew, TaskCrew
-from filtering.errors import FilteringError, InputError, RunError, first_line
-from filtering.lease import Fence
-from filtering.storage import MARKER, Store
+from filtering.config import run as configuration
+from filtering.core.errors import FilteringError, InputError, RunError, first_line
+from filtering.runtime import signals
+from filtering.runtime.worker import Order, Task
+from filtering.runtime.worker_pools import ActorCrew, ActorShape, Crew, TaskCrew
+from filtering.storage import retries
+from filtering.storage.lease import Fence
+from filtering.storage.store import MARKER, Store
 
 # How often one task may be lost with its worker, or to a storage that does not answer, before the run gives up.
 RETRIES = 5
@@ -69,7 +70,7 @@ class Engine:
         except Exception as error:
             raise self._refused(address or _recorded_address(), error) from error
         # Ray answers the signal to end by its own exit.
-        stopping.listen_again()
+        signals.listen_again()
         self.ours = True
 
     def _refused(self, address: str, error: Exception) -> FilteringError:
@@ -173,7 +174,7 @@ def _run(
     running: dict[Any, Task] = {}
     failures: Counter[str] = Counter()
     while waiting or running:
-        stopping.check()
+        signals.check()
         for _ in range(min(len(waiting), crew.room())):
             task = waiting.popleft()
             running[crew.submit(order(task))] = task

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filtering.storage import Store, is_local
+from filtering.storage.store import Store, is_local
 
 NAME = "events.jsonl"
 # Object stores cannot append: there the whole log is put again, at most this often (seconds).

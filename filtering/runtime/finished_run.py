@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.manifests.objects import RUN
+from filtering.core.errors import InputError
+from filtering.manifests.artifacts import RUN
 from filtering.shards.changes import GONE, Changes, changes
 from filtering.shards.inventory import Shard, read_inventory
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)

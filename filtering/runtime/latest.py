@@ -1,8 +1,8 @@
 """`latest`: the newest verified night under a root of runs, as one object that is written whole."""
 
-from filtering.errors import InputError
-from filtering.manifests.objects import RUN
-from filtering.storage import Store, absolute
+from filtering.core.errors import InputError
+from filtering.manifests.artifacts import RUN
+from filtering.storage.store import Store, absolute
 
 LATEST = "latest"
 POINTER = "latest.json"

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from filtering.terminal.live import LiveReporter
+    from filtering.cli.live import LiveReporter
 
 LINE_INTERVAL = 10.0
 
@@ -37,7 +37,7 @@ def reporter() -> Reporter:
 
 def _live() -> "LiveReporter":
     # Here: what draws takes a third of a second to import, which runs without a terminal are spared.
-    from filtering.terminal.live import LiveReporter
+    from filtering.cli.live import LiveReporter
 
     return LiveReporter()
 

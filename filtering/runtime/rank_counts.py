@@ -1,12 +1,12 @@
-"""Counts of digits on their way from many tasks to one, which finds the digit of a rank: see `filtering.ranking`."""
+"""Counts of digits on their way from many tasks to one, which finds the digit of a rank: see core.radix_select."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.ranking import DIGIT_VALUES, find_digit
-from filtering.storage import Store
+from filtering.core.radix_select import DIGIT_VALUES, find_digit
+from filtering.storage.store import Store
 
 
 def write_counts(store: Store, name: str, counts: npt.NDArray[np.int64]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.storage import Store, read_range, write_chunks
+from filtering.storage.store import Store, read_range, write_chunks
 
 Records = npt.NDArray[np.void]
 Positions = npt.NDArray[np.int64]

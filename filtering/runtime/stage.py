@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from filtering import stopping
-from filtering.attempts import Task
-from filtering.crew import Crew
-from filtering.engine import Engine, run_tasks
-from filtering.errors import FilteringError, InputError, one_line
-from filtering.events import EventLog
-from filtering.lease import Lease
-from filtering.progress import Reporter
-from filtering.storage import Store, digest
-from filtering.tally import FROM_RECORD, Tally
+from filtering.core.errors import FilteringError, InputError, one_line
+from filtering.runtime import signals
+from filtering.runtime.engine import Engine, run_tasks
+from filtering.runtime.events import EventLog
+from filtering.runtime.progress import Reporter
+from filtering.runtime.stage_progress import FROM_RECORD, Tally
+from filtering.runtime.worker import Task
+from filtering.runtime.worker_pools import Crew
+from filtering.storage.lease import Lease
+from filtering.storage.store import Store, digest
 
 FOLDER = "stages"
 
@@ -120,7 +120,7 @@ class Stage:
         """
         if self.finished():
             return self._reused(self.store.read_json(self.record))
-        stopping.check()
+        signals.check()
         self.runtime.events.append("stage_started", stage=self.name, fingerprint=self.fingerprint)
         self.runtime.progress.start(self.name, 1, "")
         started = time.monotonic()

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from filtering.attempts import Task
-from filtering.events import EventLog
-from filtering.pace import Pace, rate_words
-from filtering.progress import Reporter
-from filtering.units import duration, size
+from filtering.core.formatting import duration, size
+from filtering.runtime.events import EventLog
+from filtering.runtime.progress import Reporter
+from filtering.runtime.throughput import Pace, rate_words
+from filtering.runtime.worker import Task
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0

@@ -3,12 +3,12 @@
 import time
 from typing import Any
 
-from filtering.errors import InputError
-from filtering.events import NAME, read_events
-from filtering.holder import writer
-from filtering.pace import Pace
-from filtering.storage import Store
-from filtering.units import duration, size
+from filtering.core.errors import InputError
+from filtering.core.formatting import duration, size
+from filtering.runtime.events import NAME, read_events
+from filtering.runtime.throughput import Pace
+from filtering.storage.lease_record import writer
+from filtering.storage.store import Store
 
 # What `progress` says of a stage, as it is.
 TOLD = (

@@ -13,10 +13,11 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 import filtering
-from filtering import metrics, retries
-from filtering.errors import RunError
-from filtering.lease import Fence
-from filtering.storage import MARKER, Store
+from filtering.core.errors import RunError
+from filtering.runtime import metrics
+from filtering.storage import retries
+from filtering.storage.lease import Fence
+from filtering.storage.store import MARKER, Store
 
 # One thread a task: the order of floating-point sums must depend neither on the node nor on its environment.
 THREADS = 1

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import ray
 
-from filtering.attempts import Order, attempt
-from filtering.errors import RunError, first_line
+from filtering.core.errors import RunError, first_line
+from filtering.runtime.worker import Order, attempt
 
 TASKS_IN_FLIGHT_PER_CPU = 2
 # An actor that cannot even start this often in a row will not start at all.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.uids import Uids
+from filtering.core.errors import InputError
+from filtering.core.uids import Uids
 
 ABSENT = -1
 WIDTH = 32

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from filtering.errors import InputError
-from filtering.training.index import UidIndex
-from filtering.training.sampler import EpochSampler, Weights, epoch_seed
-from filtering.training.samples import KeptSamples
-from filtering.uids import sampled
+from filtering.core.errors import InputError
+from filtering.core.uids import sampled
+from filtering.samplers.index import UidIndex
+from filtering.samplers.sampler import EpochSampler, Weights, epoch_seed
+from filtering.samplers.samples import KeptSamples
 
 
 class InfoBatch(EpochSampler):

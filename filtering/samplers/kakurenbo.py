@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from filtering.errors import InputError
-from filtering.training.index import Positions, UidIndex
-from filtering.training.sampler import EpochSampler, Mask, Weights, epoch_seed, plain_vector
-from filtering.training.samples import KeptSamples
-from filtering.training.stream import Shown
-from filtering.uids import hashed
+from filtering.core.errors import InputError
+from filtering.core.uids import hashed
+from filtering.samplers.index import Positions, UidIndex
+from filtering.samplers.sampler import EpochSampler, Mask, Weights, epoch_seed, plain_vector
+from filtering.samplers.samples import KeptSamples
+from filtering.samplers.stream import Shown
 
 
 class Kakurenbo(EpochSampler):

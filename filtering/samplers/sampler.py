@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from filtering.errors import InputError
-from filtering.training.index import Positions, UidIndex
-from filtering.training.samples import KeptSamples
-from filtering.training.stream import Shown
+from filtering.core.errors import InputError
+from filtering.samplers.index import Positions, UidIndex
+from filtering.samplers.samples import KeptSamples
+from filtering.samplers.stream import Shown
 
 NOT_BEGUN = -1
 

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering import latest, tables
-from filtering.manifests.objects import read_run, read_shard_lines
-from filtering.storage import Store
-from filtering.training.index import UidIndex
-from filtering.uids import Uids, uid_array
+from filtering.core import schemas
+from filtering.core.uids import Uids, uid_array
+from filtering.manifests.artifacts import read_run, read_shard_lines
+from filtering.runtime import latest
+from filtering.samplers.index import UidIndex
+from filtering.storage.store import Store
 
 # Requests to the storage at once: a pool has many small tables.
 READERS = 16
@@ -79,7 +80,7 @@ def kept_samples(run_url: str) -> KeptSamples:
     with ThreadPoolExecutor(READERS) as readers:
         parts = list(readers.map(lambda line: run.read_table(line["keys"], COLUMNS), lines))
     shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
-    table = pa.concat_tables(parts) if parts else tables.KEPT.empty_table()
+    table = pa.concat_tables(parts) if parts else schemas.KEPT.empty_table()
     return _ordered(table, shards, tuple(line["url"] for line in lines))
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from filtering.training.index import UidIndex
-from filtering.uids import Uids, derived_uid, is_uid
+from filtering.core.uids import Uids, derived_uid, is_uid
+from filtering.samplers.index import UidIndex
 
 Sample = dict[str, Any]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 SCORES_NAME = "{}.scores.npz"
 

@@ -2,15 +2,15 @@
 
 from pathlib import PurePosixPath
 
-from filtering.config import Config
-from filtering.errors import InputError
+from filtering.config.run import Config
+from filtering.config.scores import MetaClip, ScoreTable, Targets
+from filtering.core.errors import InputError
 from filtering.scores.contexts import FILES
 from filtering.scores.metaclip import read_entries
 from filtering.scores.norm_sim import read_targets
 from filtering.scores.registry import Kind, Spec, parts_of
-from filtering.scores.settings import MetaClip, ScoreTable, Targets
 from filtering.scores.table_column import check_table
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def check_spec(spec: Spec, config: Config) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.concepts.artifacts import read_centroids, read_concept_centroids, read_sections
 from filtering.concepts.nearest import CentroidIndex
-from filtering.concepts.objects import read_centroids, read_concept_centroids, read_sections
-from filtering.config import Config
-from filtering.errors import InputError
+from filtering.config.run import Config
+from filtering.config.scores import Targets
+from filtering.core.errors import InputError
 from filtering.scores.norm_sim import read_targets
-from filtering.scores.settings import Targets
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 Float32Array = npt.NDArray[np.float32]
 Context = dict[str, npt.NDArray[Any]]

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.objects import read_homes
-from filtering.config import Embedding
+from filtering.concepts.artifacts import read_homes
+from filtering.config.run import Embedding
+from filtering.config.scores import Dlc
+from filtering.core.errors import RunError
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, ahead, batches
 from filtering.embedding.model import ClipModel
-from filtering.errors import RunError
-from filtering.filters.objects import PassingShard
+from filtering.filters.artifacts import PassingShard
+from filtering.scores.artifacts import SCORES_NAME
 from filtering.scores.dlc import PROTOTYPES, Complexity, candidate_prototypes, capacities
 from filtering.scores.masked_tower import MaskedTower
-from filtering.scores.objects import SCORES_NAME
-from filtering.scores.settings import Dlc
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 # Prototypes beside its own that a sample is compared with, so that a pool may have millions of concepts.
 CANDIDATES = 64
@@ -55,7 +55,7 @@ class DlcScorer:
         shard : PassingShard
             The tar and which of its rows go on.
         homes_url : str
-            Where the rows' concepts are (`filtering.concepts.objects.read_homes`).
+            Where the rows' concepts are (`filtering.concepts.artifacts.read_homes`).
         store_url : str
             Where the prototypes are, PROTOTYPES with "vectors", float32 (C, d), and where the scores go.
 

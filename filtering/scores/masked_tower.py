@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 
 # What projects into the space of image and text, by open_clip's names; in its own transformers that is no layer.
 HEADS = ("head.", "attnpool.c_proj.", "trunk.head.", "trunk.fc.", "trunk.classifier.")

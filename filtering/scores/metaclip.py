@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.storage import read_object
-from filtering.uids import Uids, hashed
+from filtering.core.errors import InputError
+from filtering.core.uids import Uids, hashed
+from filtering.storage.store import read_object
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from filtering.scores.clip_score import clip_scores
-from filtering.uids import Uids, hashed
+from filtering.core.clip_score import clip_scores
+from filtering.core.uids import Uids, hashed
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]

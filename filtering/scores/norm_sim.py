@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filtering.embedding.objects import unit_rows
-from filtering.errors import InputError, first_line
-from filtering.refusals import nearest
-from filtering.storage import open_object
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError, first_line
+from filtering.embedding.artifacts import unit_rows
+from filtering.storage.store import open_object
 
 Float32Array = npt.NDArray[np.float32]
 

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.partition import global_rows, shard_and_row
-from filtering.counting import summed_counts, write_counts
-from filtering.exchange import packed, read_groups, write_groups
-from filtering.filters.objects import PassingShard
-from filtering.ranking import SCORE_DIGITS, digit_counts, order_keys, split_digits
+from filtering.core.radix_select import SCORE_DIGITS, digit_counts, order_keys, split_digits
+from filtering.filters.artifacts import PassingShard
+from filtering.runtime.rank_counts import summed_counts, write_counts
+from filtering.runtime.shuffle import packed, read_groups, write_groups
+from filtering.scores.artifacts import read_scores
 from filtering.scores.combination import mid_ranks, minmax, over_mean, zscores
-from filtering.scores.objects import read_scores
 from filtering.scores.tasks import RETURNED, RETURNED_NAME, SENT_NAME, write_scores
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 Float64Array = npt.NDArray[np.float64]
 # Rows that one task ranks: 24 bytes each, and as much again while they are sorted; more where scores are equal.

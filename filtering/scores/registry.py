@@ -9,13 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.errors import InputError
-from filtering.fields import Section
-from filtering.refusals import nearest
-from filtering.scores.contexts import concept_context, near_targets_context, targets_context
-from filtering.scores.norm_sim import norm_sims
-from filtering.scores.prototypicality import prototypicalities
-from filtering.scores.settings import (
+from filtering.config.scores import (
     Combine,
     Dlc,
     Dynamics,
@@ -27,6 +21,12 @@ from filtering.scores.settings import (
     Targets,
     Weighted,
 )
+from filtering.config.types import Section
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
+from filtering.scores.contexts import concept_context, near_targets_context, targets_context
+from filtering.scores.norm_sim import norm_sims
+from filtering.scores.prototypicality import prototypicalities
 from filtering.scores.table_column import column_scores
 
 Float32Array = npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.graph.csr import FloatArray, Int64Array, KnnGraph
+from filtering.core.csr import FloatArray, Int64Array, KnnGraph
 
 
 def same_class_distances(graph: KnnGraph, k: int) -> npt.NDArray[np.float32]:

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from filtering.attempts import Task
-from filtering.config import Config
-from filtering.crew import Crew
+from filtering.config.run import Config
+from filtering.config.scores import Combine, Dlc, NegClipLoss
 from filtering.embedding.shape import crew_shape
-from filtering.engine import Engine
-from filtering.filters.objects import PassingShard
+from filtering.filters.artifacts import PassingShard
+from filtering.runtime.engine import Engine
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
+from filtering.runtime.worker_pools import Crew
 from filtering.scores import parts, tasks
 from filtering.scores.registry import Kind, Spec
-from filtering.scores.settings import Combine, Dlc, NegClipLoss
-from filtering.stage import Runtime, Stage
 
 VERSION = 3
 

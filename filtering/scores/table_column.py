@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filtering.errors import InputError
-from filtering.refusals import nearest
-from filtering.scores.settings import ScoreTable
-from filtering.storage import open_object, read_parquet
+from filtering.config.scores import ScoreTable
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
+from filtering.storage.store import open_object, read_parquet
 
 
 def check_table(source: ScoreTable) -> None:

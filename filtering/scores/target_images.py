@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config import Embedding
+from filtering.config.run import Embedding
+from filtering.core.errors import InputError
 from filtering.embedding.model import ClipModel
-from filtering.errors import InputError
-from filtering.storage import Store, read_object
+from filtering.storage.store import Store, read_object
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 

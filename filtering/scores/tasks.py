@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.objects import read_concepts, read_homes
+from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
-from filtering.config import Config
-from filtering.embedding.objects import EmbeddedShard, unit_rows
-from filtering.exchange import Records, packed, read_groups, runs, write_groups
-from filtering.filters.objects import PassingShard
-from filtering.graph.objects import read_graph
+from filtering.config.run import Config
+from filtering.config.scores import MetaClip, NegClipLoss
+from filtering.embedding.artifacts import EmbeddedShard, unit_rows
+from filtering.filters.artifacts import PassingShard
+from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import inside_concept
+from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
+from filtering.scores.artifacts import SCORES_NAME
 from filtering.scores.dlc import PROTOTYPES, ConceptSums, concept_sums, mean_prototypes
 from filtering.scores.metaclip import metaclip_keys, read_entries
 from filtering.scores.neg_clip_loss import batch_numbers, neg_clip_losses
-from filtering.scores.objects import SCORES_NAME
 from filtering.scores.registry import Spec
 from filtering.scores.sds import same_class_distances
-from filtering.scores.settings import MetaClip, NegClipLoss
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 CONTEXT = "context.npz"
 # A score on its way back to its shard.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filtering.exchange import Records, read_groups
-from filtering.graph.csr import Int64Array
-from filtering.storage import Store
+from filtering.core.csr import Int64Array
+from filtering.runtime.shuffle import Records, read_groups
+from filtering.storage.store import Store
 
 PICKS_SUFFIX = ".picks"
 PICKS_NAME = "{:08d}" + PICKS_SUFFIX

@@ -7,8 +7,8 @@ found by a scalar search and rounded by largest remainders, so that the sum is e
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array
+from filtering.core.csr import Int64Array
+from filtering.core.errors import InputError
 from filtering.selection.d2 import Float64Array
 
 BISECTIONS = 200

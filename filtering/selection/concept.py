@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filtering.graph.csr import Int64Array, KnnGraph, row_pointers
+from filtering.core.csr import Int64Array, KnnGraph, row_pointers
 from filtering.graph.sharded import ShardGraph
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.errors import InputError
-from filtering.graph.csr import FloatArray, Int64Array, KnnGraph
+from filtering.core.csr import FloatArray, Int64Array, KnnGraph
+from filtering.core.errors import InputError
 from filtering.selection.kernel import Distance, Kernel, Scale, check_option
 
 Float64Array = npt.NDArray[np.float64]

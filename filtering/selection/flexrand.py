@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.core.errors import InputError
+from filtering.core.uids import random_order
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.settings import Step
-from filtering.uids import random_order
 
 
 def flexible_random(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:

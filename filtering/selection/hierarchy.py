@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array, grouped
+from filtering.core.csr import Int64Array, grouped
+from filtering.core.errors import InputError
 from filtering.selection.budgets import uniform_budgets
 
 

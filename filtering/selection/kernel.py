@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.graph.csr import FloatArray
-from filtering.refusals import nearest
+from filtering.config.validation import nearest
+from filtering.core.csr import FloatArray
+from filtering.core.errors import InputError
 
 Distance = Literal["squared", "euclidean"]
 Scale = Literal["fixed", "median"]

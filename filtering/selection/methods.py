@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from filtering.errors import InputError
-from filtering.fields import Section
-from filtering.refusals import nearest
+from filtering.config.selection import Step
+from filtering.config.types import Section
+from filtering.config.validation import nearest
+from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS
 from filtering.selection.registry import BUDGETS, SELECTORS
-from filtering.selection.settings import Step
 
 KINDS = ("selector", "budget", "scorer")
 KEYS = {"selector": "selection.method", "budget": "selection.budget", "scorer": "selection.score"}

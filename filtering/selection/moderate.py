@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.d2 import Float64Array
-from filtering.selection.settings import Step
 
 BLOCK = 2_048
 COLUMNS = 16

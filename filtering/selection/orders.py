@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.graph.csr import Int64Array
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.settings import Step
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 ORDERS_NAME = "{:08d}.orders.npz"
 # Keys that decide how many samples a concept keeps, or whose effect is in the scores, not the order.

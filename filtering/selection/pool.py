@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.counting import write_counts
-from filtering.graph.csr import Int64Array
-from filtering.ranking import SCORE_DIGITS, at_or_above, digit_counts, order_keys, split_digits
+from filtering.core.csr import Int64Array
+from filtering.core.radix_select import SCORE_DIGITS, at_or_above, digit_counts, order_keys, split_digits
+from filtering.runtime.rank_counts import write_counts
 from filtering.selection.budgets import proportional_budgets
 from filtering.selection.scores import read_collected
 from filtering.selection.strata import strata_budgets, stratum_numbers
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 Key = npt.NDArray[np.uint16]
 ROW_DIGITS = 4

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array
-from filtering.refusals import nearest
+from filtering.config.selection import Step
+from filtering.config.validation import nearest
+from filtering.core.csr import Int64Array
+from filtering.core.errors import InputError
 from filtering.selection.budgets import complexity_budgets, proportional_budgets, uniform_budgets
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.flexrand import flexible_random
 from filtering.selection.moderate import moderate_coreset
 from filtering.selection.selectors import d2_coreset, everything, random_choice, top_scores
 from filtering.selection.semdedup import without_duplicates
-from filtering.selection.settings import Step
 
 Pick = Callable[[ConceptSamples, int, Step], Int64Array]
 # What a budget allots: the table of concepts, the total and the settings in, a budget for each concept out.

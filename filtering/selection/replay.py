@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filtering.graph.csr import Int64Array, KnnGraph
+from filtering.core.csr import Int64Array, KnnGraph
 from filtering.selection.d2 import PAPER, Float64Array
 from filtering.selection.kernel import Kernel
 

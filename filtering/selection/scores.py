@@ -9,17 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.objects import read_concepts, read_homes
+from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows
-from filtering.embedding.objects import unit_rows
-from filtering.errors import InputError
-from filtering.exchange import Records, packed, read_groups, write_groups
-from filtering.filters.objects import PassingShard
-from filtering.graph.csr import Int64Array
+from filtering.core.csr import Int64Array
+from filtering.core.errors import InputError
+from filtering.embedding.artifacts import unit_rows
+from filtering.filters.artifacts import PassingShard
 from filtering.graph.sharded import positions
-from filtering.scores.objects import read_scores
-from filtering.selection.objects import picked_rows
-from filtering.storage import Store
+from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
+from filtering.scores.artifacts import read_scores
+from filtering.selection.artifacts import picked_rows
+from filtering.storage.store import Store
 
 # `difficulty` is what strata are cut by.
 SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("difficulty", "<f4")])

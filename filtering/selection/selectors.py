@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from filtering.graph.csr import Int64Array
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.core.uids import random_order
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.d2 import Border, Float64Array, forward_messages, greedy_picks
 from filtering.selection.kernel import Kernel
-from filtering.selection.settings import Step
-from filtering.uids import random_order
 
 
 def d2_coreset(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:

@@ -5,11 +5,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.kernel import check_option
-from filtering.selection.settings import Step
 
 Vectors = npt.NDArray[np.float32]
 Matches = Literal["survivors", "all"]

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from filtering.attempts import Task
-from filtering.concepts.objects import read_concepts
-from filtering.counting import next_digit
-from filtering.filters.objects import PassingShard
-from filtering.graph.csr import Int64Array
-from filtering.graph.objects import read_adjacent
-from filtering.ranking import SCORE_DIGITS, order_keys, split_digits
+from filtering.concepts.artifacts import read_concepts
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.core.radix_select import SCORE_DIGITS, order_keys, split_digits
+from filtering.filters.artifacts import PassingShard
+from filtering.graph.artifacts import read_adjacent
+from filtering.runtime.rank_counts import next_digit
+from filtering.runtime.stage import Runtime, Stage
+from filtering.runtime.worker import Task
 from filtering.selection import pool
+from filtering.selection.artifacts import BUDGETS_NAME
 from filtering.selection.hierarchy import hierarchical_budgets
-from filtering.selection.objects import BUDGETS_NAME
 from filtering.selection.registry import DECIDED, budget, budget_name, selector
 from filtering.selection.scores import (
     COUNTS_NAME,
@@ -28,10 +30,8 @@ from filtering.selection.scores import (
     send_scores,
     send_vectors,
 )
-from filtering.selection.settings import Step
 from filtering.selection.tasks import combine, pass_messages, read_hierarchy, select, write_hierarchy
-from filtering.stage import Runtime, Stage
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 VERSION = 6
 NAME = "selection"

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from filtering.errors import InputError
-from filtering.graph.csr import Int64Array
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples, induced
 from filtering.selection.d2 import Float64Array
-from filtering.selection.settings import Step
 
 DROPPED = -1
 

@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.concepts.artifacts import read_concept_centroids
 from filtering.concepts.kmeans import centroid_hierarchy
-from filtering.concepts.objects import read_concept_centroids
 from filtering.concepts.partition import shard_and_row
-from filtering.exchange import Records, packed, runs, write_groups
-from filtering.graph.csr import Int64Array
-from filtering.graph.objects import read_graph
+from filtering.config.selection import Step
+from filtering.core.csr import Int64Array
+from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, positions, restricted
+from filtering.runtime.shuffle import Records, packed, runs, write_groups
+from filtering.selection.artifacts import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples, concept_samples
-from filtering.selection.objects import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
 from filtering.selection.orders import KnownOrders, Order, digest_of, read_orders, stored_budget, write_orders
 from filtering.selection.pool import read_strata
 from filtering.selection.registry import budget_name, selector
 from filtering.selection.scores import COUNTS_NAME, SCORE, SCORES_NAME, read_collected, scores_of, vectors_of
 from filtering.selection.selectors import messages_of
-from filtering.selection.settings import Step
 from filtering.selection.strata import inside_strata, picks_by_stratum
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 HIERARCHY_NAME = "hierarchy.npz"
 

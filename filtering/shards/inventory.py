@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from filtering.config import Input
-from filtering.errors import InputError
-from filtering.retries import retried
+from filtering.config.run import Input
+from filtering.core.errors import InputError
 from filtering.shards.patterns import expand
-from filtering.storage import Store, digest, filesystem_of
+from filtering.storage.retries import retried
+from filtering.storage.store import Store, digest, filesystem_of
 
 INVENTORY = "shards.json"
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filtering.errors import InputError, first_line
-from filtering.storage import is_local, open_object
+from filtering.core.errors import InputError, first_line
+from filtering.storage.store import is_local, open_object
 
 LOCAL_HEADER_BYTES = 30
 UID_PATTERN = r"\A[0-9a-f]{32}\z"

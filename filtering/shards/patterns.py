@@ -6,9 +6,9 @@ import fsspec
 from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.errors import InputError
-from filtering.retries import retried
-from filtering.storage import absolute, filesystem_of, is_pattern
+from filtering.core.errors import InputError
+from filtering.storage.retries import retried
+from filtering.storage.store import absolute, filesystem_of, is_pattern
 
 
 def expand(patterns: str | Iterable[str], suffix: str) -> list[str]:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping, Quarantined
 from filtering.shards.names import CAPTION, IMAGE, METADATA, place, shortened
 from filtering.shards.tar import MAX_MEMBERS, Member, read_members
-from filtering.uids import derived_uid, is_uid
 
 __all__ = ["Quarantined", "Sample", "read_samples"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 
 __all__ = ["PARQUET_SCHEMA", "ShardSample", "write_shard"]
 

@@ -30,8 +30,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from filtering.errors import InputError, RunError
-from filtering.holder import (
+from filtering.core.errors import InputError, RunError
+from filtering.core.formatting import duration
+from filtering.storage.lease_record import (
     FOLDER,
     STALE_SECONDS,
     Holder,
@@ -42,8 +43,7 @@ from filtering.holder import (
     this_process,
     tokens_in,
 )
-from filtering.storage import Store, create_object
-from filtering.units import duration
+from filtering.storage.store import Store, create_object
 
 HEARTBEAT_SECONDS = 10.0
 # In heartbeats: how long an old-looking lease is watched, and how old a look may be that check() relies on.

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 FOLDER = "lease"
 # Without a heartbeat for so long, a holder counts as gone.

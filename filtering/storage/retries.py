@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from filtering.errors import FilteringError, RunError, one_line
+from filtering.core.errors import FilteringError, RunError, one_line
 
 ATTEMPTS = 10
 TOTAL_SECONDS = 300.0

@@ -28,8 +28,8 @@ from botocore.parsers import ResponseParserError
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
-from filtering.errors import InputError, RunError, one_line
-from filtering.retries import ATTEMPTS, Backoff, Verdict, count
+from filtering.core.errors import InputError, RunError, one_line
+from filtering.storage.retries import ATTEMPTS, Backoff, Verdict, count
 
 BLOCK_BYTES = 8 << 20
 PART_BYTES = 16 << 20

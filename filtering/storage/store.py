@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.disk import create_whole, move_whole, remove_empty_folders, write_whole, write_whole_chunks
-from filtering.errors import InputError, RunError
-from filtering.retries import retried
-from filtering.streams import block_stream, count_bytes, disk_stream, is_s3
+from filtering.core.errors import InputError, RunError
+from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole, write_whole_chunks
+from filtering.storage.retries import retried
+from filtering.storage.streams import block_stream, count_bytes, disk_stream, is_s3
 
 MARKER = ".done"
 DELETED_AT_ONCE = 1000
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 # By name: boto is imported, which takes a second, when the first URL of S3 is opened.
 for _scheme in ("s3", "s3a"):
-    fsspec.register_implementation(_scheme, "filtering.s3.RetryingS3", clobber=True)
+    fsspec.register_implementation(_scheme, "filtering.storage.s3.RetryingS3", clobber=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def stream_object(url: str) -> BinaryIO:
     """Open an object that is read once, from start to end.
 
     A remote one is read in blocks, of which at most three are in memory. Each is asked for again on its own when its
-    connection breaks, so that nothing that was handed out is read twice. Errors as in `filtering.streams`.
+    connection breaks, so that nothing that was handed out is read twice. Errors as in `filtering.storage.streams`.
     """
     filesystem, path = filesystem_of(url)
     return disk_stream(path) if isinstance(filesystem, LocalFileSystem) else block_stream(filesystem, path, url)

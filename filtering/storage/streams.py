@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar, cast
 
-from filtering.errors import RunError
-from filtering.retries import ShortBodyError, count, retried
+from filtering.core.errors import RunError
+from filtering.storage.retries import ShortBodyError, count, retried
 
 BLOCK_BYTES = 8 << 20
 BUFFER_BYTES = 1 << 20
@@ -159,7 +159,7 @@ def _version(info: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def is_s3(filesystem: Any) -> bool:
-    """Say whether a filesystem is `filtering.s3.RetryingS3`, without importing it."""
+    """Say whether a filesystem is `filtering.storage.s3.RetryingS3`, without importing it."""
     return "s3" in filesystem.protocol
 
 

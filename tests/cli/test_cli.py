@@ -9,9 +9,9 @@ from processes import call, write_config
 
 from filtering.cli import main
 from filtering.cli.completion import completion
+from filtering.cli.live import STAGES
 from filtering.cli.parser import FORMATS, new_parser
-from filtering.manifests.exports.options import KNOWN
-from filtering.terminal.live import STAGES
+from filtering.exports.options import KNOWN
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filtering.concepts.artifacts import (
+    EXACT,
+    INVITATION,
+    QUERIES_NAME,
+    TOUCHED,
+    VISITS_NAME,
+    read_exact,
+    read_touched,
+)
 from filtering.concepts.assignment import NEAREST_NAME, STATISTICS_NAME, with_radius
 from filtering.concepts.carrying import (
     CHANGED,
@@ -18,21 +27,12 @@ from filtering.concepts.carrying import (
     still_exact,
     write_changed,
 )
-from filtering.concepts.objects import (
-    EXACT,
-    INVITATION,
-    QUERIES_NAME,
-    TOUCHED,
-    VISITS_NAME,
-    read_exact,
-    read_touched,
-)
 from filtering.concepts.partition import moved_rows
 from filtering.concepts.training import FEW_NAME
-from filtering.embedding.objects import EmbeddedShard
-from filtering.filters.objects import PassingShard
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.filters.artifacts import PassingShard
 from filtering.shards.inventory import Shard
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 SPARE = 2
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filtering.concepts.artifacts import FIT
 from filtering.concepts.drift import FEWEST_ROWS, drift, grown_concepts
-from filtering.concepts.objects import FIT
-from filtering.config import Concepts
-from filtering.storage import Store
+from filtering.config.run import Concepts
+from filtering.storage.store import Store
 
 
 @dataclass

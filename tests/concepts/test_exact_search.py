@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from filtering.graph.recall import ExactSearch, recall_at_k
+from filtering.concepts.exact_search import ExactSearch, recall_at_k
 
 INF = np.inf
 

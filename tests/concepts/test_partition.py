@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtering.concepts.partition import by_partition, global_rows, read_partition, row_dtype, shard_and_row
-from filtering.exchange import packed, write_groups
-from filtering.storage import Store
+from filtering.runtime.shuffle import packed, write_groups
+from filtering.storage.store import Store
 
 REACH = 4
 

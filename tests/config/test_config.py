@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from filtering.config import Config, load_config, parse_config
-from filtering.errors import InputError
+from filtering.config.run import Config, load_config, parse_config
+from filtering.core.errors import InputError
 
 SMALLEST = {"input": {"shards": "pool/*.tar"}, "output": "runs/first"}
 

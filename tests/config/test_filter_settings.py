@@ -1,7 +1,7 @@
 import pytest
 
-from filtering.config import parse_config
-from filtering.errors import InputError
+from filtering.config.run import parse_config
+from filtering.core.errors import InputError
 
 BASE = {"input": {"metadata": "pool"}, "output": "out"}
 

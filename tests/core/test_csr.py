@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph, grouped, row_pointers, sorted_edges, symmetrised
+from filtering.core.csr import KnnGraph, grouped, row_pointers, sorted_edges, symmetrised
+from filtering.core.errors import InputError
 
 
 def graph_of(matrix):

@@ -1,6 +1,6 @@
 import pytest
 
-from filtering.units import duration, size
+from filtering.core.formatting import duration, size
 
 
 @pytest.mark.parametrize(

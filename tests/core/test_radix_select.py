@@ -3,8 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
-from filtering.ranking import at_or_above, digit_counts, find_digit, join_digits, order_keys, score_of, split_digits
+from filtering.core.errors import InputError
+from filtering.core.radix_select import (
+    at_or_above,
+    digit_counts,
+    find_digit,
+    join_digits,
+    order_keys,
+    score_of,
+    split_digits,
+)
 
 FLOATS = st.floats(width=32, allow_nan=False)
 # Few values, so that many are equal, beside all of them: zeros of both signs, subnormals and infinities included.

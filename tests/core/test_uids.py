@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.uids import derived_uid, is_uid, random_order, sampled, subset_array, uid_array
+from filtering.core.uids import derived_uid, is_uid, random_order, sampled, subset_array, uid_array
 
 DIGITS = "0123456789abcdef"
 UIDS = st.lists(st.text(DIGITS, min_size=32, max_size=32), max_size=20)

@@ -7,7 +7,7 @@ import yaml
 from filtering.demo import job
 from filtering.demo.pool import build_pool
 from filtering.manifests.verify import problems
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 @pytest.mark.timeout(400)

@@ -3,8 +3,8 @@ import sys
 import numpy as np
 import pytest
 
+from filtering.core.errors import InputError
 from filtering.demo.openmoji import TONES, nameless_count, pictures, rasterise, toneless
-from filtering.errors import InputError
 
 BY_HEXCODE = {picture.hexcode: picture for picture in pictures()}
 

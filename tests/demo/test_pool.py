@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, UnidentifiedImageError
 
+from filtering.core.errors import InputError
 from filtering.demo.openmoji import pictures
 from filtering.demo.pool import Kind, build_pool
-from filtering.errors import InputError
 
 CAPTIONS = {picture.hexcode: picture.caption for picture in pictures()}
 

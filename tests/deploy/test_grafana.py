@@ -6,7 +6,7 @@ import promql_parser
 import pytest
 from ray.dashboard.modules.metrics.dashboards import default_dashboard_panels
 
-from filtering.metrics import exported_names
+from filtering.runtime.metrics import exported_names
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "jobs/grafana/filtering.json").read_text())
 ROWS = [panel for panel in DASHBOARD["panels"] if panel["type"] == "row"]

@@ -6,11 +6,11 @@ import open_clip
 import pytest
 from PIL import Image
 
-from filtering.config import Embedding
+from filtering.config.run import Embedding
+from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import model_files, model_identity
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.model import ClipModel
-from filtering.errors import InputError
 
 
 def vectors(settings):

@@ -1,9 +1,9 @@
 import pytest
 
-from filtering.config import parse_config
-from filtering.crew import ActorShape
+from filtering.config.run import parse_config
+from filtering.core.errors import InputError
 from filtering.embedding.shape import crew_shape
-from filtering.errors import InputError
+from filtering.runtime.worker_pools import ActorShape
 
 
 def shape(device, cpus, gpus, shards=100, **ray):

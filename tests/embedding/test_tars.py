@@ -7,14 +7,14 @@ import torch
 from PIL import Image
 from pools import member, members, photo, picture, write_tar
 
-from filtering.config import Embedding, Input
+from filtering.config.run import Embedding, Input
+from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, EmbeddedShard
 from filtering.embedding.decoding import ahead, batches
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.model import ClipModel
-from filtering.embedding.objects import QUARANTINE_NAME, ROWS_NAME, EmbeddedShard
 from filtering.embedding.tars import Occupancy, TarEmbedder
 from filtering.shards.inventory import list_shards
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def embedded(folder, name, decoders=0, **settings):

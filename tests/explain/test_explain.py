@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from pools import Silent, member, metadata_config, tar_config, write_tar
 
-from filtering import pipeline
-from filtering.config import parse_config
-from filtering.errors import InputError
-from filtering.why import why, why_lines
+from filtering.config.run import parse_config
+from filtering.core.errors import InputError
+from filtering.explain import why, why_lines
+from filtering.pipeline import run as pipeline
 
 
 def lines_of(folder, kind):

@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from pools import metadata_config
 
-from filtering.errors import InputError
-from filtering.manifests.export import export
-from filtering.storage import Store
+from filtering.core.errors import InputError
+from filtering.exports.export import export
+from filtering.storage.store import Store
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from finished_runs import write_finished
 from pools import Silent, members, write_tar
 
 from filtering.cli import main
-from filtering.errors import InputError
-from filtering.manifests.export import export
-from filtering.manifests.exports.options import Options
-from filtering.storage import Store
+from filtering.core.errors import InputError
+from filtering.exports.export import export
+from filtering.exports.options import Options
+from filtering.storage.store import Store
 
 WRONG = [
     ("tars", {}, r"--format: unknown format tars; did you mean tar\?"),

@@ -10,18 +10,18 @@ import pytest
 from finished_runs import write_finished
 from pools import Silent, members, write_tar
 
-from filtering.errors import InputError
-from filtering.lease import Lease
-from filtering.manifests.export import export
-from filtering.manifests.exports.job import STATE
-from filtering.manifests.exports.options import Options
-from filtering.storage import Store
+from filtering.core.errors import InputError
+from filtering.exports.export import export
+from filtering.exports.job import STATE
+from filtering.exports.options import Options
+from filtering.storage.lease import Lease
+from filtering.storage.store import Store
 
 # Slow enough to be killed in the middle: each tar waits before it becomes an object.
 SLOWLY = """
 import sys, time
 from filtering import cli
-from filtering.manifests.exports import tar_export, tars
+from filtering.exports import tar_export, tars
 def slowly(*arguments):
     time.sleep(0.5)
     return tars.copy_samples(*arguments)

@@ -8,9 +8,9 @@ from finished_runs import write_finished
 from pools import Silent
 from processes import call
 
-from filtering.manifests.export import export
-from filtering.manifests.exports.options import Options
-from filtering.storage import Store
+from filtering.exports.export import export
+from filtering.exports.options import Options
+from filtering.storage.store import Store
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from finished_runs import MAX_IMAGE_BYTES, usable, write_finished
 from hostile import cases
 from pools import members, tar_bytes
 
-from filtering.config import Input
-from filtering.manifests.exports import members as kept
-from filtering.manifests.exports.scanning import scan
+from filtering.config.run import Input
+from filtering.exports import members as kept
+from filtering.exports.scanning import scan
 from filtering.manifests.finished import read_finished
 from filtering.shards.inventory import list_shards
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from pools import Silent, member, metadata_config, tar_config, write_metadata, write_tar
 
-from filtering.errors import InputError
-from filtering.manifests.export import export
-from filtering.manifests.exports.options import Options
-from filtering.storage import Store
+from filtering.core.errors import InputError
+from filtering.exports.export import export
+from filtering.exports.options import Options
+from filtering.storage.store import Store
 
 ALL = {"embeddings": True, "all": True}
 
@@ -41,8 +41,8 @@ def tar_pool_with_urls(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tar_finished(cluster, tar_pool_with_urls, tmp_path_factory) -> Store:
-    from filtering import pipeline
-    from filtering.config import parse_config
+    from filtering.config.run import parse_config
+    from filtering.pipeline import run as pipeline
 
     folder = tmp_path_factory.mktemp("run") / "run"
     score = {"combine": {"of": [{"score": "clip_score"}, {"score": "sds"}], "by": "rank"}}

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from pools import Silent, member, members, picture, tar_bytes, tar_config, write_tar
 
-from filtering.errors import InputError
-from filtering.manifests.export import export
-from filtering.manifests.exports.options import Options
+from filtering.core.errors import InputError
+from filtering.exports.export import export
+from filtering.exports.options import Options
 from filtering.shards.names import CAPTION, IMAGE, METADATA, place
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 Part = tuple[str, bytes]
 FORMATS = (tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT)

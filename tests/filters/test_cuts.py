@@ -5,15 +5,15 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering import tables
-from filtering.counting import next_digit
-from filtering.embedding.objects import ROWS_NAME, EmbeddedShard
+from filtering.config.filters import CaptionFilter, ClipScoreFilter, Filter
+from filtering.core import schemas
+from filtering.core.radix_select import join_digits, score_of
+from filtering.embedding.artifacts import ROWS_NAME, EmbeddedShard
 from filtering.filters.cuts import COUNTS_NAME, count_scores, judged
 from filtering.filters.judging import COLUMNS, Rule, first_failed
-from filtering.filters.settings import CaptionFilter, ClipScoreFilter, Filter
-from filtering.ranking import join_digits, score_of
+from filtering.runtime.rank_counts import next_digit
 from filtering.shards.inventory import Shard
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 TWO_WORDS = Rule(Filter(caption=CaptionFilter(min_words=2)))
 # Equal scores, zeros of both signs, neighbours that differ in the last bit.
@@ -24,10 +24,10 @@ POOL = st.lists(st.lists(ROW, max_size=8), min_size=1, max_size=3)
 
 def embedded(store, at, rows):
     shard = EmbeddedShard(Shard(at, f"/pool/{at:08d}.parquet", 1, "1"), store.url)
-    columns = {name: pa.nulls(len(rows), tables.ROWS.field(name).type) for name in tables.ROWS.names}
+    columns = {name: pa.nulls(len(rows), schemas.ROWS.field(name).type) for name in schemas.ROWS.names}
     columns["caption"] = pa.array([caption for _, caption in rows], pa.string())
     columns["clip_score"] = pa.array([score for score, _ in rows], pa.float32())
-    store.write_table(ROWS_NAME.format(shard.shard.identity), pa.table(columns, schema=tables.ROWS))
+    store.write_table(ROWS_NAME.format(shard.shard.identity), pa.table(columns, schema=schemas.ROWS))
     return shard
 
 

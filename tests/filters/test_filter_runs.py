@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from pools import metadata_config, write_metadata
 
-from filtering.config import load_config
+from filtering.config.run import load_config
 from filtering.manifests.verify import problems
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 CONFIGS = Path(__file__).parents[2] / "jobs/configs"
 ENGLISH = ["my golden retriever sleeps in the sun", "the goldfish in the bowl", "how to bake bread at home"]

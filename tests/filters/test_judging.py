@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
+from filtering.config.filters import CaptionFilter, ClipScoreFilter, Filter, ImageFilter, LanguageFilter
 from filtering.filters.judging import Rule, first_failed
-from filtering.filters.settings import CaptionFilter, ClipScoreFilter, Filter, ImageFilter, LanguageFilter
 
 ROWS = pa.table(
     {

@@ -3,14 +3,14 @@ import pyarrow.parquet as pq
 import pytest
 from pools import write_metadata
 
-from filtering import tables
-from filtering.config import Arrays, Input
+from filtering.config.run import Arrays, Input
+from filtering.core import schemas
+from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.metadata import MetadataReader
-from filtering.embedding.objects import EmbeddedShard
 from filtering.filters import objects
-from filtering.filters.objects import REASONS_NAME, PassingShard
+from filtering.filters.artifacts import REASONS_NAME, PassingShard
 from filtering.shards.inventory import list_shards
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def shard(tmp_path):
     (listed,) = list_shards(Input(metadata=str(pool)))
     MetadataReader(Arrays())(listed, str(tmp_path / "embedded"))
     reasons = [None if row % 3 == 0 else "filter:caption" for row in range(50)]
-    table = tables.REASONS.empty_table().from_pydict({"reason": reasons}, schema=tables.REASONS)
+    table = schemas.REASONS.empty_table().from_pydict({"reason": reasons}, schema=schemas.REASONS)
     Store(str(tmp_path / "reasons")).write_table(REASONS_NAME.format(listed.identity), table)
     return PassingShard(EmbeddedShard(listed, str(tmp_path / "embedded"), Arrays()), str(tmp_path / "reasons"))
 

@@ -5,11 +5,11 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering import tables
-from filtering.embedding.objects import ROWS_NAME, EmbeddedShard
+from filtering.core import schemas
+from filtering.embedding.artifacts import ROWS_NAME, EmbeddedShard
 from filtering.filters.repeats import bucket_count, find_repeats, later_repeats, read_repeats, spread_uids
 from filtering.shards.inventory import Shard
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def uids_of(numbers):
@@ -31,9 +31,9 @@ def test_only_later_repeats_are_marked(numbers):
 
 def embedded(store, at, numbers):
     shard = EmbeddedShard(Shard(at, f"/pool/{at:08d}.parquet", 1, "1"), store.url)
-    columns = {name: pa.nulls(len(numbers), tables.ROWS.field(name).type) for name in tables.ROWS.names}
+    columns = {name: pa.nulls(len(numbers), schemas.ROWS.field(name).type) for name in schemas.ROWS.names}
     columns["uid"] = pa.array([f"{number:032x}" for number in numbers], pa.string())
-    store.write_table(ROWS_NAME.format(shard.shard.identity), pa.table(columns, schema=tables.ROWS))
+    store.write_table(ROWS_NAME.format(shard.shard.identity), pa.table(columns, schema=schemas.ROWS))
     return shard
 
 

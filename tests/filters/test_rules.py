@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filtering.config.filters import CaptionFilter, ImageFilter
 from filtering.filters.rules import caption_passes, image_passes, place_of
-from filtering.filters.settings import CaptionFilter, ImageFilter
 
 
 def column(*captions):

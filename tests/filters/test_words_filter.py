@@ -1,11 +1,11 @@
 import pyarrow as pa
 import pytest
 
-from filtering.errors import InputError
+from filtering.config.filters import Filter, WordsFilter
+from filtering.core.errors import InputError
 from filtering.filters.checks import check_filters
-from filtering.filters.settings import Filter, WordsFilter
 from filtering.filters.words import hand_out, list_identity, words_pass
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from filtering.base import Base, Carried
-from filtering.concepts.objects import EXACT, TOUCHED
+from filtering.concepts.artifacts import EXACT, TOUCHED
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
-from filtering.exchange import packed, write_groups
-from filtering.graph.objects import CHOSEN_NAME, QUERIES_NAME, read_graph, read_part_object
+from filtering.graph.artifacts import CHOSEN_NAME, QUERIES_NAME, read_graph, read_part_object
 from filtering.graph.stage import build_graph
+from filtering.runtime.finished_run import Base, Carried
+from filtering.runtime.shuffle import packed, write_groups
 from filtering.shards.changes import changes
 from filtering.shards.inventory import Shard
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.graph.knn import knn_graph, nearest_neighbours
 
 

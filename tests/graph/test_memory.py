@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filtering import tables
+from filtering.core import schemas
 from filtering.graph.memory import partition_memory, search_memory_bytes
 
 
@@ -11,8 +11,8 @@ def concepts_table(partitions, sizes, guests):
     columns = {"concept": range(count), "size": sizes, "guests": guests, "partition": partitions}
     columns |= {"d_intra": [0.0] * count, "d_inter": [0.0] * count}
     return pa.table(
-        [pa.array(columns[name], tables.CONCEPTS.field(name).type) for name in tables.CONCEPTS.names],
-        schema=tables.CONCEPTS,
+        [pa.array(columns[name], schemas.CONCEPTS.field(name).type) for name in schemas.CONCEPTS.names],
+        schema=schemas.CONCEPTS,
     )
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.embedding.objects import unit_rows
+from filtering.embedding.artifacts import unit_rows
 from filtering.graph import pairs
 from filtering.graph.pairs import member_neighbours
 from filtering.graph.quantised import quantised

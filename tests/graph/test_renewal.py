@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sharded import edges_of, partition_of, points_of, sent, uids_of
 
-from filtering.errors import RunError
+from filtering.core.errors import RunError
 from filtering.graph.joining import CHOSEN, CHOSEN_BY, chosen_distances, joined_graph, joined_part
 from filtering.graph.renewal import Earlier, joined_nodes, remaining_edges, remaining_nodes, same_part
 from filtering.graph.sharded import (

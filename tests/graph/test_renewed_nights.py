@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from night_graphs import WIDTH, InProcess, Night, Rows, chains, same_graphs, same_queries
 
-from filtering.errors import RunError
-from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_adjacent, read_origins
+from filtering.core.errors import RunError
+from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_adjacent, read_origins
 from filtering.graph.stage import PARTS, build_graph
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 @settings(max_examples=60, deadline=None)

@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filtering.concepts.partition import Partition
-from filtering.embedding.objects import unit_rows
-from filtering.exchange import packed
+from filtering.embedding.artifacts import unit_rows
 from filtering.graph.joining import joined_graph
 from filtering.graph.knn import knn_graph
 from filtering.graph.sharded import (
@@ -20,6 +19,7 @@ from filtering.graph.sharded import (
     positions,
     statistics,
 )
+from filtering.runtime.shuffle import packed
 
 
 def points_of(random, count, width=6, copies=2):

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from filtering.config import load_config
+from filtering.config.run import load_config
+from filtering.config.selection import Step
 from filtering.filters.checks import check_filters
 from filtering.scores.registry import spec_of
 from filtering.selection.registry import DECIDED, budget, budget_name, selector
-from filtering.selection.settings import Step
 
 CONFIGS = sorted((Path(__file__).parents[2] / "jobs/configs").glob("*.yaml"))
 

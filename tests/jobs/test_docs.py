@@ -11,15 +11,15 @@ import pytest
 import yaml
 
 from filtering import cli
-from filtering.config import Config, load_config, parse_config
+from filtering.config.run import Config, load_config, parse_config
+from filtering.pipeline.selection_steps import every_step
 from filtering.report.reasons import FAULTS
 from filtering.scores.registry import spec_of
 from filtering.selection.registry import DECIDED, budget, budget_name, selector
-from filtering.steps import every_step
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "jobs/docs").glob("*.md"))]
-TROUBLES = ROOT / "jobs/docs/troubleshooting.md"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TROUBLES = ROOT / "docs/troubleshooting.md"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 INLINE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -104,7 +104,7 @@ def leads_somewhere(page, target):
 
 
 def test_every_page_is_linked_from_the_readme_and_from_the_index():
-    for index in (ROOT / "README.md", ROOT / "jobs/docs/README.md"):
+    for index in (ROOT / "README.md", ROOT / "docs/README.md"):
         there = {(index.parent / target.partition("#")[0]).resolve() for target in LINK.findall(prose(index))}
         assert {page for page in PAGES[2:] if page.name != "README.md"} <= there
 

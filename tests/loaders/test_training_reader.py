@@ -25,9 +25,9 @@ from training_reader_runs import (
     write_kept,
 )
 
-from filtering.errors import InputError
-from filtering.manifests.training import kept_pipeline, offsets
-from filtering.retries import taken
+from filtering.core.errors import InputError
+from filtering.loaders import kept_pipeline, offsets
+from filtering.storage.retries import taken
 
 FORMS = [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]
 STEMS = st.text("abXY01-_ é", min_size=1, max_size=8)

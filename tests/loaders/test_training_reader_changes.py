@@ -7,11 +7,11 @@ import pytest
 import webdataset
 from training_reader_runs import by_webdataset, even, keys, numbered, place, write_kept
 
-from filtering.errors import InputError, RunError
-from filtering.manifests.training import ChangedShardError, kept_pipeline
-from filtering.storage import Store
-from filtering.training.infobatch import InfoBatch
-from filtering.training.samples import kept_samples
+from filtering.core.errors import InputError, RunError
+from filtering.loaders import ChangedShardError, kept_pipeline
+from filtering.samplers.infobatch import InfoBatch
+from filtering.samplers.samples import kept_samples
+from filtering.storage.store import Store
 
 
 @pytest.fixture

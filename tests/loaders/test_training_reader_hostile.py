@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training_reader_runs import tar_of, tar_of_members, write_kept
 
-from filtering.manifests.training import kept_pipeline
-from filtering.manifests.training.disk import SparseFile
+from filtering.loaders import kept_pipeline
+from filtering.loaders.disk import SparseFile
 from filtering.shards.samples import Sample, read_samples
 from filtering.shards.tar import read_members
 

@@ -8,10 +8,10 @@ import torch
 import webdataset
 from training_reader_runs import tar_of, write_kept
 
-from filtering.errors import RunError
-from filtering.manifests.training import ChangedShardError, kept_pipeline
-from filtering.retries import taken
-from filtering.storage import Store, write_object
+from filtering.core.errors import RunError
+from filtering.loaders import ChangedShardError, kept_pipeline
+from filtering.storage.retries import taken
+from filtering.storage.store import Store, write_object
 
 SHARDS, SAMPLES, EVERY = 3, 400, 10
 

@@ -11,7 +11,7 @@ from pools import members
 from training_reader_runs import by_webdataset, tar_of_members, write_kept
 
 from filtering.embedding.demo_clip import MODEL_CONFIG
-from filtering.manifests.training import kept_pipeline
+from filtering.loaders import kept_pipeline
 
 SHARDS, SAMPLES, BATCH, EPOCHS = 3, 16, 8, 3
 SIDE = json.loads(MODEL_CONFIG.read_text())["vision_cfg"]["image_size"]

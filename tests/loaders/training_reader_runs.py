@@ -14,12 +14,12 @@ import pyarrow as pa
 import torch.utils.data
 import webdataset
 
-from filtering import tables
-from filtering.config import Input
-from filtering.manifests.objects import RUN, SHARDS, table_name
+from filtering.config.run import Input
+from filtering.core import schemas
+from filtering.core.uids import derived_uid
+from filtering.manifests.artifacts import RUN, SHARDS, table_name
 from filtering.shards.inventory import list_shards
-from filtering.storage import Store
-from filtering.uids import derived_uid
+from filtering.storage.store import Store
 
 Samples = list[tuple[str, dict[str, bytes]]]
 
@@ -33,7 +33,7 @@ def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Itera
         names = [derived_uid(shard.name, key) for key in keys]
         rest = {"shard": shard.url, "concept": 0, "score": 0.0, "rank": 0}
         rows = [{"uid": uid, "key": key, **rest} for uid, key in zip(names, keys, strict=True)]
-        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=tables.KEPT))
+        run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
         lines.append({"url": shard.url, "kept": len(keys), "keys": table_name("kept", shard.index)})
     run.write(SHARDS, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
     run.write_json("stages/inventory-0/shards.json", [shard.plain() for shard in shards])

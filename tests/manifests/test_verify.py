@@ -7,17 +7,17 @@ import pyarrow.parquet as pq
 import pytest
 from pools import metadata_config
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
-from filtering.storage import Store, checksum
+from filtering.storage.store import Store, checksum
 
 
 @pytest.fixture(scope="module")
 def finished(cluster, metadata_pool, tmp_path_factory):
     from pools import Silent
 
-    from filtering import pipeline
-    from filtering.config import parse_config
+    from filtering.config.run import parse_config
+    from filtering.pipeline import run as pipeline
 
     folder = tmp_path_factory.mktemp("verify") / "run"
     pipeline.run(parse_config(metadata_config(metadata_pool, folder)), Silent())

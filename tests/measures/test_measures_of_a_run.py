@@ -8,16 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 from pools import metadata_config
 
-from filtering.concepts.objects import read_queries
-from filtering.embedding.objects import unit_rows
-from filtering.graph.csr import KnnGraph
+from filtering.concepts.artifacts import read_queries
+from filtering.core.csr import KnnGraph
+from filtering.core.uids import sampled
+from filtering.embedding.artifacts import unit_rows
+from filtering.measures.artifacts import read_measures
 from filtering.measures.concepts import effective_concepts, support_distances
 from filtering.measures.coverage import mean_distance, nearest_distances
 from filtering.measures.matching import RandomFeatures, matching_distance
-from filtering.measures.objects import read_measures
 from filtering.measures.tasks import RANDOM_SEED
-from filtering.storage import Store
-from filtering.uids import sampled
+from filtering.storage.store import Store
 
 
 def table(folder, kind):

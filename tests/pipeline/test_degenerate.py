@@ -7,7 +7,7 @@ import pytest
 from pools import metadata_config, unit
 
 from filtering.manifests.verify import problems
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def write_vectors(folder, images, texts=None):

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import Silent, member, tar_bytes, tar_config
 
-from filtering import pipeline
-from filtering.config import parse_config
+from filtering.config.run import parse_config
 from filtering.manifests.verify import problems
+from filtering.pipeline import run as pipeline
 from filtering.shards.samples import Sample, read_samples
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED00",

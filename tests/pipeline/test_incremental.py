@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 
-from filtering import nights
-from filtering.config import parse_config
-from filtering.errors import InputError, RunError
-from filtering.latest import run_url
+from filtering.config.run import parse_config
+from filtering.core.errors import InputError, RunError
+from filtering.exports.export import export
+from filtering.exports.options import Options
+from filtering.loaders import kept_pipeline
 from filtering.manifests.diff import diff
-from filtering.manifests.export import export
-from filtering.manifests.exports.options import Options
-from filtering.manifests.training import kept_pipeline
-from filtering.storage import Store
+from filtering.pipeline.run import incremental
+from filtering.runtime.latest import run_url
+from filtering.storage.store import Store
 
 SECTIONS = {
     "d2": {},
@@ -37,7 +37,7 @@ SECTIONS = {
 @pytest.fixture
 def night(cluster):
     """Run a configuration as `filtering run` does and return its run.json."""
-    return lambda config: nights.run(parse_config(config), Silent())
+    return lambda config: incremental.run(parse_config(config), Silent())
 
 
 def rewritten(pool: Path, number: int, seed: int) -> None:
@@ -198,7 +198,7 @@ def test_latest_moves_only_after_verify(night, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "latest.json").read_text())["run"] == "1"
     write_metadata(pool, [50], seed=1)
     kept = tmp_path / "2" / "manifest" / "kept" / "00000000.parquet"
-    monkeypatch.setattr(nights, "problems", lambda store: iter(["manifest/kept: does not hold"]))
+    monkeypatch.setattr(incremental, "problems", lambda store: iter(["manifest/kept: does not hold"]))
     with pytest.raises(
         RunError, match="1 problem found by verify, manifest/kept: does not hold for one; latest stays 1"
     ):

@@ -10,10 +10,10 @@ import pytest
 from pools import Silent, metadata_config, write_metadata
 from processes import call, command, events, kill_in_stage, write_config
 
-from filtering import nights
 from filtering.cli import main
-from filtering.config import parse_config
-from filtering.storage import Store
+from filtering.config.run import parse_config
+from filtering.pipeline.run import incremental
+from filtering.storage.store import Store
 
 STAGES = ("embedding", "filters", "concepts", "partitions", "graph", "scores", "selection", "manifests", "report")
 
@@ -26,14 +26,14 @@ def latest(root):
 def test_a_night_killed_at_each_stage_leaves_latest_and_goes_on_from_where_it_began(joined, tmp_path):
     pool = write_metadata(tmp_path / "pool", [500, 400])
     config = metadata_config(pool, tmp_path / "1", base="latest")
-    nights.run(parse_config(config), Silent())
+    incremental.run(parse_config(config), Silent())
     write_metadata(pool, [80], seed=1)
     arguments = ["run", "--config", write_config(tmp_path / "2.yaml", config | {"output": str(tmp_path / "2")})]
     for stage in STAGES:
         kill_in_stage(arguments, tmp_path / "2", stage, **joined)
         assert latest(tmp_path) == "1"
     # Meanwhile another night ends: the killed one still goes on from the base that it began with.
-    nights.run(parse_config(config | {"output": str(tmp_path / "between")}), Silent())
+    incremental.run(parse_config(config | {"output": str(tmp_path / "between")}), Silent())
     told = call(*arguments, "--json", **joined)
     assert told.returncode == 0, told.stderr
     record = json.loads(told.stdout)
@@ -41,10 +41,10 @@ def test_a_night_killed_at_each_stage_leaves_latest_and_goes_on_from_where_it_be
     assert record["base"]["embedded_shards"] == 1
     concepts = config["concepts"] | {"centroids": str(tmp_path / "1")}
     alone = parse_config({**config, "base": None, "concepts": concepts, "output": str(tmp_path / "b" / "2")})
-    assert record["manifest_hash"] == nights.run(alone, Silent())["manifest_hash"]
+    assert record["manifest_hash"] == incremental.run(alone, Silent())["manifest_hash"]
     # It began before the night between, so that latest does not go back to it.
     assert latest(tmp_path) == "between"
-    nights.run(parse_config(config | {"output": str(tmp_path / "3")}), Silent())
+    incremental.run(parse_config(config | {"output": str(tmp_path / "3")}), Silent())
     assert latest(tmp_path) == "3"
 
 

@@ -12,11 +12,11 @@ from pools import metadata_config
 from processes import call, write_config
 from web_hook import web_hook
 
-from filtering import webhook as delivery
-from filtering.config import Notify, parse_config
-from filtering.errors import InputError, RunError
-from filtering.notify import LARGEST_BYTES, notified, payload
-from filtering.webhook import body, deliver, webhook
+from filtering.config.run import Notify, parse_config
+from filtering.core.errors import InputError, RunError
+from filtering.pipeline.notification import LARGEST_BYTES, notified, payload
+from filtering.pipeline.run import webhook as delivery
+from filtering.pipeline.webhook import body, deliver, webhook
 
 TOKEN = "secret-of-the-token"
 RECORD = {

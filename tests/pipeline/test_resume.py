@@ -4,9 +4,9 @@ import pytest
 from pools import metadata_config, tar_config
 from processes import call, kill_in_stage, write_config
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 # Those that leave something behind; benchmarks/faults kills in every stage.
 STAGES = ("embedding", "partitions", "graph", "selection", "manifests", "report")

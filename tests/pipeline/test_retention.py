@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import Silent, metadata_config
 
-from filtering import nights
-from filtering.config import parse_config
-from filtering.embedding.objects import write_whereabouts
-from filtering.errors import InputError
-from filtering.graph.objects import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
-from filtering.retention import NIGHT, RETIRED, retire
-from filtering.storage import Store
+from filtering.config.run import parse_config
+from filtering.core.errors import InputError
+from filtering.embedding.artifacts import write_whereabouts
+from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
+from filtering.pipeline.retention import NIGHT, RETIRED, retire
+from filtering.pipeline.run import incremental
+from filtering.storage.store import Store
 
 PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)
 OBJECTS = {
@@ -292,7 +292,7 @@ def test_what_is_left_of_a_retired_night_takes_no_new_one(tmp_path, metadata_poo
     config = parse_config(metadata_config(metadata_pool, root.path("n1"), base="latest"))
     # It would be taken for retired, and deleted, once another night is the latest.
     with pytest.raises(InputError, match="retired"):
-        nights.run(config, Silent())
+        incremental.run(config, Silent())
     assert contents(root, "n1") == stub
 
 

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from pools import member, members, metadata_config, tar_bytes, tar_config, write_metadata, write_tar
 
-from filtering import tables
-from filtering.errors import InputError
+from filtering.core import schemas
+from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def table(run, kind):
@@ -53,9 +53,9 @@ def test_the_subset_file_is_what_datacomp_reads(run, metadata_pool, tmp_path):
 
 def test_the_tables_have_the_agreed_columns(run, metadata_pool, tmp_path):
     run(metadata_config(metadata_pool, tmp_path / "run"))
-    assert table(tmp_path / "run", "kept").schema == tables.KEPT
-    assert table(tmp_path / "run", "dropped").schema == tables.DROPPED
-    assert table(tmp_path / "run", "quarantined").schema == tables.QUARANTINED
+    assert table(tmp_path / "run", "kept").schema == schemas.KEPT
+    assert table(tmp_path / "run", "dropped").schema == schemas.DROPPED
+    assert table(tmp_path / "run", "quarantined").schema == schemas.QUARANTINED
 
 
 def test_ranks_are_the_greedy_order_inside_each_concept(run, metadata_pool, tmp_path):

@@ -7,11 +7,11 @@ import pytest
 from pools import metadata_config, tar_config
 from processes import call, write_config
 
-from filtering.config import Arrays, Input
+from filtering.config.run import Arrays, Input
+from filtering.core.errors import InputError
 from filtering.embedding.metadata import MetadataReader
-from filtering.errors import InputError
 from filtering.shards.inventory import list_shards
-from filtering.storage import Store, read_object
+from filtering.storage.store import Store, read_object
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from pools import metadata_config
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
 from filtering.selection.registry import BUDGETS, SELECTORS
 from filtering.selection.strata import strata_budgets, strata_of
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 ROWS = 1100
 # What semdedup leaves depends on its epsilon alone, `all` keeps all, and a threshold keeps its ties.

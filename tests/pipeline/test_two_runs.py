@@ -7,7 +7,7 @@ from pools import metadata_config
 from processes import call, command, events, write_config
 
 from filtering.manifests.verify import problems
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(joined, metadata_pool, tmp_path):

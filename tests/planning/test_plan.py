@@ -7,11 +7,11 @@ from processes import write_config
 from rich.console import Console
 
 from filtering.cli import main
-from filtering.config import parse_config
-from filtering.errors import InputError
-from filtering.pipeline import check
-from filtering.plan import Question, bottleneck, plan
-from filtering.terminal.plan_view import PlanView, plan_lines
+from filtering.cli.plan_view import PlanView, plan_lines
+from filtering.config.run import parse_config
+from filtering.core.errors import InputError
+from filtering.pipeline.run import check
+from filtering.planning.plan import Question, bottleneck, plan
 
 
 def planned(config):
@@ -110,7 +110,7 @@ def test_a_terminal_of_any_width_shows_every_number(width):
 
 def test_projections_grow_with_the_pool_and_not_with_its_square(metadata_pool, tmp_path, monkeypatch):
     # What other work on the machine does to a probe must not decide.
-    monkeypatch.setattr("filtering.plan.pair_seconds", lambda dimension, cpus: 1e-9)
+    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda dimension, cpus: 1e-9)
     config = parse_config(metadata_config(metadata_pool, tmp_path / "run", concepts={}))
     shards = check(config)
     found = [plan(config, shards, Question(rows=10**power, cpus=100, cpu_hour=4)) for power in (7, 8, 9, 10)]

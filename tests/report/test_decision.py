@@ -1,8 +1,8 @@
 import pytest
 
+from filtering.config.selection import Step
 from filtering.report.decision import SHARES, decisions
 from filtering.selection.registry import BUDGETS, SELECTORS
-from filtering.selection.settings import Step
 
 
 def step(method="d2", score="clip_score", **settings):

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from pools import member, metadata_config, tar_config, write_tar
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.report.data import page_bytes, parse_page
 from filtering.report.rendering import report_page
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def page_of(folder: Path):

@@ -13,7 +13,7 @@ from pools import metadata_config, tar_config
 from processes import call, command, write_config
 
 from filtering.manifests.verify import problems
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="nodes have loopback addresses of their own, and /proc is read"),

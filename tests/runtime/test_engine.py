@@ -4,11 +4,11 @@ import weakref
 
 import pytest
 
-from filtering.attempts import Task, release_memory
-from filtering.config import Ray, parse_config
-from filtering.engine import Engine, run_tasks
-from filtering.errors import InputError, RunError
-from filtering.storage import Store
+from filtering.config.run import Ray, parse_config
+from filtering.core.errors import InputError, RunError
+from filtering.runtime.engine import Engine, run_tasks
+from filtering.runtime.worker import Task, release_memory
+from filtering.storage.store import Store
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import ray
 from prometheus_client.parser import text_string_to_metric_families
 
-from filtering import metrics
+from filtering.runtime import metrics
 
 REPORTED_WITHIN_SECONDS = 60.0
 

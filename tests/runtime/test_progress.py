@@ -5,10 +5,10 @@ import sys
 import pytest
 from rich.console import Console
 
-from filtering import progress
-from filtering.progress import LineReporter, reporter
-from filtering.terminal import live
-from filtering.terminal.live import STAGES, LiveReporter, machine_memory, to_come
+from filtering.cli import live
+from filtering.cli.live import STAGES, LiveReporter, machine_memory, to_come
+from filtering.runtime import progress
+from filtering.runtime.progress import LineReporter, reporter
 
 NOTE = "120 samples/s, 12 s left, 1.38 GB a task at most"
 

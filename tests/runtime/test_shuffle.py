@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering import exchange
-from filtering.exchange import packed, read_groups, runs, write_groups
-from filtering.retries import taken
-from filtering.storage import Store
+from filtering.runtime import shuffle
+from filtering.runtime.shuffle import packed, read_groups, runs, write_groups
+from filtering.storage.retries import taken
+from filtering.storage.store import Store
 
 RECORD = np.dtype([("writer", "<i4"), ("place", "<i8")])
 
@@ -110,7 +110,7 @@ def test_every_kind_of_field_comes_back(store):
 def test_more_groups_than_one_request_tells_of(store):
     groups = np.random.default_rng(1).permutation(np.arange(0, 20_000, 4))
     write(store, "many", groups.tolist())
-    assert int.from_bytes(store.read("many")[:8], "little") > 2 * exchange.HEADER_BYTES
+    assert int.from_bytes(store.read("many")[:8], "little") > 2 * shuffle.HEADER_BYTES
     places = {int(group): place for place, group in enumerate(groups)}
     for group in (0, 4, 9_996, 19_996):
         assert read_groups(store, ["many"], group)["place"].tolist() == [places[group]]
@@ -126,7 +126,7 @@ def test_a_reader_asks_for_its_own_records_alone(store, count):
     header = 8 + int.from_bytes(store.read("large")[:8], "little")
     taken()
     assert len(read_groups(store, ["large"], 1)) == 200
-    assert taken()["read_bytes"] <= max(header, exchange.HEADER_BYTES) + 200 * RECORD.itemsize
+    assert taken()["read_bytes"] <= max(header, shuffle.HEADER_BYTES) + 200 * RECORD.itemsize
 
 
 @pytest.mark.parametrize("size", [1, RECORD.itemsize, 5 * RECORD.itemsize, 5 * RECORD.itemsize + 1])
@@ -140,7 +140,7 @@ def test_small_chunks_make_the_same_object(store, monkeypatch, size):
         asked.append(len(places))
         return records[places]
 
-    monkeypatch.setattr(exchange, "CHUNK_BYTES", size)
+    monkeypatch.setattr(shuffle, "CHUNK_BYTES", size)
     write_groups(store, "chunked", groups, RECORD, record)
     assert store.read("chunked") == store.read("whole")
     assert max(asked) == max(1, size // RECORD.itemsize)

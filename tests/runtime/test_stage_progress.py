@@ -1,10 +1,10 @@
 import pytest
 from pools import Silent
 
-from filtering.attempts import Task
-from filtering.events import EventLog, read_events
-from filtering.storage import Store
-from filtering.tally import Tally
+from filtering.runtime.events import EventLog, read_events
+from filtering.runtime.stage_progress import Tally
+from filtering.runtime.worker import Task
+from filtering.storage.store import Store
 
 RECORD = {
     "result": {"samples": 10, "rows": 8, "quarantined": 2, "quarantine_reasons": {"missing_caption": 2}},

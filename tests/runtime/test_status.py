@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 
 from filtering.cli import main
-from filtering.errors import InputError
-from filtering.events import NAME, EventLog, read_events
-from filtering.lease import Clock, Lease
-from filtering.status import stage_line, status, status_lines
-from filtering.storage import Store
-from filtering.terminal.status_view import StatusView
-from filtering.terminal.watching import watch
+from filtering.cli.status_view import StatusView
+from filtering.cli.watching import watch
+from filtering.core.errors import InputError
+from filtering.runtime.events import NAME, EventLog, read_events
+from filtering.runtime.status import stage_line, status, status_lines
+from filtering.storage.lease import Clock, Lease
+from filtering.storage.store import Store
 
 STARTED = {"time": 10.0, "event": "run_started"}
 STAGE = {"time": 11.0, "event": "stage_started", "stage": "embedding"}
@@ -232,7 +232,7 @@ def growing(tmp_path, monkeypatch):
             with (tmp_path / NAME).open("a") as log:
                 log.write(json.dumps(event) + "\n")
 
-    monkeypatch.setattr("filtering.terminal.watching.time.sleep", goes_on)
+    monkeypatch.setattr("filtering.cli.watching.time.sleep", goes_on)
     yield store
     lease.release()
 
@@ -278,7 +278,7 @@ def test_who_stops_watching_is_told_nothing(tmp_path, monkeypatch, screen, capsy
     def interrupted(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("filtering.terminal.watching.time.sleep", interrupted)
+    monkeypatch.setattr("filtering.cli.watching.time.sleep", interrupted)
     with Lease(Store(str(tmp_path))):
         assert watch(run_with(tmp_path, STARTED, STAGE), screen()) == 130
     assert capsys.readouterr().err == ""

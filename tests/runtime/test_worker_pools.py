@@ -5,12 +5,12 @@ import time
 import pytest
 from test_engine import Watcher
 
-from filtering.attempts import Order, Task, attempt
-from filtering.config import Ray
-from filtering.crew import ActorShape
-from filtering.engine import RETRIES, Engine, run_tasks
-from filtering.errors import RunError
-from filtering.storage import Store
+from filtering.config.run import Ray
+from filtering.core.errors import RunError
+from filtering.runtime.engine import RETRIES, Engine, run_tasks
+from filtering.runtime.worker import Order, Task, attempt
+from filtering.runtime.worker_pools import ActorShape
+from filtering.storage.store import Store
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from filtering import tables
-from filtering.manifests.objects import RUN, SHARDS, table_name
-from filtering.storage import Store
+from filtering.core import schemas
+from filtering.manifests.artifacts import RUN, SHARDS, table_name
+from filtering.storage.store import Store
 
 
 def uid(number: int) -> str:
@@ -30,7 +30,7 @@ def write_run(folder: Path, shards: dict[str, list[tuple[str, str]]]) -> str:
                 {"uid": name, "key": key, "shard": url, "concept": number % 3, "score": number / 8, "rank": number}
             )
             number += 1
-        run.write_table(table_name("kept", index), pa.Table.from_pylist(rows, schema=tables.KEPT))
+        run.write_table(table_name("kept", index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
         lines.append(json.dumps({"url": url, "kept": len(kept), "keys": table_name("kept", index)}) + "\n")
     run.write(SHARDS, "".join(lines).encode())
     run.write_json(RUN, {})

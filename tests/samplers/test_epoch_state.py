@@ -5,10 +5,10 @@ import pytest
 import torch
 from kept_runs import uids
 
-from filtering.errors import InputError
-from filtering.training.index import UidIndex
-from filtering.training.infobatch import InfoBatch
-from filtering.training.kakurenbo import Kakurenbo
+from filtering.core.errors import InputError
+from filtering.samplers.index import UidIndex
+from filtering.samplers.infobatch import InfoBatch
+from filtering.samplers.kakurenbo import Kakurenbo
 
 MAKERS = {
     "kakurenbo": lambda pool: Kakurenbo(pool, fraction=0.5, seed=4),

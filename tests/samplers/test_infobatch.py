@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept_runs import uids
 
-from filtering.errors import InputError
-from filtering.training.index import UidIndex
-from filtering.training.infobatch import InfoBatch
-from filtering.training.sampler import epoch_seed
-from filtering.uids import hashed
+from filtering.core.errors import InputError
+from filtering.core.uids import hashed
+from filtering.samplers.index import UidIndex
+from filtering.samplers.infobatch import InfoBatch
+from filtering.samplers.sampler import epoch_seed
 
 
 def plain_weights(names, losses, epoch, epochs, ratio, seed):

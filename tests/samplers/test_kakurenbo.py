@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept_runs import uid, uids
 
-from filtering.errors import InputError
-from filtering.training.index import UidIndex
-from filtering.training.kakurenbo import Kakurenbo
-from filtering.training.sampler import epoch_seed
-from filtering.uids import hashed
+from filtering.core.errors import InputError
+from filtering.core.uids import hashed
+from filtering.samplers.index import UidIndex
+from filtering.samplers.kakurenbo import Kakurenbo
+from filtering.samplers.sampler import epoch_seed
 
 NEVER = (float("inf"), False)
 

@@ -5,12 +5,12 @@ import pytest
 import webdataset
 from kept_runs import uid, write_run
 
-from filtering.errors import InputError
-from filtering.manifests.objects import read_subset
-from filtering.storage import Store
-from filtering.training.infobatch import InfoBatch
-from filtering.training.samples import kept_samples
-from filtering.uids import subset_array
+from filtering.core.errors import InputError
+from filtering.core.uids import subset_array
+from filtering.manifests.artifacts import read_subset
+from filtering.samplers.infobatch import InfoBatch
+from filtering.samplers.samples import kept_samples
+from filtering.storage.store import Store
 
 
 def test_kept_samples_are_those_of_all_tables_in_the_order_of_uids(tmp_path):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from filtering.training.measures import class_measures, pair_measures
+from filtering.samplers.measures import class_measures, pair_measures
 
 
 def softmax(row):

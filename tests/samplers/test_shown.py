@@ -8,12 +8,12 @@ import torch
 import webdataset
 from kept_runs import uid, uids
 
+from filtering.core.uids import derived_uid
+from filtering.samplers.index import UidIndex
+from filtering.samplers.infobatch import InfoBatch
+from filtering.samplers.kakurenbo import Kakurenbo
+from filtering.samplers.stream import Shown, sample_uid
 from filtering.shards.writer import ShardSample, write_shard
-from filtering.training.index import UidIndex
-from filtering.training.infobatch import InfoBatch
-from filtering.training.kakurenbo import Kakurenbo
-from filtering.training.stream import Shown, sample_uid
-from filtering.uids import derived_uid
 
 
 def write_pool(folder, shards: int = 4, rows: int = 10) -> list[str]:

@@ -9,11 +9,11 @@ import webdataset
 from kept_runs import uid, write_run
 from PIL import Image
 
+from filtering.samplers.infobatch import InfoBatch
+from filtering.samplers.kakurenbo import Kakurenbo
+from filtering.samplers.measures import class_measures, pair_measures
+from filtering.samplers.samples import kept_samples
 from filtering.shards.writer import ShardSample, write_shard
-from filtering.training.infobatch import InfoBatch
-from filtering.training.kakurenbo import Kakurenbo
-from filtering.training.measures import class_measures, pair_measures
-from filtering.training.samples import kept_samples
 
 EPOCHS, CLASSES, BATCH, RATE = 8, 4, 16, 0.05
 

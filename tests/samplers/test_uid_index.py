@@ -3,8 +3,8 @@ import pytest
 import torch
 from kept_runs import uid, uids
 
-from filtering.errors import InputError
-from filtering.training.index import UidIndex
+from filtering.core.errors import InputError
+from filtering.samplers.index import UidIndex
 
 
 def test_uids_are_found_where_a_plain_search_finds_them():

@@ -2,21 +2,21 @@ import numpy as np
 import pytest
 from pools import member, members, write_tar
 
-from filtering.concepts.objects import VISITS_NAME
-from filtering.config import Embedding, Input
+from filtering.concepts.artifacts import VISITS_NAME
+from filtering.config.run import Embedding, Input
+from filtering.config.scores import Dlc
+from filtering.core.errors import RunError
+from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.embedding.decoding import batches
 from filtering.embedding.model import ClipModel
-from filtering.embedding.objects import EmbeddedShard, unit_rows
 from filtering.embedding.tars import TarEmbedder
-from filtering.errors import RunError
-from filtering.filters.objects import PassingShard
+from filtering.filters.artifacts import PassingShard
+from filtering.scores.artifacts import read_scores
 from filtering.scores.dlc import PROTOTYPES, capacities, concept_sums, learning_complexity, mean_prototypes
 from filtering.scores.dlc_worker import DlcScorer
 from filtering.scores.masked_tower import MaskedTower
-from filtering.scores.objects import read_scores
-from filtering.scores.settings import Dlc
 from filtering.shards.inventory import list_shards
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 SETTINGS = Embedding(model="demo", batch_size=8)
 # Rows 3, 10 and 20 do not go on.

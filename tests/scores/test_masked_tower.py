@@ -8,7 +8,7 @@ import torch.nn.utils.prune as pruning
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.scores.dlc import capacities
 from filtering.scores.masked_tower import MaskedTower, maskable, masked_from
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.scores.metaclip import MAX_WORDS, UNMATCHED, Entries, metaclip_keys, read_entries
 
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.scores import norm_sim
 from filtering.scores.norm_sim import norm_sims, read_targets
 

@@ -3,9 +3,9 @@ import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
 
-from filtering.errors import InputError
+from filtering.config.scores import Score, ScoreTable
+from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS, Kind, spec_of
-from filtering.scores.settings import Score, ScoreTable
 
 SETTINGS = TypeAdapter(Score)
 

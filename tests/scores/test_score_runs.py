@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from pools import metadata_config, tar_config
 
-from filtering.embedding.objects import unit_rows
-from filtering.graph.csr import KnnGraph
+from filtering.core.csr import KnnGraph
+from filtering.embedding.artifacts import unit_rows
 from filtering.scores.combination import mid_ranks, minmax, over_mean, zscores
 from filtering.scores.neg_clip_loss import batch_numbers, neg_clip_losses
 from filtering.scores.sds import same_class_distances

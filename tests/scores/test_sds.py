@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.graph.csr import KnnGraph, symmetrised
+from filtering.core.csr import KnnGraph, symmetrised
 from filtering.scores.sds import same_class_distances
 
 

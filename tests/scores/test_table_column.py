@@ -3,8 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from filtering.errors import InputError
-from filtering.scores.settings import ScoreTable
+from filtering.config.scores import ScoreTable
+from filtering.core.errors import InputError
 from filtering.scores.table_column import check_table, column_scores
 
 UIDS = [f"{number:032x}" for number in range(6)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.selection.budgets import complexity_budgets, proportional_budgets, uniform_budgets
 
 

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from filtering.graph.csr import KnnGraph
+from filtering.config.selection import Step
+from filtering.core.csr import KnnGraph
 from filtering.graph.knn import knn_graph
 from filtering.selection.concept import ConceptSamples, induced
 from filtering.selection.d2 import forward_messages, greedy_picks
 from filtering.selection.kernel import Kernel
 from filtering.selection.selectors import d2_coreset, kernel_of, messages_of
-from filtering.selection.settings import Step
 
 
 def one_concept(graph, scores, members):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph, symmetrised
+from filtering.core.csr import KnnGraph, symmetrised
+from filtering.core.errors import InputError
 from filtering.graph.knn import knn_graph
 from filtering.selection.d2 import forward_messages, greedy_picks, select
 from filtering.selection.kernel import Kernel

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph
+from filtering.config.selection import Step
+from filtering.core.csr import KnnGraph
+from filtering.core.errors import InputError
+from filtering.core.uids import random_order
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.flexrand import flexible_random, flexrand_counts, flexrand_split
-from filtering.selection.settings import Step
-from filtering.uids import random_order
 
 
 def plain_split(ratio, split):

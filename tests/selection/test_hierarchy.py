@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.selection.budgets import uniform_budgets
 from filtering.selection.hierarchy import hierarchical_budgets
 

@@ -5,16 +5,16 @@ import uuid
 import numpy as np
 import pytest
 
-from filtering.embedding.objects import unit_rows
-from filtering.exchange import packed, write_groups
+from filtering.config.selection import Step
+from filtering.embedding.artifacts import unit_rows
+from filtering.graph.artifacts import GRAPH_NAME
 from filtering.graph.knn import knn_graph
-from filtering.graph.objects import GRAPH_NAME
-from filtering.selection.objects import BUDGETS_NAME, partition_picks
+from filtering.runtime.shuffle import packed, write_groups
+from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.registry import SELECTORS
 from filtering.selection.scores import SCORE, SCORES_NAME, VECTORS_NAME, vector_dtype
-from filtering.selection.settings import Step
 from filtering.selection.tasks import select
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 ROWS, CONCEPTS = 90, 3
 

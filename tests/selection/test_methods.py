@@ -5,11 +5,11 @@ import pytest
 from rich.console import Console
 
 from filtering.cli import main
-from filtering.errors import InputError
-from filtering.methods import details, method, methods
+from filtering.cli.methods_view import details_view, overview_view
+from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS
+from filtering.selection.methods import details, method, methods
 from filtering.selection.registry import BUDGETS, SELECTORS
-from filtering.terminal.methods_view import details_view, overview_view
 
 
 def test_every_part_is_listed_with_what_a_user_needs():

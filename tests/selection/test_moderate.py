@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph
+from filtering.config.selection import Step
+from filtering.core.csr import KnnGraph
+from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.moderate import distances_to_median, middle, moderate_coreset
-from filtering.selection.settings import Step
 
 
 def plain_distances(vectors):

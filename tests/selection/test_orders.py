@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_selectors import uids_of
 
-from filtering.embedding.objects import unit_rows
-from filtering.graph.csr import KnnGraph
+from filtering.config.selection import Step
+from filtering.core.csr import KnnGraph
+from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import knn_graph
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.orders import (
@@ -21,8 +22,7 @@ from filtering.selection.orders import (
     write_orders,
 )
 from filtering.selection.registry import SELECTORS
-from filtering.selection.settings import Step
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 @pytest.fixture

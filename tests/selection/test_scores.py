@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.exchange import packed, write_groups
+from filtering.runtime.shuffle import packed, write_groups
 from filtering.selection.scores import SCORE, SENT_NAME, collect_scores, scores_of
-from filtering.storage import Store
+from filtering.storage.store import Store
 
 
 def sent(store, name, rows, scores, partitions):

@@ -3,15 +3,15 @@ import hashlib
 import numpy as np
 import pytest
 
-from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph
+from filtering.config.selection import Step
+from filtering.core.csr import KnnGraph
+from filtering.core.errors import InputError
 from filtering.graph.knn import knn_graph
 from filtering.graph.sharded import ShardGraph
 from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.selection.d2 import forward_messages, greedy_picks, select
 from filtering.selection.registry import budget, selector
 from filtering.selection.selectors import d2_coreset, random_choice, top_scores
-from filtering.selection.settings import Step
 
 
 def uids_of(count):

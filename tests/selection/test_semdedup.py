@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph
+from filtering.config.selection import Step
+from filtering.core.csr import KnnGraph
+from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.semdedup import semdedup, without_duplicates
-from filtering.selection.settings import Step
 
 
 def plain_semdedup(vectors, epsilon, matches):

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
-from filtering.graph.csr import KnnGraph
+from filtering.config.selection import Step
+from filtering.core.csr import KnnGraph
+from filtering.core.errors import InputError
 from filtering.graph.knn import knn_graph
 from filtering.selection.concept import ConceptSamples, induced
 from filtering.selection.selectors import d2_coreset, random_choice, top_scores
-from filtering.selection.settings import Step
 from filtering.selection.strata import inside_strata, picks_by_stratum, strata_budgets, strata_of, stratum_numbers
 
 

@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from filtering.config import Input
-from filtering.errors import InputError
+from filtering.config.run import Input
+from filtering.core.errors import InputError
 from filtering.shards.inventory import Shard, arrays_url, list_shards
-from filtering.storage import write_object
+from filtering.storage.store import write_object
 
 
 @pytest.fixture

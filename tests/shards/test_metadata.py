@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.shards.metadata import (
     UnreadableError,
     array_names,
@@ -17,7 +17,7 @@ from filtering.shards.metadata import (
     read_array,
     read_columns,
 )
-from filtering.storage import write_object
+from filtering.storage.store import write_object
 
 ARRAYS = {
     "l14_img": np.random.default_rng(0).normal(size=(20, 6)).astype(np.float16),

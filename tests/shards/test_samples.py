@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filtering.core.uids import derived_uid
 from filtering.shards.samples import MAX_CAPTION_BYTES, MAX_JSON_BYTES, Quarantined, Sample, read_samples
-from filtering.uids import derived_uid
 
 SHARD = "00000000.tar"
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}

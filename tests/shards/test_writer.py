@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from filtering.errors import InputError
+from filtering.core.errors import InputError
 from filtering.shards.writer import ShardSample, write_shard
 
 

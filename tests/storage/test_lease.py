@@ -13,11 +13,11 @@ from leases import Process, Time, elsewhere, put
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
-from filtering import lease as module
-from filtering.errors import InputError, RunError
-from filtering.holder import this_process
-from filtering.lease import Lease
-from filtering.storage import Store, create_object
+from filtering.core.errors import InputError, RunError
+from filtering.storage import lease as module
+from filtering.storage.lease import Lease
+from filtering.storage.lease_record import this_process
+from filtering.storage.store import Store, create_object
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 

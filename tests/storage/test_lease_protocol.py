@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from leases import Time
 
-from filtering.errors import InputError, RunError
-from filtering.lease import HEARTBEAT_SECONDS, STALE_SECONDS, WATCHED, Lease
-from filtering.storage import Store
+from filtering.core.errors import InputError, RunError
+from filtering.storage.lease import HEARTBEAT_SECONDS, STALE_SECONDS, WATCHED, Lease
+from filtering.storage.store import Store
 
 MACHINES = st.integers(0, 2)
 AHEAD = st.sampled_from([0, 5, -5, 50, -50, 4000, -4000])

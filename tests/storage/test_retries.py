@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 import yarl
 
-from filtering import retries
-from filtering.errors import InputError, RunError
-from filtering.retries import ATTEMPTS, TOTAL_SECONDS, Backoff, ShortBodyError, Verdict, count, retried, taken
+from filtering.core.errors import InputError, RunError
+from filtering.storage import retries
+from filtering.storage.retries import ATTEMPTS, TOTAL_SECONDS, Backoff, ShortBodyError, Verdict, count, retried, taken
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import uuid
 
 import pytest
 
-from filtering.errors import InputError, RunError
-from filtering.retries import taken
-from filtering.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
+from filtering.core.errors import InputError, RunError
 from filtering.shards.patterns import expand
-from filtering.storage import (
+from filtering.storage.retries import taken
+from filtering.storage.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
+from filtering.storage.store import (
     Store,
     commit_file,
     create_object,
@@ -77,7 +77,7 @@ def test_many_small_objects_survive_faults(store, proxy):
 
 @pytest.mark.parametrize("faults", [{}, {"error_rate": 0.2, "cut_rate": 0.1}], ids=str)
 def test_of_many_objects_only_those_that_stay_are_left(store, proxy, monkeypatch, faults):
-    monkeypatch.setattr("filtering.storage.DELETED_AT_ONCE", 7)
+    monkeypatch.setattr("filtering.storage.store.DELETED_AT_ONCE", 7)
     names = [f"deep/{at:02d}.x" for at in range(20)] + ["a", "b"]
     beside = Store(store.url + "0")
     beside.write("deep/00.x", b"beside")
@@ -219,7 +219,7 @@ def test_what_is_not_there_is_named_and_not_asked_for_twice(store, proxy, s3):
 
 
 def test_a_store_that_is_away_ends_in_one_line(store, monkeypatch):
-    monkeypatch.setattr("filtering.s3.ATTEMPTS", 3)
+    monkeypatch.setattr("filtering.storage.s3.ATTEMPTS", 3)
     for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     RetryingS3.clear_instance_cache()

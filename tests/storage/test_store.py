@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filtering.errors import InputError, RunError
-from filtering.retries import taken
+from filtering.core.errors import InputError, RunError
 from filtering.shards.patterns import expand
-from filtering.storage import (
+from filtering.storage.retries import taken
+from filtering.storage.store import (
     Store,
     absolute,
     checksum,
@@ -105,7 +105,7 @@ DEEP = ["a.json", "stages/graph/1.npz", "stages/graph/1.npz.done", "stages/graph
 
 @pytest.mark.parametrize("at_once", [1, 2, 1000])
 def test_all_objects_are_deleted_but_those_whose_url_stays(store, monkeypatch, at_once):
-    monkeypatch.setattr("filtering.storage.DELETED_AT_ONCE", at_once)
+    monkeypatch.setattr("filtering.storage.store.DELETED_AT_ONCE", at_once)
     for name in DEEP:
         store.write(name, name.encode())
     beside = Store(store.url + "2")

@@ -5,10 +5,10 @@ import uuid
 import fsspec
 import pytest
 
-from filtering import retries
-from filtering.errors import RunError
-from filtering.storage import stream_object, write_object
-from filtering.streams import BLOCK_BYTES, BlockStream
+from filtering.core.errors import RunError
+from filtering.storage import retries
+from filtering.storage.store import stream_object, write_object
+from filtering.storage.streams import BLOCK_BYTES, BlockStream
 
 DATA = random.Random(0).randbytes(1000)
 
