@@ -15,7 +15,7 @@ from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.loaders import kept_pipeline
 from filtering.manifests.diff import diff
-from filtering.pipeline.run import incremental
+from filtering.pipeline import incremental
 from filtering.runtime.latest import run_url
 from filtering.storage.store import Store
 

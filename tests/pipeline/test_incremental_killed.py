@@ -12,7 +12,7 @@ from processes import call, command, events, kill_in_stage, write_config
 
 from filtering.cli import main
 from filtering.config.run import parse_config
-from filtering.pipeline.run import incremental
+from filtering.pipeline import incremental
 from filtering.storage.store import Store
 
 STAGES = ("embedding", "filters", "concepts", "partitions", "graph", "scores", "selection", "manifests", "report")

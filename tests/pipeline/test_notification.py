@@ -14,8 +14,8 @@ from web_hook import web_hook
 
 from filtering.config.run import Notify, parse_config
 from filtering.core.errors import InputError, RunError
+from filtering.pipeline import webhook as delivery
 from filtering.pipeline.notification import LARGEST_BYTES, notified, payload
-from filtering.pipeline.run import webhook as delivery
 from filtering.pipeline.webhook import body, deliver, webhook
 
 TOKEN = "secret-of-the-token"

@@ -12,8 +12,8 @@ from filtering.config.run import parse_config
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import write_whereabouts
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
+from filtering.pipeline import incremental
 from filtering.pipeline.retention import NIGHT, RETIRED, retire
-from filtering.pipeline.run import incremental
 from filtering.storage.store import Store
 
 PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)

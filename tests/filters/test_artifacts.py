@@ -7,7 +7,7 @@ from filtering.config.run import Arrays, Input
 from filtering.core import schemas
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.metadata import MetadataReader
-from filtering.filters import objects
+from filtering.filters import artifacts
 from filtering.filters.artifacts import REASONS_NAME, PassingShard
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store
@@ -33,7 +33,7 @@ def test_rows_and_uids_are_those_without_a_reason(shard):
 
 @pytest.mark.parametrize("block_rows", [1, 7, 17, 1000])
 def test_vectors_are_the_same_in_blocks_of_any_size(shard, monkeypatch, block_rows):
-    monkeypatch.setattr(objects, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(artifacts, "BLOCK_ROWS", block_rows)
     arrays = np.load(shard.embedded.shard.url.replace(".parquet", ".npz"))
     blocks = list(shard.vector_blocks(shard.rows()))
     assert [block.start for block, _ in blocks] == list(range(0, 17, block_rows))
