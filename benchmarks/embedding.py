@@ -33,7 +33,7 @@ from filtering.runtime.worker import Task
 from filtering.shards.inventory import Shard, list_shards
 from filtering.storage.store import Store
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from pools import photo, write_tar
 

@@ -32,7 +32,7 @@ import ray
 import reading
 from tables import Row, add_outputs, print_table, write_outputs
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from finished_runs import write_finished
 from pools import Silent

@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from clusters import Cluster, Process, current_stage, events, last_stage, ray_cluster, resume
 from faulty_proxy import FaultyProxy

@@ -70,7 +70,7 @@ def _place(folder: str, s3: bool) -> Iterator[tuple[str, Counts]]:
     if not s3:
         yield folder, taken
         return
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     from faulty_proxy import FaultyProxy
 
     with _memory_s3() as endpoint, FaultyProxy(endpoint) as proxy:

@@ -1,6 +1,6 @@
 """A reverse proxy that does to S3 requests what networks and busy stores do; from tests or a benchmark:
 
-    python tests/faulty_proxy.py --target http://127.0.0.1:9000 --port 9001 --error-rate 0.1 --cut-rate 0.05
+    python tests/support/faulty_proxy.py --target http://127.0.0.1:9000 --port 9001 --error-rate 0.1 --cut-rate 0.05
 
 What happens to a request depends on the seed, on what is asked for and on how often it was asked for before, not on
 the order in which requests arrive. GET /-/counts tells what was done; POST /-/faults changes the faults.
