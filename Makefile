@@ -15,6 +15,7 @@ test: .venv/.dev
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python -m numpydoc lint $$(find filtering -name '*.py')
 
 types: .venv/.dev

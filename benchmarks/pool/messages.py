@@ -17,7 +17,7 @@ from filtering.config.run import Input
 from filtering.core.csr import KnnGraph
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.graph.knn import knn_graph
-from filtering.manifests.artifacts import read_run
+from filtering.runtime.run_record import read_run
 from filtering.selection.d2 import forward_messages
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store

@@ -116,8 +116,8 @@ def existing_run(url: str) -> str:
 
 
 def _holds_run(store: "Store") -> bool:
-    from filtering.manifests.artifacts import RUN
     from filtering.runtime.events import NAME
+    from filtering.runtime.run_record import RUN
 
     return store.exists(RUN) or store.exists(NAME)
 

@@ -11,12 +11,11 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from filtering.config.filters import Filter
+from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from filtering.config.selection import Selection, Steps
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import explained
 from filtering.core.errors import InputError
-from filtering.embedding.images import MAX_PIXELS
-from filtering.shards.samples import MAX_IMAGE_BYTES
 from filtering.storage.store import read_object
 
 Urls = str | tuple[str, ...]

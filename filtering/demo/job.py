@@ -16,9 +16,10 @@ from filtering.demo.openmoji import nameless_count
 from filtering.demo.pool import build_pool
 from filtering.demo.quality import Measure, measures
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
-from filtering.manifests.artifacts import REPORT, read_run
+from filtering.manifests.artifacts import REPORT
 from filtering.pipeline import run as pipeline
 from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.run_record import read_run
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store, absolute
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
+from filtering.config.limits import MAX_PIXELS
 from filtering.core.errors import first_line
 from filtering.embedding.essentials import Refused, essentials
 from filtering.shards.faults import Fault
 
-# What is decoded is bounded before it is decoded: by format, then by the size the header declares.
-MAX_PIXELS = 64_000_000
+# Decoded images are bounded before they are decoded: by format, declared pixels and declared shape.
 MAX_ASPECT = 100.0
 # Decoding takes up to 12 bytes a pixel, output included; WebP, which composes frames on two canvases, takes 16.
 SHARE_OF_PIXELS = {"WEBP": 12 / 16}

@@ -10,9 +10,9 @@ from filtering.exports.options import Options, check_format
 from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
 from filtering.exports.tar_export import export_tars
-from filtering.manifests.artifacts import read_run
 from filtering.manifests.finished import FinishedRun, read_finished
 from filtering.runtime.progress import Reporter
+from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store, absolute
 
 FORMATS: dict[str, Callable[[Export], dict[str, Any]]] = {

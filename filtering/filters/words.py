@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from filtering.config.filters import WordsFilter
 from filtering.core.errors import InputError
-from filtering.scores.metaclip import Entries, read_entries
+from filtering.filters.phrases import Entries, read_entries
 from filtering.storage.store import Store, checksum
 
 LIST_NAME = "{}.words.json"

@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.core.errors import InputError
 from filtering.core.uids import SUBSET_DTYPE
 from filtering.storage.store import Store
 
-RUN = "run.json"
 REPORT = "report/index.html"
 # What the page shows, as data.
 PAGE_DATA = "report/page.json"
@@ -28,20 +26,6 @@ HASHED_ROWS = 65_536
 def table_name(kind: str, index: int) -> str:
     """Return the name of a shard's kept, dropped or quarantined table, relative to the run."""
     return f"manifest/{kind}/{index:08d}.parquet"
-
-
-def read_run(run: Store) -> dict[str, Any]:
-    """Return run.json of a finished run.
-
-    Raises
-    ------
-    InputError
-        If there is no finished run.
-    """
-    if not run.exists(RUN):
-        raise InputError(f"{run.url}: holds no finished run (no {RUN})")
-    record: dict[str, Any] = run.read_json(RUN)
-    return record
 
 
 def read_shard_lines(run: Store) -> list[dict[str, Any]]:

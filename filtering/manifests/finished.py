@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import whereabouts
-from filtering.manifests.artifacts import read_run, read_shard_lines
+from filtering.manifests.artifacts import read_shard_lines
 from filtering.runtime.finished_run import Base
+from filtering.runtime.run_record import read_run
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
 from filtering.storage.store import Store
 

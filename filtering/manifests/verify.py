@@ -15,11 +15,11 @@ from filtering.manifests.artifacts import (
     SHARDS,
     SUBSET,
     manifest_hash,
-    read_run,
     read_shard_lines,
     read_subset,
     table_name,
 )
+from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store, checksum
 
 SCHEMAS = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}

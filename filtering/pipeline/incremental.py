@@ -11,7 +11,6 @@ from typing import Any
 
 from filtering.config.run import Config
 from filtering.core.errors import InputError, RunError
-from filtering.manifests.artifacts import RUN
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.notification import notified
@@ -19,6 +18,7 @@ from filtering.pipeline.retention import NIGHT, RETIRED, retire
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.latest import LATEST, POINTER, latest_name, root_of, run_url
 from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.run_record import RUN
 from filtering.runtime.stage import leased
 from filtering.storage.store import Store, absolute
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from filtering.embedding.artifacts import whereabouts
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
-from filtering.manifests.artifacts import RUN
 from filtering.runtime.finished_run import Base, read_base
+from filtering.runtime.run_record import RUN
 from filtering.storage.store import Store, filesystem_of, is_local
 
 NIGHT = "night.json"

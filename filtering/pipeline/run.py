@@ -18,7 +18,6 @@ from filtering.filters.artifacts import PassingShard
 from filtering.filters.checks import check_filters
 from filtering.filters.stage import apply_filters, filters_stage
 from filtering.graph.stage import build_graph, graph_stage, needs_grouped_rows
-from filtering.manifests.artifacts import RUN
 from filtering.manifests.stage import manifests_stage, write_manifests
 from filtering.measures.stage import measure, measures_stage
 from filtering.pipeline.context import Way
@@ -29,6 +28,7 @@ from filtering.runtime.engine import Engine
 from filtering.runtime.events import EventLog
 from filtering.runtime.finished_run import Base, carried_from, read_base
 from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.run_record import RUN
 from filtering.runtime.stage import Runtime, Stage, leased
 from filtering.selection.artifacts import Sieve
 from filtering.selection.stage import Pool

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from filtering.core.errors import InputError
-from filtering.manifests.artifacts import PAGE_DATA, REPORT, read_run
+from filtering.manifests.artifacts import PAGE_DATA, REPORT
 from filtering.manifests.diff import diff
 from filtering.report.data import Page, parse_page
 from filtering.report.page import render
 from filtering.report.parts import Against, ChangedConcept
+from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store, absolute, write_object
 
 # Where a page with what changed is written if nothing else is said: a finished run's folder stays as it is.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.errors import InputError
-from filtering.manifests.artifacts import RUN
+from filtering.runtime.run_record import RUN
 from filtering.shards.changes import GONE, Changes, changes
 from filtering.shards.inventory import Shard, read_inventory
 from filtering.storage.store import Store

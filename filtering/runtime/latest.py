@@ -1,7 +1,7 @@
 """`latest`: the newest verified night under a root of runs, as one object that is written whole."""
 
 from filtering.core.errors import InputError
-from filtering.manifests.artifacts import RUN
+from filtering.runtime.run_record import RUN
 from filtering.storage.store import Store, absolute
 
 LATEST = "latest"

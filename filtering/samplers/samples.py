@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from filtering.core import schemas
 from filtering.core.uids import Uids, uid_array
-from filtering.manifests.artifacts import read_run, read_shard_lines
+from filtering.manifests.artifacts import read_shard_lines
 from filtering.runtime import latest
+from filtering.runtime.run_record import read_run
 from filtering.samplers.index import UidIndex
 from filtering.storage.store import Store
 

@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 from filtering.config.run import Config
 from filtering.config.scores import MetaClip, ScoreTable, Targets
 from filtering.core.errors import InputError
+from filtering.filters.phrases import read_entries
 from filtering.scores.contexts import FILES
-from filtering.scores.metaclip import read_entries
 from filtering.scores.norm_sim import read_targets
 from filtering.scores.registry import Kind, Spec, parts_of
 from filtering.scores.table_column import check_table

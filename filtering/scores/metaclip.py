@@ -1,97 +1,16 @@
 """MetaCLIP's balancing: captions are matched with entries, and the entries that many match are flattened."""
 
-import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.errors import InputError
 from filtering.core.uids import Uids, hashed
-from filtering.storage.store import read_object
+from filtering.filters.phrases import Int32Array, Int64Array
 
-Int64Array = npt.NDArray[np.int64]
-Int32Array = npt.NDArray[np.int32]
-
-IMAGENET = "imagenet"
-# An underscore is no part of a word: file names and tags are written with it.
-WORD = re.compile(r"[^\W_]+")
-# Longer entries are sentences, which no second caption holds; they match nothing.
-MAX_WORDS = 32
 # The score of a caption that matches no entry: kept after all others.
 UNMATCHED = np.finfo(np.float32).min
 ENTRY_STEP = np.uint64(0x9E3779B97F4A7C15)
-
-
-class Entries:
-    """A list of words and phrases that captions are matched with.
-
-    A caption matches an entry when the entry's words stand in it next to each other, whatever their case, and whatever
-    spaces or punctuation stand between them: T-shirt is the two words t and shirt. Words are runs of letters and digits
-    of any script; where a script is written without spaces a run is a whole phrase, which only an equal entry matches.
-
-    Parameters
-    ----------
-    phrases : sequence of str
-        Those of the same words are one entry; those without words, or with more than 32, match nothing.
-
-    Attributes
-    ----------
-    names : the words of each entry, one space between them; its place is the entry's id.
-    """
-
-    def __init__(self, phrases: Sequence[str]) -> None:
-        self.names = list(dict.fromkeys(" ".join(words) for phrase in phrases if (words := _words(phrase))))
-        self._ids = {name: number for number, name in enumerate(self.names)}
-        self._lengths = _lengths_by_first_word(self.names)
-
-    def __len__(self) -> int:
-        """Return how many entries there are."""
-        return len(self.names)
-
-    def matches(self, captions: Sequence[str]) -> tuple[Int64Array, Int32Array]:
-        """Return which captions match which entries, each pair once.
-
-        Returns
-        -------
-        rows : int64 (m,)
-            Places of captions, ascending.
-        entries : int32 (m,)
-            Ids of entries, ascending inside a row.
-        """
-        found = [sorted(set(self._found(caption))) for caption in captions]
-        rows = np.repeat(np.arange(len(found)), [len(entries) for entries in found])
-        return rows, np.array([entry for entries in found for entry in entries], dtype=np.int32)
-
-    def _found(self, caption: str) -> Iterator[int]:
-        words = _words(caption)
-        for start, word in enumerate(words):
-            for length in self._lengths.get(word, ()):
-                entry = self._ids.get(" ".join(words[start : start + length]))
-                if entry is not None:
-                    yield entry
-
-
-def read_entries(url: str) -> Entries:
-    """Return the entries that a configuration names.
-
-    Parameters
-    ----------
-    url : str
-        ``imagenet`` for open_clip's names of the ImageNet classes, else a text file in UTF-8, an entry a line.
-
-    Raises
-    ------
-    InputError
-        If the file is not there, is not UTF-8 or holds no word.
-    """
-    entries = Entries(_imagenet() if url == IMAGENET else _lines(url))
-    if len(entries) == 0:
-        raise InputError(f"entries: {url} holds no entry; write one a line")
-    return entries
 
 
 def metaclip_keys(
@@ -141,37 +60,3 @@ def _mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     bits = (bits ^ (bits >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     bits = (bits ^ (bits >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
     return bits ^ (bits >> np.uint64(33))
-
-
-def _words(text: str) -> list[str]:
-    # Composed after lowering too: an accent of its own would end a word.
-    return WORD.findall(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower()))
-
-
-def _lengths_by_first_word(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return how many words the entries have that begin with a word: nothing else is looked up where it stands."""
-    lengths: dict[str, set[int]] = defaultdict(set)
-    for name in names:
-        words = name.split(" ")
-        if len(words) <= MAX_WORDS:
-            lengths[words[0]].add(len(words))
-    return {word: tuple(sorted(found)) for word, found in lengths.items()}
-
-
-def _imagenet() -> Sequence[str]:
-    # Loads torch, which takes seconds and is needed for this list alone.
-    import open_clip
-
-    names: Sequence[str] = open_clip.IMAGENET_CLASSNAMES
-    return names
-
-
-def _lines(url: str) -> list[str]:
-    try:
-        return read_object(url).decode("utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"entries: {url} is not there; give {IMAGENET} or a text file, an entry a line") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"entries: {url} is not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"entries: {url} cannot be read ({error}); give a text file, an entry a line") from None

@@ -12,12 +12,13 @@ from filtering.config.run import Config
 from filtering.config.scores import MetaClip, NegClipLoss
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.filters.artifacts import PassingShard
+from filtering.filters.phrases import read_entries
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import inside_concept
 from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
 from filtering.scores.artifacts import SCORES_NAME
 from filtering.scores.dlc import PROTOTYPES, ConceptSums, concept_sums, mean_prototypes
-from filtering.scores.metaclip import metaclip_keys, read_entries
+from filtering.scores.metaclip import metaclip_keys
 from filtering.scores.neg_clip_loss import batch_numbers, neg_clip_losses
 from filtering.scores.registry import Spec
 from filtering.scores.sds import same_class_distances

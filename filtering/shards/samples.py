@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from filtering.config.limits import MAX_IMAGE_BYTES
 from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping, Quarantined
@@ -13,7 +14,6 @@ from filtering.shards.tar import MAX_MEMBERS, Member, read_members
 
 __all__ = ["Quarantined", "Sample", "read_samples"]
 
-MAX_IMAGE_BYTES = 128 << 20
 MAX_CAPTION_BYTES = 64 << 10
 MAX_JSON_BYTES = 1 << 20
 # Captions, keys and the entries of what is quarantined, all of one shard.

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from filtering.embedding.images import MAX_PIXELS, Decoded, decode_image
+from filtering.config.limits import MAX_PIXELS
+from filtering.embedding.images import Decoded, decode_image
 from filtering.shards.tar import Fault
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)

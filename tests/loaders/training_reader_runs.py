@@ -17,7 +17,8 @@ import webdataset
 from filtering.config.run import Input
 from filtering.core import schemas
 from filtering.core.uids import derived_uid
-from filtering.manifests.artifacts import RUN, SHARDS, table_name
+from filtering.manifests.artifacts import SHARDS, table_name
+from filtering.runtime.run_record import RUN
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store
 

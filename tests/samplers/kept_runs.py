@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.core import schemas
-from filtering.manifests.artifacts import RUN, SHARDS, table_name
+from filtering.manifests.artifacts import SHARDS, table_name
+from filtering.runtime.run_record import RUN
 from filtering.storage.store import Store
 
 

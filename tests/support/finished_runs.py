@@ -10,7 +10,8 @@ import pyarrow as pa
 from filtering.config.run import Input
 from filtering.core import schemas
 from filtering.core.uids import subset_array
-from filtering.manifests.artifacts import RUN, SHARDS, SUBSET, subset_bytes, table_name
+from filtering.manifests.artifacts import SHARDS, SUBSET, subset_bytes, table_name
+from filtering.runtime.run_record import RUN
 from filtering.shards.inventory import Shard, list_shards
 from filtering.shards.samples import Sample, read_samples
 from filtering.storage.store import Store, stream_object
