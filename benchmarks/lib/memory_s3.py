@@ -1,6 +1,6 @@
 """As much of S3 as a reader needs, in memory: for timings in which the store must not be what takes the time.
 
-    python benchmarks/memory_s3.py          # prints its port and serves one bucket of any name until it is ended
+    python -m benchmarks.lib.memory_s3          # prints its port and serves one bucket of any name until it is ended
 
 Objects are put whole, and got, whole or by range and etag; a bucket is listed by prefix and delimiter.
 """

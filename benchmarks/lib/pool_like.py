@@ -1,6 +1,6 @@
 """Pool-like embeddings of any size, streamed to disk as DataComp metadata.
 
-    python benchmarks/pool_like.py --rows 1000000 --out DIR [--dimension 512] [--shard-rows 500000] [--seed 0]
+    python -m benchmarks.lib.pool_like --rows 1000000 --out DIR [--dimension 512] [--shard-rows 500000] [--seed 0]
 
 A long-tailed mixture on the sphere: Zipf-distributed components whose centres and spread have a power-law spectrum, as
 embeddings do; 5 % of the rows are near-duplicates of popular vectors, across shards. Each shard follows from the seed

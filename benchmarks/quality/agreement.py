@@ -1,6 +1,6 @@
 """D2 over the sharded graph against one D2 over the whole pool: picks in common, and how well the kept set covers it.
 
-    python benchmarks/agreement.py [--rows 30000] [--keep 0.3] [--json OUT]
+    python -m benchmarks.quality.agreement [--rows 30000] [--keep 0.3] [--json OUT]
 
 One D2: the exact graph of the whole pool, one greedy. The run: guests, concepts, a budget each (proportional). Between
 them: one greedy over the run's own graph, which shows what the graph costs and what the concepts cost. Coverage is the
@@ -15,9 +15,9 @@ from typing import Any
 import faiss
 import numpy as np
 import pyarrow.parquet as pq
-from pool_like import write_pool
-from tables import add_outputs, print_table, write_outputs
 
+from benchmarks.lib.pool_like import write_pool
+from benchmarks.lib.tables import add_outputs, print_table, write_outputs
 from filtering.config.run import parse_config
 from filtering.core.csr import sorted_edges
 from filtering.core.uids import uid_array

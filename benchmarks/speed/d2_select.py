@@ -1,7 +1,7 @@
 """D2 selection alone: the compiled greedy against a plain loop and against D2's released code, on the same graph.
 
-    python benchmarks/d2_select.py [--json OUT] [--plot OUT] [--large] [--nodes N] [--picks N]
-    python benchmarks/d2_select.py --released PATH [--dense-nodes N]
+    python -m benchmarks.speed.d2_select [--json OUT] [--plot OUT] [--large] [--nodes N] [--picks N]
+    python -m benchmarks.speed.d2_select --released PATH [--dense-nodes N]
 
 Prints seconds (the best of five after one warm-up call) and the ratio; the picks are checked to be the same.
 `--released` takes a clone of github.com/adymaharana/d2pruning and compares stage by stage, with one thread for both.
@@ -24,9 +24,9 @@ from unittest.mock import MagicMock
 import faiss
 import numpy as np
 import numpy.typing as npt
-from tables import Row, add_outputs, print_table, write_outputs
 from threadpoolctl import threadpool_limits
 
+from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
 from filtering.core.csr import symmetrised
 from filtering.graph import KnnGraph, knn_graph
 from filtering.graph.knn import nearest_neighbours

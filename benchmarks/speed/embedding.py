@@ -1,9 +1,9 @@
 """The embedding station over tars on this disk, against its two limits: the bare forward, and decoding alone.
 
-    python benchmarks/embedding.py                                       # ViT-B-32: the forward is the limit on CPUs
-    python benchmarks/embedding.py --model demo --pictures 3200x2400     # decoding is the limit
-    python benchmarks/embedding.py --ray-data                            # the same two operators on Ray Data as well
-    python benchmarks/embedding.py --model ViT-L-14 --device cuda --precision fp16
+    python -m benchmarks.speed.embedding                                     # ViT-B-32: limited by the forward on CPUs
+    python -m benchmarks.speed.embedding --model demo --pictures 3200x2400   # decoding is the limit
+    python -m benchmarks.speed.embedding --ray-data                          # the same operators on Ray Data as well
+    python -m benchmarks.speed.embedding --model ViT-L-14 --device cuda --precision fp16
 
 Weights are random (speed does not depend on them). Everything is measured in one run, after a warm-up; the station and
 Ray Data from the moment that their workers are up. `exact` decodes whole pictures, as open_clip does.
@@ -32,10 +32,7 @@ from filtering.runtime.engine import Engine, run_tasks
 from filtering.runtime.worker import Task
 from filtering.shards.inventory import Shard, list_shards
 from filtering.storage.store import Store
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-
-from pools import photo, write_tar
+from tests.support.pools import photo, write_tar
 
 DIFFERENT_PICTURES = 32
 
@@ -84,7 +81,7 @@ def _measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for decoding in ("exact", "draft"):
         figures[f"decoding_alone_{decoding}"] = total / _decoding(config, shards, decoding)
     if given.ray_data:
-        from on_ray_data import pairs_per_second
+        from benchmarks.speed.embedding_on_ray_data import pairs_per_second
 
         figures["ray_data"] = _apart(pairs_per_second, config, shards, total)
     figures["station"], figures["waited_share"] = _apart(_station, config, shards, total)

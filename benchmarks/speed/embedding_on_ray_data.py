@@ -1,4 +1,4 @@
-"""The embedding station's two operators as a Ray Data pipeline: the peer of benchmarks/embedding.py."""
+"""The embedding station's two operators as a Ray Data pipeline: the peer of benchmarks/speed/embedding.py."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
 """The tar export against a plain copy of the same bytes, and against DataComp's resharder, on the same CPUs.
 
-    python benchmarks/export.py [--resharder RESHARDER.PY --python PYTHON] [--folder DIR] [--shards N] [--samples N]
+    python -m benchmarks.speed.export [--resharder RESHARDER.PY --python PYTHON] [--folder DIR]
 
 Writes shards as img2dataset does and keeps a random half. Everything is in the page cache when it is read. Of each, two
 times are taken: until all is written, to the page cache, and until it is on the disk as well (fsync of every tar). The
@@ -29,18 +29,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-import reading
-from tables import Row, add_outputs, print_table, write_outputs
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-
-from finished_runs import write_finished
-from pools import Silent
-
+from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
+from benchmarks.speed import reading
 from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.shards.writer import write_shard
 from filtering.storage.store import Store
+from tests.support.finished_runs import write_finished
+from tests.support.pools import Silent
 
 REPORTED = re.compile(r"images in ([\d.]+)s")
 

@@ -1,6 +1,6 @@
 """What a run costs when something dies: every fault in every stage, on a real cluster of two nodes.
 
-    python benchmarks/faults.py [--faults worker node] [--stages embedding graph] [--json OUT]
+    python -m benchmarks.speed.faults [--faults worker node] [--stages embedding graph] [--json OUT]
 
 Kills with -9 a worker process in the middle of a task, an actor that holds the model, a node with all its processes,
 the node whose object store holds decoded batches (objects; a new node comes in its place), or the driver
@@ -25,12 +25,10 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-
-from clusters import Cluster, Process, current_stage, events, last_stage, ray_cluster, resume
-from faulty_proxy import FaultyProxy
-from pools import members, write_tar
-from s3_server import s3_server
+from tests.support.clusters import Cluster, Process, current_stage, events, last_stage, ray_cluster, resume
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.pools import members, write_tar
+from tests.support.s3_server import s3_server
 
 STAGES = (
     *("inventory", "embedding", "filters", "concepts", "partitions"),

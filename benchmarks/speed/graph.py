@@ -1,7 +1,7 @@
 """The search for neighbours alone, in one process and one thread: concepts with guests against faiss over everything.
 
-    python benchmarks/graph.py [--rows N] [--clusters N] [--recall R] [--json OUT] [--plot OUT]
-    python benchmarks/graph.py --fashion-mnist [PATH]
+    python -m benchmarks.speed.graph [--rows N] [--clusters N] [--recall R] [--json OUT] [--plot OUT]
+    python -m benchmarks.speed.graph --fashion-mnist [PATH]
 
 Concepts and guests are found as the pipeline finds them, on pool-like rows or on Fashion-MNIST (Debian's package
 dataset-fashion-mnist), centred. Seconds hold everything: training, assignment, exact rows, search; or building and
@@ -19,10 +19,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 import numpy.typing as npt
-from pool_like import vectors
-from tables import Row, add_outputs, print_table, write_outputs
 from threadpoolctl import threadpool_limits
 
+from benchmarks.lib.pool_like import vectors
+from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
 from filtering.concepts.exact_search import recall_at_k
 from filtering.concepts.guests import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
 from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters, train_centroids

@@ -1,6 +1,6 @@
 """Three nights over a growing pool, each against a run over the whole pool with the same centroids.
 
-    python benchmarks/nights.py --folder DIR [--rows 1000000] [--shards 20] [--json OUT]
+    python -m benchmarks.speed.incremental --folder DIR [--rows 1000000] [--shards 20] [--json OUT]
 
 On the second night a shard is new and another is replaced, on the third one is removed, on the fourth one is new that
 shows a few concepts alone. First pictures: the demo's tars, embedded by the demo's CLIP. Then DataComp metadata, where
@@ -16,10 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pool_like import Mixture, Topical, write_shard
-from scale import filtering
-from tables import add_outputs, print_table, write_outputs
-
+from benchmarks.lib.pool_like import Mixture, Topical, write_shard
+from benchmarks.lib.tables import add_outputs, print_table, write_outputs
+from benchmarks.speed.scale import filtering
 from filtering.demo.pool import build_pool
 
 SUFFIXES = (".parquet", ".npz", ".tar")

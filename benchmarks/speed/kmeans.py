@@ -1,6 +1,6 @@
 """Concepts alone: training centroids and assigning rows to them, against faiss and scikit-learn, on one thread each.
 
-    python benchmarks/kmeans.py [--rows N] [--clusters N] [--json OUT] [--plot OUT]
+    python -m benchmarks.speed.kmeans [--rows N] [--clusters N] [--json OUT] [--plot OUT]
 
 Rows are pool-like. All trainings see the same sample, 160 rows a cluster as in the pipeline, and take as many rounds;
 the others are asked for as many centroids as ours returns. Cosines are to the nearest centroid, of 10,000 rows that
@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import faiss
 import numpy as np
-from pool_like import vectors
-from tables import Row, add_outputs, print_table, write_outputs
 from threadpoolctl import threadpool_limits
 
+from benchmarks.lib.pool_like import vectors
+from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array, Int32Array
 from filtering.embedding.artifacts import unit_rows

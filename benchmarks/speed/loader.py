@@ -1,6 +1,6 @@
 """Reading what a run kept from the pool's own tars, against webdataset reading everything and dropping the rest.
 
-    python benchmarks/reading_kept.py [--json OUT] [--keep F] [--shards N] [--samples N] [--rounds N] [--s3]
+    python -m benchmarks.speed.loader [--json OUT] [--keep F] [--shards N] [--samples N] [--rounds N] [--s3]
 
 Writes shards as img2dataset does, and the tables of a run that kept a random share of each. Each reader then reads the
 pool in turn, the page cache warm: webdataset and a test of each key; the pipeline; and the pipeline when it knows the
@@ -26,13 +26,12 @@ from typing import Any
 
 import pyarrow as pa
 import webdataset as wds
-from reading import _sample
 
+from benchmarks.speed.reading import _sample
 from filtering.config.run import Input
 from filtering.core import schemas
 from filtering.loaders import kept_pipeline
-from filtering.manifests.artifacts import SHARDS, table_name
-from filtering.runtime.run_record import RUN
+from filtering.manifests.artifacts import RUN, SHARDS, table_name
 from filtering.shards.inventory import list_shards
 from filtering.shards.writer import write_shard
 from filtering.storage.retries import taken
@@ -71,8 +70,7 @@ def _place(folder: str, s3: bool) -> Iterator[tuple[str, Counts]]:
     if not s3:
         yield folder, taken
         return
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-    from faulty_proxy import FaultyProxy
+    from tests.support.faulty_proxy import FaultyProxy
 
     with _memory_s3() as endpoint, FaultyProxy(endpoint) as proxy:
         os.environ.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_DEFAULT_REGION="us-east-1")
@@ -88,7 +86,7 @@ def _place(folder: str, s3: bool) -> Iterator[tuple[str, Counts]]:
 
 @contextlib.contextmanager
 def _memory_s3() -> Iterator[str]:
-    command = [sys.executable, str(Path(__file__).with_name("memory_s3.py"))]
+    command = [sys.executable, "-m", "benchmarks.lib.memory_s3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"

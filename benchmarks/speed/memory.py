@@ -1,6 +1,6 @@
 """The peak memory of an embedding worker over hard shards, against the bound that `filtering plan` states.
 
-    python benchmarks/memory.py [--json OUT]
+    python -m benchmarks.speed.memory [--json OUT]
 
 One fresh process a shard: 10,000 pictures, a member of 500 MB, a 64-megapixel picture of each kind that decodes to much
 from little, captions of the greatest length. Exits with 1 if one is above its bound.

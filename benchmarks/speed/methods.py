@@ -1,6 +1,6 @@
 """What each method costs: seconds and memory of its scores and its selection, over one graph.
 
-    python benchmarks/methods.py --folder DIR [--rows 1000000] [--only NAME ...] [--json OUT] [--plot OUT]
+    python -m benchmarks.speed.methods --folder DIR [--rows 1000000] [--only NAME ...] [--json OUT] [--plot OUT]
 
 Metadata of pool_like.py, 512 dimensions, keep 30 %, all CPUs. Embedding, concepts and graph are made once and not
 counted. Scores that take images or captions of their own (dlc, metaclip, norm_sim with pictures) are not here: their
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from scale import write_config
-from tables import Row, add_outputs, print_table, write_outputs
 
+from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
+from benchmarks.speed.scale import write_config
 from filtering.config.run import parse_config
 from filtering.pipeline import run as pipeline
 

@@ -1,6 +1,6 @@
 """Reading shards alone: the validating reader against webdataset's pipeline and a bare tarfile, on the same tars.
 
-    python benchmarks/reading.py [--json OUT] [--shards N] [--samples N] [--rounds N]
+    python -m benchmarks.speed.reading [--json OUT] [--shards N] [--samples N] [--rounds N]
 
 Writes shards as img2dataset does into a temporary folder, reads each whole by each reader in turn, the page cache warm,
 and prints the median of the rounds. Nothing is decoded: what is timed is headers, grouping and checks.

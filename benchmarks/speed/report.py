@@ -1,6 +1,6 @@
 """The page of large runs: seconds to build, size, memory, and how fast a browser shows it.
 
-    python benchmarks/page.py --rows 1000000 --folder DIR [--clusters 10000] [--json OUT]
+    python -m benchmarks.speed.report --rows 1000000 --folder DIR [--clusters 10000] [--json OUT]
 
 The run is made in DIR (pools of pool_like.py, as in scale.py): how long the page took in it, and which share of the run
 that is. The page is then made again, alone, from what the run left: its seconds (Ray's start is in them), the
@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 from playwright.sync_api import sync_playwright
-from scale import filtering, write_config
-from tables import add_outputs, print_table, write_outputs
+
+from benchmarks.lib.tables import add_outputs, print_table, write_outputs
+from benchmarks.speed.scale import filtering, write_config
 
 LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 

@@ -1,6 +1,6 @@
 """One manifest, whatever happens: a run with 1 worker, with 2, and killed -9 in the middle of its longest stages.
 
-    python benchmarks/resume.py --folder DIR [--rows 1000000] [--json OUT] [--plot OUT]
+    python -m benchmarks.speed.resume --folder DIR [--rows 1000000] [--json OUT] [--plot OUT]
 
 Each killed run loses its driver and everything that it started, Ray's processes and all workers, a few seconds into the
 stage, and is then given the same command again. Pools and runs are those of scale.py.
@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scale import family, filtering, write_config
-from tables import add_outputs, print_table, write_outputs
-
+from benchmarks.lib.tables import add_outputs, print_table, write_outputs
+from benchmarks.speed.scale import family, filtering, write_config
 from filtering.runtime.status import status
 from filtering.storage.store import Store
 

@@ -1,6 +1,6 @@
 """Whole runs over pools of growing size: seconds a stage against the plan, memory, recall, growth.
 
-    python benchmarks/scale.py --rows 100000 1000000 12800000 --folder DIR [--json OUT] [--plot OUT]
+    python -m benchmarks.speed.scale --rows 100000 1000000 12800000 --folder DIR [--json OUT] [--plot OUT]
 
 Pools come from pool_like.py and are kept in DIR (27 GB for 12.8 million rows of 512; a run of that size takes 45 GB
 more at its peak). Memory is the sum of the anonymous and shared memory of all processes of a run, Ray's included, seen
@@ -19,8 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pool_like import write_pool
-from tables import add_outputs, print_table, write_outputs
+from benchmarks.lib.pool_like import write_pool
+from benchmarks.lib.tables import add_outputs, print_table, write_outputs
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """open_clip's trainer on what a run kept: from copied tars by its command line, and from the pool's own tars.
 
-    python benchmarks/training_kept.py --run RUN [--trainer PYTHON] [--tars FOLDER] [--epochs N] [--workers N]
+    python -m benchmarks.speed.training --run RUN [--trainer PYTHON] [--tars FOLDER] [--epochs N] [--workers N]
 
 Trains the small CLIP of this package on the CPU by `open_clip_train`, with `kept_pipeline` in place of its own data;
 and, where PYTHON is named, from tars that hold the kept samples alone, with a sizes.json beside them (FOLDER, else
@@ -28,6 +28,7 @@ from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.loaders import kept_pipeline
 from filtering.storage.store import absolute
 
+ROOT = Path(__file__).parents[2]
 LOSS = re.compile(r"Train Epoch: (\d+) \[.*Contrastive_loss: [\d.]+ \(([\d.]+)\)")
 EXACT = "those kept, each once an epoch"
 # open_clip's command line, but that the key of each sample that goes into a batch is written down.
@@ -44,8 +45,9 @@ BY_COMMAND_LINE = RECORDED + "open_clip_train.main.main(sys.argv[2:])"
 WITH_OWN_DATA = (
     RECORDED
     + """
-import functools, training_kept
-open_clip_train.main.get_data = functools.partial(training_kept.own_data, sys.argv[2], record)
+import functools
+from benchmarks.speed import training
+open_clip_train.main.get_data = functools.partial(training.own_data, sys.argv[2], record)
 open_clip_train.main.main(sys.argv[3:])
 """
 )
@@ -116,7 +118,7 @@ def _trained(
     rest = {"--device": "cpu", "--precision": "fp32", "--lr": "1e-4", "--warmup": 2, "--log-every-n-steps": 1}
     options = [str(part) for option in (names | numbers | rest).items() for part in option]
     started = time.perf_counter()
-    process = subprocess.run([*command, *options, *data], capture_output=True, text=True, cwd=Path(__file__).parent)
+    process = subprocess.run([*command, *options, *data], capture_output=True, text=True, cwd=ROOT)
     if process.returncode:
         sys.exit(f"open_clip_train ended with {process.returncode}:\n{process.stderr[-3000:]}")
     seen = Counter(key for file in folder.glob("keys-*") for key in file.read_text().split("\n") if key)

@@ -1,4 +1,4 @@
-"""The most memory that embedding takes of a process: the formula that `plan` prints and benchmarks/memory checks."""
+"""The peak memory of an embedding process: the formula that `plan` prints and benchmarks.speed.memory checks."""
 
 from filtering.config.run import Embedding
 from filtering.embedding.decoding import BATCHES_AHEAD

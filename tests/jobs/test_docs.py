@@ -160,15 +160,16 @@ def test_every_configuration_that_is_shown_is_valid(page):
 @every_page
 def test_every_script_that_is_named_is_there_with_its_options(page):
     text = " ".join(page.read_text().split())
-    for script, rest in re.findall(r"python ((?:benchmarks|jobs)/[\w/.-]+)([^`|#]*)", text):
-        at = ROOT / script.rstrip(".")
-        files = [at] if at.is_file() else sorted(at.glob("*.py"))
-        assert files, f"{script} is not there"
+    for script in re.findall(r"python (jobs/[\w/.-]+)", text):
+        assert (ROOT / script.rstrip(".")).is_file(), f"{script} is not there"
+    for module, rest in re.findall(r"python -m (benchmarks[\w.]+)([^`|#]*)", text):
+        at = ROOT / module.rstrip(".").replace(".", "/")
+        files = sorted(at.glob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
+        assert all(file.is_file() for file in files), f"{module} is not there"
         code = "".join(file.read_text() for file in files)
-        if script.startswith("benchmarks/"):
-            shared = (ROOT / "benchmarks/tables.py").read_text()
-            for option in re.findall(r"--[a-z][\w-]*", rest):
-                assert f'"{option}"' in code + shared, f"{script} knows no {option}"
+        shared = (ROOT / "benchmarks/lib/tables.py").read_text()
+        for option in re.findall(r"--[a-z][\w-]*", rest):
+            assert f'"{option}"' in code + shared, f"{module} knows no {option}"
 
 
 @every_page

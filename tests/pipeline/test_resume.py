@@ -8,7 +8,7 @@ from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
 from filtering.storage.store import Store
 
-# Those that leave something behind; benchmarks/faults kills in every stage.
+# Those that leave something behind; benchmarks/speed/faults kills in every stage.
 STAGES = ("embedding", "partitions", "graph", "selection", "manifests", "report")
 
 

@@ -4,13 +4,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tables import print_table
-
-from coreset.methods import METHODS
-from coreset.report import Figure, draw, plot_path, rows_of, write_json
-from coreset.trainings import Training, run_all
-from coreset.tuned import chosen, knobs_of, write_chosen
-from coreset.tuning import DROPS, Tuning
+from benchmarks.lib.tables import print_table
+from benchmarks.quality.coreset.methods import METHODS
+from benchmarks.quality.coreset.report import Figure, draw, plot_path, rows_of, write_json
+from benchmarks.quality.coreset.trainings import Training, run_all
+from benchmarks.quality.coreset.tuned import chosen, knobs_of, write_chosen
+from benchmarks.quality.coreset.tuning import DROPS, Tuning
 
 RATES = tuple(DROPS)
 ITERATIONS = 1_200

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from coreset.data import Labelled
-from coreset.network import Network
-from coreset.training import outputs
+from benchmarks.quality.coreset.data import Labelled
+from benchmarks.quality.coreset.network import Network
+from benchmarks.quality.coreset.training import outputs
 from filtering.scores.dlc import KEPT_AT_ONCE, Complexity, concept_sums, mean_prototypes
 
 Float32Array = npt.NDArray[np.float32]

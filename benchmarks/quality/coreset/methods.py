@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from coreset.data import CLASSES, Int64Array
-from coreset.knobs import Knobs
-from coreset.pool import Pool, Values, by_group, rejoined
+from benchmarks.quality.coreset.data import CLASSES, Int64Array
+from benchmarks.quality.coreset.knobs import Knobs
+from benchmarks.quality.coreset.pool import Pool, Values, by_group, rejoined
 from filtering.config.selection import Step
 from filtering.scores.combination import minmax, over_mean
 from filtering.scores.sds import same_class_distances

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coreset.data import CLASSES
+from benchmarks.quality.coreset.data import CLASSES
 
 WIDTHS = (16, 16, 32)
 WIDE = (64, 128, 256)

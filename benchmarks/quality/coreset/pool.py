@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from coreset.data import Int64Array
-from coreset.scoring import COMPLEXITY, Scores
+from benchmarks.quality.coreset.data import Int64Array
+from benchmarks.quality.coreset.scoring import COMPLEXITY, Scores
 from filtering.concepts.kmeans import inter_distances, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Centroids
 from filtering.core.csr import KnnGraph

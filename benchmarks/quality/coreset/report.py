@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tables import NO_MATPLOTLIB, Row
 
-from coreset.knobs import Knobs
+from benchmarks.lib.tables import NO_MATPLOTLIB, Row
+from benchmarks.quality.coreset.knobs import Knobs
 
 # matplotlib begins again after so many colours.
 COLOURS, STYLES = 10, ("-", "--", ":")

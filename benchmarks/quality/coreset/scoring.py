@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from coreset.complexity import learning_complexities
-from coreset.data import Int64Array, Labelled
-from coreset.network import Network, network
-from coreset.training import Schedule, device, outputs, trained
+from benchmarks.quality.coreset.complexity import learning_complexities
+from benchmarks.quality.coreset.data import Int64Array, Labelled
+from benchmarks.quality.coreset.network import Network, network
+from benchmarks.quality.coreset.training import Schedule, device, outputs, trained
 
 Float32Array = npt.NDArray[np.float32]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coreset.data import Labelled
-from coreset.network import Network, network
+from benchmarks.quality.coreset.data import Labelled
+from benchmarks.quality.coreset.network import Network, network
 
 # Of all training pixels, in units of the brightest.
 MEAN, DEVIATION = 0.286, 0.353

@@ -15,12 +15,12 @@ import faiss
 import numpy as np
 import torch
 
-from coreset.data import Int64Array, Split, test_split, validation_split
-from coreset.knobs import Knobs
-from coreset.methods import METHODS
-from coreset.pool import Pool
-from coreset.scoring import complexities_of, scores_of
-from coreset.training import Schedule, accuracy, trained
+from benchmarks.quality.coreset.data import Int64Array, Split, test_split, validation_split
+from benchmarks.quality.coreset.knobs import Knobs
+from benchmarks.quality.coreset.methods import METHODS
+from benchmarks.quality.coreset.pool import Pool
+from benchmarks.quality.coreset.scoring import complexities_of, scores_of
+from benchmarks.quality.coreset.training import Schedule, accuracy, trained
 
 SPLITS = {"test": test_split, "validation": validation_split}
 # Methods that draw: another seed, another coreset.

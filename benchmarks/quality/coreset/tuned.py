@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from coreset.knobs import Knobs
+from benchmarks.quality.coreset.knobs import Knobs
 
 TUNED = "tuned.json"
 Chosen = dict[str, dict[str, Knobs]]
 
-# python benchmarks/coreset --cache DIR --tune --seeds 1 --methods "d2, self-scaled" "d2, normalised" d2
+# python -m benchmarks.quality.coreset --cache DIR --tune --seeds 1 --methods "d2, self-scaled" "d2, normalised" d2
 # gave these shares to drop to each of the three, but .1 to d2 at .8, and k and gamma_reverse as they stand here. For
 # CCS and D2 in strata the mean of both decided, on the same grid and one to four seeds: the same shares again.
 SHARES = {"0.3": 0.0, "0.5": 0.0, "0.7": 0.05, "0.8": 0.05, "0.9": 0.1}

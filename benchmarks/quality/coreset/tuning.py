@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from coreset.knobs import Knobs
-from coreset.trainings import Training, run_all
-from coreset.tuned import Chosen
+from benchmarks.quality.coreset.knobs import Knobs
+from benchmarks.quality.coreset.trainings import Training, run_all
+from benchmarks.quality.coreset.tuned import Chosen
 
 DROPS = {
     0.3: (0.0, 0.05),

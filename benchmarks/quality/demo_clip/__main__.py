@@ -1,7 +1,7 @@
 """Train the demo's own CLIP model from scratch on the OpenMoji pictures, on two CPU cores.
 
-    python jobs/train_demo_clip.py --out filtering/embedding/demo_clip
-    python jobs/train_demo_clip.py --evaluate
+    python -m benchmarks.quality.demo_clip --out filtering/embedding/demo_clip
+    python -m benchmarks.quality.demo_clip --evaluate
 
 The first writes ``weights.safetensors`` and ``card.json``; the second measures the weights that are
 there and writes nothing. Pictures whose `held_out` is true are never trained on.
@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from demo_clip_figures import HOME, build, decode, figures, is_toned, tokenised
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.quality.demo_clip.figures import HOME, build, decode, figures, is_toned, tokenised
 from filtering.demo.openmoji import Picture, pictures, rasterise
 from filtering.demo.pool import NEAR_DUPLICATES, encode_jpeg
 
@@ -207,7 +207,7 @@ def main() -> None:
     start = time.monotonic()
     save(train(options.epochs, options.seed), weights)
     card = {
-        "command": f"python jobs/train_demo_clip.py --epochs {options.epochs} --seed {options.seed}",
+        "command": f"python -m benchmarks.quality.demo_clip --epochs {options.epochs} --seed {options.seed}",
         "training_minutes": round((time.monotonic() - start) / 60, 1),
         "threads": THREADS,
         **figures(weights),

@@ -17,7 +17,7 @@ from filtering.demo.openmoji import TONES, Picture, pictures, rasterise
 from filtering.demo.pool import NEAR_DUPLICATES, encode_jpeg
 
 MODEL = "filtering-demo"
-HOME = Path(__file__).resolve().parents[1] / "filtering" / "embedding" / "demo_clip"
+HOME = Path(__file__).resolve().parents[3] / "filtering" / "embedding" / "demo_clip"
 OTHERS = 20
 
 Preprocess = Callable[[Image.Image], Tensor]

@@ -1,6 +1,6 @@
 """A small DataComp of our own: what a model learns from the pairs that each filter keeps.
 
-    python benchmarks/pool --work DIR [--share 0.3] [--steps 500] [--seeds 3] [--only FILTER ...] [--table]
+    python -m benchmarks.quality.pool --work DIR [--share 0.3] [--steps 500] [--seeds 3] [--only FILTER ...] [--table]
 
 Builds a pool of Fashion-MNIST (Debian's package dataset-fashion-mnist) and OpenMoji with long tails, swapped captions,
 near-duplicates and noise; trains a filtering model on clean pairs kept apart; keeps the same share by every filter of
@@ -13,16 +13,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# The table that all benchmarks share.
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+from benchmarks.lib.tables import print_table, write_outputs
 
-from building import build
-from filtering_model import train_judge
-from filters import FILTERS, Filter, all_filters
-from grid import Grid, Settings
-from report import plot, rows, split
-from sources import FASHION_MNIST
-from tables import print_table, write_outputs
+# The table that all benchmarks share.
+from benchmarks.quality.pool.building import build
+from benchmarks.quality.pool.filtering_model import train_judge
+from benchmarks.quality.pool.filters import FILTERS, Filter, all_filters
+from benchmarks.quality.pool.grid import Grid, Settings
+from benchmarks.quality.pool.report import plot, rows, split
+from benchmarks.quality.pool.sources import FASHION_MNIST
 
 
 def main() -> int:

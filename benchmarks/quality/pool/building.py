@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from captions import CLASSES, boilerplate, clothes_caption, emoji_caption
-from defects import jpeg, near_duplicate, noise
 from PIL import Image
-from plan import Kind, Plan, planned
-from sources import (
+
+from benchmarks.quality.pool.captions import CLASSES, boilerplate, clothes_caption, emoji_caption
+from benchmarks.quality.pool.defects import jpeg, near_duplicate, noise
+from benchmarks.quality.pool.plan import Kind, Plan, planned
+from benchmarks.quality.pool.sources import (
     MODEL_ROWS,
     POOL_ROWS,
     SIDE,
@@ -26,7 +27,6 @@ from sources import (
     drawing,
     emoji,
 )
-
 from filtering.demo.openmoji import Picture
 from filtering.shards.writer import ShardSample, write_shard
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from captions import CLASSES, CLOTHES_TEMPLATES, EMOJI_TEMPLATES
-from sources import Uint8, colour
 from torch import Tensor
 from torch.nn import functional
-from towers import Clip, tokens
+
+from benchmarks.quality.pool.captions import CLASSES, CLOTHES_TEMPLATES, EMOJI_TEMPLATES
+from benchmarks.quality.pool.sources import Uint8, colour
+from benchmarks.quality.pool.towers import Clip, tokens
 
 Figures = dict[str, float]
 CHUNK = 1_000

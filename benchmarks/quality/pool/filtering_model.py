@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import open_clip
 import torch
-from captions import clothes_caption, emoji_caption
 from safetensors.torch import save_file
-from sources import SIDE
 from torch import Tensor
 from torch.nn import functional
+
+from benchmarks.quality.pool.captions import clothes_caption, emoji_caption
+from benchmarks.quality.pool.sources import SIDE
 
 NAME = "pool-judge"
 MODEL = {

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation import Examination
-from filters import Filter
-from selecting import Selected, selected
-from shards import Pool
-from tables import Row, print_table
-from training import trained
-from truth import Truth
-
+from benchmarks.lib.tables import Row, print_table
+from benchmarks.quality.pool.evaluation import Examination
+from benchmarks.quality.pool.filters import Filter
+from benchmarks.quality.pool.selecting import Selected, selected
+from benchmarks.quality.pool.shards import Pool
+from benchmarks.quality.pool.training import trained
+from benchmarks.quality.pool.truth import Truth
 from filtering.core.errors import FilteringError
 
 Result = dict[str, Any]

@@ -1,9 +1,9 @@
 """What D2's forward messages do to a score of pairs on a graph of images.
 
-    python benchmarks/pool/messages.py --work DIR
+    python -m benchmarks.quality.pool.messages --work DIR
 
-After a run of `python benchmarks/pool`: the AUC of the CLIP score on right captions against swapped ones, before and
-after one round of messages over the 10 nearest images, for several gammas.
+After a run of `python -m benchmarks.quality.pool`: the AUC of the CLIP score on right captions against swapped ones,
+before and after one round of messages over the 10 nearest images, for several gammas.
 """
 
 import argparse
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from truth import Truth
 
+from benchmarks.quality.pool.truth import Truth
 from filtering.config.run import Input
 from filtering.core.csr import KnnGraph
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows

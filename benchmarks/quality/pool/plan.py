@@ -5,7 +5,8 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from sources import Int64
+
+from benchmarks.quality.pool.sources import Int64
 
 CLOTHES_PAIRS, CLASS_RATIO = 13_000, 20.0
 EMOJI_PAIRS, EMOJI_EXPONENT = 11_000, 0.8

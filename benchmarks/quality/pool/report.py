@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from grid import Result
-from tables import NO_MATPLOTLIB, Row
+
+from benchmarks.lib.tables import NO_MATPLOTLIB, Row
+from benchmarks.quality.pool.grid import Result
 
 NO_FILTER, RANDOM = "no filter", "random"
 MILLION = 1_000_000

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import ray
-from filtering_model import model_paths
-from filters import Filter
 
+from benchmarks.quality.pool.filtering_model import model_paths
+from benchmarks.quality.pool.filters import Filter
 from filtering.config.run import parse_config
 from filtering.pipeline import run as pipeline
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from evaluation import channels_first
 from PIL import Image
-from sources import Uint8
-from towers import tokens
-from training import Pairs
+
+from benchmarks.quality.pool.evaluation import channels_first
+from benchmarks.quality.pool.sources import Uint8
+from benchmarks.quality.pool.towers import tokens
+from benchmarks.quality.pool.training import Pairs
 
 
 class Pool:

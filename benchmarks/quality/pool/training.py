@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from towers import Clip
+
+from benchmarks.quality.pool.towers import Clip
 
 BATCH, PEAK_RATE, WARM_UP, WEIGHT_DECAY, MOST_SCALE = 128, 2e-3, 50, 0.1, math.log(100)
 MOST_SHIFT = 2

@@ -1,6 +1,6 @@
 """The small CLIP that ships with the package: an open_clip model configuration and its float16 weights.
 
-Trained by jobs/train_demo_clip.py on OpenMoji pictures; for the demo and the tests.
+Trained by benchmarks/quality/demo_clip on OpenMoji pictures; for the demo and the tests.
 """
 
 from pathlib import Path

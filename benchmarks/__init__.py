@@ -1,0 +1,1 @@
+"""The commands behind the documentation's figures; README.md beside this file lists them."""

@@ -1,0 +1,1 @@
+"""The CLIP of `model: demo`: its training, and what it can do."""
