@@ -4,13 +4,21 @@ BIN := .venv/bin
 # Trust what the machine trusts: behind a proxy with a certificate of its own, too.
 export UV_SYSTEM_CERTS := true
 
-.PHONY: demo test lint types clean
+# Two workers: each has a Ray, an S3 and temporary folders of its own. A file's tests stay together, the slow ones first.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test check lint types clean
 
 demo: .venv/.demo
 	$(BIN)/filtering demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# What takes seconds, with few examples of each property.
+check: .venv/.dev
+	$(PYTEST) -m "not slow" --hypothesis-profile quick
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -1,12 +1,25 @@
-"""Fixtures: small real pools, and one Ray for the whole session."""
+"""Fixtures: small real pools, and one Ray for the whole session.
+
+With pytest-xdist each worker is a session: it has its own Ray, its own S3 and its own temporary folders.
+"""
 
 import json
+import os
+import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+# Several workers share the cores, and threads that spin for each other's sake cost more than they give.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 import pytest
 import ray
 from faulty_proxy import FaultyProxy
+from hypothesis import HealthCheck, settings
 from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 from s3_server import Server, s3_server
 
@@ -15,6 +28,25 @@ from filtering.pipeline import run as pipeline
 from filtering.storage.retries import taken
 from filtering.storage.s3 import RetryingS3
 
+# Chosen by --hypothesis-profile; tests/support/examples.py says how a test asks for more or fewer than the profile.
+# A machine that is busy with other tests is slow, which says nothing about a test.
+for profile, count in {"quick": 10, "full": 150}.items():
+    settings.register_profile(
+        profile, max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    )
+settings.load_profile("full")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a real Ray, and begin with the files that take longest, so that no worker ends alone."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("ray")
+        if item.get_closest_marker("ray"):
+            item.add_marker("slow")
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
@@ -22,9 +54,12 @@ def cluster() -> Iterator[str]:
     options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
     # Every 10 seconds by default, which test_metrics.py would wait for twice.
     metrics = {"metrics_report_interval_ms": 2000}
-    ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
+    # Of its own, and short: the path of a socket may have 107 characters.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    ray.init(address="local", log_to_driver=False, _temp_dir=folder, _system_config=metrics, **options)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

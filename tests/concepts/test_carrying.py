@@ -2,7 +2,8 @@ import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.concepts.artifacts import (
@@ -42,7 +43,6 @@ def store():
     return Store(f"memory://{uuid.uuid4().hex}")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 2**32 - 1))),
     st.lists(st.integers(-1, 2**31 - 1), min_size=5, max_size=5),
@@ -113,7 +113,7 @@ def chains(draw):
     return shapes, [sorted(night) for night in nights], draw(st.integers(1, 4))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(chains())
 def test_rows_whose_neighbours_still_follow_have_exactly_those_of_todays_pool(chain):
     shapes, nights, k = chain
@@ -209,7 +209,7 @@ def write_night(store, night, rows, fresh, looked, width):
         store.write_arrays(NEAREST_NAME.format(name), {part: sought[part] for part in ("distances", "neighbours")})
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.4)
 @given(chains())
 def test_the_true_neighbours_that_are_written_are_true_night_after_night(chain):
     shapes, nights, k = chain
@@ -279,7 +279,7 @@ def identity(name):
     return Shard(0, name, 1, "").identity
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.4)
 @given(st.dictionaries(st.sampled_from("abcde"), visits, min_size=1), st.sets(st.sampled_from("abcde")), st.data())
 def test_concepts_are_searched_that_share_a_row_with_a_changed_one(shapes, removed, data):
     root = Store(f"memory://{uuid.uuid4().hex}")

@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.concepts.guests import (
@@ -102,7 +103,6 @@ def visitors(draw, rows):
     return Visits(concepts, margins)
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.data(), st.integers(0, 6))
 def test_needed_margins_equal_a_loop(data, rows):
     left, right = data.draw(visitors(rows)), data.draw(visitors(rows))
@@ -131,7 +131,7 @@ def test_rows_of_one_concept_need_no_margin():
 NEEDED = st.lists(st.one_of(st.integers(0, 12).map(lambda n: n / 8), st.just(math.inf)), min_size=1, max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(NEEDED, st.floats(0.01, 1))
 def test_the_margin_is_the_least_that_reaches_the_recall(needed, recall):
     needed = np.array(needed, dtype=np.float32)

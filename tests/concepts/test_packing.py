@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.concepts.packing import FEWEST_ROWS, MOST_ROWS, automatic_partition_rows, packed_partitions
@@ -20,7 +21,6 @@ def concepts(draw):
     return rows, [(*pair, draw(st.integers(1, 50))) for pair in sorted(pairs)]
 
 
-@settings(max_examples=150, deadline=None)
 @given(concepts(), st.integers(1, 40))
 def test_every_concept_has_a_partition_within_the_limit(given_concepts, limit):
     rows, visits = given_concepts
@@ -35,7 +35,7 @@ def test_every_concept_has_a_partition_within_the_limit(given_concepts, limit):
     assert np.array_equal(partitions, packed(rows, visits, limit))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.4)
 @given(concepts(), st.integers(1, 40), st.randoms(use_true_random=False))
 def test_the_order_of_the_visits_does_not_matter(given_concepts, limit, random):
     rows, visits = given_concepts

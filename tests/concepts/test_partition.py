@@ -3,7 +3,8 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.concepts.partition import by_partition, global_rows, read_partition, row_dtype, shard_and_row
@@ -26,7 +27,6 @@ def standings(draw):
     return pairs, draw(st.lists(st.integers(0, 3), min_size=6, max_size=6))
 
 
-@settings(max_examples=150, deadline=None)
 @given(standings())
 def test_a_row_travels_to_each_partition_once(given_standings):
     pairs, partition_of = given_standings
@@ -69,7 +69,7 @@ def shards(draw):
     return [[(p, next(uids), home, sorted(set(own)), random.normal(size=3)) for p, home, own in part] for part in drawn]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.4)
 @given(shards())
 def test_the_rows_of_a_partition_come_back(store, given_shards):
     store = store.child(uuid.uuid4().hex)
@@ -112,7 +112,6 @@ def test_no_objects_hold_no_partition(store):
     assert read_partition(store, [], 0) is None
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 2**32 - 1)))
 def test_global_rows_tell_shard_and_row(shard, rows):
     ids = global_rows(shard, np.array(rows, dtype=np.int64))

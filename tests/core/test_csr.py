@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.csr import KnnGraph, grouped, row_pointers, sorted_edges, symmetrised
@@ -34,7 +34,6 @@ def matrices(draw):
     return matrix
 
 
-@settings(max_examples=100, deadline=None)
 @given(matrices())
 def test_a_graph_holds_the_edges_it_was_given(matrix):
     graph = graph_of(matrix)
@@ -42,7 +41,6 @@ def test_a_graph_holds_the_edges_it_was_given(matrix):
     assert graph.degrees.tolist() == (~np.isnan(matrix)).sum(axis=1).tolist()
 
 
-@settings(max_examples=100, deadline=None)
 @given(matrices(), st.randoms(use_true_random=False))
 def test_every_broken_symmetry_is_refused(matrix, random):
     edges = np.argwhere(~np.isnan(matrix))
@@ -111,7 +109,6 @@ def test_the_given_arrays_stay_writable():
     distances[0] = 1.0
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 8), st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(0, 5))))
 def test_symmetrising_keeps_the_smallest_distance(nodes, edges):
     edges = [(a % nodes, b % nodes, d) for a, b, d in edges]
@@ -133,7 +130,6 @@ def columns_of(edges, nodes):
     return rows % nodes, columns, distances
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.integers(1, 8), st.one_of(EDGES, REPEATED_EDGES), st.sampled_from([np.float32, np.float64]))
 def test_sorted_edges_equal_a_sort_of_all(nodes, edges, dtype):
     rows, columns, distances = columns_of(edges, nodes)
@@ -160,7 +156,6 @@ def test_no_edges_are_sorted_into_empty_rows():
         assert len(indices) == len(lengths) == 0
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 8), st.lists(st.integers(0, 7)))
 def test_equal_rows_are_brought_together_in_their_order(nodes, rows):
     rows = np.array(rows, dtype=np.int64) % nodes

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
@@ -28,7 +29,7 @@ def found(parts, digits, rank):
     return tuple(prefix), rank
 
 
-@settings(max_examples=200)
+@examples(2)
 @given(SCORES)
 def test_keys_stand_in_the_order_of_the_scores(scores):
     values = np.array(scores, dtype=np.float32)
@@ -50,7 +51,7 @@ def test_scores_of_any_layout_have_keys():
     assert order_keys(np.zeros(0, np.float32)).shape == (0,)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(SCORES.filter(len), st.data())
 def test_a_score_is_found_at_its_rank_in_two_rounds(scores, data):
     rank, cut = data.draw(st.integers(0, len(scores) - 1)), data.draw(st.integers(0, len(scores)))
@@ -66,7 +67,6 @@ def test_a_score_is_found_at_its_rank_in_two_rounds(scores, data):
 KEYS = st.lists(st.tuples(*[st.sampled_from([0, 1, 255, 256, 65535])] * 3), min_size=1, max_size=30)
 
 
-@settings(max_examples=100, deadline=None)
 @given(KEYS, st.data())
 def test_keys_of_several_digits_are_found_as_sorting_finds_them(tuples, data):
     rank, keys = data.draw(st.integers(0, len(tuples) - 1)), np.array(tuples, dtype=np.uint16)
@@ -76,7 +76,6 @@ def test_keys_of_several_digits_are_found_as_sorting_finds_them(tuples, data):
     assert at_or_above(keys, digits).tolist() == [key >= digits for key in tuples]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=30), st.data())
 def test_a_key_of_score_and_row_cuts_exactly(scores, data):
     """As selection uses it: among equal scores the first rows come first, and exactly as many stay as are asked for."""

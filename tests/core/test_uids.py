@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.uids import derived_uid, is_uid, random_order, sampled, subset_array, uid_array
@@ -27,7 +27,6 @@ def number_of(digits):
     return value
 
 
-@settings(max_examples=150, deadline=None)
 @given(UIDS)
 def test_the_subset_array_equals_a_digit_by_digit_loop(uids):
     subset = subset_array(array_of(uids))
@@ -53,7 +52,6 @@ def test_a_derived_uid_depends_on_shard_and_key():
     assert len({derived_uid(shard, key) for shard in ("a", "b") for key in ("x", "y", "é")}) == 6
 
 
-@settings(max_examples=100, deadline=None)
 @given(UIDS, st.integers(0, 2**32 - 1), st.floats(-0.5, 1.5), st.randoms(use_true_random=False))
 def test_sampling_looks_at_each_uid_alone(uids, seed, fraction, random):
     shuffled = random.sample(range(len(uids)), len(uids))
@@ -63,7 +61,6 @@ def test_sampling_looks_at_each_uid_alone(uids, seed, fraction, random):
         assert sampled(array_of([uid]), fraction, seed).tolist() == [taken]
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.text(DIGITS, min_size=32, max_size=32), max_size=20, unique=True), st.integers(0, 2**32 - 1), st.data()
 )
@@ -102,7 +99,6 @@ def test_seeds_differ(uids):
     assert not np.array_equal(random_order(uids, 1), np.argsort(uids))
 
 
-@settings(deadline=None)
 @given(UIDS, UIDS, st.integers(0, 20), st.integers(0, 20))
 def test_a_column_becomes_the_array_of_its_uids_whatever_its_chunks_and_slices(first, second, start, length):
     column = pa.chunked_array([first, second], pa.string()).slice(start, length)

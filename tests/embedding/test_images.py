@@ -5,7 +5,8 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -102,7 +103,7 @@ def test_an_image_without_pixels_is_a_fault(width, height):
 WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")}
 
 
-@settings(max_examples=250, deadline=None)
+@examples(2)
 @given(st.sampled_from(sorted(WHOLE)), st.randoms(use_true_random=False), st.integers(1, 6))
 def test_a_damaged_image_never_raises(kind, noise, hits):
     damaged = bytearray(WHOLE[kind])
@@ -114,7 +115,6 @@ def test_a_damaged_image_never_raises(kind, noise, hits):
         assert isinstance(decode_image(bytes(damaged)), Decoded | Fault)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from([b"", b"GIF89a", b"BM", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"\xff\xd8\xff\xe0"]),

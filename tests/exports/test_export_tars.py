@@ -8,8 +8,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from examples import examples
 from finished_runs import write_finished
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from PIL import Image
 from pools import Silent, member, members, picture, tar_bytes, tar_config, write_tar
@@ -103,7 +104,7 @@ def packed(parts: list[Part], form: int, mtime: float) -> bytes:
     return buffer.getvalue()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.3, suppress=HealthCheck.function_scoped_fixture)
 @given(pool=shards(), each=st.integers(1, 6), seed=st.integers(0, 3))
 def test_every_member_of_a_kept_sample_is_there_byte_for_byte(cluster, tmp_path, pool, each, seed):
     for folder in ("pool", "run"):

@@ -2,7 +2,8 @@ import uuid
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.config.filters import CaptionFilter, ClipScoreFilter, Filter
@@ -44,7 +45,7 @@ def score_at(shards, rules, known, rank, store):
     return score_of(join_digits(prefix))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.3)
 @given(POOL, st.booleans(), st.data())
 def test_scores_are_found_at_their_rank_over_all_shards(tmp_path_factory, pool, filtered, data):
     store = Store(str(tmp_path_factory.mktemp("cuts") / uuid.uuid4().hex))

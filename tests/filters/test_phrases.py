@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
@@ -64,7 +64,6 @@ def test_no_captions_and_no_entries():
     assert found([], "cat") == []
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from("aBc"), min_size=1, max_size=4), max_size=8),
     st.lists(st.text("aAbBc .-_", max_size=20), max_size=6),

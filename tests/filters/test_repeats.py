@@ -2,7 +2,8 @@ import uuid
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core import schemas
@@ -37,7 +38,7 @@ def embedded(store, at, numbers):
     return shard
 
 
-@settings(max_examples=25, deadline=None)
+@examples(0.2)
 @given(pool=st.lists(st.lists(st.integers(0, 9), max_size=8), min_size=1, max_size=3), buckets=st.integers(1, 3))
 def test_buckets_find_what_one_task_would(tmp_path_factory, pool, buckets):
     store = Store(str(tmp_path_factory.mktemp("uids") / uuid.uuid4().hex))

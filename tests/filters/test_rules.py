@@ -1,6 +1,6 @@
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.config.filters import CaptionFilter, ImageFilter
@@ -14,7 +14,6 @@ def column(*captions):
 CAPTIONS = st.lists(st.text(st.sampled_from("ab é猫 \t\n\u00a0\u3000"), max_size=12), max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
 @given(CAPTIONS, st.integers(0, 4), st.integers(0, 6), st.none() | st.integers(1, 10))
 def test_captions_pass_as_a_loop_says(captions, words, least, most):
     rule = CaptionFilter(min_words=words, min_characters=least, max_characters=most)
@@ -47,7 +46,6 @@ def sizes(*values):
 SIDES = st.sampled_from([0, 1, 66, 67, 199, 200, 201, 600, 601, 2**31 - 1])
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(SIDES, SIDES), max_size=12), st.sampled_from([0, 1, 200]), st.none() | st.just(3.0))
 def test_images_pass_as_a_loop_says(images, least, most):
     rule = ImageFilter(min_side=least, max_aspect=most)

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.graph.components import Components
@@ -27,7 +27,6 @@ def graphs(draw):
     return rows, draw(st.lists(st.lists(st.tuples(row, row), max_size=15), max_size=4))
 
 
-@settings(max_examples=150, deadline=None)
 @given(graphs())
 def test_sizes_equal_a_loop(graph):
     rows, shards = graph

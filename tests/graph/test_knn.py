@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
@@ -82,7 +82,6 @@ def test_points_far_from_the_origin_match_brute_force():
     assert_exact(points, 5)
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 30), st.integers(1, 4), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_small_whole_numbers_match_brute_force(rows, width, k, seed):
     assert_exact(np.random.default_rng(seed).integers(-3, 4, (rows, width)).astype(np.float32), k)

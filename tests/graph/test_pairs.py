@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.embedding.artifacts import unit_rows
@@ -142,7 +143,7 @@ def test_several_blocks_match_brute_force(rows, own):
     assert_exact(unit(np.random.default_rng(own), rows, 8), own, 5)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.4)
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_wherever_blocks_end_the_neighbours_are_the_same(rows, share, block, k, seed):
     own = round(share * rows)
@@ -152,7 +153,7 @@ def test_wherever_blocks_end_the_neighbours_are_the_same(rows, share, block, k, 
         assert_exact(vectors, own, k)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(0.2)
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_blocks_of_bytes_have_real_neighbours(rows, share, block, k, seed):
     own = round(share * rows)

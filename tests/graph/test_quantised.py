@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.graph.quantised import STEPS, has_int8_products, quantised, rounding_bounds
@@ -56,7 +57,7 @@ def test_rounding_stays_within_its_bounds():
     assert 0.55 < within.mean() < 0.85
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.3)
 @given(st.integers(0, 40), st.integers(1, 200), st.integers(0, 2**32 - 1))
 def test_any_rows_fit_and_their_halves_are_their_own(rows, width, seed):
     vectors = unit(seed, rows, width)

@@ -2,7 +2,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from test_sharded import edges_of, partition_of, points_of, sent, uids_of
 
@@ -52,7 +53,7 @@ LAYOUTS = [[[0, 1, 2]], [[0, 1], [2]], [[0], [1], [2]]]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-@settings(max_examples=25, deadline=None)
+@examples(0.2)
 @given(st.integers(0, 2**32 - 1), st.integers(10, 60), st.integers(1, 5))
 def test_the_chosen_edges_are_what_rows_chose(layout, seed, count, k):
     graph = built(seed, count, layout, k)
@@ -69,7 +70,7 @@ def test_the_chosen_edges_are_what_rows_chose(layout, seed, count, k):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-@settings(max_examples=25, deadline=None)
+@examples(0.2)
 @given(st.integers(0, 2**32 - 1), st.integers(10, 60), st.integers(1, 5), st.data())
 def test_the_distances_of_what_rows_chose_are_those_found(layout, seed, count, k, data):
     graph = built(seed, count, layout, k)

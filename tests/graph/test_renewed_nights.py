@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from night_graphs import WIDTH, InProcess, Night, Rows, chains, same_graphs, same_queries
 
 from filtering.core.errors import RunError
@@ -13,7 +14,7 @@ from filtering.graph.stage import PARTS, build_graph
 from filtering.storage.store import Store
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.4)
 @given(chains())
 def test_a_graph_renewed_night_after_night_is_that_of_the_whole_pool(chain):
     shapes, nights, partitions, k = chain
@@ -37,7 +38,7 @@ def test_a_graph_renewed_night_after_night_is_that_of_the_whole_pool(chain):
         before, store = now, renewed
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.3)
 @given(chains())
 def test_where_nothing_changed_every_part_stays_where_it_lies(chain):
     shapes, nights, partitions, k = chain

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.concepts.partition import Partition
@@ -213,7 +213,6 @@ def test_the_nearest_of_all_that_was_found_are_chosen():
     assert chosen.distances.tolist() == [[0.25, 0.5], [0.125, 0.5]]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(10, 20)), max_size=40), st.integers(1, 6), st.randoms())
 def test_the_order_in_which_it_was_found_does_not_matter(found, k, random):
     nodes = Nodes(np.array([2, 0, 3, 1]), uids_of(4), np.zeros(4, dtype=np.int32))
@@ -301,7 +300,6 @@ def test_crossing_edges_are_counted():
 IDS = st.lists(st.one_of(st.integers(0, 40), st.integers(0, 2**62)), unique=True, max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
 @given(IDS, st.lists(st.one_of(st.integers(0, 40), st.integers(0, 2**62)), max_size=20), st.data())
 def test_positions_find_each_id(known, others, data):
     ids = others + (data.draw(st.lists(st.sampled_from(known))) if known else [])

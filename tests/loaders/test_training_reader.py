@@ -9,7 +9,8 @@ from unittest import mock
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pools import members
 from training_reader_runs import (
@@ -63,7 +64,7 @@ def each_seat(dataset, nodes: int, workers: int) -> list[list[dict]]:
     return found
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.4, suppress=HealthCheck.function_scoped_fixture)
 @given(
     shards=st.lists(SHARD, min_size=1, max_size=4),
     form=st.sampled_from(FORMS),

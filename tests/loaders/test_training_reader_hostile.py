@@ -6,7 +6,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from training_reader_runs import tar_of, tar_of_members, write_kept
 
@@ -32,7 +33,7 @@ def read_kept(folder: Path, tar: bytes, keys) -> list[dict]:
     return list(kept_pipeline(write_kept(folder / "run", [str(path)], {str(path): keys})))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(2, suppress=HealthCheck.function_scoped_fixture)
 @given(parts=st.lists(MEMBER, max_size=25), drop=st.sets(st.sampled_from("abc")), cut=st.floats(0, 1))
 def test_samples_of_interleaved_repeated_and_cut_members_are_those_of_the_run(tmp_path_factory, parts, drop, cut):
     marked = [(f"{key}.{extension}", data + bytes([65 + at])) for at, (key, extension, data) in enumerate(parts)]
@@ -88,7 +89,7 @@ def test_a_tar_that_was_broken_behind_its_kept_samples_is_no_error(tmp_path):
     assert [sample["__key__"] for sample in read_kept(tmp_path, cut, keys)] == keys
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.3, suppress=HealthCheck.function_scoped_fixture)
 @given(sizes=st.lists(st.integers(0, 40_000), max_size=12), wanted=st.sets(st.integers(0, 11)), cut=st.floats(0, 1))
 def test_what_is_passed_on_a_disk_changes_nothing(tmp_path, sizes, wanted, cut):
     tar = tar_of_members([(f"{at}.jpg", bytes([at]) * size) for at, size in enumerate(sizes)])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from examples import examples
 from hostile import cases
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pools import Silent, member, tar_bytes, tar_config
 
@@ -120,7 +121,7 @@ def read(data):
     return list(read_samples(io.BytesIO(data), "0.tar"))
 
 
-@settings(max_examples=300, deadline=2000)
+@examples(2, deadline=2000)
 @given(st.randoms(use_true_random=False), st.integers(1, 8), st.sampled_from([1, 2, 8, 512, 5000]))
 def test_mutated_bytes_lose_no_key_unless_the_shard_ends(noise, hits, most):
     mutated = bytearray(WHOLE)
@@ -137,7 +138,7 @@ def test_mutated_bytes_lose_no_key_unless_the_shard_ends(noise, hits, most):
 ENDS = ("truncated_tar", "corrupt_tar", "data_after_end", "empty_shard", "corrupt_gzip", "gzip_bomb", "shard_too_long")
 
 
-@settings(max_examples=200, deadline=2000)
+@examples(2, deadline=2000)
 @given(st.randoms(use_true_random=False), st.integers(1, 6))
 def test_blocks_that_are_moved_repeated_or_lost_never_raise(noise, hits):
     blocks = [WHOLE[at : at + 512] for at in range(0, len(WHOLE), 512)]

@@ -4,7 +4,8 @@ import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from pools import Silent, metadata_config
 
@@ -296,7 +297,7 @@ def test_what_is_left_of_a_retired_night_takes_no_new_one(tmp_path, metadata_poo
     assert contents(root, "n1") == stub
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.3)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3))
 def test_whatever_nights_stay_find_all_they_refer_to(tmp_path_factory, seed, most):
     draw = random.Random(seed)

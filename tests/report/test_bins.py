@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -8,7 +8,6 @@ from filtering.report.bins import BINS, binned, counted, summed
 SCORES = arrays.arrays(np.float32, st.integers(0, 80), elements=st.floats(-1e6, 1e6, width=32))
 
 
-@settings(deadline=None)
 @given(SCORES, st.data())
 def test_every_score_is_counted_once(scores, data):
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores))), dtype=bool)
@@ -21,7 +20,6 @@ def test_every_score_is_counted_once(scores, data):
         assert list(chart.edges) == sorted(chart.edges)
 
 
-@settings(deadline=None)
 @given(SCORES, st.integers(0, 80))
 def test_counts_of_shards_add_up_to_those_of_the_pool(scores, cut):
     kept = scores > 0

@@ -4,7 +4,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import filtering
@@ -97,7 +98,7 @@ def test_hostile_words_do_nothing_in_a_chart():
     assert marks(drawn.svg)[0].get("data-tip").startswith("Concept 7: <script>alert(1)</script>\" onload='x' </style>")
 
 
-@settings(max_examples=15, deadline=None)
+@examples(0.1)
 @given(st.text(st.characters(codec=None), max_size=30))
 def test_any_word_can_be_drawn(word):
     drawn = concept_map([row(1, (word,))])

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.graph import knn_graph
@@ -45,7 +45,6 @@ def test_what_an_earlier_step_left_out_is_no_example_of_the_scores():
     assert sorted(found.dropped.tolist()) == [0, 2]
 
 
-@settings(deadline=None)
 @given(st.integers(3, 40), st.integers(0, 5), st.data())
 def test_covering_neighbours_are_the_nearest_kept_ones(rows, seed, data):
     vectors = unit(rows, seed)

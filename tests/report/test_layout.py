@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.report.layout import concept_map
@@ -10,7 +10,6 @@ def unit(rows, seed=0, dimension=8):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 9))
 def test_every_concept_has_a_place_on_the_map(rows, dimension):
     places = concept_map(unit(rows, dimension=dimension))

@@ -1,6 +1,6 @@
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.report.words import distinctive_words
@@ -39,7 +39,6 @@ def test_concepts_without_words():
 WORDS = st.lists(st.sampled_from(["cat", "dog", "tree", "house", "river"]), max_size=6).map(" ".join)
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(st.integers(0, 4), st.lists(WORDS, max_size=5), max_size=4))
 def test_the_order_follows_the_weights(captions):
     counts = {}

@@ -2,7 +2,7 @@ import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.runtime import shuffle
@@ -43,7 +43,6 @@ def expected(groupings, first, last):
     ]
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     groupings=st.lists(st.lists(st.integers(0, 6), max_size=25), min_size=1, max_size=4),
     first=st.integers(0, 7),
@@ -159,7 +158,6 @@ def test_writing_again_replaces_the_object(store):
     assert read_groups(store, ["twice"], 0, 9).tolist() == [(0, 0)]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 5)).map(sorted))
 def test_runs_of_equal_values(values):
     found = list(runs(np.array(values, dtype=np.int64)))

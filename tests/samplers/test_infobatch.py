@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from kept_runs import uids
 
@@ -26,7 +27,7 @@ def plain_weights(names, losses, epoch, epochs, ratio, seed):
     return weights
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.3)
 @given(st.integers(0, 40), st.sampled_from([0.0, 0.5, 0.8]), st.integers(0, 2**32))
 def test_weights_are_those_of_plain_loops(count, ratio, seed):
     random = np.random.default_rng(seed)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from kept_runs import uid, uids
 
@@ -45,7 +46,7 @@ def learned(count: int, **settings) -> Kakurenbo:
     return sampler
 
 
-@settings(max_examples=40, deadline=None)
+@examples(0.3)
 @given(st.integers(0, 40), st.sampled_from([0.0, 0.3, 0.95]), st.integers(0, 2**32), st.booleans())
 def test_the_same_samples_are_hidden_as_by_plain_loops(count, fraction, seed, rescored):
     random = np.random.default_rng(seed)

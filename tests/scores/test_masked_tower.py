@@ -5,7 +5,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.utils.prune as pruning
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
@@ -127,7 +127,6 @@ def test_random_masks_are_decided_by_the_seed():
     assert not np.array_equal(first[4], zeros_by_sorting(network, shares[4]))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), max_size=30), st.lists(st.integers(0, 30), max_size=6))
 def test_levels_count_exactly_whatever_is_equal(importance, masked):
     values = np.array(importance, dtype=np.float32)

@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.csr import KnnGraph, symmetrised
@@ -18,7 +19,7 @@ def by_loops(graph, k):
     return [largest if mean is None else mean for mean in means]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(0.4)
 @given(st.integers(1, 30), st.integers(0, 60), st.integers(1, 6), st.sampled_from([np.float32, np.float64]), st.data())
 def test_distances_are_those_of_plain_loops(nodes, edges, k, dtype, data):
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))

@@ -3,7 +3,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
@@ -122,14 +123,14 @@ def water_filled(sizes, total):
     return budgets
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(st.lists(st.integers(0, 30), max_size=8), st.floats(0, 1))
 def test_uniform_budgets_fill_like_water(sizes, fraction):
     total = round(sum(sizes) * fraction)
     assert uniform_budgets(sizes, total).tolist() == water_filled(sizes, total)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30), st.floats(0, 1))
 def test_proportional_budgets_stay_within_one_of_the_share(sizes, fraction):
     total = round(sum(sizes) * fraction)
@@ -140,7 +141,6 @@ def test_proportional_budgets_stay_within_one_of_the_share(sizes, fraction):
         assert 0 <= budget <= size
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=12), st.integers(0, 60), st.floats(0, 1), st.booleans())
 def test_minimum_budgets_are_kept(sizes, minimum, fraction, even):
     least = sum(min(size, minimum) for size in sizes)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.csr import KnnGraph, symmetrised
@@ -189,7 +189,6 @@ def small_problems(draw):
     return graph, scores, draw(st.integers(0, nodes + 2)), draw(gammas), draw(gammas)
 
 
-@settings(max_examples=150, deadline=None)
 @given(small_problems())
 def test_any_small_graph_is_picked_as_a_plain_loop_does(case):
     graph, scores, budget, forward, reverse = case

@@ -3,7 +3,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.config.selection import Step
@@ -46,7 +47,7 @@ def test_shares_are_those_of_the_paper(ratio, split):
     assert hard >= 0
 
 
-@settings(max_examples=300)
+@examples(2)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 20))
 def test_counts_are_exact_and_as_near_as_groups_allow(size, budget, twentieths):
     budget, split = min(budget, size), Fraction(twentieths, 20)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
@@ -46,7 +47,7 @@ def hierarchies(draw):
     return sizes, parents, draw(st.integers(0, sum(sizes)))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(hierarchies())
 def test_budgets_are_those_of_a_plain_recursion_and_sum_exactly(case):
     sizes, parents, total = case

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.config.selection import Step
@@ -43,7 +43,6 @@ def test_distances_are_those_of_a_plain_loop(count, width):
     assert np.allclose(found, plain_distances(vectors), rtol=1e-12)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=24))
 def test_the_middle_is_that_of_a_plain_loop_and_grows_outwards(distances):
     whole = middle(distances, len(distances))

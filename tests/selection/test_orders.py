@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from test_selectors import uids_of
 
@@ -58,7 +59,7 @@ PREFIX = [(name, step) for name, one in SELECTORS.items() if one.prefix for step
 
 
 @pytest.mark.parametrize(("name", "options"), PREFIX, ids=str)
-@settings(max_examples=25, deadline=None)
+@examples(0.2)
 @given(concept=concepts, data=st.data())
 def test_what_is_picked_for_a_budget_begins_what_is_picked_for_a_larger_one(name, options, concept, data):
     step, pick = Step(method=name, **options), SELECTORS[name].pick
@@ -110,7 +111,7 @@ ARRAYS = ("uids", "scores", "border_rows", "border_distances", "border_scores", 
 
 
 @pytest.mark.parametrize("name", [*ARRAYS, "indptr", "indices", "distances"])
-@settings(max_examples=25, deadline=None)
+@examples(0.2)
 @given(seed=st.integers(0, 2**32 - 1), at=st.integers(0, 10**6))
 def test_a_digest_tells_any_change_of_the_samples(name, seed, at):
     samples = concept_of(seed, 12)
@@ -197,7 +198,6 @@ digests = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 orders = st.dictionaries(st.integers(0, 2**31 - 1), st.tuples(digests, st.permutations(range(6)), st.integers(0, 6)))
 
 
-@settings(deadline=None)
 @given(orders)
 def test_orders_come_back(given_orders):
     store = Store(f"memory://{uuid.uuid4().hex}")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.graph import knn_graph
@@ -16,7 +16,6 @@ def pool(nodes: int, seed: int = 0):
     return graph, forward_messages(graph, random.normal(size=nodes), 0.3)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 60), st.integers(0, 10), st.floats(0, 3), st.data())
 def test_what_picks_took_is_what_is_missing(nodes, seed, gamma, data):
     graph, heard = pool(nodes, seed)

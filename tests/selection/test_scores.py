@@ -1,5 +1,6 @@
 import numpy as np
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.runtime.shuffle import packed, write_groups
@@ -16,7 +17,7 @@ def sent(store, name, rows, scores, partitions):
     return SENT_NAME.format(name)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(0.4)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.data())
 def test_every_row_has_its_score_wherever_it_was_sent(tmp_path_factory, partitions, data):
     store = Store(str(tmp_path_factory.mktemp("scores")))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.config.selection import Step
@@ -50,7 +50,6 @@ def test_keeps_what_a_plain_loop_keeps(matches, block):
     assert compared > 20
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 35), max_size=25), st.sampled_from([0.02, 0.05, 0.2, 0.6]), st.sampled_from([1, 3, 2_048])
 )

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.config.selection import Step
@@ -53,7 +53,6 @@ def concept_of(scores, points=None):
 sixteenths = st.integers(-64, 64).map(lambda number: number / 16)
 
 
-@settings(deadline=None)
 @given(st.lists(sixteenths, max_size=30), st.integers(1, 12), st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]))
 def test_strata_are_those_of_a_plain_loop(scores, count, drop_hardest):
     strata = strata_of(scores, count, drop_hardest)
@@ -84,7 +83,6 @@ def test_strata_survive_scores_of_any_size(factor):
     assert strata_of(scores * factor, 4, 0.0).tolist() == [0, 1, 2, 3, 3]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, 260))
 def test_budgets_are_those_of_a_plain_loop_and_sum_exactly(sizes, total):
     budgets = strata_budgets(sizes, total)

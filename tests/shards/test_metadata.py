@@ -5,7 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
@@ -63,7 +64,7 @@ def test_an_array_elsewhere_is_read():
     assert np.array_equal(found, ARRAYS["l14_img"])
 
 
-@settings(max_examples=30, deadline=None)
+@examples(0.2)
 @given(st.lists(st.integers(0, 4), min_size=0, max_size=3), st.sampled_from(["f2", "f4", "i8", "u1"]), st.booleans())
 def test_any_shape_comes_back(tmp_path_factory, shape, dtype, fortran):
     path = tmp_path_factory.mktemp("npz") / "x.npz"
@@ -177,7 +178,7 @@ def test_a_damaged_npz_and_a_missing_array_are_one_line(tmp_path, read):
         assert "\n" not in str(refused.value)
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True)
+@examples(7, derandomize=True)
 @given(st.data(), st.sampled_from(["table", "stored", "compressed"]))
 def test_damaged_bytes_are_called_so_wherever_they_are(tmp_path_factory, data, kind):
     whole, read = damageable(tmp_path_factory, kind)

@@ -9,7 +9,8 @@ from collections import Counter
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.uids import derived_uid
@@ -321,7 +322,6 @@ def test_pickles_are_ignored():
     assert quarantined == []
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=2000))
 def test_random_bytes_never_raise(data):
     samples, quarantined = read(data)
@@ -331,7 +331,7 @@ def test_random_bytes_never_raise(data):
 WHOLE = {kind: many(4, kind=kind) for kind in FORMATS}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(
     st.sampled_from(sorted(FORMATS)),
     st.randoms(use_true_random=False),
@@ -357,7 +357,7 @@ NAMES = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(2)
 @given(
     st.lists(st.tuples(NAMES, st.sampled_from([b"", b"{}", b"text", b"\xff" * 600])), max_size=12),
     st.sampled_from([0, 700, 1 << 20]),

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 import hypothesis.strategies as st
-from hypothesis import settings
+from examples import examples
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from leases import Time
 
@@ -128,4 +128,4 @@ class Protocol(RuleBasedStateMachine):
 
 
 TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, derandomize=True)
+TestProtocol.settings = examples(0.4, stateful_step_count=30, derandomize=True)
