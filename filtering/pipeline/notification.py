@@ -1,11 +1,11 @@
 """A webhook is told how a run ended: what it is told, and when. A delivery that fails never fails the run."""
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from filtering.config.run import CREDENTIALS, Config
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import FilteringError, one_line
 from filtering.pipeline.webhook import Webhook, body, deliver, webhook
 
@@ -17,7 +17,9 @@ TOLD = ("run_id", "totals", "manifest_hash", "recall", "reasons", "warnings", "b
 SPARED = ("drift", "reasons", "warnings", "stages", "base")
 
 
-def notified(config: Config, work: Callable[[], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:
+def notified(
+    config: Config, work: Callable[[], dict[str, Any]], say: Callable[[str], None], clock: Clock = CLOCK
+) -> dict[str, Any]:
     """Return what `work` returns, a run.json, and tell the configured webhook how it ended.
 
     Raises
@@ -27,28 +29,32 @@ def notified(config: Config, work: Callable[[], dict[str, Any]], say: Callable[[
     """
     if config.notify is None:
         return work()
-    hook, began = webhook(config.notify), time.time()
+    hook, began = webhook(config.notify), clock.wall()
     try:
         record = work()
     except BaseException as error:
         if "failure" in config.notify.when:
             # Whoever stops a run waits for its end: that is told once, and not again.
             attempts = hook.retries + 1 if isinstance(error, Exception) else 1
-            _tell(hook, payload(config.output, began, error=error), say, attempts)
+            _tell(hook, payload(config.output, began, error=error, clock=clock), say, attempts, clock)
         raise
     if "success" in config.notify.when:
-        _tell(hook, payload(config.output, began, record=record), say, hook.retries + 1)
+        _tell(hook, payload(config.output, began, record=record, clock=clock), say, hook.retries + 1, clock)
     return record
 
 
-def _tell(hook: Webhook, told: dict[str, Any], say: Callable[[str], None], attempts: int) -> None:
-    fault = deliver(hook, told, attempts)
+def _tell(hook: Webhook, told: dict[str, Any], say: Callable[[str], None], attempts: int, clock: Clock) -> None:
+    fault = deliver(hook, told, attempts, clock)
     if fault is not None:
         say(f"warning: notify: the webhook was not told that the run {told['state']}: {fault}")
 
 
 def payload(
-    run: str, began: float, record: Mapping[str, Any] | None = None, error: BaseException | None = None
+    run: str,
+    began: float,
+    record: Mapping[str, Any] | None = None,
+    error: BaseException | None = None,
+    clock: Clock = CLOCK,
 ) -> dict[str, Any]:
     """Return what a webhook is told of a run.
 
@@ -62,6 +68,8 @@ def payload(
         The run.json of a run that finished.
     error : BaseException, optional
         What ended a run that did not finish.
+    clock : Clock, optional
+        Says how late it is now.
 
     Returns
     -------
@@ -74,7 +82,7 @@ def payload(
         "state": _state(error),
         "run": run,
         "started": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - began, 1),
+        "seconds": round(clock.wall() - began, 1),
     }
     if record is not None:
         told |= {name: record[name] for name in TOLD if record.get(name) is not None}

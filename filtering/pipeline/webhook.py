@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import random
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from filtering.config.run import Notify
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError
 
 LONGEST_PAUSE_SECONDS = 60.0
@@ -94,7 +94,7 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def deliver(hook: Webhook, told: Mapping[str, Any], attempts: int | None = None) -> str | None:
+def deliver(hook: Webhook, told: Mapping[str, Any], attempts: int | None = None, clock: Clock = CLOCK) -> str | None:
     """Post a payload, and return None once it is taken, else one line on why it is not.
 
     Lost connections, time-outs, 429 and 5xx are tried again, `hook.retries` times unless `attempts` says otherwise,
@@ -104,12 +104,12 @@ def deliver(hook: Webhook, told: Mapping[str, Any], attempts: int | None = None)
     wanted = hook.retries + 1 if attempts is None else attempts
     data = body(told)
     for number in range(1, wanted + 1):
-        attempt = _attempt(hook, data)
+        attempt = _attempt(hook, data, clock)
         if attempt.fault is None:
             return None
         if not attempt.passing or number == wanted:
             break
-        time.sleep(_pause(number, attempt.wait))
+        clock.sleep(_pause(number, attempt.wait))
     return f"{attempt.fault} ({number} attempt{'s' * (number > 1)})"
 
 
@@ -125,7 +125,7 @@ def _pause(number: int, asked: float | None) -> float:
     return random.uniform(ceiling / 2, ceiling)
 
 
-def _attempt(hook: Webhook, data: bytes) -> Attempt:
+def _attempt(hook: Webhook, data: bytes, clock: Clock) -> Attempt:
     import aiohttp
 
     try:
@@ -142,7 +142,7 @@ def _attempt(hook: Webhook, data: bytes) -> Attempt:
     if status < 300:
         return Attempt()
     redirect = ", a redirect, which is not followed" if status < 400 else ""
-    return Attempt(f"the answer was {status}{redirect}", status == 429 or status >= 500, _seconds(after))
+    return Attempt(f"the answer was {status}{redirect}", status == 429 or status >= 500, _seconds(after, clock))
 
 
 async def _post(hook: Webhook, data: bytes) -> tuple[int, str | None]:
@@ -160,13 +160,13 @@ async def _post(hook: Webhook, data: bytes) -> tuple[int, str | None]:
         return answer.status, answer.headers.get("Retry-After")
 
 
-def _seconds(after: str | None) -> float | None:
+def _seconds(after: str | None, clock: Clock) -> float | None:
     """Return the seconds that a Retry-After asks for, as a number or as a date; None if it says neither."""
     try:
         return max(0.0, float(after or ""))
     except ValueError:
-        pass
+        now = datetime.fromtimestamp(clock.wall(), UTC)
     try:
-        return max(0.0, (parsedate_to_datetime(after or "") - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(after or "") - now).total_seconds())
     except (ValueError, TypeError):
         return None

@@ -25,11 +25,11 @@ restored from one snapshot, of one name, take each other's live processes for de
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError, RunError
 from filtering.core.formatting import duration
 from filtering.storage.lease_record import (
@@ -51,15 +51,6 @@ WATCHED = 1.5
 TRUSTED = 2.0
 # Earlier leases that stay, to be read after something went wrong.
 KEPT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where a lease takes its time from, in seconds."""
-
-    wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +103,13 @@ class Lease:
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         stale_seconds: float = STALE_SECONDS,
-        clock: Clock | None = None,
+        clock: Clock = CLOCK,
         announce: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.taken_over_from: str | None = None
         self._url, self._folder = store.url, store.child(FOLDER)
         self._heartbeat_seconds, self._stale_seconds = heartbeat_seconds, stale_seconds
-        self._clock, self._announce = clock or Clock(), announce
+        self._clock, self._announce = clock, announce
         self._lost: str | None = None
         self._looked = self._beaten = self._clock.monotonic()
         self._stopped = threading.Event()

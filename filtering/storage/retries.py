@@ -8,12 +8,12 @@ import http.client
 import os
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import FilteringError, RunError, one_line
 
 ATTEMPTS = 10
@@ -52,11 +52,13 @@ class Backoff:
     ----------
     judge : callable
         Returns the verdict on an error.
+    clock : Clock, optional
+        By which the total time is bounded.
     """
 
-    def __init__(self, judge: Callable[[Exception], Verdict]) -> None:
-        self._judge = judge
-        self._began = time.monotonic()
+    def __init__(self, judge: Callable[[Exception], Verdict], clock: Clock = CLOCK) -> None:
+        self._judge, self._clock = judge, clock
+        self._began = clock.monotonic()
         # By the bound: a rare error that deserves few attempts is not added to the many of an outage.
         self._failed: Counter[int] = Counter()
 
@@ -64,7 +66,7 @@ class Backoff:
         """Return the seconds to wait before the next attempt; raises the verdict's error if there is to be none."""
         verdict = self._judge(error)
         self._failed[verdict.attempts] += 1
-        seconds = time.monotonic() - self._began
+        seconds = self._clock.monotonic() - self._began
         if self._failed[verdict.attempts] >= verdict.attempts or seconds > TOTAL_SECONDS:
             if verdict.error is error:
                 raise error
@@ -74,7 +76,7 @@ class Backoff:
         return random.uniform(0, ceiling)
 
 
-def retried(function: Callable[[], Result], what: str) -> Result:
+def retried(function: Callable[[], Result], what: str, clock: Clock = CLOCK) -> Result:
     """Return what `function` returns, called again after transient errors.
 
     Raises
@@ -82,12 +84,12 @@ def retried(function: Callable[[], Result], what: str) -> Result:
     RunError
         If it kept failing; the line begins with `what`, a URL. Other errors pass through at once.
     """
-    backoff = Backoff(lambda error: judged(error, what))
+    backoff = Backoff(lambda error: judged(error, what), clock)
     while True:
         try:
             return function()
         except Exception as error:
-            time.sleep(backoff.pause(error))
+            clock.sleep(backoff.pause(error))
 
 
 def judged(error: Exception, what: str) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar, cast
 
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import RunError
 from filtering.storage.retries import ShortBodyError, count, retried
 
@@ -27,6 +28,8 @@ class BlockStream(io.RawIOBase):
         Returns the bytes from one offset to another; may be called again after a transient error.
     block : int
         Bytes of a request.
+    clock : Clock, optional
+        By which a request that failed waits before it is made again.
 
     Raises
     ------
@@ -34,8 +37,15 @@ class BlockStream(io.RawIOBase):
         While reading: a block cannot be had, or is shorter than it should be.
     """
 
-    def __init__(self, url: str, size: int, fetch: Callable[[int, int], bytes], block: int = BLOCK_BYTES) -> None:
-        self._url, self._fetch = url, fetch
+    def __init__(
+        self,
+        url: str,
+        size: int,
+        fetch: Callable[[int, int], bytes],
+        block: int = BLOCK_BYTES,
+        clock: Clock = CLOCK,
+    ) -> None:
+        self._url, self._fetch, self._clock = url, fetch, clock
         self._starts = iter(range(0, size, block))
         self._size, self._block = size, block
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stream")
@@ -70,7 +80,7 @@ class BlockStream(io.RawIOBase):
         if start is None:
             return None
         end = min(start + self._block, self._size)
-        return self._thread.submit(retried, lambda: self._whole(start, end), self._url)
+        return self._thread.submit(retried, lambda: self._whole(start, end), self._url, self._clock)
 
     def _whole(self, start: int, end: int) -> bytes:
         data = self._fetch(start, end)

@@ -2,11 +2,11 @@ import json
 import logging
 import random
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
-from types import SimpleNamespace
 
 import pytest
+from clocks import Time
 from clusters import free_port
 from pools import metadata_config
 from processes import call, write_config
@@ -14,7 +14,6 @@ from web_hook import web_hook
 
 from filtering.config.run import Notify, parse_config
 from filtering.core.errors import InputError, RunError
-from filtering.pipeline import webhook as delivery
 from filtering.pipeline.notification import LARGEST_BYTES, notified, payload
 from filtering.pipeline.webhook import body, deliver, webhook
 
@@ -39,11 +38,9 @@ def hook():
 
 
 @pytest.fixture
-def pauses(monkeypatch):
-    """The pauses between attempts, which take no time."""
-    taken = []
-    monkeypatch.setattr(delivery, "time", SimpleNamespace(sleep=taken.append))
-    return taken
+def at():
+    """A time that passes only between attempts."""
+    return Time()
 
 
 def told_at(url, **settings):
@@ -67,25 +64,25 @@ def test_a_token_goes_as_a_bearer_token(hook):
     assert hook.got[0][1]["Authorization"] == f"Bearer {TOKEN}"
 
 
-def test_two_server_errors_are_followed_by_a_third_attempt(hook, pauses):
+def test_two_server_errors_are_followed_by_a_third_attempt(hook, at):
     hook.answer(500)
     hook.answer(503)
-    assert deliver(told_at(hook.url), {"state": "finished"}) is None
+    assert deliver(told_at(hook.url), {"state": "finished"}, clock=at.clock()) is None
     assert hook.payloads == [{"state": "finished"}] * 3
-    assert 0.5 <= pauses[0] <= 1 <= pauses[1] <= 2
+    assert 0.5 <= at.slept[0] <= 1 <= at.slept[1] <= 2
 
 
-def test_what_keeps_failing_is_given_up_after_the_retries(hook, pauses):
+def test_what_keeps_failing_is_given_up_after_the_retries(hook, at):
     for _ in range(9):
         hook.answer(502)
-    assert deliver(told_at(hook.url, retries=2), {}) == "the answer was 502 (3 attempts)"
+    assert deliver(told_at(hook.url, retries=2), {}, clock=at.clock()) == "the answer was 502 (3 attempts)"
     assert len(hook.got) == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410])
-def test_a_refusal_is_not_tried_again(hook, pauses, status):
+def test_a_refusal_is_not_tried_again(hook, at, status):
     hook.answer(status)
-    assert deliver(told_at(hook.url), {}) == f"the answer was {status} (1 attempt)"
+    assert deliver(told_at(hook.url), {}, clock=at.clock()) == f"the answer was {status} (1 attempt)"
     assert len(hook.got) == 1
 
 
@@ -97,21 +94,23 @@ def test_a_redirect_is_not_followed(hook):
     assert fault == "the answer was 307, a redirect, which is not followed (1 attempt)"
 
 
-def test_nobody_waits_longer_than_the_time_out(hook, monkeypatch):
-    monkeypatch.setattr(delivery, "FIRST_CEILING_SECONDS", 0.01)
+def test_nobody_waits_longer_than_the_time_out(hook, at):
     for _ in range(2):
         hook.answer(200, seconds=2)
     began = time.monotonic()
-    assert deliver(told_at(hook.url, timeout=0.3, retries=1), {}) == "no answer within 0.3 s (2 attempts)"
+    assert (
+        deliver(told_at(hook.url, timeout=0.3, retries=1), {}, clock=at.clock())
+        == "no answer within 0.3 s (2 attempts)"
+    )
     assert time.monotonic() - began < 1.5
 
 
-def test_a_refused_connection_is_tried_again(pauses):
+def test_a_refused_connection_is_tried_again(at):
     url = f"http://127.0.0.1:{free_port()}/secret-of-the-address"
-    fault = deliver(told_at(url, retries=1), {})
+    fault = deliver(told_at(url, retries=1), {}, clock=at.clock())
     assert fault.startswith("no connection: ")
     assert fault.endswith(" (2 attempts)")
-    assert len(pauses) == 1
+    assert len(at.slept) == 1
 
 
 @pytest.mark.parametrize(
@@ -124,16 +123,16 @@ def test_a_refused_connection_is_tried_again(pauses):
         ("soon", 0.5, 1),
     ],
 )
-def test_the_server_says_within_bounds_when_to_come_again(hook, pauses, asked, least, most):
+def test_the_server_says_within_bounds_when_to_come_again(hook, at, asked, least, most):
     hook.answer(429, Retry_After=asked)
-    assert deliver(told_at(hook.url), {}) is None
-    assert least <= pauses[0] <= most
+    assert deliver(told_at(hook.url), {}, clock=at.clock()) is None
+    assert least <= at.slept[0] <= most
 
 
-def test_the_server_may_name_a_date(hook, pauses):
-    hook.answer(503, Retry_After=format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True))
-    assert deliver(told_at(hook.url), {}) is None
-    assert 10 < pauses[0] <= 30
+def test_the_server_may_name_a_date(hook, at):
+    hook.answer(503, Retry_After=format_datetime(datetime.fromtimestamp(at.now + 30, UTC), usegmt=True))
+    assert deliver(told_at(hook.url), {}, clock=at.clock()) is None
+    assert at.slept[0] == 30
 
 
 @pytest.mark.parametrize("environment", [{}, {"HOOK_URL": " "}])
@@ -261,13 +260,13 @@ def test_only_what_is_asked_for_is_told(hook, tmp_path, monkeypatch, when, state
     assert [told["state"] for told in hook.payloads] == states
 
 
-def test_a_webhook_that_is_gone_is_a_warning_without_secrets(tmp_path, monkeypatch, caplog, capfd, pauses):
+def test_a_webhook_that_is_gone_is_a_warning_without_secrets(tmp_path, monkeypatch, caplog, capfd, at):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HOOK_URL", f"http://127.0.0.1:{free_port()}/secret-of-the-address")
     monkeypatch.setenv("HOOK_TOKEN", TOKEN)
     said = []
     config = night(tmp_path, token_env="HOOK_TOKEN")
-    assert notified(config, lambda: RECORD, said.append) == RECORD
+    assert notified(config, lambda: RECORD, said.append, at.clock()) == RECORD
     (line,) = said
     assert line.startswith("warning: notify: the webhook was not told that the run finished: no connection: ")
     told = [*said, caplog.text, *capfd.readouterr(), json.dumps(config.resolved()), repr(webhook(config.notify))]

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import boto3
 import pytest
-from leases import Process, Time, elsewhere, put
+from clocks import Time
+from leases import Process, elsewhere, put
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
+from filtering.core.clock import CLOCK
 from filtering.core.errors import InputError, RunError
 from filtering.storage import lease as module
 from filtering.storage.lease import Lease
@@ -65,7 +67,7 @@ def run(tmp_path):
 
 
 def lease_on(run, at=None, ahead=0.0):
-    return Lease(Store(str(run)), clock=at.clock(ahead) if at else None)
+    return Lease(Store(str(run)), clock=at.clock(ahead) if at else CLOCK)
 
 
 def newest(run):

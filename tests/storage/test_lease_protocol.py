@@ -4,9 +4,9 @@ import itertools
 from dataclasses import dataclass
 
 import hypothesis.strategies as st
+from clocks import Time
 from examples import examples
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from leases import Time
 
 from filtering.core.errors import InputError, RunError
 from filtering.storage.lease import HEARTBEAT_SECONDS, STALE_SECONDS, WATCHED, Lease

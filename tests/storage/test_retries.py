@@ -1,10 +1,12 @@
 import http.client
 import itertools
 import threading
+from dataclasses import replace
 
 import aiohttp
 import pytest
 import yarl
+from clocks import Time
 
 from filtering.core.errors import InputError, RunError
 from filtering.storage import retries
@@ -12,12 +14,10 @@ from filtering.storage.retries import ATTEMPTS, TOTAL_SECONDS, Backoff, ShortBod
 
 
 @pytest.fixture
-def pauses(monkeypatch):
-    """The seconds that would have been slept, with the largest random numbers."""
-    slept = []
-    monkeypatch.setattr(retries.time, "sleep", slept.append)
+def time(monkeypatch):
+    """A time that passes only in pauses, which are as long as they may be."""
     monkeypatch.setattr(retries.random, "uniform", lambda low, high: high)
-    return slept
+    return Time()
 
 
 def failing(*errors):
@@ -49,10 +49,10 @@ def answer(status):
         ShortBodyError("x"),
     ],
 )
-def test_transient_errors_are_retried_and_counted(pauses, error):
+def test_transient_errors_are_retried_and_counted(time, error):
     taken()
-    assert retried(failing(error, error), "memory://x") == "done"
-    assert taken()["retries"] == len(pauses) == 2
+    assert retried(failing(error, error), "memory://x", time.clock()) == "done"
+    assert taken()["retries"] == len(time.slept) == 2
 
 
 @pytest.mark.parametrize(
@@ -65,39 +65,38 @@ def test_transient_errors_are_retried_and_counted(pauses, error):
         answer(403),
     ],
 )
-def test_other_errors_pass_through_at_once(pauses, error):
+def test_other_errors_pass_through_at_once(time, error):
     with pytest.raises(type(error)) as raised:
-        retried(failing(error), "memory://x")
+        retried(failing(error), "memory://x", time.clock())
     assert raised.value is error
-    assert pauses == []
+    assert time.slept == []
 
 
-def test_what_is_not_there_is_named_by_its_url(pauses):
+def test_what_is_not_there_is_named_by_its_url(time):
     with pytest.raises(FileNotFoundError, match=r"^memory://x/y: is not there$"):
-        retried(failing(FileNotFoundError("/x/y")), "memory://x/y")
+        retried(failing(FileNotFoundError("/x/y")), "memory://x/y", time.clock())
     with pytest.raises(FileNotFoundError, match="No such file"):
-        retried(failing(FileNotFoundError(2, "No such file", "/x")), "/x")
-    assert pauses == []
+        retried(failing(FileNotFoundError(2, "No such file", "/x")), "/x", time.clock())
+    assert time.slept == []
 
 
-def test_attempts_are_bounded_and_the_last_error_is_one_line(pauses):
+def test_attempts_are_bounded_and_the_last_error_is_one_line(time):
     with pytest.raises(RunError, match=r"^memory://x: kept failing, last with ConnectionResetError: by peer$"):
-        retried(failing(*[ConnectionResetError("by\npeer")] * 100), "memory://x")
-    assert len(pauses) == ATTEMPTS - 1
+        retried(failing(*[ConnectionResetError("by\npeer")] * 100), "memory://x", time.clock())
+    assert len(time.slept) == ATTEMPTS - 1
 
 
-def test_ceilings_of_pauses_double_up_to_a_longest(pauses):
+def test_ceilings_of_pauses_double_up_to_a_longest(time):
     with pytest.raises(RunError):
-        retried(failing(*[TimeoutError()] * ATTEMPTS), "x")
-    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]
+        retried(failing(*[TimeoutError()] * ATTEMPTS), "x", time.clock())
+    assert time.slept == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20.0, 20.0]
 
 
-def test_total_time_is_bounded(pauses, monkeypatch):
-    clock = itertools.count(step=TOTAL_SECONDS / 2.5)
-    monkeypatch.setattr(retries.time, "monotonic", lambda: next(clock))
+def test_total_time_is_bounded(time):
+    clock = replace(time.clock(), monotonic=itertools.count(step=TOTAL_SECONDS / 2.5).__next__)
     with pytest.raises(RunError):
-        retried(failing(*[TimeoutError()] * ATTEMPTS), "x")
-    assert len(pauses) == 2
+        retried(failing(*[TimeoutError()] * ATTEMPTS), "x", clock)
+    assert len(time.slept) == 2
 
 
 def test_pauses_are_jittered_from_nothing_to_the_ceiling():

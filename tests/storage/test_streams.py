@@ -4,6 +4,7 @@ import uuid
 
 import fsspec
 import pytest
+from clocks import Time
 
 from filtering.core.errors import RunError
 from filtering.storage import retries
@@ -14,8 +15,7 @@ DATA = random.Random(0).randbytes(1000)
 
 
 @pytest.fixture(autouse=True)
-def without_pauses(monkeypatch):
-    monkeypatch.setattr(retries.time, "sleep", lambda seconds: None)
+def nothing_counted():
     retries.taken()
 
 
@@ -34,6 +34,10 @@ class Source:
         return DATA[start:end][:trouble]
 
 
+def block_stream(url, size, fetch, block):
+    return BlockStream(url, size, fetch, block, Time().clock())
+
+
 def threads():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("stream")]
 
@@ -47,21 +51,21 @@ def drained(stream, size):
 
 @pytest.mark.parametrize("size", [1, 7, 100, 101, 5000])
 def test_bytes_come_in_order_whatever_is_asked_for(size):
-    with BlockStream("x", len(DATA), Source(), block=100) as stream:
+    with block_stream("x", len(DATA), Source(), block=100) as stream:
         assert drained(stream, size) == DATA
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 200])
 def test_objects_of_every_size_around_the_block_are_read(size):
     source = Source()
-    with BlockStream("x", size, source, block=100) as stream:
+    with block_stream("x", size, source, block=100) as stream:
         assert stream.read() == DATA[:size]
     assert source.asked == [(start, min(start + 100, size)) for start in range(0, size, 100)]
 
 
 def test_a_broken_connection_asks_for_its_block_again_and_no_other():
     source = Source(None, ConnectionResetError(), 30, None)
-    with BlockStream("x", 300, source, block=100) as stream:
+    with block_stream("x", 300, source, block=100) as stream:
         assert stream.read() == DATA[:300]
     assert source.asked == [(0, 100), (100, 200), (100, 200), (100, 200), (200, 300)]
     assert retries.taken()["retries"] == 2
@@ -69,7 +73,7 @@ def test_a_broken_connection_asks_for_its_block_again_and_no_other():
 
 def test_a_body_that_stays_short_is_an_error():
     with (
-        BlockStream("s3://a/b", 300, Source(*[40] * 50), block=100) as stream,
+        block_stream("s3://a/b", 300, Source(*[40] * 50), block=100) as stream,
         pytest.raises(RunError, match=r"s3://a/b: 40 bytes came where 100 were asked for"),
     ):
         stream.read()
@@ -83,7 +87,7 @@ def test_one_block_is_fetched_ahead_and_no_more():
             arrived.set()
         return source(start, end)
 
-    with BlockStream("x", 1000, fetch, block=100) as stream:
+    with block_stream("x", 1000, fetch, block=100) as stream:
         stream.read(1)
         stream.read(99)
         assert not arrived.wait(0.05)
@@ -93,7 +97,7 @@ def test_one_block_is_fetched_ahead_and_no_more():
 
 
 def test_closing_stops_the_thread_before_the_end():
-    stream = BlockStream("x", 1000, Source(), block=100)
+    stream = block_stream("x", 1000, Source(), block=100)
     assert stream.read(1) == DATA[:1]
     assert threads()
     stream.close()
@@ -104,7 +108,7 @@ def test_closing_stops_the_thread_before_the_end():
 
 
 def test_an_error_of_a_block_comes_when_it_is_read_and_the_thread_still_ends():
-    stream = BlockStream("x", 300, Source(None, PermissionError("no")), block=100)
+    stream = block_stream("x", 300, Source(None, PermissionError("no")), block=100)
     assert stream.read(100) == DATA[:100]
     with pytest.raises(PermissionError):
         stream.read(1)

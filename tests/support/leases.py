@@ -1,30 +1,14 @@
-"""Leases of other processes, other machines and other times."""
+"""Leases of other processes and other machines."""
 
 import multiprocessing
 import os
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from filtering.core.errors import InputError, RunError
-from filtering.storage.lease import Clock, Lease
+from filtering.storage.lease import Lease
 from filtering.storage.lease_record import Holder, object_name, this_process
 from filtering.storage.store import Store
-
-
-class Time:
-    """A time that passes only when told; `while_sleeping` is what others do meanwhile."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
-        self.while_sleeping: Callable[[], None] = lambda: None
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.while_sleeping()
-
-    def clock(self, ahead: float = 0.0) -> Clock:
-        return Clock(lambda: self.now + ahead, lambda: self.now, self.sleep)
 
 
 class Process:
