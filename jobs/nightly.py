@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from filtering.cli import command
-from filtering.config.run import load_config
+from filtering.config.run import parse_config
+from filtering.config.settings_file import read_settings
 from filtering.core.errors import InputError
 
 
@@ -21,7 +22,7 @@ def with_base(given: Sequence[str]) -> list[str]:
     known = parser.parse_known_args(given)[0]
     # What is wrong with them, `filtering run` says.
     with contextlib.suppress(InputError):
-        if "base" not in load_config(known.config, known.overrides).model_fields_set:
+        if "base" not in parse_config(read_settings(known.config, known.overrides)).model_fields_set:
             return [*given, "--set", "base=latest"]
     return list(given)
 

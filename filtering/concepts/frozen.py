@@ -36,6 +36,7 @@ from filtering.concepts.stage import (
     summed_statistics,
 )
 from filtering.concepts.training import gather_queries, sample_shard
+from filtering.config.aliases import renamed
 from filtering.config.run import Config
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.finished_run import Carried
@@ -71,7 +72,7 @@ def kept_of(carried: Carried | None, identity: str, config: Config) -> Kept | No
         return None
     base = carried.base
     graph = config.graph.model_dump(mode="json")
-    if base.result(NAME)["identity"] != identity or base.record["config"]["graph"] != graph:
+    if base.result(NAME)["identity"] != identity or renamed(base.record["config"]).data["graph"] != graph:
         return None
     places = carried.places()
     there = zip(base.shards, places.tolist(), strict=True)
@@ -100,7 +101,7 @@ def take_over_concepts(
     if kept is not None:
         same = [shard for shard in shards if shard.identity in kept.same]
         over_shards(stage, carry_visits, "carry", same, (kept.store.url, url), "shards carried over")
-    over_shards(stage, assign, "assign", new, (config.graph.reach, config.graph.k, url), "shards assigned")
+    over_shards(stage, assign, "assign", new, (config.graph.max_replicas, config.graph.k, url), "shards assigned")
     over_shards(stage, visit, "visit", new, (url,), "shards of guests")
     identities = [shard.identity for shard in new]
     measuring = _find_exact(stage, config, shards, new, rows, kept)

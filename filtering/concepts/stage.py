@@ -74,7 +74,7 @@ def concepts_stage(runtime: Runtime, config: Config, filters: str, frozen: str |
     settings: Any = [config.concepts.model_dump(include=set(TRAINING_KEYS)), config.graph.model_dump()]
     if frozen is not None:
         # Where guests are invited to is part of what is taken over.
-        settings = ["frozen", frozen, config.concepts.partition_rows, config.graph.k, config.graph.reach]
+        settings = ["frozen", frozen, config.concepts.partition_rows, config.graph.k, config.graph.max_replicas]
     return Stage(runtime, NAME, VERSION, settings, (filters,))
 
 
@@ -89,9 +89,9 @@ def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], 
     url, settings, graph = stage.store.url, config.concepts, config.graph
     clusters, identities = wanted_clusters(settings, rows), [shard.identity for shard in shards]
     _train(stage, shards, clusters, settings.seed, rows)
-    over_shards(stage, assign, "assign", shards, (graph.reach, graph.k, url), "shards assigned")
+    over_shards(stage, assign, "assign", shards, (graph.max_replicas, graph.k, url), "shards assigned")
     largest = largest_concept(settings, rows, clusters)
-    invitation = stage.call(invite, "invitation", identities, graph.k, graph.recall, graph.guests, largest, url)
+    invitation = stage.call(invite, "invitation", identities, graph.k, graph.recall, graph.mean_replicas, largest, url)
     over_shards(stage, visit, "visit", shards, (url,), "shards of guests")
     sums = summed_statistics(stage.store, identities)
     stage.store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
@@ -187,7 +187,7 @@ def group_rows(stage: Stage, config: Config, shards: Sequence[PassingShard], con
 
     Where a base's graph is carried over, those alone that stand in a concept that is searched again.
     """
-    tasks = [Task(s.identity, (s, config.graph.reach, concepts_url, stage.store.url)) for s in shards]
+    tasks = [Task(s.identity, (s, config.graph.max_replicas, concepts_url, stage.store.url)) for s in shards]
     counts = stage.map(lambda engine: engine.tasks(group), tasks, "shards")
     totals = {name: sum(count[name] for count in counts) for name in ("rows", "guests", "copies")}
     stage.summary = f"{totals['rows']:,} rows grouped in {totals['copies']:,} copies"

@@ -2,26 +2,26 @@
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
+from filtering.config.aliases import renamed
 from filtering.config.filters import Filter
 from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from filtering.config.selection import Selection, Steps
+from filtering.config.settings_file import read_settings
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import explained
 from filtering.core.errors import InputError
-from filtering.storage.store import read_object
 
+LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
 # Keys that say where and how a run goes, not what comes out. A base gives what a run without one would compute.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
-DATE = "{date}"
 # A name and a secret before the host; a port is none, and a secret may hold slashes.
 CREDENTIALS = re.compile(r"://[^/@:\s]*:(?!\d+(/|$))[^@]*@")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -88,8 +88,10 @@ class Graph(Section):
 
     k: Positive = Field(10, description="a positive whole number")
     recall: Fraction = Field(0.97, description="the recall@k to aim at, a fraction above 0 and at most 1")
-    guests: Above0 = Field(4.0, description="the most guests a sample may make on average, a positive number")
-    reach: Positive = Field(16, description="in how many of its nearest concepts a sample may be searched, 1 or more")
+    mean_replicas: Above0 = Field(
+        4.0, description="maximum mean number of replicas of a sample in other concepts, a positive number"
+    )
+    max_replicas: Positive = Field(16, description="maximum number of concepts a sample is assigned to, 1 or more")
 
 
 class Ray(Section):
@@ -108,9 +110,9 @@ class Ray(Section):
 
 
 class Retention(Section):
-    """Which earlier nights stay: the others go, except what a night that stays refers to."""
+    """How many finished runs are kept: older runs are deleted, except data that retained runs still reference."""
 
-    nights: Positive = Field(description="how many finished nights stay, tonight's included, 1 or more")
+    keep_runs: Positive = Field(description="number of finished runs to keep, this one included, 1 or more")
 
 
 class Notify(Section):
@@ -151,7 +153,7 @@ class Config(Section):
     base: str | None = Field(
         None, min_length=1, description="latest, or the path or URL of the run that this one starts from"
     )
-    retention: Retention | None = Field(None, description="a mapping such as {nights: 14}")
+    retention: Retention | None = Field(None, description="a mapping such as {keep_runs: 14}")
     notify: Notify | None = Field(None, description="a mapping such as {url_env: HOOK_URL}")
     embedding: Embedding = Field(Embedding(), description="a mapping")
     filters: tuple[Filter, ...] = Field((), description="a list such as [{clip_score: {keep: 0.5}}]")
@@ -163,6 +165,13 @@ class Config(Section):
     )
     ray: Ray = Field(Ray(), description="a mapping")
 
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each former name of a key or value that was given."""
+        return self._warnings
+
     def resolved(self) -> dict[str, Any]:
         """Return every key with its value, as plain data."""
         return self.model_dump(mode="json")
@@ -173,17 +182,8 @@ class Config(Section):
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that also takes 1e-3 for a number, as YAML 1.2 does."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration and apply `--set KEY=VALUE` overrides.
+    """Read a configuration and apply `--set KEY=VALUE` overrides; each former name in it is logged as a warning.
 
     Parameters
     ----------
@@ -202,18 +202,10 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     InputError
         One line: the key or file, what is wrong, the nearest valid name.
     """
-    try:
-        data = yaml.load(read_object(path).decode(), _Loader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: must hold keys and values, such as 'output: runs/first'")
-    for override in overrides:
-        _override(data, override)
-    if isinstance(data.get("output"), str):
-        data["output"] = data["output"].replace(DATE, f"{datetime.now(UTC):%Y-%m-%d}")
+    data = read_settings(path, overrides)
+    # First, so that an invalid value is not the only line where its key is called by another name.
+    for line in renamed(data).lines:
+        LOG.warning("filtering: %s", line)
     return parse_config(data)
 
 
@@ -233,29 +225,14 @@ def parse_config(data: Mapping[str, Any]) -> Config:
     try:
         # First, so that no later message repeats a secret.
         _refuse_credentials(data, ())
-        return Config.model_validate(data)
+        current = renamed(data)
+        config = Config.model_validate(current.data)
+        config._warnings = current.lines
+        return config
     except ValidationError as error:
         raise InputError(" ".join(explained(error, Config).split())) from None
     except RecursionError:
         raise InputError("the configuration refers to itself or is nested too deep") from None
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {override}: must read KEY=VALUE, such as selection.keep=0.3")
-    *parents, last = key.split(".")
-    section = data
-    for parent in parents:
-        if section.get(parent) is None:
-            section[parent] = {}
-        section = section[parent]
-        if not isinstance(section, dict):
-            raise InputError(f"--set {override}: {parent} holds no keys")
-    try:
-        section[last] = yaml.load(value, _Loader)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not YAML") from None
 
 
 def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:

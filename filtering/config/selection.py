@@ -20,8 +20,9 @@ class Step(Section):
     keep: Positive | Fraction = Field(
         0.3, union_mode="left_to_right", description="a fraction between 0 and 1, or a number of samples"
     )
-    per: Literal["pool", "night"] = Field(
-        "pool", description="pool or night: of what keep is a fraction, or to what it is added (with a base)"
+    per: Literal["pool", "increment"] = Field(
+        "pool",
+        description="pool or increment: keep is a fraction of the pool, or of the samples that are new since base",
     )
     budget: str = Field("auto", description="auto or the name of a budget, such as proportional")
     gamma_forward: Gamma = Field(1.0, description="a finite number, 0 or more")

@@ -65,7 +65,7 @@ def _night(config: Config, progress: Reporter) -> dict[str, Any]:
             _move(root, store, night, record)
             _note(store, night | {"verified": True})
         if config.retention is not None:
-            retire(root, config.retention.nights, latest_name(root), progress.say)
+            retire(root, config.retention.keep_runs, latest_name(root), progress.say)
     return record
 
 

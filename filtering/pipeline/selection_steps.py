@@ -157,7 +157,7 @@ def check_steps(config: Config) -> None:
     InputError
         One line: the key, what is wrong, the nearest valid name.
     """
-    _check_nights(config)
+    _check_increments(config)
     for step in every_step(config):
         if (name := budget_name(step)) not in DECIDED:
             budget(name)
@@ -165,13 +165,13 @@ def check_steps(config: Config) -> None:
             check_spec(spec_of(score_of, selector(step.method).score), config)
 
 
-def _check_nights(config: Config) -> None:
-    if not any(step.per == "night" for step in every_step(config)):
+def _check_increments(config: Config) -> None:
+    if not any(step.per == "increment" for step in every_step(config)):
         return
     if config.base is None:
-        raise InputError("selection.per: night needs a base; set base to latest, or per to pool")
+        raise InputError("selection.per: increment needs a base; set base to latest, or per to pool")
     if config.selection.steps:
-        raise InputError("selection.per: night is for a selection of one step; in selection.steps, keep is of the pool")
+        raise InputError("selection.per: increment needs a selection of one step; in selection.steps, set per to pool")
 
 
 def every_step(config: Config) -> Iterator[Step]:

@@ -26,7 +26,7 @@ def run_summary(way: Way, selecting: Selecting, run_id: str) -> dict[str, Any]:
         "measures": results["measures"],
         "totals": results["manifests"]["totals"],
         "reasons": results["manifests"]["reasons"],
-        "warnings": [*_warnings(results), *unread(way.config)],
+        "warnings": [*way.config.warnings, *_warnings(results), *unread(way.config)],
         "objects": {name: way.folder(url) for name, url in way.stores.items()},
         "filters": _filters(way),
         "steps": selecting.plain(),
@@ -77,7 +77,7 @@ def _warnings(results: dict[str, Any]) -> list[str]:
     found += [f"a refit of the concepts is due (concepts.refit): {line}" for line in _drifted(results)]
     if results["graph"]["recall"] < 0.9:
         found.append(
-            f"the graph's recall is {results['graph']['recall']:.2f}; a larger graph.guests or graph.recall raises it"
+            f"the graph's recall is {results['graph']['recall']:.2f}; raise graph.mean_replicas or graph.recall"
         )
     return found
 

@@ -32,7 +32,8 @@ MULTIPLY_SECONDS = 1.6e-11
 GATHER_SECONDS = 2.1e-9
 # Clustering a group: its rounds, those of what is split, and the assignments between them.
 CLUSTERING = 4
-# Guests depend on the data, and grow with the number of concepts up to `graph.guests`: as in benchmarks.lib.pool_like.
+# Guests depend on the data, and grow with the number of concepts up to `graph.mean_replicas`: as in
+# benchmarks.lib.pool_like.
 GUESTS_OF_100_CONCEPTS, GUESTS_POWER = 1.66, 0.28
 # Of the guests, the part that lies in another partition, so that the row travels there too: 0.98 c^-0.29, with c
 # concepts a partition.

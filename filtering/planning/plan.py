@@ -167,8 +167,8 @@ def _work(config: Config, pool: Pool, shards: int) -> Work:
         dimension=pool.probe.dimension,
         clusters=clusters,
         k=config.graph.k,
-        reach=config.graph.reach,
-        most_guests=config.graph.guests,
+        reach=config.graph.max_replicas,
+        most_guests=config.graph.mean_replicas,
         partition_rows=None if limit == "auto" else limit,
     )
 

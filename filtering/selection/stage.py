@@ -75,8 +75,8 @@ def selection_stage(
 ) -> Stage:
     """Return the stage of one step; its inputs are the graph, the scores and the step before, if there is one."""
     settings: Any = step.model_dump(exclude={"score", "difficulty", "steps", "per"})
-    if step.per == "night":
-        # What a night adds depends on what was there.
+    if step.per == "increment":
+        # What an increment adds depends on what was there.
         settings = [settings, before.total, sorted(before.shards)] if before else [settings, 0, []]
     return Stage(runtime, name, VERSION, settings, inputs)
 
@@ -109,7 +109,7 @@ def select_coreset(
     adjacent = read_adjacent(Store(source.graph))
     available, new = _collect(stage, source, scores, before, base)
     wanted = wanted_total(step.keep, available)
-    if step.per == "night":
+    if step.per == "increment":
         wanted = (base.total if base else 0) + wanted_total(step.keep, new)
     total = min(wanted, available)
     _write_budgets(stage, step, source, total, available)

@@ -91,7 +91,7 @@ def test_three_nights_end_as_runs_over_the_whole_pool_do(night, tmp_path, sectio
 
 def test_only_what_a_new_shard_touches_is_searched_and_selected_again(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [800, 700])
-    config = metadata_config(pool, tmp_path / "1", base="latest", graph={"k": 3, "guests": 0.05})
+    config = metadata_config(pool, tmp_path / "1", base="latest", graph={"k": 3, "mean_replicas": 0.05})
     config["concepts"]["partition_rows"] = 100
     night(config)
     for number in (2, 3, 4):
@@ -154,12 +154,12 @@ def test_shards_in_another_order_are_not_embedded_again_and_all_else_is_done_aga
 
 def test_a_budget_per_night_adds_to_what_the_nights_before_could_keep(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [400])
-    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.25, "per": "night"})
+    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.25, "per": "increment"})
     assert night(config)["totals"]["kept"] == 100
     write_metadata(pool, [200], seed=1)
     assert night(config | {"output": str(tmp_path / "2")})["totals"]["kept"] == 150
     assert night(config | {"output": str(tmp_path / "3")})["totals"]["kept"] == 150
-    with pytest.raises(InputError, match=r"selection\.per: night needs a base"):
+    with pytest.raises(InputError, match=r"selection\.per: increment needs a base"):
         night({key: value for key, value in config.items() if key != "base"} | {"output": str(tmp_path / "4")})
 
 
@@ -232,7 +232,7 @@ def test_a_finished_night_is_not_changed(night, tmp_path):
 
 def test_old_nights_go_and_what_is_left_of_them_serves_the_next(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [300, 250])
-    config = metadata_config(pool, tmp_path / "1", base="latest", retention={"nights": 2})
+    config = metadata_config(pool, tmp_path / "1", base="latest", retention={"keep_runs": 2})
     config["concepts"]["partition_rows"] = 100
     for number in range(1, 5):
         record = night(config | {"output": str(tmp_path / f"{number}")})

@@ -80,7 +80,7 @@ def test_of_two_nights_at_once_one_refuses_whatever_their_outputs(joined, tmp_pa
 def test_nights_on_s3_start_from_each_other_and_old_ones_go(joined_s3, s3, tmp_path):
     pool = write_metadata(tmp_path / "pool", [300, 250])
     root = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
-    config = metadata_config(pool, f"{root}/1", base="latest", retention={"nights": 1})
+    config = metadata_config(pool, f"{root}/1", base="latest", retention={"keep_runs": 1})
     arguments = ["run", "--config", write_config(tmp_path / "night.yaml", config), "--json"]
 
     def night(name):

@@ -79,7 +79,7 @@ def test_prototypicality_is_the_distance_to_the_concepts_centroid(scored, pool):
 
 
 def test_sds_is_the_mean_distance_to_neighbours_of_the_concept(scored, pool, folder):
-    found = scored("sds", graph={"k": 5, "recall": 1.0, "guests": 12.0})
+    found = scored("sds", graph={"k": 5, "recall": 1.0, "mean_replicas": 12.0})
     concept, images = found["concept"].to_numpy(), pool[1]
     for number in np.unique(concept):
         here = np.flatnonzero(concept == number)

@@ -142,7 +142,7 @@ OTHERS = {
     "method": "top",
     "score": "uniform",
     "keep": 7,
-    "per": "night",
+    "per": "increment",
     "budget": "uniform",
     "gamma_forward": 0.5,
     "gamma_reverse": 0.5,

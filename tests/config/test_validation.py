@@ -1,0 +1,134 @@
+import pytest
+from small_configs import SMALLEST, given, refusal
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "nearest"),
+    [
+        (given(outputs=1), "outputs", "output"),
+        (given(graf={"k": 3}), "graf", "graph"),
+        (given(graph={"kk": 3, "max_replica": 2}), "graph.kk", "k"),
+        (given(graph={"max_replica": 2}), "graph.max_replica", "max_replicas"),
+        (given(selection={"gamma_foward": 1.0}), "selection.gamma_foward", "gamma_forward"),
+        (given(concepts={"cluster": 3}), "concepts.cluster", "clusters"),
+        (given(embedding={"modle": "x"}), "embedding.modle", "model"),
+        (given(ray={"adress": "x"}), "ray.adress", "address"),
+        (given(input={"shard": "x", "shards": "y"}), "input.shard", "shards"),
+        (given(input={"shards": "y", "arrays": {"imag": "x"}}), "input.arrays.imag", "image"),
+        (given(filters=[{"captoin": {}}]), "filters.0.captoin", "caption"),
+        (given(filters=[{"caption": {}}, {"clip_score": {"kep": 1}}]), "filters.1.clip_score.kep", "keep"),
+        (given(filters=[{"caption": {"min_word": 1}}]), "filters.0.caption.min_word", "min_words"),
+        (
+            given(selection={"score": {"table": "t.parquet", "column": "c", "colum": "q"}}),
+            "selection.score.colum",
+            "column",
+        ),
+    ],
+)
+def test_unknown_keys_are_refused_with_the_nearest_name(data, key, nearest):
+    message = refusal(data)
+    assert message.startswith(f"{key}: unknown key")
+    assert nearest in message.removeprefix(f"{key}: unknown key")
+
+
+def test_an_unknown_key_without_a_like_lists_the_known():
+    assert refusal(given(graph={"zzzz": 3})) == "graph.zzzz: unknown key; known: k, max_replicas, mean_replicas, recall"
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        (given(output=5), "output"),
+        (given(output=""), "output"),
+        (given(output=None), "output"),
+        (given(input="pool"), "input"),
+        (given(input={"shards": 5}), "input.shards"),
+        (given(input={"shards": ["a", 5]}), "input.shards"),
+        (given(input={"metadata": {"a": 1}}), "input.metadata"),
+        (given(input={"shards": "x", "arrays": "image"}), "input.arrays"),
+        (given(embedding=3), "embedding"),
+        (given(embedding={"device": "gpu"}), "embedding.device"),
+        (given(embedding={"precision": 16}), "embedding.precision"),
+        (given(embedding={"batch_size": 0}), "embedding.batch_size"),
+        (given(embedding={"batch_size": "8"}), "embedding.batch_size"),
+        (given(embedding={"batch_size": 8.5}), "embedding.batch_size"),
+        (given(embedding={"batch_size": True}), "embedding.batch_size"),
+        (given(filters={"caption": {}}), "filters"),
+        (given(filters=["caption"]), "filters.0"),
+        (given(filters=[{"caption": 3}]), "filters.0.caption"),
+        (given(filters=[{"caption": {"min_words": -1}}]), "filters.0.caption.min_words"),
+        (given(filters=[{"caption": {"max_characters": 0}}]), "filters.0.caption.max_characters"),
+        (given(filters=[{"clip_score": {"keep": 0.0}}]), "filters.0.clip_score.keep"),
+        (given(filters=[{"clip_score": {"keep": 1.5}}]), "filters.0.clip_score.keep"),
+        (given(filters=[{"clip_score": {"threshold": 2.0}}]), "filters.0.clip_score.threshold"),
+        (given(filters=[{"clip_score": {"threshold": float("nan")}}]), "filters.0.clip_score.threshold"),
+        (given(filters=[{"clip_score": {"threshold": True}}]), "filters.0.clip_score.threshold"),
+        (given(filters=[{"clip_score": {"threshold": "0.2"}}]), "filters.0.clip_score.threshold"),
+        (given(concepts={"clusters": "many"}), "concepts.clusters"),
+        (given(concepts={"clusters": 0}), "concepts.clusters"),
+        (given(concepts={"seed": -1}), "concepts.seed"),
+        (given(concepts={"seed": 2**32}), "concepts.seed"),
+        (given(concepts={"partition_rows": 0}), "concepts.partition_rows"),
+        (given(graph={"k": 0}), "graph.k"),
+        (given(graph={"k": "ten"}), "graph.k"),
+        (given(graph={"k": None}), "graph.k"),
+        (given(graph={"max_replicas": 1.5}), "graph.max_replicas"),
+        (given(ray={"gpus_per_search": 1.5}), "ray.gpus_per_search"),
+        (given(selection={"keep": 0}), "selection.keep"),
+        (given(selection={"keep": -0.5}), "selection.keep"),
+        (given(selection={"keep": 1.5}), "selection.keep"),
+        (given(selection={"keep": "most"}), "selection.keep"),
+        (given(selection={"keep": True}), "selection.keep"),
+        (given(selection={"method": 3}), "selection.method"),
+        (given(selection={"score": 3}), "selection.score"),
+        (given(selection={"score": {"table": "t.parquet"}}), "selection.score"),
+        (given(selection={"gamma_forward": -1.0}), "selection.gamma_forward"),
+        (given(selection={"gamma_reverse": float("inf")}), "selection.gamma_reverse"),
+        (given(selection={"gamma_reverse": float("nan")}), "selection.gamma_reverse"),
+        (given(selection={"gamma_reverse": "1"}), "selection.gamma_reverse"),
+        (given(selection={"temperature": 0.0}), "selection.temperature"),
+        (given(selection={"temperature": True}), "selection.temperature"),
+        (given(selection={"temperature": "0.1"}), "selection.temperature"),
+        (given(selection={"minimum": -1}), "selection.minimum"),
+        (given(ray={"address": 5}), "ray.address"),
+        (given(ray={"num_cpus": "all"}), "ray.num_cpus"),
+        (given(ray={"num_cpus": 0}), "ray.num_cpus"),
+        (given(ray=[]), "ray"),
+    ],
+)
+def test_wrong_values_are_named_in_one_line(data, key):
+    assert refusal(data).startswith(f"{key}")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"output": "x"}, "input"),
+        ({"input": {"shards": "x"}}, "output"),
+        (given(input={}), "one of the two"),
+        (given(input={"shards": "x", "metadata": "y"}), "one of the two"),
+        (given(filters=[{}]), "filters"),
+        (given(filters=[{"caption": {}, "clip_score": {"keep": 0.5}}]), "filters"),
+        (given(filters=[{"clip_score": {}}]), "keep"),
+        (given(filters=[{"clip_score": {"keep": 0.5, "threshold": 0.2}}]), "keep"),
+        (given(selection={"score": {"column": "c"}}), "table"),
+    ],
+)
+def test_what_is_missing_or_too_much_is_said(data, words):
+    assert words in refusal(data)
+
+
+def test_a_value_that_is_nearly_right_is_suggested():
+    assert "did you mean cuda?" in refusal(given(embedding={"device": "cudaa"}))
+
+
+def test_odd_keys_are_refused_in_one_line():
+    refusal(given(**{"a\nb": 1}))
+    refusal({**SMALLEST, 5: 1})
+    refusal({**SMALLEST, "graph": {True: 1}})
+
+
+def test_a_value_that_holds_itself_is_refused():
+    itself = {}
+    itself["x"] = itself
+    refusal(given(output=itself))
