@@ -40,12 +40,12 @@ def _plan(given: argparse.Namespace) -> int:
     from filtering.pipeline.incremental import base_of
     from filtering.pipeline.run import check
     from filtering.planning.plan import Question, plan
-    from filtering.runtime.finished_run import carried_from
+    from filtering.runtime.finished_run import reusable_from
 
     config = load_config(given.config, given.overrides)
     base = base_of(config, lambda line: print(line, file=sys.stderr))
     shards, question = check(config, base), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour)
-    found = plan(config, shards, question, None if base is None else carried_from(base, shards))
+    found = plan(config, shards, question, None if base is None else reusable_from(base, shards))
     device = config.embedding.device
     return show(given, found, lambda: PlanView(found, device), lambda: plan_lines(found, device))
 

@@ -69,6 +69,111 @@ def read_queries(store: Store) -> npt.NDArray[np.float16]:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """How the pool differs from the one on which its concepts were trained.
+
+    Attributes
+    ----------
+    new_rows : int
+        Rows that the base did not have.
+    distance, distance_at_fit : float or None
+        Mean cosine distances to the nearest centroid, of the new rows and of the rows at the time of training; None
+        where there are none.
+    grown : int
+        Concepts whose share of the pool has more than doubled.
+    rows_at_fit : int
+        Rows at the time of training.
+    refit : tuple of str
+        Reasons why a refit is due, each a line for a person.
+    """
+
+    new_rows: int
+    distance: float | None
+    distance_at_fit: float | None
+    grown: int
+    rows_at_fit: int
+    refit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TouchedCounts:
+    """How many concepts differ from a base's, and how many are searched again."""
+
+    changed: int
+    searched: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptsResult:
+    """What the concepts stage found.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that have a concept.
+    concepts, centroids, partitions : int
+        How many there are; concepts that were too large share a centroid.
+    guests : int
+        Rows that are searched in a concept beside their own, counted once for each.
+    dimension : int
+        Of the vectors.
+    identity : str
+        What tells trained concepts from others.
+    margin, expected_recall : float or None
+        Of trained concepts: how near a border guests are, and the recall that this promises.
+    taken_over : str or None
+        The folder of the concepts that were taken over.
+    carried_shards : int
+        Shards whose rows keep the base's concepts.
+    touched : TouchedCounts or None
+        Where a base's concepts are compared.
+    drift : Drift or None
+        Of concepts that were taken over.
+    recall_rows : int or None
+        Rows on which recall is measured, where that is known.
+    """
+
+    rows: int
+    concepts: int
+    centroids: int
+    partitions: int
+    guests: int
+    dimension: int
+    identity: str
+    margin: float | None = None
+    expected_recall: float | None = None
+    taken_over: str | None = None
+    carried_shards: int = 0
+    touched: TouchedCounts | None = None
+    drift: Drift | None = None
+    recall_rows: int | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        many = "s" * (self.partitions != 1)
+        mean = self.guests / max(self.rows, 1)
+        found = f"{self.concepts:,} concepts in {self.partitions:,} partition{many}, {mean:.2f} guests a row"
+        if self.touched is not None:
+            found += f"; {self.touched.changed:,} changed, {self.touched.searched:,} searched again"
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionsResult:
+    """How many rows were grouped, how many of them are guests somewhere, and how many copies that makes."""
+
+    rows: int
+    guests: int
+    copies: int
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return f"{self.rows:,} rows grouped in {self.copies:,} copies"
+
+
+@dataclass(frozen=True, slots=True)
 class Touched:
     """The concepts, bool (C,) each, that differ from a base's.
 

@@ -1,11 +1,12 @@
 """Drift: whether the concepts that were trained some time ago still fit the pool."""
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import FIT
+from filtering.concepts.artifacts import FIT, Drift
 from filtering.config.run import Concepts
 from filtering.storage.store import Store
 
@@ -29,7 +30,7 @@ class Sums(Protocol):
         """Sums of the cosine distances to the centroid, float64 (C,)."""
 
 
-def drift(store: Store, new: Sums, pool: Sums, settings: Concepts) -> dict[str, Any]:
+def drift(store: Store, new: Sums, pool: Sums, settings: Concepts) -> Drift:
     """Return how the pool differs from the one on which its concepts were trained, and why a refit is due, if it is.
 
     Parameters
@@ -43,21 +44,18 @@ def drift(store: Store, new: Sums, pool: Sums, settings: Concepts) -> dict[str, 
 
     Returns
     -------
-    dict
-        `distance` and `distance_at_fit`: mean cosine distances to the nearest centroid, of the new rows and of the rows
-        at the time of training (None where there are none); `grown`: concepts whose share of the pool has more than
-        doubled; `rows_at_fit`; `refit`: reasons, each a line for a person.
+    Drift
     """
     fit = store.read_arrays(FIT)
     rows, before = int(pool.sizes.sum()), int(fit["sizes"].sum())
-    found = {
-        "new_rows": int(new.sizes.sum()),
-        "distance": _mean(new.distances, new.sizes),
-        "distance_at_fit": _mean(fit["distances"], fit["sizes"]),
-        "grown": grown_concepts(fit["sizes"], pool.sizes),
-        "rows_at_fit": before,
-    }
-    return {**found, "refit": _reasons(found, rows, settings.drift)}
+    found = Drift(
+        new_rows=int(new.sizes.sum()),
+        distance=_mean(new.distances, new.sizes),
+        distance_at_fit=_mean(fit["distances"], fit["sizes"]),
+        grown=grown_concepts(fit["sizes"], pool.sizes),
+        rows_at_fit=before,
+    )
+    return replace(found, refit=tuple(_reasons(found, rows, settings.drift)))
 
 
 def grown_concepts(before: npt.NDArray[np.int64], now: npt.NDArray[np.int64]) -> int:
@@ -66,18 +64,18 @@ def grown_concepts(before: npt.NDArray[np.int64], now: npt.NDArray[np.int64]) ->
     return int(((now >= FEWEST_ROWS) & (shares[1] > GROWN * shares[0])).sum())
 
 
-def _reasons(found: dict[str, Any], rows: int, most: float) -> list[str]:
+def _reasons(found: Drift, rows: int, most: float) -> list[str]:
     reasons = []
-    ours, fit = found["distance"], found["distance_at_fit"]
+    ours, fit = found.distance, found.distance_at_fit
     if ours is not None and fit is not None and ours > fit * (1 + most):
         reasons.append(
             f"new samples lie {ours:.3f} from their centroids on average, {fit:.3f} when the concepts were trained"
         )
-    if found["grown"]:
-        many = "concepts have more than doubled their" if found["grown"] > 1 else "concept has more than doubled its"
-        reasons.append(f"{found['grown']:,} {many} share of the pool")
-    if rows > POOL_GROWN * found["rows_at_fit"]:
-        reasons.append(f"the pool has grown from {found['rows_at_fit']:,} to {rows:,} samples")
+    if found.grown:
+        many = "concepts have more than doubled their" if found.grown > 1 else "concept has more than doubled its"
+        reasons.append(f"{found.grown:,} {many} share of the pool")
+    if rows > POOL_GROWN * found.rows_at_fit:
+        reasons.append(f"the pool has grown from {found.rows_at_fit:,} to {rows:,} samples")
     return reasons
 
 

@@ -5,13 +5,21 @@ concepts depend on its own vector alone, and of a base's shards that are the sam
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import CENTROIDS, CONCEPTS, FIT, INVITATION, QUERIES_NAME, read_concepts
+from filtering.concepts.artifacts import (
+    CENTROIDS,
+    CONCEPTS,
+    FIT,
+    INVITATION,
+    QUERIES_NAME,
+    ConceptsResult,
+    TouchedCounts,
+    read_concepts,
+)
 from filtering.concepts.assignment import assign, visit
 from filtering.concepts.carrying import (
     SEARCHED_SUFFIX,
@@ -37,10 +45,10 @@ from filtering.concepts.stage import (
 )
 from filtering.concepts.training import gather_queries, sample_shard
 from filtering.config.aliases import renamed
-from filtering.config.run import Config
+from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard
-from filtering.runtime.finished_run import Carried
-from filtering.runtime.stage import Stage
+from filtering.runtime.finished_run import Reusable
+from filtering.runtime.stage import StageRun
 from filtering.shards.changes import GONE
 from filtering.storage.store import Store
 
@@ -66,23 +74,29 @@ class Kept:
     same: frozenset[str]
 
 
-def kept_of(carried: Carried | None, identity: str, config: Config) -> Kept | None:
+def kept_of(reusable: Reusable | None, identity: str, settings: Graph) -> Kept | None:
     """Return what of a base holds; None if its concepts or its graph are others, or its shards in another order."""
-    if carried is None or not carried.changes.in_order:
+    if reusable is None or not reusable.changes.in_order:
         return None
-    base = carried.base
-    graph = config.graph.model_dump(mode="json")
-    if base.result(NAME)["identity"] != identity or renamed(base.record["config"]).data["graph"] != graph:
+    base = reusable.base
+    graph = settings.model_dump(mode="json")
+    if base.result(NAME, ConceptsResult).identity != identity or renamed(base.record["config"]).data["graph"] != graph:
         return None
-    places = carried.places()
+    places = reusable.places()
     there = zip(base.shards, places.tolist(), strict=True)
     gone = tuple(shard.identity for shard, place in there if place == GONE)
-    return Kept(base.store(NAME), places, gone, carried.same)
+    return Kept(base.store(NAME), places, gone, reusable.same)
 
 
 def take_over_concepts(
-    stage: Stage, config: Config, shards: Sequence[PassingShard], rows: int, source: Store, kept: Kept | None
-) -> dict[str, Any]:
+    stage: StageRun,
+    settings: Concepts,
+    graph: Graph,
+    shards: Sequence[PassingShard],
+    rows: int,
+    source: Store,
+    kept: Kept | None,
+) -> ConceptsResult:
     """Assign rows to another run's concepts and write their table; return what was found.
 
     Parameters
@@ -97,60 +111,72 @@ def take_over_concepts(
     for name in (CENTROIDS, INVITATION, FIT):
         stage.store.write(name, source.read(name))
     url, new = stage.store.url, [shard for shard in shards if kept is None or shard.identity not in kept.same]
-    _write_queries(stage, config, shards, new, rows, kept)
+    sample = _Sample(settings.seed, graph.k, rows)
+    _write_queries(stage, sample, shards, new, kept)
     if kept is not None:
         same = [shard for shard in shards if shard.identity in kept.same]
-        over_shards(stage, carry_visits, "carry", same, (kept.store.url, url), "shards carried over")
-    over_shards(stage, assign, "assign", new, (config.graph.max_replicas, config.graph.k, url), "shards assigned")
-    over_shards(stage, visit, "visit", new, (url,), "shards of guests")
+        over_shards(stage, "carry", "shards carried over", same, carry_visits, kept.store.url, url)
+    over_shards(stage, "assign", "shards assigned", new, assign, graph.max_replicas, graph.k, url)
+    over_shards(stage, "visit", "shards of guests", new, visit, url)
     identities = [shard.identity for shard in new]
-    measuring = _find_exact(stage, config, shards, new, rows, kept)
+    measuring = _find_exact(stage, sample, shards, new, kept)
     sums = summed_statistics(stage.store, [shard.identity for shard in shards])
-    partitions = _partitions(kept, sums, config.concepts.partition_rows)
-    table = concepts_table(stage.store, sums, config.concepts.partition_rows, partitions)
+    partitions = _partitions(kept, sums, settings.partition_rows)
+    table = concepts_table(stage.store, sums, settings.partition_rows, partitions)
     stage.store.write_table(CONCEPTS, table)
     touched = None if kept is None or partitions is None else _touched(stage, shards, identities, kept)
-    drifted = drift(stage.store, summed_statistics(stage.store, identities), sums, config.concepts)
-    found = concluded(stage, rows)
-    if touched is not None:
-        stage.summary += f"; {touched['changed']:,} changed, {touched['searched']:,} searched again"
-    origin = {"taken_over": source.url, "carried_shards": len(shards) - len(new), "touched": touched}
-    return {**found, **origin, "drift": drifted, "recall_rows": measuring}
+    drifted = drift(stage.store, summed_statistics(stage.store, identities), sums, settings)
+    return replace(
+        concluded(stage, rows),
+        taken_over=source.url,
+        carried_shards=len(shards) - len(new),
+        touched=touched,
+        drift=drifted,
+        recall_rows=measuring,
+    )
 
 
-def _sample(stage: Stage, config: Config, shards: Sequence[PassingShard], rows: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """How rows on which recall is measured are drawn: by a seed, of how many rows, and how many neighbours of each."""
+
+    seed: int
+    k: int
+    rows: int
+
+
+def _draw(stage: StageRun, sample: _Sample, shards: Sequence[PassingShard]) -> None:
     """Let shards sample the rows on which recall is measured; no centroids are trained."""
-    arguments = (0.0, 0.0, config.concepts.seed, rows, stage.store.url)
-    over_shards(stage, sample_shard, "sample", shards, arguments, "shards sampled")
+    over_shards(
+        stage, "sample", "shards sampled", shards, sample_shard, 0.0, 0.0, sample.seed, sample.rows, stage.store.url
+    )
 
 
 def _write_queries(
-    stage: Stage,
-    config: Config,
+    stage: StageRun,
+    sample: _Sample,
     shards: Sequence[PassingShard],
     new: Sequence[PassingShard],
-    rows: int,
     kept: Kept | None,
 ) -> None:
     """Write the rows on which recall is measured: the base's as far as they are there, and a sample of the others."""
     url = stage.store.url
-    _sample(stage, config, new, rows)
+    _draw(stage, sample, new)
     identities = [shard.identity for shard in new]
     if kept is None:
-        stage.call(gather_queries, "queries", identities, url)
+        stage.call("queries", gather_queries, identities, url)
         return
-    found = stage.call(carry_queries, "queries", identities, kept.store.url, kept.places, url)
+    found = stage.call("queries", carry_queries, identities, kept.store.url, kept.places, url)
     if found["fresh"]:
         same = [shard for shard in shards if shard.identity in kept.same]
-        over_shards(stage, measure, "measure", same, (config.graph.k, url), "shards measured")
+        over_shards(stage, "measure", "shards measured", same, measure, sample.k, url)
 
 
 def _find_exact(
-    stage: Stage,
-    config: Config,
+    stage: StageRun,
+    sample: _Sample,
     shards: Sequence[PassingShard],
     new: Sequence[PassingShard],
-    rows: int,
     kept: Kept | None,
 ) -> int:
     """Find the true neighbours of the rows on which recall is measured; return how many rows those are.
@@ -158,19 +184,19 @@ def _find_exact(
     Of a base's rows some are gone, and some have lost so many neighbours that the others do not follow from what is
     known. If less than half of what a run measures is left, a new sample is compared with the whole pool.
     """
-    k, url, nowhere = config.graph.k, stage.store.url, np.zeros(0, np.int64)
+    k, url, nowhere = sample.k, stage.store.url, np.zeros(0, np.int64)
     everyone = [shard.identity for shard in shards]
     if kept is None:
-        return int(stage.call(find_exact, "exact", everyone, None, nowhere, k, url)["rows"])
+        return int(stage.call("exact", find_exact, everyone, None, nowhere, k, url)["rows"])
     fresh = bool(stage.store.read_arrays(QUERIES_NAME)["fresh"].any())
     looked = everyone if fresh else [shard.identity for shard in new]
-    found = stage.call(find_exact, "exact", looked, kept.store.url, kept.places, k, url)
-    if 2 * found["rows"] >= MEASURING_SHARE * min(rows, QUERIES):
+    found = stage.call("exact", find_exact, looked, kept.store.url, kept.places, k, url)
+    if 2 * found["rows"] >= MEASURING_SHARE * min(sample.rows, QUERIES):
         return int(found["rows"])
-    _sample(stage, config, shards, rows)
-    stage.call(resample_queries, "resampled", everyone, url)
-    over_shards(stage, measure, "remeasure", shards, (k, url), "shards measured")
-    return int(stage.call(find_exact, "exact-again", everyone, None, nowhere, k, url)["rows"])
+    _draw(stage, sample, shards)
+    stage.call("resampled", resample_queries, everyone, url)
+    over_shards(stage, "remeasure", "shards measured", shards, measure, k, url)
+    return int(stage.call("exact-again", find_exact, everyone, None, nowhere, k, url)["rows"])
 
 
 def _partitions(kept: Kept | None, sums: Statistics, partition_rows: int | str) -> npt.NDArray[np.int32] | None:
@@ -185,10 +211,10 @@ def _partitions(kept: Kept | None, sums: Statistics, partition_rows: int | str) 
     return None if outgrown.any() else partitions
 
 
-def _touched(stage: Stage, shards: Sequence[PassingShard], new: Sequence[str], kept: Kept) -> dict[str, int]:
+def _touched(stage: StageRun, shards: Sequence[PassingShard], new: Sequence[str], kept: Kept) -> TouchedCounts:
     url = stage.store.url
-    stage.call(write_changed, "changed", list(new), list(kept.gone), kept.store.url, url)
-    over_shards(stage, find_searched, "searched", shards, (url,), "shards compared")
-    found: dict[str, int] = stage.call(join_searched, "touched", [shard.identity for shard in shards], url)
+    stage.call("changed", write_changed, list(new), list(kept.gone), kept.store.url, url)
+    over_shards(stage, "searched", "shards compared", shards, find_searched, url)
+    found = stage.call("touched", join_searched, [shard.identity for shard in shards], url)
     stage.store.delete_all(SEARCHED_SUFFIX)
-    return found
+    return TouchedCounts(found["changed"], found["searched"])

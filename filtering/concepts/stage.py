@@ -1,8 +1,8 @@
 """The concepts stage: train centroids on a sample, give every row its concept, invite guests; and the grouping."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from filtering.concepts.artifacts import (
     CONCEPTS,
     FIT,
     INVITATION,
+    ConceptsResult,
+    PartitionsResult,
     read_centroids,
     read_concepts,
     read_sections,
@@ -47,13 +49,15 @@ from filtering.concepts.training import (
     spread_sample,
     sum_members,
 )
-from filtering.config.run import Concepts, Config
+from filtering.config.run import Concepts, Graph
 from filtering.core import schemas
 from filtering.filters.artifacts import PassingShard
-from filtering.runtime.stage import Runtime, Stage
-from filtering.runtime.worker import Task
+from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.task_spec import task
 from filtering.storage.store import Store, checksum, digest
 
+P = ParamSpec("P")
+R = TypeVar("R")
 NAME = "concepts"
 VERSION = 3
 PARTITIONS_VERSION = 3
@@ -69,16 +73,18 @@ CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX)
 FEWEST_LARGEST = 1_000
 
 
-def concepts_stage(runtime: Runtime, config: Config, filters: str, frozen: str | None = None) -> Stage:
-    """Return the stage; `frozen` identifies the concepts that it takes over, if it trains none."""
-    settings: Any = [config.concepts.model_dump(include=set(TRAINING_KEYS)), config.graph.model_dump()]
+def concepts_key(settings: Concepts, graph: Graph, filters: str, frozen: str | None = None) -> StageKey:
+    """Return the stage's identity; `frozen` identifies the concepts that it takes over, if it trains none."""
+    decisive: Any = [settings.model_dump(include=set(TRAINING_KEYS)), graph.model_dump()]
     if frozen is not None:
         # Where guests are invited to is part of what is taken over.
-        settings = ["frozen", frozen, config.concepts.partition_rows, config.graph.k, config.graph.max_replicas]
-    return Stage(runtime, NAME, VERSION, settings, (filters,))
+        decisive = ["frozen", frozen, settings.partition_rows, graph.k, graph.max_replicas]
+    return StageKey(NAME, VERSION, decisive, (filters,))
 
 
-def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], rows: int) -> dict[str, Any]:
+def find_concepts(
+    stage: StageRun, settings: Concepts, graph: Graph, shards: Sequence[PassingShard], rows: int
+) -> ConceptsResult:
     """Train, assign, invite guests, write the table of concepts; return how many there are and what was decided.
 
     Parameters
@@ -86,33 +92,34 @@ def find_concepts(stage: Stage, config: Config, shards: Sequence[PassingShard], 
     rows : int
         Rows of all shards that passed the filters.
     """
-    url, settings, graph = stage.store.url, config.concepts, config.graph
+    url = stage.store.url
     clusters, identities = wanted_clusters(settings, rows), [shard.identity for shard in shards]
     _train(stage, shards, clusters, settings.seed, rows)
-    over_shards(stage, assign, "assign", shards, (graph.max_replicas, graph.k, url), "shards assigned")
+    over_shards(stage, "assign", "shards assigned", shards, assign, graph.max_replicas, graph.k, url)
     largest = largest_concept(settings, rows, clusters)
-    invitation = stage.call(invite, "invitation", identities, graph.k, graph.recall, graph.mean_replicas, largest, url)
-    over_shards(stage, visit, "visit", shards, (url,), "shards of guests")
+    invitation = stage.call("invitation", invite, identities, graph.k, graph.recall, graph.mean_replicas, largest, url)
+    over_shards(stage, "visit", "shards of guests", shards, visit, url)
     sums = summed_statistics(stage.store, identities)
     stage.store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
     stage.store.write_table(CONCEPTS, concepts_table(stage.store, sums, settings.partition_rows))
-    return concluded(stage, rows) | {"margin": invitation["margin"], "expected_recall": invitation["expected"]}
+    return replace(concluded(stage, rows), margin=invitation["margin"], expected_recall=invitation["expected"])
 
 
-def concluded(stage: Stage, rows: int) -> dict[str, Any]:
+def concluded(stage: StageRun, rows: int) -> ConceptsResult:
     """Return what is known of the concepts once their table is written, and delete what has been read."""
     # Read for the last time; together they take a fifth of the room that the grouped rows will.
     for suffix in CONSUMED_SUFFIXES:
         stage.store.delete_all(suffix)
     table, centroids = read_concepts(stage.store), read_centroids(stage.store).vectors
-    partitions = int(table["partition"].to_numpy().max(initial=-1)) + 1
-    guests = int(table["guests"].to_numpy().sum())
-    many = "s" * (partitions != 1)
-    stage.summary = (
-        f"{len(table):,} concepts in {partitions:,} partition{many}, {guests / max(rows, 1):.2f} guests a row"
+    return ConceptsResult(
+        rows=rows,
+        concepts=len(table),
+        centroids=len(centroids),
+        partitions=int(table["partition"].to_numpy().max(initial=-1)) + 1,
+        guests=int(table["guests"].to_numpy().sum()),
+        dimension=centroids.shape[1],
+        identity=identity_of(stage.store),
     )
-    counts = {"concepts": len(table), "centroids": len(centroids), "partitions": partitions, "guests": guests}
-    return {**counts, "dimension": centroids.shape[1], "identity": identity_of(stage.store)}
 
 
 def identity_of(store: Store) -> str:
@@ -120,40 +127,43 @@ def identity_of(store: Store) -> str:
     return digest([checksum(store.read(name)) for name in (CENTROIDS, INVITATION)])
 
 
-def _train(stage: Stage, shards: Sequence[PassingShard], clusters: int, seed: int, rows: int) -> None:
+def _train(stage: StageRun, shards: Sequence[PassingShard], clusters: int, seed: int, rows: int) -> None:
     """Train the centroids, a task a shard and a task for some groups."""
     url, identities, groups = stage.store.url, [shard.identity for shard in shards], coarse_groups(clusters)
-    shares = [count * POINTS_PER_CENTROID / max(rows, 1) for count in (clusters, COARSE_POINTS * groups)]
-    over_shards(stage, sample_shard, "sample", shards, (*shares, seed, rows, url), "shards sampled")
-    stage.call(find_groups, "groups", identities, groups, seed, url)
-    tasks = [Task(f"spread-{identity}", (identity, url)) for identity in identities]
-    spread = stage.map(lambda engine: engine.tasks(spread_sample), tasks, "samples grouped")
+    fine, coarse = (count * POINTS_PER_CENTROID / max(rows, 1) for count in (clusters, COARSE_POINTS * groups))
+    over_shards(stage, "sample", "shards sampled", shards, sample_shard, fine, coarse, seed, rows, url)
+    stage.call("groups", find_groups, identities, groups, seed, url)
+    tasks = [task(f"spread-{identity}", spread_sample, identity, url) for identity in identities]
+    spread = stage.map(tasks, "samples grouped")
     sizes = np.array([found["sizes"] for found in spread], dtype=np.int64).sum(axis=0)
     names = [SPREAD_NAME.format(one) for one, found in zip(identities, spread, strict=True) if any(found["sizes"])]
     portions, largest = group_shares(sizes, clusters), largest_in_sample(int(sizes.sum()), clusters)
-    batches = [
-        Task(f"cluster-{part.start:08d}", (part.start, portions[part].tolist(), largest, names, seed, url))
-        for part in _batches(sizes)
+    batches = _batches(sizes)
+    clusterings = [
+        task(
+            f"cluster-{part.start:08d}", cluster_groups, part.start, portions[part].tolist(), largest, names, seed, url
+        )
+        for part in batches
     ]
-    stage.map(lambda engine: engine.tasks(cluster_groups), batches, "groups clustered")
-    parts = [FINE_NAME.format(task.arguments[0]) for task in batches]
+    stage.map(clusterings, "groups clustered")
+    parts = [FINE_NAME.format(part.start) for part in batches]
     filled = [one for one, found in zip(identities, spread, strict=True) if any(found["sizes"])]
     _refine(stage, filled, parts)
 
 
-def _refine(stage: Stage, identities: Sequence[str], parts: Sequence[str]) -> None:
+def _refine(stage: StageRun, identities: Sequence[str], parts: Sequence[str]) -> None:
     """Move all centroids to their members a few times."""
     url = stage.store.url
     for number in range(REFINEMENTS + 1):
         current = CENTROIDS if number == REFINEMENTS else ROUND_NAME.format(number)
-        count = int(stage.call(collect_centroids, f"centroids-{number}", list(parts), current, url)["centroids"])
+        count = int(stage.call(f"centroids-{number}", collect_centroids, list(parts), current, url)["centroids"])
         if number < REFINEMENTS:
-            tasks = [Task(f"sums-{number}-{identity}", (identity, current, url)) for identity in identities]
-            stage.map(lambda engine: engine.tasks(sum_members), tasks, "samples summed")
+            tasks = [task(f"sums-{number}-{identity}", sum_members, identity, current, url) for identity in identities]
+            stage.map(tasks, "samples summed")
             names = [SUMS_NAME.format(identity, current) for identity in identities]
             numbers = range(-(-count // MOVED_TOGETHER))
-            tasks = [Task(f"move-{number}-{part:08d}", (part, names, current, url)) for part in numbers]
-            stage.map(lambda engine: engine.tasks(move_centroids), tasks, "centroids moved")
+            tasks = [task(f"move-{number}-{part:08d}", move_centroids, part, names, current, url) for part in numbers]
+            stage.map(tasks, "centroids moved")
             parts = [MOVED_NAME.format(part, current) for part in numbers]
 
 
@@ -177,29 +187,43 @@ def largest_concept(settings: Concepts, rows: int, clusters: int) -> int:
     return max(-(-OVERSIZED * rows // max(clusters, 1)), FEWEST_LARGEST)
 
 
-def partitions_stage(runtime: Runtime, concepts: str) -> Stage:
-    """Return the stage that groups rows by the partition of their concepts."""
-    return Stage(runtime, "partitions", PARTITIONS_VERSION, None, (concepts,))
+def partitions_key(concepts: str) -> StageKey:
+    """Return the identity of the stage that groups rows by the partition of their concepts."""
+    return StageKey("partitions", PARTITIONS_VERSION, None, (concepts,))
 
 
-def group_rows(stage: Stage, config: Config, shards: Sequence[PassingShard], concepts_url: str) -> dict[str, int]:
+def group_rows(stage: StageRun, settings: Graph, shards: Sequence[PassingShard], concepts_url: str) -> PartitionsResult:
     """Write each shard's rows grouped by partition, guests included; return how many rows that makes.
 
     Where a base's graph is carried over, those alone that stand in a concept that is searched again.
     """
-    tasks = [Task(s.identity, (s, config.graph.max_replicas, concepts_url, stage.store.url)) for s in shards]
-    counts = stage.map(lambda engine: engine.tasks(group), tasks, "shards")
-    totals = {name: sum(count[name] for count in counts) for name in ("rows", "guests", "copies")}
-    stage.summary = f"{totals['rows']:,} rows grouped in {totals['copies']:,} copies"
-    return totals
+    tasks = [task(s.identity, group, s, settings.max_replicas, concepts_url, stage.store.url) for s in shards]
+    counts = stage.map(tasks, "shards")
+    rows, guests, copies = (sum(count[name] for count in counts) for name in ("rows", "guests", "copies"))
+    return PartitionsResult(rows, guests, copies)
 
 
 def over_shards(
-    stage: Stage, function: Any, name: str, shards: Sequence[PassingShard], arguments: tuple[Any, ...], unit: str
-) -> list[Any]:
-    """Run a task for each shard, named by its identity, and return the results in order."""
-    tasks = [Task(f"{name}-{shard.identity}", (shard, *arguments)) for shard in shards]
-    return stage.map(lambda engine: engine.tasks(function), tasks, unit)
+    stage: StageRun,
+    name: str,
+    unit: str,
+    shards: Sequence[PassingShard],
+    function: Callable[Concatenate[PassingShard, P], R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> list[R]:
+    """Run a task for each shard, named by its identity, and return the results in order.
+
+    Parameters
+    ----------
+    name, unit : str
+        What the task does, and what is counted in a person's view.
+    function : callable
+        Takes a shard, then the arguments that follow.
+    """
+    tasks = [task(f"{name}-{shard.identity}", function, shard, *args, **kwargs) for shard in shards]
+    return stage.map(tasks, unit)
 
 
 @dataclass(frozen=True, slots=True)

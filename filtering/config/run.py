@@ -97,7 +97,9 @@ class Graph(Section):
 class Ray(Section):
     """Where the work runs."""
 
-    address: str = Field("auto", description="auto, local, or the address of a Ray cluster")
+    address: str = Field(
+        "auto", description="auto, local, none (in this process, without Ray), or the address of a Ray cluster"
+    )
     num_cpus: Literal["auto"] | Positive = Field("auto", description="auto or the number of CPUs to use")
     embedders: Literal["auto"] | Positive = Field("auto", description="auto or the most workers that hold the model")
     gpus_per_embedder: Share = Field(1.0, description="a fraction of one GPU, above 0 and at most 1")

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ ROWS_NAME = "{}.rows.parquet"
 QUARANTINE_NAME = "{}.quarantined.parquet"
 VECTORS_NAME = "{}.{}.npy"
 # By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
-WHEREABOUTS_NAME = "{}.where.json"
+LOCATIONS_NAME = "{}.where.json"
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
@@ -62,27 +62,73 @@ class EmbeddedShard:
         return _read_vectors(Store(self.store_url), VECTORS_NAME.format(self.shard.identity, kind))
 
 
+class ShardCounts(TypedDict):
+    """The result of embedding one shard: samples in it, rows with an embedding, quarantined samples by reason."""
+
+    samples: int
+    rows: int
+    quarantined: int
+    quarantine_reasons: dict[str, int]
+
+
+class TarCounts(ShardCounts):
+    """The result of embedding a tar: besides, the seconds that the model waited for samples and worked."""
+
+    waited_seconds: float
+    forward_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """What the embedding stage found: samples of the whole pool, and how many shards were embedded.
+
+    Attributes
+    ----------
+    samples, rows, quarantined : int
+        Samples in the pool, those that have an embedding, and those that cannot be used.
+    embedded_shards, carried_shards : int
+        Shards that were embedded, and those that a base had.
+    by_shard : tuple of int
+        Samples in each shard, in the order of the inventory.
+    """
+
+    samples: int
+    rows: int
+    quarantined: int
+    embedded_shards: int
+    carried_shards: int
+    by_shard: tuple[int, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        found = f"{self.rows:,} samples embedded, {self.quarantined:,} quarantined"
+        if self.carried_shards:
+            found += f"; {self.embedded_shards:,} shards embedded, {self.carried_shards:,} taken from the base"
+        return found
+
+
 # By a shard's identity: its rows' folder, then its samples, rows and quarantined samples.
-Whereabouts = dict[str, tuple[str, int, int, int]]
+ShardLocations = dict[str, tuple[str, int, int, int]]
 
 
-def write_whereabouts(store: Store, fingerprint: str, where: Whereabouts) -> None:
+def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> None:
     """Write where each shard's rows are: the folders once, then a line a shard."""
     folders = sorted({place[0] for place in where.values()})
     number = {folder: at for at, folder in enumerate(folders)}
     shards = {identity: [number[folder], *counts] for identity, (folder, *counts) in where.items()}
-    store.write_json(WHEREABOUTS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
+    store.write_json(LOCATIONS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
 
 
-def whereabouts(run: Base) -> Whereabouts:
+def shard_locations(run: Base) -> ShardLocations:
     """Return where the rows of each shard of a finished run are."""
-    return read_whereabouts(run.store(NAME), run.fingerprint(NAME))
+    return read_locations(run.store(NAME), run.fingerprint(NAME))
 
 
-def read_whereabouts(store: Store, fingerprint: str) -> Whereabouts:
+def read_locations(store: Store, fingerprint: str) -> ShardLocations:
     """Return where each shard's rows are."""
     try:
-        found = store.read_json(WHEREABOUTS_NAME.format(fingerprint))
+        found = store.read_json(LOCATIONS_NAME.format(fingerprint))
     except FileNotFoundError:
         raise InputError(
             f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"

@@ -11,7 +11,7 @@ from filtering.config.run import Arrays
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import first_line
-from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, widened
+from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, ShardCounts, widened
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import UnreadableError, malformed_uids, read_array, read_columns
 from filtering.storage.store import Store
@@ -28,7 +28,7 @@ class MetadataReader:
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
 
-    def __call__(self, shard: Shard, store_url: str) -> dict[str, Any]:
+    def __call__(self, shard: Shard, store_url: str) -> ShardCounts:
         """Write the shard's rows and quarantine; return how many of each."""
         table, fault = _columns(shard)
         reasons: npt.NDArray[Any] = np.full(len(table), USABLE, dtype=object)
@@ -45,8 +45,12 @@ class MetadataReader:
         store.write_table(ROWS_NAME.format(shard.identity), rows)
         store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
         total = len(rows) + len(quarantined)
-        found = {"samples": total, "rows": len(rows), "quarantined": len(quarantined)}
-        return {**found, "quarantine_reasons": dict(Counter(quarantined["reason"].to_pylist()))}
+        return ShardCounts(
+            samples=total,
+            rows=len(rows),
+            quarantined=len(quarantined),
+            quarantine_reasons=dict(Counter(quarantined["reason"].to_pylist())),
+        )
 
     def _scored(
         self, shard: Shard, count: int

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import ray
 
 from filtering.config.run import Embedding
+from filtering.embedding.artifacts import TarCounts
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
 from filtering.embedding.model import ClipModel
 from filtering.embedding.writer import ShardWriter
@@ -42,7 +43,7 @@ class TarEmbedder:
         self.occupancy = Occupancy()
         self.preparation: Any = ray.put(self.model.preparation) if decoders else self.model.preparation
 
-    def __call__(self, shard: Shard, store_url: str) -> dict[str, Any]:
+    def __call__(self, shard: Shard, store_url: str) -> TarCounts:
         """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
         group = _Group(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
@@ -58,7 +59,11 @@ class TarEmbedder:
             found = writer.commit()
         metrics.samples_embedded(found["rows"])
         metrics.samples_quarantined(found["quarantine_reasons"])
-        return {**found, **{name: round(seconds, 3) for name, seconds in spent.items()}}
+        return TarCounts(
+            **found,
+            waited_seconds=round(spent["waited_seconds"], 3),
+            forward_seconds=round(spent["forward_seconds"], 3),
+        )
 
     def _images(self, batch: Batch, spent: dict[str, float]) -> Vectors:
         pixels = self.model.moved(batch.pixels)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
-from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, unit_rows
+from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, ShardCounts, unit_rows
 from filtering.embedding.decoding import Description
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined
@@ -63,7 +63,7 @@ class ShardWriter:
         row = {"shard": self.shard.url, "member": entry.member, "key": entry.key}
         self.quarantined.add(row | {"reason": entry.fault.reason, "detail": entry.fault.detail}, len(entry.member))
 
-    def commit(self) -> Mapping[str, Any]:
+    def commit(self) -> ShardCounts:
         """Write the shard's objects and return how many rows and quarantined samples there are, and why."""
         names = (
             (self.images, VECTORS_NAME.format(self.shard.identity, "image")),
@@ -75,12 +75,12 @@ class ShardWriter:
             part.close()
             commit_file(self.store.path(name), str(part.path))
         rows, quarantined = self.rows.count, self.quarantined.count
-        return {
-            "samples": rows + quarantined,
-            "rows": rows,
-            "quarantined": quarantined,
-            "quarantine_reasons": dict(self.reasons),
-        }
+        return ShardCounts(
+            samples=rows + quarantined,
+            rows=rows,
+            quarantined=quarantined,
+            quarantine_reasons=dict(self.reasons),
+        )
 
     def _path(self, name: str) -> Path:
         return Path(self.folder.name) / name

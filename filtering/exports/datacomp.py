@@ -28,10 +28,10 @@ from filtering.exports.columns import (
     whole_number,
 )
 from filtering.exports.copying import scratch_folder
-from filtering.exports.job import Export
+from filtering.exports.job import Export, Written
 from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
-from filtering.runtime.worker import Task
+from filtering.runtime.task_spec import task
 from filtering.shards.inventory import arrays_url
 from filtering.shards.metadata import array_names, read_array
 from filtering.storage.store import Store, commit_file, stream_object, write_chunks
@@ -73,7 +73,7 @@ def write_subset(run: Store, url: str) -> None:
         write_chunks(url, iter(lambda: stream.read(COPIED_AT_ONCE), b""))
 
 
-def export_datacomp(export: Export) -> dict[str, Any]:
+def export_datacomp(export: Export) -> Written:
     """Write the subset file, and metadata with embeddings; return what the manifest says of it."""
     run, options = export.run, export.options
     tables, model = tables_of(run), run.record["config"]["embedding"]["model"].removesuffix("-quickgelu")
@@ -81,13 +81,13 @@ def export_datacomp(export: Export) -> dict[str, Any]:
     metadata = Metadata(*urls, tables, MODELS.get(model, ""), options.all, not options.no_urls)
     sources = [_whole(source) for source in run.sources] if options.all else run.kept_sources()
     names = _names(sources)
-    tasks = [Task(name, (source, name, metadata)) for source, name in zip(sources, names, strict=True)]
-    counts = export.stage.map(lambda engine: engine.tasks(write_metadata), tasks, "shards")
+    tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
+    counts = export.stage.map(tasks, "shards")
     write_subset(run.store, export.out.path("subset.npy"))
     samples, files = sum(found["samples"] for found in counts), sum(found["samples"] > 0 for found in counts)
-    export.stage.summary = f"{samples:,} samples in {files:,} files of metadata"
     kept = run.record["totals"]["kept"]
-    return {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}
+    facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}
+    return Written(facts, f"{samples:,} samples in {files:,} files of metadata")
 
 
 def write_metadata(source: Source, name: str, metadata: Metadata) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from filtering.core.errors import InputError
 from filtering.exports.datacomp import export_datacomp, write_subset
-from filtering.exports.job import Export, check_place, finish_export
+from filtering.exports.job import Export, Written, check_place, finish_export
 from filtering.exports.options import Options, check_format
 from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
@@ -15,7 +15,7 @@ from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store, absolute
 
-FORMATS: dict[str, Callable[[Export], dict[str, Any]]] = {
+FORMATS: dict[str, Callable[[Export], Written]] = {
     "datacomp": export_datacomp,
     "shards": export_shards,
     "tar": export_tars,

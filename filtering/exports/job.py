@@ -9,11 +9,11 @@ from filtering.config.run import Ray
 from filtering.core.errors import InputError
 from filtering.exports.options import Options, flag
 from filtering.manifests.finished import FinishedRun
-from filtering.runtime.engine import Engine
 from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.events import EventLog
+from filtering.runtime.executor import executor_for
 from filtering.runtime.progress import Reporter, reporter
-from filtering.runtime.stage import FOLDER, Runtime, Stage, leased
+from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
 from filtering.storage.store import Store, absolute, is_local
 
 VERSION = 1
@@ -22,6 +22,22 @@ STATE = "_export"
 IDENTITY = "export.json"
 # The last object that an export writes.
 MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an export has written.
+
+    Attributes
+    ----------
+    facts : mapping
+        What the manifest says besides where the export came from.
+    summary : str
+        One line for a person.
+    """
+
+    facts: dict[str, Any]
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,7 @@ class Export:
     run: FinishedRun
     options: Options
     out: Store
-    stage: Stage
+    stage: StageRun
 
     @property
     def scratch(self) -> Store:
@@ -52,7 +68,7 @@ def finish_export(
     form: str,
     options: Options,
     out: Store,
-    body: Callable[[Export], dict[str, Any]],
+    body: Callable[[Export], Written],
     progress: Reporter | None = None,
 ) -> dict[str, Any]:
     """Start or resume an export and return its manifest, which is written last.
@@ -60,7 +76,7 @@ def finish_export(
     Parameters
     ----------
     body : callable
-        Writes every other object, and returns what the manifest says besides where the export came from.
+        Writes every other object.
 
     Raises
     ------
@@ -75,18 +91,19 @@ def finish_export(
     with leased(state, progress, "--out") as lease:
         _claim(out, state, identity)
         settings = Ray(num_cpus=options.cpus)
-        runtime = Runtime(state, Engine(settings), EventLog(state, lease.check), progress, lease)
-        stage = Stage(runtime, "export", VERSION, identity)
+        runtime = Runtime(state, executor_for(settings), EventLog(state, lease.check), progress, lease)
+        stage = StageRun(runtime, StageKey("export", VERSION, identity))
         try:
             progress.start("export", 1, "")
-            found = identity | body(Export(run, options, out, stage))
+            written = body(Export(run, options, out, stage))
+            found = identity | written.facts
             lease.check(fresh=True)
             out.write_json(MANIFEST, found)
-            progress.finish(stage.summary)
+            progress.finish(written.summary)
             _forget(state)
         finally:
             progress.stop()
-            runtime.engine.stop()
+            runtime.executor.stop()
     # Whoever takes the lease in this moment finds the export finished, or is told that the lease was removed.
     out.delete_folders(STATE)
     return found

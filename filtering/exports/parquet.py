@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +18,10 @@ from filtering.exports.columns import (
     text,
 )
 from filtering.exports.copying import scratch_folder
-from filtering.exports.job import Export
+from filtering.exports.job import Export, Written
 from filtering.exports.options import PARQUET_ROWS
 from filtering.manifests.finished import Source
-from filtering.runtime.worker import Task
+from filtering.runtime.task_spec import task
 from filtering.storage.store import Store, commit_file
 
 NAME = "{:08d}.parquet"
@@ -62,17 +61,17 @@ class Wanted:
         return {name: url for name, url in self.tables.scores if name != OWN_SCORE}
 
 
-def export_parquet(export: Export) -> dict[str, Any]:
+def export_parquet(export: Export) -> Written:
     """Write the files; return what the manifest says of them."""
     run, options = export.run, export.options
     wanted = Wanted(export.out.url, export.scratch.url, tables_of(run), not options.no_urls)
     groups = list(_grouped(run.kept_sources(), options.samples or PARQUET_ROWS))
-    tasks = [Task(f"part-{number:08d}", (number, group, wanted)) for number, group in enumerate(groups)]
-    counts = export.stage.map(lambda engine: engine.tasks(write_part), tasks, "files")
+    tasks = [task(f"part-{number:08d}", write_part, number, group, wanted) for number, group in enumerate(groups)]
+    counts = export.stage.map(tasks, "files")
     kept = sum(found["samples"] for found in counts)
-    export.stage.summary = f"{kept:,} samples in {len(counts):,} files"
     columns = wanted.schema().names
-    return {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": columns}
+    facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": columns}
+    return Written(facts, f"{kept:,} samples in {len(counts):,} files")
 
 
 def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> dict[str, int]:

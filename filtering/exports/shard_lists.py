@@ -4,36 +4,35 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
-from filtering.exports.job import Export
+from filtering.exports.job import Export, Written
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import Source, batches
-from filtering.runtime.worker import Task
+from filtering.runtime.task_spec import task
 from filtering.shards.inventory import base_name
 from filtering.storage.store import Store
 
 SIZES, LIST, LINES = "sizes.json", "shards.txt", "shards.jsonl"
 
 
-def export_shards(export: Export) -> dict[str, Any]:
+def export_shards(export: Export) -> Written:
     """Write shards.txt, shards.jsonl, sizes.json and keys/*.json; return what the manifest says of them."""
     sources, lines = export.run.kept_sources(), [line for line in read_shard_lines(export.run.store) if line["kept"]]
     names = _unique_names([source.shard.url for source in sources])
     groups = list(batches(sources))
     starts = accumulate(map(len, groups), initial=0)
     tasks = [
-        Task(f"keys-{start:08d}", (group, names[start : start + len(group)], export.out.url))
+        task(f"keys-{start:08d}", write_keys, group, names[start : start + len(group)], export.out.url)
         for start, group in zip(starts, groups, strict=False)
     ]
-    export.stage.map(lambda engine: engine.tasks(write_keys), tasks, "shards")
+    export.stage.map(tasks, "shards")
     listed = [line | {"keys": f"keys/{name}.json"} for line, name in zip(lines, names, strict=True)]
     export.out.write_json(SIZES, {name: line["kept"] for name, line in zip(names, lines, strict=True)})
     export.out.write(LINES, "".join(json.dumps(line) + "\n" for line in listed).encode())
     export.out.write(LIST, "".join(line["url"] + "\n" for line in lines).encode())
     kept = export.run.record["totals"]["kept"]
-    export.stage.summary = f"{kept:,} kept samples in {len(lines):,} shards"
-    return {"kept": kept, "shards": len(lines), "objects": len(lines) + 4}
+    facts = {"kept": kept, "shards": len(lines), "objects": len(lines) + 4}
+    return Written(facts, f"{kept:,} kept samples in {len(lines):,} shards")
 
 
 def write_keys(sources: Sequence[Source], names: Sequence[str], out_url: str) -> dict[str, int]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import TypeVar
 
 from filtering.core.errors import InputError, RunError
-from filtering.exports.job import Export
+from filtering.exports.job import Export, Written
 from filtering.exports.options import SAMPLES
 from filtering.exports.shuffling import (
     BUCKET_SAMPLE_BYTES,
@@ -21,12 +21,15 @@ from filtering.exports.shuffling import (
 )
 from filtering.exports.tars import NAME, Placed, Target, copy_bytes, copy_samples, index_shards
 from filtering.manifests.finished import Source, batches
-from filtering.runtime.worker import Task
+from filtering.runtime.task_spec import TaskSpec, task
 
 SIZES = "sizes.json"
 
 
-def export_tars(export: Export) -> dict[str, Any]:
+Part = TypeVar("Part", Placed, PlacedBucket)
+
+
+def export_tars(export: Export) -> Written:
     """Write the tars, their statistics and sizes.json; return what the manifest says of them.
 
     Raises
@@ -40,52 +43,50 @@ def export_tars(export: Export) -> dict[str, Any]:
     target = Target(export.out.url, export.scratch.url, each, options.bytes is not None, limit)
     sources = run.kept_sources()
     kept = sum(source.kept for source in sources)
-    function, tasks = _tasks(export, sources, target)
-    counts = [found["samples"] for found in export.stage.map(lambda engine: engine.tasks(function), tasks, "tars")]
+    counts = [found["samples"] for found in export.stage.map(_tasks(export, sources, target), "tars")]
     if sum(counts) != kept:
         raise RunError(f"{kept:,} samples were kept, but the tars hold {sum(counts):,}")
     export.out.write_json(SIZES, {NAME.format(number): count for number, count in enumerate(counts)})
-    export.stage.summary = f"{kept:,} samples in {len(counts):,} tars"
     braces = f"{{{0:08d}..{len(counts) - 1:08d}}}.tar" if counts else ""
-    return {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 2, "tars": braces}
+    facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 2, "tars": braces}
+    return Written(facts, f"{kept:,} samples in {len(counts):,} tars")
 
 
-def _tasks(export: Export, sources: Sequence[Source], target: Target) -> tuple[Callable[..., Any], list[Task]]:
+def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[dict[str, int]]]:
     if not sources:
-        return copy_samples, []
+        return []
     if export.options.shuffle:
-        return copy_shuffled, _shuffled(export, sources, target)
+        return _shuffled(export, sources, target)
     if not target.by_bytes:
         # Nothing must be known before: each shard is looked at by the tasks that copy from it.
-        return copy_samples, _cut(target, [source.kept for source in sources], 1, _placed(sources, [1] * len(sources)))
-    found = _over_shards(export, index_shards, lambda first, some: (some, target), sources, target)
-    return copy_bytes, _cut(target, found["bytes"], found["last"][-1], _placed(sources, found["whole"]))
+        parts = _cut(target, [source.kept for source in sources], 1, _placed(sources, [1] * len(sources)))
+        return _copies(copy_samples, parts, target)
+    tasks = [task(f"index-{first:08d}", index_shards, some, target) for first, some in _numbered(sources)]
+    found = _indexed(export, tasks, sources, target)
+    parts = _cut(target, found["bytes"], found["last"][-1], _placed(sources, found["whole"]))
+    return _copies(copy_bytes, parts, target)
 
 
-def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list[Task]:
+def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[dict[str, int]]]:
     kept = sum(source.kept for source in sources)
     order = Shuffle(export.options.seed or 0, -(-kept // BUCKET_SAMPLES))
-    found = _over_shards(export, send_shards, lambda first, some: (first, some, order, target), sources, target)
+    sends = [task(f"index-{first:08d}", send_shards, first, some, order, target) for first, some in _numbered(sources)]
+    found = _indexed(export, sends, sources, target)
     export.scratch.write(SOURCES, "".join(map(source_line, sources, found["whole"])).encode())
     sent = [SENT.format(first) for first, _ in _numbered(sources)]
     memory = BUCKET_SAMPLE_BYTES * min(kept, BUCKET_SAMPLES)
-    tasks = [Task(f"sort-{at:08d}", (at, sent, target), memory) for at in range(order.buckets)]
-    sorted_ = export.stage.map(lambda engine: engine.tasks(sort_bucket), tasks, "buckets")
+    tasks = [task(f"sort-{at:08d}", sort_bucket, at, sent, target).reserving(memory) for at in range(order.buckets)]
+    sorted_ = export.stage.map(tasks, "buckets")
     sizes = [one["size"] for one in sorted_]
     last = next(one["last"] for one in reversed(sorted_) if one["size"])
-    return _cut(target, sizes, last, PlacedBucket)
+    return _copies(copy_shuffled, _cut(target, sizes, last, PlacedBucket), target)
 
 
-def _over_shards(
-    export: Export,
-    function: Callable[..., Any],
-    arguments: Callable[[int, list[Source]], tuple[Any, ...]],
-    sources: Sequence[Source],
-    target: Target,
+def _indexed(
+    export: Export, tasks: Sequence[TaskSpec[dict[str, list[int]]]], sources: Sequence[Source], target: Target
 ) -> dict[str, list[int]]:
     """Index every shard; return what is known of each."""
-    tasks = [Task(f"index-{first:08d}", arguments(first, some)) for first, some in _numbered(sources)]
-    parts = export.stage.map(lambda engine: engine.tasks(function), tasks, "shards")
+    parts = export.stage.map(tasks, "shards")
     found = {name: [value for part in parts for value in part[name]] for name in parts[0]}
     largest = max(range(len(sources)), key=lambda at: found["largest"][at])
     if target.by_bytes and target.each < found["largest"][largest]:
@@ -94,6 +95,12 @@ def _over_shards(
             f"give at least {found['largest'][largest]}"
         )
     return found
+
+
+def _copies(
+    copy: Callable[[int, Sequence[Part], Target], dict[str, int]], tars: Sequence[list[Part]], target: Target
+) -> list[TaskSpec[dict[str, int]]]:
+    return [task(f"tar-{number:08d}", copy, number, parts, target) for number, parts in enumerate(tars)]
 
 
 def _numbered(sources: Sequence[Source]) -> list[tuple[int, list[Source]]]:
@@ -105,8 +112,8 @@ def _placed(sources: Sequence[Source], whole: Sequence[int]) -> Callable[[int, i
     return lambda at, position: Placed(sources[at], position, bool(whole[at]))
 
 
-def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int, int], Any]) -> list[Task]:
-    """Return a task for each tar, with the parts in which its samples may be.
+def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int, int], Part]) -> list[list[Part]]:
+    """Return, for each tar, the parts in which its samples may be.
 
     Parameters
     ----------
@@ -117,7 +124,7 @@ def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int,
     placed : callable
         A part, given its place and the position at which it starts.
     """
-    tars: list[list[Any]] = [[] for _ in range((sum(sizes) - last) // target.each + 1)]
+    tars: list[list[Part]] = [[] for _ in range((sum(sizes) - last) // target.each + 1)]
     position = 0
     for at, size in enumerate(sizes):
         # A bucket of hashes may be empty.
@@ -125,4 +132,4 @@ def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int,
         for number in range(position // target.each, end):
             tars[number].append(placed(at, position))
         position += size
-    return [Task(f"tar-{number:08d}", (number, parts, target)) for number, parts in enumerate(tars)]
+    return tars

@@ -20,6 +20,34 @@ BLOCK_ROWS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
+class FiltersResult:
+    """What the filters found.
+
+    Attributes
+    ----------
+    passed, rows : int
+        Rows of the pool that go on, and all rows.
+    same : tuple of str
+        Identities of the shards whose rows pass as they did in the base.
+    settings : JSON-able
+        The filters as configured, with the identities of the lists that they read.
+    thresholds : tuple of float
+        The least CLIP score that each filter lets pass; -1 for filters that have none.
+    """
+
+    passed: int
+    rows: int
+    same: tuple[str, ...]
+    settings: Any
+    thresholds: tuple[float, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return f"{self.passed:,} of {self.rows:,} samples pass"
+
+
+@dataclass(frozen=True, slots=True)
 class PassingShard:
     """An embedded shard after the filters.
 

@@ -22,6 +22,64 @@ ORIGINS = "origins.npz"
 
 
 @dataclass(frozen=True, slots=True)
+class GraphResult:
+    """Statistics of the whole graph, as run.json has them.
+
+    Attributes
+    ----------
+    nodes, edges, isolated, crossing : int
+        Rows; edges, both directions; rows without a neighbour; edges between partitions.
+    largest_degree, mean_degree, crossing_share : int, float, float
+    degrees_by_power_of_2 : list of int
+        Nodes by the binary logarithm of their degree: none, 1, 2-3, 4-7, ...
+    partitions : int
+        Partitions that hold rows.
+    guests, distances : int
+        Rows searched in a concept beside their own, and distances computed.
+    share_of_brute_force : float
+        `distances` as a share of those that an exact search of the pool by itself computes.
+    components, largest_component : int or None
+        Connected components and the size of the largest; None in pools too large to count them.
+    k : int
+        Neighbours of a row.
+    recall : float
+        Measured recall@k.
+    searched_concepts, carried_partitions : int or None
+        Where parts of a base's graph were taken over.
+    """
+
+    nodes: int
+    edges: int
+    isolated: int
+    crossing: int
+    largest_degree: int
+    mean_degree: float
+    crossing_share: float
+    degrees_by_power_of_2: list[int]
+    partitions: int
+    guests: int
+    distances: int
+    share_of_brute_force: float
+    k: int
+    recall: float = 1.0
+    components: int | None = None
+    largest_component: int | None = None
+    searched_concepts: int | None = None
+    carried_partitions: int | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        found = f"{self.edges // 2:,} edges, recall@{self.k} {self.recall:.3f}"
+        if self.searched_concepts is not None:
+            found += (
+                f"; {self.searched_concepts:,} concepts searched, {self.carried_partitions:,} of {self.partitions:,} "
+                "partitions carried over"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Origins:
     """Where partitions' parts of the graph lie that were carried over from earlier runs.
 

@@ -1,7 +1,7 @@
 """The sharded graph: neighbours found inside concepts, the k nearest chosen, their edges sent to where they end."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -188,22 +188,36 @@ def positions(known: Int64Array, ids: Int64Array) -> Int64Array:
     return found
 
 
-def statistics(graph: ShardGraph) -> dict[str, Any]:
-    """Return counts of a partition's graph: nodes, edges (both directions), degrees, isolated nodes, crossing edges.
+class PartStatistics(TypedDict):
+    """Counts of a partition's graph.
 
-    `degrees` counts the nodes by the binary logarithm of their degree: none, 1, 2-3, 4-7, ...
+    `edges` counts both directions; `degrees` counts the nodes by the binary logarithm of their degree: none, 1, 2-3,
+    4-7, ...; `crossing` edges lead to other partitions; `carried` where the part is a base's.
     """
+
+    nodes: int
+    edges: int
+    largest_degree: int
+    degrees: list[int]
+    isolated: int
+    crossing: int
+    carried: bool
+
+
+def statistics(graph: ShardGraph, carried: bool = False) -> PartStatistics:
+    """Return counts of a partition's graph; `carried` where it is a base's part."""
     degrees = np.diff(graph.indptr)
     logarithms = np.zeros(len(degrees), dtype=np.int64)
     logarithms[degrees > 0] = np.log2(degrees[degrees > 0]).astype(np.int64) + 1
-    return {
-        "nodes": len(graph.row),
-        "edges": len(graph.indices),
-        "largest_degree": int(degrees.max(initial=0)),
-        "degrees": np.bincount(logarithms).tolist() if len(degrees) else [],
-        "isolated": int((degrees == 0).sum()),
-        "crossing": int((positions(graph.row, graph.indices) < 0).sum()),
-    }
+    return PartStatistics(
+        nodes=len(graph.row),
+        edges=len(graph.indices),
+        largest_degree=int(degrees.max(initial=0)),
+        degrees=np.bincount(logarithms).tolist() if len(degrees) else [],
+        isolated=int((degrees == 0).sum()),
+        crossing=int((positions(graph.row, graph.indices) < 0).sum()),
+        carried=carried,
+    )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -2,19 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from filtering.concepts.artifacts import GROUPED_SUFFIX, Touched, grouped_names, read_exact, read_touched
 from filtering.concepts.exact_search import recall_at_k
-from filtering.config.run import Config
 from filtering.core.errors import RunError
 from filtering.graph.artifacts import (
     ADJACENT,
     QUERIES_NAME,
+    GraphResult,
     Origins,
     read_adjacent,
     read_origins,
@@ -22,11 +21,21 @@ from filtering.graph.artifacts import (
     write_origins,
 )
 from filtering.graph.memory import partition_memory
-from filtering.graph.sharded import positions
-from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, choose, components, join, renew, search
-from filtering.runtime.finished_run import Carried
-from filtering.runtime.stage import Runtime, Stage
-from filtering.runtime.worker import Task
+from filtering.graph.sharded import PartStatistics, positions
+from filtering.graph.tasks import (
+    EDGES_SUFFIX,
+    FOUND_SUFFIX,
+    SearchCounts,
+    SentTo,
+    choose,
+    components,
+    join,
+    renew,
+    search,
+)
+from filtering.runtime.finished_run import Reusable
+from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.task_spec import TaskWorkers, task
 from filtering.shards.changes import GONE
 from filtering.storage.store import Store
 
@@ -40,31 +49,36 @@ MOST_COUNTED_ROWS = 200_000_000
 SEARCHED = "searched.json"
 
 
-def graph_stage(runtime: Runtime, config: Config, partitions: str) -> Stage:
-    """Return the stage."""
-    return Stage(runtime, NAME, VERSION, config.graph.k, (partitions,))
+def graph_key(k: int, partitions: str) -> StageKey:
+    """Return the stage's identity."""
+    return StageKey(NAME, VERSION, k, (partitions,))
 
 
-def needs_grouped_rows(stage: Stage) -> bool:
+def needs_grouped_rows(stage: StageRun) -> bool:
     """Say whether the graph, as far as it has come, still has to read the grouped rows."""
     return not stage.store.exists(SEARCHED)
 
 
 def build_graph(
-    stage: Stage,
-    config: Config,
+    stage: StageRun,
+    k: int,
+    gpus: float,
     grouped_url: str,
     concepts_url: str,
     concepts: pa.Table,
     dimension: int,
-    carried: Carried | None = None,
-) -> dict[str, Any]:
+    reusable: Reusable | None = None,
+) -> GraphResult:
     """Build every partition's graph and measure recall@k; return the graph's statistics.
 
     Where the concepts say which of them differ from a base's, the others' parts are carried over.
 
     Parameters
     ----------
+    k : int
+        Neighbours of a row.
+    gpus : float
+        The share of a GPU that a search takes; 0 searches on CPUs.
     grouped_url, concepts_url : str
         Where the grouped rows are, and the rows whose true neighbours are known.
     concepts : pa.Table
@@ -74,10 +88,10 @@ def build_graph(
     """
     work = _Work(
         stage,
-        config.graph.k,
-        "cuda" if config.ray.gpus_per_search else "cpu",
-        config.ray.gpus_per_search,
-        partition_memory(concepts, dimension, config.graph.k),
+        k,
+        "cuda" if gpus else "cpu",
+        gpus,
+        partition_memory(concepts, dimension, k),
         concepts["partition"].to_pylist(),
         grouped_url,
         concepts_url,
@@ -85,33 +99,28 @@ def build_graph(
     touched = read_touched(Store(concepts_url))
     if touched is None:
         parts, adjacent, found = _built(work)
-    elif carried is None:
+    elif reusable is None:
         raise RunError(f"{concepts_url}: was compared with a base, which is not given any more; take another output")
     else:
-        parts, adjacent, found = _renewed(work, touched, carried)
+        parts, adjacent, found = _renewed(work, touched, reusable)
     stage.store.write_json(PARTS, parts)
     stage.store.write_json(ADJACENT, adjacent)
-    result = _statistics([part for part in parts.values() if part["nodes"]])
-    result |= _search_cost(found, result["nodes"], int(concepts["guests"].to_numpy().sum()))
+    result = _statistics([part for part in parts.values() if part["nodes"]], found, concepts, k)
     present = [int(number) for number, part in parts.items() if part["nodes"]]
-    if present and result["nodes"] <= MOST_COUNTED_ROWS:
-        result |= stage.call(components, "components", present, MOST_COUNTED_ROWS, stage.store.url)
-    result["recall"] = _recall(stage.store, Store(concepts_url), present, work.k)
-    stage.summary = f"{result['edges'] // 2:,} edges, recall@{work.k} {result['recall']:.3f}"
+    if present and result.nodes <= MOST_COUNTED_ROWS:
+        counted = stage.call("components", components, present, MOST_COUNTED_ROWS, stage.store.url)
+        result = replace(result, **counted)
     if touched is not None:
-        searched, carried_over = int(touched.searched.sum()), sum(part["carried"] for part in parts.values())
-        result |= {"searched_concepts": searched, "carried_partitions": carried_over}
-        stage.summary += (
-            f"; {searched:,} concepts searched, {carried_over:,} of {len(present):,} partitions carried over"
-        )
-    return result
+        carried = sum(part["carried"] for part in parts.values())
+        result = replace(result, searched_concepts=int(touched.searched.sum()), carried_partitions=carried)
+    return replace(result, recall=_recall(stage.store, Store(concepts_url), present, k))
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What every step of building reads."""
 
-    stage: Stage
+    stage: StageRun
     k: int
     device: str
     gpus: float
@@ -120,63 +129,64 @@ class _Work:
     grouped_url: str
     concepts_url: str
 
-    def search(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    def search(self, numbers: Sequence[int]) -> list[SearchCounts]:
         """Search partitions; the grouped rows go when they have been read for the last time."""
         names, url = grouped_names(Store(self.grouped_url)), self.stage.store.url
         common = (self.grouped_url, names, self.partition_of, self.k, self.device, self.concepts_url, url)
-        tasks = [Task(f"search-{n:08d}", (n, *common), self.memory[n]) for n in numbers]
-        found = self.stage.map(lambda engine: engine.tasks(search, self.gpus), tasks, "partitions searched")
+        tasks = [task(f"search-{n:08d}", search, n, *common).reserving(self.memory[n]) for n in numbers]
+        found = self.stage.map(tasks, "partitions searched", TaskWorkers(self.gpus))
         # The grouped vectors are the largest objects of a run.
         self.stage.store.write_json(SEARCHED, True)
         Store(self.grouped_url).delete_all(GROUPED_SUFFIX)
         return found
 
-    def choose(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[dict[str, Any]]:
+    def choose(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[SentTo]:
         """Let rows choose among what was found for them."""
         url = self.stage.store.url
         tasks = [
-            Task(f"choose-{n:08d}", (n, senders[n], self.partition_of, self.k, url), self.memory[n]) for n in numbers
+            task(f"choose-{n:08d}", choose, n, senders[n], self.partition_of, self.k, url).reserving(self.memory[n])
+            for n in numbers
         ]
-        chosen = self.stage.map(lambda engine: engine.tasks(choose), tasks, "partitions chosen")
+        chosen = self.stage.map(tasks, "partitions chosen")
         self.stage.store.delete_all(FOUND_SUFFIX)
         return chosen
 
-    def join(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[dict[str, Any]]:
+    def join(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[PartStatistics]:
         """Join edges to the partitions' parts."""
         common = (self.k, self.concepts_url, self.stage.store.url)
-        tasks = [Task(f"join-{n:08d}", (n, senders[n], *common), self.memory[n]) for n in numbers]
-        parts = self.stage.map(lambda engine: engine.tasks(join), tasks, "partitions joined")
+        tasks = [task(f"join-{n:08d}", join, n, senders[n], *common).reserving(self.memory[n]) for n in numbers]
+        parts = self.stage.map(tasks, "partitions joined")
         self.stage.store.delete_all(EDGES_SUFFIX)
         return parts
 
-    def renew(self, near: dict[int, list[int]], senders: dict[int, list[int]]) -> list[dict[str, Any]]:
+    def renew(self, near: dict[int, list[int]], senders: dict[int, list[int]]) -> list[PartStatistics]:
         """Join new edges and the base's; `near` are the partitions to renew and whose rows may have chosen again."""
         common = (self.k, self.concepts_url, self.stage.store.url)
-        tasks = [Task(f"renew-{n:08d}", (n, senders[n], near[n], *common), self.memory[n]) for n in near]
-        parts = self.stage.map(lambda engine: engine.tasks(renew), tasks, "partitions renewed")
+        tasks = [task(f"renew-{n:08d}", renew, n, senders[n], near[n], *common).reserving(self.memory[n]) for n in near]
+        parts = self.stage.map(tasks, "partitions renewed")
         self.stage.store.delete_all(EDGES_SUFFIX)
         return parts
 
 
-Parts = dict[str, dict[str, Any]]
+Parts = dict[str, PartStatistics]
 Adjacent = dict[int, list[int]]
 
 
-def _built(work: _Work) -> tuple[Parts, Adjacent, list[dict[str, Any]]]:
+def _built(work: _Work) -> tuple[Parts, Adjacent, list[SearchCounts]]:
     """Build the whole graph; return the parts' statistics, which partitions are adjacent, and the search's counts."""
     found = work.search(range(len(work.memory)))
     present = [number for number, counts in enumerate(found) if counts["rows"]]
     chosen = work.choose(present, _senders(range(len(found)), found))
     senders = _senders(present, chosen)
     joined = work.join(present, senders)
-    parts = {f"{number}": part | {"carried": False} for number, part in zip(present, joined, strict=True)}
+    parts = {f"{number}": part for number, part in zip(present, joined, strict=True)}
     return parts, _adjacent({}, present, chosen, senders), found
 
 
-def _renewed(work: _Work, touched: Touched, carried: Carried) -> tuple[Parts, Adjacent, list[dict[str, Any]]]:
+def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, Adjacent, list[SearchCounts]]:
     """Build the parts that differ from a base's; return as `_built` does."""
-    base = carried.base.store(NAME)
-    write_origins(work.stage.store, _origins(base, carried))
+    base = reusable.base.store(NAME)
+    write_origins(work.stage.store, _origins(base, reusable))
     partitions = np.array(work.partition_of, dtype=np.int64)
     again = np.unique(partitions[touched.searched]).tolist()
     found = work.search(again)
@@ -188,14 +198,14 @@ def _renewed(work: _Work, touched: Touched, carried: Carried) -> tuple[Parts, Ad
     for number in [*senders, *(other for one in again for other in before.get(one, []))]:
         near.setdefault(number, sorted({number, *before.get(number, [])}))
     renewed = dict(zip(near, work.renew(near, senders), strict=True))
-    parts = {number: part | {"carried": True} for number, part in base.read_json(PARTS).items()}
+    parts: Parts = {number: part | {"carried": True} for number, part in base.read_json(PARTS).items()}
     parts |= {f"{number}": part for number, part in renewed.items()}
     return parts, _adjacent(before, present, chosen, senders), found
 
 
-def _origins(base: Store, carried: Carried) -> Origins:
+def _origins(base: Store, reusable: Reusable) -> Origins:
     """Return where a base's parts lie, and the places of those runs' shards now: its own, and those it carried over."""
-    earlier, places = read_origins(base), carried.places()
+    earlier, places = read_origins(base), reusable.places()
     own = base.read_json(PARTS)
     count = max((int(number) for number in own), default=-1) + 1
     run_of = np.full(count, -1, dtype=np.int32)
@@ -205,7 +215,7 @@ def _origins(base: Store, carried: Carried) -> Origins:
     return Origins(np.array([base.url, *earlier.urls.tolist()]), run_of, (places, *moved))
 
 
-def _senders(numbers: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[int, list[int]]:
+def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, list[int]]:
     """Return which partitions sent something to each partition."""
     senders: dict[int, list[int]] = defaultdict(list)
     for number, result in zip(numbers, results, strict=True):
@@ -215,7 +225,7 @@ def _senders(numbers: Sequence[int], results: Sequence[dict[str, Any]]) -> dict[
 
 
 def _adjacent(
-    before: Adjacent, present: Sequence[int], chosen: Sequence[dict[str, Any]], senders: dict[int, list[int]]
+    before: Adjacent, present: Sequence[int], chosen: Sequence[SentTo], senders: dict[int, list[int]]
 ) -> Adjacent:
     """Return the partitions that edges of each one lead to or come from, or did in a base."""
     adjacent = {number: set(others) for number, others in before.items()}
@@ -226,22 +236,30 @@ def _adjacent(
     return {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
 
 
-def _statistics(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {name: sum(p[name] for p in parts) for name in ("nodes", "edges", "isolated", "crossing")}
-    result["largest_degree"] = max((part["largest_degree"] for part in parts), default=0)
-    result["mean_degree"] = round(result["edges"] / max(result["nodes"], 1), 2)
-    result["crossing_share"] = round(result["crossing"] / max(result["edges"], 1), 4)
+def _statistics(
+    parts: Sequence[PartStatistics], found: Sequence[SearchCounts], concepts: pa.Table, k: int
+) -> GraphResult:
+    nodes, edges, isolated, crossing = (
+        sum(part[name] for part in parts) for name in ("nodes", "edges", "isolated", "crossing")
+    )
     longest = max((len(part["degrees"]) for part in parts), default=0)
     padded = [part["degrees"] + [0] * (longest - len(part["degrees"])) for part in parts]
-    result["degrees_by_power_of_2"] = np.sum(padded, axis=0).astype(int).tolist() if parts else []
-    result["partitions"] = len(parts)
-    return result
-
-
-def _search_cost(found: Sequence[dict[str, Any]], rows: int, guests: int) -> dict[str, Any]:
-    """Return the distances computed, and their share of those that an exact search of the pool by itself computes."""
     pairs = sum(counts["pairs"] for counts in found)
-    return {"guests": guests, "distances": pairs, "share_of_brute_force": round(pairs / max(rows, 1) ** 2, 6)}
+    return GraphResult(
+        nodes=nodes,
+        edges=edges,
+        isolated=isolated,
+        crossing=crossing,
+        largest_degree=max((part["largest_degree"] for part in parts), default=0),
+        mean_degree=round(edges / max(nodes, 1), 2),
+        crossing_share=round(crossing / max(edges, 1), 4),
+        degrees_by_power_of_2=np.sum(padded, axis=0).astype(int).tolist() if parts else [],
+        partitions=len(parts),
+        guests=int(concepts["guests"].to_numpy().sum()),
+        distances=pairs,
+        share_of_brute_force=round(pairs / max(nodes, 1) ** 2, 6),
+        k=k,
+    )
 
 
 def _recall(store: Store, concepts: Store, present: Sequence[int], k: int) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from filtering.graph.sharded import (
     EDGE,
     FOUND,
     Nodes,
+    PartStatistics,
     ShardGraph,
     chosen_neighbours,
     found_neighbours,
@@ -46,6 +47,27 @@ EDGES_NAME = "{:08d}" + EDGES_SUFFIX
 AGAIN_NAME = "{:08d}.again.npz"
 
 
+class SentTo(TypedDict):
+    """The partitions to which a task sent records."""
+
+    to: list[int]
+
+
+class SearchCounts(SentTo):
+    """The result of searching a partition: its rows, guests among those searched, distances computed."""
+
+    rows: int
+    guests: int
+    pairs: int
+
+
+class ComponentCounts(TypedDict, total=False):
+    """Connected components and the size of the largest; nothing where there are too many rows to count them."""
+
+    components: int
+    largest_component: int
+
+
 def search(
     partition: int,
     grouped_url: str,
@@ -55,7 +77,7 @@ def search(
     device: str,
     concepts_url: str,
     store_url: str,
-) -> dict[str, Any]:
+) -> SearchCounts:
     """Find neighbours in every concept of a partition, and send those of guests to their own partition.
 
     Where a base's graph is carried over, only concepts that are searched again have been sent, and the base has the
@@ -70,28 +92,28 @@ def search(
         again = np.zeros(0, np.int64) if rows is None else rows.row[rows.again]
         store.write_arrays(AGAIN_NAME.format(partition), {"row": again[np.isin(again, own.row)]})
     if touched is None and rows is None:
-        return {"rows": 0, "guests": 0, "pairs": 0, "to": []}
+        return SearchCounts(rows=0, guests=0, pairs=0, to=[])
     _write(store, NODES_NAME.format(partition), nodes)
     if rows is None:
-        return {"rows": len(nodes.row), "guests": 0, "pairs": 0, "to": []}
+        return SearchCounts(rows=len(nodes.row), guests=0, pairs=0, to=[])
     neighbours, pairs = found_neighbours(rows, k, device)
     found, homes = found_records(rows, neighbours)
     partitions = np.array(partition_of, np.int32)[homes]
     to = write_groups(store, FOUND_NAME.format(partition), partitions, FOUND, found.__getitem__)
-    return {"rows": len(nodes.row), "guests": len(rows.place) - len(own.row), "pairs": pairs, "to": to}
+    return SearchCounts(rows=len(nodes.row), guests=len(rows.place) - len(own.row), pairs=pairs, to=to)
 
 
-def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, store_url: str) -> Any:
+def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, store_url: str) -> SentTo:
     """Keep the k nearest of what was found for a partition's rows, and send the edges to where they end."""
     store = Store(store_url)
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     found = read_groups(store, [FOUND_NAME.format(sender) for sender in senders], partition)
     chosen = chosen_neighbours(nodes, np.zeros(0, FOUND) if found is None else found, k)
     edges, partitions = outgoing_edges(nodes, chosen, np.array(partition_of, np.int32), partition)
-    return {"to": write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__)}
+    return SentTo(to=write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__))
 
 
-def join(partition: int, senders: Sequence[int], k: int, concepts_url: str, store_url: str) -> dict[str, Any]:
+def join(partition: int, senders: Sequence[int], k: int, concepts_url: str, store_url: str) -> PartStatistics:
     """Write a partition's part of the graph from all edges that end in it, and what measures its recall."""
     store = Store(store_url)
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
@@ -102,7 +124,7 @@ def join(partition: int, senders: Sequence[int], k: int, concepts_url: str, stor
 
 def renew(
     partition: int, senders: Sequence[int], near: Sequence[int], k: int, concepts_url: str, store_url: str
-) -> dict[str, Any]:
+) -> PartStatistics:
     """Write a partition's part of the graph from the base's, unless it is the same.
 
     Parameters
@@ -120,7 +142,7 @@ def renew(
     carried = earlier is not None and same_part(earlier, graph, chosen)
     if not carried:
         _write_part(store, partition, graph, chosen, k, concepts_url)
-    return statistics(graph) | {"carried": carried}
+    return statistics(graph, carried)
 
 
 def read_earlier(store: Store, partition: int) -> Earlier | None:
@@ -167,7 +189,7 @@ def _write_part(
     _write(store, GRAPH_NAME.format(partition), graph)
 
 
-def components(present: Sequence[int], most: int, store_url: str) -> dict[str, int]:
+def components(present: Sequence[int], most: int, store_url: str) -> ComponentCounts:
     """Count the connected components of the whole graph, if the pool, filtered rows included, has up to `most` rows."""
     store = Store(store_url)
     nodes = np.concatenate([_nodes(store, n, partial(carried_graph, store, n)).row for n in present])
@@ -177,7 +199,7 @@ def components(present: Sequence[int], most: int, store_url: str) -> dict[str, i
     np.maximum.at(sizes, shards, rows + 1)
     places = int(sizes.sum())
     if places > most:
-        return {}
+        return ComponentCounts()
     first = np.cumsum(sizes) - sizes
     joined = Components(places)
     for number in present:
@@ -187,7 +209,7 @@ def components(present: Sequence[int], most: int, store_url: str) -> dict[str, i
             joined.join(np.repeat(sources, np.diff(graph.indptr)), targets)
     # Places of rows that were filtered out stand alone, and are no components.
     found = joined.sizes()
-    return {"components": len(found) - (places - len(nodes)), "largest_component": int(found[0])}
+    return ComponentCounts(components=len(found) - (places - len(nodes)), largest_component=int(found[0]))
 
 
 def _places(ids: Int64Array, first: Int64Array) -> Int64Array:

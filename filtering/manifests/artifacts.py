@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,30 @@ SHARDS = "manifest/shards.jsonl"
 CHECKSUMS = "manifest/checksums.json"
 KINDS = ("kept", "dropped", "quarantined")
 HASHED_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestsResult:
+    """Where the samples of the pool ended.
+
+    Attributes
+    ----------
+    totals : mapping
+        Samples by `input`, `kept`, `dropped` and `quarantined`.
+    reasons : mapping
+        Samples by reason, of `dropped` and of `quarantined`.
+    manifest_hash : str
+        The hash of the selection, see `manifest_hash`.
+    """
+
+    totals: dict[str, int]
+    reasons: dict[str, dict[str, int]]
+    manifest_hash: str
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return ", ".join(f"{self.totals[kind]:,} {kind}" for kind in KINDS)
 
 
 def table_name(kind: str, index: int) -> str:

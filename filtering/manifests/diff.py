@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filtering.concepts.artifacts import ConceptsResult
 from filtering.manifests.artifacts import CHECKSUMS, read_shard_lines, table_name
 from filtering.runtime.finished_run import Base, read_base
 from filtering.storage.store import Store
@@ -83,7 +84,7 @@ def diff(before: str, after: str) -> dict[str, Any]:
         If one of them is no finished run.
     """
     runs = read_base(before, "diff"), read_base(after, "diff")
-    same = len({run.result("concepts").get("identity", run.url) for run in runs}) == 1
+    same = len({run.result("concepts", ConceptsResult).identity for run in runs}) == 1
     pairs = list(_pairs(*(read_shard_lines(Store(run.url)) for run in runs)))
     sums = [Store(run.url).read_json(CHECKSUMS) for run in runs]
     with ThreadPoolExecutor(AT_ONCE) as threads:

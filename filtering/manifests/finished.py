@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from filtering.core.errors import InputError
-from filtering.embedding.artifacts import whereabouts
+from filtering.embedding.artifacts import shard_locations
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.runtime.finished_run import Base
 from filtering.runtime.run_record import read_run
@@ -111,7 +111,7 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
 
 def _rows_urls(run: Store, record: dict[str, Any]) -> dict[str, str]:
     """Return the folder of each shard's rows, by identity."""
-    where = whereabouts(Base(run.url, record, ()))
+    where = shard_locations(Base(run.url, record, ()))
     return {identity: place[0] for identity, place in where.items()}
 
 

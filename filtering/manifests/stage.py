@@ -20,32 +20,33 @@ from filtering.manifests.artifacts import (
     KINDS,
     SHARDS,
     SUBSET,
+    ManifestsResult,
     manifest_hash,
     subset_bytes,
     table_name,
 )
 from filtering.runtime.shuffle import Records
-from filtering.runtime.stage import Runtime, Stage
-from filtering.runtime.worker import Task
-from filtering.selection.artifacts import PICK, PICKS_SUFFIX, Sieve, read_picks
+from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.task_spec import task
+from filtering.selection.artifacts import PICK, PICKS_SUFFIX, PickFilter, read_picks
 from filtering.storage.store import Store, checksum, parquet_bytes
 
 VERSION = 2
 
 
-def manifests_stage(runtime: Runtime, reasons: Sequence[str], filters: str, selection: str) -> Stage:
-    """Return the stage; `reasons` are those of the selection's steps."""
-    return Stage(runtime, "manifests", VERSION, list(reasons), (filters, selection))
+def manifests_key(reasons: Sequence[str], filters: str, selection: str) -> StageKey:
+    """Return the stage's identity; `reasons` are those of the selection's steps."""
+    return StageKey("manifests", VERSION, list(reasons), (filters, selection))
 
 
 def write_manifests(
-    stage: Stage, sieves: Sequence[Sieve], shards: Sequence[PassingShard], samples: Sequence[int]
-) -> dict[str, Any]:
+    stage: StageRun, pick_filters: Sequence[PickFilter], shards: Sequence[PassingShard], samples: Sequence[int]
+) -> ManifestsResult:
     """Write every table of the manifest; return totals, reasons and the manifest hash.
 
     Parameters
     ----------
-    sieves : list of Sieve
+    pick_filters : list of PickFilter
         The steps of selection: the first that did not pick a sample is its reason, the picks of the last are kept.
     samples : list of int
         Samples found in each shard by the embedding stage.
@@ -56,9 +57,9 @@ def write_manifests(
         If a shard's kept, dropped and quarantined samples do not add up to its samples.
     """
     run = stage.runtime.store
-    picks = [Store(sieve.url).names(PICKS_SUFFIX) for sieve in sieves]
-    tasks = [Task(s.identity, (s, list(sieves), picks, run.url)) for s in shards]
-    counts = stage.map(lambda engine: engine.tasks(_split_shard), tasks, "shards")
+    picks = [Store(pick_filter.url).names(PICKS_SUFFIX) for pick_filter in pick_filters]
+    tasks = [task(s.identity, _split_shard, s, list(pick_filters), picks, run.url) for s in shards]
+    counts = stage.map(tasks, "shards")
     _check_conservation(shards, samples, counts)
     totals = {"input": sum(samples)} | {kind: sum(count[kind] for count in counts) for kind in KINDS}
     sums = {name: value for count in counts for name, value in count["checksums"].items()}
@@ -68,22 +69,21 @@ def write_manifests(
         sums[name] = checksum(data)
     run.write_json(CHECKSUMS, sums)
     reasons = {kind: _summed(count["reasons"][kind] for count in counts) for kind in ("dropped", "quarantined")}
-    stage.summary = f"{totals['kept']:,} kept, {totals['dropped']:,} dropped, {totals['quarantined']:,} quarantined"
-    return {"totals": totals, "reasons": reasons, "manifest_hash": manifest_hash(kept)}
+    return ManifestsResult(totals, reasons, manifest_hash(kept))
 
 
 def _split_shard(
-    shard: PassingShard, sieves: Sequence[Sieve], names: Sequence[Sequence[str]], run_url: str
+    shard: PassingShard, pick_filters: Sequence[PickFilter], names: Sequence[Sequence[str]], run_url: str
 ) -> dict[str, Any]:
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
     picks, picked = np.zeros(0, PICK), np.zeros(0, np.int64)
-    for sieve, objects in zip(sieves, names, strict=True):
-        picks = read_picks(Store(sieve.url), objects, shard.index)
+    for pick_filter, objects in zip(pick_filters, names, strict=True):
+        picks = read_picks(Store(pick_filter.url), objects, shard.index)
         picked = shard_and_row(picks["row"])[1]
         missing = reasons == ""
         missing[picked] = False
-        reasons[missing] = sieve.reason
+        reasons[missing] = pick_filter.reason
     url = shard.embedded.shard.url
     split = {
         "kept": _kept(rows, picks, picked, url),

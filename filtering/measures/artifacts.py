@@ -1,10 +1,46 @@
 """The objects of the measures stage, as the page reads them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 from filtering.storage.store import Store
 
 MEASURES = "measures.parquet"
+# A figure of the pool, of the selection and of a random choice of equal size, by name.
+ByChoice = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuresResult:
+    """What is kept against the whole pool, and against a random choice of equal size, as run.json has it.
+
+    Attributes
+    ----------
+    coverage : mapping
+        Mean distance of pool samples to the nearest kept one.
+    matching : mapping
+        Squared distance between the mean features of the pool and of what is kept.
+    effective_concepts : mapping
+        Concepts in effect.
+    spread : mapping
+        Mean distance of dropped samples to their nearest kept neighbour.
+    without_kept_neighbour : mapping
+        Share of dropped samples that have no kept neighbour.
+    """
+
+    coverage: ByChoice
+    matching: ByChoice
+    effective_concepts: ByChoice
+    spread: ByChoice
+    without_kept_neighbour: ByChoice
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        ours, chance = self.coverage["selection"], self.coverage["random"]
+        return f"coverage {ours}, {chance} at random" if ours is not None else "nothing is kept"
 
 
 def read_measures(store: Store) -> pa.Table:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from filtering.core import schemas
 from filtering.filters.artifacts import PassingShard
-from filtering.measures.artifacts import MEASURES
+from filtering.measures.artifacts import MEASURES, ByChoice, MeasuresResult
 from filtering.measures.concepts import effective_concepts
 from filtering.measures.coverage import mean_distance
 from filtering.measures.matching import matching_distance
@@ -22,22 +22,22 @@ from filtering.measures.tasks import (
     measure_concepts,
     measure_shard,
 )
-from filtering.runtime.stage import Runtime, Stage
-from filtering.runtime.worker import Task
+from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import PICKS_SUFFIX
 from filtering.storage.store import Store
 
 VERSION = 1
 
 
-def measures_stage(runtime: Runtime, selection: str, graph: str) -> Stage:
-    """Return the stage."""
-    return Stage(runtime, "measures", VERSION, None, (selection, graph))
+def measures_key(selection: str, graph: str) -> StageKey:
+    """Return the stage's identity."""
+    return StageKey("measures", VERSION, None, (selection, graph))
 
 
 def measure(
-    stage: Stage, shards: Sequence[PassingShard], rows: int, kept: int, partitions: int, urls: tuple[str, str, str]
-) -> dict[str, Any]:
+    stage: StageRun, shards: Sequence[PassingShard], rows: int, kept: int, partitions: int, urls: tuple[str, str, str]
+) -> MeasuresResult:
     """Measure a selection and write a line for each concept; return the figures of the pool, the selection and chance.
 
     Parameters
@@ -51,10 +51,14 @@ def measure(
     """
     picks, concepts, graph = urls
     share, names = kept / max(rows, 1), Store(picks).names(PICKS_SUFFIX)
-    tasks = [Task(f"shard-{s.identity}", (s, picks, names, share, concepts, stage.store.url)) for s in shards]
-    counts = stage.map(lambda engine: engine.tasks(measure_shard), tasks, "shards")
-    tasks = [Task(f"concepts-{n:08d}", (n, picks, share, graph, stage.store.url)) for n in range(partitions)]
-    found = stage.map(lambda engine: engine.tasks(measure_concepts), tasks, "partitions")
+    tasks = [
+        task(f"shard-{s.identity}", measure_shard, s, picks, names, share, concepts, stage.store.url) for s in shards
+    ]
+    counts = stage.map(tasks, "shards")
+    tasks = [
+        task(f"concepts-{n:08d}", measure_concepts, n, picks, share, graph, stage.store.url) for n in range(partitions)
+    ]
+    found = stage.map(tasks, "partitions")
     filled = [s.identity for s, count in zip(shards, counts, strict=True) if count["rows"]]
     lines = [
         stage.store.read_arrays(CONCEPTS_NAME.format(n))["concepts"]
@@ -63,15 +67,14 @@ def measure(
     ]
     by_concept = np.concatenate([*lines, np.zeros((0, 8))])
     stage.store.write_table(MEASURES, _table(by_concept))
-    result = _of_vectors(stage.store, filled) | _of_concepts(by_concept)
+    coverage, matching = _of_vectors(stage.store, filled)
+    result = _of_concepts(by_concept, coverage, matching)
     for suffix in (SHARD_SUFFIX, CONCEPTS_SUFFIX):
         stage.store.delete_all(suffix)
-    ours, chance = (result["coverage"][name] for name in CHOICES[1:])
-    stage.summary = f"coverage {ours}, {chance} at random" if ours is not None else "nothing is kept"
     return result
 
 
-def _of_vectors(store: Store, identities: Sequence[str]) -> dict[str, Any]:
+def _of_vectors(store: Store, identities: Sequence[str]) -> tuple[ByChoice, ByChoice]:
     """Return coverage and matching from the shards' parts."""
     rows = np.zeros(len(CHOICES), dtype=np.int64)
     sums: dict[str, Any] = dict.fromkeys(CHOICES, 0.0)
@@ -86,16 +89,15 @@ def _of_vectors(store: Store, identities: Sequence[str]) -> dict[str, Any]:
             nearest[name] = np.minimum(nearest.get(name, here), here)
     nothing = np.full(1, np.inf, dtype=np.float32)
     counted = dict(zip(CHOICES, rows.tolist(), strict=True))
-    return {
-        "coverage": {name: mean_distance(nearest.get(name, nothing)) for name in CHOICES[1:]},
-        "matching": {
-            name: matching_distance(sums["pool"], counted["pool"], sums[name], counted[name]) for name in CHOICES[1:]
-        },
+    coverage = {name: mean_distance(nearest.get(name, nothing)) for name in CHOICES[1:]}
+    matching = {
+        name: matching_distance(sums["pool"], counted["pool"], sums[name], counted[name]) for name in CHOICES[1:]
     }
+    return coverage, matching
 
 
-def _of_concepts(lines: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Return the concepts in effect, and the mean spread of the rows that have a kept neighbour."""
+def _of_concepts(lines: npt.NDArray[np.float64], coverage: ByChoice, matching: ByChoice) -> MeasuresResult:
+    """Return, besides, the concepts in effect, and the mean spread of the rows that have a kept neighbour."""
     size, kept, near, apart, random, random_near, random_apart = lines[:, 1:].T
     dropped = {"selection": (kept, near, apart), "random": (random, random_near, random_apart)}
     effective = {name: effective_concepts(count.astype(np.int64)) for name, (count, _, _) in dropped.items()}
@@ -105,7 +107,7 @@ def _of_concepts(lines: npt.NDArray[np.float64]) -> dict[str, Any]:
         spread[name] = round(float(distances.sum() / there.sum()), 5) if there.sum() else None
         uncovered[name] = round(1 - float(there.sum()) / tests, 5) if tests else 0.0
     pool = {"pool": effective_concepts(size.astype(np.int64))}
-    return {"effective_concepts": pool | effective, "spread": spread, "without_kept_neighbour": uncovered}
+    return MeasuresResult(coverage, matching, pool | effective, spread, uncovered)
 
 
 def _table(lines: npt.NDArray[np.float64]) -> pa.Table:

@@ -1,37 +1,98 @@
-"""One run on its way through the stages: what is known so far."""
+"""One run on its way through the stages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from filtering.concepts.artifacts import ConceptsResult
 from filtering.config.run import Config
-from filtering.runtime.finished_run import Carried
-from filtering.runtime.stage import Runtime, Stage
+from filtering.embedding.artifacts import EmbeddingResult
+from filtering.filters.artifacts import FiltersResult, PassingShard
+from filtering.graph.artifacts import GraphResult
+from filtering.runtime.finished_run import Reusable
+from filtering.runtime.stage import Finished, Runtime, StageCost, StageKey, StageResult, StageRun
+from filtering.scores.registry import Spec
+from filtering.scores.stage import INPUTS
+from filtering.selection.stage import Pool
 from filtering.shards.inventory import Shard
+from filtering.storage.store import digest
+
+S = TypeVar("S", bound=StageResult)
 
 
-@dataclass(slots=True)
-class Way:
-    """What the stages that have run found and cost, where their objects are, and what is taken over from a base."""
+def inventory_key(shards: Sequence[Shard]) -> StageKey:
+    """Return the identity of the pool."""
+    return StageKey("inventory", 1, [shard.plain() for shard in shards])
+
+
+def run_id(config: Config, shards: Sequence[Shard]) -> str:
+    """Return what identifies a run: the hash of its configuration and its pool."""
+    return digest([config.digest(), inventory_key(shards).fingerprint])
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What every part of a run shares, and the stages that have finished.
+
+    Attributes
+    ----------
+    config : Config
+    runtime : Runtime
+    shards : tuple of Shard
+        The pool, in the order of the inventory.
+    reusable : Reusable or None
+        What a base has of it.
+    finished : list of Finished
+        In order; `take` appends to it.
+    """
 
     config: Config
     runtime: Runtime
-    shards: list[Shard]
-    carried: Carried | None = None
-    costs: list[dict[str, Any]] = field(default_factory=list)
-    results: dict[str, Any] = field(default_factory=dict)
-    stores: dict[str, str] = field(default_factory=dict)
-    fingerprints: dict[str, str] = field(default_factory=dict)
+    shards: tuple[Shard, ...]
+    reusable: Reusable | None = None
+    finished: list[Finished[Any]] = field(default_factory=list)
 
-    def take(self, stage: Stage, body: Callable[[Stage], Any]) -> Any:
-        """Run a stage, keep what it found and what it cost, and return its result."""
-        record = stage.run(body)
-        self.costs.append(record["cost"])
-        self.results[stage.name] = record["result"]
-        self.stores[stage.name] = stage.store.url
-        self.fingerprints[stage.name] = stage.fingerprint
-        return record["result"]
+    def stage(self, key: StageKey) -> StageRun:
+        """Return a stage of this run."""
+        return StageRun(self.runtime, key)
 
-    def folder(self, url: str) -> str:
-        """Return the folder of a stage's objects in the run's directory."""
-        return url.removeprefix(f"{self.runtime.store.url}/")
+    def take(self, key: StageKey, result: type[S], body: Callable[[StageRun], S]) -> Finished[S]:
+        """Return a finished stage, run now if it has not been; see `StageRun.run`."""
+        done = self.stage(key).run(result, body)
+        self.finished.append(done)
+        return done
+
+    def costs(self) -> list[StageCost]:
+        """Return what each stage took, in order."""
+        return [stage.cost for stage in self.finished]
+
+    def folders(self) -> dict[str, str]:
+        """Return the folder of each stage's objects by its name, relative to the run; of several the last one's."""
+        return {stage.key.name: stage.key.folder for stage in self.finished}
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionInputs:
+    """The finished stages that selection reads.
+
+    Attributes
+    ----------
+    shards : tuple of PassingShard
+        The pool's shards after the filters.
+    embedding, filters, concepts, graph : Finished
+    """
+
+    shards: tuple[PassingShard, ...]
+    embedding: Finished[EmbeddingResult]
+    filters: Finished[FiltersResult]
+    concepts: Finished[ConceptsResult]
+    graph: Finished[GraphResult]
+
+    def pool(self) -> Pool:
+        """Return what every step of selection reads."""
+        return Pool(self.shards, self.concepts.store.url, self.graph.store.url, self.concepts.result.partitions)
+
+    def fingerprint_of(self, spec: Spec) -> str:
+        """Return the fingerprint of the stage that a score follows from."""
+        stage: Finished[Any] = getattr(self, INPUTS[spec.scorer.kind])
+        return stage.fingerprint

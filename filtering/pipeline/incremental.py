@@ -13,6 +13,7 @@ from filtering.config.run import Config
 from filtering.core.errors import InputError, RunError
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
+from filtering.pipeline.context import run_id
 from filtering.pipeline.notification import notified
 from filtering.pipeline.retention import NIGHT, RETIRED, retire
 from filtering.runtime.finished_run import Base, read_base
@@ -124,7 +125,7 @@ def _finished(config: Config, store: Store, night: dict[str, Any]) -> dict[str, 
     if not store.exists(RUN):
         return None
     record: dict[str, Any] = store.read_json(RUN)
-    if record["run_id"] != pipeline.run_id(config, pipeline.check(config)):
+    if record["run_id"] != run_id(config, pipeline.check(config)):
         raise InputError(
             f"output: {store.url} holds a finished night of another pool or configuration, and nights are not changed; "
             "choose another output"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from filtering.embedding.artifacts import whereabouts
+from filtering.embedding.artifacts import shard_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.run_record import RUN
@@ -89,7 +89,7 @@ def _needed(root: Store, stay: set[str]) -> Iterator[str]:
 
 
 def _embeddings(base: Base) -> Iterator[str]:
-    for identity, place in whereabouts(base).items():
+    for identity, place in shard_locations(base).items():
         yield f"{_place(place[0])}/{identity}"
 
 

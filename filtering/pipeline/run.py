@@ -6,35 +6,37 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from filtering.concepts.artifacts import grouped_names, read_concepts
+from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names, read_concepts
 from filtering.concepts.frozen import kept_of, take_over_concepts
 from filtering.concepts.stage import NAME as CONCEPTS
-from filtering.concepts.stage import concepts_stage, find_concepts, group_rows, partitions_stage
+from filtering.concepts.stage import concepts_key, find_concepts, group_rows, partitions_key
 from filtering.config.run import Config
 from filtering.core.errors import FilteringError, InputError
+from filtering.embedding.artifacts import EmbeddingResult
 from filtering.embedding.checkpoint import model_files
-from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_stage
-from filtering.filters.artifacts import PassingShard
+from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
+from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.filters.checks import check_filters
-from filtering.filters.stage import apply_filters, filters_stage
-from filtering.graph.stage import build_graph, graph_stage, needs_grouped_rows
-from filtering.manifests.stage import manifests_stage, write_manifests
-from filtering.measures.stage import measure, measures_stage
-from filtering.pipeline.context import Way
-from filtering.pipeline.selection_steps import Selecting, check_steps
+from filtering.filters.stage import apply_filters, filters_key
+from filtering.graph.artifacts import GraphResult
+from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
+from filtering.manifests.artifacts import ManifestsResult
+from filtering.manifests.stage import manifests_key, write_manifests
+from filtering.measures.artifacts import MeasuresResult
+from filtering.measures.stage import measure, measures_key
+from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key
+from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
-from filtering.report.stage import report_stage, write_report
-from filtering.runtime.engine import Engine
+from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
-from filtering.runtime.finished_run import Base, carried_from, read_base
+from filtering.runtime.executor import executor_for
+from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
 from filtering.runtime.progress import Reporter, reporter
 from filtering.runtime.run_record import RUN
-from filtering.runtime.stage import Runtime, Stage, leased
-from filtering.selection.artifacts import Sieve
-from filtering.selection.stage import Pool
-from filtering.shards.inventory import Shard, arrays_url, list_shards, write_inventory
+from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun, leased
+from filtering.shards.inventory import InventoryResult, Shard, arrays_url, list_shards, write_inventory
 from filtering.shards.metadata import UnreadableError, array_names
-from filtering.storage.store import Store, absolute, digest
+from filtering.storage.store import Store, absolute
 
 # The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
 FINAL = "final.json"
@@ -68,7 +70,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     else:
         model_files(config.embedding)
     if base is not None:
-        check_base(base, config)
+        check_base(base, config.input, config.embedding)
     _origin(config, base)
     return shards
 
@@ -113,10 +115,10 @@ def run(
         if lease.taken_over_from:
             events.append("lease_taken_over", holder=lease.taken_over_from)
         events.flush()
-        runtime = Runtime(store, Engine(config.ray), events, progress, lease)
+        runtime = Runtime(store, executor_for(config.ray), events, progress, lease)
         try:
-            carried = None if base is None else carried_from(base, shards)
-            record = _through_the_stages(Way(config, runtime, shards, carried))
+            reusable = None if base is None else reusable_from(base, shards)
+            record = _through_the_stages(RunContext(config, runtime, tuple(shards), reusable))
             events.flush()
         except BaseException as error:
             # A run that lost its lease may not even say so: the log is the new holder's.
@@ -126,75 +128,71 @@ def run(
             raise
         finally:
             runtime.progress.stop()
-            runtime.engine.stop()
+            runtime.executor.stop()
     return record
 
 
-def _through_the_stages(way: Way) -> dict[str, Any]:
-    config, runtime = way.config, way.runtime
-    inventory = _inventory(runtime, way.shards)
-    way.take(inventory, lambda stage: _write_inventory(stage, way.shards))
-
-    embedding = embedding_stage(runtime, config, inventory.fingerprint)
-    found = way.take(embedding, lambda stage: embed(stage, config, way.shards, way.carried))
-    samples, embedded_rows = found["by_shard"], found["rows"]
-    embedded = embedded_shards(embedding, config, way.shards)
-
-    filters = filters_stage(runtime, config, embedding.fingerprint)
-    judged = way.take(filters, lambda stage: apply_filters(stage, config, embedded, embedded_rows, way.carried))
-    rows = judged["passed"]
-    if way.carried is not None:
-        way.carried = replace(way.carried, same=frozenset(judged["same"]))
-    passing = [PassingShard(shard, filters.store.url) for shard in embedded]
-
-    _graph(way, passing, rows)
-    pool = Pool(passing, way.stores["concepts"], way.stores["graph"], way.results["concepts"]["partitions"])
-    selecting = Selecting(way, pool, rows)
-    sieves = selecting.run()
-    _measure(way, passing, rows)
-    return _finish(way, passing, samples, sieves, selecting)
+def _through_the_stages(context: RunContext) -> dict[str, Any]:
+    config, shards, reusable = context.config, context.shards, context.reusable
+    inventory = context.take(inventory_key(shards), InventoryResult, lambda stage: _write_inventory(stage, shards))
+    embedding = context.take(
+        embedding_key(config.input, config.embedding, inventory.fingerprint),
+        EmbeddingResult,
+        lambda stage: embed(stage, config.input, config.embedding, config.ray, shards, reusable),
+    )
+    embedded = embedded_shards(embedding, config.input, shards)
+    filters = context.take(
+        filters_key(config.filters, embedding.fingerprint),
+        FiltersResult,
+        lambda stage: apply_filters(stage, config.filters, embedded, embedding.result.rows, reusable),
+    )
+    passing = tuple(PassingShard(shard, filters.store.url) for shard in embedded)
+    unchanged = None if reusable is None else replace(reusable, same=frozenset(filters.result.same))
+    concepts = _concepts(context, filters, passing, unchanged)
+    graph = _graph(context, concepts, passing, unchanged)
+    inputs = SelectionInputs(passing, embedding, filters, concepts, graph)
+    selected = Selecting(context, inputs).run()
+    return _finish(context, inputs, selected, _measure(context, inputs, selected))
 
 
-def run_id(config: Config, shards: list[Shard]) -> str:
-    """Return what identifies a run: the hash of its configuration and its pool."""
-    return _run_id(config.digest(), _inventory(None, shards).fingerprint)
-
-
-def _run_id(config_hash: str, inventory: str) -> str:
-    return digest([config_hash, inventory])
-
-
-def _inventory(runtime: Any, shards: list[Shard]) -> Stage:
-    return Stage(runtime, "inventory", 1, [shard.plain() for shard in shards])
-
-
-def _graph(way: Way, passing: list[PassingShard], rows: int) -> None:
-    config, runtime = way.config, way.runtime
-    concepts = _concepts(way, passing, rows)
-    partitions = partitions_stage(runtime, concepts.fingerprint)
-    graph = graph_stage(runtime, config, partitions.fingerprint)
-    if needs_grouped_rows(graph) and partitions.finished() and not grouped_names(partitions.store):
-        # They went when a graph had been searched; that graph is not this one.
-        partitions.forget()
-    way.take(partitions, lambda stage: group_rows(stage, config, passing, concepts.store.url))
-    table, dimension = read_concepts(concepts.store), way.results["concepts"]["dimension"]
-    urls = (partitions.store.url, concepts.store.url)
-    way.take(graph, lambda stage: build_graph(stage, config, *urls, table, dimension, way.carried))
-
-
-def _concepts(way: Way, passing: list[PassingShard], rows: int) -> Stage:
+def _concepts(
+    context: RunContext, filters: Finished[FiltersResult], passing: Sequence[PassingShard], reusable: Reusable | None
+) -> Finished[ConceptsResult]:
     """Find concepts, or take over those of the base or of the run that the configuration names."""
-    config, runtime, filters = way.config, way.runtime, way.fingerprints["filters"]
-    origin = _origin(config, way.carried.base if way.carried else None)
+    config, rows = context.config, filters.result.passed
+    origin = _origin(config, reusable.base if reusable else None)
     if origin is None:
-        stage = concepts_stage(runtime, config, filters)
-        way.take(stage, lambda stage: find_concepts(stage, config, passing, rows))
-        return stage
+        return context.take(
+            concepts_key(config.concepts, config.graph, filters.fingerprint),
+            ConceptsResult,
+            lambda stage: find_concepts(stage, config.concepts, config.graph, passing, rows),
+        )
     store, identity = origin
-    kept = kept_of(way.carried, identity, config)
-    stage = concepts_stage(runtime, config, filters, identity)
-    way.take(stage, lambda stage: take_over_concepts(stage, config, passing, rows, store, kept))
-    return stage
+    kept = kept_of(reusable, identity, config.graph)
+    return context.take(
+        concepts_key(config.concepts, config.graph, filters.fingerprint, identity),
+        ConceptsResult,
+        lambda stage: take_over_concepts(stage, config.concepts, config.graph, passing, rows, store, kept),
+    )
+
+
+def _graph(
+    context: RunContext, concepts: Finished[ConceptsResult], passing: Sequence[PassingShard], reusable: Reusable | None
+) -> Finished[GraphResult]:
+    settings, gpus = context.config.graph, context.config.ray.gpus_per_search
+    partitions = partitions_key(concepts.fingerprint)
+    key, grouping = graph_key(settings.k, partitions.fingerprint), context.stage(partitions)
+    if needs_grouped_rows(context.stage(key)) and grouping.finished() and not grouped_names(grouping.store):
+        # They went when a graph had been searched; that graph is not this one.
+        grouping.forget()
+    grouped = context.take(
+        partitions, PartitionsResult, lambda stage: group_rows(stage, settings, passing, concepts.store.url)
+    )
+    table, dimension = read_concepts(concepts.store), concepts.result.dimension
+    urls = (grouped.store.url, concepts.store.url)
+    return context.take(
+        key, GraphResult, lambda stage: build_graph(stage, settings.k, gpus, *urls, table, dimension, reusable)
+    )
 
 
 def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
@@ -209,33 +207,37 @@ def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
     origin = base if named is None else read_base(absolute(named), "concepts.centroids")
     if origin is None or config.concepts.refit:
         return None
-    found = origin.result(CONCEPTS)
-    if "identity" not in found:
-        raise InputError(f"{origin.url}: its concepts are of an older version of filtering; train them anew")
+    found = origin.result(CONCEPTS, ConceptsResult)
     # A pool of which nothing passed has none.
-    return (origin.store(CONCEPTS), found["identity"]) if found["centroids"] else None
+    return (origin.store(CONCEPTS), found.identity) if found.centroids else None
 
 
-def _measure(way: Way, passing: list[PassingShard], rows: int) -> None:
-    stage = measures_stage(way.runtime, way.fingerprints["selection"], way.fingerprints["graph"])
-    urls = (way.stores["selection"], way.stores["concepts"], way.stores["graph"])
-    kept, partitions = way.results["selection"]["picks"], way.results["concepts"]["partitions"]
-    way.take(stage, lambda stage: measure(stage, passing, rows, kept, partitions, urls))
+def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -> Finished[MeasuresResult]:
+    pool, rows, last = inputs.pool(), inputs.filters.result.passed, selected.last
+    urls = (last.store.url, pool.concepts, pool.graph)
+    return context.take(
+        measures_key(last.fingerprint, inputs.graph.fingerprint),
+        MeasuresResult,
+        lambda stage: measure(stage, pool.shards, rows, last.result.picks, pool.partitions, urls),
+    )
 
 
 def _finish(
-    way: Way, passing: list[PassingShard], samples: list[int], sieves: Sequence[Sieve], selecting: Selecting
+    context: RunContext, inputs: SelectionInputs, selected: Selected, measures: Finished[MeasuresResult]
 ) -> dict[str, Any]:
-    config, runtime, prints = way.config, way.runtime, way.fingerprints
-    reasons = [sieve.reason for sieve in sieves]
-    manifests = manifests_stage(runtime, reasons, prints["filters"], prints["selection"])
-    _make_room(runtime, manifests)
-    way.take(manifests, lambda stage: write_manifests(stage, sieves, passing, samples))
-    report = report_stage(runtime, config, manifests.fingerprint)
-    summary = run_summary(way, selecting, _run_id(config.digest(), prints["inventory"]))
-    partitions = way.results["concepts"]["partitions"]
-    way.take(report, lambda stage: write_report(stage, config, passing, summary, partitions))
-    record = {**summary, "stages": way.costs, "finished": round(time.time(), 3)}
+    config, runtime, pick_filters = context.config, context.runtime, selected.pick_filters
+    passing, samples = inputs.shards, inputs.embedding.result.by_shard
+    key = manifests_key([one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint)
+    _make_room(runtime, key)
+    manifests = context.take(key, ManifestsResult, lambda stage: write_manifests(stage, pick_filters, passing, samples))
+    summary = run_summary(context, inputs, selected, measures.result, manifests.result)
+    partitions = inputs.concepts.result.partitions
+    context.take(
+        report_key(config, manifests.fingerprint),
+        ReportResult,
+        lambda stage: write_report(stage, config, passing, summary, partitions),
+    )
+    record = {**summary, "stages": context.costs(), "finished": round(time.time(), 3)}
     runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
@@ -243,10 +245,10 @@ def _finish(
     return record
 
 
-def _make_room(runtime: Runtime, manifests: Stage) -> None:
+def _make_room(runtime: Runtime, manifests: StageKey) -> None:
     """Forget manifests of another selection before this one writes under the same names."""
     store = runtime.store
-    final = Store(store.path("stages"))
+    final = store.child(FOLDER)
     if final.exists(FINAL) and final.read_json(FINAL) == manifests.fingerprint:
         return
     runtime.lease.check(fresh=True)
@@ -258,11 +260,9 @@ def _make_room(runtime: Runtime, manifests: Stage) -> None:
     final.write_json(FINAL, manifests.fingerprint)
 
 
-def _write_inventory(stage: Stage, shards: list[Shard]) -> dict[str, int]:
+def _write_inventory(stage: StageRun, shards: Sequence[Shard]) -> InventoryResult:
     write_inventory(stage.store, shards)
-    size = sum(shard.size for shard in shards)
-    stage.summary = f"{len(shards):,} shards, {size / 1e6:,.1f} MB"
-    return {"shards": len(shards), "bytes": size}
+    return InventoryResult(len(shards), sum(shard.size for shard in shards))
 
 
 def _check_arrays(config: Config, shards: list[Shard]) -> None:

@@ -1,152 +1,196 @@
 """The steps of selection in order: each sees what the one before it kept; named selections are joined as sets."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from filtering.config.run import Config
+from filtering.config.run import Config, Embedding
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
-from filtering.pipeline.context import Way
+from filtering.pipeline.context import RunContext, SelectionInputs
+from filtering.runtime.stage import Finished
+from filtering.scores.artifacts import ScoresResult
 from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
-from filtering.scores.stage import INPUTS, Sources, score, scores_stage
-from filtering.selection.artifacts import Sieve
+from filtering.scores.stage import Sources, score, scores_key
+from filtering.selection.artifacts import PickFilter, SelectionResult
 from filtering.selection.registry import DECIDED, budget, budget_name, selector, unread_keys
-from filtering.selection.stage import NAME, Before, Pool, combine_picks, select_coreset, selection_stage, sets_stage
+from filtering.selection.stage import (
+    NAME,
+    PreviousResult,
+    combine_picks,
+    select_coreset,
+    selection_key,
+    sets_key,
+)
 from filtering.storage.store import digest
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """What is left after some steps.
-
-    Attributes
-    ----------
-    sieves : what a sample must have been picked by, in order; its reason is that of the first that lacks it.
-    url : where the picks are; None before the first step.
-    prints : the fingerprint of the step that made them.
-    """
-
-    sieves: tuple[Sieve, ...] = ()
-    url: str | None = None
-    prints: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
+class TakenStep:
     """A step as it was taken.
 
     Attributes
     ----------
-    stage : the name of its stage.
-    step : its settings; None where named selections were joined.
-    reason : why a sample that it left out is dropped, as the manifest spells it.
-    url : where its picks are.
-    score : the score it judged by; empty where selections were joined.
+    stage : Finished
+        Its stage.
+    settings : Step or None
+        None where named selections were joined.
+    reason : str
+        Why a sample that it left out is dropped, as the manifest spells it.
+    score : str
+        The score by which it judged; empty where selections were joined.
     """
 
-    stage: str
-    step: Step | None
+    stage: Finished[SelectionResult]
+    settings: Step | None
     reason: str
-    url: str
     score: str = ""
 
+    def plain(self) -> dict[str, Any]:
+        """Return the step as run.json has it."""
+        return {
+            "stage": self.stage.key.name,
+            "folder": self.stage.key.folder,
+            "reason": self.reason,
+            "score": self.score,
+            "settings": self.settings.model_dump(mode="json", exclude={"steps"}) if self.settings else None,
+        }
 
-@dataclass(slots=True)
-class Selecting:
-    """Takes a run through the steps of its configuration, and scores what they ask for on the way.
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The whole selection.
 
     Attributes
     ----------
-    taken : the steps so far, in order.
-    scores : where each score is, by name; a name that comes again with other parameters has a number.
+    last : Finished
+        The stage whose picks are kept.
+    pick_filters : tuple of PickFilter
+        What a sample must have been picked by, in order; its reason is that of the first that lacks it.
+    steps : tuple of TakenStep
+        In order.
+    scores : mapping
+        The stage of each score by its name; a name that comes again with other parameters has a number.
     """
 
-    way: Way
-    pool: Pool
-    rows: int
-    taken: list[Taken] = field(default_factory=list)
-    scores: dict[str, str] = field(default_factory=dict)
-    _scored: dict[str, tuple[str, str]] = field(default_factory=dict)
+    last: Finished[SelectionResult]
+    pick_filters: tuple[PickFilter, ...]
+    steps: tuple[TakenStep, ...]
+    scores: Mapping[str, Finished[ScoresResult]]
 
-    def run(self) -> tuple[Sieve, ...]:
-        """Take every step and return what a sample must have been picked by to be kept."""
-        config = self.way.config
-        return self._all(config.selection.steps or (config.selection,), NAME, Selected()).sieves
 
-    def plain(self) -> list[dict[str, Any]]:
-        """Return the steps as run.json has them, with the folders of their stages."""
-        return [
-            {
-                "stage": one.stage,
-                "folder": self.way.folder(one.url),
-                "reason": one.reason,
-                "score": one.score,
-                "settings": one.step.model_dump(mode="json", exclude={"steps"}) if one.step else None,
-            }
-            for one in self.taken
-        ]
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What some steps have left: what a sample must have been picked by, and the last of these stages."""
 
-    def _all(self, steps: Sequence[Step | Sets], name: str, before: Selected) -> Selected:
+    pick_filters: tuple[PickFilter, ...] = ()
+    last: Finished[SelectionResult] | None = None
+
+    @property
+    def url(self) -> str | None:
+        return self.last.store.url if self.last else None
+
+    @property
+    def prints(self) -> tuple[str, ...]:
+        return (self.last.fingerprint,) if self.last else ()
+
+
+class Selecting:
+    """Takes a run through the steps of its configuration, and scores what they ask for on the way."""
+
+    def __init__(self, context: RunContext, inputs: SelectionInputs) -> None:
+        self.context, self.inputs = context, inputs
+        self.pool = inputs.pool()
+        self._taken: list[TakenStep] = []
+        self._scores: dict[str, Finished[ScoresResult]] = {}
+        self._scored: dict[str, Finished[ScoresResult]] = {}
+
+    def run(self) -> Selected:
+        """Take every step and return the selection."""
+        selection = self.context.config.selection
+        left = self._all(selection.steps or (selection,), NAME, _Left())
+        assert left.last is not None
+        return Selected(left.last, left.pick_filters, tuple(self._taken), dict(self._scores))
+
+    def _all(self, steps: Sequence[Step | Sets], name: str, before: _Left) -> _Left:
         for number, step in enumerate(steps, 1):
             here = name if number == len(steps) else f"{name}-{number}"
             before = self._join(step, here, before) if isinstance(step, Sets) else self._step(step, here, before)
         return before
 
-    def _step(self, step: Step, name: str, before: Selected) -> Selected:
-        (scores_print, scores_url), (mark, difficulty) = map(self._score, specs_of(step))
-        inputs = (self.way.fingerprints["graph"], scores_print, mark, *before.prints)
-        base, scores = self._base(name), (scores_url, difficulty)
-        stage = selection_stage(self.way.runtime, name, step, inputs, base)
-        self.way.take(stage, lambda stage: select_coreset(stage, step, self.pool, scores, before.url, base))
-        sieve = Sieve(f"selection:{step.method}", stage.store.url)
-        name_of = {url: name for name, url in self.scores.items()}
-        self.taken.append(Taken(name, step, sieve.reason, sieve.url, name_of[scores_url]))
-        return Selected((*before.sieves, sieve), stage.store.url, (stage.fingerprint,))
+    def _step(self, step: Step, name: str, before: _Left) -> _Left:
+        score, difficulty = map(self._score, specs_of(step))
+        inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
+        previous, scores = self._previous(name), (score.store.url, difficulty.store.url)
+        stage = self.context.take(
+            selection_key(name, step, inputs, previous),
+            SelectionResult,
+            lambda stage: select_coreset(stage, step, self.pool, scores, before.url, previous),
+        )
+        pick_filter = PickFilter(f"selection:{step.method}", stage.store.url)
+        name_of = {one.fingerprint: name for name, one in self._scores.items()}
+        self._taken.append(TakenStep(stage, step, pick_filter.reason, name_of[score.fingerprint]))
+        return _Left((*before.pick_filters, pick_filter), stage)
 
-    def _base(self, name: str) -> Before | None:
+    def _previous(self, name: str) -> PreviousResult | None:
         """Return what a base left of a step."""
-        carried = self.way.carried
-        if carried is None or not carried.base.has(name):
+        reusable = self.context.reusable
+        if reusable is None or not reusable.base.has(name):
             return None
-        found = carried.base.result(name)
-        if "total" not in found:
+        found = reusable.base.result(name, SelectionResult)
+        if found.total is None:
             return None
-        return Before(carried.base.store(name).url, found["total"], frozenset(carried.identities()))
+        return PreviousResult(reusable.base.store(name).url, found.total, frozenset(reusable.identities()))
 
-    def _join(self, sets: Sets, name: str, before: Selected) -> Selected:
+    def _join(self, sets: Sets, name: str, before: _Left) -> _Left:
         rule, names = ("all", sets.all) if sets.all else ("any", sets.any or ())
-        parts = [self._all(_as_steps(self.way.config.selections[one]), f"{NAME}-{one}", before) for one in names]
-        stage = sets_stage(self.way.runtime, name, rule, [mark for part in parts for mark in part.prints])
+        parts = [self._all(_as_steps(self.context.config.selections[one]), f"{NAME}-{one}", before) for one in names]
         urls = [part.url for part in parts if part.url]
-        self.way.take(stage, lambda stage: combine_picks(stage, rule, urls, self.pool))
+        stage = self.context.take(
+            sets_key(name, rule, [mark for part in parts for mark in part.prints]),
+            SelectionResult,
+            lambda stage: combine_picks(stage, rule, urls, self.pool),
+        )
         # Of an intersection the selection that lacks a sample is the reason; of a union no single one is.
-        sieves = [Sieve(f"selection:{one}", url) for one, url in zip(names, urls, strict=True) if rule == "all"]
-        joined = Sieve(f"selection:{rule}", stage.store.url)
-        self.taken.append(Taken(name, None, joined.reason, joined.url))
-        here = (*before.sieves, *sieves, joined)
-        return Selected(here, stage.store.url, (stage.fingerprint,))
+        each = [PickFilter(f"selection:{one}", url) for one, url in zip(names, urls, strict=True) if rule == "all"]
+        joined = PickFilter(f"selection:{rule}", stage.store.url)
+        self._taken.append(TakenStep(stage, None, joined.reason))
+        return _Left((*before.pick_filters, *each, joined), stage)
 
-    def _score(self, spec: Spec) -> tuple[str, str]:
-        """Return the fingerprint of a score and where it is."""
+    def _score(self, spec: Spec) -> Finished[ScoresResult]:
+        """Return the finished stage of a score."""
         mark = digest(spec.plain())
         if mark not in self._scored:
             parts = [self._score(part) for part in parts_of(spec)]
-            inputs = (self.way.fingerprints[INPUTS[spec.scorer.kind]], *(part for part, _ in parts))
-            stage = scores_stage(self.way.runtime, spec, inputs)
-            sources = self._sources([url for _, url in parts])
-            self.way.take(stage, lambda stage: score(stage, spec, sources))
-            self._scored[mark] = (stage.fingerprint, stage.store.url)
-            again = sum(1 for known in self.scores if known.partition(" ")[0] == spec.name)
-            self.scores[f"{spec.name} {again + 1}" if again else spec.name] = stage.store.url
+            inputs = (self.inputs.fingerprint_of(spec), *(part.fingerprint for part in parts))
+            sources = self._sources([part.store.url for part in parts])
+            stage = self.context.take(scores_key(spec, inputs), ScoresResult, lambda stage: score(stage, spec, sources))
+            self._scored[mark] = stage
+            again = sum(1 for known in self._scores if known.partition(" ")[0] == spec.name)
+            self._scores[f"{spec.name} {again + 1}" if again else spec.name] = stage
         return self._scored[mark]
 
     def _sources(self, parts: Sequence[str]) -> Sources:
-        dimension = self.way.results["concepts"]["dimension"]
-        where = (self.pool.concepts, self.pool.graph, self.pool.partitions)
-        return Sources(self.way.config, self.pool.shards, self.rows, dimension, *where, parts)
+        config, inputs = self.context.config, self.inputs
+        return Sources(
+            model=model_of(config),
+            workers=config.ray,
+            k=config.graph.k,
+            shards=self.pool.shards,
+            rows=inputs.filters.result.passed,
+            dimension=inputs.concepts.result.dimension,
+            concepts=self.pool.concepts,
+            graph=self.pool.graph,
+            partitions=self.pool.partitions,
+            parts=parts,
+        )
+
+
+def model_of(config: Config) -> Embedding | None:
+    """Return what embeds images, the `embedding` section; None for metadata, which has no model."""
+    return config.embedding if config.input.metadata is None else None
 
 
 def check_steps(config: Config) -> None:
@@ -162,7 +206,7 @@ def check_steps(config: Config) -> None:
         if (name := budget_name(step)) not in DECIDED:
             budget(name)
         for score_of in (step.score, step.difficulty):
-            check_spec(spec_of(score_of, selector(step.method).score), config)
+            check_spec(spec_of(score_of, selector(step.method).score), model_of(config))
 
 
 def _check_increments(config: Config) -> None:

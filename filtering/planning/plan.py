@@ -18,7 +18,7 @@ from filtering.embedding.memory import embedder_bytes
 from filtering.pipeline.selection_steps import every_step, specs_of
 from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, Work, metadata_cost, stage_costs
 from filtering.planning.probe import Pool, measured_pool, pair_seconds
-from filtering.runtime.finished_run import Carried
+from filtering.runtime.finished_run import Reusable
 from filtering.scores.registry import Spec, with_parts
 from filtering.selection.registry import selector
 from filtering.selection.stage import wanted_total
@@ -51,7 +51,7 @@ class Question:
 
 
 def plan(
-    config: Config, shards: Sequence[Shard], question: Question | None = None, carried: Carried | None = None
+    config: Config, shards: Sequence[Shard], question: Question | None = None, carried: Reusable | None = None
 ) -> dict[str, Any]:
     """Return the projected size and cost of a run; nothing is written.
 
@@ -66,7 +66,7 @@ def plan(
         The pool; some of it is read to measure what a sample takes.
     question : Question, optional
         Other rows, other CPUs, and prices; the pool as it is, here, unless given.
-    carried : Carried, optional
+    carried : Reusable, optional
         The base, and what has become of its shards.
 
     Returns
@@ -199,7 +199,7 @@ def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost
     return StageCost("embedding", seconds, 0, memory, disk, start_seconds=EMBEDDING_START)
 
 
-def _of_new(cost: StageCost, shards: Sequence[Shard], carried: Carried | None) -> StageCost:
+def _of_new(cost: StageCost, shards: Sequence[Shard], carried: Reusable | None) -> StageCost:
     """Return what embedding costs of the shards that no base has, by their bytes."""
     if carried is None:
         return cost

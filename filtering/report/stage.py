@@ -27,8 +27,8 @@ from filtering.report.measures import measure_rows
 from filtering.report.page import render
 from filtering.report.parts import ConceptRow, Histogram, StageCost
 from filtering.report.survey import TOGETHER, merge_surveys, read_captions, survey_shard, total_counts
-from filtering.runtime.stage import Runtime, Stage
-from filtering.runtime.worker import Task
+from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.task_spec import task
 from filtering.scores.registry import SCORERS
 from filtering.selection.artifacts import BUDGETS_NAME
 from filtering.storage.store import Store
@@ -41,14 +41,26 @@ PICTURED_SHARDS, MORE_SHARDS = 32, 32
 CAPTIONS_A_CONCEPT, LEAST_CAPTIONS, MOST_CAPTIONS = 16, 20_000, 200_000
 
 
-def report_stage(runtime: Runtime, config: Config, manifests: str) -> Stage:
-    """Return the stage."""
-    return Stage(runtime, "report", VERSION, config.resolved(), (manifests,))
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """The size of the report, in bytes."""
+
+    bytes: int
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return f"{REPORT}, {self.bytes / 1e6:.1f} MB"
+
+
+def report_key(config: Config, manifests: str) -> StageKey:
+    """Return the stage's identity."""
+    return StageKey("report", VERSION, config.resolved(), (manifests,))
 
 
 def write_report(
-    stage: Stage, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], partitions: int
-) -> dict[str, int]:
+    stage: StageRun, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], partitions: int
+) -> ReportResult:
     """Write report/index.html and report/page.json; return the page's size.
 
     Parameters
@@ -63,11 +75,10 @@ def write_report(
     stage.runtime.store.write(PAGE_DATA, page_bytes(page))
     data = render(page).encode()
     stage.runtime.store.write(REPORT, data)
-    stage.summary = f"{REPORT}, {len(data) / 1e6:.1f} MB"
-    return {"bytes": len(data)}
+    return ReportResult(len(data))
 
 
-def _places(stage: Stage, run: Mapping[str, Any]) -> Places:
+def _places(stage: StageRun, run: Mapping[str, Any]) -> Places:
     store, objects = stage.runtime.store, run["objects"]
     step = judging_step(run)
     return Places(
@@ -98,7 +109,7 @@ class _Found:
 
     @classmethod
     def of(
-        cls, stage: Stage, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], partitions: int
+        cls, stage: StageRun, config: Config, shards: Sequence[PassingShard], run: Mapping[str, Any], partitions: int
     ) -> "_Found":
         places, together = _places(stage, run), _groups([shard.identity for shard in shards])
         concepts = read_concepts(Store(places.concepts))
@@ -106,8 +117,10 @@ class _Found:
         share = _caption_share(len(concepts), run)
         surveys = _surveyed(stage, shards, together, share, set(pictured), places)
         chosen = gather.sheet_concepts(concepts["size"].to_numpy())
-        tasks = [Task(f"examine-{n:08d}", (n, chosen, pictured or None, places)) for n in range(partitions)]
-        parts = stage.map(lambda engine: engine.tasks(examine_partition), tasks, "partitions examined")
+        tasks = [
+            task(f"examine-{n:08d}", examine_partition, n, chosen, pictured or None, places) for n in range(partitions)
+        ]
+        parts = stage.map(tasks, "partitions examined")
         groups, filtered = gather.largest_groups(parts), gather.filtered_rows(surveys, list(run["reasons"]["dropped"]))
         wanted = _wanted(parts, groups, filtered, gather.lowest_rows(surveys))
         pictured = [*pictured, *_more(wanted, pictured)] if pictured else []
@@ -128,7 +141,7 @@ def _caption_share(concepts: int, run: Mapping[str, Any]) -> float:
 
 
 def _surveyed(
-    stage: Stage,
+    stage: StageRun,
     shards: Sequence[PassingShard],
     together: Mapping[str, Sequence[str]],
     share: float,
@@ -136,12 +149,12 @@ def _surveyed(
     places: Places,
 ) -> list[dict[str, Any]]:
     tasks = [
-        Task(f"survey-{shard.identity}", (shard, share, not pictured or shard.index in pictured, places))
+        task(f"survey-{shard.identity}", survey_shard, shard, share, not pictured or shard.index in pictured, places)
         for shard in shards
     ]
-    found = stage.map(lambda engine: engine.tasks(survey_shard), tasks, "shards surveyed")
-    tasks = [Task(name, (names, name, places)) for name, names in together.items()]
-    stage.map(lambda engine: engine.tasks(merge_surveys), tasks, "groups of shards")
+    found = stage.map(tasks, "shards surveyed")
+    tasks = [task(name, merge_surveys, names, name, places) for name, names in together.items()]
+    stage.map(tasks, "groups of shards")
     return found
 
 
@@ -177,7 +190,7 @@ def _more(wanted: Mapping[int, Sequence[int]], pictured: Sequence[int]) -> list[
 
 
 def _fetched(
-    stage: Stage,
+    stage: StageRun,
     shards: Sequence[PassingShard],
     wanted: Mapping[int, Sequence[int]],
     pictured: set[int],
@@ -185,14 +198,15 @@ def _fetched(
 ) -> dict[int, dict[str, Any]]:
     here = [shard for shard in shards if shard.index in wanted]
     tasks = [
-        Task(f"fetch-{shard.identity}", (shard, wanted[shard.index], shard.index in pictured, places)) for shard in here
+        task(f"fetch-{shard.identity}", fetch_samples, shard, wanted[shard.index], shard.index in pictured, places)
+        for shard in here
     ]
-    stage.map(lambda engine: engine.tasks(fetch_samples), tasks, "shards read for examples")
+    stage.map(tasks, "shards read for examples")
     tables = [stage.store.read_table(SHOWN_NAME.format(shard.identity)) for shard in here]
     return {row["row"]: row for row in pa.concat_tables([*tables, SHOWN.empty_table()]).to_pylist()}
 
 
-def _page(stage: Stage, config: Config, run: Mapping[str, Any], found: _Found) -> Page:
+def _page(stage: StageRun, config: Config, run: Mapping[str, Any], found: _Found) -> Page:
     (rows, more), step = _concept_rows(stage, found), judging_step(run)
     costs = [
         StageCost(cost["name"], cost["seconds"], cost["peak_memory_bytes"], cost["summary"], cost.get("reused", False))
@@ -231,12 +245,12 @@ def _page(stage: Stage, config: Config, run: Mapping[str, Any], found: _Found) -
     )
 
 
-def _concept_rows(stage: Stage, found: _Found) -> tuple[tuple[ConceptRow, ...], int]:
+def _concept_rows(stage: StageRun, found: _Found) -> tuple[tuple[ConceptRow, ...], int]:
     """Return the rows of the table of concepts, and how many concepts have none."""
     listed = gather.listed_concepts(found.concepts["size"].to_numpy())
     if not listed:
         return (), 0
-    stage.call(lay_out, "map", listed, found.places)
+    stage.call("map", lay_out, listed, found.places)
     xy = stage.store.read_arrays(MAP_NAME)["places"].tolist()
     sheets = {
         int(concept): found.samples.sheet(rows) for part in found.parts for concept, rows in part["sheets"].items()
@@ -252,13 +266,13 @@ def _concept_rows(stage: Stage, found: _Found) -> tuple[tuple[ConceptRow, ...], 
     return rows, len(found.concepts) - len(listed)
 
 
-def _lines(stage: Stage, parts: Sequence[Mapping[str, Any]]) -> dict[int, ConceptLine]:
+def _lines(stage: StageRun, parts: Sequence[Mapping[str, Any]]) -> dict[int, ConceptLine]:
     """Return what the partitions say of each concept."""
     filled = [number for number, part in enumerate(parts) if part["concepts"]]
     return {concept: line for number in filled for concept, line in read_lines(stage.store, number)}
 
 
-def _histograms(stage: Stage, found: _Found) -> tuple[Histogram, ...]:
+def _histograms(stage: StageRun, found: _Found) -> tuple[Histogram, ...]:
     counts = total_counts(stage.store, found.together)
     charts = (binned(name, SCORERS[name.partition(" ")[0]].about, one) for name, one in counts.items())
     return tuple(chart for chart in charts if chart is not None)

@@ -1,49 +1,31 @@
-"""Ray: starts or joins a cluster, runs a stage's tasks on it, and lets markers say what is already done."""
+"""The executor on Ray: starts or joins a cluster and keeps its workers busy with a stage's tasks."""
 
 import logging
 import os
+import re
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ray
 
 from filtering.config import run as configuration
-from filtering.core.errors import FilteringError, InputError, RunError, first_line
+from filtering.core.errors import FilteringError, InputError, RunError
 from filtering.runtime import signals
-from filtering.runtime.worker import Order, Task
-from filtering.runtime.worker_pools import ActorCrew, ActorShape, Crew, TaskCrew
-from filtering.storage import retries
-from filtering.storage.lease import Fence
-from filtering.storage.store import MARKER, Store
+from filtering.runtime.executor import RETRIES, Callback, LostError, gave_up, task_error
+from filtering.runtime.task_spec import Actors, Capacity, TaskSpec, Workers
+from filtering.runtime.worker import Attempt, TaskRecord
+from filtering.runtime.worker_pools import ActorPool, TaskPool, WorkerPool
 
-# How often one task may be lost with its worker, or to a storage that does not answer, before the run gives up.
-RETRIES = 5
 CONNECT_SECONDS = 5.0
-# After so long without news, those who watch are told that it goes on.
+# After so long without news, the callback is told that the stage goes on.
 QUIET_SECONDS = 10.0
 # What passes between tasks: decoded batches and small results; all else travels through storage.
 OBJECT_STORE_BYTES = 1 << 30
 
 
-class Watch(Protocol):
-    """Who is told how a stage's tasks go."""
-
-    def resumed(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Take note of what an earlier attempt has already done."""
-
-    def finished(self, task: Task, record: Mapping[str, Any]) -> None:
-        """Take note of a finished task."""
-
-    def waiting(self) -> None:
-        """Take note that nothing ended for a while."""
-
-    def retried(self, task: Task, cause: str) -> None:
-        """Take note of a task that is started again."""
-
-
-class Engine:
+class RayExecutor:
     """A Ray cluster, started when the first task needs it."""
 
     def __init__(self, settings: configuration.Ray) -> None:
@@ -82,7 +64,7 @@ class Engine:
                 "or another version of Ray?"
             )
         if "ersion mismatch" in detail:
-            return InputError(f"ray.address: the cluster at {address} is another than this job was made for ({detail})")
+            return InputError(f"ray.address: {_version_mismatch(address, detail)}")
         return RunError(f"Ray does not start ({detail}); is the machine overloaded, or its disk full?")
 
     def _address(self) -> str | None:
@@ -100,131 +82,91 @@ class Engine:
             ray.shutdown()
             self.ours = False
 
-    def cpus(self) -> int:
-        """Return the CPUs that may be used now, at least 1; more as a cluster grows."""
+    def capacity(self) -> Capacity:
+        """See `Executor.capacity`; starts or joins the cluster."""
         self.start()
-        there = int(ray.cluster_resources().get("CPU", 1))
+        resources = ray.cluster_resources()
+        there = int(resources.get("CPU", 1))
         wanted = there if self.settings.num_cpus == "auto" else self.settings.num_cpus
-        return max(1, min(there, wanted))
+        return Capacity(max(1, min(there, wanted)), int(resources.get("GPU", 0)))
 
-    def gpus(self) -> int:
-        """Return the GPUs that the cluster has now."""
-        self.start()
-        return int(ray.cluster_resources().get("GPU", 0))
+    def run(
+        self, attempts: Sequence[Attempt], workers: Workers, callback: Callback
+    ) -> Iterator[tuple[Attempt, TaskRecord]]:
+        """See `Executor.run`."""
+        return _run(self.pool(workers), attempts, callback)
 
-    def tasks(self, function: Callable[..., Any], gpus: float = 0.0) -> Crew:
-        """Return a crew that runs each task of `function` on one CPU, and on a share of a GPU.
+    def pool(self, workers: Workers) -> WorkerPool:
+        """Return the pool of workers that run tasks.
 
         Raises
         ------
         InputError
             If the cluster has no GPU now, but one is wanted: the tasks would wait for ever.
         """
-        if gpus and not self.gpus():
+        capacity = self.capacity()
+        if isinstance(workers, Actors):
+            return ActorPool(workers.plan(capacity))
+        if workers.gpus and not capacity.gpus:
             raise InputError(
                 "ray.gpus_per_search: the cluster has no GPU now; set it to 0, or start a node with one before the run"
             )
-        self.start()
-        return TaskCrew(function, self.cpus, gpus)
-
-    def actors(self, factory: Callable[..., Any], arguments: tuple[Any, ...], shape: ActorShape) -> Crew:
-        """Return a crew of actors that each call `factory(*arguments)` once and run tasks with its result."""
-        self.start()
-        return ActorCrew(factory, arguments, shape)
+        return TaskPool(lambda: self.capacity().cpus, workers.gpus)
 
 
-def run_tasks(
-    crew: Callable[[], Crew], stage: str, store: Store, tasks: Sequence[Task], watch: Watch, fence: Fence | None = None
-) -> list[dict[str, Any]]:
-    """Run the tasks whose markers are missing and return every task's record, in the order of `tasks`.
-
-    Parameters
-    ----------
-    crew : callable
-        Builds the workers; not called if every task is already done.
-    stage : str
-        The stage's name, for metrics.
-    store : Store
-        Where markers are.
-    watch : Watch
-        Told as tasks end.
-    fence : Fence, optional
-        Checked by every worker before it writes a marker.
-
-    Raises
-    ------
-    RunError
-        If a task keeps failing. Errors made for people pass through as they are.
-    """
-    present = set(store.names(MARKER))
-    records = {task.name: store.read_json(task.name + MARKER) for task in tasks if task.name + MARKER in present}
-    watch.resumed(records.values())
-    # Those of the largest partitions first: one begun last would leave all other CPUs without work.
-    waiting = deque(sorted((task for task in tasks if task.name not in records), key=lambda task: -task.memory))
-    if waiting:
-        for task, record in _run(crew(), waiting, watch, lambda task: Order(stage, task, store.url, fence)):
-            records[task.name] = record
-            watch.finished(task, record)
-    return [records[task.name] for task in tasks]
-
-
-def _run(
-    crew: Crew, waiting: deque[Task], watch: Watch, order: Callable[[Task], Order]
-) -> Iterable[tuple[Task, dict[str, Any]]]:
-    running: dict[Any, Task] = {}
+def _run(pool: WorkerPool, attempts: Sequence[Attempt], callback: Callback) -> Iterator[tuple[Attempt, TaskRecord]]:
+    waiting, running = deque(attempts), dict[Any, Attempt]()
     failures: Counter[str] = Counter()
     while waiting or running:
         signals.check()
-        for _ in range(min(len(waiting), crew.room())):
-            task = waiting.popleft()
-            running[crew.submit(order(task))] = task
+        for _ in range(min(len(waiting), pool.room())):
+            attempt = waiting.popleft()
+            running[pool.submit(attempt)] = attempt
         if not waiting:
-            crew.release()
-        ready, _ = ray.wait([*running, *crew.starting()], num_returns=1, timeout=QUIET_SECONDS)
+            pool.release()
+        ready, _ = ray.wait([*running, *pool.starting()], num_returns=1, timeout=QUIET_SECONDS)
         if not ready:
-            watch.waiting()
+            callback.waiting()
             continue
         reference = ready[0]
         if reference not in running:
-            crew.joined(reference)
+            pool.joined(reference)
             continue
-        task = running.pop(reference)
+        attempt = running.pop(reference)
         try:
-            record = _result(reference, task)
-        except _Lost as lost:
-            crew.ended(reference, lost.worker)
-            failures[task.name] += 1
-            if failures[task.name] > RETRIES:
-                raise RunError(f"task {task.name}: failed {RETRIES + 1} times: {lost}") from lost
-            watch.retried(task, str(lost))
-            waiting.appendleft(task)
+            record = _result(reference, attempt.task)
+        except LostError as lost:
+            pool.ended(reference, lost.worker)
+            failures[attempt.task.name] += 1
+            if failures[attempt.task.name] > RETRIES:
+                raise gave_up(attempt.task, lost) from lost
+            callback.retried(attempt.task, str(lost))
+            waiting.appendleft(attempt)
         else:
-            crew.ended(reference, False)
-            yield task, record
+            pool.ended(reference, False)
+            yield attempt, record
 
 
-class _Lost(Exception):
-    """An attempt that says nothing against its task: its worker died, or the storage did not answer."""
-
-    def __init__(self, error: BaseException, worker: bool) -> None:
-        super().__init__(first_line(error))
-        self.worker = worker
-
-
-def _result(reference: Any, task: Task) -> dict[str, Any]:
+def _result(reference: Any, task: TaskSpec[Any]) -> TaskRecord:
     try:
-        record: dict[str, Any] = ray.get(reference)
+        record: TaskRecord = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, FilteringError):
-            raise cause from None
         # A decoder that died takes down the attempt of the embedder that it worked for, but not the embedder.
-        if isinstance(cause, ray.exceptions.RayError) or retries.judged(cause, task.name).attempts > 1:
-            raise _Lost(cause, worker=False) from error
-        raise RunError(f"task {task.name}: {type(cause).__name__}: {first_line(cause)}") from error
+        if isinstance(cause, ray.exceptions.RayError):
+            raise LostError(cause, worker=False) from error
+        meaning = task_error(cause, task)
+        raise meaning from (None if meaning is cause else error)
     except ray.exceptions.RayError as error:
-        raise _Lost(error, worker=True) from error
+        raise LostError(error, worker=True) from error
     return record
+
+
+def _version_mismatch(address: str, detail: str) -> str:
+    versions = re.findall(r"(Ray|Python): ([\w.]+)", detail)
+    theirs, ours = (" and ".join(map(" ".join, part)) for part in (versions[:2], versions[2:4]))
+    told = f"the cluster runs {theirs}, this job needs {ours}" if ours else detail
+    return f"Ray version mismatch with the cluster at {address}: {told}"
 
 
 def _recorded_address() -> str:

@@ -7,16 +7,19 @@ are the same keeps its part of the graph, and its samples their order.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
+from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN
 from filtering.shards.changes import GONE, Changes, changes
 from filtering.shards.inventory import Shard, read_inventory
 from filtering.storage.store import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,25 @@ class Base:
         """Return the fingerprint of a stage, of the last one where several have its name."""
         return str([cost["fingerprint"] for cost in self.record["stages"] if cost["name"] == stage][-1])
 
-    def result(self, stage: str) -> Any:
-        """Return what a stage found."""
-        return self.store(stage).read_json(f"{self.fingerprint(stage)}.stage.json")["result"]
+    def result(self, stage: str, kind: type[T]) -> T:
+        """Return what a stage found, as the class of its result.
+
+        Raises
+        ------
+        InputError
+            If the run is of an older version, whose results differ.
+        """
+        name = f"{self.fingerprint(stage)}.stage.json"
+        try:
+            return from_plain(kind, self.store(stage).read_json(name)["result"], self.store(stage).path(name))
+        except RunError:
+            raise InputError(
+                f"{self.url}: its {stage} are of an older version of filtering; run it again, or give no base"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class Reusable:
     """What a run may take over from its base.
 
     Attributes
@@ -96,6 +111,6 @@ def read_base(url: str, key: str = "base") -> Base:
     return Base(url, record, tuple(shards))
 
 
-def carried_from(base: Base, shards: Sequence[Shard]) -> Carried:
+def reusable_from(base: Base, shards: Sequence[Shard]) -> Reusable:
     """Compare a base's shards with those of today."""
-    return Carried(base, changes(base.shards, shards))
+    return Reusable(base, changes(base.shards, shards))

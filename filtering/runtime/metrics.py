@@ -4,13 +4,11 @@ A name below is exported by Ray's agent on every node with the prefix `ray_`. A 
 because Ray forwards bucket counts: whatever must be exact has a counter.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-
-import ray
-from ray.util.metrics import Counter, Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def task_finished(stage: str, seconds: float, retries: int, read_bytes: int, wri
     Parameters
     ----------
     stage : str
-        The station it belongs to.
+        The stage it belongs to.
     seconds : float
         How long it took.
     retries : int
@@ -110,18 +108,25 @@ def batch_embedded(samples: int, forward_seconds: float, waited_seconds: float) 
 
 def _count(name: str, value: float, **tags: str) -> None:
     # Ray refuses to add 0.
-    if value and ray.is_initialized():
+    if value and _on_ray():
         _declared(name).inc(value, tags)
 
 
 def _observe(name: str, seconds: float, **tags: str) -> None:
-    if ray.is_initialized():
+    if _on_ray():
         _declared(name).observe(seconds, tags)
+
+
+def _on_ray() -> bool:
+    # Ray takes seconds to import, and nothing is exported where no worker has done so.
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 @cache
 def _declared(name: str) -> Any:
     """Return this process's instance: once declared, a metric is registered for the life of the process."""
+    from ray.util.metrics import Counter, Histogram
+
     metric = METRICS[name]
     if metric.boundaries:
         return Histogram(name, metric.help, list(metric.boundaries), metric.tags)

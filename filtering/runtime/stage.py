@@ -1,24 +1,37 @@
-"""One stage of a run: its identity, its folder, its tasks, its record."""
+"""One stage of a run: its identity (`StageKey`), its tasks (`StageRun`), and what it leaves (`Finished`)."""
 
 import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, cast
 
 from filtering.core.errors import FilteringError, InputError, one_line
 from filtering.runtime import signals
-from filtering.runtime.engine import Engine, run_tasks
 from filtering.runtime.events import EventLog
+from filtering.runtime.executor import Executor, run_tasks
 from filtering.runtime.progress import Reporter
-from filtering.runtime.stage_progress import FROM_RECORD, Tally
-from filtering.runtime.worker import Task
-from filtering.runtime.worker_pools import Crew
+from filtering.runtime.records import from_plain, to_plain
+from filtering.runtime.stage_progress import FROM_RECORD, StageProgress
+from filtering.runtime.task_spec import TaskSpec, Workers, task
 from filtering.storage.lease import Lease
 from filtering.storage.store import Store, digest
 
 FOLDER = "stages"
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StageResult(Protocol):
+    """What a stage returns: a frozen dataclass of JSON-able fields."""
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+
+
+S = TypeVar("S", bound=StageResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +39,7 @@ class Runtime:
     """What every stage of a run shares."""
 
     store: Store
-    engine: Engine
+    executor: Executor
     events: EventLog
     progress: Reporter
     lease: Lease
@@ -55,114 +68,195 @@ def leased(store: Store, progress: Reporter, key: str = "output") -> Iterator[Le
         lease.release()
 
 
-def folder_name(name: str, version: int, settings: Any) -> str:
-    """Return the name of the folder of a stage whose objects are named by shard."""
-    return f"{name}-{digest([name, version, settings])}"
-
-
-@dataclass(slots=True)
-class Stage:
-    """A stage, identified by its settings, its code's format version and its inputs' identities.
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """The identity of a stage's result: its settings, the format version of its code, and its inputs' identities.
 
     Attributes
     ----------
-    name : such as "graph".
-    version : raised when the code changes what it writes.
-    settings : the part of the configuration that decides its result.
-    inputs : fingerprints of the stages it reads.
-    per_shard : its objects are named by shard identity and depend on one shard each, so that they outlive
-        changes of the inventory; the folder then leaves `inputs` out.
+    name : str
+        Such as "graph".
+    version : int
+        Raised when the code changes what it writes.
+    settings : JSON-able
+        What of the configuration decides the result.
+    inputs : tuple of str
+        Fingerprints of the stages that it reads.
+    per_shard : bool
+        Its objects are named by shard identity and depend on one shard each, so that they outlive changes of the
+        inventory; the folder then leaves `inputs` out.
     """
 
-    runtime: Runtime
     name: str
     version: int
     settings: Any
-    inputs: Sequence[str] = ()
+    inputs: tuple[str, ...] = ()
     per_shard: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that identify the result."""
+        return digest([self.name, self.version, self.settings, list(self.inputs)])
+
+    @property
+    def folder(self) -> str:
+        """The folder of the stage's objects, relative to the run's directory."""
+        if self.per_shard:
+            return f"{FOLDER}/{self.name}-{digest([self.name, self.version, self.settings])}"
+        return f"{FOLDER}/{self.name}-{self.fingerprint}"
+
+    @property
+    def record(self) -> str:
+        """The name of the object that says that the stage is done."""
+        return f"{self.fingerprint}.stage.json"
+
+
+class StageCost(TypedDict, total=False):
+    """What a stage took, as run.json has it; `reused` where an earlier attempt at the run had finished it."""
+
+    name: str
+    seconds: float
+    peak_memory_bytes: int
+    tasks: int
+    tasks_retried: int
+    retries: int
+    read_bytes: int
+    written_bytes: int
+    fingerprint: str
+    summary: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[S]):
+    """A finished stage.
+
+    Attributes
+    ----------
+    key : StageKey
+    store : Store
+        The folder of its objects.
+    result : dataclass
+        What it found.
+    cost : StageCost
+        What it took.
+    """
+
+    key: StageKey
+    store: Store
+    result: S
+    cost: StageCost
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the result: an input of the stages that read it."""
+        return self.key.fingerprint
+
+
+@dataclass(slots=True)
+class StageRun:
+    """A stage at work: runs tasks and adds up what they take.
+
+    Attributes
+    ----------
+    runtime : Runtime
+    key : StageKey
+    """
+
+    runtime: Runtime
+    key: StageKey
     peak_memory_bytes: int = field(default=0, init=False)
     tasks_run: int = field(default=0, init=False)
     retried: int = field(default=0, init=False)
     moved: Counter[str] = field(default_factory=Counter, init=False)
-    summary: str = field(default="", init=False)
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the stage's result."""
-        return digest([self.name, self.version, self.settings, list(self.inputs)])
 
     @property
     def store(self) -> Store:
         """The folder of the stage's objects."""
-        if self.per_shard:
-            return self.runtime.store.child(f"{FOLDER}/{folder_name(self.name, self.version, self.settings)}")
-        return self.runtime.store.child(f"{FOLDER}/{self.name}-{self.fingerprint}")
-
-    @property
-    def record(self) -> str:
-        """Name of the object that says that the stage is done."""
-        return f"{self.fingerprint}.stage.json"
+        return self.runtime.store.child(self.key.folder)
 
     def finished(self) -> bool:
-        """Say whether the stage is done."""
-        return self.store.exists(self.record)
+        """Return whether the stage is done."""
+        return self.store.exists(self.key.record)
 
     def forget(self) -> None:
         """Delete everything that the stage has written, so that it runs again."""
         self.runtime.lease.check(fresh=True)
-        folder = self.store.url.rsplit("/", 1)
-        Store(folder[0]).delete_folders(folder[1])
+        parent, _, name = self.key.folder.rpartition("/")
+        self.runtime.store.child(parent).delete_folders(name)
 
-    def run(self, body: Callable[["Stage"], Any]) -> Any:
-        """Return the stage's result: from its record if it finished before, else by running `body`.
+    def run(self, result: type[S], body: Callable[["StageRun"], S]) -> Finished[S]:
+        """Return the finished stage: from its record if it finished before, else by running `body`.
 
-        `body` returns JSON-able data; it is recorded with the time and memory used.
+        Parameters
+        ----------
+        result : type
+            What `body` returns: a frozen dataclass, which is recorded with the time and memory used.
+        body : callable
+            Does the work.
         """
         if self.finished():
-            return self._reused(self.store.read_json(self.record))
+            return self._reused(result)
         signals.check()
-        self.runtime.events.append("stage_started", stage=self.name, fingerprint=self.fingerprint)
-        self.runtime.progress.start(self.name, 1, "")
+        self.runtime.events.append("stage_started", stage=self.key.name, fingerprint=self.key.fingerprint)
+        self.runtime.progress.start(self.key.name, 1, "")
         started = time.monotonic()
-        result = body(self)
-        cost = {
-            "name": self.name,
-            "seconds": round(time.monotonic() - started, 3),
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "tasks": self.tasks_run,
-            "tasks_retried": self.retried,
-            **{name: self.moved[name] for name in FROM_RECORD},
-            "fingerprint": self.fingerprint,
-            "summary": self.summary,
-        }
+        found = body(self)
+        cost = self._cost(round(time.monotonic() - started, 3), found.summary)
         self.runtime.lease.check()
-        self.store.write_json(self.record, {"cost": cost, "result": result})
+        self.store.write_json(self.key.record, {"cost": cost, "result": to_plain(found)})
         self._finish(cost, "")
-        return {"cost": cost, "result": result}
+        return Finished(self.key, self.store, found, cost)
 
-    def map(self, crew: Callable[[Engine], Crew], tasks: Sequence[Task], unit: str) -> list[Any]:
-        """Run tasks, those with a marker excepted, and return their results in order."""
-        runtime = self.runtime
-        runtime.progress.start(self.name, len(tasks), unit)
-        tally = Tally(self.name, len(tasks), unit, runtime.events, runtime.progress)
-        records = run_tasks(lambda: crew(runtime.engine), self.name, self.store, tasks, tally, runtime.lease.fence())
+    def map(self, tasks: Sequence[TaskSpec[R]], unit: str, workers: Workers | None = None) -> list[R]:
+        """Run tasks, those with a marker excepted, and return their results in order.
+
+        Parameters
+        ----------
+        tasks : sequence of TaskSpec
+        unit : str
+            What a task stands for, such as "shards".
+        workers : Workers, optional
+            What takes the tasks; workers of one CPU unless given.
+        """
+        runtime, name = self.runtime, self.key.name
+        runtime.progress.start(name, len(tasks), unit)
+        progress = StageProgress(name, len(tasks), unit, runtime.events, runtime.progress)
+        records = run_tasks(
+            runtime.executor, name, self.store, tasks, progress, workers=workers, fence=runtime.lease.fence()
+        )
         self.tasks_run += len(tasks)
-        self.peak_memory_bytes = max([self.peak_memory_bytes, *(r["peak_memory_bytes"] for r in records)])
-        self.retried += tally.lost_tasks
-        self.moved.update({name: tally.sums[name] for name in FROM_RECORD})
+        self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
+        self.retried += progress.lost_tasks
+        self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
         return [record["result"] for record in records]
 
-    def call(self, function: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    def call(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one task and return its result."""
-        return self.map(lambda engine: engine.tasks(function), [Task(name, arguments)], "task")[0]
+        return self.map([task(name, function, *args, **kwargs)], "task")[0]
 
-    def _reused(self, record: dict[str, Any]) -> dict[str, Any]:
-        self.runtime.progress.start(self.name, 1, "")
-        record["cost"]["reused"] = True
-        self._finish(record["cost"], ", already done")
-        return record
+    def _cost(self, seconds: float, summary: str) -> StageCost:
+        moved = {name: self.moved[name] for name in FROM_RECORD}
+        return StageCost(
+            name=self.key.name,
+            seconds=seconds,
+            peak_memory_bytes=self.peak_memory_bytes,
+            tasks=self.tasks_run,
+            tasks_retried=self.retried,
+            **moved,  # type: ignore[typeddict-item]
+            fingerprint=self.key.fingerprint,
+            summary=summary,
+        )
 
-    def _finish(self, cost: dict[str, Any], note: str) -> None:
+    def _reused(self, result: type[S]) -> Finished[S]:
+        self.runtime.progress.start(self.key.name, 1, "")
+        record = self.store.read_json(self.key.record)
+        cost = cast(StageCost, {**record["cost"], "reused": True})
+        self._finish(cost, ", already done")
+        found = from_plain(result, record["result"], self.store.path(self.key.record))
+        return Finished(self.key, self.store, found, cost)
+
+    def _finish(self, cost: StageCost, note: str) -> None:
         self.runtime.events.append("stage_finished", **{**cost, "stage": cost["name"]})
         self.runtime.events.flush()
         self.runtime.progress.finish(cost["summary"] + note)

@@ -2,25 +2,26 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from filtering.core.formatting import duration, size
 from filtering.runtime.events import EventLog
 from filtering.runtime.progress import Reporter
-from filtering.runtime.throughput import Pace, rate_words
-from filtering.runtime.worker import Task
+from filtering.runtime.task_spec import TaskSpec
+from filtering.runtime.throughput import Throughput, rate_words
+from filtering.runtime.worker import TaskRecord
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0
 FROM_RESULT = ("samples", "quarantined")
-FROM_RECORD = ("retries", "read_bytes", "written_bytes")
+FROM_RECORD: tuple[Literal["retries", "read_bytes", "written_bytes"], ...] = ("retries", "read_bytes", "written_bytes")
 
 
 @dataclass(slots=True)
-class Tally:
-    """Sums over the finished tasks of one stage; told by `run_tasks`."""
+class StageProgress:
+    """Sums over the finished tasks of one stage; the callback of `run_tasks`."""
 
     stage: str
     total: int
@@ -38,7 +39,7 @@ class Tally:
     began: float | None = None
     told: float = 0.0
 
-    def resumed(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def resumed(self, records: Iterable[TaskRecord]) -> None:
         """Take in what an earlier attempt at the run has done."""
         for record in records:
             self._add(record)
@@ -47,7 +48,7 @@ class Tally:
         if self.total > 1:
             self._tell()
 
-    def finished(self, task: Task, record: Mapping[str, Any]) -> None:
+    def finished(self, task: TaskSpec[Any], record: TaskRecord) -> None:
         """Take in a finished task."""
         self._add(record)
         # Rates count from when the first task began: workers may take a minute to start, but only once.
@@ -62,7 +63,7 @@ class Tally:
         self._tell()
         self.progress.advance(self.done, self.note())
 
-    def retried(self, task: Task, cause: str) -> None:
+    def retried(self, task: TaskSpec[Any], cause: str) -> None:
         """Record that a task is started again, and why."""
         self.lost_tasks += 1
         self.events.append("task_retried", stage=self.stage, task=task.name, cause=cause)
@@ -70,28 +71,28 @@ class Tally:
 
     def note(self) -> str:
         """Return what a person wants to know while it works: rate, time left, memory, what goes wrong."""
-        pace = self._pace()
-        parts = [rate_words(pace)] if self.done < self.total or pace.samples else []
-        if pace.seconds_left:
-            parts.append(f"{duration(pace.seconds_left)} left")
+        throughput = self._throughput()
+        parts = [rate_words(throughput)] if self.done < self.total or throughput.samples else []
+        if throughput.seconds_left:
+            parts.append(f"{duration(throughput.seconds_left)} left")
         parts += [f"{size(self.peak_memory_bytes)} a task at most"] if self.peak_memory_bytes else []
         parts += [f"{self.sums['quarantined']:,} quarantined"] if self.sums["quarantined"] else []
         parts += [f"{self.sums['retries']:,} requests repeated"] if self.sums["retries"] else []
         parts += [f"{self.lost_tasks:,} tasks repeated"] if self.lost_tasks else []
         return ", ".join(filter(None, parts))
 
-    def _pace(self) -> Pace:
+    def _throughput(self) -> Throughput:
         samples = self.sums["samples"] - self.resumed_samples
         since = self.started if self.began is None else self.began
-        return Pace(time.monotonic() - since, self.done, self.total, self.resumed_tasks, samples)
+        return Throughput(time.monotonic() - since, self.done, self.total, self.resumed_tasks, samples)
 
-    def _add(self, record: Mapping[str, Any]) -> None:
+    def _add(self, record: TaskRecord) -> None:
         result = record["result"] if isinstance(record["result"], dict) else {}
         self.done += 1
-        self.sums.update({name: int(record.get(name, 0)) for name in FROM_RECORD})
+        self.sums.update({name: int(record[name]) for name in FROM_RECORD})
         self.sums.update({name: int(result[name]) for name in FROM_RESULT if isinstance(result.get(name), int)})
         self.reasons.update(result.get("quarantine_reasons") or {})
-        self.peak_memory_bytes = max(self.peak_memory_bytes, int(record.get("peak_memory_bytes", 0)))
+        self.peak_memory_bytes = max(self.peak_memory_bytes, record["peak_memory_bytes"])
 
     def _tell(self) -> None:
         self.told = time.monotonic()
@@ -102,7 +103,7 @@ class Tally:
             done=self.done,
             total=self.total,
             unit=self.unit,
-            seconds=round(self._pace().seconds, 3),
+            seconds=round(self._throughput().seconds, 3),
             resumed_tasks=self.resumed_tasks,
             resumed_samples=self.resumed_samples,
             lost_tasks=self.lost_tasks,

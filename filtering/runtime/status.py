@@ -6,7 +6,7 @@ from typing import Any
 from filtering.core.errors import InputError
 from filtering.core.formatting import duration, size
 from filtering.runtime.events import NAME, read_events
-from filtering.runtime.throughput import Pace
+from filtering.runtime.throughput import Throughput
 from filtering.storage.lease_record import writer
 from filtering.storage.store import Store
 
@@ -93,9 +93,9 @@ def _apply(event: dict[str, Any], stages: dict[str, dict[str, Any]], result: dic
 def _progress(event: dict[str, Any]) -> dict[str, Any]:
     found = {"tasks_done": event["done"], "tasks": event["total"]} | {key: event[key] for key in TOLD if key in event}
     samples = event.get("samples", 0) - event["resumed_samples"]
-    pace = Pace(event["seconds"], event["done"], event["total"], event["resumed_tasks"], samples)
+    throughput = Throughput(event["seconds"], event["done"], event["total"], event["resumed_tasks"], samples)
     for name, digits in (("samples_per_second", 1), ("tasks_per_second", 3), ("seconds_left", 1)):
-        if (value := getattr(pace, name)) is not None:
+        if (value := getattr(throughput, name)) is not None:
             found[name] = round(value, digits)
     return found
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Throughput:
     """What an attempt at a stage has done so far.
 
     Attributes
@@ -39,11 +39,11 @@ class Pace:
         return (self.total - self.done) / rate if rate else None
 
 
-def rate_words(pace: Pace) -> str:
+def rate_words(throughput: Throughput) -> str:
     """Return a rate for a person: of samples where they are counted, else of tasks; nothing where none is known."""
-    if pace.samples_per_second:
-        return f"{pace.samples_per_second:,.0f} samples/s"
-    tasks = pace.tasks_per_second
+    if throughput.samples_per_second:
+        return f"{throughput.samples_per_second:,.0f} samples/s"
+    tasks = throughput.tasks_per_second
     if not tasks:
         return ""
     return f"{tasks:,.1f}/s" if tasks >= 1 else f"{60 * tasks:,.1f}/min"

@@ -1,13 +1,14 @@
-"""One attempt at a task, in whatever process Ray runs it: do the work, then write the marker, last."""
+"""One attempt at a task, in whatever process runs it: do the work, then write the marker, last."""
 
 import contextlib
 import ctypes
 import gc
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 import filtering
 from filtering.core.errors import RunError
 from filtering.runtime import metrics
+from filtering.runtime.task_spec import TaskSpec
 from filtering.storage import retries
 from filtering.storage.lease import Fence
 from filtering.storage.store import MARKER, Store
@@ -23,62 +25,84 @@ from filtering.storage.store import MARKER, Store
 THREADS = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One unit of work: a shard or a partition.
+class TaskRecord(TypedDict):
+    """What the marker of a finished task holds: its result as JSON, its cost, and what it moved from and to storage."""
 
-    Attributes
-    ----------
-    name : unique in its stage, names its objects.
-    arguments : what the stage's function takes.
-    memory : bytes that Ray reserves on the node for it; 0 reserves none.
-    """
-
-    name: str
-    arguments: tuple[Any, ...]
-    memory: int = 0
+    result: Any
+    seconds: float
+    peak_memory_bytes: int
+    retries: int
+    read_bytes: int
+    written_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Attempt:
     """A task on its way to a worker.
 
     Attributes
     ----------
-    stage : its stage's name.
-    task : what is to be done.
-    store_url : where its marker goes.
-    fence : checked before the marker is written; None where no lease is held.
-    version : the driver's version of this package, which the worker's must equal.
+    stage : str
+        The name of its stage.
+    task : TaskSpec
+        What is to be done.
+    store : Store
+        Where its marker goes.
+    fence : Fence or None
+        Checked before the marker is written; None where no lease is held.
+    version : str
+        The driver's version of this package, which the worker's must equal.
     """
 
     stage: str
-    task: Task
-    store_url: str
+    task: TaskSpec[Any]
+    store: Store
     fence: Fence | None = None
     version: str = filtering.__version__
 
 
-def attempt(function: Callable[..., Any], order: Order) -> dict[str, Any]:
-    """Run a task in this process and commit it: its marker is written last, with its result and cost."""
-    if order.version != filtering.__version__:
+def run_alone(attempt: Attempt, function: Callable[..., Any] | None = None) -> TaskRecord:
+    """Run an attempt in a process that belongs to the run: memory is given back first, and threads limited for good."""
+    release_memory()
+    # For good: an actor's other threads must not get theirs back when this attempt ends.
+    threadpool_limits(THREADS)
+    return run_attempt(attempt, function)
+
+
+def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) -> TaskRecord:
+    """Run a task in this process and commit it: its marker is written last, with its result and cost.
+
+    Parameters
+    ----------
+    attempt : Attempt
+        The task.
+    function : callable, optional
+        What an actor has built; used by tasks that name no function.
+
+    Returns
+    -------
+    TaskRecord
+        As the marker holds it, so that a resumed run sees the same result.
+    """
+    if attempt.version != filtering.__version__:
         raise RunError(
-            f"a worker has filtering {filtering.__version__}, but the job is {order.version}; "
+            f"a worker has filtering {filtering.__version__}, but the job is {attempt.version}; "
             "give all nodes the same image (or start the job with --working-dir)"
         )
-    # Before anything is written under a name that another run may use, and before it counts as done.
-    _check(order.fence)
-    release_memory()
+    call = attempt.task.function or function
+    assert call is not None
+    # Before anything is written under a name that another run may use, and before the task counts as done.
+    _check(attempt.fence)
     reset_peak_memory()
-    # For good: the process is this run's, and an actor's other threads must not get theirs back when this one ends.
-    threadpool_limits(THREADS)
     started = time.monotonic()
-    result = function(*order.task.arguments)
+    result = call(*attempt.task.args, **attempt.task.kwargs)
     seconds, moved = round(time.monotonic() - started, 3), retries.taken()
-    record = {"result": result, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes(), **moved}
-    _check(order.fence)
-    Store(order.store_url).write_json(order.task.name + MARKER, record)
-    metrics.task_finished(order.stage, seconds, **moved)
+    found = {"result": result, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes(), **moved}
+    # Through JSON, so that the result of a fresh task equals the one that a resumed run reads.
+    record: TaskRecord = json.loads(json.dumps(found))
+    _check(attempt.fence)
+    attempt.store.write_json(attempt.task.name + MARKER, record)
+    metrics.task_finished(attempt.stage, seconds, **moved)
     return record
 
 

@@ -1,63 +1,63 @@
-"""Crews: the Ray tasks or actors that take a stage's orders, and how many more they have room for."""
+"""Pools of Ray workers, tasks or actors, and how many more tasks they have room for."""
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
 
 from filtering.core.errors import RunError, first_line
-from filtering.runtime.worker import Order, attempt
+from filtering.runtime.task_spec import ActorPlan
+from filtering.runtime.worker import Attempt, TaskRecord, run_alone
 
 TASKS_IN_FLIGHT_PER_CPU = 2
 # An actor that cannot even start this often in a row will not start at all.
 STARTS = 5
 
 
-class Crew(Protocol):
-    """Something orders are given to."""
+class WorkerPool(Protocol):
+    """Workers that attempts are submitted to."""
 
     def room(self) -> int:
-        """Return how many more orders it takes now."""
+        """Return how many more attempts it takes now."""
 
-    def submit(self, order: Order) -> Any:
-        """Start an order and return its reference."""
+    def submit(self, attempt: Attempt) -> Any:
+        """Start an attempt and return its reference."""
 
     def ended(self, reference: Any, lost: bool) -> None:
-        """Take note that an order ended; `lost` if its worker died."""
+        """Receive that an attempt ended; `lost` if its worker died."""
 
     def starting(self) -> list[Any]:
         """Return references that become ready when a worker is up."""
 
     def joined(self, reference: Any) -> None:
-        """Take note that a reference of `starting` is ready."""
+        """Receive that a reference of `starting` is ready."""
 
     def release(self) -> None:
-        """Let go what is idle: no further order will come, but for those whose workers die."""
+        """Release idle workers: no further attempt will come, except those whose workers die."""
 
 
-class TaskCrew:
+class TaskPool:
     """Plain Ray tasks of one CPU each; those that find no CPU are the demand that makes a cluster grow.
 
     `gpus` is the share of a GPU that each of them takes besides.
     """
 
-    def __init__(self, function: Callable[..., Any], cpus: Callable[[], int], gpus: float = 0.0) -> None:
-        self.function, self.cpus, self.gpus = function, cpus, gpus
+    def __init__(self, cpus: Callable[[], int], gpus: float = 0.0) -> None:
+        self.cpus, self.gpus = cpus, gpus
         self.running = 0
         # Lost tasks are submitted again by the driver, which counts and records them; Ray does not.
-        self.remote = ray.remote(attempt).options
+        self.remote = ray.remote(run_alone).options
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         self.node_memory = max((node.get("memory", 0) for node in nodes), default=float("inf"))
 
     def room(self) -> int:
-        """See `Crew.room`."""
+        """See `WorkerPool.room`."""
         return max(0, self.cpus() * TASKS_IN_FLIGHT_PER_CPU - self.running)
 
-    def submit(self, order: Order) -> Any:
-        """See `Crew.submit`."""
-        task = order.task
+    def submit(self, attempt: Attempt) -> Any:
+        """See `WorkerPool.submit`."""
+        task = attempt.task
         if task.memory > self.node_memory:
             raise RunError(
                 f"task {task.name}: needs {task.memory / 1e9:.2f} GB, but no node offers more than "
@@ -66,42 +66,33 @@ class TaskCrew:
         self.running += 1
         needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": self.gpus or None, "memory": task.memory or None}
         remote = self.remote(**needs, max_retries=0, name=task.name)
-        return remote.remote(self.function, order)
+        return remote.remote(attempt)
 
     def ended(self, reference: Any, lost: bool) -> None:
-        """See `Crew.ended`."""
+        """See `WorkerPool.ended`."""
         self.running -= 1
 
     def starting(self) -> list[Any]:
-        """See `Crew.starting`."""
+        """See `WorkerPool.starting`."""
         return []
 
     def joined(self, reference: Any) -> None:
-        """See `Crew.joined`."""
+        """See `WorkerPool.joined`."""
 
     def release(self) -> None:
-        """See `Crew.release`."""
+        """See `WorkerPool.release`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActorShape:
-    """How many actors there may be, what each takes of its node, and how many orders it works on at once."""
-
-    count: int
-    cpus: float
-    gpus: float
-    at_once: int = 1
-
-
-class ActorCrew:
+class ActorPool:
     """Actors that keep what is costly to build, such as a model on a GPU.
 
-    All are asked for at once: those that find no node are the demand that makes a cluster grow, and orders go only
-    to those that are up. One that dies starts again, elsewhere if need be, and its orders go to whoever has room.
+    All are asked for at once: those that find no node are the demand that makes a cluster grow, and attempts go only
+    to those that are up. One that dies starts again, elsewhere if need be, and its attempts go to whoever has room.
     """
 
-    def __init__(self, factory: Callable[..., Any], arguments: tuple[Any, ...], shape: ActorShape) -> None:
-        # One order more than it works on, so that an actor never waits for the driver.
+    def __init__(self, plan: ActorPlan[..., Any]) -> None:
+        shape = plan.shape
+        # One attempt more than it works on, so that an actor never waits for the driver.
         self.depth = shape.at_once + 1
         options = {
             "num_cpus": shape.cpus,
@@ -111,36 +102,36 @@ class ActorCrew:
             "max_concurrency": shape.at_once,
         }
         holder = ray.remote(_Holder).options(**options)
-        self.actors = {at: holder.remote(factory, arguments) for at in range(shape.count)}
+        self.actors = {at: holder.remote(plan.build) for at in range(shape.count)}
         self.busy: dict[Any, int] = {}
         self.up: set[int] = set()
         self.failed_starts = dict.fromkeys(self.actors, 0)
         self.pings = {actor.ping.remote(): at for at, actor in self.actors.items()}
 
     def room(self) -> int:
-        """See `Crew.room`."""
+        """See `WorkerPool.room`."""
         return sum(max(0, self.depth - self._load(at)) for at in self.up)
 
-    def submit(self, order: Order) -> Any:
-        """See `Crew.submit`."""
+    def submit(self, attempt: Attempt) -> Any:
+        """See `WorkerPool.submit`."""
         chosen = min(sorted(self.up), key=self._load)
-        reference = self.actors[chosen].attempt.remote(order)
+        reference = self.actors[chosen].run.remote(attempt)
         self.busy[reference] = chosen
         return reference
 
     def ended(self, reference: Any, lost: bool) -> None:
-        """See `Crew.ended`."""
+        """See `WorkerPool.ended`."""
         at = self.busy.pop(reference)
         if lost and at in self.up:
             self.up.discard(at)
             self._ping(at)
 
     def starting(self) -> list[Any]:
-        """See `Crew.starting`."""
+        """See `WorkerPool.starting`."""
         return list(self.pings)
 
     def joined(self, reference: Any) -> None:
-        """See `Crew.joined`."""
+        """See `WorkerPool.joined`."""
         at = self.pings.pop(reference)
         try:
             ray.get(reference)
@@ -156,7 +147,7 @@ class ActorCrew:
             self.up.add(at)
 
     def release(self) -> None:
-        """See `Crew.release`."""
+        """See `WorkerPool.release`."""
         working = set(self.busy.values())
         for at in [at for at in self.actors if at not in working]:
             if len(self.actors) > 1:
@@ -172,10 +163,10 @@ class ActorCrew:
 
 
 class _Holder:
-    """The actor: what it holds is built with the first order, whose error then says why it cannot be built."""
+    """The actor: its function is built with the first attempt, whose error then says why it cannot be built."""
 
-    def __init__(self, factory: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self.factory, self.arguments = factory, arguments
+    def __init__(self, build: Callable[[], Callable[..., Any]]) -> None:
+        self.build = build
         self.function: Callable[..., Any] | None = None
         self.building = threading.Lock()
 
@@ -183,7 +174,7 @@ class _Holder:
     def ping(self) -> None:
         """Return once the actor is up, after a restart as well."""
 
-    def attempt(self, order: Order) -> dict[str, Any]:
+    def run(self, attempt: Attempt) -> TaskRecord:
         with self.building:
-            self.function = self.function or self.factory(*self.arguments)
-        return attempt(self.function, order)
+            self.function = self.function or self.build()
+        return run_alone(attempt, self.function)

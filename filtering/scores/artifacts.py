@@ -1,11 +1,26 @@
 """The objects of the scores stage, as the stations after it read them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from filtering.storage.store import Store
 
 SCORES_NAME = "{}.scores.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresResult:
+    """How many rows have a score, and the scorer's name."""
+
+    rows: int
+    score: str
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return f"{self.rows:,} samples scored by {self.score}"
 
 
 def read_scores(store: Store, identity: str) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from filtering.config.run import Config
+from filtering.config.run import Embedding
 from filtering.config.scores import MetaClip, ScoreTable, Targets
 from filtering.core.errors import InputError
 from filtering.filters.phrases import read_entries
@@ -13,10 +13,10 @@ from filtering.scores.table_column import check_table
 from filtering.storage.store import Store
 
 
-def check_spec(spec: Spec, config: Config) -> None:
+def check_spec(spec: Spec, model: Embedding | None) -> None:
     """Refuse a score whose tables, targets or images are not there; InputError in one line."""
     settings = spec.settings
-    if spec.scorer.kind is Kind.TOWERS and config.input.metadata is not None:
+    if spec.scorer.kind is Kind.TOWERS and model is None:
         raise InputError(f"selection.score: {spec.name} runs a model over images, and metadata has none; give tars")
     if isinstance(settings, ScoreTable):
         check_table(settings)
@@ -25,7 +25,7 @@ def check_spec(spec: Spec, config: Config) -> None:
     elif isinstance(settings, MetaClip):
         read_entries(settings.entries)
     for part in parts_of(spec):
-        check_spec(part, config)
+        check_spec(part, model)
 
 
 def _check_targets(url: str) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
-from filtering.config.run import Config
+from filtering.config.run import Embedding
 from filtering.config.scores import MetaClip, NegClipLoss
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -52,11 +52,11 @@ def score_rows(shard: EmbeddedShard, spec: Spec, store_url: str) -> dict[str, in
     return write_scores(Store(store_url), shard.shard.identity, function(rows, spec.settings))
 
 
-def write_context(spec: Spec, config: Config, concepts_url: str, store_url: str) -> dict[str, int]:
+def write_context(spec: Spec, model: Embedding | None, concepts_url: str, store_url: str) -> dict[str, int]:
     """Write what every shard needs to be scored."""
     context = spec.scorer.context
     assert context is not None
-    arrays = context(spec.settings, config, Store(concepts_url))
+    arrays = context(spec.settings, model, Store(concepts_url))
     Store(store_url).write_arrays(CONTEXT, arrays)
     return {name: len(array) for name, array in arrays.items()}
 

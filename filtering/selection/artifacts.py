@@ -19,7 +19,33 @@ ALL_SHARDS = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
-class Sieve:
+class SelectionResult:
+    """What a step of selection kept.
+
+    Attributes
+    ----------
+    picks, available : int
+        Samples kept, and samples that reached the step.
+    wanted : int
+        Samples that the configuration asks for.
+    summary : str
+        One line for a person.
+    total : int or None
+        Samples that the step could keep at most; None where named selections were joined.
+    selected_concepts : int or None
+        Concepts whose order was not taken from a base.
+    """
+
+    picks: int
+    available: int
+    wanted: int
+    summary: str
+    total: int | None = None
+    selected_concepts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PickFilter:
     """What a sample must have been picked by.
 
     Attributes

@@ -14,10 +14,10 @@ from filtering.core.radix_select import SCORE_DIGITS, order_keys, split_digits
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import read_adjacent
 from filtering.runtime.rank_counts import next_digit
-from filtering.runtime.stage import Runtime, Stage
-from filtering.runtime.worker import Task
+from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.task_spec import task
 from filtering.selection import pool
-from filtering.selection.artifacts import BUDGETS_NAME
+from filtering.selection.artifacts import BUDGETS_NAME, SelectionResult
 from filtering.selection.hierarchy import hierarchical_budgets
 from filtering.selection.registry import DECIDED, budget, budget_name, selector
 from filtering.selection.scores import (
@@ -55,7 +55,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class PreviousResult:
     """What a base left of a step of selection.
 
     Attributes
@@ -70,30 +70,28 @@ class Before:
     shards: frozenset[str]
 
 
-def selection_stage(
-    runtime: Runtime, name: str, step: Step, inputs: Sequence[str], before: Before | None = None
-) -> Stage:
-    """Return the stage of one step; its inputs are the graph, the scores and the step before, if there is one."""
+def selection_key(name: str, step: Step, inputs: Sequence[str], before: PreviousResult | None = None) -> StageKey:
+    """Return the identity of one step; its inputs are the graph, the scores and the step before, if there is one."""
     settings: Any = step.model_dump(exclude={"score", "difficulty", "steps", "per"})
     if step.per == "increment":
         # What an increment adds depends on what was there.
         settings = [settings, before.total, sorted(before.shards)] if before else [settings, 0, []]
-    return Stage(runtime, name, VERSION, settings, inputs)
+    return StageKey(name, VERSION, settings, tuple(inputs))
 
 
-def sets_stage(runtime: Runtime, name: str, rule: str, inputs: Sequence[str]) -> Stage:
-    """Return the stage that combines the picks of other steps."""
-    return Stage(runtime, name, VERSION, rule, inputs)
+def sets_key(name: str, rule: str, inputs: Sequence[str]) -> StageKey:
+    """Return the identity of the stage that combines the picks of other steps."""
+    return StageKey(name, VERSION, rule, tuple(inputs))
 
 
 def select_coreset(
-    stage: Stage,
+    stage: StageRun,
     step: Step,
     source: Pool,
     scores: tuple[str, str],
     before: str | None = None,
-    base: Before | None = None,
-) -> dict[str, Any]:
+    base: PreviousResult | None = None,
+) -> SelectionResult:
     """Spend the budget and write each partition's picks; return how many and what was noticed.
 
     Parameters
@@ -102,7 +100,7 @@ def select_coreset(
         Where the scores are, and what strata are cut by.
     before : str or None
         Where the picks of the step before are; None for the first.
-    base : Before or None
+    base : PreviousResult or None
         What a base left of this step.
     """
     url, numbers = stage.store.url, range(source.partitions)
@@ -116,8 +114,8 @@ def select_coreset(
     source_url = _passed_messages(stage, step, source, adjacent)
     vectors = _sent_vectors(stage, source) if selector(step.method).vectors else []
     arguments = (step, vectors, source.graph, source_url, base.url if base else None, url)
-    tasks = [Task(f"{number:08d}", (number, adjacent.get(number, []), *arguments)) for number in numbers]
-    counts = stage.map(lambda engine: engine.tasks(select), tasks, "partitions")
+    tasks = [task(f"{number:08d}", select, number, adjacent.get(number, []), *arguments) for number in numbers]
+    counts = stage.map(tasks, "partitions")
     # The scores stay, by partition: the page and `filtering explain` read them.
     for suffix in (VECTORS_SUFFIX, pool.DIGITS_SUFFIX):
         stage.store.delete_all(suffix)
@@ -127,20 +125,27 @@ def select_coreset(
         budget_name(step),
     )
     picked, spent = sums["picks"], f", {name} budgets" if name else ""
-    stage.summary = f"{picked:,} of {available:,} samples kept by {step.method}{spent}"
+    summary = f"{picked:,} of {available:,} samples kept by {step.method}{spent}"
     if base:
-        stage.summary += f"; {sums['selected']:,} of {sums['concepts']:,} concepts selected again"
-    decided = {"wanted": picked if name in DECIDED else wanted, "total": total}
-    return {"picks": picked, "available": available, "selected_concepts": sums["selected"], **decided}
+        summary += f"; {sums['selected']:,} of {sums['concepts']:,} concepts selected again"
+    return SelectionResult(
+        picks=picked,
+        available=available,
+        wanted=picked if name in DECIDED else wanted,
+        summary=summary,
+        total=total,
+        selected_concepts=sums["selected"],
+    )
 
 
-def combine_picks(stage: Stage, rule: str, urls: Sequence[str], source: Pool) -> dict[str, Any]:
+def combine_picks(stage: StageRun, rule: str, urls: Sequence[str], source: Pool) -> SelectionResult:
     """Write the picks that all of some steps have, or any; return how many."""
-    tasks = [Task(f"{number:08d}", (number, rule, list(urls), stage.store.url)) for number in range(source.partitions)]
-    picked = sum(count["picks"] for count in stage.map(lambda engine: engine.tasks(combine), tasks, "partitions"))
+    tasks = [
+        task(f"{number:08d}", combine, number, rule, list(urls), stage.store.url) for number in range(source.partitions)
+    ]
+    picked = sum(count["picks"] for count in stage.map(tasks, "partitions"))
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": _surviving(stage, source)["size"].to_numpy()})
-    stage.summary = f"{picked:,} samples in {rule} of {len(urls)} selections"
-    return {"picks": picked, "wanted": picked, "available": picked}
+    return SelectionResult(picked, picked, picked, f"{picked:,} samples in {rule} of {len(urls)} selections")
 
 
 def wanted_total(keep: float, available: int) -> int:
@@ -149,45 +154,49 @@ def wanted_total(keep: float, available: int) -> int:
 
 
 def _collect(
-    stage: Stage, source: Pool, scores: tuple[str, str], before: str | None, base: Before | None
+    stage: StageRun, source: Pool, scores: tuple[str, str], before: str | None, base: PreviousResult | None
 ) -> tuple[int, int]:
     """Bring the scores to their partitions; return how many rows are still there, and how many the base had not."""
     url = stage.store.url
-    tasks = [Task(f"send-{shard.identity}", (shard, source.concepts, *scores, url)) for shard in source.shards]
-    sent = stage.map(lambda engine: engine.tasks(send_scores), tasks, "shards")
+    tasks = [
+        task(f"send-{shard.identity}", send_scores, shard, source.concepts, *scores, url) for shard in source.shards
+    ]
+    sent = stage.map(tasks, "shards")
     known = base.shards if base else frozenset()
     shards = zip(source.shards, sent, strict=True)
     new = sum(count["rows"] for shard, count in shards if shard.identity not in known)
     names = [SENT_NAME.format(shard.identity) for shard in source.shards]
-    tasks = [Task(f"collect-{number:08d}", (number, names, before, url)) for number in range(source.partitions)]
-    counts = stage.map(lambda engine: engine.tasks(collect_scores), tasks, "partitions collected")
+    tasks = [
+        task(f"collect-{number:08d}", collect_scores, number, names, before, url) for number in range(source.partitions)
+    ]
+    counts = stage.map(tasks, "partitions collected")
     stage.store.delete_all(SENT_SUFFIX)
     return sum(count["rows"] for count in counts), new
 
 
-def _sent_vectors(stage: Stage, source: Pool) -> list[str]:
+def _sent_vectors(stage: StageRun, source: Pool) -> list[str]:
     """Send every row's vector to its partition; return the names of the objects that hold them."""
-    tasks = [Task(f"vectors-{s.identity}", (s, source.concepts, stage.store.url)) for s in source.shards]
-    counts = stage.map(lambda engine: engine.tasks(send_vectors), tasks, "shards of vectors")
+    tasks = [task(f"vectors-{s.identity}", send_vectors, s, source.concepts, stage.store.url) for s in source.shards]
+    counts = stage.map(tasks, "shards of vectors")
     filled = [shard for shard, count in zip(source.shards, counts, strict=True) if count["rows"]]
     return [VECTORS_NAME.format(shard.identity) for shard in filled]
 
 
-def _passed_messages(stage: Stage, step: Step, source: Pool, adjacent: dict[int, list[int]]) -> str:
+def _passed_messages(stage: StageRun, step: Step, source: Pool, adjacent: dict[int, list[int]]) -> str:
     """Run all rounds of forward messages but the last, which selecting does; return where the scores then are."""
     url = stage.store.url
     for number in range(1, step.rounds if step.method == "d2" else 0):
         after = stage.store.child(f"round-{number}").url
         tasks = [
-            Task(f"round-{number}-{at:08d}", (at, adjacent.get(at, []), step, source.graph, url, after))
+            task(f"round-{number}-{at:08d}", pass_messages, at, adjacent.get(at, []), step, source.graph, url, after)
             for at in range(source.partitions)
         ]
-        stage.map(lambda engine: engine.tasks(pass_messages), tasks, "partitions of messages")
+        stage.map(tasks, "partitions of messages")
         url = after
     return url
 
 
-def _write_budgets(stage: Stage, step: Step, source: Pool, total: int, available: int) -> None:
+def _write_budgets(stage: StageRun, step: Step, source: Pool, total: int, available: int) -> None:
     name, table = budget_name(step), _surviving(stage, source)
     sizes = table["size"].to_numpy()
     if not name:
@@ -202,7 +211,7 @@ def _write_budgets(stage: Stage, step: Step, source: Pool, total: int, available
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
 
 
-def _surviving(stage: Stage, source: Pool) -> pa.Table:
+def _surviving(stage: StageRun, source: Pool) -> pa.Table:
     """Return the table of concepts with the sizes that the steps before have left."""
     table = read_concepts(Store(source.concepts))
     sizes = np.zeros(len(table), dtype=np.int64)
@@ -212,10 +221,10 @@ def _surviving(stage: Stage, source: Pool) -> pa.Table:
     return table.set_column(table.column_names.index("size"), "size", pa.array(sizes))
 
 
-def _allotted(stage: Stage, step: Step, name: str, table: pa.Table, source: Pool, total: int) -> Int64Array:
+def _allotted(stage: StageRun, step: Step, name: str, table: pa.Table, source: Pool, total: int) -> Int64Array:
     """Return what a budget allots to each concept."""
     if name == "hierarchical":
-        stage.call(write_hierarchy, "hierarchy", source.concepts, step.levels, step.seed, stage.store.url)
+        stage.call("hierarchy", write_hierarchy, source.concepts, step.levels, step.seed, stage.store.url)
         return hierarchical_budgets(table["size"].to_numpy(), read_hierarchy(stage.store), total)
     # Strata inside each concept spend what the concept has in proportion to its size.
     allot = budget("proportional" if name == "strata" else name).allot
@@ -223,7 +232,7 @@ def _allotted(stage: Stage, step: Step, name: str, table: pa.Table, source: Pool
     return allot(table, total, step)
 
 
-def _cut(stage: Stage, step: Step, name: str, source: Pool, total: int, available: int) -> tuple[int, ...] | None:
+def _cut(stage: StageRun, step: Step, name: str, source: Pool, total: int, available: int) -> tuple[int, ...] | None:
     """Return the key at and above which rows of the whole pool are kept; none where no row is."""
     if name == "pool":
         return _key_at(stage, "cut", source, total - 1) if total else None
@@ -235,7 +244,7 @@ def _cut(stage: Stage, step: Step, name: str, source: Pool, total: int, availabl
 
 
 def _key_at(
-    stage: Stage, label: str, source: Pool, rank: int, ties: bool = False, column: str = "score"
+    stage: StageRun, label: str, source: Pool, rank: int, ties: bool = False, column: str = "score"
 ) -> tuple[int, ...]:
     """Return the first digits of the key of the row at a rank: as many as tell it from the rows after it.
 
@@ -248,10 +257,12 @@ def _key_at(
     numbers, url = range(source.partitions), stage.store.url
     for place in range(SCORE_DIGITS + pool.ROW_DIGITS):
         name = f"{label}-{place}"
-        tasks = [Task(f"{name}-{number:08d}", (number, name, column, digits, url)) for number in numbers]
-        stage.map(lambda engine: engine.tasks(pool.count_digit), tasks, "partitions counted")
+        tasks = [
+            task(f"{name}-{number:08d}", pool.count_digit, number, name, column, digits, url) for number in numbers
+        ]
+        stage.map(tasks, "partitions counted")
         names = [pool.DIGITS_NAME.format(name, number) for number in numbers]
-        found = stage.call(next_digit, name, names, rank, url)
+        found = stage.call(name, next_digit, names, rank, url)
         digits, rank = (*digits, found["digit"]), found["rank"]
         scored = len(digits) >= SCORE_DIGITS
         if (ties and scored) or rank == found["rows"] - 1:
@@ -259,28 +270,31 @@ def _key_at(
     return digits
 
 
-def _counts_above(stage: Stage, source: Pool, concepts: int, cut: tuple[int, ...] | None) -> Int64Array:
+def _counts_above(stage: StageRun, source: Pool, concepts: int, cut: tuple[int, ...] | None) -> Int64Array:
     """Return how many rows of each concept are at or above a cut."""
     budgets = np.zeros(concepts, dtype=np.int64)
     if cut is not None:
-        tasks = [Task(f"above-{number:08d}", (number, cut, stage.store.url)) for number in range(source.partitions)]
-        stage.map(lambda engine: engine.tasks(pool.count_above), tasks, "partitions counted")
+        tasks = [
+            task(f"above-{number:08d}", pool.count_above, number, cut, stage.store.url)
+            for number in range(source.partitions)
+        ]
+        stage.map(tasks, "partitions counted")
         cell, count = pool.read_cells(stage.store, len(tasks))
         budgets[cell] = count
     return budgets
 
 
-def _strata(stage: Stage, step: Step, source: Pool, total: int, available: int) -> pool.Strata:
+def _strata(stage: StageRun, step: Step, source: Pool, total: int, available: int) -> pool.Strata:
     """Return the pool's difficulty strata with a budget for each of their parts in the concepts."""
     url, numbers, hardest = stage.store.url, range(source.partitions), int(available * step.drop_hardest)
     cut = _key_at(stage, "hardest", source, hardest - 1, column="difficulty") if hardest else ()
-    tasks = [Task(f"range-{number:08d}", (number, cut, url)) for number in numbers]
-    ranges = stage.map(lambda engine: engine.tasks(pool.score_range), tasks, "partitions measured")
+    tasks = [task(f"range-{number:08d}", pool.score_range, number, cut, url) for number in numbers]
+    ranges = stage.map(tasks, "partitions measured")
     low = min((found["low"] for found in ranges if found["low"] is not None), default=0.0)
     high = max((found["high"] for found in ranges if found["high"] is not None), default=0.0)
     nothing = np.zeros(0, dtype=np.int64)
     strata = pool.Strata(step.strata, low, high, cut, nothing, nothing)
-    tasks = [Task(f"cells-{number:08d}", (number, strata, url)) for number in numbers]
-    stage.map(lambda engine: engine.tasks(pool.count_cells), tasks, "partitions counted")
+    counting = [task(f"cells-{number:08d}", pool.count_cells, number, strata, url) for number in numbers]
+    stage.map(counting, "partitions counted")
     cell, count = pool.read_cells(stage.store, len(numbers))
     return replace(strata, cell=cell, budget=pool.cell_budgets(cell, count, step.strata, total))

@@ -47,6 +47,19 @@ class Shard:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class InventoryResult:
+    """How many shards a pool has, and their bytes together."""
+
+    shards: int
+    bytes: int
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return f"{self.shards:,} shards, {self.bytes / 1e6:,.1f} MB"
+
+
 def write_inventory(store: Store, shards: Sequence[Shard]) -> None:
     """Write an inventory into a folder."""
     store.write_json(INVENTORY, [shard.plain() for shard in shards])

@@ -12,7 +12,7 @@ from filtering.concepts.artifacts import EXACT, TOUCHED
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
 from filtering.graph.artifacts import CHOSEN_NAME, QUERIES_NAME, read_graph, read_part_object
 from filtering.graph.stage import build_graph
-from filtering.runtime.finished_run import Base, Carried
+from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.shuffle import packed, write_groups
 from filtering.shards.changes import changes
 from filtering.shards.inventory import Shard
@@ -122,7 +122,7 @@ class Night:
             store.child("concepts").write_arrays(TOUCHED, {"changed": touched[0], "searched": touched[1]})
             base = Base(before[1].url, {"objects": {"graph": "graph"}}, before[0].shards)
             same = frozenset(shard.identity for shard in self.shards)
-            carried = Carried(base, changes(base.shards, self.shards), same)
+            carried = Reusable(base, changes(base.shards, self.shards), same)
         sizes = np.zeros(len(self.partition_of), dtype=np.int64)
         table = pa.table({"size": sizes, "guests": sizes, "partition": self.partition_of})
         config = SimpleNamespace(graph=SimpleNamespace(k=self.k), ray=SimpleNamespace(gpus_per_search=0))

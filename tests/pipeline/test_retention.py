@@ -11,7 +11,7 @@ from pools import Silent, metadata_config
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
-from filtering.embedding.artifacts import write_whereabouts
+from filtering.embedding.artifacts import write_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
 from filtering.pipeline import incremental
 from filtering.pipeline.retention import NIGHT, RETIRED, retire
@@ -58,7 +58,7 @@ def write_night(root, name, started, embedded=(), parts=(), verified=True, base=
     if not verified:
         return
     where = {identity: (root.child(night).child(OBJECTS["embedding"]).url, 1, 1, 0) for night, identity in embedded}
-    write_whereabouts(embedding, "f", where)
+    write_locations(embedding, "f", where)
     folder.child(OBJECTS["inventory"]).write_json("shards.json", [])
     others = sorted(set(parts) - {name})
     if others:

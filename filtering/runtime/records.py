@@ -1,0 +1,50 @@
+"""Results as the records of stages hold them: frozen dataclasses to JSON and back."""
+
+import dataclasses
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from filtering.core.errors import RunError
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """Return a dataclass as JSON-able data; other values as they are."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _adapter(type(value)).dump_python(value, mode="json")
+    return value
+
+
+def from_plain(kind: type[T], plain: Any, where: str) -> T:
+    """Return the dataclass that `to_plain` wrote.
+
+    Parameters
+    ----------
+    kind : type
+        The dataclass.
+    plain : JSON-able
+        Fields that it does not have are ignored.
+    where : str
+        The object that was read, for the error.
+
+    Raises
+    ------
+    RunError
+        If fields are missing or of another type.
+    """
+    try:
+        return cast(T, _adapter(cast(Any, kind)).validate_python(plain))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RunError(
+            f"{where}: is not a record of this version of filtering ({place}: {first['msg']}); take another output"
+        ) from None
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -1,0 +1,118 @@
+"""What is submitted: a task with its function and arguments, and the workers that take tasks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec(Generic[R]):
+    """One unit of work: a shard or a partition.
+
+    Attributes
+    ----------
+    name : str
+        Unique in its stage; names the task's objects and its marker.
+    function : callable or None
+        What a worker calls, and what the task's result is; None where the worker's own function is meant (`Actors`).
+    args, kwargs : tuple, mapping
+        The arguments; `task` has checked them against the function's parameters.
+    memory : int
+        Bytes that the executor reserves on the node; 0 reserves none.
+    """
+
+    name: str
+    function: Callable[..., R] | None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    memory: int = 0
+
+    def reserving(self, memory: int) -> "TaskSpec[R]":
+        """Return the task with `memory` bytes reserved for it."""
+        return replace(self, memory=memory)
+
+
+def task(name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskSpec[R]:
+    """Return a task that calls `function` with these arguments.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its stage.
+    function : callable
+        A function of a module, so that workers can import it. It returns JSON-able data, which becomes the record of
+        the task; a task that has a record is not run again.
+    *args, **kwargs
+        What it takes.
+
+    Returns
+    -------
+    TaskSpec
+        With the function's return type.
+    """
+    return TaskSpec(name, function, args, kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an executor has now.
+
+    Attributes
+    ----------
+    cpus, gpus : int
+        How many of each may be used; at least one CPU.
+    remote : bool
+        Whether workers are processes of their own, which may start tasks themselves.
+    """
+
+    cpus: int
+    gpus: int
+    remote: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerShape:
+    """How many workers there may be, what each takes of its node, and how many tasks it works on at once."""
+
+    count: int
+    cpus: float
+    gpus: float
+    at_once: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ActorPlan(Generic[P, R]):
+    """Workers that keep what is costly to build, such as a model: their shape, and what builds one's function."""
+
+    shape: WorkerShape
+    build: Callable[[], Callable[P, R]]
+
+
+@dataclass(frozen=True, slots=True)
+class Actors(Generic[P, R]):
+    """Workers that each call `build` of a plan once and run every task with its result.
+
+    Attributes
+    ----------
+    plan : callable
+        Returns the plan for what the executor has when the first task is run.
+    """
+
+    plan: Callable[[Capacity], ActorPlan[P, R]]
+
+    def task(self, name: str, /, *args: P.args, **kwargs: P.kwargs) -> TaskSpec[R]:
+        """Return a task for one of these workers."""
+        return TaskSpec(name, None, args, kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWorkers:
+    """Workers of one CPU each, and of a share of a GPU."""
+
+    gpus: float = 0.0
+
+
+Workers = TaskWorkers | Actors[..., Any]
