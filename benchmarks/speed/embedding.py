@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,12 @@ import numpy as np
 
 from filtering.config.run import Config, Input, parse_config
 from filtering.embedding.decoding import batches
-from filtering.embedding.shape import crew_shape
+from filtering.embedding.shape import embedder_shape
 from filtering.embedding.stage import tar_embedder
-from filtering.runtime.engine import Engine, run_tasks
-from filtering.runtime.worker import Task
+from filtering.runtime.engine import RayExecutor, run_in_pool
+from filtering.runtime.task_spec import ActorPlan, TaskSpec
+from filtering.runtime.worker import Attempt
+from filtering.runtime.worker_pools import ActorPool
 from filtering.shards.inventory import Shard, list_shards
 from filtering.storage.store import Store
 from tests.support.pools import photo, write_tar
@@ -215,18 +218,19 @@ class _Silent:
 
 def _station(config: Config, shards: Sequence[Shard], total: int) -> tuple[float, float]:
     """Return pairs a second of the station, workers up and objects written, and the share that models waited."""
-    engine = Engine(config.ray)
-    shape, decoders = crew_shape(config, engine.cpus(), engine.gpus(), len(shards))
-    crew = engine.actors(tar_embedder, (config.embedding, decoders), shape)
-    crew.release = lambda: None  # type: ignore[method-assign]
+    executor = RayExecutor(config.ray)
+    shape, decoders = embedder_shape(config.embedding, config.ray, executor.capacity(), len(shards))
+    pool = ActorPool(ActorPlan(shape, partial(tar_embedder, config.embedding, decoders)))
+    pool.release = lambda: None  # type: ignore[method-assign]
     store = Store(config.output)
     for name, some in (("warm", shards[: 2 * shape.count * shape.at_once]), ("timed", shards)):
         folder = store.child(name)
         started = time.perf_counter()
-        tasks = [Task(shard.identity, (shard, folder.url)) for shard in some]
-        records = run_tasks(lambda: crew, "embedding", folder, tasks, _Silent())
+        tasks = [TaskSpec(shard.identity, None, (shard, folder.url)) for shard in some]
+        attempts = [Attempt("embedding", task, folder) for task in tasks]
+        records = [record for _, record in run_in_pool(pool, attempts, _Silent())]
         seconds = time.perf_counter() - started
-    engine.stop()
+    executor.stop()
     waited = sum(record["result"]["waited_seconds"] for record in records)
     return total / seconds, waited / (seconds * shape.count)
 

@@ -94,7 +94,7 @@ class RayExecutor:
         self, attempts: Sequence[Attempt], workers: Workers, callback: Callback
     ) -> Iterator[tuple[Attempt, TaskRecord]]:
         """See `Executor.run`."""
-        return _run(self.pool(workers), attempts, callback)
+        return run_in_pool(self.pool(workers), attempts, callback)
 
     def pool(self, workers: Workers) -> WorkerPool:
         """Return the pool of workers that run tasks.
@@ -114,7 +114,10 @@ class RayExecutor:
         return TaskPool(lambda: self.capacity().cpus, workers.gpus)
 
 
-def _run(pool: WorkerPool, attempts: Sequence[Attempt], callback: Callback) -> Iterator[tuple[Attempt, TaskRecord]]:
+def run_in_pool(
+    pool: WorkerPool, attempts: Sequence[Attempt], callback: Callback
+) -> Iterator[tuple[Attempt, TaskRecord]]:
+    """Yield each attempt with its record as the workers of a pool end it; errors as in `Executor.run`."""
     waiting, running = deque(attempts), dict[Any, Attempt]()
     failures: Counter[str] = Counter()
     while waiting or running:

@@ -229,28 +229,30 @@ class StageRun:
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
         self.retried += progress.lost_tasks
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
-        return [record["result"] for record in records]
+        results: list[R] = [record["result"] for record in records]
+        return results
 
     def call(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one task and return its result."""
         return self.map([task(name, function, *args, **kwargs)], "task")[0]
 
     def _cost(self, seconds: float, summary: str) -> StageCost:
-        moved = {name: self.moved[name] for name in FROM_RECORD}
         return StageCost(
             name=self.key.name,
             seconds=seconds,
             peak_memory_bytes=self.peak_memory_bytes,
             tasks=self.tasks_run,
             tasks_retried=self.retried,
-            **moved,  # type: ignore[typeddict-item]
+            retries=self.moved["retries"],
+            read_bytes=self.moved["read_bytes"],
+            written_bytes=self.moved["written_bytes"],
             fingerprint=self.key.fingerprint,
             summary=summary,
         )
 
     def _reused(self, result: type[S]) -> Finished[S]:
         self.runtime.progress.start(self.key.name, 1, "")
-        record = self.store.read_json(self.key.record)
+        record: dict[str, Any] = self.store.read_json(self.key.record)
         cost = cast(StageCost, {**record["cost"], "reused": True})
         self._finish(cost, ", already done")
         found = from_plain(result, record["result"], self.store.path(self.key.record))

@@ -2,7 +2,6 @@
 
 import uuid
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +24,12 @@ class InProcess:
     """The stage as `build_graph` knows it, whose tasks run here and now."""
 
     def __init__(self, store):
-        self.store, self.summary = store, ""
+        self.store = store
 
-    def map(self, crew, tasks, unit):
-        work = crew(SimpleNamespace(tasks=lambda function, *gpus: function))
-        return [work(*task.arguments) for task in tasks]
+    def map(self, tasks, unit, workers=None):
+        return [task.function(*task.args) for task in tasks]
 
-    def call(self, function, name, *arguments):
+    def call(self, name, function, *arguments):
         return function(*arguments)
 
 
@@ -125,10 +123,9 @@ class Night:
             carried = Reusable(base, changes(base.shards, self.shards), same)
         sizes = np.zeros(len(self.partition_of), dtype=np.int64)
         table = pa.table({"size": sizes, "guests": sizes, "partition": self.partition_of})
-        config = SimpleNamespace(graph=SimpleNamespace(k=self.k), ray=SimpleNamespace(gpus_per_search=0))
         urls = (store.child("grouped").url, store.child("concepts").url)
         stage = InProcess(store.child("graph"))
-        return store, build_graph(stage, config, *urls, table, WIDTH, carried)
+        return store, build_graph(stage, self.k, 0.0, *urls, table, WIDTH, carried)
 
 
 @st.composite

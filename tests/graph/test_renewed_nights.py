@@ -1,5 +1,4 @@
 import uuid
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +30,7 @@ def test_a_graph_renewed_night_after_night_is_that_of_the_whole_pool(chain):
         assert {name: value for name, value in found.items() if name not in work} == {
             name: value for name, value in expected.items() if name not in work
         }
-        assert found["distances"] <= expected["distances"]
+        assert found.distances <= expected.distances
         exact, told = (read_adjacent(one.child("graph")) for one in (whole, renewed))
         # Partitions that are adjacent no more may still be named.
         assert all(set(others) <= set(told.get(one, [])) for one, others in exact.items())
@@ -48,7 +47,7 @@ def test_where_nothing_changed_every_part_stays_where_it_lies(chain):
     store = first
     for number in (1, 2):
         store, found = night.build(f"{number}", (night, store))
-        assert found["distances"] == found["searched_concepts"] == 0
+        assert found.distances == found.searched_concepts == 0
         graph, places = store.child("graph"), read_origins(store.child("graph"))
         assert not any(graph.names(name.format(0)[8:]) for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME))
         assert all(part["carried"] for part in graph.read_json(PARTS).values())
@@ -75,7 +74,7 @@ def test_only_partitions_near_a_change_are_written(tmp_path):
     later = Night(root, shapes, list("abcde"), [0, 1, 2, 3], 2)
     renewed, found = later.build("1", (night, store))
     assert renewed.child("graph").names(".graph.npz") == ["00000000.graph.npz"]
-    assert (found["searched_concepts"], found["carried_partitions"]) == (1, 3)
+    assert (found.searched_concepts, found.carried_partitions) == (1, 3)
     last = Night(root, shapes, list("abcdef"), [0, 1, 2, 3], 2)
     renewed, found = last.build("2", (later, renewed))
     # The visitor chooses again, and so its own concept is searched.
@@ -105,9 +104,9 @@ def test_an_edge_goes_where_it_is_not_searched_once_its_row_has_nearer_ones(part
     renewed, found = later.build("1", (night, store))
     whole, expected = later.build("1-whole")
     same_graphs(whole, renewed, max(partitions) + 1)
-    assert (first["edges"], found["edges"], expected["edges"]) == (4, 4, 4)
+    assert (first.edges, found.edges, expected.edges) == (4, 4, 4)
     # A visit to what changed has the row's own concept searched, but not that of its visitor.
-    assert found["searched_concepts"] == 2
+    assert found.searched_concepts == 2
     # And back: the row that was added goes, and the edge returns.
     back, _ = night.build("2", (later, renewed))
     same_graphs(store, back, max(partitions) + 1)
@@ -118,8 +117,7 @@ def test_a_graph_that_was_compared_with_a_base_needs_it(tmp_path):
     night = Night(Store(str(tmp_path)), shapes, ["a", "b"], [0, 1], 2)
     built = night.build("0")[0]
     store = night.build("1", (night, built))[0]
-    config = SimpleNamespace(graph=SimpleNamespace(k=2), ray=SimpleNamespace(gpus_per_search=0))
     table = pa.table({"size": [0, 0], "guests": [0, 0], "partition": [0, 1]})
     urls = (store.child("grouped").url, store.child("concepts").url)
     with pytest.raises(RunError, match="not given any more"):
-        build_graph(InProcess(store.child("graph")), config, *urls, table, WIDTH)
+        build_graph(InProcess(store.child("graph")), 2, 0.0, *urls, table, WIDTH)

@@ -69,7 +69,7 @@ def test_a_cluster_with_another_ray_is_refused_in_one_line(nodes, metadata_pool,
     refused = subprocess.run(line, env=nodes.environment, capture_output=True, text=True, timeout=120, check=False)
     assert refused.returncode == 2
     last = refused.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"filtering: ray.address: the cluster at {nodes.address} is another than this job")
+    assert last.startswith(f"filtering: ray.address: Ray version mismatch with the cluster at {nodes.address}")
     assert "2.0.0" in last
 
 

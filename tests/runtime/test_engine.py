@@ -6,14 +6,22 @@ import pytest
 
 from filtering.config.run import Ray, parse_config
 from filtering.core.errors import InputError, RunError
-from filtering.runtime.engine import Engine, run_tasks
-from filtering.runtime.worker import Task, release_memory
+from filtering.runtime.engine import RayExecutor
+from filtering.runtime.executor import run_tasks
+from filtering.runtime.in_process import InProcessExecutor
+from filtering.runtime.task_spec import TaskWorkers, task
+from filtering.runtime.worker import release_memory
 from filtering.storage.store import Store
 
 
 @pytest.fixture
-def engine(cluster):
-    return Engine(Ray())
+def ray_executor(cluster):
+    return RayExecutor(Ray())
+
+
+@pytest.fixture(params=["in process", "ray"])
+def executor(request):
+    return InProcessExecutor() if request.param == "in process" else request.getfixturevalue("ray_executor")
 
 
 class Watcher:
@@ -35,16 +43,16 @@ class Watcher:
         self.again.append((task.name, cause))
 
 
-def run(engine, store, function, tasks):
+def run(executor, store, tasks):
     watcher = Watcher()
-    records = run_tasks(lambda: engine.tasks(function), "stage", store, tasks, watcher)
+    records = run_tasks(executor, "stage", store, tasks, watcher)
     return [record["result"] for record in records], watcher.done
 
 
-def test_results_come_in_the_order_of_the_tasks_with_their_cost(engine, tmp_path):
+def test_results_come_in_the_order_of_the_tasks_with_their_cost(executor, tmp_path):
     store = Store(str(tmp_path))
-    tasks = [Task(f"task-{number}", ({"twice": 2 * number},)) for number in range(5)]
-    results, finished = run(engine, store, dict, tasks)
+    tasks = [task(f"task-{number}", dict, {"twice": 2 * number}) for number in range(5)]
+    results, finished = run(executor, store, tasks)
     assert results == [{"twice": 2 * number} for number in range(5)]
     assert sorted(task.name for task in finished) == [task.name for task in tasks]
     record = store.read_json("task-3.done")
@@ -52,41 +60,28 @@ def test_results_come_in_the_order_of_the_tasks_with_their_cost(engine, tmp_path
     assert record["seconds"] >= 0
 
 
-def test_what_needs_the_most_memory_begins_first(engine, tmp_path):
-    tasks = [Task(f"t{number}", ({"n": number},), memory) for number, memory in enumerate((0, 10, 0, 30, 20))]
-    order = []
-    crew = lambda: Recorder(engine.tasks(dict), order)  # noqa: E731
-    records = run_tasks(crew, "stage", Store(str(tmp_path)), tasks, Watcher())
-    assert order == ["t3", "t4", "t1", "t0", "t2"]
+def test_what_needs_the_most_memory_begins_first(tmp_path):
+    tasks = [
+        task(f"t{number}", dict, {"n": number}).reserving(memory) for number, memory in enumerate((0, 10, 0, 30, 20))
+    ]
+    watcher = Watcher()
+    records = run_tasks(InProcessExecutor(), "stage", Store(str(tmp_path)), tasks, watcher)
+    assert [one.name for one in watcher.done] == ["t3", "t4", "t1", "t0", "t2"]
     assert [record["result"]["n"] for record in records] == [0, 1, 2, 3, 4]
 
 
-class Recorder:
-    """A crew that notes in which order it is given tasks."""
-
-    def __init__(self, crew, order):
-        self.crew, self.order = crew, order
-
-    def __getattr__(self, name):
-        return getattr(self.crew, name)
-
-    def submit(self, order):
-        self.order.append(order.task.name)
-        return self.crew.submit(order)
-
-
-def test_a_task_with_a_marker_is_not_run_again(engine, tmp_path):
+def test_a_task_with_a_marker_is_not_run_again(executor, tmp_path):
     store = Store(str(tmp_path))
-    tasks = [Task("a", ({"twice": 2},)), Task("b", ({"twice": 4},))]
-    run(engine, store, dict, tasks[:1])
-    results, finished = run(engine, store, dict, tasks)
+    tasks = [task("a", dict, {"twice": 2}), task("b", dict, {"twice": 4})]
+    run(executor, store, tasks[:1])
+    results, finished = run(executor, store, tasks)
     assert results == [{"twice": 2}, {"twice": 4}]
     assert [task.name for task in finished] == ["b"]
 
 
-def test_an_error_for_people_passes_through_and_leaves_no_marker(engine, tmp_path):
+def test_an_error_for_people_passes_through_and_leaves_no_marker(executor, tmp_path):
     with pytest.raises(InputError, match="output: is missing"):
-        run(engine, Store(str(tmp_path)), parse_config, [Task("a", ({"input": {"shards": "x"}},))])
+        run(executor, Store(str(tmp_path)), [task("a", parse_config, {"input": {"shards": "x"}})])
     assert Store(str(tmp_path)).names(".done") == []
 
 
@@ -98,15 +93,15 @@ def test_an_error_for_people_passes_through_and_leaves_no_marker(engine, tmp_pat
         (exec, ("raise LookupError",), "LookupError: LookupError"),
     ],
 )
-def test_any_other_error_names_the_task_in_one_line(engine, tmp_path, function, arguments, message):
+def test_any_other_error_names_the_task_in_one_line(executor, tmp_path, function, arguments, message):
     with pytest.raises(RunError) as failed:
-        run(engine, Store(str(tmp_path)), function, [Task("a", arguments)])
+        run(executor, Store(str(tmp_path)), [task("a", function, *arguments)])
     assert str(failed.value) == f"task a: {message}"
 
 
-def test_what_no_node_can_hold_is_refused_rather_than_waited_for(engine, tmp_path):
+def test_what_no_node_can_hold_is_refused_rather_than_waited_for(ray_executor, tmp_path):
     with pytest.raises(RunError, match=r"task a: needs 1000000.00 GB, but no node offers more than"):
-        run(engine, Store(str(tmp_path)), dict, [Task("a", (1,), memory=10**15)])
+        run(ray_executor, Store(str(tmp_path)), [task("a", dict).reserving(10**15)])
 
 
 @pytest.mark.parametrize(
@@ -116,12 +111,12 @@ def test_what_no_node_can_hold_is_refused_rather_than_waited_for(engine, tmp_pat
 def test_a_cluster_that_is_not_there_is_refused_at_once(address, message, monkeypatch):
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(InputError, match=message):
-        Engine(Ray(address=address)).start()
+        RayExecutor(Ray(address=address)).start()
 
 
-def test_a_share_of_a_gpu_is_refused_where_there_is_none(engine):
-    with pytest.raises(InputError, match=r"ray\.gpus_per_search: the cluster has no GPU now"):
-        engine.tasks(dict, 0.5)
+def test_a_share_of_a_gpu_is_refused_where_there_is_none(executor, tmp_path):
+    with pytest.raises(InputError, match=r"ray\.gpus_per_search: (the cluster|this machine) has no GPU"):
+        run_tasks(executor, "stage", Store(str(tmp_path)), [task("a", dict)], Watcher(), workers=TaskWorkers(0.5))
 
 
 def test_what_earlier_tasks_left_is_looked_through_once():

@@ -2,8 +2,8 @@ import pytest
 from pools import Silent
 
 from filtering.runtime.events import EventLog, read_events
-from filtering.runtime.stage_progress import Tally
-from filtering.runtime.worker import Task
+from filtering.runtime.stage_progress import StageProgress
+from filtering.runtime.task_spec import task
 from filtering.storage.store import Store
 
 RECORD = {
@@ -12,7 +12,9 @@ RECORD = {
     "retries": 3,
     "read_bytes": 100,
     "written_bytes": 10,
+    "peak_memory_bytes": 0,
 }
+BARE = {"result": None, "seconds": 10.0, "retries": 0, "read_bytes": 0, "written_bytes": 0, "peak_memory_bytes": 0}
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def store(tmp_path):
 
 
 def tally(store, total):
-    return Tally("embedding", total, "shards", EventLog(store), Silent())
+    return StageProgress("embedding", total, "shards", EventLog(store), Silent())
 
 
 def told(store):
@@ -31,8 +33,8 @@ def told(store):
 def test_events_sum_up_what_was_done(store):
     sums = tally(store, 3)
     sums.resumed([RECORD])
-    sums.finished(Task("a", ()), RECORD)
-    sums.finished(Task("b", ()), RECORD)
+    sums.finished(task("a", dict), RECORD)
+    sums.finished(task("b", dict), RECORD)
     last = told(store)[-1]
     assert (last["done"], last["total"], last["resumed_tasks"], last["resumed_samples"]) == (3, 3, 1, 10)
     assert (last["samples"], last["quarantined"], last["retries"], last["read_bytes"]) == (30, 6, 9, 300)
@@ -42,14 +44,14 @@ def test_events_sum_up_what_was_done(store):
 def test_many_tasks_make_few_events(store):
     sums = tally(store, 10_000)
     for at in range(10_000):
-        sums.finished(Task(str(at), ()), RECORD)
+        sums.finished(task(str(at), dict), RECORD)
     assert len(told(store)) < 20
     assert told(store)[-1]["done"] == 10_000
 
 
 def test_a_repeated_task_is_recorded_with_its_cause(store):
     sums = tally(store, 1)
-    sums.retried(Task("a", ()), "worker died")
+    sums.retried(task("a", dict), "worker died")
     event, progress = read_events(store)
     assert progress["lost_tasks"] == 1
     assert (event["event"], event["task"], event["cause"]) == ("task_retried", "a", "worker died")
@@ -59,21 +61,21 @@ def test_a_repeated_task_is_recorded_with_its_cause(store):
 def test_results_of_any_shape_are_taken(store):
     sums = tally(store, 3)
     for result in (None, 7, {"samples": "many"}):
-        sums.finished(Task("a", ()), {"result": result, "seconds": 1.0})
+        sums.finished(task("a", dict), {**BARE, "result": result, "seconds": 1.0})
     assert told(store)[-1]["done"] == 3
 
 
 def test_a_note_says_what_is_left(store):
     sums = tally(store, 2)
     sums.started -= 10
-    sums.finished(Task("a", ()), {**RECORD, "seconds": 10.0})
+    sums.finished(task("a", dict), {**RECORD, "seconds": 10.0})
     assert sums.note() == "1 samples/s, 10 s left, 2 quarantined, 3 requests repeated"
 
 
 def test_the_minute_in_which_workers_start_slows_no_rate(store):
     sums = tally(store, 3)
     sums.started -= 70
-    sums.finished(Task("a", ()), {**RECORD, "seconds": 10.0})
+    sums.finished(task("a", dict), {**RECORD, "seconds": 10.0})
     assert sums.note().startswith("1 samples/s, 20 s left")
     assert told(store)[-1]["seconds"] == pytest.approx(10.0, abs=0.5)
 
@@ -83,7 +85,7 @@ def test_time_left_counts_nothing_of_an_earlier_attempt(store):
     sums.resumed([RECORD] * 90)
     sums.started -= 10
     for name in "abcde":
-        sums.finished(Task(name, ()), {**RECORD, "seconds": 10.0})
+        sums.finished(task(name, dict), {**RECORD, "seconds": 10.0})
     assert sums.note().startswith("5 samples/s, 10 s left")
 
 
@@ -92,14 +94,14 @@ def test_tasks_without_samples_are_counted_themselves(store, done, rate):
     sums = tally(store, 75 if done == 50 else 100)
     sums.started -= 10
     for at in range(done):
-        sums.finished(Task(str(at), ()), {"result": None, "seconds": 10.0})
+        sums.finished(task(str(at), dict), BARE)
     assert sums.note() == rate
 
 
 def test_the_memory_of_the_largest_task_is_told(store):
     sums = tally(store, 3)
     for at, memory in enumerate((1_000_000, 1_380_000_000, 5_000_000)):
-        sums.finished(Task(str(at), ()), {**RECORD, "peak_memory_bytes": memory})
+        sums.finished(task(str(at), dict), {**RECORD, "peak_memory_bytes": memory})
     assert "1.38 GB a task at most" in sums.note()
     assert told(store)[-1]["peak_memory_bytes"] == 1_380_000_000
 

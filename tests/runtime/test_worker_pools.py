@@ -7,15 +7,17 @@ from test_engine import Watcher
 
 from filtering.config.run import Ray
 from filtering.core.errors import RunError
-from filtering.runtime.engine import RETRIES, Engine, run_tasks
-from filtering.runtime.worker import Order, Task, attempt
-from filtering.runtime.worker_pools import ActorShape
+from filtering.runtime.engine import RayExecutor
+from filtering.runtime.executor import RETRIES, run_tasks
+from filtering.runtime.in_process import InProcessExecutor
+from filtering.runtime.task_spec import ActorPlan, Actors, WorkerShape, task
+from filtering.runtime.worker import Attempt, run_attempt
 from filtering.storage.store import Store
 
 
 @pytest.fixture
-def engine(cluster):
-    return Engine(Ray())
+def executor(cluster):
+    return RayExecutor(Ray())
 
 
 def once(path):
@@ -28,36 +30,35 @@ def once(path):
     return {}
 
 
-def crews(engine, function, shape):
+def actors(function, shape):
     # Workers cannot import the tests: what they run is built from source there.
-    return {
-        "tasks": lambda: engine.tasks(function),
-        "actors": lambda: engine.actors(lambda: function, (), shape),
-    }
+    return Actors(lambda capacity: ActorPlan(shape, lambda: function))
 
 
 @pytest.mark.parametrize("kind", ["tasks", "actors"])
-def test_a_killed_worker_s_task_is_run_again_and_told(engine, tmp_path, kind):
+def test_a_killed_worker_s_task_is_run_again_and_told(executor, tmp_path, kind):
     watcher = Watcher()
     function = _by_value(once)
-    tasks = [Task(f"t{at}", (str(tmp_path / f"flag{at}"),)) for at in range(3)]
-    crew = crews(engine, function, ActorShape(2, 1, 0))[kind]
-    records = run_tasks(crew, "stage", Store(str(tmp_path / "out")), tasks, watcher)
+    workers = actors(function, WorkerShape(2, 1, 0)) if kind == "actors" else None
+    new = workers.task if workers else lambda name, flag: task(name, function, flag)
+    tasks = [new(f"t{at}", str(tmp_path / f"flag{at}")) for at in range(3)]
+    records = run_tasks(executor, "stage", Store(str(tmp_path / "out")), tasks, watcher, workers=workers)
     assert [record["result"] for record in records] == [{"survived": True}] * 3
     assert {name for name, _ in watcher.again} == {"t0", "t1", "t2"}
 
 
-def test_a_task_that_always_kills_its_worker_ends_the_run_with_its_name(engine, tmp_path):
+def test_a_task_that_always_kills_its_worker_ends_the_run_with_its_name(executor, tmp_path):
     def fatal():
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(RunError, match=f"task poison: failed {RETRIES + 1} times"):
-        run_tasks(
-            lambda: engine.tasks(_by_value(fatal)), "stage", Store(str(tmp_path)), [Task("poison", ())], Watcher()
-        )
+        run_tasks(executor, "stage", Store(str(tmp_path)), [task("poison", _by_value(fatal))], Watcher())
 
 
-def test_a_broken_connection_is_tried_again(engine, tmp_path):
+@pytest.mark.parametrize("where", ["in process", "ray"])
+def test_a_broken_connection_is_tried_again(request, tmp_path, where):
+    executor = InProcessExecutor() if where == "in process" else request.getfixturevalue("executor")
+
     def broken_once(path):
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))
@@ -66,25 +67,25 @@ def test_a_broken_connection_is_tried_again(engine, tmp_path):
         raise ConnectionResetError("reset by peer")
 
     watcher = Watcher()
-    tasks = [Task("t", (str(tmp_path / "flag"),))]
-    run_tasks(lambda: engine.tasks(_by_value(broken_once)), "stage", Store(str(tmp_path / "out")), tasks, watcher)
+    tasks = [task("t", _by_value(broken_once), str(tmp_path / "flag"))]
+    run_tasks(executor, "stage", Store(str(tmp_path / "out")), tasks, watcher)
     assert [name for name, _ in watcher.again] == ["t"]
 
 
-def test_work_goes_to_the_actors_that_are_up(engine, tmp_path):
+def test_work_goes_to_the_actors_that_are_up(executor, tmp_path):
     # Two CPUs: of four actors two can ever be up, and the work does not wait for the others.
-    tasks = [Task(f"t{at}", ({"at": at},)) for at in range(6)]
-    crew = lambda: engine.actors(lambda: dict, (), ActorShape(4, 1, 0))  # noqa: E731
+    workers = actors(dict, WorkerShape(4, 1, 0))
+    tasks = [workers.task(f"t{at}", {"at": at}) for at in range(6)]
     started = time.monotonic()
-    records = run_tasks(crew, "stage", Store(str(tmp_path)), tasks, Watcher())
+    records = run_tasks(executor, "stage", Store(str(tmp_path)), tasks, Watcher(), workers=workers)
     assert [record["result"]["at"] for record in records] == list(range(6))
     assert time.monotonic() - started < 60
 
 
 def test_a_worker_with_another_version_refuses_in_one_line(tmp_path):
-    order = Order("stage", Task("t", ()), str(tmp_path), None, "0.0.1")
+    attempt = Attempt("stage", task("t", dict), Store(str(tmp_path)), None, "0.0.1")
     with pytest.raises(RunError, match=r"the job is 0\.0\.1; give all nodes the same image"):
-        attempt(dict, order)
+        run_attempt(attempt)
 
 
 def test_a_worker_of_a_run_that_lost_its_lease_commits_nothing(tmp_path):
@@ -93,7 +94,7 @@ def test_a_worker_of_a_run_that_lost_its_lease_commits_nothing(tmp_path):
             raise RunError("the lease was taken over")
 
     with pytest.raises(RunError, match="taken over"):
-        attempt(dict, Order("stage", Task("t", ()), str(tmp_path), Lost()))
+        run_attempt(Attempt("stage", task("t", dict), Store(str(tmp_path)), Lost()))
     assert Store(str(tmp_path)).names() == []
 
 
