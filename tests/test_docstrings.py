@@ -48,7 +48,7 @@ INTERFACE = [
     "filtering.samplers.stream.Shown",
     "filtering.samplers.stream.Shown.__call__",
     "filtering.samplers.stream.sample_uid",
-    "filtering.explain.why",
+    "filtering.explanations.why",
 ]
 # Sections that no docstring need have, and SS05, which takes nouns for verbs.
 LEFT_OUT = {"EX01", "SA01", "ES01", "SS05"}

@@ -127,7 +127,7 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _explain(given: argparse.Namespace) -> int:
-    from filtering.explain import why, why_lines
+    from filtering.explanations import why, why_lines
 
     found = why(existing_run(given.run), given.sample)
     return tell(given, found, why_lines(found))

@@ -7,11 +7,11 @@ import numpy as np
 
 from filtering.concepts.partition import global_rows
 from filtering.core.csr import Int64Array
-from filtering.explain.filters import of_filter
-from filtering.explain.find import Place, find
-from filtering.explain.sources import COLUMNS, Sources
-from filtering.explain.steps import deciding_step, of_step
-from filtering.explain.verdict import verdict
+from filtering.explanations.filters import of_filter
+from filtering.explanations.find import Place, find
+from filtering.explanations.sources import COLUMNS, Sources
+from filtering.explanations.steps import deciding_step, of_step
+from filtering.explanations.verdict import verdict
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.report.examples import cosine
@@ -37,7 +37,7 @@ def why(run_url: str, sample: str) -> dict[str, Any]:
         `outcome`, uid, key, shard, and `reason`, `meaning` (in plain words) of what is not kept; of a quarantined one
         `detail`. Of others the `verdict` (why, in a sentence), the caption, size and `scores`; where a filter decided,
         `filter`; else `concept` (number, words, size, density), `neighbours` (cosine, kept or not, rank), and `step`:
-        the step of selection that decided, see `filtering.explain.steps`.
+        the step of selection that decided, see `filtering.explanations.steps`.
 
     Raises
     ------

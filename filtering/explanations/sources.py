@@ -14,7 +14,7 @@ from filtering.concepts.partition import shard_and_row
 from filtering.config.run import Arrays
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import EmbeddedShard
-from filtering.explain.find import AT_ONCE
+from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import PAGE_DATA, table_name
 from filtering.manifests.finished import FinishedRun, read_finished

@@ -7,7 +7,7 @@ import numpy as np
 
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
-from filtering.explain.sources import Sources
+from filtering.explanations.sources import Sources
 from filtering.graph.artifacts import read_adjacent
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks

@@ -12,7 +12,7 @@ def verdict(found: Record) -> str:
     Parameters
     ----------
     found : mapping
-        What `filtering.explain.why` knows of it.
+        What `filtering.explanations.why` knows of it.
     """
     if "filter" in found:
         return _filtered(found)

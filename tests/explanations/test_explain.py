@@ -10,7 +10,7 @@ from pools import Silent, member, metadata_config, tar_config, write_tar
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
-from filtering.explain import why, why_lines
+from filtering.explanations import why, why_lines
 from filtering.pipeline import run as pipeline
 
 
