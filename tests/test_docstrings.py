@@ -14,6 +14,12 @@ INTERFACE = [
     "filtering.loaders.KeptPipeline.samples_of_node",
     "filtering.loaders.KeptPipeline.set_epoch",
     "filtering.loaders.kept_pipeline",
+    "filtering.manifests.opened.OpenedRun",
+    "filtering.manifests.opened.OpenedRun.dropped",
+    "filtering.manifests.opened.OpenedRun.kept",
+    "filtering.manifests.opened.OpenedRun.quarantined",
+    "filtering.manifests.opened.open_run",
+    "filtering.pipeline.api.run",
     "filtering.pipeline.run.check",
     "filtering.pipeline.run.run",
     "filtering.planning.plan.plan",
@@ -48,7 +54,7 @@ INTERFACE = [
     "filtering.samplers.stream.Shown",
     "filtering.samplers.stream.Shown.__call__",
     "filtering.samplers.stream.sample_uid",
-    "filtering.explanations.why",
+    "filtering.explanations.explain",
 ]
 # Sections that no docstring need have, and SS05, which takes nouns for verbs.
 LEFT_OUT = {"EX01", "SA01", "ES01", "SS05"}

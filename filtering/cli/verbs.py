@@ -127,10 +127,10 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _explain(given: argparse.Namespace) -> int:
-    from filtering.explanations import why, why_lines
+    from filtering.explanations import explain, explanation_lines
 
-    found = why(existing_run(given.run), given.sample)
-    return tell(given, found, why_lines(found))
+    found = explain(existing_run(given.run), given.sample)
+    return tell(given, found, explanation_lines(found))
 
 
 def _export(given: argparse.Namespace) -> int:

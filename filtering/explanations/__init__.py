@@ -1,6 +1,6 @@
 """`filtering explain`: why one sample was kept, dropped or quarantined, from what a finished run left behind."""
 
-from filtering.explanations.answer import why
-from filtering.explanations.lines import why_lines
+from filtering.explanations.answer import explain
+from filtering.explanations.lines import explanation_lines
 
-__all__ = ["why", "why_lines"]
+__all__ = ["explain", "explanation_lines"]

@@ -21,7 +21,7 @@ from filtering.storage.store import Store
 NEIGHBOURS = 10
 
 
-def why(run_url: str, sample: str) -> dict[str, Any]:
+def explain(run_url: str, sample: str) -> dict[str, Any]:
     """Return why a sample of a finished run was kept, dropped or quarantined.
 
     Parameters

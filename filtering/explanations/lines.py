@@ -7,7 +7,7 @@ Record = Mapping[str, Any]
 WIDTH = 60
 
 
-def why_lines(found: Record) -> list[str]:
+def explanation_lines(found: Record) -> list[str]:
     """Return what `why` found, for a person: the outcome first, then what it follows from."""
     return list(_lines(found))
 

@@ -10,7 +10,7 @@ from pools import Silent, member, metadata_config, tar_config, write_tar
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
-from filtering.explanations import why, why_lines
+from filtering.explanations import explain, explanation_lines
 from filtering.pipeline import run as pipeline
 
 
@@ -48,50 +48,50 @@ def d2_run(cluster, metadata_pool, tmp_path_factory):
 
 def test_a_quarantined_sample(tar_why):
     for name in ("broken", "broken.jpg", "00000/broken", "00000.tar/broken"):
-        found = why(str(tar_why), name)
+        found = explain(str(tar_why), name)
         assert (found["outcome"], found["reason"]) == ("quarantined", "image_undecodable")
-        assert "quarantined, image_undecodable" in why_lines(found)[0]
+        assert "quarantined, image_undecodable" in explanation_lines(found)[0]
 
 
 def test_a_sample_that_a_filter_left_out(tar_why):
     line = next(line for line in lines_of(tar_why, "dropped") if line["reason"] == "filter:clip_score")
-    found = why(str(tar_why), line["uid"])
+    found = explain(str(tar_why), line["uid"])
     assert found["filter"]["has"]["clip_score"] < found["filter"]["asks"]["threshold"]
     assert found["filter"]["asks"]["keep"] == 0.8
-    assert "is below" in why_lines(found)[0]
+    assert "is below" in explanation_lines(found)[0]
 
 
 def test_a_key_of_several_shards_is_refused_with_their_names(tar_why):
     with pytest.raises(InputError, match=r"2 shards have a sample 0003; say which one: 00000.tar/0003, 00001.tar/0003"):
-        why(str(tar_why), "0003")
-    assert why(str(tar_why), "00001/0003")["shard"].endswith("00001.tar")
+        explain(str(tar_why), "0003")
+    assert explain(str(tar_why), "00001/0003")["shard"].endswith("00001.tar")
 
 
 def test_what_is_not_there_is_refused(tar_why):
     with pytest.raises(InputError, match="has no sample nothing; give a uid, a key, or SHARD/KEY"):
-        why(str(tar_why), "nothing")
+        explain(str(tar_why), "nothing")
     with pytest.raises(InputError, match="no shard 0001; did you mean 00001"):
-        why(str(tar_why), "0001/0003")
+        explain(str(tar_why), "0001/0003")
     with pytest.raises(InputError, match="holds no finished run"):
-        why(f"{tar_why}-other", "0003")
+        explain(f"{tar_why}-other", "0003")
 
 
 def test_a_kept_sample_of_d2(d2_run):
     for line in lines_of(d2_run, "kept")[:20]:
-        found = why(str(d2_run), line["uid"])
+        found = explain(str(d2_run), line["uid"])
         step = found["step"]
         assert (found["outcome"], step["rank"], step["method"]) == ("kept", line["rank"], "d2")
         assert found["concept"]["concept"] == line["concept"]
         assert step["value"] == pytest.approx(line["score"])
         # Whatever was picked was worth at least what the last pick was.
         assert step["messages"]["left"] >= step["messages"]["last_pick"] - 1e-9
-        assert f"pick {line['rank'] + 1}" in why_lines(found)[0]
+        assert f"pick {line['rank'] + 1}" in explanation_lines(found)[0]
 
 
 def test_a_dropped_sample_of_d2(d2_run):
     pushed = 0
     for line in lines_of(d2_run, "dropped")[:40]:
-        found = why(str(d2_run), line["uid"])
+        found = explain(str(d2_run), line["uid"])
         step, messages = found["step"], found["step"]["messages"]
         assert (found["outcome"], step["rank"]) == ("dropped", None)
         assert step["picked"] == step["budget"] < step["candidates"]
@@ -107,7 +107,7 @@ def test_a_dropped_sample_of_d2(d2_run):
 def test_neighbours_are_the_graphs(d2_run):
     kept = {line["uid"]: line["rank"] for line in lines_of(d2_run, "kept")}
     for line in lines_of(d2_run, "dropped")[:10]:
-        neighbours = why(str(d2_run), line["uid"])["neighbours"]
+        neighbours = explain(str(d2_run), line["uid"])["neighbours"]
         cosines = [one["cosine"] for one in neighbours]
         assert len(neighbours) >= 5 - 1
         assert cosines == sorted(cosines, reverse=True)
@@ -115,7 +115,7 @@ def test_neighbours_are_the_graphs(d2_run):
 
 
 def test_the_answer_is_json(d2_run):
-    json.dumps(why(str(d2_run), lines_of(d2_run, "kept")[0]["uid"]))
+    json.dumps(explain(str(d2_run), lines_of(d2_run, "kept")[0]["uid"]))
 
 
 STEPS = {
@@ -141,11 +141,11 @@ def test_every_method_is_explained(run, metadata_pool, d2_run, name):
     lines = lines_of(d2_run, "dropped")
     reasons = {line["reason"]: line for line in lines}
     for line in [*reasons.values(), *lines_of(d2_run, "kept")[:2]]:
-        found = why(str(d2_run), line["uid"])
+        found = explain(str(d2_run), line["uid"])
         assert found["outcome"] == ("dropped" if "reason" in line else "kept")
         assert found["verdict"]
         assert (found["step"]["rank"] is None) == ("reason" in line)
-        assert why_lines(found)
+        assert explanation_lines(found)
     messages = found["step"]["messages"]
     assert (messages is None) == (name not in ("two steps", "sets"))
 
@@ -168,7 +168,7 @@ def test_semdedup_names_the_sample_that_stays(run, tmp_path):
     assert len(dropped) == 20
     for line in dropped:
         twin = uids[(int(line["uid"], 16) + 20) % 40]
-        found = why(str(tmp_path / "run"), line["uid"])
+        found = explain(str(tmp_path / "run"), line["uid"])
         assert found["neighbours"][0]["uid"] == twin
         assert f"it looks like {found['neighbours'][0]['key']}" in found["verdict"]
 
@@ -181,6 +181,6 @@ def test_hostile_captions_cannot_steer_a_terminal(run, tmp_path):
         [part for at in range(6) for part in member(f"{at}", at, b"red \x1b[31m\x07 text\r\nmore \xe2\x80\xae" * 9)],
     )
     run(tar_config(pool, tmp_path / "run"))
-    text = "\n".join(why_lines(why(str(tmp_path / "run"), "3")))
+    text = "\n".join(explanation_lines(explain(str(tmp_path / "run"), "3")))
     assert "red" in text
     assert text.replace("\n", "").isprintable()

@@ -1,0 +1,90 @@
+"""A finished run as a user of the package opens it: its summary, and its tables as pyarrow datasets."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from filtering.core import schemas
+from filtering.manifests.artifacts import read_shard_lines, table_name
+from filtering.runtime.latest import run_url
+from filtering.runtime.run_record import read_run
+from filtering.storage.store import Store, filesystem_of
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRun:
+    """A finished run.
+
+    Attributes
+    ----------
+    url : str
+        Its directory.
+    summary : dict
+        Its run.json: totals, reasons, the resolved configuration, hashes, and what each stage took.
+    """
+
+    url: str
+    summary: dict[str, Any]
+
+    def kept(self) -> ds.Dataset:
+        """Return the kept samples.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            Columns uid, key, shard (strings), concept (int32), score (float32) and rank (int64); nothing is read yet.
+        """
+        return self._dataset("kept", schemas.KEPT)
+
+    def dropped(self) -> ds.Dataset:
+        """Return the dropped samples.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            Columns uid, key, shard and reason (strings); nothing is read yet.
+        """
+        return self._dataset("dropped", schemas.DROPPED)
+
+    def quarantined(self) -> ds.Dataset:
+        """Return the samples that could not be used.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            Columns shard, member, key, reason and detail (strings); nothing is read yet.
+        """
+        return self._dataset("quarantined", schemas.QUARANTINED)
+
+    def _dataset(self, kind: str, schema: pa.Schema) -> ds.Dataset:
+        store = Store(self.url)
+        filesystem, _ = filesystem_of(self.url)
+        # By name rather than by listing: whatever else lies there does not belong to the run.
+        names = [table_name(kind, index) for index in range(len(read_shard_lines(store)))]
+        paths = [filesystem_of(store.path(name))[1] for name in names]
+        return ds.dataset(paths, schema, "parquet", PyFileSystem(FSSpecHandler(filesystem)))
+
+
+def open_run(url: str) -> OpenedRun:
+    """Open a finished run.
+
+    Parameters
+    ----------
+    url : str
+        Its directory, a path or URL; `ROOT/latest` is the newest verified run under ROOT.
+
+    Returns
+    -------
+    OpenedRun
+        Its summary is read, its tables are not.
+
+    Raises
+    ------
+    InputError
+        If there is no finished run.
+    """
+    store = Store(run_url(url))
+    return OpenedRun(store.url, read_run(store))

@@ -1,0 +1,32 @@
+"""The public `filtering.run`."""
+
+from filtering.config.run import Config
+from filtering.manifests.opened import OpenedRun, open_run
+from filtering.pipeline import incremental
+from filtering.runtime.progress import Reporter
+
+
+def run(config: Config, progress: Reporter | None = None) -> OpenedRun:
+    """Run a configuration to its end, or resume it, as `filtering run` does.
+
+    Parameters
+    ----------
+    config : Config
+        What `load_config` returned. With a `base` it is an incremental run.
+    progress : Reporter, optional
+        Receives how the run goes; lines on stderr unless given.
+
+    Returns
+    -------
+    OpenedRun
+        The finished run.
+
+    Raises
+    ------
+    InputError
+        If the configuration, the base or the pool cannot work; nothing has been written then.
+    RunError
+        If a stage fails; what it finished stays, and the same call resumes it.
+    """
+    incremental.run(config, progress)
+    return open_run(config.output)
