@@ -14,7 +14,6 @@ INTERFACE = [
     "filtering.loaders.KeptPipeline.samples_of_node",
     "filtering.loaders.KeptPipeline.set_epoch",
     "filtering.loaders.kept_pipeline",
-    "filtering.manifests.opened.OpenedRun",
     "filtering.manifests.opened.OpenedRun.dropped",
     "filtering.manifests.opened.OpenedRun.kept",
     "filtering.manifests.opened.OpenedRun.quarantined",

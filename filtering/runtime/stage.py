@@ -214,6 +214,7 @@ class StageRun:
         Parameters
         ----------
         tasks : sequence of TaskSpec
+            Of one kind: their results have one type.
         unit : str
             What a task stands for, such as "shards".
         workers : Workers, optional
