@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Write page.png and concepts.png beside this file."""
+    """Write report.png and concepts.png beside this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="a finished run's folder")
     page = Path(parser.parse_args().run).resolve() / "report/index.html"
@@ -27,7 +27,7 @@ def main() -> int:
         chrome = play.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         tab = chrome.new_page(viewport={"width": WIDTH, "height": 3000}, color_scheme="light")
         tab.goto(page.as_uri())
-        _write(tab, "page.png", "body", "#outcome")
+        _write(tab, "report.png", "body", "#outcome")
         _write(tab, "concepts.png", "#concepts", "#concepts .scroll")
         chrome.close()
     return 0

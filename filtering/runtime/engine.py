@@ -64,7 +64,7 @@ class RayExecutor:
                 "or another version of Ray?"
             )
         if "ersion mismatch" in detail:
-            return InputError(f"ray.address: {_version_mismatch(address, detail)}")
+            return InputError(f"ray.address: Ray version mismatch with the cluster at {address}: {_mismatched(detail)}")
         return RunError(f"Ray does not start ({detail}); is the machine overloaded, or its disk full?")
 
     def _address(self) -> str | None:
@@ -165,11 +165,11 @@ def _result(reference: Any, task: TaskSpec[Any]) -> TaskRecord:
     return record
 
 
-def _version_mismatch(address: str, detail: str) -> str:
+def _mismatched(detail: str) -> str:
+    """Return whose versions differ, from Ray's own words."""
     versions = re.findall(r"(Ray|Python): ([\w.]+)", detail)
     theirs, ours = (" and ".join(map(" ".join, part)) for part in (versions[:2], versions[2:4]))
-    told = f"the cluster runs {theirs}, this job needs {ours}" if ours else detail
-    return f"Ray version mismatch with the cluster at {address}: {told}"
+    return f"the cluster runs {theirs}, this job needs {ours}" if ours else detail
 
 
 def _recorded_address() -> str:
