@@ -19,6 +19,7 @@ from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import PAGE_DATA, table_name
 from filtering.manifests.finished import FinishedRun, read_finished
 from filtering.report.data import parse_page
+from filtering.runtime.run_record import RunRecord
 from filtering.scores.artifacts import read_scores
 from filtering.storage.store import Store
 
@@ -49,7 +50,7 @@ class Sources:
         return self.finished.store
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """The run's run.json."""
         return self.finished.record
 

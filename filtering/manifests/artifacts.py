@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,13 @@ from filtering.core.uids import SUBSET_DTYPE
 from filtering.storage.store import Store
 
 REPORT = "report/index.html"
-# What the page shows, as data.
+# The data of the report.
 PAGE_DATA = "report/page.json"
 SUBSET = "manifest/subset.npy"
 SHARDS = "manifest/shards.jsonl"
 CHECKSUMS = "manifest/checksums.json"
-KINDS = ("kept", "dropped", "quarantined")
+Kind = Literal["kept", "dropped", "quarantined"]
+KINDS: tuple[Kind, ...] = ("kept", "dropped", "quarantined")
 HASHED_ROWS = 65_536
 
 
@@ -48,12 +49,23 @@ class ManifestsResult:
         return ", ".join(f"{self.totals[kind]:,} {kind}" for kind in KINDS)
 
 
+class ShardLine(TypedDict):
+    """A line of shards.jsonl: a shard's URL, its samples by outcome, and the name of its kept table."""
+
+    url: str
+    samples: int
+    kept: int
+    dropped: int
+    quarantined: int
+    keys: str
+
+
 def table_name(kind: str, index: int) -> str:
     """Return the name of a shard's kept, dropped or quarantined table, relative to the run."""
     return f"manifest/{kind}/{index:08d}.parquet"
 
 
-def read_shard_lines(run: Store) -> list[dict[str, Any]]:
+def read_shard_lines(run: Store) -> list[ShardLine]:
     """Return the lines of shards.jsonl."""
     return [json.loads(line) for line in run.read(SHARDS).decode().splitlines()]
 

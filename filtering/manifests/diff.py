@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
-from filtering.manifests.artifacts import CHECKSUMS, read_shard_lines, table_name
+from filtering.manifests.artifacts import CHECKSUMS, ShardLine, read_shard_lines, table_name
 from filtering.runtime.finished_run import Base, read_base
 from filtering.storage.store import Store
 
@@ -142,9 +142,7 @@ def _lines(concepts: ByConcept, same: bool) -> Iterator[dict[str, Any]]:
         yield {"concept": concept, **whose, **counts.plain()}
 
 
-def _pairs(
-    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
-) -> Iterator[tuple[int | None, int | None]]:
+def _pairs(before: Sequence[ShardLine], after: Sequence[ShardLine]) -> Iterator[tuple[int | None, int | None]]:
     """Yield where each shard stands in both runs, None where it does not."""
     known = {line["url"]: at for at, line in enumerate(before)}
     for at, line in enumerate(after):

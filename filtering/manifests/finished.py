@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -10,7 +9,7 @@ from filtering.core.errors import InputError
 from filtering.embedding.artifacts import shard_locations
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.runtime.finished_run import Base
-from filtering.runtime.run_record import read_run
+from filtering.runtime.run_record import RunRecord, read_run
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
 from filtering.storage.store import Store
 
@@ -55,7 +54,7 @@ class FinishedRun:
     """
 
     store: Store
-    record: dict[str, Any]
+    record: RunRecord
     sources: tuple[Source, ...]
 
     @property
@@ -63,9 +62,14 @@ class FinishedRun:
         """Whether the pool was DataComp metadata rather than tars."""
         return self.record["config"]["input"].get("metadata") is not None
 
-    def origin(self) -> dict[str, Any]:
-        """Return what says which run an export came from."""
-        return {key: self.record[key] for key in ("run_id", "config_hash", "manifest_hash")}
+    def origin(self) -> dict[str, str]:
+        """Return the run's id and hashes: the origin of an export."""
+        record = self.record
+        return {
+            "run_id": record["run_id"],
+            "config_hash": record["config_hash"],
+            "manifest_hash": record["manifest_hash"],
+        }
 
     def kept_sources(self) -> list[Source]:
         """Return the shards of which something was kept."""
@@ -109,13 +113,13 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
         yield list(sources[start : start + size])
 
 
-def _rows_urls(run: Store, record: dict[str, Any]) -> dict[str, str]:
+def _rows_urls(run: Store, record: RunRecord) -> dict[str, str]:
     """Return the folder of each shard's rows, by identity."""
     where = shard_locations(Base(run.url, record, ()))
     return {identity: place[0] for identity, place in where.items()}
 
 
-def _inventory(run: Store, record: dict[str, Any]) -> list[Shard]:
+def _inventory(run: Store, record: RunRecord) -> list[Shard]:
     folder = record.get("objects", {}).get("inventory", "")
     try:
         return read_inventory(run.child(folder))

@@ -1,7 +1,6 @@
 """A finished run as a user of the package opens it: its summary, and its tables as pyarrow datasets."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -10,7 +9,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from filtering.core import schemas
 from filtering.manifests.artifacts import read_shard_lines, table_name
 from filtering.runtime.latest import run_url
-from filtering.runtime.run_record import read_run
+from filtering.runtime.run_record import RunRecord, read_run
 from filtering.storage.store import Store, filesystem_of
 
 
@@ -27,7 +26,7 @@ class OpenedRun:
     """
 
     url: str
-    summary: dict[str, Any]
+    summary: RunRecord
 
     def kept(self) -> ds.Dataset:
         """Return the kept samples.

@@ -1,7 +1,6 @@
 """Check a finished run from what lies in storage: conservation, checksums, schemas, agreement of its files."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +13,17 @@ from filtering.manifests.artifacts import (
     REPORT,
     SHARDS,
     SUBSET,
+    Kind,
+    ShardLine,
     manifest_hash,
     read_shard_lines,
     read_subset,
     table_name,
 )
-from filtering.runtime.run_record import read_run
+from filtering.runtime.run_record import RunRecord, read_run
 from filtering.storage.store import Store, checksum
 
-SCHEMAS = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
+SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
 RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
 
 
@@ -69,12 +70,12 @@ def _damaged_objects(run: Store) -> Iterator[str]:
         yield from (f"manifest/{kind}/{name}: belongs to no shard of this run" for name in sorted(extra))
 
 
-def _disagreements(run: Store, record: dict[str, Any]) -> Iterator[str]:
+def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
     lines = read_shard_lines(run)
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):
-        split = {kind: run.read_table(table_name(kind, index)) for kind in KINDS}
+        split: dict[Kind, pa.Table] = {kind: run.read_table(table_name(kind, index)) for kind in KINDS}
         yield from _shard_problems(index, line, split)
         kept.append(split["kept"].select(["uid", "key"]))
         totals["input"] += line["samples"]
@@ -88,7 +89,7 @@ def _disagreements(run: Store, record: dict[str, Any]) -> Iterator[str]:
         yield "run.json: manifest_hash does not match the kept samples"
 
 
-def _shard_problems(index: int, line: dict[str, Any], split: dict[str, pa.Table]) -> Iterator[str]:
+def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table]) -> Iterator[str]:
     for kind, table in split.items():
         name = table_name(kind, index)
         if not table.schema.equals(SCHEMAS[kind]):

@@ -1,1 +1,1 @@
-"""Measures of a selection: how well what is kept stands for the pool, beside a random choice of equal size."""
+"""Measures of a selection: how well the kept samples cover the pool, compared with a random choice of equal size."""

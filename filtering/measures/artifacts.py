@@ -1,4 +1,4 @@
-"""The objects of the measures stage, as the page reads them."""
+"""The objects of the measures stage, as the report reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ def nearest_distances(queries: Float32Array, vectors: Float32Array, before: Floa
     queries : float32 (q, d), vectors : float32 (n, d)
         Unit-norm rows.
     before : float32 (q,)
-        What other vectors have given; infinite at first.
+        The distance to the nearest of the vectors so far; infinite at first.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The measures stage: what is kept against the whole pool, and against a random choice of equal size."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -35,37 +35,35 @@ def measures_key(selection: str, graph: str) -> StageKey:
     return StageKey("measures", VERSION, None, (selection, graph))
 
 
-def measure(
-    stage: StageRun, shards: Sequence[PassingShard], rows: int, kept: int, partitions: int, urls: tuple[str, str, str]
-) -> MeasuresResult:
-    """Measure a selection and write a line for each concept; return the figures of the pool, the selection and chance.
+@dataclass(frozen=True, slots=True)
+class MeasuredSelection:
+    """A selection and the pool that it is compared with.
 
-    Parameters
+    Attributes
     ----------
-    rows, kept : int
-        How many rows passed the filters, and how many of them are kept.
-    partitions : int
-        How many there are.
-    urls : three str
-        Where the picks, the concepts and the graph are.
+    shards : the pool's shards after the filters.
+    rows, kept : rows that passed the filters, and those of them that are kept.
+    partitions : number of partitions.
+    picks, concepts, graph : folders of the picks, the concepts and the graph.
     """
-    picks, concepts, graph = urls
-    share, names = kept / max(rows, 1), Store(picks).names(PICKS_SUFFIX)
-    tasks = [
-        task(f"shard-{s.identity}", measure_shard, s, picks, names, share, concepts, stage.store.url) for s in shards
-    ]
-    counts = stage.map(tasks, "shards")
-    tasks = [
-        task(f"concepts-{n:08d}", measure_concepts, n, picks, share, graph, stage.store.url) for n in range(partitions)
-    ]
-    found = stage.map(tasks, "partitions")
-    filled = [s.identity for s, count in zip(shards, counts, strict=True) if count["rows"]]
-    lines = [
-        stage.store.read_arrays(CONCEPTS_NAME.format(n))["concepts"]
-        for n, count in enumerate(found)
-        if count["concepts"]
-    ]
-    by_concept = np.concatenate([*lines, np.zeros((0, 8))])
+
+    shards: Sequence[PassingShard]
+    rows: int
+    kept: int
+    partitions: int
+    picks: Store
+    concepts: Store
+    graph: Store
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that is kept."""
+        return self.kept / max(self.rows, 1)
+
+
+def measure(stage: StageRun, selection: MeasuredSelection) -> MeasuresResult:
+    """Measure a selection and write a line for each concept; return the figures of pool, selection and chance."""
+    filled, by_concept = _measured_shards(stage, selection), _measured_concepts(stage, selection)
     stage.store.write_table(MEASURES, _table(by_concept))
     coverage, matching = _of_vectors(stage.store, filled)
     result = _of_concepts(by_concept, coverage, matching)
@@ -74,10 +72,32 @@ def measure(
     return result
 
 
+def _measured_shards(stage: StageRun, found: MeasuredSelection) -> list[str]:
+    """Measure each shard; return the identities of those that have rows."""
+    names, picks, concepts, share = found.picks.names(PICKS_SUFFIX), found.picks, found.concepts, found.share
+    tasks = [
+        task(f"shard-{shard.identity}", measure_shard, shard, picks, names, share, concepts, stage.store)
+        for shard in found.shards
+    ]
+    counts = stage.map(tasks, "shards")
+    return [shard.identity for shard, count in zip(found.shards, counts, strict=True) if count["rows"]]
+
+
+def _measured_concepts(stage: StageRun, found: MeasuredSelection) -> npt.NDArray[np.float64]:
+    """Measure each partition; return a line for each concept, float64 (C, 8)."""
+    tasks = [
+        task(f"concepts-{number:08d}", measure_concepts, number, found.picks, found.share, found.graph, stage.store)
+        for number in range(found.partitions)
+    ]
+    counts = stage.map(tasks, "partitions")
+    names = [CONCEPTS_NAME.format(number) for number, count in enumerate(counts) if count["concepts"]]
+    return np.concatenate([*(stage.store.read_arrays(name)["concepts"] for name in names), np.zeros((0, 8))])
+
+
 def _of_vectors(store: Store, identities: Sequence[str]) -> tuple[ByChoice, ByChoice]:
     """Return coverage and matching from the shards' parts."""
     rows = np.zeros(len(CHOICES), dtype=np.int64)
-    sums: dict[str, Any] = dict.fromkeys(CHOICES, 0.0)
+    sums: dict[str, npt.NDArray[np.float64]] = dict.fromkeys(CHOICES, np.zeros(1))
     nearest: dict[str, npt.NDArray[np.float32]] = {}
     for identity in identities:
         part = store.read_arrays(SHARD_NAME.format(identity))
@@ -97,7 +117,7 @@ def _of_vectors(store: Store, identities: Sequence[str]) -> tuple[ByChoice, ByCh
 
 
 def _of_concepts(lines: npt.NDArray[np.float64], coverage: ByChoice, matching: ByChoice) -> MeasuresResult:
-    """Return, besides, the concepts in effect, and the mean spread of the rows that have a kept neighbour."""
+    """Return all figures: also the concepts in effect and the mean spread of rows that have a kept neighbour."""
     size, kept, near, apart, random, random_near, random_apart = lines[:, 1:].T
     dropped = {"selection": (kept, near, apart), "random": (random, random_near, random_apart)}
     effective = {name: effective_concepts(count.astype(np.int64)) for name, (count, _, _) in dropped.items()}
@@ -112,7 +132,7 @@ def _of_concepts(lines: npt.NDArray[np.float64], coverage: ByChoice, matching: B
 
 def _table(lines: npt.NDArray[np.float64]) -> pa.Table:
     concept, size, kept, near, apart, random, random_near, random_apart = lines.T
-    columns: dict[str, npt.NDArray[Any]] = {"concept": concept, "size": size, "kept": kept, "random": random}
+    columns = {"concept": concept, "size": size, "kept": kept, "random": random}
     with np.errstate(invalid="ignore"):
         columns |= {"spread": apart / near, "random_spread": random_apart / random_near}
     return pa.table({name: pa.array(columns[name], from_pandas=True) for name in schemas.MEASURES.names}).cast(

@@ -1,7 +1,7 @@
-"""What workers do to measure a selection: a pass over each shard's vectors, and one over each partition's graph."""
+"""Worker tasks of the measures stage: a pass over each shard's vectors, and one over each partition's graph."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -20,34 +20,52 @@ from filtering.runtime.shuffle import runs
 from filtering.selection.artifacts import picked_rows, read_picks
 from filtering.storage.store import Store
 
-# The random choice: another seed than any selector's usual ones, so that it is no selection over again.
+# The seed of the random choice differs from the selectors' usual seeds, so that it does not repeat a selection.
 RANDOM_SEED = 77
 CHOICES = ("pool", "selection", "random")
 SHARD_SUFFIX, CONCEPTS_SUFFIX = ".measured.npz", ".concepts.npz"
 SHARD_NAME, CONCEPTS_NAME = "{}" + SHARD_SUFFIX, "{:08d}" + CONCEPTS_SUFFIX
 
 
+class ShardMeasured(TypedDict):
+    """How many rows of a shard reached selection, and how many the random choice takes."""
+
+    rows: int
+    random: int
+
+
+class PartitionMeasured(TypedDict):
+    """How many concepts of a partition have rows."""
+
+    concepts: int
+
+
 def measure_shard(
-    shard: PassingShard, picks_url: str, names: Sequence[str], share: float, concepts_url: str, store_url: str
-) -> dict[str, int]:
+    shard: PassingShard, picks: Store, names: Sequence[str], share: float, concepts: Store, store: Store
+) -> ShardMeasured:
     """Write a shard's part of coverage and matching.
 
     Parameters
     ----------
-    picks_url, names : str, list of str
-        Where what is kept is.
+    shard : PassingShard
+    picks, names : Store, list of str
+        The folder of the picks, and the objects in it.
     share : float
-        Of the pool, kept: the random choice takes about as many.
+        Share of the pool that is kept: the random choice takes about as many.
+    concepts : Store
+        The folder of the concepts.
+    store : Store
+        Receives the part.
     """
     rows = shard.rows()
-    kept = np.isin(rows, shard_and_row(read_picks(Store(picks_url), names, shard.index)["row"])[1])
+    kept = np.isin(rows, shard_and_row(read_picks(picks, names, shard.index)["row"])[1])
     masks = {"pool": np.ones(len(rows), dtype=bool), "selection": kept}
     masks["random"] = sampled(shard.uids(rows), share, RANDOM_SEED)
-    found = _Found(read_queries(Store(concepts_url)))
+    found = _Found(read_queries(concepts))
     for block, vectors in shard.vector_blocks(rows):
         found.add(unit_rows(vectors), {name: mask[block] for name, mask in masks.items()})
-    Store(store_url).write_arrays(SHARD_NAME.format(shard.identity), found.arrays())
-    return {"rows": len(rows), "random": int(masks["random"].sum())}
+    store.write_arrays(SHARD_NAME.format(shard.identity), found.arrays())
+    return ShardMeasured(rows=len(rows), random=int(masks["random"].sum()))
 
 
 class _Found:
@@ -75,21 +93,21 @@ class _Found:
         return found | {"rows": np.array([self.rows[name] for name in CHOICES])}
 
 
-def measure_concepts(partition: int, picks_url: str, share: float, graph_url: str, store_url: str) -> dict[str, int]:
-    """Write how many of each concept of a partition are kept and how far the others are from those, for both."""
-    part = read_graph(Store(graph_url), partition)
+def measure_concepts(partition: int, picks: Store, share: float, graph: Store, store: Store) -> PartitionMeasured:
+    """Write how many samples of each concept are kept and how far the others are from those, for both choices."""
+    part = read_graph(graph, partition)
     if part is None:
-        return {"concepts": 0}
-    masks = [positions(picked_rows(Store(picks_url), partition), part.row) >= 0]
+        return PartitionMeasured(concepts=0)
+    masks = [positions(picked_rows(picks, partition), part.row) >= 0]
     masks.append(sampled(part.uid, share, RANDOM_SEED))
     lines = []
     for members in runs(part.concept):
-        graph = inside_concept(part, members)
+        inside = inside_concept(part, members)
         line = [int(part.concept[members.start]), members.stop - members.start]
         for mask in masks:
-            apart = support_distances(graph, mask[members])
+            apart = support_distances(inside, mask[members])
             near = np.isfinite(apart)
             line += [int(mask[members].sum()), int(near.sum()), float(apart[near].sum())]
         lines.append(line)
-    Store(store_url).write_arrays(CONCEPTS_NAME.format(partition), {"concepts": np.array(lines, dtype=np.float64)})
-    return {"concepts": len(lines)}
+    store.write_arrays(CONCEPTS_NAME.format(partition), {"concepts": np.array(lines, dtype=np.float64)})
+    return PartitionMeasured(concepts=len(lines))

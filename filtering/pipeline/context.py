@@ -10,7 +10,8 @@ from filtering.embedding.artifacts import EmbeddingResult
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.graph.artifacts import GraphResult
 from filtering.runtime.finished_run import Reusable
-from filtering.runtime.stage import Finished, Runtime, StageCost, StageKey, StageResult, StageRun
+from filtering.runtime.run_record import StageCost
+from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
 from filtering.scores.registry import Spec
 from filtering.scores.stage import INPUTS
 from filtering.selection.stage import Pool

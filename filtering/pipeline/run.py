@@ -23,7 +23,7 @@ from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
 from filtering.manifests.artifacts import ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
-from filtering.measures.stage import measure, measures_key
+from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
@@ -213,13 +213,18 @@ def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
 
 
 def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -> Finished[MeasuresResult]:
-    pool, rows, last = inputs.pool(), inputs.filters.result.passed, selected.last
-    urls = (last.store.url, pool.concepts, pool.graph)
-    return context.take(
-        measures_key(last.fingerprint, inputs.graph.fingerprint),
-        MeasuresResult,
-        lambda stage: measure(stage, pool.shards, rows, last.result.picks, pool.partitions, urls),
+    last = selected.last
+    measured = MeasuredSelection(
+        shards=inputs.shards,
+        rows=inputs.filters.result.passed,
+        kept=last.result.picks,
+        partitions=inputs.concepts.result.partitions,
+        picks=last.store,
+        concepts=inputs.concepts.store,
+        graph=inputs.graph.store,
     )
+    key = measures_key(last.fingerprint, inputs.graph.fingerprint)
+    return context.take(key, MeasuresResult, lambda stage: measure(stage, measured))
 
 
 def _finish(

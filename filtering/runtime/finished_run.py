@@ -7,14 +7,14 @@ are the same keeps its part of the graph, and its samples their order.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from filtering.core.errors import InputError, RunError
 from filtering.runtime.records import from_plain
-from filtering.runtime.run_record import RUN
+from filtering.runtime.run_record import RUN, RunRecord
 from filtering.shards.changes import GONE, Changes, changes
 from filtering.shards.inventory import Shard, read_inventory
 from filtering.storage.store import Store
@@ -34,7 +34,7 @@ class Base:
     """
 
     url: str
-    record: dict[str, Any]
+    record: RunRecord
     shards: tuple[Shard, ...]
 
     def store(self, stage: str) -> Store:
@@ -103,7 +103,7 @@ def read_base(url: str, key: str = "base") -> Base:
     run = Store(url)
     if not run.exists(RUN):
         raise InputError(f"{key}: {url} holds no finished run (no {RUN})")
-    record: dict[str, Any] = run.read_json(RUN)
+    record: RunRecord = run.read_json(RUN)
     try:
         shards = read_inventory(run.child(record["objects"]["inventory"]))
     except (KeyError, FileNotFoundError):

@@ -9,6 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from filtering.core.errors import RunError
 
 T = TypeVar("T")
+# A JSON object at the edge: what is read from it is checked, or typed, where it is read.
+JsonObject = dict[str, Any]
 
 
 def to_plain(value: Any) -> Any:

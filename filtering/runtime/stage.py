@@ -5,14 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from filtering.core.errors import FilteringError, InputError, one_line
 from filtering.runtime import signals
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import Executor, run_tasks
 from filtering.runtime.progress import Reporter
-from filtering.runtime.records import from_plain, to_plain
+from filtering.runtime.records import JsonObject, from_plain, to_plain
+from filtering.runtime.run_record import StageCost
 from filtering.runtime.stage_progress import FROM_RECORD, StageProgress
 from filtering.runtime.task_spec import TaskSpec, Workers, task
 from filtering.storage.lease import Lease
@@ -109,22 +110,6 @@ class StageKey:
     def record(self) -> str:
         """The name of the object that says that the stage is done."""
         return f"{self.fingerprint}.stage.json"
-
-
-class StageCost(TypedDict, total=False):
-    """What a stage took, as run.json has it; `reused` where an earlier attempt at the run had finished it."""
-
-    name: str
-    seconds: float
-    peak_memory_bytes: int
-    tasks: int
-    tasks_retried: int
-    retries: int
-    read_bytes: int
-    written_bytes: int
-    fingerprint: str
-    summary: str
-    reused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +238,7 @@ class StageRun:
 
     def _reused(self, result: type[S]) -> Finished[S]:
         self.runtime.progress.start(self.key.name, 1, "")
-        record: dict[str, Any] = self.store.read_json(self.key.record)
+        record: JsonObject = self.store.read_json(self.key.record)
         cost = cast(StageCost, {**record["cost"], "reused": True})
         self._finish(cost, ", already done")
         found = from_plain(result, record["result"], self.store.path(self.key.record))

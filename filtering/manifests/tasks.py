@@ -1,0 +1,101 @@
+"""Worker tasks of the manifests stage: split one shard's samples into kept, dropped and quarantined."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filtering.concepts.partition import shard_and_row
+from filtering.core import schemas
+from filtering.filters.artifacts import DUPLICATE_UID, PassingShard
+from filtering.manifests.artifacts import Kind, table_name
+from filtering.runtime.shuffle import Records
+from filtering.selection.artifacts import PICK, PickFilter, read_picks
+from filtering.storage.store import Store, checksum, parquet_bytes
+
+
+class ShardSplit(TypedDict):
+    """A shard's samples by outcome, its dropped and quarantined ones by reason, and the checksums of its tables."""
+
+    kept: int
+    dropped: int
+    quarantined: int
+    reasons: dict[str, dict[str, int]]
+    checksums: dict[str, str]
+
+
+def split_shard(
+    shard: PassingShard, pick_filters: Sequence[PickFilter], names: Sequence[Sequence[str]], run: Store
+) -> ShardSplit:
+    """Write a shard's kept, dropped and quarantined tables.
+
+    Parameters
+    ----------
+    shard : PassingShard
+    pick_filters : list of PickFilter
+        The steps of selection, in order.
+    names : list of list of str
+        The objects that hold the picks of each step.
+    run : Store
+        The run's directory.
+    """
+    rows = shard.embedded.rows(["uid", "key"])
+    reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
+    picks, picked = np.zeros(0, PICK), np.zeros(0, np.int64)
+    for pick_filter, objects in zip(pick_filters, names, strict=True):
+        picks = read_picks(Store(pick_filter.url), objects, shard.index)
+        picked = shard_and_row(picks["row"])[1]
+        missing = reasons == ""
+        missing[picked] = False
+        reasons[missing] = pick_filter.reason
+    url = shard.embedded.shard.url
+    tables: dict[Kind, pa.Table] = {
+        "kept": _kept(rows, picks, picked, url),
+        "dropped": _dropped(rows, reasons, url),
+        "quarantined": _quarantined(shard, rows, reasons, url),
+    }
+    return ShardSplit(
+        kept=len(tables["kept"]),
+        dropped=len(tables["dropped"]),
+        quarantined=len(tables["quarantined"]),
+        reasons={kind: dict(Counter(tables[kind]["reason"].to_pylist())) for kind in ("dropped", "quarantined")},
+        checksums=dict(_write(run, table_name(kind, shard.index), table) for kind, table in tables.items()),
+    )
+
+
+def _write(run: Store, name: str, table: pa.Table) -> tuple[str, str]:
+    data = parquet_bytes(table)
+    run.write(name, data)
+    return name, checksum(data)
+
+
+def _kept(rows: pa.Table, picks: Records, picked: npt.NDArray[np.int64], url: str) -> pa.Table:
+    order = np.argsort(picked)
+    chosen = rows.take(pa.array(picked[order]))
+    columns = [chosen["uid"], chosen["key"], pa.array([url] * len(order), pa.string())]
+    found = (pa.array(picks[name][order]) for name in ("concept", "score", "rank"))
+    return pa.table([*columns, *found], schema=schemas.KEPT)
+
+
+def _dropped(rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
+    here = (reasons != "") & (reasons != DUPLICATE_UID)
+    chosen = rows.filter(pa.array(here))
+    columns = [chosen["uid"], chosen["key"], pa.array([url] * len(chosen), pa.string())]
+    return pa.table([*columns, pa.array(reasons[here], pa.string())], schema=schemas.DROPPED)
+
+
+def _quarantined(shard: PassingShard, rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
+    repeated = rows.filter(pa.array(reasons == DUPLICATE_UID))
+    details = pc.binary_join_element_wise("uid ", repeated["uid"], " was seen before in the pool", "")
+    columns = [
+        pa.array([url] * len(repeated), pa.string()),
+        repeated["key"],
+        repeated["key"],
+        pa.array([DUPLICATE_UID] * len(repeated), pa.string()),
+        details,
+    ]
+    return pa.concat_tables([shard.embedded.quarantined(), pa.table(columns, schema=schemas.QUARANTINED)])
