@@ -1,4 +1,4 @@
-"""`python -m filtering VERB`, the same as `filtering VERB`."""
+"""`python -m filtering COMMAND`, the same as `filtering COMMAND`."""
 
 from filtering.cli import command
 

@@ -1,16 +1,31 @@
-"""Scripts with which a shell completes the command line: they hold all names, so that Tab starts no Python."""
+"""`filtering completion`: scripts with which a shell completes the command line, without starting Python."""
 
-from collections.abc import Callable, Mapping
+import argparse
 
-import shtab
+from filtering.cli.declaration import Command, complete
+from filtering.cli.output import print_result
 
-from filtering.cli.parser import FORMATS, SHELLS, new_parser
-from filtering.cli.suggestions import Parser
-from filtering.config.validation import nearest
-from filtering.core.errors import InputError
+SHELLS = ("bash", "zsh", "fish")
+# What completes an argument, by its name in --help.
+FILES = ("FILE",)
+DIRECTORIES = ("DIR", "RUN", "RUN_A", "RUN_B", "URL")
+NOTES = """\
+To enable it:
+  bash   filtering completion bash > ~/.local/share/bash-completion/completions/filtering
+         (without bash-completion: > ~/.filtering-completion, and source that file in ~/.bashrc)
+  zsh    filtering completion zsh > ~/.zfunc/_filtering      (with fpath+=~/.zfunc before compinit in ~/.zshrc)
+  fish   filtering completion fish > ~/.config/fish/completions/filtering.fish
+"""
 
-# What an argument takes, by what --help calls it.
-FILES = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY, "URL": shtab.DIRECTORY}
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    shell = parser.add_argument("shell", metavar="SHELL", help=f"{', '.join(SHELLS[:-1])} or {SHELLS[-1]}")
+    complete(shell, lambda: SHELLS)
+
+
+def _completion(given: argparse.Namespace) -> int:
+    script = completion(given.shell)
+    return print_result(given, {"shell": given.shell, "script": script}, lambda: [script])
 
 
 def completion(shell: str) -> str:
@@ -21,32 +36,38 @@ def completion(shell: str) -> str:
     InputError
         If there is none for it, naming the nearest.
     """
+    import shtab
+
+    from filtering.cli.parser import new_parser
+    from filtering.config.validation import nearest
+    from filtering.core.errors import InputError
+
     if shell not in SHELLS:
         raise InputError(f"completion: unknown shell {shell}{nearest(shell, SHELLS)}")
     parser = new_parser()
-    for one in parser.verbs().values():
-        _complete(one)
+    for one in parser.commands().values():
+        for argument in one._actions:
+            _complete(argument)
     return shtab.complete(parser, shell).rstrip("\n")
 
 
-def _complete(parser: Parser) -> None:
-    """Say of every argument what may be typed there."""
-    for action in parser._actions:
-        wanted = str(action.metavar or "").partition("_")[0]
-        if wanted in NAMES:
-            action.choices = NAMES[wanted]()
-        elif wanted in FILES:
-            action.complete = FILES[wanted]  # type: ignore[attr-defined]
+def _complete(argument: argparse.Action) -> None:
+    """Add to an argument, in the way that shtab reads, what may be typed there."""
+    import shtab
+
+    if names := getattr(argument, "names", None):
+        argument.choices = tuple(names())
+    elif argument.metavar in FILES:
+        argument.complete = shtab.FILE  # type: ignore[attr-defined]
+    elif argument.metavar in DIRECTORIES:
+        argument.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
-def _method_names() -> tuple[str, ...]:
-    from filtering.selection.methods import methods
-
-    return tuple(sorted({entry["name"] for entry in methods()}))
-
-
-NAMES: Mapping[str, Callable[[], tuple[str, ...]]] = {
-    "F": lambda: FORMATS,
-    "NAME": _method_names,
-    "SHELL": lambda: SHELLS,
-}
+COMMAND = Command(
+    name="completion",
+    help="print a script with which a shell completes commands, options and names",
+    examples=("filtering completion bash > ~/.local/share/bash-completion/completions/filtering",),
+    options=_options,
+    body=_completion,
+    notes=NOTES,
+)

@@ -1,10 +1,18 @@
-"""What everything that is drawn for a person has in common: consoles, plain text, marks and bars."""
+"""The parts of everything that is drawn for a person: consoles, text, tables, marks and bars.
+
+Rich is imported when something is drawn: it would take most of the time in which `filtering --help` answers.
+"""
 
 import io
-from typing import IO
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
+    from rich.padding import Padding
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
 
 # Where nobody looks at a width, such as in a file, lines are as long as what they say.
 PLAIN_WIDTH = 400
@@ -16,27 +24,31 @@ class _Plain(io.StringIO):
     encoding = "ascii"
 
 
-def console_on(stream: IO[str]) -> Console:
+def console_on(stream: IO[str]) -> "Console":
     """Return a console for a terminal, as wide as that is; colours unless NO_COLOR is set."""
+    from rich.console import Console
+
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def plain_lines(drawn: RenderableType) -> list[str]:
+def plain_lines(drawn: "RenderableType") -> list[str]:
     """Return what is drawn as lines without colours, for where no terminal is."""
-    text = _Plain()
+    from rich.console import Console
+
+    file = _Plain()
     console = Console(
-        file=text, width=PLAIN_WIDTH, force_terminal=False, color_system=None, highlight=False, markup=False
+        file=file, width=PLAIN_WIDTH, force_terminal=False, color_system=None, highlight=False, markup=False
     )
     console.print(drawn)
-    return [line.rstrip() for line in text.getvalue().splitlines()]
+    return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
-def mark(options: ConsoleOptions, drawn: str, ascii_one: str) -> str:
+def mark(options: "ConsoleOptions", drawn: str, ascii_one: str) -> str:
     """Return a mark as the terminal can show it."""
     return ascii_one if options.ascii_only else drawn
 
 
-def bar(options: ConsoleOptions, share: float, width: int) -> str:
+def bar(options: "ConsoleOptions", share: float, width: int) -> str:
     """Return a share of 0 to 1 as a bar of at most `width` characters; to half a character where there are such."""
     share = min(max(share, 0.0), 1.0)
     if options.ascii_only:
@@ -45,6 +57,44 @@ def bar(options: ConsoleOptions, share: float, width: int) -> str:
     return "━" * (halves // 2) + "╸" * (halves % 2)
 
 
-def columns(gap: int = 2, *, expand: bool = False) -> Table:
-    """Return a table without lines or header, its columns `gap` blanks apart."""
-    return Table(box=None, show_header=False, pad_edge=False, padding=(0, gap, 0, 0), expand=expand)
+def progress_bar(total: float, done: float, width: int) -> "ProgressBar":
+    """Return a bar of how much is done."""
+    from rich.progress_bar import ProgressBar
+
+    return ProgressBar(total=total, completed=done, width=width)
+
+
+def text(words: str, style: str = "") -> "Text":
+    """Return words in a style; what does not fit in a line goes on in the next."""
+    from rich.text import Text
+
+    return Text(words, style)
+
+
+def spans(*parts: str | tuple[str, str]) -> "Text":
+    """Return words of several styles in one text."""
+    from rich.text import Text
+
+    return Text.assemble(*parts)
+
+
+def stacked(parts: "Iterable[RenderableType]") -> "Group":
+    """Return parts below each other."""
+    from rich.console import Group
+
+    return Group(*parts)
+
+
+def indented(part: "RenderableType", by: int = 2) -> "Padding":
+    """Return a part `by` blanks to the right."""
+    from rich.padding import Padding
+
+    return Padding(part, (0, 0, 0, by))
+
+
+def columns(gap: int = 2, *, header: bool = False, expand: bool = False) -> "Table":
+    """Return a table without lines, its columns `gap` blanks apart."""
+    from rich.table import Table
+
+    padding = (0, gap, 0, 0)
+    return Table(box=None, show_header=header, header_style="bold", pad_edge=False, padding=padding, expand=expand)

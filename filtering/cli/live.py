@@ -17,23 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from filtering.cli.drawing import columns, console_on, mark
+from filtering.cli.stages import NAME_WIDTH, to_come
 from filtering.core.formatting import duration, size
 
-# A run's stages in order; with several selections or scores in it, there are others between these.
-STAGES = (
-    "inventory",
-    "embedding",
-    "filters",
-    "concepts",
-    "partitions",
-    "graph",
-    "scores",
-    "selection",
-    "measures",
-    "manifests",
-    "report",
-)
-NAME_WIDTH = max(map(len, STAGES))
 MEMORY = Path("/proc/meminfo")
 # Narrower, the count and the time are worth more than a bar.
 NARROW = 50
@@ -154,7 +140,7 @@ class Current:
         return row
 
     def _told(self) -> str:
-        waiting = "no rate before the first is done" if self.unit and self.total > 1 and not self.done else ""
+        waiting = "no rate until the first is done" if self.unit and self.total > 1 and not self.done else ""
         return ", ".join(filter(None, (self.note or waiting, machine_memory())))
 
     def _to_come(self) -> str:
@@ -179,15 +165,6 @@ class Finished:
         done, name = Text(mark(options, "✓", "*"), "green"), f"{self.stage:<{NAME_WIDTH}}"
         row.add_row(done, name, Text(self.time, "dim"), self.summary)
         yield row
-
-
-def to_come(stage: str) -> tuple[str, ...]:
-    """Return the stages after one, as far as they are known; none of a stage that is not one of a run's."""
-    # Of several selections or scores only the last has the plain name: `selection-1`.
-    name = stage.partition("-")[0]
-    if name not in STAGES:
-        return ()
-    return STAGES[STAGES.index(name) + (name == stage) :]
 
 
 def machine_memory() -> str:

@@ -1,4 +1,4 @@
-"""From words to an exit status: runs a verb, and says what went wrong in one line."""
+"""From words to an exit status: runs a command, and reports an error in one line."""
 
 import argparse
 import contextlib
@@ -8,38 +8,36 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from filtering.cli import verbs
+from filtering.cli.commands import commands
+from filtering.cli.declaration import INTERRUPTED
 from filtering.cli.parser import new_parser
 from filtering.cli.welcome import welcome
 from filtering.core.errors import FilteringError, one_line
 from filtering.runtime import signals
 
-INTERRUPTED = 130
-# What the same command goes on with after it was stopped.
-RESUMED = {"run": "the run", "demo": "the run", "export": "the export"}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status: 0 done, 2 the input is wrong, 1 the run failed."""
+    """Run one command and return the exit status: 0 done, 2 the input is wrong, 1 the run failed."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not words:
         sys.stdout.writelines(f"{line}\n" for line in welcome())
         return 0
     given = new_parser().parse_args(words)
     given.out_stream = sys.stdout
+    chosen = commands()[given.command]
     signals.listen()
     try:
         # What libraries print, Ray's notices above all, goes to stderr: stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            return verbs.VERBS[given.verb](given)
+            return chosen.body(given)
     except FilteringError as error:
         return _failed(given, error, error.exit_status, str(error))
     except (KeyboardInterrupt, SystemExit) as error:
         # While Ray starts, its own answer to a request to end is in force: SystemExit.
-        resumed = f"; the same command resumes {RESUMED[given.verb]}" if given.verb in RESUMED else ""
+        resumed = f"; the same command resumes {chosen.resumes}" if chosen.resumes else ""
         return _failed(given, error, INTERRUPTED, f"stopped{resumed}")
     except Exception as error:
-        return _failed(given, error, 1, f"{one_line(error)} (--debug shows where)")
+        return _failed(given, error, 1, f"{one_line(error)} (--debug shows the traceback)")
 
 
 def command(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What is wrong with a command, in one line, with the nearest name: verbs, options, runs."""
+"""What is wrong with a command line, in one line, with the nearest name: of commands, options, runs."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from filtering.storage.store import Store
 
-# At most so many folders beside a run that is not there are looked into.
+# Folders that are looked into, at most, beside a run that is not there.
 LOOKED_INTO = 200
 
 
@@ -28,12 +28,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""
-        parser = self._of_the_verb()
-        said = parser._unknown_verb() or parser._unknown_option() or parser._without_config(message) or message
+        parser = self._of_the_command()
+        said = parser._unknown_command() or parser._unknown_option() or parser._without_config(message) or message
         parser.exit(2, f"filtering: {said}; see {parser.prog} --help\n")
 
-    def verbs(self) -> dict[str, "Parser"]:
-        """Return the parsers of the verbs, by name."""
+    def commands(self) -> dict[str, "Parser"]:
+        """Return the parsers of the commands, by name."""
         found = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
         return next((dict(action.choices) for action in found), {})
 
@@ -44,15 +44,15 @@ class Parser(argparse.ArgumentParser):
     def _first(self) -> str:
         return next((word for word in self.given if not word.startswith("-")), "")
 
-    def _of_the_verb(self) -> "Parser":
-        """Return the parser of the verb that was given: what it left over, this one is told of."""
-        return self.verbs().get(self._first(), self)
+    def _of_the_command(self) -> "Parser":
+        """Return the parser of the command that was given: argparse reports what that left over to this one."""
+        return self.commands().get(self._first(), self)
 
-    def _unknown_verb(self) -> str:
+    def _unknown_command(self) -> str:
         from filtering.config.validation import nearest
 
-        verb = self._first()
-        return f"unknown verb {verb}{nearest(verb, self.verbs())}" if self.verbs() and verb else ""
+        name = self._first()
+        return f"unknown command {name}{nearest(name, self.commands())}" if self.commands() and name else ""
 
     def _unknown_option(self) -> str:
         from filtering.config.validation import nearest
@@ -62,12 +62,12 @@ class Parser(argparse.ArgumentParser):
             option, _, value = word.partition("=")
             if option == "--":
                 break
-            # A beginning of an option stands for it, and a number below 0 is none.
+            # argparse takes the beginning of an option for it, and a number below 0 is none.
             if not re.match(r"--?[A-Za-z]", option) or any(name.startswith(option) for name in known):
                 continue
             if "--set" in known and (key := _key_named(option)):
                 value = value or next(iter(self.given[at + 1 :]), "") or "VALUE"
-                return f"unknown option {option}; as a key of the configuration it is given by --set {key}={value}"
+                return f"unknown option {option}; to set a key of the configuration, use --set {key}={value}"
             return f"unknown option {option}{nearest(option, known)}"
         return ""
 
@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
         file = self._first()
         if "--config" not in self.options() or "required: --config" not in message or not file:
             return ""
-        return f"{file}: the configuration is given as --config {file}"
+        return f"{file}: give the configuration as --config {file}"
 
 
 def _key_named(option: str) -> str:

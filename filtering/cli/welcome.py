@@ -1,4 +1,4 @@
-"""What `filtering` says alone: what to do next, here. It must be quick: nothing is imported for it."""
+"""What `filtering` prints without arguments: what to do next, here. It must be quick: nothing is imported for it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ DEMO = "filtering-demo/run"
 NEEDED = (re.compile(r"^input:", re.MULTILINE), re.compile(r"^output:[ \t]*['\"]?([^\s'\"#]*)", re.MULTILINE))
 LARGEST, MOST = 100_000, 100
 WIDTH = 44
+PLAN = "its rows, memory, disk space and time; writes nothing"
 
 
 def welcome(folder: Path | None = None) -> list[str]:
@@ -16,7 +17,7 @@ def welcome(folder: Path | None = None) -> list[str]:
     folder = folder or Path()
     configs = list(configurations(folder))
     parts = [
-        ["filtering decides which image-text pairs a multimodal model should be trained on."],
+        ["filtering decides which image-text pairs a multimodal model is trained on."],
         _demo((folder / DEMO / "run.json").exists()),
         *(_configuration(folder, path) for path in configs[:2]),
         *([] if configs else [_own_pool()]),
@@ -36,24 +37,28 @@ def configurations(folder: Path) -> Iterator[Path]:
 
 def _demo(finished: bool) -> list[str]:
     if not finished:
-        return ["Start here:", _line("filtering demo", "a real pool, filtered in about a minute; no network")]
-    return [f"The demo is finished, in {DEMO}:", *_look_at(DEMO), _line("filtering demo", "the same again, at once")]
+        return ["Start here:", _line("filtering demo", "filter a small pool in about a minute; needs no network")]
+    return [
+        f"The demo is finished, in {DEMO}:",
+        *_look_at(DEMO),
+        _line("filtering demo", "run it again; finished stages are reused"),
+    ]
 
 
 def _configuration(folder: Path, path: Path) -> list[str]:
     name = path.name
-    plan = _line(f"filtering plan --config {name}", "rows, memory, disk, hours; nothing is written")
+    plan = _line(f"filtering plan --config {name}", PLAN)
     output = _output(folder, path)
     if output and (folder / output / "run.json").exists():
         return [f"The run of {name} is finished, in {output}:", *_look_at(output)]
     if output and (folder / output / "events.jsonl").exists():
-        resumes = _line(f"filtering run --config {name}", "resumes it, unless it is at work")
+        resumes = _line(f"filtering run --config {name}", "resume it, if it is not running")
         return [
-            f"The run of {name} has begun, in {output}:",
-            _line(f"filtering status {output} --watch", "how it goes"),
+            f"The run of {name} has started, in {output}:",
+            _line(f"filtering status {output} --watch", "its progress"),
             resumes,
         ]
-    return [f"{name} is a run's configuration:", plan, _line(f"filtering run --config {name}", "start the run")]
+    return [f"{name} configures a run:", plan, _line(f"filtering run --config {name}", "start the run")]
 
 
 def _output(folder: Path, path: Path) -> str:
@@ -65,24 +70,24 @@ def _output(folder: Path, path: Path) -> str:
 
 def _own_pool() -> list[str]:
     return [
-        "A pool of your own: write input: {shards: pool/*.tar} and output: runs/first to run.yaml, then",
-        _line("filtering plan --config run.yaml", "rows, memory, disk, hours; nothing is written"),
-        _line("filtering run --config run.yaml", "start it; the same command resumes it"),
+        "For your own pool, write `input: {shards: pool/*.tar}` and `output: runs/first` to run.yaml, then:",
+        _line("filtering plan --config run.yaml", PLAN),
+        _line("filtering run --config run.yaml", "start the run; the same command resumes it"),
     ]
 
 
 def _look_at(run: str) -> list[str]:
     return [
         _line(f"filtering status {run}", "its stages and totals"),
-        _line(f"filtering report {run}", "where its page is"),
+        _line(f"filtering report {run}", "the path of its report"),
         _line(f"filtering explain {run} SAMPLE", "why a sample was kept or dropped"),
     ]
 
 
 def _looking() -> Sequence[str]:
     return [
-        "Look at a run: filtering status RUN --watch, report RUN, explain RUN SAMPLE, diff RUN_A RUN_B",
-        "All verbs: filtering --help; one of them: filtering VERB --help",
+        "Inspect a run: filtering status RUN --watch, report RUN, explain RUN SAMPLE, diff RUN_A RUN_B",
+        "All commands: filtering --help; one command: filtering COMMAND --help",
     ]
 
 

@@ -1,4 +1,4 @@
-"""`filtering demo`: build the pool, run the main job on it, and tell what became of the planted defects."""
+"""`filtering demo`: build the pool, run the main job on it, and measure its planted defects."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from filtering.demo.quality import Measure, measures
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.manifests.artifacts import REPORT
 from filtering.pipeline import run as pipeline
-from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store, absolute
@@ -44,37 +44,40 @@ CONFIG: dict[str, Any] = {
     },
 }
 
-MEANINGS = {
-    "filter:clip_score": "caption fits the picture too little",
-    "selection:d2": "not picked by D2",
-    "image_undecodable": "picture cannot be decoded",
-    "missing_caption": "no caption",
-}
 
+def run_demo(directory: str, progress: Reporter) -> dict[str, Any]:
+    """Build the pool in `directory`, filter it, and return its figures.
 
-def run_demo(directory: str) -> tuple[dict[str, Any], list[str]]:
-    """Build the pool in `directory`, filter it, and return the figures and the table for a person.
+    Parameters
+    ----------
+    directory : str
+        The folder of the pool, the configuration and the run; a pool that is there is filtered as it is.
+    progress : Reporter
+        Receives the progress.
+
+    Returns
+    -------
+    dict
+        `totals` and `reasons` of the run, `measures` of its planted defects (see `filtering.demo.quality`), and where
+        its `manifest` and its `page` are.
 
     Raises
     ------
     InputError
         If the packages of the ``demo`` extra are not installed.
     """
-    progress = reporter()
     folder = Path(absolute(directory))
     if not (folder / "truth.parquet").exists():
         _build(folder, progress)
     config = load_config(str(_written_config(folder)))
     record = pipeline.run(config, progress)
-    found = _measured(folder, config)
-    result = {
+    return {
         "totals": record["totals"],
         "reasons": record["reasons"],
-        "measures": [asdict(measure) for measure in found],
+        "measures": [asdict(measure) for measure in _measured(folder, config)],
         "manifest": f"{config.output}/manifest",
         "page": f"{config.output}/{REPORT}",
     }
-    return result, _table(record, found, result)
 
 
 def _build(folder: Path, progress: Reporter) -> None:
@@ -127,17 +130,3 @@ def _concepts(config: Config, run: Store) -> tuple[dict[str, int], int]:
         found, _ = nearest_centroids(unit_rows(embedded.images()), centroids, 1)
         nearest.update(zip(embedded.rows(["uid"])["uid"].to_pylist(), found[:, 0].tolist(), strict=True))
     return nearest, len(centroids)
-
-
-def _table(record: dict[str, Any], found: list[Measure], result: dict[str, Any]) -> list[str]:
-    totals = record["totals"]
-    lines = ["", f"{'in':<40}{totals['input']:>8,}", f"{'kept':<40}{totals['kept']:>8,}"]
-    for kind in ("dropped", "quarantined"):
-        lines.append(f"{kind:<40}{totals[kind]:>8,}")
-        reasons = sorted(record["reasons"][kind].items(), key=lambda item: -item[1])
-        lines += [f"  {MEANINGS.get(reason, reason):<38}{count:>8,}" for reason, count in reasons]
-    lines += ["", f"{'planted in the pool':<40}{'kept set':>8}{'random choice':>16}"]
-    for measure in found:
-        form = "{:.1%}" if measure.percent else "{:,.1f}"
-        lines.append(f"{measure.name:<40}{form.format(measure.selected):>8}{form.format(measure.random):>16}")
-    return [*lines, "", f"manifest  {result['manifest']}", f"page      {result['page']}"]

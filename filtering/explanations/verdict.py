@@ -25,9 +25,7 @@ def verdict(found: Record) -> str:
     if step["method"] == "semdedup" and covered:
         return f"it looks like {covered['key']}, which is kept (cosine {covered['cosine']:.3f})"
     if step["least_picked"] is not None and step["value"] < step["least_picked"]:
-        return (
-            f"its {step['score']}, {step['value']:.4f}, is below the lowest that was picked, {step['least_picked']:.4f}"
-        )
+        return f"its {step['score']}, {step['value']:.4f}, is below the lowest one picked, {step['least_picked']:.4f}"
     return str(found["meaning"])
 
 
@@ -41,18 +39,18 @@ def _filtered(found: Record) -> str:
 def _by_score(step: Record) -> str:
     if step["messages"] is None:
         return ""
-    return f": worth {step['messages']['left']:.4f} when it was picked"
+    return f": its score was {step['messages']['left']:.4f} when it was picked"
 
 
 def _pushed(messages: Record) -> str:
     first = messages["pushes"][0]
-    pick = f"pick {first['picked_as'] + 1:,}, {first['key']}"
-    if messages["heard"] < messages["last_pick"]:
+    heard, left, last = messages["heard"], f"{messages['left']:.4f}", f"{messages['last_pick']:.4f}"
+    if heard < messages["last_pick"]:
         return (
-            f"with its neighbours' messages it was worth {messages['heard']:.4f}, less than the last pick, "
-            f"{messages['last_pick']:.4f}, even before any pick pushed it down"
+            f"its score with its neighbours' messages, {heard:.4f}, is below that of the last pick, {last}, "
+            "even before any pick lowered it"
         )
     return (
-        f"{pick}, already stands for it and took {first['took']:.4f} of its {messages['heard']:.4f}; "
-        f"{messages['left']:.4f} was left, and the last pick had {messages['last_pick']:.4f}"
+        f"pick {first['picked_as'] + 1:,}, {first['key']}, already covers it: its score fell from {heard:.4f} to "
+        f"{heard - first['took']:.4f}; at the last pick its score was {left}, and that of the sample picked {last}"
     )

@@ -41,7 +41,7 @@ def export(
     options : Options
         Those that the format knows.
     progress : Reporter
-        Told how it goes; stderr if none is given.
+        Receives the progress; by default, lines on stderr.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from filtering.manifests.finished import FinishedRun
 from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
-from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
 from filtering.storage.store import Store, absolute, is_local
 
@@ -84,7 +84,7 @@ def finish_export(
         If another export is at work there, or has left its objects there.
     """
     identity = {"format": form, "options": options.decisive(), **run.origin()}
-    state, progress = out.child(STATE), progress or reporter()
+    state, progress = out.child(STATE), progress or LineReporter()
     if (done := _finished(out, identity)) is not None:
         _tidy(out, state, progress)
         return done

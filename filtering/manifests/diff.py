@@ -18,7 +18,6 @@ from filtering.storage.store import Store
 # Shards that are compared at once; most of the time goes by in requests.
 AT_ONCE = 8
 NEW_SHARD, REMOVED_SHARD, NEW_SAMPLE, GONE_SAMPLE = "new shard", "removed shard", "new sample", "sample is gone"
-LISTED = 20
 
 
 @dataclass(slots=True)
@@ -103,36 +102,6 @@ def diff(before: str, after: str) -> dict[str, Any]:
         "same_concepts": same,
         "concepts": list(_lines(concepts, same)),
     }
-
-
-def diff_lines(found: dict[str, Any]) -> list[str]:
-    """Return what `diff` found, for a person."""
-    gained, lost = (sum(found[name].values()) for name in ("became_kept", "became_dropped"))
-    lines = [
-        f"{found['kept_before']:,} kept before, {found['kept_after']:,} after, {found['kept_in_both']:,} in both",
-        f"became kept    {gained:>8,}  {_reasons(found['became_kept'])}",
-        f"became dropped {lost:>8,}  {_reasons(found['became_dropped'])}",
-    ]
-    if not found["same_concepts"]:
-        lines.append("the runs' concepts have other centroids: each is listed by its own run's number")
-    if found["concepts"]:
-        lines.append(f"{'concept':<16}{'before':>9}{'after':>9}{'+':>7}{'-':>7}  why")
-    lines += [_concept_line(one) for one in found["concepts"][:LISTED]]
-    more = len(found["concepts"]) - LISTED
-    return lines + ([f"and {more:,} concepts more; --json has them all"] if more > 0 else [])
-
-
-def _concept_line(one: dict[str, Any]) -> str:
-    name = f"{one['concept']}" + (f" ({one['run']})" if "run" in one else "")
-    gained, lost = (sum(one[key].values()) for key in ("became_kept", "became_dropped"))
-    why = "; ".join(
-        f"{sign}{_reasons(one[key])}" for sign, key in (("+ ", "became_kept"), ("- ", "became_dropped")) if one[key]
-    )
-    return f"{name:<16}{one['kept_before']:>9,}{one['kept_after']:>9,}{gained:>7,}{lost:>7,}  {why}"
-
-
-def _reasons(counts: dict[str, int]) -> str:
-    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
 
 
 def _lines(concepts: ByConcept, same: bool) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from filtering.pipeline.notification import notified
 from filtering.pipeline.retention import NIGHT, RETIRED, retire
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.latest import LATEST, POINTER, latest_name, root_of, run_url
-from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN
 from filtering.runtime.stage import leased
 from filtering.storage.store import Store, absolute
@@ -35,7 +35,7 @@ def run(config: Config, progress: Reporter | None = None) -> dict[str, Any]:
     RunError
         If a stage fails, or what was written does not verify; `latest` stays where it was.
     """
-    said = progress or reporter()
+    said = progress or LineReporter()
     return notified(config, lambda: _plain(config, said) if config.base is None else _night(config, said), said.say)
 
 

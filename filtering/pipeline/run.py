@@ -31,7 +31,7 @@ from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
-from filtering.runtime.progress import Reporter, reporter
+from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN
 from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun, leased
 from filtering.shards.inventory import InventoryResult, Shard, arrays_url, list_shards, write_inventory
@@ -88,7 +88,7 @@ def run(
     config : Config
         The run's configuration.
     progress : Reporter, optional
-        Told how it goes.
+        Receives the progress; by default, lines on stderr.
     base : Base, optional
         A finished run; what it knows of the pool is not computed again.
     shards : list of Shard, optional
@@ -108,7 +108,7 @@ def run(
     """
     shards = check(config, base) if shards is None else shards
     store = Store(absolute(config.output))
-    progress = progress or reporter()
+    progress = progress or LineReporter()
     with leased(store, progress) as lease:
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))

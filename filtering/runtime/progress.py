@@ -1,12 +1,9 @@
-"""Progress for a person: a live view on a terminal, a line now and then elsewhere. Always on stderr."""
+"""Progress for a person, always on stderr: what a reporter is, and the one that prints lines."""
 
 import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from filtering.cli.live import LiveReporter
+from typing import Protocol
 
 LINE_INTERVAL = 10.0
 
@@ -28,18 +25,6 @@ class Reporter(Protocol):
 
     def stop(self) -> None:
         """Leave the terminal in order, also after a failure."""
-
-
-def reporter() -> Reporter:
-    """Return a live view if stderr is a terminal, plain lines otherwise."""
-    return _live() if sys.stderr.isatty() else LineReporter()
-
-
-def _live() -> "LiveReporter":
-    # Here: what draws takes a third of a second to import, which runs without a terminal are spared.
-    from filtering.cli.live import LiveReporter
-
-    return LiveReporter()
 
 
 class LineReporter:

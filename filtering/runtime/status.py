@@ -4,7 +4,6 @@ import time
 from typing import Any
 
 from filtering.core.errors import InputError
-from filtering.core.formatting import duration, size
 from filtering.runtime.events import NAME, read_events
 from filtering.runtime.throughput import Throughput
 from filtering.storage.lease_record import writer
@@ -22,9 +21,6 @@ TOLD = (
     "written_bytes",
     "peak_memory_bytes",
 )
-# A run in one of these states does not go on by itself.
-ENDED = ("finished", "failed", "stopped")
-RESUMABLE = ("failed", "stopped")
 
 
 def status(run: Store) -> dict[str, Any]:
@@ -98,53 +94,3 @@ def _progress(event: dict[str, Any]) -> dict[str, Any]:
         if (value := getattr(throughput, name)) is not None:
             found[name] = round(value, digits)
     return found
-
-
-def status_lines(found: dict[str, Any]) -> list[str]:
-    """Return what `status` found in plain lines for a person."""
-    lines = [f"{found['run']}: {state_words(found)}", *map(stage_line, found["stages"])]
-    if "totals" in found:
-        lines.append("  " + totals_words(found["totals"]))
-    if "error" in found:
-        lines.append(f"  {found['error']}")
-    return lines
-
-
-def state_words(found: dict[str, Any]) -> str:
-    """Return the state of a run, who runs it, and when it was last heard of."""
-    by = f" by {found['writer']}" if "writer" in found else ""
-    hint = "; the run's command resumes it" if found["state"] in RESUMABLE else ""
-    return f"{found['state']}{by}, last event {duration(found['quiet_seconds'])} ago{hint}"
-
-
-def totals_words(totals: dict[str, int]) -> str:
-    """Return what became of the samples."""
-    return ", ".join(f"{name} {count:,}" for name, count in totals.items())
-
-
-def stage_line(stage: dict[str, Any]) -> str:
-    """Return a stage's state in one line for a person."""
-    parts = [str(stage["summary"])] if "summary" in stage else [done_words(stage), *rate_words(stage)]
-    parts += [f"{size(stage['peak_memory_bytes'])} a task at most"] if stage.get("peak_memory_bytes") else []
-    return f"  {stage['name']:<12}{stage['state']:<9}{'; '.join([*parts, *remarks(stage)])}"
-
-
-def done_words(stage: dict[str, Any]) -> str:
-    """Return how many tasks of a stage are done."""
-    of = f" of {stage['tasks']:,}" if "tasks" in stage else ""
-    return f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')}"
-
-
-def rate_words(stage: dict[str, Any]) -> list[str]:
-    """Return how fast the tasks of a stage go, and when they will be done."""
-    parts = [f"{stage['samples_per_second']:,.0f} samples/s"] if stage.get("samples_per_second") else []
-    return parts + ([f"about {duration(stage['seconds_left'])} left"] if stage.get("seconds_left") else [])
-
-
-def remarks(stage: dict[str, Any]) -> list[str]:
-    """Return what else happened in a stage: samples put aside, requests and tasks repeated, bytes read."""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(stage.get("quarantine_reasons", {}).items()))
-    parts = [f"quarantined: {reasons}"] if reasons else []
-    for name, words in (("retries", "{:,} requests repeated"), ("lost_tasks", "{:,} tasks repeated")):
-        parts += [words.format(stage[name])] if stage.get(name) else []
-    return parts + ([f"{size(stage['read_bytes'])} read"] if stage.get("read_bytes") else [])

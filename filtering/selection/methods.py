@@ -1,6 +1,6 @@
 """What can be named in a configuration: selectors, budgets, scorers, with their inputs, parameters and papers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -11,10 +11,6 @@ from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS
 from filtering.selection.registry import BUDGETS, SELECTORS
-
-KINDS = ("selector", "budget", "scorer")
-KEYS = {"selector": "selection.method", "budget": "selection.budget", "scorer": "selection.score"}
-FOOTER = "filtering methods NAME shows a part's inputs and parameters."
 
 
 def methods() -> list[dict[str, Any]]:
@@ -46,37 +42,8 @@ def method(name: str) -> list[dict[str, Any]]:
     known = methods()
     found = [entry for entry in known if entry["name"] == name]
     if not found:
-        raise InputError(f"methods: nothing is called {name}{nearest(name, {entry['name'] for entry in known})}")
+        raise InputError(f"methods: unknown name {name}{nearest(name, {entry['name'] for entry in known})}")
     return found
-
-
-def overview(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table in plain lines, kind by kind, a part in a line."""
-    width = max(len(entry["about"]) for entry in entries) + 2
-    lines: list[str] = []
-    for kind in KINDS:
-        here = [entry for entry in entries if entry["kind"] == kind]
-        lines += [heading(kind)]
-        lines += [f"  {entry['name']:<17}{entry['about']:<{width}}{entry['source']}".rstrip() for entry in here]
-        lines += [""]
-    return [*lines, FOOTER]
-
-
-def heading(kind: str) -> str:
-    """Return what stands above the parts of a kind: where they are named."""
-    return f"{kind}s ({KEYS[kind]})" + ("; what scores higher is kept" if kind == "scorer" else "")
-
-
-def details(entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return what a person wants to know of some parts, in plain lines."""
-    lines: list[str] = []
-    for entry in entries:
-        lines += [f"{entry['name']}, a {entry['kind']} ({KEYS[entry['kind']]}): {entry['about']}"]
-        lines += [f"  {label:<15}{entry[label]}" for label in ("inputs", "orientation", "source") if entry[label]]
-        for parameter in entry["parameters"]:
-            default = f" (default: {parameter['default']})" if "default" in parameter else ""
-            lines += [f"  {parameter['name']:<15}{parameter['description']}{default}"]
-    return lines
 
 
 def _entry(kind: str, name: str, about: str, source: str, inputs: str, parameters: list[Any]) -> dict[str, Any]:

@@ -3,7 +3,9 @@ from functools import partial
 
 import pytest
 import yaml
+from pools import Silent
 
+from filtering.cli.demo import demo_lines
 from filtering.demo import job
 from filtering.demo.pool import build_pool
 from filtering.manifests.verify import problems
@@ -15,13 +17,13 @@ def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(cluster,
     # A quarter of the pool, in partitions of a quarter: several again, and edges that cross them.
     monkeypatch.setattr(job, "build_pool", partial(build_pool, limit=1000))
     monkeypatch.setitem(job.CONFIG, "concepts", {"partition_rows": job.CONFIG["concepts"]["partition_rows"] // 4})
-    result, lines = job.run_demo(str(tmp_path / "demo"))
+    result = job.run_demo(str(tmp_path / "demo"), Silent())
     assert list(problems(Store(str(tmp_path / "demo/run")))) == []
     assert result["totals"]["input"] == sum(result["totals"][kind] for kind in ("kept", "dropped", "quarantined"))
     assert result["reasons"]["quarantined"] == {"image_undecodable": 24, "missing_caption": 12}
     measured = {measure["name"].strip(): measure for measure in result["measures"]}
     for name in ("swapped captions dropped", "exact duplicates: at most one kept", "different pictures kept"):
         assert measured[name]["selected"] > measured[name]["random"]
-    assert any("quarantined" in line for line in lines)
+    assert any("quarantined" in line for line in demo_lines(result))
     config = yaml.safe_load((tmp_path / "demo/demo.yaml").read_text())
     assert "truth" not in json.dumps(config)

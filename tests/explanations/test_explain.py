@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from pools import Silent, member, metadata_config, tar_config, write_tar
 
+from filtering.cli.explain import explain_lines
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
-from filtering.explanations import explain, explanation_lines
+from filtering.explanations import explain
 from filtering.pipeline import run as pipeline
 
 
@@ -50,7 +51,7 @@ def test_a_quarantined_sample(tar_why):
     for name in ("broken", "broken.jpg", "00000/broken", "00000.tar/broken"):
         found = explain(str(tar_why), name)
         assert (found["outcome"], found["reason"]) == ("quarantined", "image_undecodable")
-        assert "quarantined, image_undecodable" in explanation_lines(found)[0]
+        assert "quarantined, image_undecodable" in explain_lines(found)[0]
 
 
 def test_a_sample_that_a_filter_left_out(tar_why):
@@ -58,7 +59,7 @@ def test_a_sample_that_a_filter_left_out(tar_why):
     found = explain(str(tar_why), line["uid"])
     assert found["filter"]["has"]["clip_score"] < found["filter"]["asks"]["threshold"]
     assert found["filter"]["asks"]["keep"] == 0.8
-    assert "is below" in explanation_lines(found)[0]
+    assert "is below" in explain_lines(found)[0]
 
 
 def test_a_key_of_several_shards_is_refused_with_their_names(tar_why):
@@ -85,7 +86,7 @@ def test_a_kept_sample_of_d2(d2_run):
         assert step["value"] == pytest.approx(line["score"])
         # Whatever was picked was worth at least what the last pick was.
         assert step["messages"]["left"] >= step["messages"]["last_pick"] - 1e-9
-        assert f"pick {line['rank'] + 1}" in explanation_lines(found)[0]
+        assert f"pick {line['rank'] + 1}" in explain_lines(found)[0]
 
 
 def test_a_dropped_sample_of_d2(d2_run):
@@ -100,7 +101,7 @@ def test_a_dropped_sample_of_d2(d2_run):
         assert all(push["kept"] for push in messages["pushes"])
         pushed += messages["heard"] > messages["last_pick"]
         if messages["heard"] > messages["last_pick"]:
-            assert f"{messages['pushes'][0]['key']}, already stands for it" in found["verdict"]
+            assert f"{messages['pushes'][0]['key']}, already covers it" in found["verdict"]
     assert pushed
 
 
@@ -145,7 +146,7 @@ def test_every_method_is_explained(run, metadata_pool, d2_run, name):
         assert found["outcome"] == ("dropped" if "reason" in line else "kept")
         assert found["verdict"]
         assert (found["step"]["rank"] is None) == ("reason" in line)
-        assert explanation_lines(found)
+        assert explain_lines(found)
     messages = found["step"]["messages"]
     assert (messages is None) == (name not in ("two steps", "sets"))
 
@@ -181,6 +182,6 @@ def test_hostile_captions_cannot_steer_a_terminal(run, tmp_path):
         [part for at in range(6) for part in member(f"{at}", at, b"red \x1b[31m\x07 text\r\nmore \xe2\x80\xae" * 9)],
     )
     run(tar_config(pool, tmp_path / "run"))
-    text = "\n".join(explanation_lines(explain(str(tmp_path / "run"), "3")))
+    text = "\n".join(explain_lines(explain(str(tmp_path / "run"), "3")))
     assert "red" in text
     assert text.replace("\n", "").isprintable()

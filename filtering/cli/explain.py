@@ -1,14 +1,31 @@
-"""An explanation for a person."""
+"""`filtering explain`: why a run kept, dropped or quarantined a sample."""
 
-from collections.abc import Iterator, Mapping
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from filtering.cli.declaration import Command, add_run
+from filtering.cli.output import print_result
+from filtering.cli.suggestions import existing_run
 
 Record = Mapping[str, Any]
 WIDTH = 60
 
 
-def explanation_lines(found: Record) -> list[str]:
-    """Return what `why` found, for a person: the outcome first, then what it follows from."""
+def _options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("sample", metavar="SAMPLE", help="the sample's uid, key, or SHARD/KEY")
+
+
+def _explain(given: argparse.Namespace) -> int:
+    from filtering.explanations import explain
+
+    found = explain(existing_run(given.run), given.sample)
+    return print_result(given, found, lambda: explain_lines(found))
+
+
+def explain_lines(found: Record) -> list[str]:
+    """Return the outcome and its reason first, then what they follow from, in plain lines."""
     return list(_lines(found))
 
 
@@ -17,7 +34,7 @@ def _lines(found: Record) -> Iterator[str]:
     if found["outcome"] == "quarantined":
         yield from _pairs({"shard": found["shard"], "member": found["member"], "detail": found["detail"]})
         return
-    size = f"{found['width']} x {found['height']}" if found["width"] else "size not known"
+    size = f"{found['width']} x {found['height']}" if found["width"] else "size unknown"
     yield from _pairs({"uid": found["uid"], "shard": found["shard"], "caption": _short(found["caption"], 100)})
     scores = ", ".join(f"{name} {score:.4f}" for name, score in found["scores"].items())
     yield from _pairs({"picture": size, "scores": scores})
@@ -38,7 +55,7 @@ def _outcome(found: Record) -> str:
 
 def _filter(found: Record) -> Iterator[str]:
     asks, has = (", ".join(f"{k} {_value(v)}" for k, v in found[name].items()) for name in ("asks", "has"))
-    yield from _pairs({"filter": f"{found['filter']} asks for {asks}", "it has": has})
+    yield from _pairs({"filter": f"{found['filter']} requires {asks}", "sample": has})
 
 
 def _concept(concept: Record, step: Record) -> Iterator[str]:
@@ -52,11 +69,10 @@ def _concept(concept: Record, step: Record) -> Iterator[str]:
 
 
 def _step(step: Record) -> Iterator[str]:
-    score = step["score"]
     yield from _pairs(
         {
-            "rank": f"{step['higher'] + 1:,} of {step['candidates']:,} by {score} ({step['value']:.4f})"
-            + (f"; the lowest that was picked has {step['least_picked']:.4f}" if step["picked"] else "")
+            "rank": f"{step['higher'] + 1:,} of {step['candidates']:,} by {step['score']} ({step['value']:.4f})"
+            + (f"; the lowest score picked is {step['least_picked']:.4f}" if step["picked"] else "")
         }
     )
     if step["messages"] is not None:
@@ -65,29 +81,28 @@ def _step(step: Record) -> Iterator[str]:
 
 def _messages(step: Record) -> Iterator[str]:
     found = step["messages"]
-    when = "when it was picked" if step["rank"] is not None else "at the last pick"
+    when = "when it was picked" if step["rank"] is not None else f"at the last pick (score {found['last_pick']:.4f})"
     yield from _pairs(
         {
-            "messages": f"{step['value']:.4f} by itself, {found['heard']:.4f} with its neighbours', picks took "
-            f"{found['taken']:.4f}, {found['left']:.4f} left {when}"
-            + ("" if step["rank"] is not None else f", which had {found['last_pick']:.4f}")
+            "messages": f"score {step['value']:.4f}; {found['heard']:.4f} with its neighbours' messages; lowered "
+            f"{found['taken']:.4f} by picks, to {found['left']:.4f} {when}"
         }
     )
     if found["pushes"]:
-        yield "  pushed down by"
+        yield "  lowered by"
     for push in found["pushes"]:
         yield f"    {push['took']:>9.4f}  pick {push['picked_as'] + 1:<6,} {push['key']}  {_short(push['caption'])}"
 
 
-def _neighbours(neighbours: list[Record]) -> Iterator[str]:
-    yield "  nearest in the graph" if neighbours else "  it has no neighbours in the graph"
+def _neighbours(neighbours: Sequence[Record]) -> Iterator[str]:
+    yield "  nearest in the graph" if neighbours else "  no neighbours in the graph"
     for one in neighbours:
         outcome = "dropped" if one["rank"] is None else f"pick {one['rank'] + 1:,}"
-        other = "" if one["same_concept"] else "  (another concept)"
+        other = "" if one["same_concept"] else "  (in a different concept)"
         yield f"    {one['cosine']:>9.4f}  {outcome:<11} {one['key']}  {_short(one['caption'])}{other}"
 
 
-def _pairs(pairs: Mapping[str, Any]) -> Iterator[str]:
+def _pairs(pairs: Record) -> Iterator[str]:
     for name, value in pairs.items():
         if value not in (None, ""):
             yield f"  {name:<10} {value}"
@@ -99,7 +114,16 @@ def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _short(text: str, width: int = WIDTH) -> str:
+def _short(caption: str, width: int = WIDTH) -> str:
     """Return text in one line without control characters: captions are the web's, a terminal obeys escapes."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in caption).split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+COMMAND = Command(
+    name="explain",
+    help="explain why a sample was kept, dropped or quarantined",
+    examples=("filtering explain runs/first 00000000/000000012",),
+    options=_options,
+    body=_explain,
+)

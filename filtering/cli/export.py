@@ -1,0 +1,53 @@
+"""`filtering export`: the kept samples of a run in a format for training."""
+
+import argparse
+
+from filtering.cli.declaration import Command, add_run, complete, count
+from filtering.cli.output import print_result, progress_reporter
+from filtering.cli.suggestions import existing_run
+
+# Those of `filtering.exports`, which is slow to import.
+FORMATS = ("datacomp", "shards", "tar", "parquet")
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    form = parser.add_argument(
+        "--format", required=True, metavar="F", help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    )
+    complete(form, lambda: FORMATS)
+    add = parser.add_argument
+    add("--out", required=True, metavar="URL", help="output directory, a path or a URL, outside the run's directory")
+    add("--samples", type=count, metavar="N", help="tar: samples per tar (default: 10,000); parquet: samples per file")
+    add("--bytes", type=count, metavar="N", help="tar: bytes per tar, such as 500e6; instead of --samples")
+    add("--shuffle", action="store_true", help="tar: write samples in a random order over the whole pool")
+    add("--seed", type=int, metavar="N", help="tar: seed of the random order (default: 0)")
+    add("--embeddings", action="store_true", help="datacomp: write metadata and embeddings")
+    add("--all", action="store_true", help="datacomp: write those of all embedded samples, not only of kept ones")
+    add("--no-urls", action="store_true", help="parquet, datacomp: do not read the tars for the samples' URLs")
+    add("--cpus", type=count, metavar="N", help="number of CPUs (default: all)")
+
+
+def _export(given: argparse.Namespace) -> int:
+    from filtering.exports.export import export
+    from filtering.exports.options import Options
+    from filtering.storage.store import Store
+
+    names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls")
+    options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")
+    found = export(Store(existing_run(given.run)), given.format, given.out, options, progress_reporter())
+    line = f"{found['kept']:,} kept samples as {given.format} in {given.out} ({found['objects']} objects)"
+    return print_result(given, found, lambda: [line])
+
+
+COMMAND = Command(
+    name="export",
+    help="write the kept samples of a run in a format for training",
+    examples=(
+        "filtering export runs/first --format shards --out out",
+        "filtering export runs/first --format tar --out s3://train/first --shuffle",
+    ),
+    options=_options,
+    body=_export,
+    resumes="the export",
+)

@@ -1,0 +1,120 @@
+"""`filtering methods`: the selectors, budgets and scorers that a configuration can name."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from filtering.cli.declaration import Command, complete
+from filtering.cli.drawing import columns, indented, spans, stacked, text
+from filtering.cli.output import print_result
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Entry = Mapping[str, Any]
+# Where a configuration names the parts of a kind.
+KEYS = {"selector": "selection.method", "budget": "selection.budget", "scorer": "selection.score"}
+FOOTER = "`filtering methods NAME` shows the inputs and parameters of one of them."
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    help = "show the inputs and parameters of this one only"
+    complete(parser.add_argument("name", nargs="?", metavar="NAME", help=help), _names)
+
+
+def _names() -> list[str]:
+    from filtering.selection.methods import methods
+
+    return sorted({entry["name"] for entry in methods()})
+
+
+def _methods(given: argparse.Namespace) -> int:
+    from filtering.selection.methods import method, methods
+
+    found = method(given.name) if given.name else methods()
+    lines, view = (details, details_view) if given.name else (overview, overview_view)
+    return print_result(given, {"methods": found}, lambda: lines(found), lambda: view(found))
+
+
+def heading(kind: str) -> str:
+    """Return what stands above the parts of a kind: where they are named."""
+    return f"{kind}s ({KEYS[kind]})" + ("; higher scores are kept" if kind == "scorer" else "")
+
+
+def _title(entry: Entry) -> str:
+    return f", a {entry['kind']} ({KEYS[entry['kind']]}): {entry['about']}"
+
+
+def _labelled(entry: Entry) -> Iterator[tuple[str, str]]:
+    return ((label, entry[label]) for label in ("inputs", "orientation", "source") if entry[label])
+
+
+def _default(parameter: Mapping[str, Any]) -> str:
+    return f" (default: {parameter['default']})" if "default" in parameter else ""
+
+
+def overview(entries: Sequence[Entry]) -> list[str]:
+    """Return a table in plain lines, kind by kind, a part in a line."""
+    width = max(len(entry["about"]) for entry in entries) + 2
+    lines: list[str] = []
+    for kind in KEYS:
+        here = [entry for entry in entries if entry["kind"] == kind]
+        lines += [heading(kind)]
+        lines += [f"  {entry['name']:<17}{entry['about']:<{width}}{entry['source']}".rstrip() for entry in here]
+        lines += [""]
+    return [*lines, FOOTER]
+
+
+def details(entries: Iterable[Entry]) -> list[str]:
+    """Return the inputs, papers and parameters of some parts, in plain lines."""
+    lines: list[str] = []
+    for entry in entries:
+        lines += [f"{entry['name']}{_title(entry)}"]
+        lines += [f"  {label:<15}{value}" for label, value in _labelled(entry)]
+        lines += [f"  {one['name']:<15}{one['description']}{_default(one)}" for one in entry["parameters"]]
+    return lines
+
+
+def overview_view(entries: Sequence[Entry]) -> "RenderableType":
+    """Return a table of all parts, kind by kind."""
+    width = max(len(entry["name"]) for entry in entries)
+    parts: list[RenderableType] = []
+    for kind in KEYS:
+        table = columns()
+        table.add_column(min_width=width, no_wrap=True, style="cyan")
+        table.add_column()
+        for entry in (entry for entry in entries if entry["kind"] == kind):
+            table.add_row(entry["name"], spans(entry["about"], (_paper(entry), "dim")))
+        parts += [text(heading(kind), "bold"), indented(table), ""]
+    return stacked([*parts, text(FOOTER)])
+
+
+def details_view(entries: Iterable[Entry]) -> "RenderableType":
+    """Return the inputs, papers and parameters of some parts, in tables."""
+    return stacked(part for entry in entries for part in _entry_view(entry))
+
+
+def _entry_view(entry: Entry) -> "list[RenderableType]":
+    table = columns()
+    table.add_column(min_width=13, no_wrap=True)
+    table.add_column()
+    for label, value in _labelled(entry):
+        table.add_row(text(label, "dim"), value)
+    for one in entry["parameters"]:
+        table.add_row(text(one["name"], "cyan"), spans(one["description"], (_default(one), "dim")))
+    return [spans((entry["name"], "bold cyan"), _title(entry)), indented(table)]
+
+
+def _paper(entry: Entry) -> str:
+    # Below the descriptions, papers would double the lines on narrow terminals: they follow them. As arXiv writes it,
+    # and in one word: a line ends before it, not within it.
+    return f"  {entry['source'].replace('arXiv ', 'arXiv:')}" if entry["source"] else ""
+
+
+COMMAND = Command(
+    name="methods",
+    help="list the selectors, budgets and scorers that a configuration can name",
+    examples=("filtering methods", "filtering methods d2"),
+    options=_options,
+    body=_methods,
+)

@@ -1,0 +1,43 @@
+"""`filtering run`: start a run, or resume it."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from filtering.cli.declaration import Command, add_config
+from filtering.cli.output import print_result, progress_reporter
+
+
+def _run(given: argparse.Namespace) -> int:
+    from filtering.config.run import load_config
+    from filtering.pipeline.incremental import run
+
+    config = load_config(given.config, given.overrides)
+    record = run(config, progress_reporter())
+    return print_result(given, record, lambda: run_lines(record, config.output))
+
+
+def run_lines(record: Mapping[str, Any], output: str) -> list[str]:
+    """Return the totals and warnings of a finished run, and where its manifest and report are."""
+    totals = record["totals"]
+    return [
+        f"kept {totals['kept']:,} of {totals['input']:,} samples; dropped {totals['dropped']:,}, "
+        f"quarantined {totals['quarantined']:,}",
+        *(f"warning: {warning}" for warning in record["warnings"]),
+        f"manifest  {output}/manifest  {record['manifest_hash'][:16]}",
+        f"report    {output}/report/index.html",
+    ]
+
+
+COMMAND = Command(
+    name="run",
+    help="start a run, or resume it",
+    examples=("filtering run --config run.yaml --set selection.keep=0.3",),
+    options=add_config,
+    body=_run,
+    notes="A minimal run.yaml, for tars written by img2dataset:\n"
+    "  input: {shards: pool/*.tar}\n"
+    "  output: runs/first\n"
+    "To resume a run that was stopped or killed, give the same command again.",
+    resumes="the run",
+)

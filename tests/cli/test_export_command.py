@@ -1,0 +1,25 @@
+import pytest
+
+from filtering.cli.export import FORMATS
+from filtering.exports.options import KNOWN
+
+
+def test_an_export_is_written(metadata_run, call_main, tmp_path):
+    assert call_main("export", str(metadata_run), "--format", "datacomp", "--out", str(tmp_path / "out"))[0] == 0
+    assert (tmp_path / "out/subset.npy").exists()
+
+
+def test_the_formats_of_help_are_those_of_exports():
+    assert tuple(KNOWN) == FORMATS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--format", "shards"], "/nowhere: holds no finished run"),
+        (["--format", "tarr"], "unknown format tarr; did you mean tar?"),
+        (["--fromat", "tar"], "unknown option --fromat; did you mean --format?"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(refused, arguments, line):
+    assert line in refused("export", "/nowhere", *arguments, "--out", "x")

@@ -1,0 +1,68 @@
+import io
+
+import pytest
+from planned_stages import STAGES
+from pools import metadata_config
+from processes import write_config
+from rich.console import Console
+
+from filtering.cli import main
+from filtering.cli.plan import PlanView, plan_lines
+from filtering.planning.plan import bottleneck
+
+
+def test_the_table_names_every_stage(metadata_pool, tmp_path, capsys):
+    config = write_config(tmp_path / "run.yaml", metadata_config(metadata_pool, tmp_path / "run"))
+    assert main(["plan", "--config", config]) == 0
+    told = capsys.readouterr().out
+    assert all(stage in told for stage in ("embedding", "concepts", "graph", "selection", "manifests"))
+    # No terminal, no colours, nor anything that a file of another encoding could not hold.
+    assert "\x1b" not in told
+    assert told.isascii()
+
+
+def found(*stages, allowed=4_000_000_000, price=None):
+    return {
+        "rows": 1000, "shards": 8, "input_bytes": 51_600_000, "concepts": 20, "keep": 300, "cpus": 2,
+        "memory_per_worker_bytes": 4_000_000_000, "disk_bytes": 10_000_000, "seconds": 100, "cpu_hours": 0.05,
+        "gpu_hours": 0.0, "price": price, "stages": stages, "bottleneck": bottleneck(stages, allowed), "base": None,
+        "probe": {"device": ""},
+    }  # fmt: skip
+
+
+def test_the_bottleneck_is_marked():
+    lines = plan_lines(found(*STAGES), "cpu")
+    (graph,) = (line for line in lines if line.startswith("graph"))
+    assert graph.split()[1:6] == ["1", "min", "15", "s", "<"]
+    assert "75%" in graph
+    assert "#########" in graph
+    assert "< most of the time: graph, 75% (1 min 15 s)" in lines
+    assert "< most memory: embedding, 1.00 GB a task, 25% of the 4.00 GB allowed for a worker" in lines
+
+
+def test_of_other_machines_nobody_knows_what_a_worker_may_have():
+    told = "\n".join(plan_lines(found(*STAGES, allowed=None), "cpu"))
+    assert "for a worker" not in told
+    assert "allowed" not in told
+
+
+def test_what_costs_nothing_has_no_column_of_costs():
+    assert "cost" not in "\n".join(plan_lines(found(*STAGES), "cpu"))
+    costly = [dict(one, price=12.5) for one in STAGES]
+    assert "12.50" in "\n".join(plan_lines(found(*costly, price=25.0), "cpu"))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_a_terminal_of_any_width_shows_every_number(width):
+    file = io.StringIO()
+    costly = [dict(one, price=1234.5) for one in STAGES]
+    Console(file=file, width=width, highlight=False).print(PlanView(found(*costly, price=2469.0), "cpu"))
+    told = file.getvalue()
+    assert max(map(len, told.splitlines())) <= width
+    for number in ("1 min 15 s", "2 min 30 s", "75%", "1.00 GB", "25%", "500 MB", "5.00 MB", "1,234.50", "0 B"):
+        assert number in told, number
+    assert "…" not in told
+
+
+def test_rows_must_be_a_number(refused):
+    assert "--rows: many is not a number" in refused("plan", "--config", "run.yaml", "--rows", "many")

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+from pools import metadata_config
+from processes import call, write_config
+
+from filtering.cli.run import run_lines
+
+CONFIG = ["run", "--config", "run.yaml"]
+
+
+@pytest.fixture(scope="module")
+def finished(metadata_pool, tmp_path_factory):
+    """A run made by the command line in a process of its own, in which open_clip and torch cannot be imported."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'open_clip', 'torchvision'):\n"
+        "            raise ImportError(name + ' must not be imported')\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+    )
+    config = metadata_config(metadata_pool, folder / "run", ray={"address": "local", "num_cpus": 2})
+    done = call("run", "--config", write_config(folder / "run.yaml", config), "--json", PYTHONPATH=str(folder))
+    return folder, done
+
+
+@pytest.mark.ray
+def test_metadata_runs_without_open_clip_or_torch(finished):
+    _, done = finished
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.ray
+def test_json_is_one_object_on_stdout(finished):
+    folder, done = finished
+    assert json.loads(done.stdout) == json.loads((folder / "run/run.json").read_text())
+    assert "embedding" in done.stderr
+
+
+def test_a_person_reads_totals_warnings_and_where_the_results_are(metadata_run):
+    record = json.loads((metadata_run / "run.json").read_text())
+    totals, *warnings, manifest, report = run_lines(record | {"warnings": ["a warning"]}, "runs/first")
+    assert totals.startswith(f"kept {record['totals']['kept']:,} of {record['totals']['input']:,} samples; dropped ")
+    assert warnings == ["warning: a warning"]
+    assert manifest == f"manifest  runs/first/manifest  {record['manifest_hash'][:16]}"
+    assert report == "report    runs/first/report/index.html"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run", "--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read"),
+        (["run", "--config", "{config}", "--set", "selction.keep=1"], "selction: unknown key; did you mean selection?"),
+        (["run", "--config", "{config}", "--set", "selection.keep=2.5"], "selection.keep: 2.5 is not valid"),
+        (["run", "--config", "{config}", "--set", "nonsense"], "must read KEY=VALUE"),
+        (["run"], "--config"),
+        (["run", "run.yaml"], "run.yaml: give the configuration as --config run.yaml"),
+        (["run", "--cofnig", "run.yaml"], "unknown option --cofnig; did you mean --config?"),
+        ([*CONFIG, "--keep", "0.3"], "unknown option --keep; "),
+        ([*CONFIG, "--keep", "0.3"], "--set selection.keep=0.3"),
+        ([*CONFIG, "--num-cpus=4"], "--set ray.num_cpus=4"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(refused, config_file, arguments, line):
+    assert line in refused(*(argument.format(config=config_file) for argument in arguments))

@@ -1,0 +1,16 @@
+import json
+
+from filtering.cli.stages import STAGES, to_come
+
+
+def test_stages_said_to_come_are_those_of_a_run(metadata_run):
+    record = json.loads((metadata_run / "run.json").read_text())
+    assert tuple(stage["name"] for stage in record["stages"]) == STAGES
+
+
+def test_what_is_to_come():
+    assert to_come("manifests") == ("report",)
+    assert to_come("report") == ()
+    assert to_come("selection-near_imagenet")[0] == "selection"
+    assert to_come("pool") == ()
+    assert to_come("inventory") == STAGES[1:]
