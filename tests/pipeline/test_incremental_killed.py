@@ -70,9 +70,9 @@ def test_of_two_nights_at_once_one_refuses_whatever_their_outputs(joined, tmp_pa
         driver.kill()
         driver.wait()
     assert latest(tmp_path) == "1"
-    for verb in ("status", "verify", "report"):
-        assert main([verb, str(tmp_path / "latest")]) == 0
-        assert str(tmp_path / "1") in capsys.readouterr().out or verb == "verify"
+    for name in ("status", "verify", "report"):
+        assert main([name, str(tmp_path / "latest")]) == 0
+        assert str(tmp_path / "1") in capsys.readouterr().out or name == "verify"
     assert main(["diff", str(tmp_path / "1"), str(tmp_path / "latest")]) == 0
 
 
