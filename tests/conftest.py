@@ -17,7 +17,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(variable, "1")
 
 import pytest
-import ray
 from faulty_proxy import FaultyProxy
 from hypothesis import HealthCheck, settings
 from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
@@ -52,6 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cluster() -> Iterator[str]:
     """A Ray of two CPUs that every run of the session shares; its address."""
     options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
+    # Here: runs in this process need none, and it takes seconds.
+    import ray
+
     # Every 10 seconds by default, which test_metrics.py would wait for twice.
     metrics = {"metrics_report_interval_ms": 2000}
     # Of its own, and short: the path of a socket may have 107 characters.
@@ -68,9 +70,17 @@ def joined(cluster) -> dict[str, str]:
     return {"RAY_ADDRESS": cluster}
 
 
+@pytest.fixture(params=["none", pytest.param("auto", marks=pytest.mark.ray)], ids=["in process", "on Ray"])
+def executor(request) -> dict[str, str]:
+    """The section `ray` of a configuration, for each executor."""
+    if request.param == "auto":
+        request.getfixturevalue("cluster")
+    return {"address": request.param}
+
+
 @pytest.fixture
-def run(cluster):
-    """Run a configuration in this process and return its run.json."""
+def run():
+    """Run a configuration and return its run.json; the driver is this process."""
 
     def start(config: Config | dict) -> dict:
         parsed = config if isinstance(config, Config) else parse_config(config)
@@ -86,7 +96,7 @@ def metadata_pool(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def metadata_run(cluster, metadata_pool, tmp_path_factory) -> Path:
+def metadata_run(metadata_pool, tmp_path_factory) -> Path:
     """An undisturbed run over `metadata_pool`, to compare others with and to read."""
     folder = tmp_path_factory.mktemp("calm") / "run"
     pipeline.run(parse_config(metadata_config(metadata_pool, folder)), Silent())
@@ -103,7 +113,7 @@ def tar_pool(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tar_run(cluster, tar_pool, tmp_path_factory) -> Path:
+def tar_run(tar_pool, tmp_path_factory) -> Path:
     """An undisturbed run over `tar_pool`, to compare others with and to read."""
     folder = tmp_path_factory.mktemp("calm") / "run"
     pipeline.run(parse_config(tar_config(tar_pool, folder)), Silent())

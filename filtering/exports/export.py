@@ -11,6 +11,7 @@ from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
 from filtering.exports.tar_export import export_tars
 from filtering.manifests.finished import FinishedRun, read_finished
+from filtering.runtime.executor import Executor
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store, absolute
@@ -24,7 +25,12 @@ FORMATS: dict[str, Callable[[Export], Written]] = {
 
 
 def export(
-    run: Store, form: str, out: str, options: Options | None = None, progress: Reporter | None = None
+    run: Store,
+    form: str,
+    out: str,
+    options: Options | None = None,
+    progress: Reporter | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Write an export of a finished run and return what was written; the same call resumes one that was killed.
 
@@ -42,6 +48,8 @@ def export(
         Those that the format knows.
     progress : Reporter
         Receives the progress; by default, lines on stderr.
+    executor : Executor
+        Runs its tasks; Ray on `options.cpus` if none is given.
 
     Raises
     ------
@@ -59,7 +67,7 @@ def export(
         raise InputError(f"--out: {out} must be a folder, for more than the subset file is written")
     found = read_finished(run, form != "shards", form in ("datacomp", "parquet"))
     _check_fits(found, form)
-    written = finish_export(found, form, options, Store(absolute(out)), FORMATS[form], progress)
+    written = finish_export(found, form, options, Store(absolute(out)), FORMATS[form], progress, executor)
     return {"format": form, "out": out, **written}
 
 

@@ -11,7 +11,7 @@ from filtering.exports.options import Options, flag
 from filtering.manifests.finished import FinishedRun
 from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.events import EventLog
-from filtering.runtime.executor import executor_for
+from filtering.runtime.executor import Executor, executor_for
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
 from filtering.storage.store import Store, absolute, is_local
@@ -70,6 +70,7 @@ def finish_export(
     out: Store,
     body: Callable[[Export], Written],
     progress: Reporter | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Start or resume an export and return its manifest, which is written last.
 
@@ -77,6 +78,8 @@ def finish_export(
     ----------
     body : callable
         Writes every other object.
+    executor : Executor
+        Runs its tasks; Ray on `options.cpus` if none is given.
 
     Raises
     ------
@@ -90,8 +93,8 @@ def finish_export(
         return done
     with leased(state, progress, "--out") as lease:
         _claim(out, state, identity)
-        settings = Ray(num_cpus=options.cpus)
-        runtime = Runtime(state, executor_for(settings), EventLog(state, lease.check), progress, lease)
+        executor = executor or executor_for(Ray(num_cpus=options.cpus))
+        runtime = Runtime(state, executor, EventLog(state, lease.check), progress, lease)
         stage = StageRun(runtime, StageKey("export", VERSION, identity))
         try:
             progress.start("export", 1, "")

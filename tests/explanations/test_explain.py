@@ -20,7 +20,7 @@ def lines_of(folder, kind):
 
 
 @pytest.fixture(scope="module")
-def tars(cluster, tmp_path_factory):
+def tars(tmp_path_factory):
     """Two shards that use the same keys; in the first a picture is damaged."""
     folder = tmp_path_factory.mktemp("keys")
     for shard in range(2):
@@ -32,7 +32,7 @@ def tars(cluster, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tar_why(cluster, tars, tmp_path_factory):
+def tar_why(tars, tmp_path_factory):
     folder = tmp_path_factory.mktemp("why") / "run"
     filters = [{"clip_score": {"keep": 0.8}}]
     pipeline.run(parse_config(tar_config(tars, folder, filters=filters, concepts={"clusters": 1})), Silent())
@@ -40,7 +40,7 @@ def tar_why(cluster, tars, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def d2_run(cluster, metadata_pool, tmp_path_factory):
+def d2_run(metadata_pool, tmp_path_factory):
     folder = tmp_path_factory.mktemp("why-d2") / "run"
     selection = {"method": "d2", "keep": 0.4, "gamma_reverse": 2.0}
     pipeline.run(parse_config(metadata_config(metadata_pool, folder, selection=selection)), Silent())

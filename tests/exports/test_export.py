@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from in_process import export
 from pools import metadata_config
 
 from filtering.core.errors import InputError
-from filtering.exports.export import export
 from filtering.storage.store import Store
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 from finished_runs import write_finished
-from pools import Silent, members, write_tar
+from in_process import export
+from pools import members, write_tar
 
 from filtering.cli import main
 from filtering.core.errors import InputError
-from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.storage.store import Store
 
@@ -36,7 +36,7 @@ def finished(tmp_path) -> Store:
 @pytest.mark.parametrize(("form", "options", "message"), WRONG)
 def test_wrong_options_are_refused_in_one_line(finished, tmp_path, form, options, message):
     with pytest.raises(InputError, match=message) as found:
-        export(finished, form, str(tmp_path / "out"), Options(**options), Silent())
+        export(finished, form, str(tmp_path / "out"), Options(**options))
     assert "\n" not in str(found.value)
     assert not (tmp_path / "out").exists()
 
@@ -45,7 +45,7 @@ def test_wrong_options_are_refused_in_one_line(finished, tmp_path, form, options
 def test_an_output_inside_the_run_is_refused(finished, tmp_path, inside):
     for form in ("datacomp", "shards", "tar", "parquet"):
         with pytest.raises(InputError, match="is inside the run's directory"):
-            export(finished, form, f"{tmp_path}/run{inside}", progress=Silent())
+            export(finished, form, f"{tmp_path}/run{inside}")
 
 
 def test_tars_of_a_run_over_metadata_are_refused_with_the_formats_that_there_are(finished, tmp_path):
@@ -53,26 +53,26 @@ def test_tars_of_a_run_over_metadata_are_refused_with_the_formats_that_there_are
     record["config"]["input"] = {"shards": None, "metadata": "x"}
     finished.write_json("run.json", record)
     with pytest.raises(InputError, match=r"has no tars; its formats are datacomp and parquet"):
-        export(finished, "tar", str(tmp_path / "out"), progress=Silent())
+        export(finished, "tar", str(tmp_path / "out"))
 
 
 def test_what_a_run_lacks_is_named(finished, tmp_path):
     with pytest.raises(InputError, match="holds no finished run"):
-        export(Store(str(tmp_path / "nothing")), "tar", str(tmp_path / "out"), progress=Silent())
+        export(Store(str(tmp_path / "nothing")), "tar", str(tmp_path / "out"))
     (tmp_path / "run/stages/inventory-0/shards.json").unlink()
     with pytest.raises(InputError, match=r"its inventory, .*shards.json, is gone"):
-        export(finished, "tar", str(tmp_path / "out"), progress=Silent())
-    export(finished, "datacomp", str(tmp_path / "out"), progress=Silent())
+        export(finished, "tar", str(tmp_path / "out"))
+    export(finished, "datacomp", str(tmp_path / "out"))
 
 
 def test_only_the_subset_file_goes_to_a_path_of_its_own(finished, tmp_path):
-    export(finished, "datacomp", str(tmp_path / "out.npy"), progress=Silent())
+    export(finished, "datacomp", str(tmp_path / "out.npy"))
     for form, options in (("tar", Options()), ("datacomp", Options(embeddings=True))):
         with pytest.raises(InputError, match=r"--out: .*out.npy must be a folder"):
-            export(finished, form, str(tmp_path / "out.npy"), options, Silent())
+            export(finished, form, str(tmp_path / "out.npy"), options)
 
 
-def test_the_command_line_knows_the_options(finished, cluster, tmp_path, capsys):
+def test_the_command_line_knows_the_options(finished, tmp_path, capsys):
     arguments = ["export", finished.url, "--format", "tar", "--out", str(tmp_path / "out"), "--samples", "3"]
     assert main([*arguments, "--shuffle", "--seed", "1", "--cpus", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from finished_runs import write_finished
-from pools import Silent, members, write_tar
+from in_process import export
+from pools import members, write_tar
 
 from filtering.core.errors import InputError
-from filtering.exports.export import export
 from filtering.exports.job import STATE
 from filtering.exports.options import Options
 from filtering.storage.lease import Lease
@@ -31,7 +31,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 @pytest.fixture(scope="module")
-def finished(cluster, tmp_path_factory) -> Store:
+def finished(tmp_path_factory) -> Store:
     folder = tmp_path_factory.mktemp("resumed")
     (folder / "pool").mkdir()
     for shard in range(4):
@@ -44,7 +44,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def calm(run: Store, out: Path, form: str = "tar", **options) -> dict[str, bytes]:
-    export(run, form, str(out), Options(**options), Silent())
+    export(run, form, str(out), Options(**options))
     return content(out)
 
 

@@ -5,10 +5,9 @@ import uuid
 
 import pytest
 from finished_runs import write_finished
-from pools import Silent
+from in_process import export
 from processes import call
 
-from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.storage.store import Store
 
@@ -30,7 +29,7 @@ def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(store, proxy, joine
     for path in tar_pool.iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())
     local = write_finished(tmp_path / "run", tar_pool, chosen)
-    export(local, "tar", str(tmp_path / "out"), Options(**options), Silent())
+    export(local, "tar", str(tmp_path / "out"), Options(**options))
     remote = write_finished(store.path("run"), store.path("pool"), chosen)
     proxy.set(error_rate=0.1, cut_rate=0.1)
     arguments = [remote.url, "--format", "tar", "--out", store.path("out"), *size, *flags, "--json"]

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from in_process import export
 from pools import Silent, member, metadata_config, tar_config, write_metadata, write_tar
 
 from filtering.core.errors import InputError
-from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.storage.store import Store
 
@@ -40,7 +40,7 @@ def tar_pool_with_urls(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tar_finished(cluster, tar_pool_with_urls, tmp_path_factory) -> Store:
+def tar_finished(tar_pool_with_urls, tmp_path_factory) -> Store:
     from filtering.config.run import parse_config
     from filtering.pipeline import run as pipeline
 
@@ -62,7 +62,7 @@ def kept_of(run: Store) -> dict[str, dict]:
 
 
 def test_parquet_has_urls_captions_and_every_score(tar_finished, tmp_path):
-    found = export(tar_finished, "parquet", str(tmp_path / "out"), Options(samples=1), Silent())
+    found = export(tar_finished, "parquet", str(tmp_path / "out"), Options(samples=1))
     rows = [row for path in sorted((tmp_path / "out").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     kept = kept_of(tar_finished)
     assert found["files"] == 2
@@ -78,12 +78,12 @@ def test_parquet_has_urls_captions_and_every_score(tar_finished, tmp_path):
 
 
 def test_parquet_without_urls_does_not_open_the_tars(tar_finished, tar_pool_with_urls, tmp_path):
-    export(tar_finished, "parquet", str(tmp_path / "out"), Options(no_urls=True), Silent())
+    export(tar_finished, "parquet", str(tmp_path / "out"), Options(no_urls=True))
     assert "url" not in pq.read_schema(tmp_path / "out/00000000.parquet").names
 
 
 def test_parquet_of_metadata_has_its_urls(metadata_finished, metadata_pool, tmp_path):
-    export(metadata_finished, "parquet", str(tmp_path / "out"), Options(), Silent())
+    export(metadata_finished, "parquet", str(tmp_path / "out"), Options())
     source = pa.concat_tables(pq.read_table(path, columns=["uid", "url"]) for path in metadata_pool.glob("*.parquet"))
     urls = {row["uid"]: row["url"] for row in source.to_pylist()}
     rows = pq.read_table(tmp_path / "out/00000000.parquet").to_pylist()
@@ -92,7 +92,7 @@ def test_parquet_of_metadata_has_its_urls(metadata_finished, metadata_pool, tmp_
 
 
 def test_metadata_of_tars_is_datacomps_and_goes_in_again(tar_finished, run, tmp_path):
-    found = export(tar_finished, "datacomp", str(tmp_path / "out"), Options(**ALL), Silent())
+    found = export(tar_finished, "datacomp", str(tmp_path / "out"), Options(**ALL))
     tables = {path.stem: pq.read_table(path) for path in (tmp_path / "out").glob("*.parquet")}
     assert all(re.fullmatch("[0-9a-f]{32}", name) for name in tables)
     assert found["samples"] == 20
@@ -117,7 +117,7 @@ def test_metadata_of_tars_is_datacomps_and_goes_in_again(tar_finished, run, tmp_
 
 
 def test_metadata_of_metadata_is_the_same_rows_and_arrays(metadata_finished, metadata_pool, tmp_path):
-    export(metadata_finished, "datacomp", str(tmp_path / "out"), Options(embeddings=True), Silent())
+    export(metadata_finished, "datacomp", str(tmp_path / "out"), Options(embeddings=True))
     kept = set(kept_of(metadata_finished))
     for path in metadata_pool.glob("*.parquet"):
         source, written = pq.read_table(path), pq.read_table(tmp_path / "out" / path.name)
@@ -129,7 +129,7 @@ def test_metadata_of_metadata_is_the_same_rows_and_arrays(metadata_finished, met
 
 
 def test_metadata_of_all_samples_is_the_pool_itself(metadata_finished, metadata_pool, tmp_path, run):
-    export(metadata_finished, "datacomp", str(tmp_path / "out"), Options(**ALL), Silent())
+    export(metadata_finished, "datacomp", str(tmp_path / "out"), Options(**ALL))
     again = run(metadata_config(tmp_path / "out", tmp_path / "again"))
     assert again["manifest_hash"] == metadata_finished.read_json("run.json")["manifest_hash"]
 
@@ -141,4 +141,4 @@ def test_rows_that_are_gone_are_named(run, tmp_path):
     objects = store.read_json("run.json")["objects"]["embedding"]
     store.child("stages").delete_folders(objects.rpartition("/")[2])
     with pytest.raises(InputError, match="does not say where the shards' rows are; it was deleted"):
-        export(store, "parquet", str(tmp_path / "out"), Options(), Silent())
+        export(store, "parquet", str(tmp_path / "out"), Options())

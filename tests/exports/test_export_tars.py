@@ -12,11 +12,11 @@ from examples import examples
 from finished_runs import write_finished
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from in_process import export
 from PIL import Image
-from pools import Silent, member, members, picture, tar_bytes, tar_config, write_tar
+from pools import member, members, picture, tar_bytes, tar_config, write_tar
 
 from filtering.core.errors import InputError
-from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.shards.names import CAPTION, IMAGE, METADATA, place
 from filtering.storage.store import Store
@@ -41,7 +41,7 @@ def flat(found: dict[str, list[Part]]) -> list[Part]:
 
 def exported(run: Store, out: Path, **options) -> dict[str, list[Part]]:
     shutil.rmtree(out, ignore_errors=True)
-    found = export(run, "tar", str(out), Options(**options), Silent())
+    found = export(run, "tar", str(out), Options(**options))
     tars = read(out)
     sizes = json.loads((out / "sizes.json").read_text())
     assert list(sizes) == list(tars) == [f"{number:08d}.tar" for number in range(len(tars))]
@@ -106,7 +106,7 @@ def packed(parts: list[Part], form: int, mtime: float) -> bytes:
 
 @examples(0.3, suppress=HealthCheck.function_scoped_fixture)
 @given(pool=shards(), each=st.integers(1, 6), seed=st.integers(0, 3))
-def test_every_member_of_a_kept_sample_is_there_byte_for_byte(cluster, tmp_path, pool, each, seed):
+def test_every_member_of_a_kept_sample_is_there_byte_for_byte(tmp_path, pool, each, seed):
     for folder in ("pool", "run"):
         shutil.rmtree(tmp_path / folder, ignore_errors=True)
     (tmp_path / "pool").mkdir()
@@ -133,7 +133,7 @@ def pool(tmp_path) -> Path:
 
 
 @pytest.fixture
-def finished(cluster, pool, tmp_path) -> Store:
+def finished(pool, tmp_path) -> Store:
     return write_finished(tmp_path / "run", pool, lambda uid: int(uid, 16) % 3 > 0)
 
 
@@ -157,7 +157,7 @@ def test_a_shuffle_goes_over_the_whole_pool_and_follows_the_seed(finished, tmp_p
     assert len(first) > 2, "the first ten samples come from several shards"
 
 
-def test_samples_that_lie_apart_and_links_come_out_together_and_without_links(cluster, tmp_path):
+def test_samples_that_lie_apart_and_links_come_out_together_and_without_links(tmp_path):
     a, b = member("a"), member("b")
     link = tarfile.TarInfo("a.lnk")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -172,7 +172,7 @@ def test_samples_that_lie_apart_and_links_come_out_together_and_without_links(cl
     assert flat(exported(run, tmp_path / "out")) == [*a, *b]
 
 
-def test_a_global_header_is_not_carried_along(cluster, tmp_path):
+def test_a_global_header_is_not_carried_along(tmp_path):
     held = tarfile.TarInfo.create_pax_global_header({"path": "wrong"})
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool/00000000.tar").write_bytes(held + tar_bytes(member("a") + member("b")))
@@ -200,7 +200,7 @@ def test_a_shard_that_was_written_again_is_refused(finished, pool, tmp_path):
         exported(finished, tmp_path / "gone")
 
 
-def test_one_key_in_two_shards_that_meet_in_a_tar_is_refused(cluster, tmp_path):
+def test_one_key_in_two_shards_that_meet_in_a_tar_is_refused(tmp_path):
     (tmp_path / "pool").mkdir()
     for shard in range(2):
         part, (_, caption), text = member("same", shard)
@@ -219,7 +219,7 @@ def test_a_sample_that_is_larger_than_a_tar_may_be_is_refused(finished, tmp_path
         exported(finished, tmp_path / "out", bytes=1000)
 
 
-def test_nothing_kept_is_no_tar(cluster, pool, tmp_path):
+def test_nothing_kept_is_no_tar(pool, tmp_path):
     run = write_finished(tmp_path / "run", pool, lambda uid: False)
     for options in ({}, {"bytes": 50_000}, {"shuffle": True}):
         assert exported(run, tmp_path / "out", **options) == {}

@@ -13,7 +13,7 @@ from filtering.storage.store import Store, checksum
 
 
 @pytest.fixture(scope="module")
-def finished(cluster, metadata_pool, tmp_path_factory):
+def finished(metadata_pool, tmp_path_factory):
     from pools import Silent
 
     from filtering.config.run import parse_config

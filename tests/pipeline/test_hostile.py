@@ -54,7 +54,7 @@ def planted():
 
 
 @pytest.fixture(scope="module")
-def finished(hostile, planted, cluster):
+def finished(hostile, planted):
     folder, _ = hostile
     before = digests(folder)
     config = tar_config(folder / "pool", folder / "run", selection={"keep": 1.0})

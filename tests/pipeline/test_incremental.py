@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from in_process import export
 from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
-from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.loaders import kept_pipeline
 from filtering.manifests.diff import diff
@@ -35,7 +35,7 @@ SECTIONS = {
 
 
 @pytest.fixture
-def night(cluster):
+def night():
     """Run a configuration as `filtering run` does and return its run.json."""
     return lambda config: incremental.run(parse_config(config), Silent())
 
@@ -293,10 +293,10 @@ def test_exports_of_a_night_read_the_rows_that_lie_in_an_earlier_one(night, tmp_
     write_tar(pool / "2.tar", members(2, 8))
     assert night(tar_config(pool, tmp_path / "2", base="latest"))["base"]["embedded_shards"] == 1
     run, kept = Store(run_url(str(tmp_path / "latest"))), kept_of(tmp_path / "2", "uid")
-    export(run, "parquet", str(tmp_path / "table"), progress=Silent())
+    export(run, "parquet", str(tmp_path / "table"))
     tables = [pq.read_table(path, columns=["uid"]) for path in (tmp_path / "table").glob("*.parquet")]
     assert set(pa.concat_tables(tables)["uid"].to_pylist()) == kept
-    export(run, "datacomp", str(tmp_path / "vectors"), Options(embeddings=True), Silent())
+    export(run, "datacomp", str(tmp_path / "vectors"), Options(embeddings=True))
     tables = [pq.read_table(path) for path in (tmp_path / "vectors").glob("*.parquet")]
     assert set(pa.concat_tables(tables)["uid"].to_pylist()) == kept
     assert {sample["__key__"] for sample in kept_pipeline(str(tmp_path / "latest"))} == kept_of(tmp_path / "2", "key")

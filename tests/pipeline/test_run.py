@@ -245,7 +245,7 @@ def test_a_model_that_does_not_load_is_refused_in_one_line(run, tar_pool, tmp_pa
 
 
 def test_a_gpu_that_is_not_there_is_refused(run, tar_pool, tmp_path):
-    with pytest.raises(InputError, match="the cluster has no GPU"):
+    with pytest.raises(InputError, match="torch sees no GPU"):
         run(tar_config(tar_pool, tmp_path / "run") | {"embedding": {"model": "demo", "device": "cuda"}})
 
 

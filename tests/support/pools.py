@@ -119,8 +119,9 @@ def write_tar(path: Path, parts: Iterable[tuple[str, bytes]]) -> None:
 
 
 def metadata_config(pool: Path, output: Path | str, **sections) -> dict:
-    """A configuration over DataComp metadata with several partitions."""
+    """A configuration over DataComp metadata with several partitions, which runs in this process unless told else."""
     return {
+        "ray": {"address": "none"},
         "input": {"metadata": f"{pool}/*.parquet"},
         "output": str(output),
         "concepts": {"clusters": 12, "partition_rows": 700},
@@ -130,8 +131,9 @@ def metadata_config(pool: Path, output: Path | str, **sections) -> dict:
 
 
 def tar_config(pool: Path, output: Path | str, **sections) -> dict:
-    """A configuration over tars with the small CLIP."""
+    """A configuration over tars with the small CLIP, which runs in this process unless told else."""
     return {
+        "ray": {"address": "none"},
         "input": {"shards": str(pool)},
         "output": str(output),
         "embedding": {"model": "demo", "batch_size": 8},

@@ -1,0 +1,15 @@
+"""All of what could be tried, or a few of it, as the profile of Hypothesis says."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from hypothesis import settings
+
+Item = TypeVar("Item")
+
+
+def some_of(items: Sequence[Item], few: int) -> Sequence[Item]:
+    """Return all items under the profile `full`, else a few, evenly spread, the first and the last among them."""
+    if settings.get_current_profile_name() == "full" or len(items) <= few:
+        return items
+    return [items[at * (len(items) - 1) // (few - 1)] for at in range(few)]
