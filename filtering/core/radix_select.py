@@ -94,6 +94,29 @@ def find_digit(counts: npt.NDArray[np.int64], rank: int) -> tuple[int, int]:
     return len(counts) - 1 - place, rank - int(above[place] - counts[::-1][place])
 
 
+def digit_ranges(counts: npt.NDArray[np.int64], rows: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Return ranges of digits that hold about `rows` keys each: a sort of the pool in parts, after one count.
+
+    Parameters
+    ----------
+    counts : int64 (65536,)
+        Keys by their first digit: the sum of what `digit_counts` returned for all keys.
+    rows : int
+        Keys wanted in a range, at least 1; a digit is not split, and may have more.
+
+    Returns
+    -------
+    range_of : int32 (65536,)
+        The range of each digit, ascending from 0.
+    below : int64 (ranges,)
+        Keys in lower ranges.
+    """
+    ranges = (np.cumsum(counts) - counts) // rows
+    range_of = np.unique(ranges, return_inverse=True)[1].astype(np.int32)
+    sizes = np.bincount(range_of, weights=counts).astype(np.int64)
+    return range_of, np.cumsum(sizes) - sizes
+
+
 def at_or_above(keys: Digits, bound: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Return which keys are at least `bound`, all of whose digits are given; bool (n,)."""
     above = np.zeros(len(keys), dtype=bool)

@@ -63,7 +63,7 @@ class Sources:
         source, arrays = self.finished.sources[at], None
         if self.finished.from_metadata:
             arrays = Arrays(**self.record["config"]["input"]["arrays"])
-        return PassingShard(EmbeddedShard(source.shard, source.rows_url, arrays), self.folder("filters").url)
+        return PassingShard(EmbeddedShard(source.shard, source.rows_url, arrays), self.folder("filters"))
 
     def scores(self, at: int, row: int) -> dict[str, float]:
         """Return the scores of a row of the shard at a place, by name, as far as it has them."""

@@ -1,4 +1,4 @@
-"""What the filters let through, as the stations after them read it."""
+"""What the filters let through, as the stages after them read it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,11 +54,11 @@ class PassingShard:
     Attributes
     ----------
     embedded : the shard with its rows and vectors.
-    reasons_url : where each row's reason for not going on is.
+    store : the folder of the filters' objects, with each row's reason for not going on.
     """
 
     embedded: EmbeddedShard
-    reasons_url: str
+    store: Store
 
     @property
     def index(self) -> int:
@@ -67,12 +67,12 @@ class PassingShard:
 
     @property
     def identity(self) -> str:
-        """What names the shard's objects."""
+        """The name of the shard's objects."""
         return self.embedded.shard.identity
 
     def reasons(self) -> pa.ChunkedArray:
         """Return each row's reason for not going on, null where it goes on."""
-        return Store(self.reasons_url).read_table(REASONS_NAME.format(self.identity))["reason"]
+        return self.store.read_table(REASONS_NAME.format(self.identity))["reason"]
 
     def rows(self) -> npt.NDArray[np.int64]:
         """Return the rows that go on, ascending."""
@@ -84,7 +84,7 @@ class PassingShard:
         return uids
 
     def reader(self) -> "VectorReader":
-        """Return what reads the image embeddings of rows; a shard of which nothing passes may have none."""
+        """Return the reader of the shard's image embeddings; a shard of which no row passes may have none."""
         return VectorReader(self.embedded.rows(["source_row"])["source_row"].to_numpy(), self.embedded.images())
 
     def vectors(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
@@ -107,7 +107,7 @@ class VectorReader:
 
     Attributes
     ----------
-    source : int32 (n,), where in `images` each row's vector stands.
+    source : int32 (n,), the place of each row's vector in `images`.
     images : float16 (m, d), mapped where the shard is on a disk.
     """
 
@@ -119,5 +119,5 @@ class VectorReader:
         return np.asarray(self.images[self.source[rows]], dtype=np.float16)
 
     def in_memory(self) -> "VectorReader":
-        """Return a reader for rows in any order: read once, from start to end, rather than here and there on a disk."""
+        """Return a reader for rows in any order that has read all vectors once, from start to end."""
         return VectorReader(self.source, np.array(self.images, dtype=np.float16))

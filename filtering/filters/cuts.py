@@ -2,39 +2,67 @@
 
 from collections.abc import Sequence
 
-from filtering.core.radix_select import SCORE_DIGITS, digit_counts, order_keys, split_digits
+from filtering.core.radix_select import SCORE_DIGITS, join_digits, order_keys, score_of, split_digits
 from filtering.embedding.artifacts import EmbeddedShard
-from filtering.filters.judging import COLUMNS, PASSES, Failed, Rule, first_failed
-from filtering.runtime.rank_counts import write_counts
+from filtering.filters.judging import COLUMNS, PASSES, Failed, Judging, first_failed
+from filtering.filters.rules import place_of
+from filtering.runtime.rank_counts import count_keys, key_at_rank
+from filtering.runtime.records import RowCount
+from filtering.runtime.stage import StageRun
+from filtering.runtime.task_spec import TaskSpec, task
 from filtering.storage.store import Store
 
 FAILED_NAME = "{}.{}.failed.npz"
-COUNTS_NAME = "{}.{}.{}.counts.npz"
+# Every row has a cosine of at least this.
+LEAST_SCORE = -1.0
 
 
-def judged(shard: EmbeddedShard, rules: Sequence[Rule], known: int, store: Store) -> Failed:
+def score_threshold(stage: StageRun, shards: Sequence[EmbeddedShard], judging: Judging, fraction: float) -> float:
+    """Return the score that DataComp's rule cuts at (`place_of`), among the rows that pass the rules; -1 if none does.
+
+    Afterwards the store knows which rows pass all of `judging.rules` (`judged`).
+    """
+
+    def tasks_of(name: str, prefix: tuple[int, ...]) -> list[TaskSpec[RowCount]]:
+        names = [f"{name}-{shard.shard.identity}" for shard in shards]
+        return [
+            task(name, count_scores, shard, judging, prefix, name, stage.store)
+            for name, shard in zip(names, shards, strict=True)
+        ]
+
+    digits = key_at_rank(
+        stage,
+        f"threshold-{len(judging.rules)}",
+        tasks_of,
+        lambda rows: place_of(rows, fraction),
+        SCORE_DIGITS,
+        unit="shards of scores",
+        whole=True,
+    )
+    return score_of(join_digits(digits)) if digits else LEAST_SCORE
+
+
+def judged(shard: EmbeddedShard, judging: Judging, store: Store) -> Failed:
     """Return the first of the rules that each row of a shard fails, as `first_failed` does.
 
-    Parameters
-    ----------
-    known : int
-        The rules before this place have been judged, and the result is in the store; 0 for none.
+    What the store knows of the rules before `judging.known` is read, not computed again.
     """
-    failed = store.read_arrays(FAILED_NAME.format(shard.shard.identity, known))["failed"] if known else None
-    return first_failed(shard.rows(list(COLUMNS)), rules, failed, known)
+    known, failed = judging.known, None
+    if known:
+        failed = store.read_arrays(FAILED_NAME.format(shard.shard.identity, known))["failed"]
+    return first_failed(shard.rows(list(COLUMNS)), judging.rules, failed, known)
 
 
 def count_scores(
-    shard: EmbeddedShard, rules: Sequence[Rule], known: int, prefix: Sequence[int], store_url: str
-) -> dict[str, int]:
-    """Count the scores of the rows that pass some rules by the digit after `prefix`; return how many they are.
+    shard: EmbeddedShard, judging: Judging, prefix: Sequence[int], task_name: str, store: Store
+) -> RowCount:
+    """Count the scores of the rows that pass the rules by the digit after `prefix`; return how many they are.
 
-    The first round leaves what it judged for those after it, up to the place len(rules); `known` is as in `judged`.
+    The first round writes which rows pass, for the rounds after it.
     """
-    store, identity, cut = Store(store_url), shard.shard.identity, len(rules)
-    failed = judged(shard, rules, cut if prefix else known, store)
+    cut = len(judging.rules)
+    failed = judged(shard, judging.known_to(cut) if prefix else judging, store)
     if not prefix and cut:
-        store.write_arrays(FAILED_NAME.format(identity, cut), {"failed": failed})
+        store.write_arrays(FAILED_NAME.format(shard.shard.identity, cut), {"failed": failed})
     scores = shard.rows(["clip_score"])["clip_score"].to_numpy()[failed == PASSES]
-    counts = digit_counts(split_digits(order_keys(scores), SCORE_DIGITS), prefix)
-    return write_counts(store, COUNTS_NAME.format(identity, cut, len(prefix)), counts)
+    return count_keys(store, task_name, split_digits(order_keys(scores), SCORE_DIGITS), prefix)

@@ -1,7 +1,7 @@
 """Which filter a row fails first, filter by filter over the rows that are still there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import pyarrow as pa
 from filtering.config.filters import Filter
 from filtering.filters.language import language_passes
 from filtering.filters.rules import caption_passes, image_passes
-from filtering.filters.words import words_pass
+from filtering.filters.words import WordList, words_pass
 
 Failed = npt.NDArray[np.int16]
 PASSES = -1
@@ -19,18 +19,18 @@ COLUMNS = ("caption", "width", "height", "clip_score")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A filter of which everything is known that a row is judged by.
+    """A filter with everything that judging a row needs.
 
     Attributes
     ----------
     step : the filter as configured.
     threshold : the least CLIP score that passes (filter clip_score).
-    list_url : where the list lies (filter words).
+    words : the list (filter words).
     """
 
     step: Filter
     threshold: float = -1.0
-    list_url: str = ""
+    words: WordList | None = None
 
     def passes(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
         """Return which rows of `COLUMNS` pass; bool (n,)."""
@@ -41,9 +41,32 @@ class Rule:
             return image_passes(rows["width"], rows["height"], step.image)
         if step.language is not None:
             return language_passes(rows["caption"], step.language)
-        if step.words is not None:
-            return words_pass(rows["caption"], self.list_url)
+        if self.words is not None:
+            return words_pass(rows["caption"], self.words)
         return np.asarray(rows["clip_score"].to_numpy() >= np.float32(self.threshold), dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """The rules so far, in order.
+
+    Attributes
+    ----------
+    rules : tuple of Rule
+    known : int
+        For how many of the first rules the stage's store knows which rows pass them; 0 for none.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    known: int = 0
+
+    def followed_by(self, rule: Rule) -> "Judging":
+        """Return the rules with one more at the end."""
+        return replace(self, rules=(*self.rules, rule))
+
+    def known_to(self, known: int) -> "Judging":
+        """Return the same rules, where the store knows which rows pass the first `known` of them."""
+        return replace(self, known=known)
 
 
 def first_failed(rows: pa.Table, rules: Sequence[Rule], failed: Failed | None = None, start: int = 0) -> Failed:
@@ -56,7 +79,7 @@ def first_failed(rows: pa.Table, rules: Sequence[Rule], failed: Failed | None = 
     rules : sequence of Rule
         In the order in which they judge.
     failed : int16 (n,), optional
-        What the rules before the place `start` said, as returned here; nothing is known unless given.
+        The result for the rules before the place `start`, if it is known.
     start : int
         The place of the first rule that is applied.
     """

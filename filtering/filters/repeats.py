@@ -1,12 +1,14 @@
 """Uids that occur more than once in the pool, found in buckets: no task holds all uids."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from filtering.core.uids import hashed, uid_array
 from filtering.embedding.artifacts import EmbeddedShard
+from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import packed, read_groups, write_groups
 from filtering.storage.store import Store
 
@@ -19,30 +21,35 @@ UID = np.dtype([("uid", "S32"), ("shard", "<i4"), ("row", "<i4")])
 REPEAT = np.dtype([("row", "<i4")])
 
 
+class RepeatCount(TypedDict):
+    """The result of comparing the uids of a bucket: how many rows repeat one."""
+
+    repeats: int
+
+
 def bucket_count(rows: int) -> int:
-    """Return into how many buckets the uids of a pool go."""
+    """Return the number of buckets for the uids of a pool."""
     return max(1, -(-rows // BUCKET_ROWS))
 
 
-def spread_uids(shard: EmbeddedShard, at: int, buckets: int, store_url: str) -> dict[str, int]:
+def spread_uids(shard: EmbeddedShard, at: int, buckets: int, store: Store) -> RowCount:
     """Send the uids of the shard at a place in the list to their buckets."""
     uids = uid_array(shard.rows(["uid"])["uid"])
     rows = np.arange(len(uids), dtype=np.int32)
     records = packed(UID, uid=uids, shard=np.full(len(uids), at, dtype=np.int32), row=rows)
     bucket = (hashed(uids, BUCKET_SEED) % np.uint64(buckets)).astype(np.int32)
-    write_groups(Store(store_url), SPREAD_NAME.format(shard.shard.identity), bucket, UID, records.__getitem__)
-    return {"rows": len(uids)}
+    write_groups(store, SPREAD_NAME.format(shard.shard.identity), bucket, UID, records.__getitem__)
+    return RowCount(rows=len(uids))
 
 
-def find_repeats(bucket: int, names: Sequence[str], store_url: str) -> dict[str, int]:
-    """Write, by shard, the rows of a bucket whose uid occurred before: in order of the pool."""
-    store = Store(store_url)
+def find_repeats(bucket: int, names: Sequence[str], store: Store) -> RepeatCount:
+    """Write, by shard, the rows of a bucket whose uid occurred before in the order of the pool."""
     records = read_groups(store, names, bucket)
     # They come by shard and row, and a stable order keeps that among equal uids.
     found = np.zeros(0, UID) if records is None else records[later_repeats(np.ascontiguousarray(records["uid"]))]
     rows = packed(REPEAT, row=found["row"])
     write_groups(store, REPEATS_NAME.format(bucket), found["shard"], REPEAT, rows.__getitem__)
-    return {"repeats": len(found)}
+    return RepeatCount(repeats=len(found))
 
 
 def read_repeats(store: Store, buckets: int, at: int) -> npt.NDArray[np.int32]:

@@ -1,5 +1,6 @@
 """Captions that hold an entry of a list: DataComp's text-based filter."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -15,7 +16,7 @@ LIST_NAME = "{}.words.json"
 
 
 def listed(rule: WordsFilter) -> Entries:
-    """Return the entries of a filter's list; InputError in the words of the filter if they cannot be read."""
+    """Return the entries of a filter's list; InputError that names the filter if they cannot be read."""
     try:
         return read_entries(rule.list)
     except InputError as error:
@@ -23,34 +24,45 @@ def listed(rule: WordsFilter) -> Entries:
 
 
 def list_identity(rule: WordsFilter) -> str:
-    """Return what tells a list from another that stood at the same URL."""
+    """Return the identity of a list's content, which may change while its URL stays the same."""
     return checksum("\n".join(listed(rule).names).encode())[:16]
 
 
-def hand_out(rule: WordsFilter, number: int, store: Store) -> str:
-    """Write the list of filter `number` for the workers unless it is there, and return its URL.
+@dataclass(frozen=True, slots=True)
+class WordList:
+    """A list as a stage holds it: all workers, and a run that is resumed, read the same one, even if the file changes.
 
-    All of them, and a run that goes on later, judge by the same list, whatever becomes of the file.
+    Attributes
+    ----------
+    store : Store
+    name : str
+        Its object in the store.
     """
+
+    store: Store
+    name: str
+
+
+def stored_list(rule: WordsFilter, number: int, store: Store) -> WordList:
+    """Write the list of filter `number` unless the store has it, and return it."""
     name = LIST_NAME.format(number)
     if not store.exists(name):
         store.write_json(name, listed(rule).names)
-    return store.path(name)
+    return WordList(store, name)
 
 
-def words_pass(captions: pa.ChunkedArray, list_url: str) -> npt.NDArray[np.bool_]:
-    """Return which captions hold an entry of the list that `hand_out` wrote; bool (n,).
+def words_pass(captions: pa.ChunkedArray, words: WordList) -> npt.NDArray[np.bool_]:
+    """Return which captions hold an entry of a list; bool (n,).
 
     DataComp looks at each word's most frequent meaning in WordNet and asks whether it is one of ImageNet-21k's classes
     (arXiv 2304.14108, text-based filter). No package brings WordNet, so entries are matched as they are written, as
     `Entries` says.
     """
     passes = np.zeros(len(captions), dtype=bool)
-    passes[_entries(list_url).matches([text or "" for text in captions.to_pylist()])[0]] = True
+    passes[_entries(words).matches([text or "" for text in captions.to_pylist()])[0]] = True
     return passes
 
 
 @cache
-def _entries(list_url: str) -> Entries:
-    folder, name = list_url.rsplit("/", 1)
-    return Entries(Store(folder).read_json(name))
+def _entries(words: WordList) -> Entries:
+    return Entries(words.store.read_json(words.name))

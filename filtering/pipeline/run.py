@@ -146,7 +146,7 @@ def _through_the_stages(context: RunContext) -> dict[str, Any]:
         FiltersResult,
         lambda stage: apply_filters(stage, config.filters, embedded, embedding.result.rows, reusable),
     )
-    passing = tuple(PassingShard(shard, filters.store.url) for shard in embedded)
+    passing = tuple(PassingShard(shard, filters.store) for shard in embedded)
     unchanged = None if reusable is None else replace(reusable, same=frozenset(filters.result.same))
     concepts = _concepts(context, filters, passing, unchanged)
     graph = _graph(context, concepts, passing, unchanged)

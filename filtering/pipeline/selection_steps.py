@@ -24,7 +24,7 @@ from filtering.selection.stage import (
     selection_key,
     sets_key,
 )
-from filtering.storage.store import digest
+from filtering.storage.store import Store, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +165,14 @@ class Selecting:
         if mark not in self._scored:
             parts = [self._score(part) for part in parts_of(spec)]
             inputs = (self.inputs.fingerprint_of(spec), *(part.fingerprint for part in parts))
-            sources = self._sources([part.store.url for part in parts])
+            sources = self._sources([part.store for part in parts])
             stage = self.context.take(scores_key(spec, inputs), ScoresResult, lambda stage: score(stage, spec, sources))
             self._scored[mark] = stage
             again = sum(1 for known in self._scores if known.partition(" ")[0] == spec.name)
             self._scores[f"{spec.name} {again + 1}" if again else spec.name] = stage
         return self._scored[mark]
 
-    def _sources(self, parts: Sequence[str]) -> Sources:
+    def _sources(self, parts: Sequence[Store]) -> Sources:
         config, inputs = self.context.config, self.inputs
         return Sources(
             model=model_of(config),
@@ -181,8 +181,8 @@ class Selecting:
             shards=self.pool.shards,
             rows=inputs.filters.result.passed,
             dimension=inputs.concepts.result.dimension,
-            concepts=self.pool.concepts,
-            graph=self.pool.graph,
+            concepts=inputs.concepts.store,
+            graph=inputs.graph.store,
             partitions=self.pool.partitions,
             parts=parts,
         )

@@ -1,23 +1,102 @@
-"""Counts of digits on their way from many tasks to one, which finds the digit of a rank: see core.radix_select."""
+"""Exact ranks in a pool that no task holds: tasks count their rows by the digits of their keys (`core.radix_select`).
 
-from collections.abc import Sequence
+A round runs one counting task for each part of the pool (a shard, a partition), and one task that adds the counts up.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.radix_select import DIGIT_VALUES, find_digit
+from filtering.core.radix_select import DIGIT_VALUES, Digits, digit_counts, find_digit
+from filtering.runtime.records import RowCount
+from filtering.runtime.stage import StageRun
+from filtering.runtime.task_spec import TaskSpec
 from filtering.storage.store import Store
 
+COUNTS_SUFFIX = ".digits.npz"
+COUNTS_NAME = "{}" + COUNTS_SUFFIX
 
-def write_counts(store: Store, name: str, counts: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Write counts by digit, int64 (65536,), those above 0 alone; return how many rows they count."""
+# The counting tasks of a round: the round's name and the digits found so far in, tasks out. Each task's function
+# returns what `count_keys` returns, and gives it the name of the task.
+CountTasks = Callable[[str, tuple[int, ...]], Sequence[TaskSpec[RowCount]]]
+
+
+class DigitAtRank(TypedDict):
+    """The digit of the key at a rank, the rank of that key among the rows of the digit, and how many those are."""
+
+    digit: int
+    rank: int
+    rows: int
+
+
+def key_at_rank(
+    stage: StageRun,
+    label: str,
+    tasks_of: CountTasks,
+    rank_of: Callable[[int], int],
+    digits: int,
+    *,
+    unit: str,
+    whole: bool = False,
+) -> tuple[int, ...]:
+    """Return the first digits of the key at a rank of the pool, the greatest key having rank 0.
+
+    Parameters
+    ----------
+    stage : StageRun
+        Runs the tasks; its store holds the counts, under names that end in `COUNTS_SUFFIX`.
+    label : str
+        Begins the names of the tasks; unique in the stage.
+    tasks_of : callable
+        Returns the counting tasks of a round: see `CountTasks`.
+    rank_of : callable
+        Returns the rank, from the number of rows that were counted.
+    digits : int
+        Most digits to find. Rows whose keys begin with the same ones count as equal.
+    unit : str
+        What a counting task stands for, such as "shards".
+    whole : bool
+        Find all digits, even if fewer separate the row at the rank from the rows after it.
+
+    Returns
+    -------
+    tuple of int
+        Digits of 16 bits, the most significant first; the rows at or above them (`at_or_above`) are the rows up to
+        the rank, and those equal to it. Empty if no row was counted.
+    """
+    prefix: tuple[int, ...] = ()
+    rank = 0
+    for place in range(digits):
+        name = f"{label}-digit-{place}"
+        tasks = tasks_of(name, prefix)
+        rows = sum(counted["rows"] for counted in stage.map(tasks, unit))
+        if rows == 0:
+            break
+        rank = rank if prefix else rank_of(rows)
+        found = stage.call(name, digit_at_rank, counts_of(tasks), rank, stage.store)
+        prefix, rank = (*prefix, found["digit"]), found["rank"]
+        if rank == found["rows"] - 1 and not whole:
+            break
+    return prefix
+
+
+def counts_of(tasks: Iterable[TaskSpec[RowCount]]) -> list[str]:
+    """Return the names of the objects that counting tasks write."""
+    return [COUNTS_NAME.format(task.name) for task in tasks]
+
+
+def count_keys(store: Store, task_name: str, keys: Digits, prefix: Sequence[int]) -> RowCount:
+    """Count the keys, uint16 (n, r), that begin with `prefix` by their next digit; return how many they are."""
+    counts = digit_counts(keys, prefix)
     digit = np.flatnonzero(counts)
-    store.write_arrays(name, {"digit": digit, "count": counts[digit]})
-    return {"rows": int(counts.sum())}
+    store.write_arrays(COUNTS_NAME.format(task_name), {"digit": digit, "count": counts[digit]})
+    return RowCount(rows=int(counts.sum()))
 
 
 def summed_counts(store: Store, names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return the sum of counts that were written, int64 (65536,)."""
+    """Return the sum of the counts that tasks wrote, int64 (65536,)."""
     counts = np.zeros(DIGIT_VALUES, dtype=np.int64)
     for name in names:
         part = store.read_arrays(name)
@@ -25,8 +104,8 @@ def summed_counts(store: Store, names: Sequence[str]) -> npt.NDArray[np.int64]:
     return counts
 
 
-def next_digit(names: Sequence[str], rank: int, store_url: str) -> dict[str, int]:
-    """Return the digit of the row at a rank, its rank among the rows of that digit, and how many those are."""
-    counts = summed_counts(Store(store_url), names)
+def digit_at_rank(names: Sequence[str], rank: int, store: Store) -> DigitAtRank:
+    """Return the digit of the key at a rank, from the counts of a round."""
+    counts = summed_counts(store, names)
     digit, within = find_digit(counts, rank)
-    return {"digit": digit, "rank": within, "rows": int(counts[digit])}
+    return DigitAtRank(digit=digit, rank=within, rows=int(counts[digit]))

@@ -1,8 +1,8 @@
-"""Results as the records of stages hold them: frozen dataclasses to JSON and back."""
+"""Results as records hold them: of stages, frozen dataclasses to JSON and back; of tasks, typed dictionaries."""
 
 import dataclasses
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,6 +11,12 @@ from filtering.core.errors import RunError
 T = TypeVar("T")
 # A JSON object at the edge: what is read from it is checked, or typed, where it is read.
 JsonObject = dict[str, Any]
+
+
+class RowCount(TypedDict):
+    """The result of a task that handles rows: how many there were."""
+
+    rows: int
 
 
 def to_plain(value: Any) -> Any:

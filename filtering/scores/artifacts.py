@@ -1,4 +1,4 @@
-"""The objects of the scores stage, as the stations after it read them."""
+"""The objects of the scores stage, as the stages after it read them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a score needs and may lack: refused before any work is done."""
+"""Scores that cannot be computed are refused before any work is done."""
 
 from pathlib import PurePosixPath
 

@@ -1,6 +1,6 @@
-"""What the scorers of images need besides a shard: centroids and targets, read once for all shards.
+"""The arrays that scorers of images need besides a shard: centroids and targets, read once for all shards.
 
-`model` is what embeds images, the `embedding` section of the configuration; None for metadata, which has no model.
+`model` is the `embedding` section of the configuration; None for metadata, which has no model.
 """
 
 from pathlib import PurePosixPath

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -26,17 +27,24 @@ Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
 
+class ScoredRows(TypedDict):
+    """The result of scoring a tar: its rows, and those that have a score."""
+
+    rows: int
+    scored: int
+
+
 class DlcScorer:
     """Scores tars by learning complexity (arXiv 2402.05356); built once in each Ray actor, called from one thread.
 
     A sample's features are the unit-norm image embeddings that the masked tower gives, its classes the concepts. It is
     compared with its own concept's prototype and the 64 nearest to the embedding of the whole tower. Features that are
-    no numbers, which a tower of few weights may give in half precision, count as 0.
+    not finite, which a tower of few weights may give in half precision, count as 0.
 
     Parameters
     ----------
     embedding : Embedding
-        The `embedding` section of the configuration: with its model the pool was embedded.
+        The `embedding` section of the configuration, whose model embedded the pool.
     dlc : Dlc
         Evaluations, schedule and seed.
     """
@@ -45,34 +53,39 @@ class DlcScorer:
         self.settings, self.model = embedding, ClipModel(embedding)
         seed = dlc.seed if dlc.schedule == "random" else None
         self.tower = MaskedTower(self.model.model.visual, capacities(dlc.masks, dlc.schedule), seed)
-        self.prototypes_url, self.prototypes = "", np.zeros((0, 0), dtype=np.float32)
+        self.known: tuple[Store, npt.NDArray[np.float32]] | None = None
 
-    def __call__(self, shard: PassingShard, homes_url: str, store_url: str) -> dict[str, int]:
-        """Write the score of every row of a tar, float32, NaN where the row does not go on; return how many there are.
+    def __call__(self, shard: PassingShard, concepts: Store, store: Store) -> ScoredRows:
+        """Write the score of every row of a tar, float32, NaN where the row does not go on.
 
         Parameters
         ----------
         shard : PassingShard
             The tar and which of its rows go on.
-        homes_url : str
-            Where the rows' concepts are (`filtering.concepts.artifacts.read_homes`).
-        store_url : str
-            Where the prototypes are, PROTOTYPES with "vectors", float32 (C, d), and where the scores go.
+        concepts : Store
+            The folder of the concepts stage, with each row's concept (`filtering.concepts.artifacts.read_homes`).
+        store : Store
+            Holds the prototypes, PROTOTYPES with "vectors", float32 (C, d); the scores are written to it.
+
+        Returns
+        -------
+        ScoredRows
+            How many rows the tar has, and how many have a score.
 
         Raises
         ------
         RunError
             If a row's sample is not in the tar any more.
         """
-        wanted = _Wanted(shard, *read_homes(Store(homes_url), shard))
+        wanted = _Wanted(shard, *read_homes(concepts, shard))
         scores = np.full(wanted.total, np.nan, dtype=np.float32)
-        prototypes = self._prototypes(store_url)
+        prototypes = self._prototypes(store)
         read = batches(shard.embedded.shard, self.model.preparation, self.settings)
         for rows, pixels in _regrouped(map(wanted.found, ahead(read, BATCHES_AHEAD)), self.settings.batch_size):
             scores[rows] = self._scores(pixels, wanted.labels[rows], prototypes)
         wanted.check_all_found()
-        Store(store_url).write_arrays(SCORES_NAME.format(shard.identity), {"score": scores})
-        return {"rows": len(scores), "scored": int(np.isfinite(scores).sum())}
+        store.write_arrays(SCORES_NAME.format(shard.identity), {"score": scores})
+        return ScoredRows(rows=len(scores), scored=int(np.isfinite(scores).sum()))
 
     def _scores(
         self, pixels: Pixels, labels: npt.NDArray[np.int32], prototypes: npt.NDArray[np.float32]
@@ -88,12 +101,11 @@ class DlcScorer:
                 complexity.add(features)
         return complexity.scores() if complexity else np.zeros(len(labels), dtype=np.float32)
 
-    def _prototypes(self, store_url: str) -> npt.NDArray[np.float32]:
+    def _prototypes(self, store: Store) -> npt.NDArray[np.float32]:
         # Gigabytes where there are millions of concepts, and the same for every shard.
-        if self.prototypes_url != store_url:
-            self.prototypes = Store(store_url).read_arrays(PROTOTYPES)["vectors"]
-            self.prototypes_url = store_url
-        return self.prototypes
+        if self.known is None or self.known[0] != store:
+            self.known = (store, store.read_arrays(PROTOTYPES)["vectors"])
+        return self.known[1]
 
 
 class _Wanted:
@@ -111,13 +123,13 @@ class _Wanted:
             self.places[self.names[row]].append(row)
 
     def found(self, batch: Batch) -> tuple[Rows, Pixels]:
-        """Return which rows of a batch go on, and their pixels; what is no row, or does not go on, is left out."""
+        """Return the rows of a batch that go on, and their pixels; other samples are left out."""
         rows = np.array([self._row(sample.uid, sample.key) for sample in batch.samples], dtype=np.int64)
         chosen = rows != NOT_WANTED
         return rows[chosen], batch.pixels[chosen]
 
     def check_all_found(self) -> None:
-        """Refuse a tar in which some sample that goes on was not met."""
+        """Refuse a tar that lacks a sample that goes on."""
         lost = [row for rows in self.places.values() for row in rows if self.labels[row] != NOT_WANTED]
         if lost:
             url, (_, key) = self.shard.embedded.shard.url, self.names[min(lost)]
@@ -132,7 +144,7 @@ class _Wanted:
 
 
 def _regrouped(parts: Iterator[tuple[Rows, Pixels]], size: int) -> Iterator[tuple[Rows, Pixels]]:
-    """Yield parts put together to `size` rows or more, the last ones to fewer: masking costs the same for few rows."""
+    """Yield batches of `size` rows or more, the last one excepted: masking costs the same for few rows."""
     waiting: list[tuple[Rows, Pixels]] = []
     for part in parts:
         if len(part[0]):

@@ -1,18 +1,20 @@
-"""A combination of scores: what workers do to bring them to one scale, and to add them up.
+"""The tasks of a combination of scores: they bring scores to one scale and add them up.
 
 Ranks are exact: rows are spread over buckets by their score, a task sorts a bucket, and ranks go back to the shards.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.partition import global_rows, shard_and_row
-from filtering.core.radix_select import SCORE_DIGITS, digit_counts, order_keys, split_digits
+from filtering.core.radix_select import SCORE_DIGITS, Digits, digit_ranges, order_keys, split_digits
 from filtering.filters.artifacts import PassingShard
-from filtering.runtime.rank_counts import summed_counts, write_counts
+from filtering.runtime.rank_counts import count_keys, summed_counts
+from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import packed, read_groups, write_groups
 from filtering.scores.artifacts import read_scores
 from filtering.scores.combination import mid_ranks, minmax, over_mean, zscores
@@ -23,65 +25,105 @@ Float64Array = npt.NDArray[np.float64]
 # Rows that one task ranks: 24 bytes each, and as much again while they are sorted; more where scores are equal.
 BUCKET_ROWS = 4_000_000
 BOUNDS_NAME = "{}.bounds.npz"
-HISTOGRAM_SUFFIX = ".histogram.npz"
-HISTOGRAM_NAME = "{}-{}" + HISTOGRAM_SUFFIX
 RANKED = np.dtype([("row", "<i8"), ("score", "<f4")])
 
 
-def moments(shard: PassingShard, part_url: str) -> dict[str, Any]:
-    """Return what a shard adds to the pool's figures of a score: rows, sum, sum of squares, least, largest."""
-    scores = _passing(shard, part_url)[1].astype(np.float64)
+class Moments(TypedDict):
+    """A shard's part of the pool's figures of a score; no least and largest value where it has no rows."""
+
+    rows: int
+    sum: float
+    squares: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFigures:
+    """A score over the pool: mean, standard deviation, least and largest value."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+# How a score is brought to the scale of the others: the pool's figures of it, or the names of the objects that hold its
+# ranks.
+Scale = PoolFigures | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A score of a combination.
+
+    Attributes
+    ----------
+    scores : the folder of its scores.
+    weight : its weight in the sum.
+    scale : see `Scale`.
+    """
+
+    scores: Store
+    weight: float
+    scale: Scale
+
+
+class Buckets(TypedDict):
+    """The result of dividing the pool's scores into buckets: how many those are, and the rows of all of them."""
+
+    buckets: int
+    rows: int
+
+
+def moments(shard: PassingShard, part: Store) -> Moments:
+    """Return a shard's part of the pool's figures of a score."""
+    scores = _passing(shard, part)[1].astype(np.float64)
     if len(scores) == 0:
-        return {"rows": 0, "sum": 0.0, "squares": 0.0, "low": None, "high": None}
-    low, high = float(scores.min()), float(scores.max())
-    return {
-        "rows": len(scores),
-        "sum": float(scores.sum()),
-        "squares": float(scores @ scores),
-        "low": low,
-        "high": high,
-    }
+        return Moments(rows=0, sum=0.0, squares=0.0, low=None, high=None)
+    return Moments(
+        rows=len(scores),
+        sum=float(scores.sum()),
+        squares=float(scores @ scores),
+        low=float(scores.min()),
+        high=float(scores.max()),
+    )
 
 
-def pool_figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return a score's mean, standard deviation, least and largest value over the pool."""
-    there = [part for part in parts if part["rows"]]
-    rows = max(sum(part["rows"] for part in there), 1)
-    mean = sum(part["sum"] for part in there) / rows
-    spread = max(sum(part["squares"] for part in there) / rows - mean**2, 0.0)
-    low, high = min((part["low"] for part in there), default=0.0), max((part["high"] for part in there), default=0.0)
-    return {"mean": mean, "std": float(np.sqrt(spread)), "low": low, "high": high}
+def pool_figures(parts: Sequence[Moments]) -> PoolFigures:
+    """Return a score's figures over the pool, from those of all shards."""
+    rows = max(sum(part["rows"] for part in parts), 1)
+    mean = sum(part["sum"] for part in parts) / rows
+    spread = max(sum(part["squares"] for part in parts) / rows - mean**2, 0.0)
+    low = min((part["low"] for part in parts if part["low"] is not None), default=0.0)
+    high = max((part["high"] for part in parts if part["high"] is not None), default=0.0)
+    return PoolFigures(mean, float(np.sqrt(spread)), low, high)
 
 
-def count_scores(shard: PassingShard, part_url: str, label: str, store_url: str) -> dict[str, int]:
-    """Count a shard's scores by the upper 16 bits of their order."""
-    counts = digit_counts(_digits(_passing(shard, part_url)[1]), ())
-    return write_counts(Store(store_url), HISTOGRAM_NAME.format(label, shard.identity), counts)
+def count_scores(shard: PassingShard, part: Store, task_name: str, store: Store) -> RowCount:
+    """Count a shard's scores by the first digit of their keys."""
+    return count_keys(store, task_name, _keys(_passing(shard, part)[1]), ())
 
 
-def bound_buckets(identities: Sequence[str], label: str, store_url: str) -> dict[str, Any]:
-    """Cut the pool's scores into buckets; write which bucket each digit is in and how many rows are below each."""
-    store = Store(store_url)
-    counts = summed_counts(store, [HISTOGRAM_NAME.format(label, identity) for identity in identities])
-    bucket = ((np.cumsum(counts) - counts) // BUCKET_ROWS).astype(np.int32)
-    bucket = np.unique(bucket, return_inverse=True)[1].astype(np.int32)
-    sizes = np.bincount(bucket, weights=counts).astype(np.int64)
-    store.write_arrays(BOUNDS_NAME.format(label), {"bucket": bucket, "below": np.cumsum(sizes) - sizes})
-    return {"buckets": len(sizes), "rows": int(counts.sum())}
+def bound_buckets(counts: Sequence[str], label: str, store: Store) -> Buckets:
+    """Divide the pool's scores into buckets; write the bucket of each digit and how many rows are below each bucket."""
+    total = summed_counts(store, counts)
+    bucket, below = digit_ranges(total, BUCKET_ROWS)
+    store.write_arrays(BOUNDS_NAME.format(label), {"bucket": bucket, "below": below})
+    return Buckets(buckets=len(below), rows=int(total.sum()))
 
 
-def send_ranked(shard: PassingShard, part_url: str, label: str, store_url: str) -> dict[str, int]:
+def send_ranked(shard: PassingShard, part: Store, label: str, store: Store) -> RowCount:
     """Send a shard's scores to the buckets."""
-    store, (rows, scores) = Store(store_url), _passing(shard, part_url)
-    bucket = store.read_arrays(BOUNDS_NAME.format(label))["bucket"][_digits(scores)[:, 0]]
+    rows, scores = _passing(shard, part)
+    bucket = store.read_arrays(BOUNDS_NAME.format(label))["bucket"][_keys(scores)[:, 0]]
     records = packed(RANKED, row=global_rows(shard.index, rows), score=scores)
     write_groups(store, SENT_NAME.format(f"{label}-{shard.identity}"), bucket, RANKED, records.__getitem__)
-    return {"rows": len(rows)}
+    return RowCount(rows=len(rows))
 
 
-def rank_bucket(bucket: int, names: Sequence[str], label: str, total: int, store_url: str) -> dict[str, int]:
+def rank_bucket(bucket: int, names: Sequence[str], label: str, total: int, store: Store) -> RowCount:
     """Rank a bucket's rows among all of the pool, and send the ranks to their shards."""
-    store = Store(store_url)
     records = read_groups(store, names, bucket)
     found = np.zeros(0, RANKED) if records is None else records
     below = int(store.read_arrays(BOUNDS_NAME.format(label))["below"][bucket])
@@ -89,51 +131,36 @@ def rank_bucket(bucket: int, names: Sequence[str], label: str, total: int, store
     shards, places = shard_and_row(np.ascontiguousarray(found["row"]))
     returned = packed(RETURNED, row=places, score=ranks)
     write_groups(store, RETURNED_NAME.format(f"{label}-{bucket:08d}"), shards, RETURNED, returned.__getitem__)
-    return {"rows": len(found)}
+    return RowCount(rows=len(found))
 
 
-def add_up(
-    shard: PassingShard,
-    urls: Sequence[str],
-    weights: Sequence[float],
-    by: str,
-    scales: Sequence[Any],
-    store_url: str,
-) -> dict[str, int]:
-    """Write the weighted sum of a shard's scores.
-
-    Parameters
-    ----------
-    scales : list
-        For each part: with ranks the names of the objects that hold them, else the pool's figures of the score.
-    """
-    store, total = Store(store_url), np.full(len(shard.reasons()), np.nan)
+def add_up(shard: PassingShard, parts: Sequence[Part], by: str, store: Store) -> RowCount:
+    """Write the weighted sum of a shard's scores, each brought to the common scale that `by` names."""
+    total = np.full(len(shard.reasons()), np.nan)
     rows = shard.rows()
     total[rows] = 0
-    for url, weight, scale in zip(urls, weights, scales, strict=True):
-        if by == "rank":
-            returned = read_groups(store, scale, shard.index)
-            if returned is not None:
-                total[returned["row"]] += weight * returned["score"]
-        else:
-            total[rows] += weight * _scaled(_passing(shard, url)[1], by, scale)
+    for part in parts:
+        if isinstance(part.scale, PoolFigures):
+            total[rows] += part.weight * _scaled(_passing(shard, part.scores)[1], by, part.scale)
+        elif (returned := read_groups(store, part.scale, shard.index)) is not None:
+            total[returned["row"]] += part.weight * returned["score"]
     return write_scores(store, shard.identity, total)
 
 
-def _scaled(scores: npt.NDArray[np.float32], by: str, figures: Mapping[str, float]) -> Float64Array:
-    low, high, mean = figures["low"], figures["high"], figures["mean"]
+def _scaled(scores: npt.NDArray[np.float32], by: str, figures: PoolFigures) -> Float64Array:
+    low, high, mean = figures.low, figures.high, figures.mean
     if by == "zscore":
-        return zscores(scores, mean, figures["std"])
+        return zscores(scores, mean, figures.std)
     between = minmax(scores, low, high)
     if by == "minmax":
         return between
     return over_mean(between, (mean - low) / (high - low) if high > low else 0.0)
 
 
-def _passing(shard: PassingShard, part_url: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _passing(shard: PassingShard, part: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     rows = shard.rows()
-    return rows, read_scores(Store(part_url), shard.identity)[rows]
+    return rows, read_scores(part, shard.identity)[rows]
 
 
-def _digits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+def _keys(scores: npt.NDArray[np.float32]) -> Digits:
     return split_digits(order_keys(scores), SCORE_DIGITS)

@@ -1,4 +1,4 @@
-"""The scorers by name: what each is, what it reads, and how it is computed. Higher means more worth keeping."""
+"""The scorers by name, with their inputs and how they are computed. A higher score is more worth keeping."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filtering.config.run import Embedding
 from filtering.config.scores import (
     Combine,
     Dlc,
@@ -24,18 +25,26 @@ from filtering.config.scores import (
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
-from filtering.scores.contexts import concept_context, near_targets_context, targets_context
+from filtering.scores.contexts import Context, concept_context, near_targets_context, targets_context
 from filtering.scores.norm_sim import norm_sims
 from filtering.scores.prototypicality import prototypicalities
 from filtering.scores.table_column import column_scores
+from filtering.storage.store import Store
 
 Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
 Arrays = Mapping[str, npt.NDArray[Any]]
+# A shard's rows (`schemas.ROWS`) and the scorer's parameters in, float32 (n,) out.
+ScoreRows = Callable[[pa.Table, Any], Float32Array]
+# Unit-norm image embeddings, float32 (n, d), the concept of each, int32 (n,), and the context in, float32 (n,) out.
+ScoreImages = Callable[[Float32Array, Int32Array, Arrays], Float32Array]
+# Arrays that scoring any shard needs, read once: from the parameters, the `embedding` section and the concepts.
+ReadContext = Callable[[Any, Embedding | None, Store], Context]
 AUTO = "auto"
 
 
 class Kind(StrEnum):
-    """How a score is computed: `stage` has a way for each."""
+    """How a score is computed: `stage.COMPUTE` has a function for each."""
 
     ROWS = "rows"
     IMAGES = "images"
@@ -53,13 +62,12 @@ class Scorer:
     Attributes
     ----------
     kind : how it is computed.
-    about : what it is, in a few words, higher being kept.
-    inputs : what it reads.
+    about : its meaning in a few words; higher scores are kept.
+    inputs : names of its inputs, for a person.
     source : the paper.
     settings : its parameters, None if it has none.
-    function : for ROWS, a shard's rows (`tables.ROWS`) and the parameters in; for IMAGES, unit-norm image embeddings,
-        concepts and the context in; float32 (n,) out.
-    context : for IMAGES, what all shards need, read once.
+    of_rows : for ROWS.
+    of_images, context : for IMAGES.
     """
 
     kind: Kind
@@ -67,8 +75,9 @@ class Scorer:
     inputs: str
     source: str = ""
     settings: type[Section] | None = None
-    function: Callable[..., Float32Array] | None = None
-    context: Callable[..., dict[str, npt.NDArray[Any]]] | None = None
+    of_rows: ScoreRows | None = None
+    of_images: ScoreImages | None = None
+    context: ReadContext | None = None
 
 
 def _stored(rows: pa.Table, settings: Section | None) -> Float32Array:
@@ -84,13 +93,13 @@ def _column(rows: pa.Table, settings: ScoreTable) -> Float32Array:
     return column_scores(rows["uid"], settings)
 
 
-def _near_targets(images: Float32Array, homes: npt.NDArray[np.int32], context: Arrays) -> Float32Array:
+def _near_targets(images: Float32Array, homes: Int32Array, context: Arrays) -> Float32Array:
     return context["near"][homes].astype(np.float32)
 
 
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
-    "clip_score": Scorer(Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", function=_stored),
+    "clip_score": Scorer(Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", of_rows=_stored),
     "neg_clip_loss": Scorer(
         Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
     ),
@@ -100,8 +109,8 @@ SCORERS: dict[str, Scorer] = {
         "images, targets",
         "arXiv 2405.19547",
         Targets,
-        lambda images, homes, context: norm_sims(images, context["targets"]),
-        targets_context,
+        of_images=lambda images, homes, context: norm_sims(images, context["targets"]),
+        context=targets_context,
     ),
     "image_based": Scorer(
         Kind.IMAGES,
@@ -109,20 +118,19 @@ SCORERS: dict[str, Scorer] = {
         "images, concepts, targets",
         "arXiv 2304.14108",
         Targets,
-        _near_targets,
-        near_targets_context,
+        of_images=_near_targets,
+        context=near_targets_context,
     ),
     "prototypicality": Scorer(
         Kind.IMAGES,
         "cosine distance to the concept's centroid",
         "images, concepts",
         "arXiv 2206.14486",
-        None,
-        lambda images, homes, context: prototypicalities(images, homes, context["centroids"]),
-        concept_context,
+        of_images=lambda images, homes, context: prototypicalities(images, homes, context["centroids"]),
+        context=concept_context,
     ),
     "sas": Scorer(
-        Kind.ROWS, "semantic alignment: cosine of image and own caption", "pairs", "arXiv 2410.11215", function=_stored
+        Kind.ROWS, "semantic alignment: cosine of image and own caption", "pairs", "arXiv 2410.11215", of_rows=_stored
     ),
     "sds": Scorer(Kind.GRAPH, "mean distance to the neighbours in the concept", "graph", "arXiv 2410.11215"),
     "clip_powered": Scorer(
@@ -138,7 +146,7 @@ SCORERS: dict[str, Scorer] = {
         "arXiv 2309.16671",
         MetaClip,
     ),
-    "el2n": Scorer(Kind.ROWS, "error norm early in training", "table", "arXiv 2107.07075", Dynamics, _column),
+    "el2n": Scorer(Kind.ROWS, "error norm early in training", "table", "arXiv 2107.07075", Dynamics, of_rows=_column),
     "forgetting": Scorer(
         Kind.ROWS, "how often it was forgotten in training", "table", "arXiv 1812.05159", Dynamics, _column
     ),
@@ -148,19 +156,19 @@ SCORERS: dict[str, Scorer] = {
         "table",
         "arXiv 2001.10528",
         Dynamics,
-        _column,
+        of_rows=_column,
     ),
-    "uniform": Scorer(Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", function=_ones),
+    "uniform": Scorer(Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", of_rows=_ones),
     "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine),
-    "table": Scorer(Kind.ROWS, "a column of your own, joined by uid", "table", "", ScoreTable, _column),
+    "table": Scorer(Kind.ROWS, "a column of your own, joined by uid", "table", "", ScoreTable, of_rows=_column),
 }
-# Which end of a column of training dynamics is the hard one.
+# Training dynamics of which lower values mean harder samples.
 LOWER_IS_HARDER = ("aum",)
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A score that is wanted.
+    """A score with its parameters.
 
     Attributes
     ----------
@@ -173,7 +181,7 @@ class Spec:
 
     @property
     def scorer(self) -> Scorer:
-        """What it is."""
+        """The scorer of that name."""
         return SCORERS[self.name]
 
     def plain(self) -> list[Any]:
@@ -217,7 +225,7 @@ def parts_of(spec: Spec) -> list[Spec]:
 
 
 def with_parts(spec: Spec) -> list[Spec]:
-    """Return a score and all that it is made of."""
+    """Return a score after all the scores that it combines."""
     return [*(one for part in parts_of(spec) for one in with_parts(part)), spec]
 
 

@@ -1,19 +1,25 @@
-"""The scores stage: one score a row, by shard, in the way that its scorer asks for."""
+"""The scores stage: one score a row, by shard; how it is computed depends on the kind of scorer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from filtering.config.run import Embedding, Ray
 from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard
+from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
+from filtering.runtime.records import RowCount
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
+from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, TaskSpec, task
 from filtering.scores import parts, tasks
 from filtering.scores.artifacts import ScoresResult
 from filtering.scores.registry import Kind, Spec
+from filtering.storage.store import Store
+
+if TYPE_CHECKING:
+    from filtering.scores.dlc_worker import ScoredRows
 
 VERSION = 3
 P = ParamSpec("P")
@@ -22,7 +28,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What scorers read.
+    """The inputs of scorers.
 
     Attributes
     ----------
@@ -32,9 +38,9 @@ class Sources:
     shards : the pool's shards after the filters.
     rows : how many rows passed the filters.
     dimension : of the vectors.
-    concepts, graph : where those stages' objects are.
+    concepts, graph : the folders of those stages' objects.
     partitions : how many there are.
-    parts : where the scores are that a combination adds up, in its order.
+    parts : the folders of the scores that a combination adds up, in its order.
     """
 
     model: Embedding | None
@@ -43,10 +49,10 @@ class Sources:
     shards: Sequence[PassingShard]
     rows: int
     dimension: int
-    concepts: str
-    graph: str
+    concepts: Store
+    graph: Store
     partitions: int
-    parts: Sequence[str] = ()
+    parts: Sequence[Store] = ()
 
 
 # The stage whose result a kind of score follows from: nothing that comes after it changes the score.
@@ -68,125 +74,134 @@ def scores_key(spec: Spec, inputs: Sequence[str]) -> StageKey:
 
 def score(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
     """Write the score of every row that goes on, by shard; return how many rows have one."""
-    WAYS[spec.scorer.kind](stage, spec, sources)
+    COMPUTE[spec.scorer.kind](stage, spec, sources)
     return ScoresResult(sources.rows, spec.name)
 
 
-def _by_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    arguments = [task(s.identity, tasks.score_rows, s.embedded, spec, stage.store.url) for s in sources.shards]
-    stage.map(arguments, "shards")
+def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    stage.map([task(s.identity, tasks.score_rows, s.embedded, spec, stage.store) for s in sources.shards], "shards")
 
 
-def _by_images(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    stage.call("context", tasks.write_context, spec, sources.model, sources.concepts, stage.store.url)
-    _over_shards(stage, "", sources, tasks.score_images, spec, sources.concepts, stage.store.url)
+def _of_images(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    stage.call("context", tasks.write_context, spec, sources.model, sources.concepts, stage.store)
+    _over_shards(stage, "", sources, tasks.score_images, spec, sources.concepts, stage.store)
 
 
-def _by_graph(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    count, k, url = sources.partitions, sources.k, stage.store.url
-    arguments = [
-        task(f"graph-{number:08d}", tasks.score_graph, number, sources.graph, k, url) for number in range(count)
+def _of_graph(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    labels = [f"{number:08d}" for number in range(sources.partitions)]
+    scoring = [
+        task(f"graph-{label}", tasks.score_graph, number, sources.graph, sources.k, stage.store)
+        for number, label in enumerate(labels)
     ]
-    stage.map(arguments, "partitions")
-    _gather(stage, sources, [tasks.RETURNED_NAME.format(f"{number:08d}") for number in range(count)])
+    stage.map(scoring, "partitions")
+    _gather(stage, sources, [tasks.RETURNED_NAME.format(label) for label in labels])
 
 
-def _by_batches(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    settings, url = spec.settings, stage.store.url
+def _of_batches(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    settings = spec.settings
     assert isinstance(settings, NegClipLoss)
     batches = max(1, round(sources.rows / settings.batch_size))
-    names: list[str] = []
     # The whole pool in one batch is the same batch every time.
-    for number in range(settings.batchings if batches > 1 else 1):
-        counts = _over_shards(stage, f"send-{number}", sources, tasks.send_pairs, settings, batches, number, url)
-        sent = [
-            tasks.SENT_NAME.format(s.identity) for s, count in zip(sources.shards, counts, strict=True) if count["rows"]
-        ]
-        labels = [f"{number}-{batch:08d}" for batch in range(batches)]
-        arguments = [
-            task(f"batch-{label}", tasks.score_batch, batch, sent, settings.temperature, label, url)
-            for batch, label in enumerate(labels)
-        ]
-        found = stage.map(arguments, "batches")
-        names += [
-            tasks.RETURNED_NAME.format(label) for label, count in zip(labels, found, strict=True) if count["rows"]
-        ]
-        # Before the next batching writes under the same names: all vectors of the pool, twice.
-        stage.store.delete_all(tasks.SENT_SUFFIX)
-    _gather(stage, sources, names)
+    batchings = range(settings.batchings if batches > 1 else 1)
+    _gather(
+        stage, sources, [name for number in batchings for name in _batching(stage, settings, sources, batches, number)]
+    )
 
 
-def _by_captions(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    settings, url = spec.settings, stage.store.url
+def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches: int, number: int) -> list[str]:
+    """Score the pool once in random batches; return the names of the objects that hold the scores."""
+    counts = _over_shards(stage, f"send-{number}", sources, tasks.send_pairs, settings, batches, number, stage.store)
+    filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["rows"]]
+    sent, labels = [tasks.SENT_NAME.format(one) for one in filled], [f"{number}-{at:08d}" for at in range(batches)]
+    scoring = [
+        task(f"batch-{label}", tasks.score_batch, batch, sent, settings.temperature, label, stage.store)
+        for batch, label in enumerate(labels)
+    ]
+    found = stage.map(scoring, "batches")
+    # Before the next batching writes under the same names: all vectors of the pool, twice.
+    stage.store.delete_all(tasks.SENT_SUFFIX)
+    return [tasks.RETURNED_NAME.format(label) for label, count in zip(labels, found, strict=True) if count["rows"]]
+
+
+def _of_captions(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    settings = spec.settings
     assert isinstance(settings, MetaClip)
-    _over_shards(stage, "match", sources, tasks.match_captions, settings, url)
-    stage.call("counts", tasks.count_matches, [shard.identity for shard in sources.shards], url)
-    _over_shards(stage, "score", sources, tasks.score_captions, settings, url)
+    _over_shards(stage, "match", sources, tasks.match_captions, settings, stage.store)
+    stage.call("counts", tasks.count_matches, [shard.identity for shard in sources.shards], stage.store)
+    _over_shards(stage, "score", sources, tasks.score_captions, settings, stage.store)
     stage.store.delete_all(tasks.MATCHES_SUFFIX)
 
 
-def _by_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    url, settings, model = stage.store.url, spec.settings, sources.model
+def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    concepts, settings, model = sources.concepts, spec.settings, sources.model
     assert isinstance(settings, Dlc) and model is not None
-    counts = _over_shards(stage, "sums", sources, tasks.sum_concepts, sources.concepts, url)
+    counts = _over_shards(stage, "sums", sources, tasks.sum_concepts, concepts, stage.store)
     filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["concepts"]]
-    stage.call("prototypes", tasks.write_prototypes, filled, sources.concepts, sources.dimension, url)
+    stage.call("prototypes", tasks.write_prototypes, filled, concepts, sources.dimension, stage.store)
     stage.store.delete_all(tasks.SUMS_SUFFIX)
-
     actors = Actors(partial(_tower_plan, model, settings, sources.workers, len(sources.shards)))
-    tasks_ = [actors.task(f"towers-{s.identity}", s, sources.concepts, url) for s in sources.shards]
-    stage.map(tasks_, "shards", actors)
+    scoring = [actors.task(f"towers-{s.identity}", s, concepts, stage.store) for s in sources.shards]
+    stage.map(scoring, "shards", actors)
 
 
 def _tower_plan(
     model: Embedding, settings: Dlc, workers: Ray, shards: int, capacity: Capacity
-) -> ActorPlan[[PassingShard, str, str], dict[str, int]]:
+) -> ActorPlan[[PassingShard, Store, Store], "ScoredRows"]:
     shape, _ = embedder_shape(model, workers, capacity, shards)
     # Masks are in the weights of the one model that an actor has: one shard at a time.
     return ActorPlan(replace(shape, at_once=1), partial(_tower_scorer, model, settings))
 
 
-def _tower_scorer(model: Embedding, settings: Dlc) -> Callable[[PassingShard, str, str], dict[str, int]]:
+def _tower_scorer(model: Embedding, settings: Dlc) -> Callable[[PassingShard, Store, Store], "ScoredRows"]:
     # Torch is loaded by the actor that calls this, not by the driver.
     from filtering.scores.dlc_worker import DlcScorer
 
     return DlcScorer(model, settings)
 
 
-def _by_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    settings, url = spec.settings, stage.store.url
+def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    settings = spec.settings
     assert isinstance(settings, Combine)
-    scaled = _ranked if settings.by == "rank" else _measured
-    scales = [scaled(stage, sources, f"part-{number}", part) for number, part in enumerate(sources.parts)]
-    weights = [part.weight for part in settings.of]
-    _over_shards(stage, "sum", sources, parts.add_up, list(sources.parts), weights, settings.by, scales, url)
-    for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, parts.HISTOGRAM_SUFFIX):
+    scale_of: Callable[[StageRun, Sources, str, Store], parts.Scale] = _ranks if settings.by == "rank" else _figures
+    scaled = [
+        parts.Part(scores, part.weight, scale_of(stage, sources, f"part-{number}", scores))
+        for number, (scores, part) in enumerate(zip(sources.parts, settings.of, strict=True))
+    ]
+    _over_shards(stage, "sum", sources, parts.add_up, scaled, settings.by, stage.store)
+    for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
         stage.store.delete_all(suffix)
 
 
-def _measured(stage: StageRun, sources: Sources, label: str, part: str) -> dict[str, float]:
+def _figures(stage: StageRun, sources: Sources, label: str, part: Store) -> parts.PoolFigures:
     """Return the pool's figures of a score."""
     return parts.pool_figures(_over_shards(stage, label, sources, parts.moments, part))
 
 
-def _ranked(stage: StageRun, sources: Sources, label: str, part: str) -> list[str]:
+def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[str, ...]:
     """Rank the rows of the pool by a score; return the names of the objects that hold the ranks."""
-    url = stage.store.url
-    _over_shards(stage, f"{label}-count", sources, parts.count_scores, part, label, url)
-    identities = [shard.identity for shard in sources.shards]
-    found = stage.call(f"{label}-bounds", parts.bound_buckets, identities, label, url)
-    _over_shards(stage, f"{label}-send", sources, parts.send_ranked, part, label, url)
-    sent = [tasks.SENT_NAME.format(f"{label}-{identity}") for identity in identities]
-    buckets = range(found["buckets"])
-    arguments = [
-        task(f"{label}-rank-{at:08d}", parts.rank_bucket, at, sent, label, found["rows"], url) for at in buckets
+    counting = _counting(stage.store, sources, f"{label}-digit", part)
+    stage.map(counting, "shards")
+    found = stage.call(f"{label}-bounds", parts.bound_buckets, counts_of(counting), label, stage.store)
+    _over_shards(stage, f"{label}-send", sources, parts.send_ranked, part, label, stage.store)
+    sent, rows = [tasks.SENT_NAME.format(f"{label}-{shard.identity}") for shard in sources.shards], found["rows"]
+    ranking = [
+        task(f"{label}-rank-{at:08d}", parts.rank_bucket, at, sent, label, rows, stage.store)
+        for at in range(found["buckets"])
     ]
-    stage.map(arguments, "buckets")
-    return [tasks.RETURNED_NAME.format(f"{label}-{at:08d}") for at in buckets]
+    stage.map(ranking, "buckets")
+    return tuple(tasks.RETURNED_NAME.format(f"{label}-{at:08d}") for at in range(found["buckets"]))
+
+
+def _counting(store: Store, sources: Sources, label: str, part: Store) -> list[TaskSpec[RowCount]]:
+    names = [f"{label}-{shard.identity}" for shard in sources.shards]
+    return [
+        task(name, parts.count_scores, shard, part, name, store)
+        for name, shard in zip(names, sources.shards, strict=True)
+    ]
 
 
 def _gather(stage: StageRun, sources: Sources, names: Sequence[str]) -> None:
-    _over_shards(stage, "gather", sources, tasks.gather_scores, list(names), stage.store.url)
+    _over_shards(stage, "gather", sources, tasks.gather_scores, list(names), stage.store)
     stage.store.delete_all(tasks.RETURNED_SUFFIX)
 
 
@@ -204,12 +219,12 @@ def _over_shards(
     return stage.map(work, "shards")
 
 
-WAYS: dict[Kind, Callable[[StageRun, Spec, Sources], None]] = {
-    Kind.ROWS: _by_rows,
-    Kind.IMAGES: _by_images,
-    Kind.GRAPH: _by_graph,
-    Kind.BATCHES: _by_batches,
-    Kind.CAPTIONS: _by_captions,
-    Kind.TOWERS: _by_towers,
-    Kind.PARTS: _by_parts,
+COMPUTE: dict[Kind, Callable[[StageRun, Spec, Sources], None]] = {
+    Kind.ROWS: _of_rows,
+    Kind.IMAGES: _of_images,
+    Kind.GRAPH: _of_graph,
+    Kind.BATCHES: _of_batches,
+    Kind.CAPTIONS: _of_captions,
+    Kind.TOWERS: _of_towers,
+    Kind.PARTS: _of_parts,
 }

@@ -1,4 +1,4 @@
-"""Target images of a user's own, embedded as the pool is."""
+"""Target images that a user gives, embedded by the pool's model."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,7 @@
-"""What workers do to score: shards, partitions of the graph and random batches in, a score a row out."""
+"""The tasks of scoring: shards, partitions of the graph and random batches in, a score a row out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import inside_concept
+from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
 from filtering.scores.artifacts import SCORES_NAME
 from filtering.scores.dlc import PROTOTYPES, ConceptSums, concept_sums, mean_prototypes
@@ -38,44 +39,48 @@ SUMS_SUFFIX = ".sums.npz"
 SUMS_NAME = "{}" + SUMS_SUFFIX
 
 
-def write_scores(store: Store, identity: str, scores: npt.NDArray[Any]) -> dict[str, int]:
+class ConceptCount(TypedDict):
+    """The result of a task that handles concepts: how many there were."""
+
+    concepts: int
+
+
+def write_scores(store: Store, identity: str, scores: npt.NDArray[Any]) -> RowCount:
     """Write the score of each row of a shard, NaN where a row has none."""
     store.write_arrays(SCORES_NAME.format(identity), {"score": scores.astype(np.float32)})
-    return {"rows": len(scores)}
+    return RowCount(rows=len(scores))
 
 
-def score_rows(shard: EmbeddedShard, spec: Spec, store_url: str) -> dict[str, int]:
+def score_rows(shard: EmbeddedShard, spec: Spec, store: Store) -> RowCount:
     """Score a shard by its table of rows alone."""
-    function = spec.scorer.function
+    function = spec.scorer.of_rows
     assert function is not None
     rows = shard.rows(["uid", "clip_score"])
-    return write_scores(Store(store_url), shard.shard.identity, function(rows, spec.settings))
+    return write_scores(store, shard.shard.identity, function(rows, spec.settings))
 
 
-def write_context(spec: Spec, model: Embedding | None, concepts_url: str, store_url: str) -> dict[str, int]:
-    """Write what every shard needs to be scored."""
+def write_context(spec: Spec, model: Embedding | None, concepts: Store, store: Store) -> None:
+    """Write the arrays that scoring any shard needs."""
     context = spec.scorer.context
     assert context is not None
-    arrays = context(spec.settings, model, Store(concepts_url))
-    Store(store_url).write_arrays(CONTEXT, arrays)
-    return {name: len(array) for name, array in arrays.items()}
+    store.write_arrays(CONTEXT, context(spec.settings, model, concepts))
 
 
-def score_images(shard: PassingShard, spec: Spec, concepts_url: str, store_url: str) -> dict[str, int]:
+def score_images(shard: PassingShard, spec: Spec, concepts: Store, store: Store) -> RowCount:
     """Score the rows of a shard that go on by their image embeddings and concepts."""
-    store, function = Store(store_url), spec.scorer.function
+    function = spec.scorer.of_images
     assert function is not None
     context = store.read_arrays(CONTEXT)
-    rows, homes = read_homes(Store(concepts_url), shard)
+    rows, homes = read_homes(concepts, shard)
     scores = np.full(len(shard.reasons()), np.nan, dtype=np.float32)
     for block, vectors in shard.vector_blocks(rows):
         scores[rows[block]] = function(unit_rows(vectors), homes[block], context)
     return write_scores(store, shard.identity, scores)
 
 
-def score_graph(partition: int, graph_url: str, k: int, store_url: str) -> dict[str, int]:
+def score_graph(partition: int, graph: Store, k: int, store: Store) -> RowCount:
     """Send the mean distance of a partition's rows to their neighbours of the same concept to their shards."""
-    store, part = Store(store_url), read_graph(Store(graph_url), partition)
+    part = read_graph(graph, partition)
     rows, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     if part is not None:
         for members in runs(part.concept):
@@ -84,13 +89,11 @@ def score_graph(partition: int, graph_url: str, k: int, store_url: str) -> dict[
     return _return(store, f"{partition:08d}", np.concatenate(rows), np.concatenate(scores))
 
 
-def send_pairs(
-    shard: PassingShard, settings: NegClipLoss, batches: int, batching: int, store_url: str
-) -> dict[str, int]:
+def send_pairs(shard: PassingShard, settings: NegClipLoss, batches: int, batching: int, store: Store) -> RowCount:
     """Send a shard's pairs of vectors to the random batches of one batching."""
     rows = shard.rows()
     if len(rows) == 0:
-        return {"rows": 0}
+        return RowCount(rows=0)
     numbers = batch_numbers(shard.uids(rows), batches, settings.seed + batching)
     source = shard.embedded.rows(["source_row"])["source_row"].to_numpy()[rows]
     images, texts = (
@@ -102,23 +105,22 @@ def send_pairs(
     def records(at: npt.NDArray[np.int64]) -> Records:
         return packed(dtype, row=ids[at], image=images[source[at]], text=texts[source[at]])
 
-    write_groups(Store(store_url), SENT_NAME.format(shard.identity), numbers, dtype, records)
-    return {"rows": len(rows)}
+    write_groups(store, SENT_NAME.format(shard.identity), numbers, dtype, records)
+    return RowCount(rows=len(rows))
 
 
-def score_batch(batch: int, names: Sequence[str], temperature: float, label: str, store_url: str) -> dict[str, int]:
+def score_batch(batch: int, names: Sequence[str], temperature: float, label: str, store: Store) -> RowCount:
     """Score one random batch, and send the scores to their shards."""
-    store = Store(store_url)
     pairs = read_groups(store, names, batch)
     if pairs is None:
-        return {"rows": 0}
+        return RowCount(rows=0)
     scores = neg_clip_losses(unit_rows(pairs["image"]), unit_rows(pairs["text"]), temperature)
     return _return(store, label, np.ascontiguousarray(pairs["row"]), scores)
 
 
-def gather_scores(shard: PassingShard, names: Sequence[str], store_url: str) -> dict[str, int]:
+def gather_scores(shard: PassingShard, names: Sequence[str], store: Store) -> RowCount:
     """Write the mean of the scores that were sent to each row of a shard, NaN where none was."""
-    store, count = Store(store_url), len(shard.reasons())
+    count = len(shard.reasons())
     returned = read_groups(store, names, shard.index)
     sums, times = np.zeros(count), np.zeros(count)
     if returned is not None:
@@ -129,14 +131,14 @@ def gather_scores(shard: PassingShard, names: Sequence[str], store_url: str) -> 
         return write_scores(store, shard.identity, sums / times)
 
 
-def _return(store: Store, label: str, rows: npt.NDArray[np.int64], scores: npt.NDArray[Any]) -> dict[str, int]:
+def _return(store: Store, label: str, rows: npt.NDArray[np.int64], scores: npt.NDArray[Any]) -> RowCount:
     shards, places = shard_and_row(rows)
     records = packed(RETURNED, row=places, score=scores)
     write_groups(store, RETURNED_NAME.format(label), shards, RETURNED, records.__getitem__)
-    return {"rows": len(rows)}
+    return RowCount(rows=len(rows))
 
 
-def match_captions(shard: PassingShard, settings: MetaClip, store_url: str) -> dict[str, int]:
+def match_captions(shard: PassingShard, settings: MetaClip, store: Store) -> None:
     """Write which captions of a shard match which entries."""
     rows = shard.rows()
     captions = shard.embedded.rows(["caption"])["caption"].to_numpy()[rows]
@@ -147,21 +149,18 @@ def match_captions(shard: PassingShard, settings: MetaClip, store_url: str) -> d
         "entry": found,
         "count": np.bincount(found, minlength=len(entries)),
     }
-    Store(store_url).write_arrays(MATCHES_NAME.format(shard.identity), arrays)
-    return {"matches": len(at)}
+    store.write_arrays(MATCHES_NAME.format(shard.identity), arrays)
 
 
-def count_matches(identities: Sequence[str], store_url: str) -> dict[str, int]:
+def count_matches(identities: Sequence[str], store: Store) -> None:
     """Write how many captions of the pool match each entry."""
-    store = Store(store_url)
     counts = sum(store.read_arrays(MATCHES_NAME.format(identity))["count"] for identity in identities)
     store.write_arrays(COUNTS, {"count": np.asarray(counts, dtype=np.int64)})
-    return {"matched": int(np.count_nonzero(counts))}
 
 
-def score_captions(shard: PassingShard, settings: MetaClip, store_url: str) -> dict[str, int]:
+def score_captions(shard: PassingShard, settings: MetaClip, store: Store) -> RowCount:
     """Score a shard's captions by the entries that they match."""
-    store, rows = Store(store_url), shard.rows()
+    rows = shard.rows()
     matches, counts = store.read_arrays(MATCHES_NAME.format(shard.identity)), store.read_arrays(COUNTS)["count"]
     scores = np.full(len(shard.reasons()), np.nan, dtype=np.float32)
     if len(rows):
@@ -169,20 +168,20 @@ def score_captions(shard: PassingShard, settings: MetaClip, store_url: str) -> d
     return write_scores(store, shard.identity, scores)
 
 
-def sum_concepts(shard: PassingShard, concepts_url: str, store_url: str) -> dict[str, int]:
+def sum_concepts(shard: PassingShard, concepts: Store, store: Store) -> ConceptCount:
     """Write a shard's part of the concepts' mean embeddings."""
-    rows, homes = read_homes(Store(concepts_url), shard)
+    rows, homes = read_homes(concepts, shard)
     if len(rows) == 0:
-        return {"concepts": 0}
+        return ConceptCount(concepts=0)
     sums = concept_sums(unit_rows(shard.vectors(rows)), homes)
     arrays: dict[str, npt.NDArray[Any]] = {"concepts": sums.concepts, "sums": sums.sums, "counts": sums.counts}
-    Store(store_url).write_arrays(SUMS_NAME.format(shard.identity), arrays)
-    return {"concepts": len(sums.concepts)}
+    store.write_arrays(SUMS_NAME.format(shard.identity), arrays)
+    return ConceptCount(concepts=len(sums.concepts))
 
 
-def write_prototypes(identities: Sequence[str], concepts_url: str, dimension: int, store_url: str) -> dict[str, int]:
+def write_prototypes(identities: Sequence[str], concepts: Store, dimension: int, store: Store) -> ConceptCount:
     """Write the mean embedding of each concept."""
-    store, count = Store(store_url), len(read_concepts(Store(concepts_url)))
+    count = len(read_concepts(concepts))
     parts = (ConceptSums(**store.read_arrays(SUMS_NAME.format(identity))) for identity in identities)
     store.write_arrays(PROTOTYPES, {"vectors": mean_prototypes(parts, count, dimension)})
-    return {"concepts": count}
+    return ConceptCount(concepts=count)

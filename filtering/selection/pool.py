@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.csr import Int64Array
-from filtering.core.radix_select import SCORE_DIGITS, at_or_above, digit_counts, order_keys, split_digits
-from filtering.runtime.rank_counts import write_counts
+from filtering.core.radix_select import SCORE_DIGITS, at_or_above, order_keys, split_digits
+from filtering.runtime.rank_counts import count_keys
+from filtering.runtime.records import RowCount
 from filtering.selection.budgets import proportional_budgets
 from filtering.selection.scores import read_collected
 from filtering.selection.strata import strata_budgets, stratum_numbers
@@ -22,8 +23,6 @@ from filtering.storage.store import Store
 
 Key = npt.NDArray[np.uint16]
 ROW_DIGITS = 4
-DIGITS_SUFFIX = ".digits.npz"
-DIGITS_NAME = "{}.{:08d}" + DIGITS_SUFFIX
 CELLS_NAME = "{:08d}.cells.npz"
 STRATA_NAME = "strata.npz"
 
@@ -41,11 +40,9 @@ def partition_keys(store: Store, partition: int, column: str = "score") -> Key:
     return keys_of(np.ascontiguousarray(scores["row"]), np.ascontiguousarray(scores[column]))
 
 
-def count_digit(partition: int, label: str, column: str, prefix: Sequence[int], store_url: str) -> dict[str, int]:
+def count_digit(partition: int, column: str, prefix: Sequence[int], task_name: str, store: Store) -> RowCount:
     """Count a partition's rows whose keys begin with `prefix` by their next digit."""
-    store = Store(store_url)
-    counts = digit_counts(partition_keys(store, partition, column), prefix)
-    return write_counts(store, DIGITS_NAME.format(label, partition), counts)
+    return count_keys(store, task_name, partition_keys(store, partition, column), prefix)
 
 
 def count_above(partition: int, cut: Sequence[int], store_url: str) -> dict[str, int]:

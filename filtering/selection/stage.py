@@ -13,9 +13,10 @@ from filtering.core.csr import Int64Array
 from filtering.core.radix_select import SCORE_DIGITS, order_keys, split_digits
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import read_adjacent
-from filtering.runtime.rank_counts import next_digit
+from filtering.runtime.rank_counts import COUNTS_SUFFIX, key_at_rank
+from filtering.runtime.records import RowCount
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.runtime.task_spec import task
+from filtering.runtime.task_spec import TaskSpec, task
 from filtering.selection import pool
 from filtering.selection.artifacts import BUDGETS_NAME, SelectionResult
 from filtering.selection.hierarchy import hierarchical_budgets
@@ -117,7 +118,7 @@ def select_coreset(
     tasks = [task(f"{number:08d}", select, number, adjacent.get(number, []), *arguments) for number in numbers]
     counts = stage.map(tasks, "partitions")
     # The scores stay, by partition: the page and `filtering explain` read them.
-    for suffix in (VECTORS_SUFFIX, pool.DIGITS_SUFFIX):
+    for suffix in (VECTORS_SUFFIX, COUNTS_SUFFIX):
         stage.store.delete_all(suffix)
     stage.store.delete_folders("round-")
     sums, name = (
@@ -246,28 +247,22 @@ def _cut(stage: StageRun, step: Step, name: str, source: Pool, total: int, avail
 def _key_at(
     stage: StageRun, label: str, source: Pool, rank: int, ties: bool = False, column: str = "score"
 ) -> tuple[int, ...]:
-    """Return the first digits of the key of the row at a rank: as many as tell it from the rows after it.
+    """Return the first digits of the key of the row at a rank: as many as separate it from the rows after it.
 
     Parameters
     ----------
     ties : bool
-        The score alone decides, so that rows of equal scores are on the same side.
+        Rows of equal scores are on the same side: the row ids in the keys do not count.
     """
-    digits: tuple[int, ...] = ()
-    numbers, url = range(source.partitions), stage.store.url
-    for place in range(SCORE_DIGITS + pool.ROW_DIGITS):
-        name = f"{label}-{place}"
-        tasks = [
-            task(f"{name}-{number:08d}", pool.count_digit, number, name, column, digits, url) for number in numbers
+
+    def tasks_of(name: str, prefix: tuple[int, ...]) -> list[TaskSpec[RowCount]]:
+        names = [f"{name}-{number:08d}" for number in range(source.partitions)]
+        return [
+            task(name, pool.count_digit, number, column, prefix, name, stage.store) for number, name in enumerate(names)
         ]
-        stage.map(tasks, "partitions counted")
-        names = [pool.DIGITS_NAME.format(name, number) for number in numbers]
-        found = stage.call(name, next_digit, names, rank, url)
-        digits, rank = (*digits, found["digit"]), found["rank"]
-        scored = len(digits) >= SCORE_DIGITS
-        if (ties and scored) or rank == found["rows"] - 1:
-            break
-    return digits
+
+    digits = SCORE_DIGITS if ties else SCORE_DIGITS + pool.ROW_DIGITS
+    return key_at_rank(stage, label, tasks_of, lambda _: rank, digits, unit="partitions counted")
 
 
 def _counts_above(stage: StageRun, source: Pool, concepts: int, cut: tuple[int, ...] | None) -> Int64Array:

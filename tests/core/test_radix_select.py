@@ -8,6 +8,7 @@ from filtering.core.errors import InputError
 from filtering.core.radix_select import (
     at_or_above,
     digit_counts,
+    digit_ranges,
     find_digit,
     join_digits,
     order_keys,
@@ -103,3 +104,17 @@ def test_digits_are_those_of_the_numbers(numbers, count):
     assert digits.shape == (len(numbers), count)
     assert digits.dtype == np.uint16
     assert [join_digits(row.tolist()) for row in digits] == [number % 2 ** (16 * count) for number in numbers]
+
+
+@given(st.lists(st.integers(0, 2**16 - 1) | st.sampled_from([0, 7, 8]), max_size=40), st.integers(1, 9))
+def test_ranges_of_digits_hold_about_as_many_keys_as_wanted(digits, rows):
+    counts = digit_counts(np.array(digits, dtype=np.uint16).reshape(-1, 1), ())
+    range_of, below = digit_ranges(counts, rows)
+    assert (range_of.dtype, below.dtype) == (np.int32, np.int64)
+    assert (np.diff(range_of) >= 0).all()
+    assert sorted(set(range_of.tolist())) == list(range(len(below)))
+    for number, start in enumerate(below.tolist()):
+        inside = [digit for digit in digits if range_of[digit] == number]
+        assert start == sum(digit < np.flatnonzero(range_of == number)[0] for digit in digits)
+        # All but the keys of its last digit are fewer than wanted.
+        assert not inside or len(inside) - inside.count(max(inside)) < rows

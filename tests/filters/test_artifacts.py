@@ -21,8 +21,9 @@ def shard(tmp_path):
     MetadataReader(Arrays())(listed, str(tmp_path / "embedded"))
     reasons = [None if row % 3 == 0 else "filter:caption" for row in range(50)]
     table = schemas.REASONS.empty_table().from_pydict({"reason": reasons}, schema=schemas.REASONS)
-    Store(str(tmp_path / "reasons")).write_table(REASONS_NAME.format(listed.identity), table)
-    return PassingShard(EmbeddedShard(listed, str(tmp_path / "embedded"), Arrays()), str(tmp_path / "reasons"))
+    store = Store(str(tmp_path / "reasons"))
+    store.write_table(REASONS_NAME.format(listed.identity), table)
+    return PassingShard(EmbeddedShard(listed, str(tmp_path / "embedded"), Arrays()), store)
 
 
 def test_rows_and_uids_are_those_without_a_reason(shard):

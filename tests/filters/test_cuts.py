@@ -5,14 +5,13 @@ import pyarrow as pa
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_stage import PlainStage
 
 from filtering.config.filters import CaptionFilter, ClipScoreFilter, Filter
 from filtering.core import schemas
-from filtering.core.radix_select import join_digits, score_of
 from filtering.embedding.artifacts import ROWS_NAME, EmbeddedShard
-from filtering.filters.cuts import COUNTS_NAME, count_scores, judged
-from filtering.filters.judging import COLUMNS, Rule, first_failed
-from filtering.runtime.rank_counts import next_digit
+from filtering.filters.cuts import judged, score_threshold
+from filtering.filters.judging import COLUMNS, Judging, Rule, first_failed
 from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
@@ -32,47 +31,35 @@ def embedded(store, at, rows):
     return shard
 
 
-def score_at(shards, rules, known, rank, store):
-    """The score at a rank of those that pass, as the stage finds it."""
-    prefix = []
-    for number in range(2):
-        for shard in shards:
-            count_scores(shard, rules, known, prefix, store.url)
-        names = [COUNTS_NAME.format(shard.shard.identity, len(rules), number) for shard in shards]
-        found = next_digit(names, rank, store.url)
-        prefix.append(found["digit"])
-        rank = found["rank"]
-    return score_of(join_digits(prefix))
-
-
 @examples(0.3)
 @given(POOL, st.booleans(), st.data())
 def test_scores_are_found_at_their_rank_over_all_shards(tmp_path_factory, pool, filtered, data):
     store = Store(str(tmp_path_factory.mktemp("cuts") / uuid.uuid4().hex))
     shards = [embedded(store, at, rows) for at, rows in enumerate(pool)]
     left = sorted((s for rows in pool for s, text in rows if not filtered or text == "one two"), reverse=True)
-    if left:
-        rank = data.draw(st.integers(0, len(left) - 1))
-        assert score_at(shards, [TWO_WORDS] * filtered, 0, rank, store) == left[rank]
+    judging, rank = Judging((TWO_WORDS,) * filtered), data.draw(st.integers(0, max(len(left) - 1, 0)))
+    # `place_of` makes the rank of it again.
+    found = score_threshold(PlainStage(store), shards, judging, (rank + 0.5) / max(len(left), 1))
+    assert found == (left[rank] if left else -1.0)
 
 
 def test_what_was_judged_once_is_not_judged_again(tmp_path, monkeypatch):
     store = Store(str(tmp_path))
     shard = embedded(store, 0, [(0.1, "one"), (0.2, "one two"), (0.3, "one two"), (0.4, "one")])
-    rules = [TWO_WORDS]
-    score_at([shard], rules, 0, 1, store)
-    rules.append(Rule(Filter(clip_score=ClipScoreFilter(keep=0.5)), 0.25))
-    expected = first_failed(shard.rows(list(COLUMNS)), rules)
+    judging = Judging((TWO_WORDS,))
+    score_threshold(PlainStage(store), [shard], judging, 0.75)
+    judging = judging.known_to(1).followed_by(Rule(Filter(clip_score=ClipScoreFilter(keep=0.5)), 0.25))
+    expected = first_failed(shard.rows(list(COLUMNS)), judging.rules)
     assert expected.tolist() == [0, 1, -1, 0]
     monkeypatch.setattr("filtering.filters.judging.caption_passes", lambda *_: 1 / 0)
-    assert np.array_equal(judged(shard, rules, 1, store), expected)
+    assert np.array_equal(judged(shard, judging, store), expected)
 
 
 def test_the_same_task_writes_the_same_bytes_again(tmp_path):
     store = Store(str(tmp_path))
     shard = embedded(store, 0, [(0.1, "one"), (0.2, "one two")])
-    score_at([shard], [TWO_WORDS], 0, 0, store)
+    score_threshold(PlainStage(store), [shard], Judging((TWO_WORDS,)), 0.25)
     before = {name: store.read(name) for name in store.names(".npz")}
-    score_at([shard], [TWO_WORDS], 0, 0, store)
+    score_threshold(PlainStage(store), [shard], Judging((TWO_WORDS,)), 0.25)
     assert len(before) == 3
     assert before == {name: store.read(name) for name in store.names(".npz")}

@@ -44,11 +44,11 @@ def test_buckets_find_what_one_task_would(tmp_path_factory, pool, buckets):
     store = Store(str(tmp_path_factory.mktemp("uids") / uuid.uuid4().hex))
     shards = [embedded(store, at, numbers) for at, numbers in enumerate(pool)]
     for at, shard in enumerate(shards):
-        spread_uids(shard, at, buckets, store.url)
+        spread_uids(shard, at, buckets, store)
     names = store.names(".uids")
     assert len(names) == len(shards)
     for bucket in range(buckets):
-        find_repeats(bucket, [f"{shard.shard.identity}.uids" for shard in shards], store.url)
+        find_repeats(bucket, [f"{shard.shard.identity}.uids" for shard in shards], store)
     whole = repeats_of([number for numbers in pool for number in numbers])
     for at, numbers in enumerate(pool):
         start = sum(map(len, pool[:at]))

@@ -4,7 +4,7 @@ import pytest
 from filtering.config.filters import Filter, WordsFilter
 from filtering.core.errors import InputError
 from filtering.filters.checks import check_filters
-from filtering.filters.words import hand_out, list_identity, words_pass
+from filtering.filters.words import list_identity, stored_list, words_pass
 from filtering.storage.store import Store
 
 
@@ -14,29 +14,29 @@ def rule(tmp_path):
     return WordsFilter(list=str(tmp_path / "list.txt"))
 
 
-def passes(url, *captions):
-    return words_pass(pa.chunked_array([list(captions)], pa.string()), url).tolist()
+def passes(words, *captions):
+    return words_pass(pa.chunked_array([list(captions)], pa.string()), words).tolist()
 
 
 def test_captions_with_an_entry_pass(rule, tmp_path):
-    url = hand_out(rule, 0, Store(str(tmp_path / "stage")))
+    words = stored_list(rule, 0, Store(str(tmp_path / "stage")))
     captions = ["A Dog.", "hotdogs", "the great  white-shark", "white shark", "", None, "dog dog"]
-    assert passes(url, *captions) == [True, False, True, False, False, False, True]
-    assert passes(url) == []
+    assert passes(words, *captions) == [True, False, True, False, False, False, True]
+    assert passes(words) == []
 
 
 def test_the_pool_is_judged_by_one_list_even_if_the_file_changes(rule, tmp_path):
     store = Store(str(tmp_path / "stage"))
-    url, before = hand_out(rule, 0, store), list_identity(rule)
+    words, before = stored_list(rule, 0, store), list_identity(rule)
     (tmp_path / "list.txt").write_text("cat\n")
-    assert hand_out(rule, 0, store) == url
-    assert passes(url, "a dog", "a cat") == [True, False]
+    assert stored_list(rule, 0, store) == words
+    assert passes(words, "a dog", "a cat") == [True, False]
     assert list_identity(rule) != before
 
 
 def test_imagenets_classes_are_a_list(tmp_path):
-    url = hand_out(WordsFilter(), 1, Store(str(tmp_path)))
-    assert passes(url, "my goldfish", "stock market") == [True, False]
+    words = stored_list(WordsFilter(), 1, Store(str(tmp_path)))
+    assert passes(words, "my goldfish", "stock market") == [True, False]
 
 
 def test_a_list_that_is_not_there_is_refused(tmp_path):

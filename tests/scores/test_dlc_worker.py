@@ -32,7 +32,7 @@ def shard(tmp_path):
     write_tar(tmp_path / "00000000.tar", [*bad, *parts, ("z.txt", b"alone")])
     (tar,) = list_shards(Input(shards=str(tmp_path)))
     TarEmbedder(SETTINGS)(tar, str(tmp_path / "embedded"))
-    passing = PassingShard(EmbeddedShard(tar, str(tmp_path / "embedded")), str(tmp_path / "filters"))
+    passing = PassingShard(EmbeddedShard(tar, str(tmp_path / "embedded")), Store(str(tmp_path / "filters")))
     visits = {"row": PASSING, "concept": CONCEPTS}
     Store(str(tmp_path / "homes")).write_arrays(VISITS_NAME.format(tar.identity), visits)
     sums = concept_sums(unit_rows(passing.vectors(PASSING)), CONCEPTS)
@@ -42,7 +42,7 @@ def shard(tmp_path):
 
 
 def scored(shard, tmp_path, dlc, settings=SETTINGS):
-    result = DlcScorer(settings, dlc)(shard, str(tmp_path / "homes"), str(tmp_path / "scores"))
+    result = DlcScorer(settings, dlc)(shard, Store(str(tmp_path / "homes")), Store(str(tmp_path / "scores")))
     return result, read_scores(Store(str(tmp_path / "scores")), shard.identity)
 
 
@@ -72,7 +72,7 @@ def test_a_scorer_is_used_again_and_gives_the_same_bytes(shard, tmp_path):
     scorer = DlcScorer(SETTINGS, Dlc(masks=3))
     read = []
     for _ in range(2):
-        scorer(shard, str(tmp_path / "homes"), str(tmp_path / "scores"))
+        scorer(shard, Store(str(tmp_path / "homes")), Store(str(tmp_path / "scores")))
         read.append(read_scores(Store(str(tmp_path / "scores")), shard.identity))
     assert np.array_equal(read[0], read[1], equal_nan=True)
     assert np.allclose(read[0], scored(shard, tmp_path, Dlc(masks=3), Embedding(model="demo"))[1], equal_nan=True)
@@ -101,7 +101,7 @@ def test_samples_on_their_own_prototypes_are_easy(tmp_path):
     write_tar(tmp_path / "00000000.tar", members(0, 2))
     (tar,) = list_shards(Input(shards=str(tmp_path)))
     TarEmbedder(SETTINGS)(tar, str(tmp_path / "embedded"))
-    shard = PassingShard(EmbeddedShard(tar, str(tmp_path / "embedded")), "")
+    shard = PassingShard(EmbeddedShard(tar, str(tmp_path / "embedded")), Store(""))
     visits = {"row": np.array([0, 1], np.int32), "concept": np.array([0, 1], np.int32)}
     Store(str(tmp_path / "homes")).write_arrays(VISITS_NAME.format(tar.identity), visits)
     vectors = unit_rows(shard.vectors(np.array([0, 1])))

@@ -21,8 +21,8 @@ def test_auto_is_what_the_method_judges_by():
 
 def test_scores_of_rows():
     rows = pa.table({"uid": ["a", "b"], "clip_score": np.array([0.1, 0.2], dtype=np.float32)})
-    assert np.allclose(spec("clip_score").scorer.function(rows, None), [0.1, 0.2])
-    assert spec("uniform").scorer.function(rows, None).tolist() == [1.0, 1.0]
+    assert np.allclose(spec("clip_score").scorer.of_rows(rows, None), [0.1, 0.2])
+    assert spec("uniform").scorer.of_rows(rows, None).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(("name", "keep"), [("el2n", "higher"), ("forgetting", "higher"), ("aum", "lower")])
@@ -57,5 +57,6 @@ def test_what_cannot_be_scored_is_refused_in_one_line(name, message):
 def test_every_scorer_says_what_it_is():
     for name, scorer in SCORERS.items():
         assert scorer.about, name
-        assert (scorer.function is not None) == (scorer.kind in (Kind.ROWS, Kind.IMAGES)), name
+        assert (scorer.of_rows is not None) == (scorer.kind is Kind.ROWS), name
+        assert (scorer.of_images is not None) == (scorer.context is not None) == (scorer.kind is Kind.IMAGES), name
         assert (scorer.context is not None) == (scorer.kind is Kind.IMAGES), name
