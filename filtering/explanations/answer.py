@@ -14,8 +14,8 @@ from filtering.explanations.steps import deciding_step, of_step
 from filtering.explanations.verdict import verdict
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, positions
+from filtering.manifests.reasons import explained
 from filtering.report.examples import cosine
-from filtering.report.reasons import explained
 from filtering.storage.store import Store
 
 NEIGHBOURS = 10

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from filtering.manifests.reasons import explained
 from filtering.report.parts import Histogram
-from filtering.report.reasons import explained
 from filtering.report.text import count, hundredths, one_line, percent, score_name
 from filtering.report.vega import svg
 

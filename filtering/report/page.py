@@ -16,13 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from filtering.core.formatting import duration
+from filtering.manifests.reasons import explained
 from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
 from filtering.report.data import Page
 from filtering.report.parts import ConceptRow, QuarantineExample
 from filtering.report.pictures import Picture, admitted, picture
-from filtering.report.reasons import explained
 
 TEMPLATE = "page.html.j2"
 LARGEST_PAGE = 15_000_000

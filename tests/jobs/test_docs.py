@@ -12,8 +12,8 @@ import yaml
 
 from filtering import cli
 from filtering.config.run import Config, load_config, parse_config
+from filtering.manifests.reasons import FAULTS
 from filtering.pipeline.selection_steps import every_step
-from filtering.report.reasons import FAULTS
 from filtering.scores.registry import spec_of
 from filtering.selection.registry import DECIDED, budget, budget_name, selector
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import filtering
+from filtering.manifests.reasons import FAULTS, STEPS, explained
 from filtering.report.charts import flow, histogram
 from filtering.report.concept_map import concept_map, share_bounds
 from filtering.report.parts import ConceptRow, Histogram
-from filtering.report.reasons import FAULTS, STEPS, explained
 from filtering.report.text import one_line
 from filtering.selection.registry import SELECTORS
 
