@@ -15,7 +15,7 @@ from filtering.concepts.partition import shard_and_row
 from filtering.config.run import Config
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import PAGE_DATA, REPORT
-from filtering.report import gather
+from filtering.report import assembly
 from filtering.report.bins import binned
 from filtering.report.data import Page, page_bytes
 from filtering.report.decision import decisions, judging_step
@@ -104,7 +104,7 @@ class _Found:
     parts: Sequence[Mapping[str, Any]]
     groups: Sequence[Mapping[str, Any]]
     filtered: Mapping[str, Sequence[int]]
-    samples: gather.Samples
+    samples: assembly.Samples
     pictured: int
 
     @classmethod
@@ -116,17 +116,17 @@ class _Found:
         pictured = _spread(shards) if config.input.shards is not None else []
         share = _caption_share(len(concepts), run)
         surveys = _surveyed(stage, shards, together, share, set(pictured), places)
-        chosen = gather.sheet_concepts(concepts["size"].to_numpy())
+        chosen = assembly.sheet_concepts(concepts["size"].to_numpy())
         tasks = [
             task(f"examine-{n:08d}", examine_partition, n, chosen, pictured or None, places) for n in range(partitions)
         ]
         parts = stage.map(tasks, "partitions examined")
-        groups, filtered = gather.largest_groups(parts), gather.filtered_rows(surveys, list(run["reasons"]["dropped"]))
-        wanted = _wanted(parts, groups, filtered, gather.lowest_rows(surveys))
+        groups, filtered = assembly.largest_groups(parts), assembly.filtered_rows(surveys, list(run["reasons"]["dropped"]))
+        wanted = _wanted(parts, groups, filtered, assembly.lowest_rows(surveys))
         pictured = [*pictured, *_more(wanted, pictured)] if pictured else []
         shown = _fetched(stage, shards, wanted, set(pictured), places)
         judged = {int(row): values for part in parts for row, values in part["rows"].items()}
-        samples = gather.Samples(shown, judged)
+        samples = assembly.Samples(shown, judged)
         return cls(shards, places, list(together), concepts, surveys, parts, groups, filtered, samples, len(pictured))
 
 
@@ -219,7 +219,7 @@ def _page(stage: StageRun, config: Config, run: Mapping[str, Any], found: _Found
         totals=run["totals"],
         dropped_by_reason=dropped_in_order(run),
         quarantined_by_reason=run["reasons"]["quarantined"],
-        quarantine_examples=gather.quarantine_examples(found.surveys),
+        quarantine_examples=assembly.quarantine_examples(found.surveys),
         selection=decisions(run),
         score_name=step["score"] if step else "",
         recall=run["recall"],
@@ -231,9 +231,9 @@ def _page(stage: StageRun, config: Config, run: Mapping[str, Any], found: _Found
         concepts=rows,
         more_concepts=more,
         duplicate_cosine=DUPLICATE_COSINE,
-        duplicates=gather.duplicate_groups(found.groups, found.samples),
-        filtered=gather.reason_examples(found.filtered, found.samples),
-        lowest=found.samples.thumbnails(gather.lowest_rows(found.surveys)),
+        duplicates=assembly.duplicate_groups(found.groups, found.samples),
+        filtered=assembly.reason_examples(found.filtered, found.samples),
+        lowest=found.samples.thumbnails(assembly.lowest_rows(found.surveys)),
         shards=len(found.shards),
         pictured_shards=found.pictured,
         stages=tuple(costs),
@@ -247,7 +247,7 @@ def _page(stage: StageRun, config: Config, run: Mapping[str, Any], found: _Found
 
 def _concept_rows(stage: StageRun, found: _Found) -> tuple[tuple[ConceptRow, ...], int]:
     """Return the rows of the table of concepts, and how many concepts have none."""
-    listed = gather.listed_concepts(found.concepts["size"].to_numpy())
+    listed = assembly.listed_concepts(found.concepts["size"].to_numpy())
     if not listed:
         return (), 0
     stage.call("map", lay_out, listed, found.places)
@@ -255,11 +255,11 @@ def _concept_rows(stage: StageRun, found: _Found) -> tuple[tuple[ConceptRow, ...
     sheets = {
         int(concept): found.samples.sheet(rows) for part in found.parts for concept, rows in part["sheets"].items()
     }
-    rows = gather.concept_rows(
+    rows = assembly.concept_rows(
         found.concepts,
         Store(found.places.picks).read_arrays(BUDGETS_NAME)["budgets"],
         _lines(stage, found.parts),
-        gather.concept_names(read_captions(stage.store, found.together)),
+        assembly.concept_names(read_captions(stage.store, found.together)),
         dict(zip(listed, map(tuple, xy), strict=True)),
         sheets,
     )
