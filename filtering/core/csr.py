@@ -56,6 +56,11 @@ class KnnGraph:  # A dataclass takes what its fields are. numpydoc ignore=PR02
         return np.diff(self.indptr)
 
 
+def cosines(distances: FloatArray) -> npt.NDArray[np.float64]:
+    """Return the cosines of unit vectors from their squared Euclidean distances, float64 of the same shape."""
+    return 1 - distances.astype(np.float64) / 2
+
+
 def symmetrised(sources: Int64Array, targets: Int64Array, distances: FloatArray, nodes: int) -> KnnGraph:
     """Return the union of a directed edge list and its reverse.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from filtering.concepts.partition import global_rows
-from filtering.core.csr import Int64Array
+from filtering.core.csr import Int64Array, cosines
 from filtering.explanations.filters import of_filter
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
@@ -15,7 +15,6 @@ from filtering.explanations.verdict import verdict
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.manifests.reasons import explained
-from filtering.report.examples import cosine
 from filtering.storage.store import Store
 
 NEIGHBOURS = 10
@@ -92,12 +91,12 @@ def _neighbours(sources: Sources, part: ShardGraph, at: int) -> list[dict[str, A
     """Return a row's neighbours in the graph, the nearest first."""
     first, last = int(part.indptr[at]), int(part.indptr[at + 1])
     order = first + np.argsort(part.distances[first:last], kind="stable")[:NEIGHBOURS]
-    ids, cosines = part.indices[order], cosine(part.distances[order])
+    ids, alike = part.indices[order], cosines(part.distances[order])
     inside = positions(part.row, ids)
     return [
-        seen.plain() | {"cosine": round(alike, 4), "same_concept": bool(same)}
-        for seen, alike, same in zip(
-            sources.samples(ids.tolist()), cosines.tolist(), _same_concept(part, at, inside), strict=True
+        seen.plain() | {"cosine": round(cosine, 4), "same_concept": bool(same)}
+        for seen, cosine, same in zip(
+            sources.samples(ids.tolist()), alike.tolist(), _same_concept(part, at, inside), strict=True
         )
     ]
 

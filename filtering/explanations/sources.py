@@ -16,9 +16,9 @@ from filtering.core.errors import InputError
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
-from filtering.manifests.artifacts import PAGE_DATA, table_name
+from filtering.manifests.artifacts import REPORT_DATA, table_name
 from filtering.manifests.finished import FinishedRun, read_finished
-from filtering.report.data import parse_page
+from filtering.report.data import parse_report
 from filtering.runtime.run_record import RunRecord
 from filtering.scores.artifacts import read_scores
 from filtering.storage.store import Store
@@ -84,9 +84,9 @@ class Sources:
 
     def words(self, concept: int) -> tuple[str, ...]:
         """Return the distinctive words of a concept, as far as the page has them."""
-        if not self.run.exists(PAGE_DATA):
+        if not self.run.exists(REPORT_DATA):
             return ()
-        rows = parse_page(self.run.read(PAGE_DATA)).concepts
+        rows = parse_report(self.run.read(REPORT_DATA)).concepts
         return next((row.words for row in rows if row.concept == concept), ())
 
     def samples(self, ids: Sequence[int]) -> list["Seen"]:

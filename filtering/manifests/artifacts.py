@@ -16,7 +16,7 @@ from filtering.storage.store import Store
 
 REPORT = "report/index.html"
 # The data of the report.
-PAGE_DATA = "report/page.json"
+REPORT_DATA = "report/page.json"
 SUBSET = "manifest/subset.npy"
 SHARDS = "manifest/shards.jsonl"
 CHECKSUMS = "manifest/checksums.json"

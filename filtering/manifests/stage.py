@@ -42,10 +42,8 @@ def write_manifests(
 
     Parameters
     ----------
-    stage : StageRun
     pick_filters : list of PickFilter
         The steps of selection: the first that did not pick a sample is its reason, the picks of the last are kept.
-    shards : list of PassingShard
     samples : list of int
         Samples found in each shard by the embedding stage.
 

@@ -35,7 +35,6 @@ def split_shard(
 
     Parameters
     ----------
-    shard : PassingShard
     pick_filters : list of PickFilter
         The steps of selection, in order.
     names : list of list of str

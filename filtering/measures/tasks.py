@@ -47,7 +47,6 @@ def measure_shard(
 
     Parameters
     ----------
-    shard : PassingShard
     picks, names : Store, list of str
         The folder of the picks, and the objects in it.
     share : float

@@ -1,26 +1,26 @@
-"""A webhook is told how a run ended: what it is told, and when. A delivery that fails never fails the run."""
+"""Notification: the payload about the end of a run, and its delivery. A failed delivery never fails the run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from filtering.config.run import CREDENTIALS, Config
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import FilteringError, one_line
-from filtering.pipeline.webhook import Webhook, body, deliver, webhook
+from filtering.pipeline.webhook import Payload, Webhook, body, deliver, webhook
+from filtering.runtime.run_record import RunRecord
 
 LARGEST_BYTES = 64 << 10
 LONGEST_ERROR = 2000
-# What of run.json is told; only a run with a base has the last two.
-TOLD = ("run_id", "totals", "manifest_hash", "recall", "reasons", "warnings", "base", "drift")
-# What goes first from a payload that is too large.
-SPARED = ("drift", "reasons", "warnings", "stages", "base")
+# Keys of run.json in a payload; only a run with a base has the last two.
+INCLUDED = ("run_id", "totals", "manifest_hash", "recall", "reasons", "warnings", "base", "drift")
+# Keys to leave out of a payload that is too large, in order.
+LEFT_OUT = ("drift", "reasons", "warnings", "stages", "base")
 
 
 def notified(
-    config: Config, work: Callable[[], dict[str, Any]], say: Callable[[str], None], clock: Clock = CLOCK
-) -> dict[str, Any]:
-    """Return what `work` returns, a run.json, and tell the configured webhook how it ended.
+    config: Config, work: Callable[[], RunRecord], say: Callable[[str], None], clock: Clock = CLOCK
+) -> RunRecord:
+    """Call `work`, notify the configured webhook when it has ended, and return its run.json.
 
     Raises
     ------
@@ -34,62 +34,62 @@ def notified(
         record = work()
     except BaseException as error:
         if "failure" in config.notify.when:
-            # Whoever stops a run waits for its end: that is told once, and not again.
+            # A person who stops a run waits for its end: there is one attempt only.
             attempts = hook.retries + 1 if isinstance(error, Exception) else 1
-            _tell(hook, payload(config.output, began, error=error, clock=clock), say, attempts, clock)
+            _notify(hook, payload(config.output, began, error=error, clock=clock), say, attempts, clock)
         raise
     if "success" in config.notify.when:
-        _tell(hook, payload(config.output, began, record=record, clock=clock), say, hook.retries + 1, clock)
+        _notify(hook, payload(config.output, began, record=record, clock=clock), say, hook.retries + 1, clock)
     return record
 
 
-def _tell(hook: Webhook, told: dict[str, Any], say: Callable[[str], None], attempts: int, clock: Clock) -> None:
-    fault = deliver(hook, told, attempts, clock)
+def _notify(hook: Webhook, about: Payload, say: Callable[[str], None], attempts: int, clock: Clock) -> None:
+    fault = deliver(hook, about, attempts, clock)
     if fault is not None:
-        say(f"warning: notify: the webhook was not told that the run {told['state']}: {fault}")
+        say(f"warning: notify: the webhook did not receive that the run {about['state']}: {fault}")
 
 
 def payload(
     run: str,
     began: float,
-    record: Mapping[str, Any] | None = None,
+    record: RunRecord | None = None,
     error: BaseException | None = None,
     clock: Clock = CLOCK,
-) -> dict[str, Any]:
-    """Return what a webhook is told of a run.
+) -> Payload:
+    """Return the payload about a run that has ended.
 
     Parameters
     ----------
     run : str
         The run's path or URL.
     began : float
-        When it began, seconds since the epoch.
-    record : mapping, optional
+        Its start, in seconds since the epoch.
+    record : RunRecord, optional
         The run.json of a run that finished.
     error : BaseException, optional
-        What ended a run that did not finish.
+        The error that ended a run.
     clock : Clock, optional
-        Says how late it is now.
+        Gives the time.
 
     Returns
     -------
     dict
         ``text`` (a line for people, which chat programs show), ``state`` (finished, failed or stopped), ``run``,
-        ``started`` (ISO 8601, UTC), ``seconds``; of a run that finished what `TOLD` names and ``stages``, seconds by
+        ``started`` (ISO 8601, UTC), ``seconds``; of a finished run the keys `INCLUDED` and ``stages``, seconds by
         name; else ``error``. At most `LARGEST_BYTES` as JSON.
     """
-    told: dict[str, Any] = {
+    found: Payload = {
         "state": _state(error),
         "run": run,
         "started": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
         "seconds": round(clock.wall() - began, 1),
     }
     if record is not None:
-        told |= {name: record[name] for name in TOLD if record.get(name) is not None}
-        told["stages"] = {stage["name"]: stage["seconds"] for stage in record.get("stages", ())}
+        found |= {name: value for name, value in record.items() if name in INCLUDED and value is not None}
+        found["stages"] = {stage["name"]: stage["seconds"] for stage in record.get("stages", ())}
     if error is not None:
-        told["error"] = _words(error)
-    return _bounded({"text": _line(told), **told})
+        found["error"] = _words(error)
+    return _bounded({"text": _line(found), **found})
 
 
 def _state(error: BaseException | None) -> str:
@@ -99,7 +99,7 @@ def _state(error: BaseException | None) -> str:
 
 
 def _words(error: BaseException) -> str:
-    # A password in a URL, such as a proxy's in a library's words, would leave the house.
+    # A library's message may quote a URL with a password, such as a proxy's.
     if isinstance(error, FilteringError):
         text = str(error)
     else:
@@ -107,24 +107,24 @@ def _words(error: BaseException) -> str:
     return CREDENTIALS.sub("://***@", text)[:LONGEST_ERROR]
 
 
-def _line(told: Mapping[str, Any]) -> str:
-    head = f"filtering {told['state']}: {told['run']} after {told['seconds']:,.0f} s"
-    if "error" in told:
-        return f"{head}: {told['error']}"
-    if "totals" not in told:
+def _line(found: Payload) -> str:
+    head = f"filtering {found['state']}: {found['run']} after {found['seconds']:,.0f} s"
+    if "error" in found:
+        return f"{head}: {found['error']}"
+    if "totals" not in found:
         return head
-    changes = ", ".join(f"{count:,} {name}" for name, count in told.get("base", {}).get("shards", {}).items())
+    changes = ", ".join(f"{count:,} {name}" for name, count in found.get("base", {}).get("shards", {}).items())
     shards = f"; shards: {changes}" if changes else ""
-    return f"{head}, kept {told['totals']['kept']:,} of {told['totals']['input']:,}{shards}"
+    return f"{head}, kept {found['totals']['kept']:,} of {found['totals']['input']:,}{shards}"
 
 
-def _bounded(told: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what may be long until the rest is small enough, and say what is left out."""
+def _bounded(found: Payload) -> Payload:
+    """Leave out long values until the payload is small enough, and list the keys that are left out."""
     left_out = []
-    for name in SPARED:
-        if len(body(told)) <= LARGEST_BYTES:
+    for name in LEFT_OUT:
+        if len(body(found)) <= LARGEST_BYTES:
             break
-        if told.pop(name, None) is not None:
+        if found.pop(name, None) is not None:
             left_out.append(name)
-            told["left_out"] = left_out
-    return told
+            found["left_out"] = left_out
+    return found

@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names, read_concepts
 from filtering.concepts.frozen import kept_of, take_over_concepts
@@ -32,7 +31,7 @@ from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
-from filtering.runtime.run_record import RUN
+from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun, leased
 from filtering.shards.inventory import InventoryResult, Shard, arrays_url, list_shards, write_inventory
 from filtering.shards.metadata import UnreadableError, array_names
@@ -80,7 +79,7 @@ def run(
     progress: Reporter | None = None,
     base: Base | None = None,
     shards: list[Shard] | None = None,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Start or resume a run and return its run.json.
 
     Parameters
@@ -96,7 +95,7 @@ def run(
 
     Returns
     -------
-    dict
+    RunRecord
         The run.json that was written last: totals, reasons, settings, hashes and what each stage took.
 
     Raises
@@ -132,7 +131,7 @@ def run(
     return record
 
 
-def _through_the_stages(context: RunContext) -> dict[str, Any]:
+def _through_the_stages(context: RunContext) -> RunRecord:
     config, shards, reusable = context.config, context.shards, context.reusable
     inventory = context.take(inventory_key(shards), InventoryResult, lambda stage: _write_inventory(stage, shards))
     embedding = context.take(
@@ -229,7 +228,7 @@ def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -
 
 def _finish(
     context: RunContext, inputs: SelectionInputs, selected: Selected, measures: Finished[MeasuresResult]
-) -> dict[str, Any]:
+) -> RunRecord:
     config, runtime, pick_filters = context.config, context.runtime, selected.pick_filters
     passing, samples = inputs.shards, inputs.embedding.result.by_shard
     key = manifests_key([one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint)
@@ -240,9 +239,9 @@ def _finish(
     context.take(
         report_key(config, manifests.fingerprint),
         ReportResult,
-        lambda stage: write_report(stage, config, passing, summary, partitions),
+        lambda stage: write_report(stage, summary, passing, partitions),
     )
-    record = {**summary, "stages": context.costs(), "finished": round(time.time(), 3)}
+    record: RunRecord = {**summary, "stages": context.costs(), "finished": round(time.time(), 3)}
     runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from filtering.config.run import Config, Embedding
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.pipeline.context import RunContext, SelectionInputs
+from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
 from filtering.scores.checks import check_spec
@@ -48,15 +48,15 @@ class TakenStep:
     reason: str
     score: str = ""
 
-    def plain(self) -> dict[str, Any]:
-        """Return the step as run.json has it."""
-        return {
-            "stage": self.stage.key.name,
-            "folder": self.stage.key.folder,
-            "reason": self.reason,
-            "score": self.score,
-            "settings": self.settings.model_dump(mode="json", exclude={"steps"}) if self.settings else None,
-        }
+    def record(self) -> StepRecord:
+        """Return the step as it is in run.json."""
+        return StepRecord(
+            stage=self.stage.key.name,
+            folder=self.stage.key.folder,
+            reason=self.reason,
+            score=self.score,
+            settings=self.settings.model_dump(mode="json", exclude={"steps"}) if self.settings else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""A webhook: where it is, and the delivery of a payload to it.
+"""A webhook: its address, and the delivery of a payload to it.
 
-No text here holds what may be secret, the address included: errors of the HTTP client are named, not quoted.
+No text here contains secrets, and the address may be one: errors of the HTTP client are named, not quoted.
 """
 
 import asyncio
@@ -19,20 +19,22 @@ from filtering.config.run import Notify
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError
 
+# A JSON object that is posted.
+Payload = dict[str, Any]
 LONGEST_PAUSE_SECONDS = 60.0
 FIRST_CEILING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where to deliver, with the secrets that the configuration only names.
+    """The address of a webhook, with the secrets that the configuration only names.
 
     Attributes
     ----------
-    url : an http or https URL, perhaps secret.
+    url : an http or https URL, which may be secret.
     token : a bearer token, or None.
-    timeout : seconds for one attempt, from the connection to the answer.
-    retries : how often it is tried again, at most.
+    timeout : seconds for one attempt, from the connection to the response.
+    retries : maximum number of further attempts.
     """
 
     url: str = field(repr=False)
@@ -43,13 +45,13 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How one attempt ended.
+    """The outcome of one attempt.
 
     Attributes
     ----------
-    fault : what went wrong; None if it was taken.
-    passing : whether it may pass.
-    wait : the seconds that the server asks for before the next attempt, or None.
+    fault : the error; None if the payload was accepted.
+    passing : whether the error may be temporary.
+    wait : the seconds that the server wants until the next attempt, or None.
     """
 
     fault: str | None = None
@@ -63,7 +65,7 @@ def webhook(settings: Notify, environment: Mapping[str, str] = os.environ) -> We
     Raises
     ------
     InputError
-        If an environment variable is missing or holds what cannot be used; the line never holds its value.
+        If an environment variable is missing or invalid; the line never contains its value.
     """
     if settings.url_env is None:
         at, url = "notify.url", settings.url or ""
@@ -94,15 +96,15 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def deliver(hook: Webhook, told: Mapping[str, Any], attempts: int | None = None, clock: Clock = CLOCK) -> str | None:
-    """Post a payload, and return None once it is taken, else one line on why it is not.
+def deliver(hook: Webhook, payload: Payload, attempts: int | None = None, clock: Clock = CLOCK) -> str | None:
+    """Post a payload; return None if it was accepted, else the reason in one line.
 
-    Lost connections, time-outs, 429 and 5xx are tried again, `hook.retries` times unless `attempts` says otherwise,
-    after pauses that grow or that the server asks for (Retry-After), of a minute at most. A redirect is not followed:
+    Lost connections, time-outs, 429 and 5xx are retried, `hook.retries` times unless `attempts` is given, after growing
+    pauses or those that the server asks for (Retry-After), of a minute at most. Redirects are not followed, because
     the token and the payload are for one address.
     """
     wanted = hook.retries + 1 if attempts is None else attempts
-    data = body(told)
+    data = body(payload)
     for number in range(1, wanted + 1):
         attempt = _attempt(hook, data, clock)
         if attempt.fault is None:
@@ -113,9 +115,9 @@ def deliver(hook: Webhook, told: Mapping[str, Any], attempts: int | None = None,
     return f"{attempt.fault} ({number} attempt{'s' * (number > 1)})"
 
 
-def body(told: Mapping[str, Any]) -> bytes:
-    """Return a payload as it is sent."""
-    return json.dumps(told, default=str).encode()
+def body(payload: Payload) -> bytes:
+    """Return the bytes of a payload."""
+    return json.dumps(payload, default=str).encode()
 
 
 def _pause(number: int, asked: float | None) -> float:
@@ -129,7 +131,7 @@ def _attempt(hook: Webhook, data: bytes, clock: Clock) -> Attempt:
     import aiohttp
 
     try:
-        # A thread of its own: whoever calls may have an event loop that runs, a notebook for one.
+        # In a thread of its own, because the caller may have a running event loop, as in a notebook.
         with ThreadPoolExecutor(1) as thread:
             status, after = thread.submit(lambda: asyncio.run(_post(hook, data))).result()
     except TimeoutError:
@@ -151,7 +153,7 @@ async def _post(hook: Webhook, data: bytes) -> tuple[int, str | None]:
     headers = {"Content-Type": "application/json", "User-Agent": "filtering"}
     if hook.token is not None:
         headers["Authorization"] = f"Bearer {hook.token}"
-    # Of the whole attempt: a server that answers byte by byte holds nobody up.
+    # For the whole attempt: a server that responds byte by byte must not delay the run.
     limit = aiohttp.ClientTimeout(total=hook.timeout)
     async with (
         aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
@@ -161,7 +163,7 @@ async def _post(hook: Webhook, data: bytes) -> tuple[int, str | None]:
 
 
 def _seconds(after: str | None, clock: Clock) -> float | None:
-    """Return the seconds that a Retry-After asks for, as a number or as a date; None if it says neither."""
+    """Return the seconds of a Retry-After, which is a number or a date; None if it is neither."""
     try:
         return max(0.0, float(after or ""))
     except ValueError:

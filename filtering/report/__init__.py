@@ -1,1 +1,1 @@
-"""The report: one offline HTML page that says what a run kept and why."""
+"""The report: one offline HTML page that shows which samples a run kept and why."""

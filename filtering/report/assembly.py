@@ -1,91 +1,149 @@
-"""From what the workers found to what the page shows: concept rows, contact sheets, groups, histograms."""
+"""The report's data from run.json and the findings of the workers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import yaml
 
-from filtering.report.examining import GROUPS, ConceptLine
+from filtering.concepts.artifacts import Drift
+from filtering.graph.artifacts import GraphResult
+from filtering.report.bins import Counts, binned
+from filtering.report.data import Report
+from filtering.report.decision import decisions, judging_step
+from filtering.report.examining import DUPLICATE_COSINE, GROUPS, ConceptLine, Examined, Group
+from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts
+from filtering.report.measures import measure_rows
 from filtering.report.parts import (
     ConceptRow,
-    Cover,
     DuplicateGroup,
+    Histogram,
     QuarantineExample,
     ReasonExamples,
     Sheet,
-    Thumbnail,
+    StageCost,
 )
-from filtering.report.survey import LOWEST, PER_FAULT, PER_REASON, few_by_reason
+from filtering.report.samples import Samples
+from filtering.report.survey import PER_FAULT, Survey, few_by_reason
 from filtering.report.words import distinctive_words
-
-# So many concepts have a row, and so many of them a sheet: the largest, and some of every size.
-ROWS, SHEETS, LARGEST = 10_000, 48, 32
-
-Record = Mapping[str, Any]
+from filtering.runtime import run_record
+from filtering.runtime.records import from_plain
+from filtering.runtime.run_record import RUN, RunRecord
+from filtering.scores.registry import SCORERS
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """The samples that the page shows.
+class Findings:
+    """What the workers found.
 
     Attributes
     ----------
-    shown : what is known of each, by global row id (`fetching.SHOWN`).
-    judged : of those that reached selection: score, rank, covering neighbour, cosine to it.
+    shards, pictured_shards : shards of the pool, and those of them that were read for images.
+    concepts : a line for each of C concepts, as `tables.CONCEPTS` has them.
+    budgets : int64 (C,), samples that each concept may keep.
+    positions : by concept its position on the map, x and y; the concepts of the map have a row in the report.
+    captions : the sampled captions, `survey.CAPTIONS`.
+    counts : by score how often its values occur.
+    surveys : by shard.
+    examined : by partition.
+    lines : by concept its kept samples, mean score, and samples with a near-duplicate.
+    groups : the largest groups of near-duplicates.
+    filtered : by reason the rows of examples of what a filter dropped.
+    lowest : the dropped rows with the lowest CLIP scores.
+    samples : the samples that are shown.
     """
 
-    shown: Mapping[int, Record]
-    judged: Mapping[int, Sequence[float]]
+    shards: int
+    pictured_shards: int
+    concepts: pa.Table
+    budgets: npt.NDArray[np.int64]
+    positions: Mapping[int, tuple[float, float]]
+    captions: pa.Table
+    counts: Mapping[str, Counts]
+    surveys: Sequence[Survey]
+    examined: Sequence[Examined]
+    lines: Mapping[int, ConceptLine]
+    groups: Sequence[Group]
+    filtered: Mapping[str, Sequence[int]]
+    lowest: Sequence[int]
+    samples: Samples
 
-    def thumbnail(self, row: int) -> Thumbnail:
-        """Return a sample as the page shows it."""
-        found = self.shown[row]
-        score, rank, cover, alike = self.judged.get(row, (float("nan"), -1, -1, 0.0))
-        return Thumbnail(
-            uid=found["uid"],
-            key=found["key"],
-            caption=found["caption"],
-            shard=found["shard"],
-            clip_score=found["clip_score"],
-            score=score,
-            reason=found["reason"] or "",
-            rank=int(rank) if rank >= 0 else None,
-            cover=self._cover(int(cover), alike) if cover >= 0 else None,
-            jpeg=found["jpeg"],
+
+def assembled(record: RunRecord, found: Findings) -> Report:
+    """Return the report's data.
+
+    Parameters
+    ----------
+    record : RunRecord
+        run.json, as far as it is known before the report is written.
+    found : Findings
+    """
+    rows, step = concept_rows(found), judging_step(record["steps"])
+    graph, output = from_plain(GraphResult, record["graph"], RUN), record["config"]["output"]
+    drift = from_plain(Drift, record["drift"], RUN) if "drift" in record else None
+    return Report(
+        run_id=record["run_id"],
+        output=output,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        totals=record["totals"],
+        dropped_by_reason=dropped_in_order(record),
+        quarantined_by_reason=record["reasons"]["quarantined"],
+        quarantine_examples=_quarantine_examples(found.surveys),
+        selection=decisions(record["filters"], record["steps"]),
+        score_name=step["score"] if step else "",
+        recall=record["recall"],
+        k=graph.k,
+        graph=graph_facts(graph),
+        manifest_hash=record["manifest_hash"],
+        measures=measure_rows(record["measures"]),
+        histograms=_histograms(found.counts),
+        concepts=rows,
+        more_concepts=len(found.concepts) - len(rows),
+        duplicate_cosine=DUPLICATE_COSINE,
+        duplicates=_duplicate_groups(found.groups, found.samples),
+        filtered=tuple(
+            ReasonExamples(reason, found.samples.thumbnails(chosen)) for reason, chosen in found.filtered.items()
+        ),
+        lowest=found.samples.thumbnails(found.lowest),
+        shards=found.shards,
+        pictured_shards=found.pictured_shards,
+        stages=tuple(map(_cost, record["stages"])),
+        warnings=tuple(record["warnings"]),
+        base=base_facts(record.get("base"), drift),
+        config_yaml=yaml.safe_dump(record["config"], sort_keys=False, allow_unicode=True),
+        versions=record["versions"],
+        commands=commands(output),
+    )
+
+
+def concept_rows(found: Findings) -> tuple[ConceptRow, ...]:
+    """Return a row for each concept that has a position on the map."""
+    names, sheets = concept_names(found.captions), _sheets(found)
+    rows = []
+    for concept in found.concepts.take(pa.array(sorted(found.positions), pa.int64())).to_pylist():
+        number = concept["concept"]
+        kept, difficulty, duplicates = found.lines.get(number, (0, float("nan"), 0))
+        x, y = found.positions[number]
+        rows.append(
+            ConceptRow(
+                concept=number,
+                words=names.get(number, ()),
+                size=concept["size"],
+                kept=kept,
+                budget=int(found.budgets[number]),
+                difficulty=difficulty,
+                density=1 - concept["d_intra"],
+                apart=concept["d_inter"],
+                duplicates=duplicates,
+                x=x,
+                y=y,
+                sheet=sheets.get(number),
+            )
         )
-
-    def thumbnails(self, rows: Sequence[int]) -> tuple[Thumbnail, ...]:
-        """Return samples as the page shows them."""
-        return tuple(map(self.thumbnail, rows))
-
-    def sheet(self, rows: Mapping[str, Sequence[int]]) -> Sheet:
-        """Return a concept's contact sheets."""
-        return Sheet(**{name: self.thumbnails(rows[name]) for name in ("kept", "dropped", "hardest", "easiest")})
-
-    def _cover(self, row: int, cosine: float) -> Cover:
-        found = self.shown[row]
-        return Cover(found["uid"], found["key"], found["caption"], cosine, found["jpeg"])
-
-
-def listed_concepts(sizes: npt.NDArray[np.int64]) -> list[int]:
-    """Return the concepts that have a row, ascending: all, or the largest."""
-    return sorted(_largest(sizes).tolist())
-
-
-def sheet_concepts(sizes: npt.NDArray[np.int64]) -> list[int]:
-    """Return the concepts whose examples are shown, ascending: the largest, and some of every size below."""
-    order = _largest(sizes)
-    order = order[sizes[order] > 0]
-    rest = order[LARGEST:]
-    spread = rest[np.unique(np.linspace(0, len(rest) - 1, SHEETS - LARGEST).astype(int))] if len(rest) else rest
-    return sorted([*order[:LARGEST].tolist(), *spread.tolist()])
-
-
-def _largest(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.lexsort((np.arange(len(sizes)), -sizes))[:ROWS]
+    return tuple(rows)
 
 
 def concept_names(captions: pa.Table) -> dict[int, tuple[str, ...]]:
@@ -96,93 +154,38 @@ def concept_names(captions: pa.Table) -> dict[int, tuple[str, ...]]:
     return distinctive_words(by_concept)
 
 
-def concept_rows(
-    concepts: pa.Table,
-    budgets: npt.NDArray[np.int64],
-    lines: Mapping[int, ConceptLine],
-    names: Mapping[int, tuple[str, ...]],
-    places: Mapping[int, tuple[float, float]],
-    sheets: Mapping[int, Sheet],
-) -> tuple[ConceptRow, ...]:
-    """Return a row for each concept that has a place on the map.
-
-    Parameters
-    ----------
-    concepts : pa.Table
-        A line for each of C concepts, as `tables.CONCEPTS` has them.
-    budgets : int64 (C,)
-        Samples that each concept may keep.
-    lines : mapping
-        For each concept how many are kept, their mean score, and how many have a near-duplicate.
-    names : mapping
-        For each concept its words.
-    places : mapping
-        For each concept of the map where it stands, x and y.
-    sheets : mapping
-        For each concept of which examples are shown its contact sheets.
-    """
-    found = concepts.take(pa.array(sorted(places))).to_pylist()
-    rows = []
-    for concept in found:
-        number = concept["concept"]
-        kept, difficulty, duplicates = lines.get(number, (0, float("nan"), 0))
-        rows.append(
-            ConceptRow(
-                concept=number,
-                words=names.get(number, ()),
-                size=concept["size"],
-                kept=kept,
-                budget=int(budgets[number]),
-                difficulty=difficulty,
-                density=1 - concept["d_intra"],
-                apart=concept["d_inter"],
-                duplicates=duplicates,
-                x=places[number][0],
-                y=places[number][1],
-                sheet=sheets.get(number),
-            )
-        )
-    return tuple(rows)
-
-
-def largest_groups(found: Sequence[Record]) -> list[Record]:
-    """Return the largest groups of near-duplicates of the partitions' largest."""
-    every = [group for one in found for group in one["groups"]]
+def largest_groups(examined: Sequence[Examined]) -> list[Group]:
+    """Return the largest groups of near-duplicates of all partitions."""
+    every = [group for one in examined for group in one["groups"]]
     return sorted(every, key=lambda group: (-group["size"], group["concept"], group["rows"]))[:GROUPS]
 
 
-def duplicate_groups(groups: Sequence[Record], samples: Samples) -> tuple[DuplicateGroup, ...]:
-    """Return groups of near-duplicates as the page shows them."""
+def _sheets(found: Findings) -> dict[int, Sheet]:
+    return {
+        int(concept): found.samples.sheet(rows) for one in found.examined for concept, rows in one["sheets"].items()
+    }
+
+
+def _duplicate_groups(groups: Sequence[Group], samples: Samples) -> tuple[DuplicateGroup, ...]:
     return tuple(
         DuplicateGroup(group["concept"], group["size"], group["kept"], samples.thumbnails(group["rows"]))
         for group in groups
     )
 
 
-def lowest_rows(found: Sequence[Record]) -> list[int]:
-    """Return the dropped rows of lowest CLIP score of all shards'."""
-    return _least([pair for one in found for pair in one["lowest"]], LOWEST)
-
-
-def filtered_rows(found: Sequence[Record], reasons: Sequence[str]) -> dict[str, list[int]]:
-    """Return rows that each filter left out, by reason, those of lowest CLIP score."""
-    pairs = {reason: [pair for one in found for pair in one["filtered"].get(reason, [])] for reason in reasons}
-    return {reason: _least(every, PER_REASON) for reason, every in pairs.items() if every}
-
-
-def reason_examples(rows: Mapping[str, Sequence[int]], samples: Samples) -> tuple[ReasonExamples, ...]:
-    """Return what the filters left out as the page shows it."""
-    return tuple(ReasonExamples(reason, samples.thumbnails(chosen)) for reason, chosen in rows.items())
-
-
-def quarantine_examples(found: Sequence[Record]) -> tuple[QuarantineExample, ...]:
-    """Return some of what could not be used, by reason."""
-    rows = few_by_reason([row for one in found for row in one["examples"]], PER_FAULT)
+def _quarantine_examples(surveys: Sequence[Survey]) -> tuple[QuarantineExample, ...]:
+    rows = few_by_reason([row for one in surveys for row in one["examples"]], PER_FAULT)
     return tuple(
         QuarantineExample(row["shard"], row["member"], row["reason"], row["detail"])
         for row in sorted(rows, key=lambda row: row["reason"])
     )
 
 
-def _least(pairs: Sequence[Sequence[float]], most: int) -> list[int]:
-    return [int(row) for _, row in sorted(pairs, key=tuple)[:most]]
+def _histograms(counts: Mapping[str, Counts]) -> tuple[Histogram, ...]:
+    charts = (binned(name, SCORERS[name.partition(" ")[0]].about, one) for name, one in counts.items())
+    return tuple(chart for chart in charts if chart is not None)
+
+
+def _cost(cost: run_record.StageCost) -> StageCost:
+    reused = cost.get("reused", False)
+    return StageCost(cost["name"], cost["seconds"], cost["peak_memory_bytes"], cost["summary"], reused)

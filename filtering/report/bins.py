@@ -1,7 +1,7 @@
-"""Histograms of scores whose range nobody knows beforehand: counted finely where they are, cut to bins at the end.
+"""Histograms of scores whose range is not known beforehand: fine counts first, bins at the end.
 
-A value is counted by the first bits of its place in the order of floats (`ranking.order_keys`), which is as good as
-11 binary digits of it; counts of any number of shards add up, and bins are cut from their sum.
+A value is counted by the first bits of its key in the order of floats (`radix_select.order_keys`), which hold 11 binary
+digits of it; the counts of any number of shards add up, and the bins are cut from the sum.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from filtering.report.parts import Histogram
 KEPT_BITS = 20
 SHIFT = 32 - KEPT_BITS
 BINS = 40
-# What lies beyond these shares of the values is counted in the outermost bins, so that few far ones squeeze no axis.
+# Values beyond these quantiles are counted in the outermost bins, so that a few extreme values do not stretch the axis.
 LEAST, MOST = 0.0025, 0.9975
 
 
@@ -37,7 +37,7 @@ class Counts:
 
 
 def counted(scores: npt.NDArray[np.float32], kept: npt.NDArray[np.bool_]) -> Counts:
-    """Count scores, float32 (n,), by whether their samples are kept; those that are not finite are left out."""
+    """Count scores, float32 (n,), by whether their samples are kept; values that are not finite are left out."""
     there = np.isfinite(scores)
     keys, place = np.unique(order_keys(scores[there]) >> np.uint32(SHIFT), return_inverse=True)
     both = [np.bincount(place[mask], minlength=len(keys)).astype(np.int64) for mask in (kept[there], ~kept[there])]
@@ -57,7 +57,7 @@ def summed(parts: Iterable[Counts]) -> Counts:
 
 
 def binned(name: str, about: str, counts: Counts) -> Histogram | None:
-    """Cut counts into at most 40 bins; None where there is nothing to tell apart."""
+    """Cut counts into at most 40 bins; None if there are fewer than two values."""
     every = counts.kept + counts.dropped
     if len(every) < 2:
         return None

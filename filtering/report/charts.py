@@ -1,24 +1,24 @@
-"""The page's charts: numbers in, what the template places out; Vega-Lite draws what is more than a bar."""
+"""The charts of the report: numbers in, what the template shows out; Vega-Lite draws everything beyond bars."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict
 
 from markupsafe import Markup
 
 from filtering.manifests.reasons import explained
 from filtering.report.parts import Histogram
 from filtering.report.text import count, hundredths, one_line, percent, score_name
-from filtering.report.vega import svg
+from filtering.report.vega import Spec, svg
 
-# A flow bar's length, and the least of it that a part which exists takes.
+# The length of a flow bar, and the minimum length of a part that is not empty.
 FLOW_WIDTH = 1000.0
 LEAST_WIDTH = 4.0
 # A histogram's plots, in pixels of its view box.
 WIDTH, HEIGHT, SHARE_HEIGHT = 300, 84, 30
-# Beyond this ratio of their highest bins, kept and dropped have an axis each.
+# If the ratio of their highest bins is larger, kept and dropped have separate axes.
 COMPARABLE = 8
 # Counts on an axis in few characters: 950, 12k, 1.5M.
 SHORT_COUNT = "format(datum.value, datum.value >= 10000 ? '~s' : ',')"
@@ -26,16 +26,16 @@ SHORT_COUNT = "format(datum.value, datum.value >= 10000 ? '~s' : ',')"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the flow: what left, and what stayed.
+    """One step of the flow: the samples that left and those that stayed.
 
     Attributes
     ----------
-    label : what happened to these samples, in plain words
-    meaning : why, in plain words; may be empty
-    code : the reason as the manifests spell it; may be empty
+    label : the outcome of these samples, in plain words
+    meaning : its reason, in plain words; may be empty
+    code : the reason as in the manifests; may be empty
     count : samples
     kind : input, quarantined, dropped or kept
-    stayed, left : lengths on the bar, of `FLOW_WIDTH`: what was still there after it, and what it took
+    stayed, left : lengths on the bar, of `FLOW_WIDTH`: the samples that stayed after it, and those that left
     """
 
     label: str
@@ -56,15 +56,27 @@ class Bin:
     dropped: int
 
 
+class BinValue(TypedDict):
+    """One bin of a histogram as Vega-Lite reads it."""
+
+    low: float
+    high: float
+    kept: int
+    dropped: int
+    share: float
+    open: bool
+    about: str
+
+
 @dataclass(frozen=True, slots=True)
 class HistogramChart:
-    """A histogram as the page shows it.
+    """A histogram as the report shows it.
 
     Attributes
     ----------
     svg : the chart
     bins : the numbers behind it
-    shared : whether kept and dropped are drawn to one scale
+    shared : whether kept and dropped have the same scale
     """
 
     svg: Markup
@@ -79,7 +91,7 @@ def flow(totals: Mapping[str, int], dropped_by_reason: Mapping[str, int]) -> tup
         *_dropped(dropped_by_reason, totals["dropped"]),
     ]
     whole, there = max(totals["input"], 1), totals["input"]
-    steps = [Step("In the pool", "every pair the input holds", "", there, "input", FLOW_WIDTH if there else 0.0)]
+    steps = [Step("In the pool", "all pairs of the input", "", there, "input", FLOW_WIDTH if there else 0.0)]
     for step in taken:
         there = max(there - step.count, 0)
         steps.append(_placed(step, FLOW_WIDTH * there / whole, FLOW_WIDTH * step.count / whole))
@@ -88,7 +100,7 @@ def flow(totals: Mapping[str, int], dropped_by_reason: Mapping[str, int]) -> tup
 
 
 def _placed(step: Step, stayed: float, left: float) -> Step:
-    # What exists is never invisible.
+    # A part that is not empty is always visible.
     left = max(left, LEAST_WIDTH) if step.count and step.kind != "kept" else left
     stayed = max(stayed, LEAST_WIDTH) if step.count and step.kind == "kept" else stayed
     stayed = min(stayed, FLOW_WIDTH - left)
@@ -106,7 +118,7 @@ def _dropped(by_reason: Mapping[str, int], total: int) -> list[Step]:
 
 
 def histogram(given: Histogram) -> HistogramChart | None:
-    """Return the chart of kept against dropped samples on one score axis, None where there is nothing to draw."""
+    """Return the chart of kept and dropped samples on one score axis; None if there is nothing to draw."""
     edges, most = given.edges, max([*given.kept, *given.dropped], default=0)
     if most == 0 or not all(map(math.isfinite, edges)) or edges[-1] <= edges[0]:
         return None
@@ -115,15 +127,15 @@ def histogram(given: Histogram) -> HistogramChart | None:
     shared = max(tops) <= COMPARABLE * min(tops)
     tops = [max(tops)] * 2 if shared else tops
     values = [
-        {
-            "low": low,
-            "high": high,
-            "kept": each.kept,
-            "dropped": each.dropped,
-            "share": each.kept / max(each.kept + each.dropped, 1),
-            "open": (given.below and at == 0) or (given.above and at == len(bins) - 1),
-            "about": _about(each),
-        }
+        BinValue(
+            low=low,
+            high=high,
+            kept=each.kept,
+            dropped=each.dropped,
+            share=each.kept / max(each.kept + each.dropped, 1),
+            open=(given.below and at == 0) or (given.above and at == len(bins) - 1),
+            about=_about(each),
+        )
         for at, (low, high, each) in enumerate(zip(edges, edges[1:], bins, strict=False))
     ]
     return HistogramChart(svg(_histogram_spec(values, edges, tops), "plot", _summary(given, bins)), bins, shared)
@@ -158,8 +170,8 @@ def _decimals(step: float) -> int:
     return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
-def _histogram_spec(values: list[dict[str, Any]], edges: Sequence[float], tops: Sequence[float]) -> dict[str, Any]:
-    """Kept grows up and dropped grows down from one score axis; below them the share that was kept."""
+def _histogram_spec(values: list[BinValue], edges: Sequence[float], tops: Sequence[float]) -> Spec:
+    """Kept grows up and dropped grows down from one score axis; below them is the share that was kept."""
     domain = [edges[0], edges[-1]]
     plots = [
         _plot("kept", "Kept", "var(--kept)", tops[0], domain, HEIGHT),
@@ -171,9 +183,9 @@ def _histogram_spec(values: list[dict[str, Any]], edges: Sequence[float], tops: 
 
 def _plot(
     field: str, title: str, colour: str, top: float, domain: Sequence[float], height: int, down: bool = False
-) -> dict[str, Any]:
-    # The score's own axis stands between kept and dropped, so that both grow from it.
-    axis: dict[str, Any] = {
+) -> Spec:
+    # The score's axis is between kept and dropped, so that both grow from it.
+    axis: Spec = {
         "title": None,
         "labels": field == "kept",
         "ticks": field == "kept",
@@ -184,7 +196,7 @@ def _plot(
     x = {"field": "low", "type": "quantitative", "scale": {"domain": domain, "nice": False}, "axis": axis}
     if down:
         axis |= {"orient": "top", "domain": False}
-    ticks: dict[str, Any] = {"values": [0, 1], "format": ".0%"} if share else {"tickCount": 3, "labelExpr": SHORT_COUNT}
+    ticks: Spec = {"values": [0, 1], "format": ".0%"} if share else {"tickCount": 3, "labelExpr": SHORT_COUNT}
     y = {
         "field": field,
         "type": "quantitative",
@@ -193,7 +205,7 @@ def _plot(
         "axis": {**ticks, "domain": False, "ticks": False, "minExtent": 44, "maxExtent": 44},
     }
     bar = {"type": "rect", "aria": False, "fill": colour}
-    # An open bin, which holds what lies beyond the axis as well, is paler.
+    # An open bin, which also counts values beyond the axis, is paler.
     paler = {"condition": {"test": "datum.open", "value": 0.55}, "value": 1}
     return {
         "width": WIDTH,

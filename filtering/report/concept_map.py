@@ -1,41 +1,59 @@
-"""The map of concepts: alike ones lie near each other, area tells the size, colour the share that is kept."""
+"""The map of concepts: similar concepts are close, the area shows the size, the colour the kept share."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict
 
 from markupsafe import Markup
 
 from filtering.report.parts import ConceptRow
 from filtering.report.text import count, one_line, percent
-from filtering.report.vega import svg
+from filtering.report.vega import Spec, svg
 
 WIDTH, HEIGHT = 720, 430
 MOST_BUBBLES = 1_500
 MOST_NAMES = 14
 # Shades of the page's sequential scale, --share-0 to --share-4.
 SHADES = 5
-# Of the map's area, what all bubbles together may cover.
+# Maximum share of the map that all bubbles together cover.
 COVERED = 0.16
 LARGEST_AREA, LEAST_AREA = 4_200.0, 26.0
 # A letter's width and a line's height at the size of the names, with some air.
 LETTER, LINE = 6.6, 15.0
 LONGEST_NAME = 24
-# So many of the largest bubbles must not be covered by a name.
+# Names must not cover this many of the largest bubbles.
 OBSTACLES = 40
+
+
+class Bubble(TypedDict):
+    """A concept as Vega-Lite reads it."""
+
+    x: float
+    y: float
+    area: float
+    fill: str
+    about: str
+
+
+class Label(TypedDict):
+    """A concept's name on the map."""
+
+    x: float
+    y: float
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptMap:
-    """The map as the page shows it.
+    """The map as the report shows it.
 
     Attributes
     ----------
     svg : the chart; its marks' `data-tip` begin with 'Concept' and the number
-    legend : for each shade in use, its number and what it means
-    shown : how many concepts are drawn
+    legend : the number and the meaning of each shade in use
+    shown : number of concepts that are drawn
     """
 
     svg: Markup
@@ -44,7 +62,7 @@ class ConceptMap:
 
 
 def concept_map(rows: Sequence[ConceptRow]) -> ConceptMap | None:
-    """Return the map of the largest concepts, None where there are none to place."""
+    """Return the map of the largest concepts; None if no concept has a position."""
     placed = [row for row in rows if math.isfinite(row.x) and math.isfinite(row.y) and row.size > 0]
     drawn = sorted(placed, key=lambda row: (-row.size, row.concept))[:MOST_BUBBLES]
     if not drawn:
@@ -52,21 +70,21 @@ def concept_map(rows: Sequence[ConceptRow]) -> ConceptMap | None:
     bounds = share_bounds([row.kept / row.size for row in drawn])
     areas = _areas([row.size for row in drawn])
     values = [
-        {
-            "x": min(max(row.x, 0.0), 1.0),
-            "y": min(max(row.y, 0.0), 1.0),
-            "area": area,
-            "fill": f"var(--share-{_shade(row.kept / row.size, bounds)})",
-            "about": _about(row),
-        }
+        Bubble(
+            x=min(max(row.x, 0.0), 1.0),
+            y=min(max(row.y, 0.0), 1.0),
+            area=area,
+            fill=f"var(--share-{_shade(row.kept / row.size, bounds)})",
+            about=_about(row),
+        )
         for row, area in zip(drawn, areas, strict=True)
     ]
-    label = f"Map of {len(drawn):,} concepts: alike ones lie near each other"
+    label = f"Map of {len(drawn):,} concepts; similar concepts are close to each other"
     return ConceptMap(svg(_spec(values, _names(drawn, areas)), "map", label, role="group"), _legend(bounds), len(drawn))
 
 
 def share_bounds(shares: Sequence[float]) -> tuple[float, ...]:
-    """Return the shares at which the colour changes: at most four round ones within what occurs."""
+    """Return the shares at which the colour changes: at most four round numbers between those that occur."""
     low, high = min(shares), min(max(shares), 1.0)
     least = (high - low) / SHADES
     if least < 0.002:
@@ -102,14 +120,14 @@ def _about(row: ConceptRow) -> str:
     return f"{name}. {count(row.kept)} of {count(row.size)} kept ({percent(row.kept, row.size)})"
 
 
-def _names(rows: Sequence[ConceptRow], areas: Sequence[float]) -> list[dict[str, Any]]:
-    """Return the names of the largest concepts, above or below their bubbles, where they hide nothing large."""
-    names: list[dict[str, Any]] = []
-    places = [
+def _names(rows: Sequence[ConceptRow], areas: Sequence[float]) -> list[Label]:
+    """Return the names of the largest concepts, above or below their bubbles, where they hide no large bubble."""
+    names: list[Label] = []
+    circles = [
         (row.x * WIDTH, (1 - row.y) * HEIGHT, math.sqrt(area / math.pi)) for row, area in zip(rows, areas, strict=True)
     ]
-    taken = [(x - radius, y - radius, x + radius, y + radius) for x, y, radius in places[:OBSTACLES]]
-    for row, (at, y, radius) in zip(rows, places, strict=True):
+    taken = [(x - radius, y - radius, x + radius, y + radius) for x, y, radius in circles[:OBSTACLES]]
+    for row, (at, y, radius) in zip(rows, circles, strict=True):
         name = one_line(", ".join(row.words[:2]), LONGEST_NAME)
         half = LETTER * len(name) / 2
         x = min(max(at, half), WIDTH - half)
@@ -117,7 +135,7 @@ def _names(rows: Sequence[ConceptRow], areas: Sequence[float]) -> list[dict[str,
         free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
         if name and free:
             taken.append(free[0])
-            names.append({"x": x / WIDTH, "y": 1 - free[0][3] / HEIGHT, "name": name})
+            names.append(Label(x=x / WIDTH, y=1 - free[0][3] / HEIGHT, name=name))
         if len(names) == MOST_NAMES:
             break
     return names
@@ -127,7 +145,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _spec(values: list[dict[str, Any]], names: list[dict[str, Any]]) -> dict[str, Any]:
+def _spec(values: list[Bubble], names: list[Label]) -> Spec:
     scale = {"domain": [0, 1]}
     place = {name: {"field": name, "type": "quantitative", "scale": scale, "axis": None} for name in ("x", "y")}
     asis = {"scale": None, "type": "quantitative"}

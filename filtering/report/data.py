@@ -1,4 +1,4 @@
-"""What the page shows, as plain data: everything on it follows from one `Page`, which is kept as JSON beside it."""
+"""The report's data: the HTML page is rendered from one `Report`, which is stored as JSON next to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,40 +19,40 @@ from filtering.report.parts import (
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Everything the page shows.
+class Report:
+    """The data of the report.
 
     Attributes
     ----------
     run_id : the run's identity
     output : the path or URL of the run's directory
-    created : when the page was made, as text
+    created : the time at which the report was written, as text
     totals : samples under the keys input, kept, dropped and quarantined
     dropped_by_reason : samples by reason, in the order of the run: filters, then steps of selection
     quarantined_by_reason : samples (or shards) by reason
     quarantine_examples : some of them
-    selection : how the selection works, in plain words: a sentence for each of its steps
-    score_name : the score that its last step judges by
+    selection : the filters and the steps of selection in plain words, a sentence for each
+    score_name : the score of the last step
     recall : share of the true k nearest neighbours that the graph found, 0 to 1; NaN where not measured
     k : neighbours of each sample in the graph
-    graph : what else is known of the graph: labels and figures, as text
+    graph : further facts about the graph: labels and figures, as text
     manifest_hash : hash of the manifest of kept samples
-    measures : what is kept against the pool and against chance
+    measures : the kept samples compared with the pool and with a random choice
     histograms : score distributions
     concepts : one row for each concept, or for the largest of them
-    more_concepts : how many concepts have no row
-    duplicate_cosine : from which cosine on two pictures count as near-duplicates
+    more_concepts : number of concepts without a row
+    duplicate_cosine : minimum cosine of near-duplicates
     duplicates : the largest groups of near-duplicates
-    filtered : examples of what the filters left out
-    lowest : the dropped samples of lowest CLIP score, lowest first
-    shards, pictured_shards : how many shards the pool has, and how many of them were read for pictures
-    stages : time and memory, in the order they ran
-    warnings : what the reader must know first
-    base : what was new against the run that this one started from: labels and figures, as text; empty without one
+    filtered : examples of the samples that the filters dropped
+    lowest : the dropped samples with the lowest CLIP scores, lowest first
+    shards, pictured_shards : shards of the pool, and those of them that were read for images
+    stages : time and memory of the stages, in the order in which they ran
+    warnings : facts that the reader must know first
+    base : the differences from the base of an incremental run: labels and figures, as text; empty without a base
     config_yaml : the resolved configuration
     versions : versions of the software, by name
-    commands : commands that reproduce the run and look further, each with what it does
-    against : what this run decides differently from another; None where none was named
+    commands : commands that reproduce the run and inspect it, each with its purpose
+    against : the differences from a second run; None if none was given
     """
 
     run_id: str
@@ -88,18 +88,18 @@ class Page:
 
 
 class _Stored(BaseModel):
-    """A page as JSON; the dataclasses in it follow this model's configuration."""
+    """A report as JSON; the dataclasses in it follow this model's configuration."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 
-    page: Page
+    page: Report
 
 
-def page_bytes(page: Page) -> bytes:
-    """Return a page's data as JSON; pictures are base64."""
-    return _Stored(page=page).model_dump_json().encode()
+def report_bytes(report: Report) -> bytes:
+    """Return a report's data as JSON; images are base64."""
+    return _Stored(page=report).model_dump_json().encode()
 
 
-def parse_page(data: bytes) -> Page:
-    """Return the page that `page_bytes` wrote."""
+def parse_report(data: bytes) -> Report:
+    """Return the report that `report_bytes` wrote."""
     return _Stored.model_validate_json(data).page

@@ -1,60 +1,53 @@
-"""How a run decided, in plain words: a sentence for each filter and each step of selection, from run.json."""
+"""How a run decided, in plain words: a sentence for each filter and each step of selection."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from filtering.config.selection import Step
+from filtering.runtime.run_record import FilterRecord, StepRecord
 from filtering.selection.registry import budget_name, selector
 
-Record = Mapping[str, Any]
-
-# What a step does to the samples of a concept; the registry's words for methods that are not here.
+# What a step does with the samples of a concept; methods that are not here have the registry's words.
 HOW = {
-    "d2": "of each concept it picks, again and again, the sample whose score, mixed with its neighbours', is highest; "
-    "each pick lowers its neighbours, so that what looks like a sample that is already kept comes later",
+    "d2": "in each concept it repeatedly picks the sample with the highest score, after mixing scores with those of "
+    "the neighbours; each pick lowers the scores of its neighbours, so that samples similar to kept ones come later",
     "top": "the highest scores are kept",
     "threshold": "every sample whose score reaches the threshold is kept",
     "random": "samples are drawn at random",
-    "ccs": "samples are drawn at random in each stratum of difficulty",
+    "ccs": "samples are drawn at random from each stratum of difficulty",
     "moderate": "the samples at middle distances from the median are kept",
-    "semdedup": "of samples that look the same one is kept",
+    "semdedup": "one of several samples that look the same is kept",
     "all": "everything is kept",
 }
-# How a budget shares what may be kept among the concepts.
+# How a budget distributes the kept samples over the concepts.
 SHARES = {
-    "proportional": "shared among the concepts by their sizes",
-    "uniform": "shared equally among the concepts, as far as each reaches",
-    "complexity": "shared among the concepts: the wider one is and the farther from others, the more",
-    "strata": "shared among strata of difficulty",
-    "hierarchical": "shared equally down a hierarchy of concepts",
-    "pool": "taken from the whole pool, whatever the concept",
+    "proportional": "distributed over the concepts by their sizes",
+    "uniform": "distributed equally over the concepts, as far as each concept has samples",
+    "complexity": "distributed over the concepts: wide concepts far from the others get more",
+    "strata": "distributed over strata of difficulty",
+    "hierarchical": "distributed equally down a hierarchy of concepts",
+    "pool": "taken from the whole pool, independent of the concept",
 }
 FILTERS = {
-    "caption": "Captions must be as long as asked",
-    "image": "Pictures must be as large as asked",
-    "language": "Captions must be in one of the languages",
-    "words": "Captions must hold a word of the list",
-    "clip_score": "Picture and caption must agree: the CLIP score is at least {threshold:.4g}",
+    "caption": "Captions must have the configured length",
+    "image": "Images must have the configured size",
+    "language": "Captions must be in one of the configured languages",
+    "words": "Captions must contain a word of the list",
+    "clip_score": "Image and caption must match: the CLIP score must be at least {threshold:.4g}",
 }
 
 
-def decisions(run: Record) -> tuple[str, ...]:
-    """Return how a run decided, a sentence for each filter and each step that was taken.
-
-    Parameters
-    ----------
-    run : mapping
-        Its run.json, with `filters` and `steps`.
-    """
-    return (*map(_filter, run["filters"]), *_steps(run["steps"]))
+def decisions(filters: Sequence[FilterRecord], steps: Sequence[StepRecord]) -> tuple[str, ...]:
+    """Return a sentence for each filter and each step of selection, in order."""
+    return (*map(_filter, filters), *map(_step, steps))
 
 
-def judging_step(run: Record) -> Record | None:
-    """Return the last step that judged samples by a score, as run.json has it; None where none did."""
-    return next((step for step in reversed(run["steps"]) if step["settings"]), None)
+def judging_step(steps: Sequence[StepRecord]) -> StepRecord | None:
+    """Return the last step that used a score; None if no step did."""
+    return next((step for step in reversed(steps) if step["settings"]), None)
 
 
-def _filter(found: Record) -> str:
+def _filter(found: FilterRecord) -> str:
     words = FILTERS[found["kind"]].format(threshold=found["threshold"])
     given = ", ".join(f"{key} {_text(value)}" for key, value in found["settings"].items())
     return f"Filter {found['kind']} ({given}): {words[0].lower()}{words[1:]}." if given else f"{words}."
@@ -64,21 +57,16 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _steps(steps: Sequence[Record]) -> Iterator[str]:
-    for one in steps:
-        if one["settings"] is None:
-            yield f"Of the named selections, what is in {one['reason'].partition(':')[2]} of them goes on."
-        else:
-            yield _step(Step(**one["settings"]), one["score"])
-
-
-def _step(step: Step, score: str) -> str:
+def _step(found: StepRecord) -> str:
+    if found["settings"] is None:
+        return f"Samples that are in {found['reason'].partition(':')[2]} of the named selections go on."
+    step = Step(**found["settings"])
     how = HOW.get(step.method, selector(step.method).about)
-    judged = "" if score == "uniform" else f", judging by {score}"
-    return f"Selection by {step.method}{judged}: {how}.{_shared(step)}"
+    judged = "" if found["score"] == "uniform" else f", by {found['score']}"
+    return f"Selection by {step.method}{judged}: {how}.{_budget(step)}"
 
 
-def _shared(step: Step) -> str:
+def _budget(step: Step) -> str:
     name = budget_name(step)
     if name not in SHARES:
         return ""

@@ -1,7 +1,7 @@
-"""A pass over the partitions: a line for each concept, examples of some, the largest groups of near-duplicates."""
+"""A pass over the partitions: a line for each concept, examples of some, and the largest groups of near-duplicates."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -10,48 +10,80 @@ from filtering.concepts.partition import shard_and_row
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, inside_concept, positions
 from filtering.report.examples import concept_examples, covering_neighbours, near_duplicates
-from filtering.report.locations import Places
+from filtering.report.locations import Locations
 from filtering.runtime.shuffle import runs
 from filtering.selection.artifacts import partition_picks
 from filtering.selection.scores import read_collected
 from filtering.storage.store import Store
 
-# From this cosine on two pictures count as near-duplicates.
+# Minimum cosine of near-duplicates.
 DUPLICATE_COSINE = 0.99
 PER_SHEET, GROUPS, PER_GROUP = 6, 12, 7
-# Of a group those that are kept come first, but no more than these where others are not.
+# Kept members of a group come first; this many at most, if it has dropped members.
 KEPT_PER_GROUP = 4
 CONCEPTS_NAME = "{:08d}.concepts.npz"
 COLUMNS = ("concept", "kept", "difficulty", "duplicates")
-# Of a concept: how many are kept, their mean score, how many have a near-duplicate.
+# Of a concept: kept samples, mean score, samples with a near-duplicate.
 ConceptLine = tuple[int, float, int]
 
 
+class SheetRows(TypedDict):
+    """The rows of a concept's contact sheets, global ids, each in the order to show them."""
+
+    kept: list[int]
+    dropped: list[int]
+    hardest: list[int]
+    easiest: list[int]
+
+
+class Group(TypedDict):
+    """A group of near-duplicates: its concept, its size, its kept samples, and some of its rows, global ids."""
+
+    concept: int
+    size: int
+    kept: int
+    rows: list[int]
+
+
+class Examined(TypedDict):
+    """Examples of a partition.
+
+    `sheets` are the contact sheets by concept, `groups` the largest groups of near-duplicates, `concepts` how many
+    concepts have rows. `rows` has four numbers for each row that is shown, by its global id: score, rank (-1: not
+    kept), covering neighbour (-1: none), and the cosine to it. Keys are text because task results are JSON.
+    """
+
+    sheets: dict[str, SheetRows]
+    groups: list[Group]
+    rows: dict[str, list[float]]
+    concepts: int
+
+
 def examine_partition(
-    partition: int, chosen: Sequence[int], pictured: Sequence[int] | None, places: Places
-) -> dict[str, Any]:
-    """Write a line for each concept of a partition, and find examples of some, and the largest duplicate groups.
+    partition: int, chosen: Sequence[int], pictured: Sequence[int] | None, locations: Locations
+) -> Examined:
+    """Write a line for each concept of a partition; return examples and the largest groups of near-duplicates.
 
     Parameters
     ----------
     chosen : list of int
-        The concepts of which examples are shown.
+        Concepts with contact sheets.
     pictured : list of int or None
-        The shards whose pictures are read; None where there are none at all, and any sample will do.
+        Shards whose images are read; None for metadata, which has no images, so that any sample may be shown.
     """
-    part = read_graph(Store(places.graph), partition)
+    part = read_graph(locations.graph, partition)
     if part is None:
-        return {"sheets": {}, "groups": [], "rows": {}, "concepts": 0}
-    found = _Examined(part, partition, places, pictured)
-    lines, sheets = [], {}
+        return Examined(sheets={}, groups=[], rows={}, concepts=0)
+    found = _Partition(part, partition, locations, pictured)
+    lines, sheets = [], dict[str, SheetRows]()
     for members in runs(part.concept):
         concept = int(part.concept[members.start])
         lines.append((concept, *found.line(members)))
         if concept in chosen:
             sheets[str(concept)] = found.sheet(members)
     columns = [np.array(column) for column in zip(*lines, strict=True)]
-    Store(places.store).write_arrays(CONCEPTS_NAME.format(partition), dict(zip(COLUMNS, columns, strict=True)))
-    return {"sheets": sheets, "groups": found.groups(), "rows": found.rows, "concepts": len(lines)}
+    locations.store.write_arrays(CONCEPTS_NAME.format(partition), dict(zip(COLUMNS, columns, strict=True)))
+    return Examined(sheets=sheets, groups=found.groups(), rows=found.rows, concepts=len(lines))
 
 
 def read_lines(store: Store, partition: int) -> Iterator[tuple[int, ConceptLine]]:
@@ -61,71 +93,75 @@ def read_lines(store: Store, partition: int) -> Iterator[tuple[int, ConceptLine]
         yield concept, (kept, difficulty, duplicates)
 
 
-class _Examined:
-    """A partition, with what is known of its rows.
+class _Partition:
+    """A partition with the picks and scores of its rows.
 
     Attributes
     ----------
-    rows : of each row that is shown, by global id: score, rank (-1: not kept), covering neighbour (-1: none), cosine.
+    rows : see `Examined`.
     """
 
-    def __init__(self, part: ShardGraph, partition: int, places: Places, pictured: Sequence[int] | None) -> None:
+    def __init__(self, part: ShardGraph, partition: int, locations: Locations, pictured: Sequence[int] | None) -> None:
         self.part = part
-        picks = partition_picks(Store(places.picks), partition)
+        picks = partition_picks(locations.picks, partition)
         self.ranks = np.full(len(part.row), -1, dtype=np.int64)
         self.ranks[positions(part.row, np.ascontiguousarray(picks["row"]))] = picks["rank"]
-        self.scores = _judged(part, partition, places)
+        self.scores = _last_scores(part, partition, locations.judged)
         shards = shard_and_row(part.row)[0]
         self.eligible = np.ones(len(part.row), dtype=bool) if pictured is None else np.isin(shards, pictured)
         self.duplicated, self.group = near_duplicates(part, DUPLICATE_COSINE)
         self.rows: dict[str, list[float]] = {}
 
     def line(self, members: slice) -> ConceptLine:
-        """Return how many of a concept are kept, their mean score, and how many have a near-duplicate."""
+        """Return a concept's kept samples, its mean score, and its samples with a near-duplicate."""
         scores = self.scores[members]
         scores = scores[np.isfinite(scores)]
         mean = float(scores.mean()) if len(scores) else float("nan")
         return int((self.ranks[members] >= 0).sum()), mean, int(self.duplicated[members].sum())
 
-    def sheet(self, members: slice) -> dict[str, list[int]]:
-        """Return the rows of a concept's sheet, global ids."""
+    def sheet(self, members: slice) -> SheetRows:
+        """Return the rows of a concept's contact sheets."""
         ranks, rows = self.ranks[members], self.part.row[members]
         found = concept_examples(self.scores[members], ranks, self.eligible[members], PER_SHEET)
         near, cosines = covering_neighbours(inside_concept(self.part, members), ranks >= 0)
-        parts = {name: getattr(found, name) for name in ("kept", "dropped", "hardest", "easiest")}
-        for place in np.concatenate(list(parts.values())).tolist():
-            covered = near[place] >= 0 and ranks[place] < 0
-            cover = (int(rows[near[place]]), round(float(cosines[place]), 4)) if covered else (-1, 0.0)
-            self._show(members.start + place, *cover)
-        return {name: rows[places].tolist() for name, places in parts.items()}
+        for at in np.concatenate([found.kept, found.dropped, found.hardest, found.easiest]).tolist():
+            covered = near[at] >= 0 and ranks[at] < 0
+            cover = (int(rows[near[at]]), round(float(cosines[at]), 4)) if covered else (-1, 0.0)
+            self._show(members.start + at, *cover)
+        return SheetRows(
+            kept=rows[found.kept].tolist(),
+            dropped=rows[found.dropped].tolist(),
+            hardest=rows[found.hardest].tolist(),
+            easiest=rows[found.easiest].tolist(),
+        )
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[Group]:
         """Return the partition's largest groups of near-duplicates, with some of their rows, kept ones first."""
         labels, sizes = np.unique(self.group, return_counts=True)
         order = np.lexsort((labels, -sizes))[:GROUPS]
         return [self._group(int(labels[at]), int(sizes[at])) for at in order if sizes[at] > 1]
 
-    def _group(self, label: int, size: int) -> dict[str, Any]:
+    def _group(self, label: int, size: int) -> Group:
         members = np.flatnonzero(self.group == label)
         kept = self.ranks[members] >= 0
         order = members[np.lexsort((members, ~self.eligible[members], ~kept))]
         first = min(int(kept.sum()), max(KEPT_PER_GROUP, PER_GROUP - int((~kept).sum())))
         shown = np.concatenate([order[:first], order[kept.sum() :]])[:PER_GROUP]
-        for place in shown.tolist():
-            self._show(place)
+        for at in shown.tolist():
+            self._show(at)
         concept = int(self.part.concept[label])
-        return {"concept": concept, "size": size, "kept": int(kept.sum()), "rows": self.part.row[shown].tolist()}
+        return Group(concept=concept, size=size, kept=int(kept.sum()), rows=self.part.row[shown].tolist())
 
-    def _show(self, place: int, cover: int = -1, alike: float = 0.0) -> None:
-        row = str(int(self.part.row[place]))
+    def _show(self, at: int, cover: int = -1, cosine: float = 0.0) -> None:
+        row = str(int(self.part.row[at]))
         if cover >= 0 or row not in self.rows:
-            self.rows[row] = [float(self.scores[place]), int(self.ranks[place]), cover, alike]
+            self.rows[row] = [float(self.scores[at]), int(self.ranks[at]), cover, cosine]
 
 
-def _judged(part: ShardGraph, partition: int, places: Places) -> npt.NDArray[np.float64]:
-    """Return the score of each row of a partition, float64 (n,), NaN where an earlier step had left it out."""
+def _last_scores(part: ShardGraph, partition: int, judged: Store | None) -> npt.NDArray[np.float64]:
+    """Return the scores of a partition's rows at the last step, float64 (n,), NaN where an earlier step dropped one."""
     scores = np.full(len(part.row), np.nan)
-    if places.judged is not None:
-        held = read_collected(Store(places.judged), partition)
+    if judged is not None:
+        held = read_collected(judged, partition)
         scores[positions(part.row, np.ascontiguousarray(held["row"]))] = held["score"]
     return scores

@@ -1,11 +1,11 @@
-"""Which samples show best what became of a concept, and which repeat each other: arrays in, places out."""
+"""Examples of a concept, the kept neighbours that cover dropped samples, and near-duplicates: arrays in, arrays out."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.csr import Int64Array, KnnGraph
+from filtering.core.csr import Int64Array, KnnGraph, cosines
 from filtering.graph.components import Components
 from filtering.graph.sharded import ShardGraph, positions
 
@@ -15,13 +15,13 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Some samples of one concept, places int64 in the concept.
+    """Some samples of one concept, int64 positions in the concept.
 
     Attributes
     ----------
     kept : the first picks
-    dropped : samples that were left out, highest score first
-    hardest, easiest : samples of highest and of lowest score
+    dropped : dropped samples, highest score first
+    hardest, easiest : samples with the highest and with the lowest scores
     """
 
     kept: Int64Array
@@ -31,16 +31,18 @@ class Examples:
 
 
 def concept_examples(scores: Float64Array, ranks: Int64Array, eligible: Mask, most: int) -> Examples:
-    """Choose examples among the n samples of a concept, at most `most` of each sort.
+    """Choose examples among the n samples of a concept, at most `most` of each kind.
 
     Parameters
     ----------
     scores : float64 (n,)
-        What they were judged by; NaN where an earlier step had left them out.
+        Scores of the last step; NaN where an earlier step had dropped the sample.
     ranks : int64 (n,)
-        Their place among the picks, -1 where they are not kept.
+        Position among the picks, -1 where the sample is dropped.
     eligible : bool (n,)
-        Those to prefer: their pictures can be shown.
+        Samples to prefer, because their images can be shown.
+    most : int
+        Maximum number of examples of each kind.
     """
     everyone, kept = np.arange(len(scores)), ranks >= 0
     scored = everyone[np.isfinite(scores)]
@@ -63,19 +65,19 @@ def covering_neighbours(graph: KnnGraph, kept: Mask) -> tuple[Int64Array, Float6
     kept : bool (n,)
         Which nodes are kept.
     """
-    near, cosines = np.full(graph.nodes, -1, dtype=np.int64), np.full(graph.nodes, np.nan)
+    near, alike = np.full(graph.nodes, -1, dtype=np.int64), np.full(graph.nodes, np.nan)
     sources = np.repeat(np.arange(graph.nodes), graph.degrees)
     there = kept[graph.indices]
     sources, targets, distances = sources[there], graph.indices[there], graph.distances[there]
     order = np.lexsort((targets, distances, sources))
     found, first = np.unique(sources[order], return_index=True)
     near[found] = targets[order][first]
-    cosines[found] = cosine(distances[order][first])
-    return near, cosines
+    alike[found] = cosines(distances[order][first])
+    return near, alike
 
 
 def near_duplicates(part: ShardGraph, least: float) -> tuple[Mask, Int64Array]:
-    """Return which rows of a partition have a near-duplicate, bool (n,), and the group that each row is in, int64 (n,).
+    """Return which rows of a partition have a near-duplicate, bool (n,), and the group of each row, int64 (n,).
 
     A row without near-duplicates is a group of its own; groups end at the partition's border.
 
@@ -84,10 +86,10 @@ def near_duplicates(part: ShardGraph, least: float) -> tuple[Mask, Int64Array]:
     part : ShardGraph
         The partition's part of the graph, n rows.
     least : float
-        From which cosine on two rows count as near-duplicates.
+        Minimum cosine of near-duplicates.
     """
     rows = len(part.row)
-    near = cosine(part.distances) >= least
+    near = cosines(part.distances) >= least
     sources = np.repeat(np.arange(rows), np.diff(part.indptr))[near]
     targets = positions(part.row, part.indices[near])
     groups, inside = Components(rows), targets >= 0
@@ -95,11 +97,6 @@ def near_duplicates(part: ShardGraph, least: float) -> tuple[Mask, Int64Array]:
     return np.bincount(sources, minlength=rows) > 0, groups.roots()
 
 
-def cosine(squared: npt.NDArray[np.float32]) -> Float64Array:
-    """Return the cosine of unit vectors at some squared Euclidean distances, float64 (n,)."""
-    return 1 - squared.astype(np.float64) / 2
-
-
-def _first(places: Int64Array, eligible: Mask, key: npt.NDArray[np.generic], most: int) -> Int64Array:
-    """Return the places of least key, eligible ones before all others."""
-    return places[np.lexsort((places, key[places], ~eligible[places]))[:most]]
+def _first(samples: Int64Array, eligible: Mask, key: npt.NDArray[np.generic], most: int) -> Int64Array:
+    """Return the samples with the lowest keys, eligible ones before all others."""
+    return samples[np.lexsort((samples, key[samples], ~eligible[samples]))[:most]]

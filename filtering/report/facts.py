@@ -1,38 +1,38 @@
-"""What run.json says of a run, as labels and text for the page."""
+"""Facts of a run as labels and text for the report."""
 
-from collections.abc import Mapping
-from typing import Any
+from filtering.concepts.artifacts import Drift
+from filtering.graph.artifacts import GraphResult
+from filtering.runtime.run_record import BaseRecord, RunRecord
 
-Record = Mapping[str, Any]
 Facts = tuple[tuple[str, str], ...]
 
 
-def dropped_in_order(run: Record) -> dict[str, int]:
-    """Return dropped samples by reason in the order in which a run decides: filters, then steps of selection."""
+def dropped_in_order(run: RunRecord) -> dict[str, int]:
+    """Return dropped samples by reason in the order in which the run decides: filters, then steps of selection."""
     counts = run["reasons"]["dropped"]
     order = [f"filter:{one['kind']}" for one in run["filters"]] + [one["reason"] for one in run["steps"]]
     known = [reason for reason in dict.fromkeys(order) if reason in counts]
     return {reason: counts[reason] for reason in [*known, *(reason for reason in counts if reason not in known)]}
 
 
-def graph_facts(graph: Record) -> Facts:
-    """Return what is known of the graph beside its recall."""
-    if not graph["nodes"]:
+def graph_facts(graph: GraphResult) -> Facts:
+    """Return what is known about the graph besides its recall."""
+    if not graph.nodes:
         return ()
     facts = {
-        "Samples": f"{graph['nodes']:,}",
-        "Edges": f"{graph['edges'] // 2:,}",
-        "Neighbours of a sample": f"{graph['mean_degree']:.1f} on average, {graph['largest_degree']:,} at most",
-        "Edges between concepts": f"{100 * graph['crossing_share']:.1f} %",
-        "Samples without neighbours": f"{graph['isolated']:,}",
-        "Connected parts": f"{graph['components']:,}, the largest of {graph['largest_component']:,} samples",
+        "Samples": f"{graph.nodes:,}",
+        "Edges": f"{graph.edges // 2:,}",
+        "Neighbours of a sample": f"{graph.mean_degree:.1f} on average, {graph.largest_degree:,} at most",
+        "Edges between concepts": f"{100 * graph.crossing_share:.1f} %",
+        "Samples without neighbours": f"{graph.isolated:,}",
     }
+    if graph.components is not None:
+        facts["Connected components"] = f"{graph.components:,}, the largest with {graph.largest_component:,} samples"
     return tuple(facts.items())
 
 
-def base_facts(run: Record) -> Facts:
-    """Return what was new against the run that this one started from; nothing without one."""
-    base = run.get("base")
+def base_facts(base: BaseRecord | None, drift: Drift | None) -> Facts:
+    """Return the differences from the base of an incremental run; nothing for a run without a base."""
     if base is None:
         return ()
     concepts = base["concepts"]
@@ -44,19 +44,22 @@ def base_facts(run: Record) -> Facts:
     }
     if concepts["selected"] is not None:
         facts["Concepts selected again"] = f"{concepts['selected']:,} of {concepts['all']:,}"
-    drift = run.get("drift", {})
-    facts |= {
-        f"Drift: {name.replace('_', ' ')}": f"{value:.3g}" for name, value in drift.items() if isinstance(value, float)
-    }
-    return tuple(facts.items())
+    return (*facts.items(), *_drift_facts(drift))
 
 
-def commands(run: Record, output: str) -> Facts:
-    """Return commands that reproduce a run and look further, each with what it does."""
+def _drift_facts(drift: Drift | None) -> Facts:
+    if drift is None:
+        return ()
+    distances = {"distance": drift.distance, "distance at fit": drift.distance_at_fit}
+    return tuple((f"Drift: {name}", f"{value:.3g}") for name, value in distances.items() if value is not None)
+
+
+def commands(output: str) -> Facts:
+    """Return commands that reproduce the run and inspect it, each with its purpose."""
     return (
-        ("filtering run --config run.yaml", "the same manifest again, from the configuration below saved as run.yaml"),
-        (f"filtering verify {output}", "checks counts, checksums and schemas of what is in the manifest"),
-        (f"filtering explain {output} UID", "why a sample was kept or dropped: scores, rank, neighbours"),
-        (f"filtering report {output} --against RUN", "this page, with what changed against another run"),
+        ("filtering run --config run.yaml", "writes the same manifest again; save the configuration below as run.yaml"),
+        (f"filtering verify {output}", "checks the counts, checksums and schemas of the manifest"),
+        (f"filtering explain {output} UID", "why a sample was kept or dropped: its scores, rank and neighbours"),
+        (f"filtering report {output} --against RUN", "this report, with the changes since another run"),
         (f"filtering export {output} --format datacomp --out subset.npy", "the kept samples as DataComp's subset file"),
     )

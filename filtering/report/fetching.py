@@ -1,7 +1,8 @@
-"""The samples that the page shows, with their pictures, and where concepts stand on the map."""
+"""The samples that the report shows, with their images, and the positions of concepts on the map."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from filtering.concepts.partition import global_rows
 from filtering.embedding.images import decode_image
 from filtering.filters.artifacts import PassingShard
 from filtering.report.layout import concept_map
-from filtering.report.locations import Places
+from filtering.report.locations import Locations
 from filtering.report.survey import drop_reasons
 from filtering.shards.faults import Fault
 from filtering.shards.samples import Sample, read_samples
@@ -33,10 +34,35 @@ SHOWN = pa.schema(
 )
 
 
-def fetch_samples(shard: PassingShard, rows: Sequence[int], pictured: bool, places: Places) -> dict[str, int]:
-    """Write what the page shows of some rows of a shard, with their pictures if those are to be read."""
+class ShownRow(TypedDict):
+    """A line of SHOWN: a sample as the report shows it."""
+
+    row: int
+    uid: str
+    key: str
+    caption: str
+    shard: str
+    clip_score: float
+    reason: str | None
+    jpeg: bytes | None
+
+
+class Fetched(TypedDict):
+    """The number of images that were read."""
+
+    pictures: int
+
+
+class LaidOut(TypedDict):
+    """The number of concepts on the map."""
+
+    concepts: int
+
+
+def fetch_samples(shard: PassingShard, rows: Sequence[int], pictured: bool, locations: Locations) -> Fetched:
+    """Write the samples of a shard that the report shows, with their images if `pictured`."""
     table = shard.embedded.rows(["uid", "key", "caption", "clip_score"])
-    reasons = pa.chunked_array([drop_reasons(shard, table["uid"], places.run)])
+    reasons = pa.chunked_array([drop_reasons(shard, table["uid"], locations.run)])
     chosen = pa.array(rows)
     taken, keys = table.take(chosen), table["key"].take(chosen).to_pylist()
     pictures = dict(_pictures(shard, set(keys))) if pictured else {}
@@ -47,12 +73,18 @@ def fetch_samples(shard: PassingShard, rows: Sequence[int], pictured: bool, plac
         "jpeg": pa.array([pictures.get(key) for key in keys], pa.binary()),
     }
     shown = pa.table([columns[name] for name in SHOWN.names], schema=SHOWN)
-    Store(places.store).write_table(SHOWN_NAME.format(shard.identity), shown)
-    return {"pictures": len(pictures)}
+    locations.store.write_table(SHOWN_NAME.format(shard.identity), shown)
+    return Fetched(pictures=len(pictures))
+
+
+def read_shown(store: Store, identities: Sequence[str]) -> Mapping[int, ShownRow]:
+    """Return the samples that `fetch_samples` wrote for some shards, by their global row id."""
+    tables = [store.read_table(SHOWN_NAME.format(identity)) for identity in identities]
+    return {row["row"]: row for row in pa.concat_tables([*tables, SHOWN.empty_table()]).to_pylist()}
 
 
 def _pictures(shard: PassingShard, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield small pictures of the wanted keys; of a key that repeats, the first."""
+    """Yield small images of the wanted keys; for a repeated key, of the first sample."""
     left = set(wanted)
     with stream_object(shard.embedded.shard.url) as stream:
         for entry in read_samples(stream, shard.embedded.shard.name):
@@ -75,8 +107,13 @@ def _thumbnail(sample: Sample) -> bytes | None:
     return buffer.getvalue()
 
 
-def lay_out(concepts: Sequence[int], places: Places) -> dict[str, int]:
-    """Write where some concepts stand on the map."""
-    centroids = read_concept_centroids(Store(places.concepts))[np.asarray(concepts, dtype=np.int64)]
-    Store(places.store).write_arrays(MAP_NAME, {"places": concept_map(centroids)})
-    return {"concepts": len(concepts)}
+def lay_out(concepts: Sequence[int], locations: Locations) -> LaidOut:
+    """Write the positions of some concepts on the map."""
+    centroids = read_concept_centroids(locations.concepts)[np.asarray(concepts, dtype=np.int64)]
+    locations.store.write_arrays(MAP_NAME, {"places": concept_map(centroids)})
+    return LaidOut(concepts=len(concepts))
+
+
+def read_map(store: Store) -> list[tuple[float, float]]:
+    """Return the positions that `lay_out` wrote, x and y of each concept, between 0 and 1."""
+    return [(x, y) for x, y in store.read_arrays(MAP_NAME)["places"].tolist()]

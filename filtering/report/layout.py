@@ -1,4 +1,4 @@
-"""A map of the concepts: centres that are alike lie near each other."""
+"""The positions of the concepts on the map: similar centroids are close to each other."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 
 def concept_map(centroids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return a place for each concept, float64 (C, 2) between 0 and 1: the first two principal components, ranked half.
+    """Return a position for each concept, float64 (C, 2) between 0 and 1: the first two principal components.
 
-    Principal components crowd most concepts into the middle; a place half way between the component and its rank
-    spreads them and keeps who is beside whom.
+    Principal components crowd most concepts into the middle; the mean of the component and its rank spreads them and
+    preserves neighbourhoods.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def concept_map(centroids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _directed(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Give each vector the sign at which its largest entry is positive: else the sign is up to the machine."""
+    """Give each vector the sign that makes its largest entry positive; otherwise the sign depends on the machine."""
     largest = np.abs(vectors).argmax(axis=0)
     signs: npt.NDArray[np.float64] = np.sign(vectors[largest, np.arange(vectors.shape[1])])
     return vectors * np.where(signs == 0, 1.0, signs)

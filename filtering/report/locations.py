@@ -1,25 +1,44 @@
-"""Where a run's objects are that the page is made from."""
+"""The folders of a run that the report reads, and the one that it writes to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from filtering.report.decision import judging_step
+from filtering.runtime.run_record import RunRecord
+from filtering.storage.store import Store
+
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where a run's objects are that the page is made from.
+class Locations:
+    """The folders of a run that the report reads, and the one that it writes to.
 
     Attributes
     ----------
-    run : its directory.
-    concepts, graph, picks, store : the folders of the concepts, of the graph, of what is kept, of the page's objects.
-    judged : where the scores are, by partition, that the last step judged by; None where no step judged.
-    scores : where each score is, by name.
+    run : the run's directory.
+    concepts, graph, picks : the folders of the concepts, the graph and the picks of the last step.
+    judged : the folder with the scores of the last step that used a score, by partition; None if no step did.
+    scores : the folder of each score, by its name.
+    store : the folder of the report's own objects.
     """
 
-    run: str
-    concepts: str
-    graph: str
-    picks: str
-    judged: str | None
-    scores: Mapping[str, str]
-    store: str
+    run: Store
+    concepts: Store
+    graph: Store
+    picks: Store
+    judged: Store | None
+    scores: Mapping[str, Store]
+    store: Store
+
+
+def locations_of(run: Store, record: RunRecord, store: Store) -> Locations:
+    """Return the folders that a run's record names; `store` receives the report's own objects."""
+    objects, step = record["objects"], judging_step(record["steps"])
+    return Locations(
+        run=run,
+        concepts=run.child(objects["concepts"]),
+        graph=run.child(objects["graph"]),
+        picks=run.child(objects["selection"]),
+        judged=run.child(step["folder"]) if step else None,
+        scores={name: run.child(folder) for name, folder in record["scores"].items()},
+        store=store,
+    )

@@ -6,20 +6,20 @@ from filtering.report.parts import Measure
 
 Figures = Mapping[str, Mapping[str, float | None]]
 MEANINGS = {
-    "coverage": ("Coverage", "mean distance of the pool's pictures to the nearest one kept; less is better"),
+    "coverage": ("Coverage", "mean distance of the pool's images to the nearest kept image; less is better"),
     "matching": (
         "Matching",
         "squared distance of the mean embeddings of pool and selection; less is closer to the pool",
     ),
     "effective_concepts": (
         "Concepts in effect",
-        "as many equally filled concepts would be as diverse; more is more even",
+        "the number of equally filled concepts with the same diversity; more is more even",
     ),
     "spread": (
         "Spread",
-        "mean distance of what is dropped to the nearest kept neighbour of its concept; less is better",
+        "mean distance of dropped samples to the nearest kept neighbour in their concept; less is better",
     ),
-    "without_kept_neighbour": ("Not covered", "share of what is dropped that has no kept neighbour in its concept"),
+    "without_kept_neighbour": ("Not covered", "share of dropped samples without a kept neighbour in their concept"),
 }
 
 

@@ -1,12 +1,12 @@
-"""The run's page: one self-contained HTML file, rendered from plain data.
+"""The report as one self-contained HTML page.
 
-Captions, keys and names come from the open web, so nothing of them may act: every value that the template prints
-is cleaned and escaped, and the page's Content-Security-Policy allows no request and no script but its own.
+Captions, keys and names come from the open web and must never be executed: every value that the template prints is
+cleaned and escaped, and the page's Content-Security-Policy allows no request and no script but its own.
 """
 
 import base64
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -20,25 +20,25 @@ from filtering.manifests.reasons import explained
 from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
-from filtering.report.data import Page
+from filtering.report.data import Report
 from filtering.report.parts import ConceptRow, QuarantineExample
 from filtering.report.pictures import Picture, admitted, picture
 
 TEMPLATE = "page.html.j2"
 LARGEST_PAGE = 15_000_000
-# Rows that are laid out at first: browsers lay out ten thousand slowly.
+# Rows that are shown at first: browsers need long to lay out ten thousand.
 ROWS_AT_ONCE = 200
 MOST_ROWS = 10_000
 MOST_SHEETS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What a page may hold.
+class Limits:
+    """The size limits of a page.
 
     Attributes
     ----------
-    pictures : bytes of all pictures together, in base64
+    pictures : bytes of all images together, in base64
     caption, name : characters of a caption and of a concept's words
     text : characters of any other text
     """
@@ -49,11 +49,11 @@ class Room:
     text: int
 
 
-# The first that makes a page small enough is taken.
-ROOMS = (
-    Room(10_000_000, 300, 90, text.LONGEST_TEXT),
-    Room(4_000_000, 120, 60, 300),
-    Room(0, 40, 24, 80),
+# The first one that makes the page small enough is used.
+LIMITS = (
+    Limits(10_000_000, 300, 90, text.LONGEST_TEXT),
+    Limits(4_000_000, 120, 60, 300),
+    Limits(0, 40, 24, 80),
 )
 
 
@@ -64,20 +64,20 @@ class _Fault:
     examples: tuple[QuarantineExample, ...]
 
 
-def render(page: Page) -> str:
-    """Return the page as HTML: no external request, nothing of the samples' text can act, at most 15 MB."""
-    known = _known(page)
-    for room in ROOMS:
-        pictures = admitted(page, room.pictures)
-        html = _template().render(known | {"room": room, "picture_of": _shower(pictures)})
+def render(report: Report) -> str:
+    """Return the report as an HTML page of at most 15 MB: no external request, no text of a sample is executed."""
+    known = _known(report)
+    for limits in LIMITS:
+        pictures = admitted(report, limits.pictures)
+        html = _template().render(known | {"limits": limits, "picture_of": _picture_of(pictures)})
         # Surrogates in a caption were cleaned away, so the page can always be written as UTF-8.
         if len(html.encode()) < LARGEST_PAGE:
             break
     return html + "\n"
 
 
-def _known(page: Page) -> dict[str, Any]:
-    """Return what the template shows beside its room: the page, its charts, and figures that follow from it."""
+def _known(page: Report) -> dict[str, object]:
+    """Return the variables of the template apart from its limits: the data, charts, and figures that follow from it."""
     rows = sorted(page.concepts, key=lambda row: (-row.size, row.concept))[:MOST_ROWS]
     page = replace(page, concepts=tuple(rows), more_concepts=page.more_concepts + len(page.concepts) - len(rows))
     sheets = [row for row in rows if row.sheet is not None][:MOST_SHEETS]
@@ -100,7 +100,7 @@ def _known(page: Page) -> dict[str, Any]:
     }
 
 
-def _shower(pictures: frozenset[bytes]) -> Any:
+def _picture_of(pictures: frozenset[bytes]) -> Callable[[bytes | None], Picture | None]:
     def picture_of(jpeg: bytes | None) -> Picture | None:
         return picture(jpeg) if jpeg in pictures else None
 
@@ -108,7 +108,7 @@ def _shower(pictures: frozenset[bytes]) -> Any:
 
 
 def _row_html(opened: Set[int], row: ConceptRow, longest: int, hidden: bool) -> Markup:
-    """Return a row of the table of concepts, in as few bytes as HTML allows: there may be ten thousand."""
+    """Return a row of the table of concepts in as few bytes as HTML allows, because there may be ten thousand."""
     name = text.clean(text.brief(", ".join(row.words), longest))
     number = Markup('<a href="#concept-{0}">{0}</a>').format(row.concept) if row.concept in opened else row.concept
     return Markup("<tr{}><td>{}<td>{}<td>{:,}<td>{:,}<td class={}>{}<td>{:,}<td>{}<td>{}<td>{:,}").format(
@@ -126,7 +126,7 @@ def _row_html(opened: Set[int], row: ConceptRow, longest: int, hidden: bool) -> 
     )
 
 
-def _faults(page: Page) -> list[_Fault]:
+def _faults(page: Report) -> list[_Fault]:
     examples: dict[str, list[QuarantineExample]] = {reason: [] for reason in page.quarantined_by_reason}
     for example in page.quarantine_examples:
         examples.setdefault(example.reason, []).append(example)
@@ -136,7 +136,7 @@ def _faults(page: Page) -> list[_Fault]:
 
 
 def _policy_hash(block: str) -> Markup:
-    """Return what a Content-Security-Policy calls an inline block by."""
+    """Return the name of an inline block in a Content-Security-Policy."""
     digest = hashlib.sha256(block.encode("utf-8")).digest()
     return Markup(f"'sha256-{base64.b64encode(digest).decode('ascii')}'")
 
@@ -161,7 +161,7 @@ def _template() -> Template:
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        # Every value printed passes here, so that no place in the template can forget to clean.
+        # Every printed value passes here, so that the template cannot forget to clean one.
         finalize=text.clean,
         trim_blocks=True,
         lstrip_blocks=True,

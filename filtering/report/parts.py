@@ -1,4 +1,4 @@
-"""The parts of the page, as plain data: samples, contact sheets, concepts, histograms, groups, faults."""
+"""The parts of the report's data: samples, contact sheets, concepts, histograms, groups of duplicates, faults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """The kept neighbour that stands for a dropped sample: the nearest in the graph.
+    """The kept neighbour that covers a dropped sample: the nearest one in the graph.
 
     Attributes
     ----------
     uid, key, caption : of the neighbour
-    cosine : how alike the two pictures are, 1 where their embeddings are the same
-    jpeg : a small picture; None shows the caption alone
+    cosine : cosine of the two image embeddings
+    jpeg : a small image; None if only the caption is shown
     """
 
     uid: str
@@ -30,12 +30,12 @@ class Thumbnail:
     ----------
     uid, key, caption : of the sample
     shard : the last part of its shard's URL
-    clip_score : cosine of its picture's and its caption's embeddings; NaN where it is not known
-    score : what the selection judged it by (`Page.score_name`); NaN where it did not get that far
-    reason : why it was dropped, as the manifest spells it; empty for a kept sample
-    rank : its place among the picks of its concept, from 0; None for a dropped sample
-    cover : for a sample that the selection dropped, the kept neighbour that covers it; None where there is none
-    jpeg : a small picture; None shows the caption alone
+    clip_score : cosine of the embeddings of its image and its caption; NaN if unknown
+    score : its score at the last step of selection (`Report.score_name`); NaN if it was dropped before
+    reason : the reason why it was dropped, as in the manifest; empty for a kept sample
+    rank : its position among the picks of its concept, from 0; None for a dropped sample
+    cover : for a sample that the selection dropped, the kept neighbour that covers it; None if there is none
+    jpeg : a small image; None if only the caption is shown
     """
 
     uid: str
@@ -57,8 +57,8 @@ class Sheet:
     Attributes
     ----------
     kept : the first picks
-    dropped : samples that the selection left out, those of highest score first
-    hardest, easiest : samples of highest and of lowest score, kept or dropped
+    dropped : samples that the selection dropped, highest score first
+    hardest, easiest : samples with the highest and with the lowest scores, kept or dropped
     """
 
     kept: tuple[Thumbnail, ...]
@@ -69,21 +69,21 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class ConceptRow:
-    """One line of the table of concepts, and its place on the map.
+    """One row of the table of concepts, and its position on the map.
 
     Attributes
     ----------
     concept : the concept's number
-    words : distinctive words of its captions, most telling first
+    words : distinctive words of its captions, most distinctive first
     size : samples that reached selection
-    kept : samples it kept
-    budget : samples it might keep
-    difficulty : mean of the score that the selection judges by; NaN where nothing is left of it
-    density : mean cosine of its samples to its centre (1 - d_intra); 1 where all are alike
-    apart : mean cosine distance of its centre to the nearest other centres (d_inter)
-    duplicates : samples with a near-duplicate in the concept (`Page.duplicate_cosine`)
-    x, y : its place on the map, 0 to 1 each: centres that lie near each other are alike
-    sheet : examples; None where none were drawn
+    kept : kept samples
+    budget : samples that it may keep
+    difficulty : mean score at the last step of selection; NaN if no sample reached it
+    density : mean cosine of its samples to its centroid (1 - d_intra); 1 if all are equal
+    apart : mean cosine distance of its centroid to the nearest other centroids (d_inter)
+    duplicates : samples with a near-duplicate in the concept (`Report.duplicate_cosine`)
+    x, y : its position on the map, 0 to 1 each: similar concepts are close to each other
+    sheet : examples; None if there are none
     """
 
     concept: int
@@ -107,10 +107,10 @@ class Histogram:
     Attributes
     ----------
     name : the score's name, such as clip_score
-    about : what it is, in a few words; may be empty
+    about : its meaning in a few words; may be empty
     edges : bounds of the bins, ascending, one more than there are bins
     kept, dropped : samples in each bin
-    below, above : whether the first and the last bin also hold what lies beyond the axis
+    below, above : whether the first and the last bin also count values beyond the axis
     """
 
     name: str
@@ -128,9 +128,9 @@ class DuplicateGroup:
 
     Attributes
     ----------
-    concept : where they stand
-    size : how many there are
-    kept : how many of them are kept
+    concept : their concept
+    size : number of samples
+    kept : number of kept samples
     members : some of them, kept ones first
     """
 
@@ -146,7 +146,7 @@ class ReasonExamples:
 
     Attributes
     ----------
-    reason : as the manifest spells it
+    reason : as in the manifest
     members : some of them, lowest CLIP score first
     """
 
@@ -156,13 +156,13 @@ class ReasonExamples:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What the selection makes of the pool, by one measure.
+    """One measure of the selection.
 
     Attributes
     ----------
     name, meaning : in plain words
-    pool, selection, random : the figures of the whole pool, of what is kept and of a random choice of equal size;
-        None where there is none
+    pool, selection, random : the figures of the whole pool, of the kept samples and of a random choice of equal
+        size; None if there is none
     """
 
     name: str
@@ -174,15 +174,15 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What a stage of the run took.
+    """The cost of a stage.
 
     Attributes
     ----------
     name : the stage's name
     seconds : wall-clock time
-    peak_memory_bytes : largest resident memory of one process; 0 where it was not measured
-    summary : what it did, in a few words
-    reused : whether an earlier attempt or run had done it already
+    peak_memory_bytes : largest resident memory of one process; 0 if it was not measured
+    summary : its result in a few words
+    reused : whether an earlier attempt or run had finished it
     """
 
     name: str
@@ -199,7 +199,7 @@ class QuarantineExample:
     Attributes
     ----------
     shard : the shard's URL
-    member : the tar member at fault, or the key; may be empty where a whole shard is meant
+    member : the tar member at fault, or the key; may be empty for a whole shard
     reason : the fault, in a word
     detail : the fault, in a sentence
     """
@@ -217,8 +217,8 @@ class ChangedConcept:
     Attributes
     ----------
     concept : its number
-    run : whose number that is, before or after; empty where both number concepts in the same way
-    words : its distinctive words, where they are known
+    run : the run that the number belongs to, before or after; empty if both runs use the same numbers
+    words : its distinctive words, if known
     before, after : samples kept by either run
     gained, lost : samples that became kept, and that became dropped
     """
@@ -234,16 +234,16 @@ class ChangedConcept:
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """What this run decides differently from another.
+    """The differences of this run from a second run.
 
     Attributes
     ----------
-    run : the other run
-    before, after, both : samples kept by the other run, by this one, by both
-    gained, lost : samples that became kept, and that became dropped, by why
-    shards : how many are new, removed and in both
-    concepts : those in which something changed, most changes first, at most some hundreds
-    more_concepts : how many further ones there are
+    run : the second run
+    before, after, both : samples kept by the second run, by this one, by both
+    gained, lost : samples that became kept, and that became dropped, by reason
+    shards : numbers of shards that are new, removed and in both
+    concepts : concepts with changes, most changes first, at most some hundreds
+    more_concepts : number of further concepts with changes
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""The page's pictures: which of them the page has room for, and each as a data URI."""
+"""The images of the report: those that fit its size limit, each as a data URI."""
 
 import base64
 from collections import Counter
@@ -8,13 +8,13 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from filtering.report.data import Page
+from filtering.report.data import Report
 from filtering.report.parts import Thumbnail
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture as a data URI, with its size in pixels."""
+    """An image as a data URI, with its size in pixels."""
 
     uri: str
     width: int
@@ -22,7 +22,7 @@ class Picture:
 
 
 def picture(jpeg: bytes | None) -> Picture | None:
-    """Return a picture to show, None where it is missing or not a JPEG."""
+    """Return an image to show; None if it is missing or not a JPEG."""
     if jpeg is None:
         return None
     try:
@@ -33,17 +33,17 @@ def picture(jpeg: bytes | None) -> Picture | None:
     return Picture("data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii"), width, height)
 
 
-def admitted(page: Page, budget: int) -> frozenset[bytes]:
-    """Return the pictures that the page has room for: the first in the order of importance.
+def admitted(report: Report, budget: int) -> frozenset[bytes]:
+    """Return the images that fit into a budget: the first ones in the order of importance.
 
     Parameters
     ----------
-    page : Page
-        What to show.
+    report : Report
+        The data of the report.
     budget : int
-        Bytes that all of them may take in the page, in base64 and each as often as it is shown.
+        Bytes that all images may take, in base64 and each as often as it is shown.
     """
-    shown = [jpeg for jpeg in _jpegs(page) if jpeg is not None]
+    shown = [jpeg for jpeg in _jpegs(report) if jpeg is not None]
     times, room, found = Counter(shown), budget, set[bytes]()
     for jpeg in times:
         room -= times[jpeg] * 4 * -(-len(jpeg) // 3)
@@ -53,14 +53,14 @@ def admitted(page: Page, budget: int) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def _jpegs(page: Page) -> Iterator[bytes | None]:
-    """Yield the pictures, most important first: evidence of all the pool, then the concepts, the largest first."""
-    for examples in page.filtered:
+def _jpegs(report: Report) -> Iterator[bytes | None]:
+    """Yield the images, most important first: examples of the whole pool, then of the concepts, largest first."""
+    for examples in report.filtered:
         yield from _of(examples.members)
-    yield from _of(page.lowest)
-    for group in page.duplicates:
+    yield from _of(report.lowest)
+    for group in report.duplicates:
         yield from _of(group.members)
-    sheets = [row.sheet for row in sorted(page.concepts, key=lambda row: -row.size) if row.sheet]
+    sheets = [row.sheet for row in sorted(report.concepts, key=lambda row: -row.size) if row.sheet]
     for sheet in sheets:
         yield from _of(sheet.kept + sheet.dropped)
     for sheet in sheets:

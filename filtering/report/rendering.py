@@ -1,40 +1,41 @@
-"""`filtering report`: where a run's page is, a copy of it, or the page with what changed against another run."""
+"""`filtering report`: the location of a run's report, a copy of it, or a report with the changes since another run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from filtering.core.errors import InputError
-from filtering.manifests.artifacts import PAGE_DATA, REPORT
+from filtering.manifests.artifacts import REPORT, REPORT_DATA
 from filtering.manifests.diff import diff
-from filtering.report.data import Page, parse_page
+from filtering.report.data import Report, parse_report
 from filtering.report.page import render
 from filtering.report.parts import Against, ChangedConcept
 from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store, absolute, write_object
 
-# Where a page with what changed is written if nothing else is said: a finished run's folder stays as it is.
+# The default folder of a report with changes: a finished run's folder is never changed.
 FOLDER = "filtering-report"
-# Concepts that are listed with what changed in them.
+# Concepts whose changes are listed.
 CHANGED_CONCEPTS = 500
 
 
 def report_page(run: Store, out: str | None = None, against: str | None = None) -> str:
-    """Return where a run's page is, after writing it anew where that is asked.
+    """Return the path or URL of a run's report; a copy, or a report with changes, is written first.
 
     Parameters
     ----------
     run : Store
         A finished run.
     out : str or None
-        A folder, path or URL, for a copy of the page.
+        A folder, path or URL, for a copy of the report.
     against : str or None
-        Another finished run: the page then says what changed, and is written to `out`, or to filtering-report here.
+        Another finished run: the report then also shows the changes since that run; it is written to `out`, or to
+        filtering-report in the current folder.
 
     Raises
     ------
     InputError
-        If one of the runs is not finished, or the page's data is not there.
+        If one of the runs is not finished, or the report's data is missing.
     """
     read_run(run)
     if out is None and against is None:
@@ -45,12 +46,14 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
     return page
 
 
-def _compared(run: Store, against: str) -> Page:
-    if not run.exists(PAGE_DATA):
-        raise InputError(f"report: {run.url} has no {PAGE_DATA}: an older version wrote its page; run it again")
-    page = parse_page(run.read(PAGE_DATA))
-    names = {row.concept: row.words for row in page.concepts}
-    return replace(page, against=_against(diff(against, run.url), names))
+def _compared(run: Store, against: str) -> Report:
+    if not run.exists(REPORT_DATA):
+        raise InputError(
+            f"report: {run.url} has no {REPORT_DATA}; an older version of filtering wrote it; run it again"
+        )
+    report = parse_report(run.read(REPORT_DATA))
+    names = {row.concept: row.words for row in report.concepts}
+    return replace(report, against=_against(diff(against, run.url), names))
 
 
 def _against(found: Mapping[str, Any], names: Mapping[int, tuple[str, ...]]) -> Against:

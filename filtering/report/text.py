@@ -1,4 +1,4 @@
-"""Values as the page's text: cleaned of what could disguise or break it, and numbers as a person would write them."""
+"""Values as text for the report: free of characters that could disguise or break it, and readable numbers."""
 
 import math
 import unicodedata
@@ -7,12 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-# The web has captions of many megabytes; no reader wants more than this of one.
+# Captions on the web have up to many megabytes; the report shows this many characters.
 LONGEST_TEXT = 2_000
 BREAKS = "\u2028\u2029\x0b\x0c\x85"
-# These reorder the text around them, so that a caption could disguise what stands beside it.
+# These reorder the text around them, so that a caption could disguise the text next to it.
 REORDERING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# No document may hold these.
+# These are not allowed in any document.
 NO_CHARACTERS = frozenset("\ufffe\uffff")
 UNKNOWN = "–"
 SCORE_NAMES: Mapping[str, str] = {"clip_score": "CLIP score", "score": "Selection score"}
@@ -45,12 +45,12 @@ def brief(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def one_line(text: str, longest: int) -> str:
-    """Return text as a chart takes it: clean, on one line, cut to a length."""
+    """Return text for a chart: clean, on one line, cut to a length."""
     return brief(" ".join(str(clean(text[: 4 * longest])).split()), longest)
 
 
 def score_name(name: str) -> str:
-    """Return what a person calls a score."""
+    """Return the name of a score for readers."""
     return SCORE_NAMES.get(name, name)
 
 
@@ -58,12 +58,12 @@ def headline(totals: Mapping[str, int]) -> str:
     """Return the outcome in one sentence, such as 'Kept 1,240 of 4,812 image-text pairs (25.8 %)'."""
     kept, whole = totals["kept"], totals["input"]
     if whole == 0:
-        return "Kept nothing: the input held no image-text pairs"
+        return "Kept nothing: the input has no image-text pairs"
     return f"Kept {kept:,} of {whole:,} image-text pairs ({percent(kept, whole)})"
 
 
 def percent(part: float, whole: float) -> str:
-    """Return a share as text; what is neither nothing nor all is never rounded to it."""
+    """Return a share as text; a share above 0 and below 1 is never rounded to 0 % or 100 %."""
     if not whole or not math.isfinite(part):
         return UNKNOWN
     share = 100 * part / whole
@@ -73,7 +73,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def hundredths(part: float, whole: float) -> int:
-    """Return a share as the class of a bar, 0 to 100; what is not nothing has at least 1."""
+    """Return a share as the class of a bar, 0 to 100; at least 1 if it is not 0."""
     if not whole or not math.isfinite(part) or part <= 0:
         return 0
     return min(max(round(100 * part / whole), 1), 100)
@@ -87,7 +87,7 @@ def number(value: float) -> str:
 
 
 def count(value: int) -> str:
-    """Return a whole number with its thousands set apart."""
+    """Return a whole number with separated thousands."""
     return f"{value:,}"
 
 

@@ -1,7 +1,6 @@
 """A Vega-Lite specification as an inline SVG that is safe in the page: no link, no script, no style."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -9,7 +8,9 @@ import vl_convert
 from markupsafe import Markup
 
 VERSION = "6.1"
-# What a chart consists of; whatever else a converter may write is left out.
+# A Vega-Lite specification, or a part of one.
+Spec = dict[str, Any]
+# The elements of a chart; anything else that the converter writes is removed.
 TAGS = frozenset(("svg", "g", "path", "line", "rect", "text", "circle"))
 ATTRIBUTES = frozenset(
     [
@@ -43,7 +44,7 @@ TIP = "data-tip"
 FRAME = frozenset(("background", "foreground"))
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-\d+)?")
 # The page's variables colour it, so that it follows light and dark.
-CONFIG: Mapping[str, Any] = {
+CONFIG: Spec = {
     "background": None,
     "font": "Helvetica, Arial, sans-serif",
     "view": {"stroke": None},
@@ -61,19 +62,19 @@ CONFIG: Mapping[str, Any] = {
 }
 
 
-def svg(spec: Mapping[str, Any], kind: str, label: str, role: str = "img") -> Markup:
+def svg(spec: Spec, kind: str, label: str, role: str = "img") -> Markup:
     """Return the chart of a specification.
 
     Parameters
     ----------
-    spec : mapping
+    spec : dict
         A Vega-Lite unit or concatenation; text in it must be clean (`filtering.report.text.one_line`).
     kind : str
         The CSS class of the chart.
     label : str
-        What it shows, for those who do not see it; clean as well.
+        A description for screen readers; clean as well.
     role : str
-        The role img, or group where the page's script makes its marks reachable.
+        The role img, or group if the page's script makes the marks reachable by keyboard.
     """
     drawn = vl_convert.vegalite_to_svg({"config": CONFIG, **spec}, vl_version=VERSION)
     root = ElementTree.fromstring(drawn)

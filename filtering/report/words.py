@@ -1,4 +1,4 @@
-"""Names for concepts: the words that set a concept's captions apart (class-based tf-idf)."""
+"""Names for concepts: the words that distinguish a concept's captions from those of others (class-based tf-idf)."""
 
 import math
 import re

@@ -1,8 +1,8 @@
-"""The run that another one starts from: what it left behind, and how much of it still holds.
+"""The base of an incremental run: its objects, and how many of them can be reused.
 
-Results do not depend on a base: it gives what a run without one would compute. A shard that is the same as then is not
-embedded again; one whose samples pass the filters as they did keeps its concepts; a concept whose samples and guests
-are the same keeps its part of the graph, and its samples their order.
+Results do not depend on the base: a run without one computes the same. An unchanged shard is not embedded again; a
+shard whose samples pass the filters as before keeps its concepts; a concept whose samples and replicas are unchanged
+keeps its part of the graph, and its samples keep their order.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A finished run that another one starts from.
+    """A finished run from which another run starts.
 
     Attributes
     ----------
@@ -50,31 +50,31 @@ class Base:
         return str([cost["fingerprint"] for cost in self.record["stages"] if cost["name"] == stage][-1])
 
     def result(self, stage: str, kind: type[T]) -> T:
-        """Return what a stage found, as the class of its result.
+        """Return the result of a stage.
 
         Raises
         ------
         InputError
-            If the run is of an older version, whose results differ.
+            If an older version of filtering wrote it, whose results have another form.
         """
         name = f"{self.fingerprint(stage)}.stage.json"
         try:
             return from_plain(kind, self.store(stage).read_json(name)["result"], self.store(stage).path(name))
         except RunError:
             raise InputError(
-                f"{self.url}: its {stage} are of an older version of filtering; run it again, or give no base"
+                f"{self.url}: an older version of filtering wrote its {stage}; run it again, or set no base"
             ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Reusable:
-    """What a run may take over from its base.
+    """The reusable part of a base.
 
     Attributes
     ----------
     base : the base.
-    changes : what has become of its shards.
-    same : identities of the shards whose samples pass the filters as they did; known once the filters have run.
+    changes : how its shards differ from the pool now.
+    same : identities of the shards whose samples pass the filters as before; known once the filters have run.
     """
 
     base: Base
@@ -82,18 +82,18 @@ class Reusable:
     same: frozenset[str] = field(default_factory=frozenset)
 
     def identities(self) -> set[str]:
-        """Return the identities of the base's shards that are still there as they were."""
+        """Return the identities of the base's shards that are unchanged."""
         there = zip(self.base.shards, self.changes.places.tolist(), strict=True)
         return {shard.identity for shard, place in there if place != GONE}
 
     def places(self) -> npt.NDArray[np.int64]:
-        """Return, for each shard of the base, its place now, -1 where its samples are not what they were."""
+        """Return the place of each shard of the base in the inventory now, -1 where its samples have changed."""
         same = np.array([shard.identity in self.same for shard in self.base.shards], dtype=bool)
         return np.where(same, self.changes.places, GONE)
 
 
 def read_base(url: str, key: str = "base") -> Base:
-    """Return a finished run as a base; `key` is the configuration's that names it.
+    """Return a finished run as a base; `key` is the configuration key that names it, for errors.
 
     Raises
     ------
@@ -107,10 +107,12 @@ def read_base(url: str, key: str = "base") -> Base:
     try:
         shards = read_inventory(run.child(record["objects"]["inventory"]))
     except (KeyError, FileNotFoundError):
-        raise InputError(f"{key}: {url} lacks its inventory; it was retired, or is of an older version") from None
+        raise InputError(
+            f"{key}: {url} has no inventory; it was deleted by retention, or an older version of filtering wrote it"
+        ) from None
     return Base(url, record, tuple(shards))
 
 
 def reusable_from(base: Base, shards: Sequence[Shard]) -> Reusable:
-    """Compare a base's shards with those of today."""
+    """Compare a base's shards with those of the pool now."""
     return Reusable(base, changes(base.shards, shards))

@@ -1,4 +1,6 @@
-"""`latest`: the newest verified night under a root of runs, as one object that is written whole."""
+"""`latest.json`: the newest verified incremental run under a root of runs, as one object that is written whole."""
+
+from typing import TypedDict
 
 from filtering.core.errors import InputError
 from filtering.runtime.run_record import RUN
@@ -8,23 +10,41 @@ LATEST = "latest"
 POINTER = "latest.json"
 
 
+class LatestRecord(TypedDict):
+    """The name of the run's folder, its start in seconds since the epoch, its id and its manifest hash."""
+
+    run: str
+    started: float
+    run_id: str
+    manifest_hash: str
+
+
 def root_of(run: Store) -> Store:
-    """Return the folder in which a run's folder lies."""
+    """Return the folder that holds a run's folder."""
     return Store(run.url.rstrip("/").rpartition("/")[0])
 
 
+def read_latest(root: Store) -> LatestRecord | None:
+    """Return the newest verified run; None before the first."""
+    if not root.exists(POINTER):
+        return None
+    record: LatestRecord = root.read_json(POINTER)
+    return record
+
+
 def latest_name(root: Store) -> str | None:
-    """Return the name of the newest verified night; None before the first."""
-    return str(root.read_json(POINTER)["run"]) if root.exists(POINTER) else None
+    """Return the name of the newest verified run; None before the first."""
+    latest = read_latest(root)
+    return None if latest is None else latest["run"]
 
 
 def run_url(url: str) -> str:
-    """Return the directory of a run, absolute: `ROOT/latest` stands for the night that `latest.json` names.
+    """Return the directory of a run, absolute: `ROOT/latest` stands for the run that `latest.json` names.
 
     Raises
     ------
     InputError
-        If it is asked for the latest night and there is none.
+        If it is ROOT/latest and no incremental run has been verified there.
     """
     found = Store(absolute(url.rstrip("/")))
     root, name = root_of(found), found.url.rpartition("/")[2]
@@ -32,5 +52,5 @@ def run_url(url: str) -> str:
         return found.url
     latest = latest_name(root)
     if latest is None:
-        raise InputError(f"{url}: no night has been finished there yet (no {POINTER})")
+        raise InputError(f"{url}: no incremental run has finished there yet (no {POINTER})")
     return root.path(latest)

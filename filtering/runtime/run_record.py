@@ -65,7 +65,7 @@ class BaseRecord(TypedDict):
 
 
 class RunRecord(TypedDict):
-    """run.json.
+    """The contents of run.json.
 
     `totals` are samples by outcome, `reasons` samples by outcome and reason, `objects` the folder of each stage's
     objects, `scores` the folder of each score by its name.

@@ -200,7 +200,7 @@ def test_latest_moves_only_after_verify(night, tmp_path, monkeypatch):
     kept = tmp_path / "2" / "manifest" / "kept" / "00000000.parquet"
     monkeypatch.setattr(incremental, "problems", lambda store: iter(["manifest/kept: does not hold"]))
     with pytest.raises(
-        RunError, match="1 problem found by verify, manifest/kept: does not hold for one; latest stays 1"
+        RunError, match="verify found 1 problem, the first one: manifest/kept: does not hold; latest stays 1"
     ):
         night(config | {"output": str(tmp_path / "2")})
     assert kept.exists()
@@ -221,12 +221,12 @@ def test_a_finished_night_is_not_changed(night, tmp_path):
     written = (tmp_path / "1" / "run.json").stat().st_mtime_ns
     assert night(config)["manifest_hash"] == first["manifest_hash"]
     assert (tmp_path / "1" / "run.json").stat().st_mtime_ns == written
-    with pytest.raises(InputError, match="holds a finished night of another pool or configuration"):
+    with pytest.raises(InputError, match="holds a finished run of another pool or configuration"):
         night(config | {"selection": {"keep": 0.5}})
-    with pytest.raises(InputError, match="is a night's"):
+    with pytest.raises(InputError, match="holds an incremental run"):
         night({key: value for key, value in config.items() if key != "base"})
     night(metadata_config(pool, tmp_path / "plain"))
-    with pytest.raises(InputError, match="a night writes to a folder of its own"):
+    with pytest.raises(InputError, match="choose another output for an incremental run"):
         night(metadata_config(pool, tmp_path / "plain", base="latest"))
 
 

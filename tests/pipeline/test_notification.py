@@ -247,7 +247,7 @@ def test_a_run_that_is_stopped_tells_so_once(hook, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         notified(night(tmp_path), stop, said.append)
     assert [told["state"] for told in hook.payloads] == ["stopped"]
-    assert said == ["warning: notify: the webhook was not told that the run stopped: the answer was 500 (1 attempt)"]
+    assert said == ["warning: notify: the webhook did not receive that the run stopped: the answer was 500 (1 attempt)"]
 
 
 @pytest.mark.parametrize(("when", "states"), [("success", ["finished"]), ("failure", ["failed"])])
@@ -268,7 +268,7 @@ def test_a_webhook_that_is_gone_is_a_warning_without_secrets(tmp_path, monkeypat
     config = night(tmp_path, token_env="HOOK_TOKEN")
     assert notified(config, lambda: RECORD, said.append, at.clock()) == RECORD
     (line,) = said
-    assert line.startswith("warning: notify: the webhook was not told that the run finished: no connection: ")
+    assert line.startswith("warning: notify: the webhook did not receive that the run finished: no connection: ")
     told = [*said, caplog.text, *capfd.readouterr(), json.dumps(config.resolved()), repr(webhook(config.notify))]
     assert not any("secret" in text for text in told)
 

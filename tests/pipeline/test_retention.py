@@ -14,7 +14,8 @@ from filtering.core.errors import InputError
 from filtering.embedding.artifacts import write_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
 from filtering.pipeline import incremental
-from filtering.pipeline.retention import NIGHT, RETIRED, retire
+from filtering.pipeline.increment_record import RECORD, RETIRED
+from filtering.pipeline.retention import retire
 from filtering.storage.store import Store
 
 PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)
@@ -43,7 +44,7 @@ def write_night(root, name, started, embedded=(), parts=(), verified=True, base=
     parts : night names: where each partition's part of its graph is; its own are written.
     """
     folder = root.child(name)
-    folder.write_json(NIGHT, {"base": base, "started": started, "verified": verified})
+    folder.write_json(RECORD, {"base": base, "started": started, "verified": verified})
     embedding, graph = (folder.child(OBJECTS[stage]) for stage in ("embedding", "graph"))
     for night, identity in embedded:
         if night == name:
@@ -110,7 +111,7 @@ def test_old_nights_go_but_for_what_the_others_refer_to(root):
     before = {name: contents(root, name) for name in ("n1", "n2", "n3")}
     said = []
     assert sorted(retire(root, 1, "n3", said.append)) == ["n1", "n2"]
-    assert said == ["retired 2 nights: n1, n2"]
+    assert said == ["deleted 2 older runs: n1, n2"]
     assert contents(root, "n3") == before["n3"]
     for name in ("n1", "n2"):
         left = contents(root, name)
@@ -127,7 +128,7 @@ def test_the_newest_nights_stay(root):
     assert root.names() == ["n4", "n5"]
     assert retire(root, 2, "n5", said.append) == []
     assert retire(root, 1, "n5", said.append) == ["n4"]
-    assert said == ["retired 3 nights: n1, n2, n3", "retired 1 night: n4"]
+    assert said == ["deleted 3 older runs: n1, n2, n3", "deleted 1 older run: n4"]
 
 
 def test_the_latest_night_stays_although_others_began_after_it(root):
@@ -173,7 +174,7 @@ def test_what_is_no_nights_is_left_alone(root):
     root.write("_lease/1.json", b"lease")
     root.child("plain").write_json("run.json", {"objects": {}})
     root.write("notes/night.txt", b"text")
-    root.write(f"deep/down/{NIGHT}", b"no night of this root")
+    root.write(f"deep/down/{RECORD}", b"no night of this root")
     for number in (1, 2):
         write_night(root, f"n{number}", number)
     names = root.names()
@@ -182,7 +183,7 @@ def test_what_is_no_nights_is_left_alone(root):
     assert root.read("_lease/1.json") == b"lease"
     assert root.child("plain").names() == ["run.json"]
     assert root.exists("notes/night.txt")
-    assert root.exists(f"deep/down/{NIGHT}")
+    assert root.exists(f"deep/down/{RECORD}")
 
 
 def test_an_unfinished_night_stays_while_no_older_one_does(root):
@@ -292,7 +293,7 @@ def test_what_is_left_of_a_retired_night_takes_no_new_one(tmp_path, metadata_poo
     stub = contents(root, "n1")
     config = parse_config(metadata_config(metadata_pool, root.path("n1"), base="latest"))
     # It would be taken for retired, and deleted, once another night is the latest.
-    with pytest.raises(InputError, match="retired"):
+    with pytest.raises(InputError, match="of a deleted run"):
         incremental.run(config, Silent())
     assert contents(root, "n1") == stub
 

@@ -9,7 +9,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from filtering.report.data import Page
+from filtering.report.data import Report
 from filtering.report.parts import (
     Against,
     ChangedConcept,
@@ -37,7 +37,7 @@ HOSTILE = (
     "x" * 3_000,
 )
 VOID = {"meta", "link", "img", "input", "br"}
-EMPTY = Page(
+EMPTY = Report(
     run_id="run",
     output="out",
     created="now",
@@ -132,7 +132,7 @@ def full_page(texts=HOSTILE):
         ConceptRow(7, tuple(texts[:-1]), 1_234, 617, 601, 0.321, 0.654, 0.275, 99, 0.1, 0.9, sheet_of(texts)),
         ConceptRow(8, ("dog",), 55, 5, 5, math.nan, 0.2, math.nan, 0, 0.8, 0.2, None),
     )
-    return Page(
+    return Report(
         run_id=first,
         output=first,
         created=first,

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filtering.core.csr import cosines
 from filtering.graph import knn_graph
 from filtering.graph.sharded import ShardGraph
-from filtering.report.examples import concept_examples, cosine, covering_neighbours, near_duplicates
+from filtering.report.examples import concept_examples, covering_neighbours, near_duplicates
 
 
 def unit(rows, seed=0, dimension=4):
@@ -93,4 +94,4 @@ def test_a_duplicate_in_another_partition_counts_but_is_in_no_group():
 
 
 def test_cosine_of_squared_distances():
-    assert cosine(np.array([0, 2, 4], dtype=np.float32)).tolist() == [1, 0, -1]
+    assert cosines(np.array([0, 2, 4], dtype=np.float32)).tolist() == [1, 0, -1]

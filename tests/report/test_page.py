@@ -62,7 +62,7 @@ def test_images_are_data_uris_with_size_and_alt(reader):
     for attrs in images:
         assert attrs["src"].startswith("data:image/jpeg;base64,")
         assert (attrs["width"], attrs["height"], attrs["loading"]) == ("32", "24", "lazy")
-        assert attrs["alt"].startswith("Picture of ")
+        assert attrs["alt"].startswith("Image of ")
 
 
 @pytest.mark.parametrize("picture", [None, b"", b"not a picture", b"<svg onload=alert(1)>"])
@@ -103,8 +103,8 @@ def test_a_sample_tells_its_uid_and_why(reader):
 
 
 def test_unread_shards_are_told(reader):
-    assert "8 of 12 shards were read for pictures" in reader.text()
-    assert "read for pictures" not in Reader(render(replace(full_page(), pictured_shards=12))).text()
+    assert "8 of 12 shards were read for images" in reader.text()
+    assert "read for images" not in Reader(render(replace(full_page(), pictured_shards=12))).text()
 
 
 def test_what_changed_stands_before_the_flow(html, reader):
@@ -126,13 +126,13 @@ def test_recall_cost_and_configuration_appear(reader):
 
 def test_measures_appear_beside_chance(reader):
     text = reader.text()
-    assert "against chance" in text
+    assert "a random choice" in text
     assert "0.1235" in text
 
 
 def test_empty_page_renders():
     reader = Reader(render(EMPTY))
-    assert reader.all("h1")[0][1] == "Kept nothing: the input held no image-text pairs"
+    assert reader.all("h1")[0][1] == "Kept nothing: the input has no image-text pairs"
     assert "No sample reached the concepts." in reader.text()
     assert not reader.all("img")
 

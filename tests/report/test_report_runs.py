@@ -11,13 +11,13 @@ import pytest
 from pools import member, metadata_config, tar_config, write_tar
 
 from filtering.core.errors import InputError
-from filtering.report.data import page_bytes, parse_page
+from filtering.report.data import parse_report, report_bytes
 from filtering.report.rendering import report_page
 from filtering.storage.store import Store
 
 
 def page_of(folder: Path):
-    return parse_page((folder / "report/page.json").read_bytes())
+    return parse_report((folder / "report/page.json").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_sheets_show_what_became_of_samples(metadata_run):
 
 def test_the_data_comes_back_from_json_as_it_was(metadata_run):
     page = page_of(metadata_run)
-    assert page_bytes(parse_page(page_bytes(page))) == page_bytes(page)
+    assert report_bytes(parse_report(report_bytes(page))) == report_bytes(page)
 
 
 def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadata_pool, tmp_path, monkeypatch):
@@ -118,7 +118,7 @@ def test_shards_put_together_in_groups_say_the_same(run, metadata_pool, metadata
     selection = {"method": "d2", "keep": 0.4}
     run(metadata_config(metadata_pool, metadata_run, selection=selection, filters=[{"clip_score": {"keep": 0.9}}]))
     after = page_of(metadata_run)
-    told = [json.loads(page_bytes(page))["page"] for page in (before, after)]
+    told = [json.loads(report_bytes(page))["page"] for page in (before, after)]
     for name in ("histograms", "lowest", "filtered", "quarantine_examples", "concepts"):
         assert told[0][name] == told[1][name]
 
