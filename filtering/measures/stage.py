@@ -22,12 +22,14 @@ from filtering.measures.tasks import (
     measure_concepts,
     measure_shard,
 )
+from filtering.runtime.records import from_plain, to_plain
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import PICKS_SUFFIX
 from filtering.storage.store import Store
 
 VERSION = 1
+FIGURES = "figures.json"
 
 
 def measures_key(selection: str, graph: str) -> StageKey:
@@ -63,13 +65,16 @@ class MeasuredSelection:
 
 def measure(stage: StageRun, selection: MeasuredSelection) -> MeasuresResult:
     """Measure a selection and write a line for each concept; return the figures of pool, selection and chance."""
-    filled, by_concept = _measured_shards(stage, selection), _measured_concepts(stage, selection)
-    stage.store.write_table(MEASURES, _table(by_concept))
-    coverage, matching = _of_vectors(stage.store, filled)
-    result = _of_concepts(by_concept, coverage, matching)
+    store = stage.store
+    shards, partitions = _measured_shards(stage, selection), _measured_partitions(stage, selection)
+    if not store.exists(FIGURES):
+        by_concept = _by_concept(store, partitions)
+        store.write_table(MEASURES, _table(by_concept))
+        store.write_json(FIGURES, to_plain(_of_concepts(by_concept, *_of_vectors(store, shards))))
+    # A run that is killed from here on finds the figures again, but not the parts.
     for suffix in (SHARD_SUFFIX, CONCEPTS_SUFFIX):
-        stage.store.delete_all(suffix)
-    return result
+        store.delete_all(suffix)
+    return from_plain(MeasuresResult, store.read_json(FIGURES), store.path(FIGURES))
 
 
 def _measured_shards(stage: StageRun, found: MeasuredSelection) -> list[str]:
@@ -83,15 +88,20 @@ def _measured_shards(stage: StageRun, found: MeasuredSelection) -> list[str]:
     return [shard.identity for shard, count in zip(found.shards, counts, strict=True) if count["rows"]]
 
 
-def _measured_concepts(stage: StageRun, found: MeasuredSelection) -> npt.NDArray[np.float64]:
-    """Measure each partition; return a line for each concept, float64 (C, 8)."""
+def _measured_partitions(stage: StageRun, found: MeasuredSelection) -> list[int]:
+    """Measure each partition; return the numbers of those that have concepts."""
     tasks = [
         task(f"concepts-{number:08d}", measure_concepts, number, found.picks, found.share, found.graph, stage.store)
         for number in range(found.partitions)
     ]
     counts = stage.map(tasks, "partitions")
-    names = [CONCEPTS_NAME.format(number) for number, count in enumerate(counts) if count["concepts"]]
-    return np.concatenate([*(stage.store.read_arrays(name)["concepts"] for name in names), np.zeros((0, 8))])
+    return [number for number, count in enumerate(counts) if count["concepts"]]
+
+
+def _by_concept(store: Store, partitions: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return a line for each concept, float64 (C, 8), from the partitions' parts."""
+    names = [CONCEPTS_NAME.format(number) for number in partitions]
+    return np.concatenate([*(store.read_arrays(name)["concepts"] for name in names), np.zeros((0, 8))])
 
 
 def _of_vectors(store: Store, identities: Sequence[str]) -> tuple[ByChoice, ByChoice]:

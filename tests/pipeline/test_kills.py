@@ -1,16 +1,15 @@
 """A run that is killed at any write goes on when it is started again, and ends with the objects of an undisturbed one.
 
-One process writes to a storage that dies with it (tests/support/mortal.py). What a kill leaves is what was written
-before, so that every kill there can be is tried; that a process that dies leaves just that, is tried here and there.
+One process writes to a storage that dies with it (tests/support/mortal.py). A kill leaves what was written before it:
+every such state is tried, and here and there that a process which dies leaves just that.
 """
 
-import re
-from collections import defaultdict
-from dataclasses import dataclass
+from functools import partial
 
 import pytest
-from mortal import Change, MortalStorage, comparable, mortal_storage
-from pools import Silent, metadata_config, write_metadata
+from kills import Undisturbed, undisturbed
+from mortal import MortalStorage, comparable, mortal_storage
+from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 from sampling import some_of
 
 from filtering.config.run import parse_config
@@ -18,65 +17,39 @@ from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
 from filtering.pipeline import incremental
 from filtering.runtime.events import read_events
+from filtering.runtime.latest import latest_name
 from filtering.storage.store import Store
 
+RUN = Store("mortal://pool/run")
 STAGES = ("start", "inventory", "embedding", "filters", "concepts", "partitions")
 STAGES += ("graph", "scores", "selection", "measures", "manifests", "report")
-STAGE = re.compile(r"/stages/([a-z]+)-")
-
-
-@dataclass(frozen=True)
-class Calm:
-    """An undisturbed run: what configures it, the objects before it and after, its changes, and its run.json.
-
-    Attributes
-    ----------
-    places : by stage, how many changes there were before each of its changes.
-    """
-
-    config: dict
-    before: dict[str, bytes]
-    objects: dict[str, object]
-    changes: tuple[Change, ...]
-    record: dict
-    places: dict[str, list[int]]
-
-    @property
-    def store(self) -> Store:
-        return Store(self.config["output"])
+SMALL = {"concepts": {"clusters": 4, "partition_rows": 60}, "graph": {"k": 2}}
+# Those that write what they delete again, each in its way.
+SELECTIONS = {
+    "batches": {"score": {"neg_clip_loss": {"batch_size": 40, "batchings": 2}}},
+    "captions": {"score": {"metaclip": {"entries": "ENTRIES"}}},
+    "ranks": {"score": {"combine": {"by": "rank", "of": [{"score": "clip_score"}, {"score": "sds"}]}}},
+    "figures": {"score": {"combine": {"by": "zscore", "of": [{"score": "clip_score"}, {"score": "sds"}]}}},
+    "strata": {"method": "ccs", "strata": 5},
+    "pool": {"method": "top", "budget": "pool"},
+    "steps": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "keep": 0.5}]},
+}
 
 
 def start(config: dict) -> dict:
     return incremental.run(parse_config(config), Silent())
 
 
-def undisturbed(storage: MortalStorage, config: dict) -> Calm:
-    before, known = dict(storage.objects), len(storage.changes)
-    record = start(config)
-    changes = tuple(storage.changes[known:])
-    return Calm(config, before, comparable(storage.objects), changes, record, places(changes))
-
-
-def places(changes: tuple[Change, ...]) -> dict[str, list[int]]:
-    found, stage = defaultdict(list), "start"
-    for place, change in enumerate(changes):
-        named = STAGE.search(change.path)
-        stage = named[1] if named else stage
-        found[stage].append(place)
-    return found
-
-
-def is_resumed(storage: MortalStorage, calm: Calm) -> None:
-    """Start a killed run again, and see that nothing tells it from the undisturbed one."""
-    leased = any(path.startswith("pool/run/lease/") and path.endswith(".json") for path in storage.objects)
-    record = start(calm.config)
-    assert record["manifest_hash"] == calm.record["manifest_hash"]
-    found = comparable(storage.objects)
-    assert found.keys() == calm.objects.keys()
-    assert [path for path, data in found.items() if data != calm.objects[path]] == []
-    assert list(problems(calm.store)) == []
-    if record["finished"] != calm.record["finished"]:
-        told = [event["event"] for event in read_events(calm.store)]
+def goes_on(storage: MortalStorage, calm: Undisturbed, run: Store = RUN) -> None:
+    """Start a killed run again, and see that it ends as the undisturbed one did."""
+    folder = f"{run.url.removeprefix('mortal://')}/lease/"
+    leased = any(path.startswith(folder) and path.endswith(".json") for path in storage.objects)
+    finished = f"{run.url.removeprefix('mortal://')}/run.json" in storage.objects
+    record = calm.goes_on(storage)
+    assert record["manifest_hash"] == calm.returned["manifest_hash"]
+    assert list(problems(run)) == []
+    if not finished:
+        told = [event["event"] for event in read_events(run)]
         assert ("lease_taken_over" in told) == leased
 
 
@@ -94,41 +67,112 @@ def storage():
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory) -> Calm:
-    pool = write_metadata(tmp_path_factory.mktemp("small"), [60, 50])
-    sections = {"concepts": {"clusters": 4, "partition_rows": 60}, "graph": {"k": 2}}
-    return undisturbed(mortal_storage(), metadata_config(pool, "mortal://pool/run", **sections))
+def pool(tmp_path_factory):
+    return write_metadata(tmp_path_factory.mktemp("small"), [60, 50])
+
+
+@pytest.fixture(scope="module")
+def calm(pool) -> Undisturbed:
+    return undisturbed(mortal_storage(), partial(start, metadata_config(pool, RUN.url, **SMALL)))
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_killed_at_any_write_of_a_stage_ends_with_the_objects_of_an_undisturbed_one(storage, calm, stage):
-    assert calm.places.keys() == set(STAGES)
-    for place in some_of(calm.places[stage], 2):
-        storage.kill(calm.before, calm.changes, place)
-        if "pool/run/run.json" not in storage.objects:
+    assert calm.places().keys() == set(STAGES)
+    for place in some_of(calm.places()[stage], 2):
+        calm.is_killed(storage, place)
+        if not RUN.exists("run.json"):
             with pytest.raises(InputError, match="holds no finished run"):
-                list(problems(calm.store))
-        is_resumed(storage, calm)
+                list(problems(RUN))
+        goes_on(storage, calm)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_a_run_leaves_that_dies_is_what_it_had_written(storage, calm, stage):
-    place = calm.places[stage][-1]
+    place = calm.places()[stage][-1]
     with storage.dies_after(place):
-        start(calm.config)
+        calm.start()
     left = comparable(storage.objects)
-    storage.kill(calm.before, calm.changes, place)
+    calm.is_killed(storage, place)
     assert left == comparable(storage.objects)
-    is_resumed(storage, calm)
+    goes_on(storage, calm)
 
 
 @pytest.mark.parametrize("life", [25, 60])
 def test_a_run_that_dies_again_and_again_comes_to_its_end(storage, calm, life):
     lives = 0
-    while "pool/run/run.json" not in storage.objects:
+    while not RUN.exists("run.json"):
         lives += 1
         with storage.dies_after(life):
-            start(calm.config)
+            calm.start()
         assert lives < len(calm.changes)
     assert lives > 2
-    is_resumed(storage, calm)
+    goes_on(storage, calm)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
+def test_another_selection_in_the_place_of_a_finished_run_may_be_killed_at_any_write(
+    storage, calm, pool, selection, tmp_path
+):
+    (tmp_path / "entries.txt").write_text("caption\nfile\n")
+    if "metaclip" in selection.get("score", {}):
+        selection = {"score": {"metaclip": {"entries": str(tmp_path / "entries.txt")}}}
+    storage.objects = dict(calm.after)
+    config = metadata_config(pool, RUN.url, selection=selection, **SMALL)
+    other = undisturbed(storage, partial(start, config))
+    places = [place for stage, found in other.places().items() if stage not in ("report",) for place in found]
+    for place in some_of(places, 3):
+        other.is_killed(storage, place)
+        goes_on(storage, other)
+
+
+def test_a_run_over_tars_killed_at_any_write_while_it_embeds_ends_the_same(storage, tmp_path):
+    for shard in range(2):
+        write_tar(tmp_path / f"{shard}.tar", members(shard, 9))
+    calm = undisturbed(storage, partial(start, tar_config(tmp_path, RUN.url)))
+    for place in some_of(calm.places()["embedding"], 3):
+        calm.is_killed(storage, place)
+        goes_on(storage, calm)
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory) -> Undisturbed:
+    """An increment after a first one, which goes as soon as the second is verified."""
+    pool = write_metadata(tmp_path_factory.mktemp("increments"), [60, 50])
+    config = metadata_config(pool, "mortal://runs/1", base="latest", retention={"keep_runs": 1}, **SMALL)
+    storage = mortal_storage()
+    start(config)
+    write_metadata(pool, [8], seed=1)
+    return undisturbed(storage, partial(start, config | {"output": "mortal://runs/2"}))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_increment_killed_at_any_write_goes_on_from_where_it_began(storage, second, stage):
+    root = Store("mortal://runs")
+    for place in some_of(second.places()[stage], 1 + (stage == "report")):
+        second.is_killed(storage, place)
+        assert latest_name(root) in "12"
+        assert list(problems(root.child(latest_name(root)))) == []
+        goes_on(storage, second, root.child("2"))
+        assert latest_name(root) == "2"
+        assert root.child("1").exists("retired.json")
+
+
+def test_a_killed_increment_goes_on_from_its_base_although_another_ended_meanwhile(storage, tmp_path):
+    pool, root = write_metadata(tmp_path / "pool", [60, 50]), Store("mortal://runs")
+    config = metadata_config(pool, root.path("1"), base="latest", **SMALL)
+    start(config)
+    write_metadata(pool, [8], seed=1)
+    with storage.dies_after(60):
+        start(config | {"output": root.path("2")})
+    start(config | {"output": root.path("between")})
+    record = start(config | {"output": root.path("2")})
+    assert record["base"]["run"] == root.path("1")
+    assert record["base"]["embedded_shards"] == 1
+    concepts = config["concepts"] | {"centroids": root.path("1")}
+    alone = start(config | {"base": None, "concepts": concepts, "output": "mortal://alone/2"})
+    assert record["manifest_hash"] == alone["manifest_hash"]
+    # It began before the one between, so that latest does not go back to it.
+    assert latest_name(root) == "between"
+    start(config | {"output": root.path("3")})
+    assert latest_name(root) == "3"
