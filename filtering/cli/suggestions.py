@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
+    from filtering.config.types import Section
     from filtering.storage.store import Store
 
 # Folders that are looked into, at most, beside a run that is not there.
@@ -86,13 +85,14 @@ def _key_named(option: str) -> str:
     return next((key for key in config_keys(Config) if key.rpartition(".")[2] == name), "")
 
 
-def config_keys(section: "type[BaseModel]") -> Iterator[str]:
+def config_keys(section: "type[Section]") -> Iterator[str]:
     """Yield the keys of a configuration, dotted: those that hold a section, then those of the section."""
-    from pydantic import BaseModel as Section
+    from filtering.config.types import Section
 
-    for name, field in section.model_fields.items():
+    for name in section.known_keys():
         yield name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        field = section.model_fields.get(name)
+        if field and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from (f"{name}.{key}" for key in config_keys(field.annotation))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from filtering.config.selection import Step, read_keys
 from filtering.core.errors import InputError
 
 # `section.key`, or `section.key=value` where a value was renamed. `selection` stands for every step of a selection,
@@ -14,6 +15,8 @@ ALIASES = {
     "retention.nights": "retention.keep_runs",
     "selection.per=night": "selection.per=increment",
 }
+# Older versions recorded a step with the parameters of every method; no step reads all of these.
+RECORDED = {"gamma_forward", "epsilon", "split", "strata", "levels", "threshold"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ def other_names(key: str) -> set[str]:
     return {other for pair in pairs if name in pair for other in pair if other != name}
 
 
+def recorded_step(settings: Mapping[str, Any]) -> Step:
+    """Return a step of selection as run.json of this or an older version records it."""
+    return Step.model_validate(_section(settings, "selection", []))
+
+
 def _top_level(name: str, value: Any, lines: list[str]) -> Any:
     if name == "selections" and isinstance(value, Mapping):
         return {one: _steps(steps, f"{name}.{one}", lines) for one, steps in value.items()}
@@ -71,6 +79,8 @@ def _section(value: Any, path: str, lines: list[str]) -> Any:
     if not isinstance(value, Mapping):
         return value
     section, kind = dict(value), _kind(path)
+    if kind == "selection" and section.keys() >= RECORDED:
+        section = read_keys(section)
     for former, now in _keys(kind):
         section = _with_key(section, path, former, now, lines)
     for key, former, now in _values(kind):

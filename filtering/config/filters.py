@@ -51,7 +51,7 @@ class ClipScoreFilter(Section):
     @model_validator(mode="after")
     def _one_rule(self) -> "ClipScoreFilter":
         if (self.keep is None) == (self.threshold is None):
-            raise ValueError("filters.clip_score: give either keep (a fraction) or threshold (a cosine)")
+            raise ValueError("give either keep (a fraction) or threshold (a cosine)")
         return self
 
 
@@ -67,7 +67,7 @@ class Filter(Section):
     @model_validator(mode="after")
     def _one_kind(self) -> "Filter":
         if len(self._given()) != 1:
-            raise ValueError("filters: each entry names one filter, such as {clip_score: {keep: 0.5}}")
+            raise ValueError("each entry names one filter, such as {clip_score: {keep: 0.5}}")
         return self
 
     @property

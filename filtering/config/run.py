@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from filtering.config.aliases import renamed
 from filtering.config.filters import Filter
@@ -44,7 +44,7 @@ class Input(Section):
     @model_validator(mode="after")
     def _one_source(self) -> "Input":
         if (self.shards is None) == (self.metadata is None):
-            raise ValueError("input: give either input.shards (tars) or input.metadata (DataComp), one of the two")
+            raise ValueError("give either input.shards (tars) or input.metadata (DataComp), one of the two")
         return self
 
 
@@ -79,7 +79,7 @@ class Concepts(Section):
     @model_validator(mode="after")
     def _one_origin(self) -> "Concepts":
         if self.refit and self.centroids is not None:
-            raise ValueError("concepts: give either concepts.centroids (a run's) or concepts.refit, not both")
+            raise ValueError("give either concepts.centroids (a run's) or concepts.refit, not both")
         return self
 
 
@@ -89,9 +89,9 @@ class Graph(Section):
     k: Positive = Field(10, description="a positive whole number")
     recall: Fraction = Field(0.97, description="the recall@k to aim at, a fraction above 0 and at most 1")
     mean_replicas: Above0 = Field(
-        4.0, description="maximum mean number of replicas of a sample in other concepts, a positive number"
+        4.0, description="the maximum mean number of replicas of a sample in other concepts, a positive number"
     )
-    max_replicas: Positive = Field(16, description="maximum number of concepts a sample is assigned to, 1 or more")
+    max_replicas: Positive = Field(16, description="the maximum number of concepts a sample is assigned to, 1 or more")
 
 
 class Ray(Section):
@@ -114,7 +114,7 @@ class Ray(Section):
 class Retention(Section):
     """How many finished runs are kept: older runs are deleted, except data that retained runs still reference."""
 
-    keep_runs: Positive = Field(description="number of finished runs to keep, this one included, 1 or more")
+    keep_runs: Positive = Field(description="the number of finished runs to keep, this one included, 1 or more")
 
 
 class Notify(Section):
@@ -132,16 +132,16 @@ class Notify(Section):
 
     @field_validator("url_env", "token_env")
     @classmethod
-    def _is_a_name(cls, name: str | None, info: ValidationInfo) -> str | None:
+    def _is_a_name(cls, name: str | None) -> str | None:
         # Without what was given: it may be the secret itself.
         if name is not None and not VARIABLE.fullmatch(name):
-            raise ValueError(f"notify.{info.field_name}: must be the name of an environment variable, such as HOOK_URL")
+            raise ValueError("must be the name of an environment variable, such as HOOK_URL")
         return name
 
     @model_validator(mode="after")
     def _one_address(self) -> "Notify":
         if (self.url is None) == (self.url_env is None):
-            raise ValueError("notify: give either notify.url_env (an environment variable) or notify.url")
+            raise ValueError("give either notify.url_env (an environment variable) or notify.url")
         return self
 
 
@@ -232,7 +232,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         config._warnings = current.lines
         return config
     except ValidationError as error:
-        raise InputError(" ".join(explained(error, Config).split())) from None
+        raise InputError(explained(error, Config, renamed(data).data)[0]) from None
     except RecursionError:
         raise InputError("the configuration refers to itself or is nested too deep") from None
 

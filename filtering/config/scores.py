@@ -85,7 +85,7 @@ class ScoreOf(Section):
     @model_validator(mode="after")
     def _one_scorer(self) -> "ScoreOf":
         if len(self.given()) != 1:
-            raise ValueError("score: a mapping names one scorer, such as {neg_clip_loss: {batchings: 5}}")
+            raise ValueError("a mapping names one scorer, such as {neg_clip_loss: {batchings: 5}}")
         return self
 
     def given(self) -> dict[str, Section]:

@@ -1,20 +1,62 @@
-"""The `selection` section of the configuration, and the named `selections`."""
+"""The `selection` section of the configuration, and the named `selections`.
+
+A step is flat in YAML: `{method: d2, keep: 0.3, budget: complexity, gamma_forward: 1.0, temperature: 0.2}`. Parsed, the
+parameters of its method and those of its budget are sections of their own, and a key that neither has is refused.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from filtering.config.methods import (
+    AUTO,
+    BUDGET_SECTIONS,
+    METHODS,
+    BudgetSettings,
+    D2Settings,
+    MethodSettings,
+    MinimumBudget,
+    NoSettings,
+    Parameters,
+    ThresholdSettings,
+    parameter_keys,
+    readers,
+)
 from filtering.config.scores import Score
-from filtering.config.types import Above0, Fraction, Gamma, NoneOrShare, Number, Positive, Section, Seed, Whole
+from filtering.config.types import Fraction, Positive, Section
+from filtering.config.validation import nearest
+
+DEFAULT_METHOD = "d2"
+# In brackets, as the tags of unions are: no key is called so, and an error's path leaves out what is in brackets.
+SETTINGS, BUDGET_SETTINGS = "[settings]", "[budget_settings]"
+COMMON = ("method", "score", "keep", "per", "budget")
 
 
 class Step(Section):
-    """One step of selection: a method, what it judges by, how many it keeps. A method ignores keys of others."""
+    """One step of selection: a method, the score it judges by, how many samples it keeps.
 
-    method: str = Field("d2", description="the name of a selector, such as d2")
+    Attributes
+    ----------
+    settings : the parameters of the method.
+    budget_settings : the parameters of the budget.
+    """
+
+    method: str = Field(DEFAULT_METHOD, description="the name of a selector, such as d2")
+    settings: MethodSettings = Field(D2Settings(), alias=SETTINGS)
+    budget: str = Field(AUTO, description="auto or the name of a budget, such as proportional")
+    budget_settings: BudgetSettings = Field(MinimumBudget(), alias=BUDGET_SETTINGS)
     score: Score = Field(
-        "auto",
+        AUTO,
         description="auto, the name of a scorer, such as clip_score, {SCORER: {...}} or {table: URL, column: NAME}",
     )
     keep: Positive | Fraction = Field(
@@ -24,31 +66,58 @@ class Step(Section):
         "pool",
         description="pool or increment: keep is a fraction of the pool, or of the samples that are new since base",
     )
-    budget: str = Field("auto", description="auto or the name of a budget, such as proportional")
-    gamma_forward: Gamma = Field(1.0, description="a finite number, 0 or more")
-    gamma_reverse: Gamma = Field(1.0, description="a finite number, 0 or more")
-    rounds: Whole = Field(1, description="rounds of forward messages, 0 or more (method d2)")
-    distance: Literal["squared", "euclidean"] = Field("squared", description="squared or euclidean (method d2)")
-    scale: Literal["fixed", "median"] = Field(
-        "fixed", description="fixed, or median: distances in units of the concept's median (method d2)"
-    )
-    messages: Literal["sum", "mean"] = Field("sum", description="sum or mean of the neighbours (method d2)")
-    temperature: Above0 = Field(0.1, description="a positive number (budget complexity)")
-    minimum: Whole = Field(0, description="least budget of a concept, a whole number, 0 or more")
-    strata: Positive = Field(50, description="a positive whole number of difficulty strata (budget strata)")
-    drop_hardest: NoneOrShare = Field(0.0, description="a share from 0 to 1 (budget strata)")
-    difficulty: Score = Field(
-        "auto", description="what strata are cut by: auto (the step's score) or any score (budget strata)"
-    )
-    scope: Literal["pool", "concept"] = Field("pool", description="pool or concept (budget strata)")
-    levels: Positive = Field(2, description="levels of centroids above the concepts, 1 or more (budget hierarchical)")
-    epsilon: Above0 = Field(0.05, description="a positive number, of cosine distance (method semdedup)")
-    matches: Literal["survivors", "all"] = Field(
-        "survivors", description="survivors or all: what a sample is compared with (method semdedup)"
-    )
-    split: NoneOrShare = Field(0.5, description="the share of easy samples, from 0 to 1 (method flexrand)")
-    threshold: Number | None = Field(None, description="the least score that is kept, a number (method threshold)")
-    seed: Seed = Field(0, description="a whole number, 0 or more (methods that draw)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_sections(cls, given: Any) -> Any:
+        return _in_sections(given) if isinstance(given, Mapping) else given
+
+    @field_validator("method")
+    @classmethod
+    def _is_a_method(cls, name: str) -> str:
+        if name not in METHODS:
+            raise ValueError(f"unknown selector {name}{nearest(name, METHODS)}")
+        return name
+
+    @field_validator("budget")
+    @classmethod
+    def _is_a_budget(cls, name: str, info: ValidationInfo) -> str:
+        method = info.data.get("method")
+        if name != AUTO and method and METHODS[method].decides:
+            raise ValueError(f"method {method} does not read it: the method itself decides how many samples it keeps")
+        if name not in (AUTO, *BUDGET_SECTIONS):
+            raise ValueError(f"unknown budget {name}{nearest(name, BUDGET_SECTIONS)}")
+        return name
+
+    @model_serializer(mode="wrap")
+    def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _flat(self, nested(self))
+
+    @property
+    def budget_name(self) -> str:
+        """Name of the budget that the step spends, one of `methods.DECIDED` if its method takes none."""
+        own = METHODS[self.method]
+        return own.budget if self.budget == AUTO or own.decides else self.budget
+
+    @property
+    def reads_keep(self) -> bool:
+        """Whether `keep` and `per` decide how many samples the step keeps."""
+        if isinstance(self.settings, ThresholdSettings):
+            return self.settings.threshold is None
+        return not METHODS[self.method].decides
+
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        """Return the keys that a step may hold, the parameters of all methods and budgets among them."""
+        own = (key for key in super().known_keys() if key not in ("settings", "budget_settings"))
+        return (*own, *sorted(parameter_keys()))
+
+    @classmethod
+    def why_refused(cls, key: str, given: Mapping[str, Any]) -> str:
+        """Return what does not read a parameter, and what does; empty if nothing has a parameter of that name."""
+        known, (method, budget) = readers(key), _names(given)
+        spent = f" with budget {budget}" if budget in BUDGET_SECTIONS else ""
+        return f"method {method}{spent} does not read it; it is for {known}" if known else ""
 
 
 class Sets(Section):
@@ -60,7 +129,7 @@ class Sets(Section):
     @model_validator(mode="after")
     def _one_of_both(self) -> "Sets":
         if (self.all is None) == (self.any is None):
-            raise ValueError("selection.steps: give either all (an intersection) or any (a union) of named selections")
+            raise ValueError("give either all (an intersection) or any (a union) of named selections")
         return self
 
 
@@ -88,10 +157,69 @@ class Selection(Step):
         (), description="a list of steps such as [{method: semdedup}, {method: d2, keep: 0.3}]"
     )
 
-    @model_validator(mode="after")
-    def _steps_or_a_step(self) -> "Selection":
-        fields = ((name, field) for name, field in type(self).model_fields.items() if name != "steps")
-        others = sorted(name for name, field in fields if getattr(self, name) != field.default)
-        if self.steps and others:
-            raise ValueError(f"selection.{others[0]}: belongs to a step when selection.steps is given")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _in_sections(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        others = sorted(str(key) for key in given if key in cls.known_keys() and key != "steps")
+        if given.get("steps") and others:
+            raise ValueError(f"{others[0]} belongs to a step when selection.steps is given")
+        return _in_sections(given)
+
+    @model_serializer(mode="wrap")
+    def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found = nested(self)
+        return {"steps": found["steps"]} if self.steps else _flat(self, found)
+
+
+def read_keys(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those keys of a flat step that it reads, a list of steps alone if there is one; nothing is validated."""
+    if given.get("steps"):
+        return {"steps": given["steps"]}
+    method, _ = _names(given)
+    common = {key: given[key] for key in COMMON if key in given}
+    if method and METHODS[method].decides:
+        common.pop("budget", None)
+    return common | dict(_settings(given)) | dict(_budget_settings(given))
+
+
+def _names(given: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of a flat step's method and budget, empty where what is given is no known name."""
+    method, budget = given.get("method", DEFAULT_METHOD), given.get("budget", AUTO)
+    if not isinstance(method, str) or method not in METHODS:
+        return "", ""
+    own = METHODS[method]
+    if own.decides or budget == AUTO:
+        return method, own.budget
+    return method, budget if isinstance(budget, str) and budget in BUDGET_SECTIONS else ""
+
+
+def _settings(given: Mapping[str, Any]) -> Parameters:
+    method, _ = _names(given)
+    return Parameters(METHODS[method].settings if method else NoSettings, given)
+
+
+def _budget_settings(given: Mapping[str, Any]) -> Parameters:
+    _, budget = _names(given)
+    return Parameters(BUDGET_SECTIONS.get(budget, NoSettings), given)
+
+
+def _in_sections(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a flat step with its parameters in sections of their own; a key that no section has stays where it is."""
+    method, budget = _names(given)
+    inside: dict[str, Any] = {SETTINGS: _settings(given), BUDGET_SETTINGS: _budget_settings(given)}
+    read = {*inside[SETTINGS], *inside[BUDGET_SETTINGS]}
+    if not method or (not budget and not METHODS[method].decides):
+        # The unknown name is the mistake, not the parameters that may belong to it.
+        read = parameter_keys()
+    return {key: value for key, value in given.items() if key not in read} | inside
+
+
+def _flat(step: Step, nested: dict[str, Any]) -> dict[str, Any]:
+    """Return a step as YAML has it, with the keys that it reads."""
+    unread = set() if step.reads_keep else {"keep", "per"}
+    if METHODS[step.method].decides:
+        unread.add("budget")
+    common = {key: nested[key] for key in COMMON if key in nested and key not in unread}
+    return {**common, **nested.get("settings", {}), **nested.get("budget_settings", {})}

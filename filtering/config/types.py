@@ -1,6 +1,7 @@
 """What the sections of the configuration are made of: bounded numbers, and the section itself."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,3 +21,13 @@ class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys. A field's description is its error message."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        """Return the keys that the section may hold."""
+        return tuple(cls.model_fields)
+
+    @classmethod
+    def why_refused(cls, key: str, given: Mapping[str, Any]) -> str:
+        """Return why a key is refused among the others that are given; empty if it is unknown."""
+        return ""

@@ -1,28 +1,91 @@
-"""What is wrong with a configuration, in one line and in the words of its fields' descriptions."""
+"""What is wrong with a configuration, a line for each mistake, in the words of its fields' descriptions."""
 
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from filtering.config.types import Section
+
+# What pydantic adds to a location for the branch of a union: the name of its type, such as `constrained-float` or
+# `literal['auto']`; tags of our own are in brackets.
+UNION_BRANCH = re.compile(r"int|float|str|constrained-\w+|.*[\[\]].*", re.DOTALL)
 
 
-def explained(error: ValidationError, root: type[BaseModel]) -> str:
-    """Return one line for the first thing wrong, in the words of the field's description."""
-    found = error.errors(include_url=False)
-    # Of a choice between a name and a mapping, the mapping's unknown key says most.
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    path, known, field = _located(first["loc"], root)
-    if first["type"] == "extra_forbidden":
-        return f"{'.'.join(path)}: unknown key{nearest(path[-1], known)}"
-    if first["type"] == "missing":
-        return f"{'.'.join(path)}: is missing; it must be {field}"
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    given = json.dumps(first["input"], default=str)
-    return f"{'.'.join(path)}: {given} is not valid; it must be {field}{_similar(first['input'], field)}"
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a mistake is.
+
+    Attributes
+    ----------
+    path : the keys that lead there.
+    sections : the sections in which the last key stands.
+    description : what its value must be.
+    """
+
+    path: tuple[int | str, ...]
+    sections: tuple[type[Section], ...]
+    description: str
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self.path))
+
+    def known_keys(self) -> set[str]:
+        """Return the keys that are known where the last one stands."""
+        return {key for section in self.sections for key in section.known_keys()}
+
+
+def explained(error: ValidationError, root: type[Section], given: Mapping[str, Any]) -> list[str]:
+    """Return a line for each mistake: unknown keys, then the others in the order of the sections.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic found.
+    root : type
+        The section that was validated.
+    given : mapping
+        The plain data that were validated.
+    """
+    found = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    placed = [(_located(one["loc"], root), one) for one in found]
+    paths = [place.path for place, _ in placed]
+    lines = [
+        _line(place, one, given) for number, (place, one) in enumerate(placed) if not _said_elsewhere(paths, number)
+    ]
+    return [" ".join(line.split()) for line in lines]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return '; did you mean X?' for the known name nearest to `name`, else the list of known names."""
+    names = sorted(known)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(names)}"
+
+
+def _said_elsewhere(paths: list[tuple[int | str, ...]], number: int) -> bool:
+    """Say whether a mistake is another branch of a union of which an earlier or a more precise one is told."""
+    path, earlier = paths[number], paths[:number]
+    return path in earlier or any(other != path and other[: len(path)] == path for other in paths)
+
+
+def _line(place: _Place, one: ErrorDetails, given: Mapping[str, Any]) -> str:
+    if one["type"] == "extra_forbidden":
+        key = str(place.path[-1])
+        beside = _inside(given, place.path[:-1])
+        refused = (section.why_refused(key, beside) for section in place.sections)
+        return f"{place}: {next(filter(None, refused), f'unknown key{nearest(key, place.known_keys())}')}"
+    if one["type"] == "missing":
+        return f"{place}: is missing; it must be {place.description}"
+    if one["type"] == "value_error":
+        return f"{place}: {one['ctx']['error']}"
+    value = json.dumps(one["input"], default=str)
+    return f"{place}: {value} is not valid; it must be {place.description}{_similar(one['input'], place.description)}"
 
 
 def _similar(given: Any, description: str) -> str:
@@ -31,45 +94,46 @@ def _similar(given: Any, description: str) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def _located(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[str], set[str], str]:
-    """Follow a pydantic location to its field: the keys, the names known where the last stands, its description."""
-    sections: list[type[BaseModel]] = [root]
-    path, description = list[str](), "a mapping"
-    known = set(root.model_fields)
+def _inside(given: Any, path: Iterable[int | str]) -> Mapping[str, Any]:
+    """Return the mapping to which a path leads."""
+    for part in path:
+        given = given[part]
+    found: Mapping[str, Any] = given
+    return found
+
+
+def _located(location: tuple[int | str, ...], root: type[Section]) -> _Place:
+    """Follow a pydantic location to its field."""
+    inner = [root]
+    path, sections, description = list[int | str](), tuple(inner), "a mapping"
     for part in location:
         if isinstance(part, str) and _is_union_branch(part):
+            # A step's parameters stand in sections of their own, but in YAML beside the step's keys.
+            inner += [found for section in inner for found in _sections_at(section, part)]
             continue
-        path.append(str(part))
-        field = next((s.model_fields[part] for s in sections if isinstance(part, str) and part in s.model_fields), None)
-        known = {name for section in sections for name in section.model_fields}
+        path.append(part)
+        sections = tuple(inner)
+        field = next((s.model_fields[part] for s in inner if isinstance(part, str) and part in s.model_fields), None)
         if field is not None:
             description = field.description or description
             # A list's or a mapping's entries are sections that its own annotation holds.
-            sections = list(_sections_in(field.annotation))
-    return path, known, description
+            inner = list(_sections_in(field.annotation))
+    return _Place(tuple(path), sections, description)
 
 
 def _is_union_branch(part: str) -> bool:
-    # pydantic adds the name of the union's branch to the location, such as `literal['auto']` or `ScoreTable`.
-    return bool(re.search(r"[\[\]]", part)) or part in (
-        "int",
-        "float",
-        "str",
-        "ScoreTable",
-        "constrained-int",
-    )
+    return UNION_BRANCH.fullmatch(part) is not None
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _sections_at(section: type[Section], alias: str) -> Iterator[type[Section]]:
+    for field in section.model_fields.values():
+        if field.alias == alias:
+            yield from _sections_in(field.annotation)
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
     """Yield the sections that an annotation allows, through unions, lists and mappings."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for option in getattr(annotation, "__args__", ()):
         yield from _sections_in(option)
-
-
-def nearest(name: str, known: Any) -> str:
-    """Return '; did you mean X?' for the known name nearest to `name`, else the list of known names."""
-    names = sorted(known)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(names)}"

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from filtering.config.aliases import recorded_step
+from filtering.config.methods import D2Settings
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.explanations.sources import Sources
@@ -12,7 +14,6 @@ from filtering.graph.artifacts import read_adjacent
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.registry import budget_name
 from filtering.selection.replay import Replay, replay
 from filtering.selection.selectors import kernel_of, messages_of
 from filtering.selection.tasks import Survivors
@@ -69,7 +70,7 @@ def of_step(sources: Sources, found: Record, part: ShardGraph, partition: int, a
         picks, from 0, or None), `least_picked` (the lowest score that was picked), `messages`: of D2, `heard`, `left`,
         `last_pick` and `pushes`, see `filtering.selection.replay`; None where its picks are no single greedy order.
     """
-    store, step = sources.run.child(found["folder"]), Step(**found["settings"])
+    store, step = sources.run.child(found["folder"]), recorded_step(found["settings"])
     samples, rows = _samples(sources, store, part, partition, int(part.concept[at]))
     node = int(positions(rows, part.row[[at]])[0])
     picks = partition_picks(store, partition)
@@ -109,12 +110,13 @@ def _samples(
 def _messages(
     sources: Sources, step: Step, samples: ConceptSamples, rows: Int64Array, order: Int64Array, node: int
 ) -> dict[str, Any] | None:
+    settings = step.settings
     # More rounds need the scores of rows further away, and strata have a greedy order each.
-    if step.method != "d2" or step.rounds > 1 or budget_name(step) == "strata":
+    if not isinstance(settings, D2Settings) or settings.rounds > 1 or step.budget_name == "strata":
         return None
-    heard = messages_of(samples, step) if step.rounds else samples.scores
-    kernel = kernel_of(samples, step)
-    found = replay(samples.graph, heard, order, node, step.gamma_reverse, kernel)
+    heard = messages_of(samples, settings) if settings.rounds else samples.scores
+    kernel = kernel_of(samples, settings)
+    found = replay(samples.graph, heard, order, node, settings.gamma_reverse, kernel)
     return {
         "heard": found.heard,
         "left": found.left,

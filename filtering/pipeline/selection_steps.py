@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from filtering.config.methods import StrataBudget
 from filtering.config.run import Config, Embedding
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
@@ -15,7 +16,7 @@ from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
 from filtering.scores.stage import Sources, score, scores_key
 from filtering.selection.artifacts import PickFilter, SelectionResult
-from filtering.selection.registry import DECIDED, budget, budget_name, selector, unread_keys
+from filtering.selection.registry import SELECTORS
 from filtering.selection.stage import (
     NAME,
     PreviousResult,
@@ -55,7 +56,7 @@ class TakenStep:
             folder=self.stage.key.folder,
             reason=self.reason,
             score=self.score,
-            settings=self.settings.model_dump(mode="json", exclude={"steps"}) if self.settings else None,
+            settings=self.settings.model_dump(mode="json") if self.settings else None,
         )
 
 
@@ -203,10 +204,8 @@ def check_steps(config: Config) -> None:
     """
     _check_increments(config)
     for step in every_step(config):
-        if (name := budget_name(step)) not in DECIDED:
-            budget(name)
-        for score_of in (step.score, step.difficulty):
-            check_spec(spec_of(score_of, selector(step.method).score), model_of(config))
+        for spec in specs_of(step):
+            check_spec(spec, model_of(config))
 
 
 def _check_increments(config: Config) -> None:
@@ -231,18 +230,18 @@ def every_step(config: Config) -> Iterator[Step]:
 
 def specs_of(step: Step) -> tuple[Spec, Spec]:
     """Return the score that a step judges by, and what its strata are cut by: the same where it has none of its own."""
-    own = spec_of(step.score, selector(step.method).score)
-    if budget_name(step) != "strata" or step.difficulty == AUTO:
+    own, strata = spec_of(step.score, SELECTORS[step.method].score), step.budget_settings
+    if not isinstance(strata, StrataBudget) or strata.difficulty == AUTO:
         return own, own
-    return own, spec_of(step.difficulty, own.name)
+    return own, spec_of(strata.difficulty, own.name)
 
 
-def unread(config: Config) -> list[str]:
-    """Return a warning for each key that was changed in a step and that nothing in it reads."""
+def unread_sizes(config: Config) -> list[str]:
+    """Return a warning for each step that names a size, although its method decides how many samples it keeps."""
     return [
-        f"selection.{key} is set, but neither {step.method} nor its budget reads it"
+        f"selection.keep is set, but {step.method} itself decides how many samples it keeps"
         for step in every_step(config)
-        for key in unread_keys(step)
+        if "keep" in step.model_fields_set and not step.reads_keep
     ]
 
 

@@ -11,7 +11,7 @@ from filtering.filters.artifacts import FiltersResult
 from filtering.manifests.artifacts import ManifestsResult
 from filtering.measures.artifacts import MeasuresResult
 from filtering.pipeline.context import RunContext, SelectionInputs, run_id
-from filtering.pipeline.selection_steps import Selected, unread
+from filtering.pipeline.selection_steps import Selected, unread_sizes
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.records import to_plain
 from filtering.runtime.run_record import BaseRecord, FilterRecord, RedoneConcepts, RunRecord
@@ -41,7 +41,7 @@ def run_summary(
         measures=to_plain(measures),
         totals=manifests.totals,
         reasons=manifests.reasons,
-        warnings=[*config.warnings, *_warnings(inputs, selected.last.result), *unread(config)],
+        warnings=[*config.warnings, *_warnings(inputs, selected.last.result), *unread_sizes(config)],
         objects=context.folders(),
         filters=_filters(config.filters, inputs.filters.result),
         steps=[step.record() for step in selected.steps],

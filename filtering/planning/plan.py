@@ -20,7 +20,7 @@ from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, Work, me
 from filtering.planning.probe import Pool, measured_pool, pair_seconds
 from filtering.runtime.finished_run import Reusable
 from filtering.scores.registry import Spec, with_parts
-from filtering.selection.registry import selector
+from filtering.selection.registry import SELECTORS
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
 
@@ -177,7 +177,7 @@ def _asked(config: Config, pool: Pool) -> Asked:
     """Return what the steps of selection ask for; a score that several ask for is computed once."""
     steps, specs = [], dict[str, Spec]()
     for step in every_step(config):
-        one = selector(step.method)
+        one = SELECTORS[step.method]
         steps.append((step.method, one.vectors))
         for spec in (spec for asked in specs_of(step) for spec in with_parts(asked)):
             specs[str(spec.plain())] = spec

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from filtering.config.aliases import recorded_step
 from filtering.config.selection import Step
 from filtering.runtime.run_record import FilterRecord, StepRecord
-from filtering.selection.registry import budget_name, selector
+from filtering.selection.registry import SELECTORS
 
 # What a step does with the samples of a concept; methods that are not here have the registry's words.
 HOW = {
@@ -60,14 +61,14 @@ def _text(value: Any) -> str:
 def _step(found: StepRecord) -> str:
     if found["settings"] is None:
         return f"Samples that are in {found['reason'].partition(':')[2]} of the named selections go on."
-    step = Step(**found["settings"])
-    how = HOW.get(step.method, selector(step.method).about)
+    step = recorded_step(found["settings"])
+    how = HOW.get(step.method, SELECTORS[step.method].about)
     judged = "" if found["score"] == "uniform" else f", by {found['score']}"
     return f"Selection by {step.method}{judged}: {how}.{_budget(step)}"
 
 
 def _budget(step: Step) -> str:
-    name = budget_name(step)
+    name = step.budget_name
     if name not in SHARES:
         return ""
     amount = f"{step.keep:,} samples" if isinstance(step.keep, int) else f"{100 * step.keep:g} %"

@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from filtering.config.selection import Step
+from filtering.config.methods import FlexRandSettings
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
 from filtering.core.uids import random_order
 from filtering.selection.concept import ConceptSamples
 
 
-def flexible_random(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+def flexible_random(concept: ConceptSamples, budget: int, settings: FlexRandSettings) -> Int64Array:
     """Return FlexRand's draw, int64 (budget,), in the order in which uids and seed draw.
 
     The `settings.split` share of samples with the lowest scores (ties: lowest uid) is the easy group, scores being

@@ -1,11 +1,10 @@
 """What can be named in a configuration: selectors, budgets, scorers, with their inputs, parameters and papers."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from filtering.config.selection import Step
+from filtering.config.methods import BUDGET_SECTIONS, METHODS, MinimumBudget
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
@@ -23,11 +22,11 @@ def methods() -> list[dict[str, Any]]:
         description; a parameter that must be given has no default.
     """
     found = [
-        _entry("selector", name, one.about, one.source, _selector_inputs(name), _step_fields(one.keys))
+        _entry("selector", name, one.about, one.source, _selector_inputs(name), _selector_fields(name))
         for name, one in SELECTORS.items()
     ]
     found += [
-        _entry("budget", name, one.about, one.source, "concepts" if one.allot else "scores", _step_fields(one.keys))
+        _entry("budget", name, one.about, one.source, _budget_inputs(name), _fields(BUDGET_SECTIONS[name]))
         for name, one in BUDGETS.items()
     ]
     found += [
@@ -53,13 +52,21 @@ def _entry(kind: str, name: str, about: str, source: str, inputs: str, parameter
 
 
 def _selector_inputs(name: str) -> str:
-    one = SELECTORS[name]
-    inputs = [f"score (auto: {one.score})", f"budget (auto: {one.budget})" if one.budget else "no budget"]
+    one, budget = SELECTORS[name], METHODS[name].budget
+    inputs = [f"score (auto: {one.score})", f"budget (auto: {budget})" if budget else "no budget"]
     return ", ".join([*inputs, *["image embeddings"] * one.vectors])
 
 
-def _step_fields(keys: Iterable[str]) -> list[dict[str, Any]]:
-    return [_parameter(key, Step.model_fields[key]) for key in keys]
+def _budget_inputs(name: str) -> str:
+    return "concepts" if BUDGETS[name].allot else "scores"
+
+
+def _selector_fields(name: str) -> list[dict[str, Any]]:
+    """Return a selector's own parameters, and those of its budget where that is not one of sizes alone."""
+    budget = BUDGET_SECTIONS.get(METHODS[name].budget)
+    own = _fields(METHODS[name].settings)
+    known = {parameter["name"] for parameter in own}
+    return own + [one for one in _fields(budget) if one["name"] not in known and budget is not MinimumBudget]
 
 
 def _fields(settings: type[Section] | None) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config.selection import Step
+from filtering.config.methods import NoSettings
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
@@ -13,7 +13,7 @@ BLOCK = 2_048
 COLUMNS = 16
 
 
-def moderate_coreset(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+def moderate_coreset(concept: ConceptSamples, budget: int, settings: NoSettings) -> Int64Array:
     """Return the samples whose distance to the concept's median vector is nearest to the middle, from it outwards."""
     if concept.vectors is None:
         raise InputError("moderate measures embeddings, but the concept came without vectors")

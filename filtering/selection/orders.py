@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.config.methods import StrataBudget
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.selection.concept import ConceptSamples
 from filtering.storage.store import Store
 
 ORDERS_NAME = "{:08d}.orders.npz"
-# Keys that decide how many samples a concept keeps, or whose effect is in the scores, not the order.
-UNORDERED = {"keep", "per", "budget", "minimum", "temperature", "levels", "threshold", "score", "difficulty", "steps"}
+# Parameters of methods and strata that decide how many samples a concept keeps, or act on the scores, not the order.
+UNORDERED = {"threshold", "difficulty"}
 # How far beyond the budget an order is kept: a share of it, and a few more.
 SPARE_SHARE, SPARE = 0.25, 16
 Digest = tuple[int, int]
@@ -61,20 +62,22 @@ def stored_budget(budget: int, size: int) -> int:
     return min(size, budget + max(int(budget * SPARE_SHARE), SPARE))
 
 
-def digest_of(samples: ConceptSamples, settings: Step, extra: Iterable[npt.NDArray[Any]] = ()) -> Digest:
+def digest_of(samples: ConceptSamples, step: Step, extra: Iterable[npt.NDArray[Any]] = ()) -> Digest:
     """Return a digest of everything that a selector sees of a concept.
 
     Parameters
     ----------
     samples : ConceptSamples
         The concept.
-    settings : Step
-        The step's settings; those of `UNORDERED` decide no order and are left out.
+    step : Step
+        The step. Of its keys count the method, its parameters without those of `UNORDERED`, and how strata are cut.
     extra : iterable of arrays
         What else decides: strata and their budgets, or a budget that is no prefix of a larger one.
     """
-    keys = settings.model_dump(mode="json", exclude=UNORDERED)
-    hashed = hashlib.blake2b(json.dumps(keys, sort_keys=True).encode(), digest_size=16)
+    strata = step.budget_settings if isinstance(step.budget_settings, StrataBudget) else None
+    sections = [step.settings, *([strata] if strata else [])]
+    keys = [section.model_dump(mode="json", exclude=UNORDERED) for section in sections]
+    hashed = hashlib.blake2b(json.dumps([step.method, *keys], sort_keys=True).encode(), digest_size=16)
     graph = (samples.graph.indptr, samples.graph.indices, samples.graph.distances)
     border = (samples.border_rows, samples.border_distances, samples.border_scores)
     vectors = () if samples.vectors is None else (samples.vectors,)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from filtering.config.selection import Step
+from filtering.config.methods import D2Settings, NoSettings, RandomSettings, ThresholdSettings
 from filtering.core.csr import Int64Array
 from filtering.core.uids import random_order
 from filtering.selection.concept import ConceptSamples
@@ -10,7 +10,7 @@ from filtering.selection.d2 import Border, Float64Array, forward_messages, greed
 from filtering.selection.kernel import Kernel
 
 
-def d2_coreset(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+def d2_coreset(concept: ConceptSamples, budget: int, settings: D2Settings) -> Int64Array:
     """D2 Pruning: forward messages over all edges of the graph, reverse messages inside the concept.
 
     At most the last round of forward messages runs here: for more, the caller gives scores, the border's among them,
@@ -21,7 +21,7 @@ def d2_coreset(concept: ConceptSamples, budget: int, settings: Step) -> Int64Arr
     return greedy_picks(concept.graph, messages, budget, settings.gamma_reverse, kernel=kernel_of(concept, settings))
 
 
-def messages_of(concept: ConceptSamples, settings: Step) -> Float64Array:
+def messages_of(concept: ConceptSamples, settings: D2Settings) -> Float64Array:
     """Return the scores after one round of forward messages over all edges of the graph, float64 (n,)."""
     return forward_messages(
         concept.graph,
@@ -33,7 +33,7 @@ def messages_of(concept: ConceptSamples, settings: Step) -> Float64Array:
     )
 
 
-def kernel_of(concept: ConceptSamples, settings: Step) -> Kernel:
+def kernel_of(concept: ConceptSamples, settings: D2Settings) -> Kernel:
     """Return the kernel of one concept.
 
     The median of a self-scaled kernel is taken over all edges of the concept's samples, those that leave the concept
@@ -43,16 +43,16 @@ def kernel_of(concept: ConceptSamples, settings: Step) -> Kernel:
     return Kernel.of(*lengths, distance=settings.distance, scale=settings.scale)
 
 
-def top_scores(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+def top_scores(concept: ConceptSamples, budget: int, settings: NoSettings | ThresholdSettings) -> Int64Array:
     """Return the highest scores, equal ones in the order of uids."""
     return np.argsort(-concept.scores, kind="stable")[:budget]
 
 
-def random_choice(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+def random_choice(concept: ConceptSamples, budget: int, settings: RandomSettings) -> Int64Array:
     """Return a random choice that depends on the uids and the seed alone."""
     return random_order(concept.uids, settings.seed)[:budget]
 
 
-def everything(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+def everything(concept: ConceptSamples, budget: int, settings: NoSettings) -> Int64Array:
     """Return all samples in the order of uids, whatever the budget."""
     return np.arange(len(concept.uids))

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config.selection import Step
+from filtering.config.methods import SemDedupSettings
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
@@ -16,7 +16,7 @@ Matches = Literal["survivors", "all"]
 BLOCK = 2_048
 
 
-def without_duplicates(concept: ConceptSamples, budget: int, settings: Step) -> Int64Array:
+def without_duplicates(concept: ConceptSamples, budget: int, settings: SemDedupSettings) -> Int64Array:
     """Return what SemDeDup keeps of a concept, in its order: the threshold decides how many, the budget does not."""
     if concept.vectors is None:
         raise InputError("semdedup compares embeddings, but the concept came without vectors")

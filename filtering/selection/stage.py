@@ -8,6 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concepts
+from filtering.config.methods import (
+    DECIDED,
+    D2Settings,
+    HierarchicalBudget,
+    MinimumBudget,
+    StrataBudget,
+    ThresholdSettings,
+)
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.core.radix_select import SCORE_DIGITS, order_keys, split_digits
@@ -20,7 +28,7 @@ from filtering.runtime.task_spec import TaskSpec, task
 from filtering.selection import pool
 from filtering.selection.artifacts import BUDGETS_NAME, SelectionResult
 from filtering.selection.hierarchy import hierarchical_budgets
-from filtering.selection.registry import DECIDED, budget, budget_name, selector
+from filtering.selection.registry import BUDGETS, SELECTORS
 from filtering.selection.scores import (
     COUNTS_NAME,
     SENT_NAME,
@@ -36,6 +44,8 @@ from filtering.storage.store import Store
 
 VERSION = 6
 NAME = "selection"
+# Keys of a step that are not settings of its stage: scores are inputs, and what an increment adds to is told apart.
+APART = ("score", "difficulty", "per")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ class PreviousResult:
 
 def selection_key(name: str, step: Step, inputs: Sequence[str], before: PreviousResult | None = None) -> StageKey:
     """Return the identity of one step; its inputs are the graph, the scores and the step before, if there is one."""
-    settings: Any = step.model_dump(exclude={"score", "difficulty", "steps", "per"})
+    settings: Any = {key: value for key, value in step.model_dump().items() if key not in APART}
     if step.per == "increment":
         # What an increment adds depends on what was there.
         settings = [settings, before.total, sorted(before.shards)] if before else [settings, 0, []]
@@ -113,7 +123,7 @@ def select_coreset(
     total = min(wanted, available)
     _write_budgets(stage, step, source, total, available)
     source_url = _passed_messages(stage, step, source, adjacent)
-    vectors = _sent_vectors(stage, source) if selector(step.method).vectors else []
+    vectors = _sent_vectors(stage, source) if SELECTORS[step.method].vectors else []
     arguments = (step, vectors, source.graph, source_url, base.url if base else None, url)
     tasks = [task(f"{number:08d}", select, number, adjacent.get(number, []), *arguments) for number in numbers]
     counts = stage.map(tasks, "partitions")
@@ -121,10 +131,8 @@ def select_coreset(
     for suffix in (VECTORS_SUFFIX, COUNTS_SUFFIX):
         stage.store.delete_all(suffix)
     stage.store.delete_folders("round-")
-    sums, name = (
-        {key: sum(count[key] for count in counts) for key in ("picks", "concepts", "selected")},
-        budget_name(step),
-    )
+    sums = {key: sum(count[key] for count in counts) for key in ("picks", "concepts", "selected")}
+    name = step.budget_name
     picked, spent = sums["picks"], f", {name} budgets" if name else ""
     summary = f"{picked:,} of {available:,} samples kept by {step.method}{spent}"
     if base:
@@ -186,10 +194,13 @@ def _sent_vectors(stage: StageRun, source: Pool) -> list[str]:
 def _passed_messages(stage: StageRun, step: Step, source: Pool, adjacent: dict[int, list[int]]) -> str:
     """Run all rounds of forward messages but the last, which selecting does; return where the scores then are."""
     url = stage.store.url
-    for number in range(1, step.rounds if step.method == "d2" else 0):
+    own = step.settings
+    if not isinstance(own, D2Settings):
+        return url
+    for number in range(1, own.rounds):
         after = stage.store.child(f"round-{number}").url
         tasks = [
-            task(f"round-{number}-{at:08d}", pass_messages, at, adjacent.get(at, []), step, source.graph, url, after)
+            task(f"round-{number}-{at:08d}", pass_messages, at, adjacent.get(at, []), own, source.graph, url, after)
             for at in range(source.partitions)
         ]
         stage.map(tasks, "partitions of messages")
@@ -198,17 +209,17 @@ def _passed_messages(stage: StageRun, step: Step, source: Pool, adjacent: dict[i
 
 
 def _write_budgets(stage: StageRun, step: Step, source: Pool, total: int, available: int) -> None:
-    name, table = budget_name(step), _surviving(stage, source)
+    name, settings, table = step.budget_name, step.budget_settings, _surviving(stage, source)
     sizes = table["size"].to_numpy()
     if not name:
         budgets = sizes
-    elif name == "strata" and step.scope == "pool":
-        pool.write_strata(stage.store, _strata(stage, step, source, total, available))
+    elif isinstance(settings, StrataBudget) and settings.scope == "pool":
+        pool.write_strata(stage.store, _strata(stage, settings, source, total, available))
         budgets = sizes
     elif name in ("pool", "threshold"):
-        budgets = _counts_above(stage, source, len(sizes), _cut(stage, step, name, source, total, available))
+        budgets = _counts_above(stage, source, len(sizes), _cut(stage, step, source, total, available))
     else:
-        budgets = _allotted(stage, step, name, table, source, total)
+        budgets = _allotted(stage, step, table, source, total)
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
 
 
@@ -222,23 +233,27 @@ def _surviving(stage: StageRun, source: Pool) -> pa.Table:
     return table.set_column(table.column_names.index("size"), "size", pa.array(sizes))
 
 
-def _allotted(stage: StageRun, step: Step, name: str, table: pa.Table, source: Pool, total: int) -> Int64Array:
+def _allotted(stage: StageRun, step: Step, table: pa.Table, source: Pool, total: int) -> Int64Array:
     """Return what a budget allots to each concept."""
-    if name == "hierarchical":
-        stage.call("hierarchy", write_hierarchy, source.concepts, step.levels, step.seed, stage.store.url)
+    name, settings = step.budget_name, step.budget_settings
+    if isinstance(settings, HierarchicalBudget):
+        stage.call("hierarchy", write_hierarchy, source.concepts, settings.levels, settings.seed, stage.store.url)
         return hierarchical_budgets(table["size"].to_numpy(), read_hierarchy(stage.store), total)
-    # Strata inside each concept spend what the concept has in proportion to its size.
-    allot = budget("proportional" if name == "strata" else name).allot
+    if isinstance(settings, StrataBudget):
+        # Strata inside each concept spend what the concept has in proportion to its size.
+        name, settings = "proportional", MinimumBudget()
+    allot = BUDGETS[name].allot
     assert allot is not None
-    return allot(table, total, step)
+    return allot(table, total, settings)
 
 
-def _cut(stage: StageRun, step: Step, name: str, source: Pool, total: int, available: int) -> tuple[int, ...] | None:
+def _cut(stage: StageRun, step: Step, source: Pool, total: int, available: int) -> tuple[int, ...] | None:
     """Return the key at and above which rows of the whole pool are kept; none where no row is."""
-    if name == "pool":
+    if not isinstance(step.settings, ThresholdSettings):
         return _key_at(stage, "cut", source, total - 1) if total else None
-    if step.threshold is not None:
-        return tuple(split_digits(order_keys(np.array([step.threshold], np.float32)), SCORE_DIGITS)[0].tolist())
+    if step.settings.threshold is not None:
+        threshold = np.array([step.settings.threshold], np.float32)
+        return tuple(split_digits(order_keys(threshold), SCORE_DIGITS)[0].tolist())
     # DataComp's rule: the value at int(n * fraction), and all that equal it.
     place = int(available * step.keep) if isinstance(step.keep, float) else step.keep - 1
     return _key_at(stage, "cut", source, min(place, available - 1), ties=True) if available else None
@@ -279,17 +294,17 @@ def _counts_above(stage: StageRun, source: Pool, concepts: int, cut: tuple[int, 
     return budgets
 
 
-def _strata(stage: StageRun, step: Step, source: Pool, total: int, available: int) -> pool.Strata:
+def _strata(stage: StageRun, settings: StrataBudget, source: Pool, total: int, available: int) -> pool.Strata:
     """Return the pool's difficulty strata with a budget for each of their parts in the concepts."""
-    url, numbers, hardest = stage.store.url, range(source.partitions), int(available * step.drop_hardest)
+    url, numbers, hardest = stage.store.url, range(source.partitions), int(available * settings.drop_hardest)
     cut = _key_at(stage, "hardest", source, hardest - 1, column="difficulty") if hardest else ()
     tasks = [task(f"range-{number:08d}", pool.score_range, number, cut, url) for number in numbers]
     ranges = stage.map(tasks, "partitions measured")
     low = min((found["low"] for found in ranges if found["low"] is not None), default=0.0)
     high = max((found["high"] for found in ranges if found["high"] is not None), default=0.0)
     nothing = np.zeros(0, dtype=np.int64)
-    strata = pool.Strata(step.strata, low, high, cut, nothing, nothing)
+    strata = pool.Strata(settings.strata, low, high, cut, nothing, nothing)
     counting = [task(f"cells-{number:08d}", pool.count_cells, number, strata, url) for number in numbers]
     stage.map(counting, "partitions counted")
     cell, count = pool.read_cells(stage.store, len(numbers))
-    return replace(strata, cell=cell, budget=pool.cell_budgets(cell, count, step.strata, total))
+    return replace(strata, cell=cell, budget=pool.cell_budgets(cell, count, settings.strata, total))

@@ -5,13 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config.selection import Step
+from filtering.config.methods import StrataBudget
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples, induced
 from filtering.selection.d2 import Float64Array
 
 DROPPED = -1
+# A selector with its settings: the samples of a concept and a budget in, picks in order out.
+Pick = Callable[[ConceptSamples, int], Int64Array]
 
 
 def strata_of(scores: npt.ArrayLike, count: int, drop_hardest: float) -> Int64Array:
@@ -104,8 +106,8 @@ def inside_strata(
     concept: ConceptSamples,
     difficulties: npt.ArrayLike,
     budget: int,
-    settings: Step,
-    pick: Callable[[ConceptSamples, int, Step], Int64Array],
+    settings: StrataBudget,
+    pick: Pick,
 ) -> Int64Array:
     """Return the picks of a selector inside strata of one concept, int64 (budget,) where it keeps to its budgets.
 
@@ -120,8 +122,8 @@ def inside_strata(
         Higher is harder.
     budget : int
         Samples wanted, at most n.
-    settings : Step
-        The step's settings, which `pick` is given too.
+    settings : StrataBudget
+        How strata are cut.
     pick : callable
         A selector, called with each stratum's samples, as a concept of their own, and budget.
     """
@@ -129,7 +131,7 @@ def inside_strata(
     strata = strata_of(hardness, settings.strata, settings.drop_hardest)
     sizes = np.bincount(strata[strata != DROPPED], minlength=1)
     budgets = strata_budgets(sizes, budget)
-    picks = picks_by_stratum(concept, strata, budgets, settings, pick)
+    picks = picks_by_stratum(concept, strata, budgets, pick)
     dropped = np.flatnonzero(strata == DROPPED)
     easiest = dropped[np.argsort(hardness[dropped], kind="stable")]
     return np.concatenate([picks, easiest[: budget - int(budgets.sum())]])
@@ -139,8 +141,7 @@ def picks_by_stratum(
     concept: ConceptSamples,
     strata: Int64Array,
     budgets: Int64Array,
-    settings: Step,
-    pick: Callable[[ConceptSamples, int, Step], Int64Array],
+    pick: Pick,
 ) -> Int64Array:
     """Return the picks of a selector inside given strata, int64, interleaved so that a prefix covers all strata.
 
@@ -154,15 +155,13 @@ def picks_by_stratum(
         The stratum of each sample, below K; negative ones are left out.
     budgets : int64 (K,)
         Samples that each stratum keeps.
-    settings : Step
-        The step's settings, which `pick` is given.
     pick : callable
         A selector, called with each stratum's samples, as a concept of their own, and budget.
     """
     picks, places = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     for stratum in np.flatnonzero(budgets):
         members = np.flatnonzero(strata == stratum)
-        chosen = members[pick(induced(concept, members), int(budgets[stratum]), settings)]
+        chosen = members[pick(induced(concept, members), int(budgets[stratum]))]
         picks.append(chosen)
         places.append(np.arange(len(chosen)) / budgets[stratum])
     # A stable sort: equal places stay in the order of strata.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from filtering.concepts.artifacts import read_concept_centroids
 from filtering.concepts.kmeans import centroid_hierarchy
 from filtering.concepts.partition import shard_and_row
+from filtering.config.methods import METHODS, D2Settings, StrataBudget
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.graph.artifacts import read_graph
@@ -20,7 +21,7 @@ from filtering.selection.artifacts import BUDGETS_NAME, PICK, PICKS_NAME, partit
 from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.selection.orders import KnownOrders, Order, digest_of, read_orders, stored_budget, write_orders
 from filtering.selection.pool import read_strata
-from filtering.selection.registry import budget_name, selector
+from filtering.selection.registry import SELECTORS
 from filtering.selection.scores import COUNTS_NAME, SCORE, SCORES_NAME, read_collected, scores_of, vectors_of
 from filtering.selection.selectors import messages_of
 from filtering.selection.strata import inside_strata, picks_by_stratum
@@ -66,7 +67,7 @@ def survivors(partition: int, adjacent: Sequence[int], graph_url: str, store: St
 def select(
     partition: int,
     adjacent: Sequence[int],
-    settings: Step,
+    step: Step,
     vectors: Sequence[str],
     graph_url: str,
     heard_url: str,
@@ -91,9 +92,7 @@ def select(
     own = read_collected(store, partition)
     # As the rows stand here, not as they came.
     own = own[positions(np.ascontiguousarray(own["row"]), found.part.row)]
-    picking = _Picking(
-        settings, store, own, KnownOrders() if base_url is None else read_orders(Store(base_url), partition)
-    )
+    picking = _Picking(step, store, own, KnownOrders() if base_url is None else read_orders(Store(base_url), partition))
     vector = vectors_of(found.part.row, vectors, partition, store) if vectors else None
     picks, ranks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for members, samples in found.concepts():
@@ -119,39 +118,40 @@ class _Picking:
     selected : how many of them were not taken from an earlier run.
     """
 
-    def __init__(self, settings: Step, store: Store, own: Records, known: KnownOrders) -> None:
-        self.settings, self.own, self.known = settings, own, known
+    def __init__(self, step: Step, store: Store, own: Records, known: KnownOrders) -> None:
+        self.step, self.own, self.known = step, own, known
         self.budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
-        self.selector = selector(settings.method)
-        self.in_strata = budget_name(settings) == "strata"
-        self.strata = read_strata(store) if self.in_strata and settings.scope == "pool" else None
+        self.method, self.selector = METHODS[step.method], SELECTORS[step.method]
+        self.in_strata = step.budget_settings if isinstance(step.budget_settings, StrataBudget) else None
+        self.strata = read_strata(store) if self.in_strata and self.in_strata.scope == "pool" else None
         self.orders: list[Order] = []
         self.selected = 0
 
     def chosen(self, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
         """Return the picks of a concept, places in the order of uids, int64 (p,)."""
         if self.in_strata:
-            return self._in_strata(concept, members, samples)
+            return self._in_strata(self.in_strata, concept, members, samples)
         budget, size = int(self.budgets[concept]), len(samples.uids)
         # A method that decides how many itself may keep fewer than it may, and its order is whole all the same.
-        if self.selector.prefix and self.selector.budget:
+        if self.selector.prefix and self.method.budget:
             most = stored_budget(budget, size)
-            order = self._order(concept, samples, partial(self.selector.pick, samples, most, self.settings), budget)
-            return order[:budget]
+            return self._order(concept, samples, partial(self._pick, samples, most), budget)[:budget]
         # What is picked follows from the budget, too, and is taken as a whole.
-        picks = partial(self.selector.pick, samples, budget, self.settings)
-        return self._order(concept, samples, picks, extra=(np.array([budget]),))
+        return self._order(concept, samples, partial(self._pick, samples, budget), extra=(np.array([budget]),))
 
-    def _in_strata(self, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
-        pick, hardness = self.selector.pick, self.own["difficulty"][members]
+    def _pick(self, samples: ConceptSamples, budget: int) -> Int64Array:
+        return self.selector.pick(samples, budget, self.step.settings)
+
+    def _in_strata(self, settings: StrataBudget, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
+        hardness = self.own["difficulty"][members]
         if self.strata is None:
             budget = int(self.budgets[concept])
             extra = (hardness, np.array([budget]))
-            picks = partial(inside_strata, samples, hardness, budget, self.settings, pick)
+            picks = partial(inside_strata, samples, hardness, budget, settings, self._pick)
         else:
             numbers, budgets = self.strata.numbers(self.own["row"][members], hardness), self.strata.budgets_of(concept)
             extra = (numbers, budgets)
-            picks = partial(picks_by_stratum, samples, numbers, budgets, self.settings, pick)
+            picks = partial(picks_by_stratum, samples, numbers, budgets, self._pick)
         return self._order(concept, samples, picks, extra=extra)
 
     def _order(
@@ -163,7 +163,7 @@ class _Picking:
         extra: Sequence[npt.NDArray[Any]] = (),
     ) -> Int64Array:
         """Return the order of a concept: an earlier run's if it reaches as far as it must, else what is picked."""
-        digest = digest_of(samples, self.settings, extra)
+        digest = digest_of(samples, self.step, extra)
         found = self.known.picks(concept, digest, least, len(samples.uids))
         self.selected += found is None
         order = picks() if found is None else found
@@ -178,7 +178,7 @@ def write_picks(store: Store, partition: int, picks: Records) -> None:
 
 
 def pass_messages(
-    partition: int, adjacent: Sequence[int], settings: Step, graph_url: str, source_url: str, store_url: str
+    partition: int, adjacent: Sequence[int], settings: D2Settings, graph_url: str, source_url: str, store_url: str
 ) -> dict[str, int]:
     """Replace a partition's scores by those after one round of forward messages, in a folder of their own."""
     store = Store(store_url)

@@ -10,7 +10,7 @@ from filtering.core.errors import InputError
         ("graph.k=5", ("graph", "k"), 5),
         ("selection.keep=0.5", ("selection", "keep"), 0.5),
         ("selection.keep=500", ("selection", "keep"), 500),
-        ("selection.gamma_reverse=0", ("selection", "gamma_reverse"), 0.0),
+        ("selection.gamma_reverse=0", ("selection", "settings", "gamma_reverse"), 0.0),
         ("concepts.clusters=7", ("concepts", "clusters"), 7),
         ("concepts.clusters=auto", ("concepts", "clusters"), "auto"),
         ("embedding.pretrained=null", ("embedding", "pretrained"), None),

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
+from filtering.config.methods import DECIDED
 from filtering.config.run import load_config
 from filtering.config.selection import Step
 from filtering.filters.checks import check_filters
 from filtering.scores.registry import spec_of
-from filtering.selection.registry import DECIDED, budget, budget_name, selector
+from filtering.selection.registry import BUDGETS, SELECTORS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "jobs/configs").glob("*.yaml"))
 
@@ -23,8 +24,8 @@ def test_every_example_is_a_valid_configuration(path):
     check_filters(config.filters)
     assert steps(config)
     for step in steps(config):
-        assert budget_name(step) in DECIDED or budget(budget_name(step))
-        assert spec_of(step.score, selector(step.method).score)
+        assert step.budget_name in (*DECIDED, *BUDGETS)
+        assert spec_of(step.score, SELECTORS[step.method].score)
 
 
 def test_every_baseline_of_datacomp_has_an_example():

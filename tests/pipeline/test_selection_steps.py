@@ -173,12 +173,10 @@ def test_ranks_of_a_union_are_an_order_inside_each_concept(kept):
     assert all(sorted(order) == list(range(len(order))) for order in ranks.values())
 
 
-def test_a_key_that_nothing_reads_is_said(select):
+def test_a_size_that_the_method_does_not_read_is_said(select):
     assert select({"method": "d2", "gamma_forward": 0.5})["warnings"] == []
-    (warning,) = select({"method": "random", "gamma_forward": 0.5})["warnings"]
-    assert warning == "selection.gamma_forward is set, but neither random nor its budget reads it"
     (warning,) = select({"method": "semdedup", "keep": 0.5})["warnings"]
-    assert warning.startswith("selection.keep is set")
+    assert warning == "selection.keep is set, but semdedup itself decides how many samples it keeps"
     assert select({"method": "random", "budget": "strata", "strata": 10})["warnings"] == []
 
 
@@ -211,11 +209,18 @@ def test_partitions_change_nothing(run, select, metadata_pool, tmp_path, selecti
             "selections.a: refers to itself",
         ),
         ({"selection": {"steps": [{"method": "d3"}]}}, "unknown selector d3"),
+        (
+            {"selection": {"method": "random", "gamma_forward": 0.5}},
+            "selection.gamma_forward: method random with budget proportional does not read it; it is for method d2",
+        ),
         ({"selection": {"method": "flexrand", "score": "dlc"}}, "metadata has none"),
         ({"selection": {"score": {"norm_sim": {"targets": "/nowhere.npy"}}}}, "/nowhere.npy is not there"),
         ({"selection": {"score": {"image_based": {"targets": "/nowhere"}}}}, "/nowhere is not there"),
         ({"selection": {"score": {"metaclip": {"entries": "/nowhere.txt"}}}}, "/nowhere.txt is not there"),
-        ({"selection": {"difficulty": {"aum": {"table": "/nowhere.parquet"}}}}, "/nowhere.parquet cannot be read"),
+        (
+            {"selection": {"budget": "strata", "difficulty": {"aum": {"table": "/nowhere.parquet"}}}},
+            "/nowhere.parquet cannot be read",
+        ),
     ],
 )
 def test_what_cannot_be_selected_is_refused_before_any_work(run, metadata_pool, tmp_path, sections, message):

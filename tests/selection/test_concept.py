@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from filtering.config.selection import Step
+from filtering.config.methods import D2Settings
 from filtering.core.csr import KnnGraph
 from filtering.graph.knn import knn_graph
 from filtering.selection.concept import ConceptSamples, induced
@@ -53,25 +53,25 @@ def test_d2_hears_the_border_as_the_whole_graph_does(options):
     scores = random.random(40)
     members = sorted(random.permutation(40)[:25].tolist())
     concept = one_concept(graph, scores, members)
-    step = Step(gamma_forward=0.7, gamma_reverse=0.3, **options)
+    own = D2Settings(gamma_forward=0.7, gamma_reverse=0.3, **options)
     edges = [edge for node in members for edge in range(graph.indptr[node], graph.indptr[node + 1])]
     lengths = graph.distances[edges].astype(np.float64)
-    lengths = np.sqrt(lengths) if step.distance == "euclidean" else lengths
-    kernel = Kernel(step.distance, float(np.median(lengths)) if step.scale == "median" else 1.0)
-    heard = forward_messages(graph, scores, 0.7, messages=step.messages, kernel=kernel)[members]
-    expected = greedy_picks(concept.graph, heard if step.rounds else scores[members], 25, 0.3, kernel=kernel)
-    assert kernel_of(concept, step) == kernel
-    assert np.allclose(messages_of(concept, step), heard, rtol=1e-12)
-    assert np.array_equal(d2_coreset(concept, 25, step), expected)
+    lengths = np.sqrt(lengths) if own.distance == "euclidean" else lengths
+    kernel = Kernel(own.distance, float(np.median(lengths)) if own.scale == "median" else 1.0)
+    heard = forward_messages(graph, scores, 0.7, messages=own.messages, kernel=kernel)[members]
+    expected = greedy_picks(concept.graph, heard if own.rounds else scores[members], 25, 0.3, kernel=kernel)
+    assert kernel_of(concept, own) == kernel
+    assert np.allclose(messages_of(concept, own), heard, rtol=1e-12)
+    assert np.array_equal(d2_coreset(concept, 25, own), expected)
 
 
 def test_more_rounds_are_the_callers():
     random = np.random.default_rng(6)
     graph = knn_graph(random.normal(size=(30, 3)).astype(np.float32), 4)
     concept = one_concept(graph, random.random(30), list(range(30)))
-    earlier = replace(concept, scores=messages_of(concept, Step()))
+    earlier = replace(concept, scores=messages_of(concept, D2Settings()))
     expected = greedy_picks(graph, forward_messages(graph, concept.scores, rounds=2), 30)
-    assert np.array_equal(d2_coreset(earlier, 30, Step(rounds=2)), expected)
+    assert np.array_equal(d2_coreset(earlier, 30, D2Settings(rounds=2)), expected)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -7,7 +7,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.config.selection import Step
+from filtering.config.methods import FlexRandSettings
 from filtering.core.csr import KnnGraph
 from filtering.core.errors import InputError
 from filtering.core.uids import random_order
@@ -85,14 +85,14 @@ def test_draws_are_the_first_of_each_group_in_the_order_of_uids_and_seed(split):
                 if left[at in easy_group]:
                     left[at in easy_group] -= 1
                     expected.append(at)
-            picks = flexible_random(concept, budget, Step(split=split, seed=seed))
+            picks = flexible_random(concept, budget, FlexRandSettings(split=split, seed=seed))
             assert picks.dtype == np.int64
             assert len(expected) == budget
             assert picks.tolist() == expected
 
 
 def test_an_empty_concept_gives_no_picks():
-    assert flexible_random(concept_of([]), 0, Step()).shape == (0,)
+    assert flexible_random(concept_of([]), 0, FlexRandSettings()).shape == (0,)
 
 
 def test_bad_arguments_are_refused():

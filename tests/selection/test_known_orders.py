@@ -5,6 +5,7 @@ import uuid
 import numpy as np
 import pytest
 
+from filtering.config import methods
 from filtering.config.selection import Step
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.artifacts import GRAPH_NAME
@@ -72,7 +73,7 @@ def step_of(method):
 
 def budgets_of(step, budgets):
     """Where a method itself decides how many, the budget is what there is."""
-    return [ROWS // CONCEPTS] * CONCEPTS if SELECTORS[step.method].budget == "" else budgets
+    return [ROWS // CONCEPTS] * CONCEPTS if methods.METHODS[step.method].budget == "" else budgets
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
@@ -110,7 +111,7 @@ def test_other_budgets_take_other_prefixes(root, method, budgets):
     expected = pool.select("whole", step, budgets_of(step, budgets))[1]
     counts, picks = pool.select("second", step, budgets_of(step, budgets), base="first")
     assert picks == expected
-    if SELECTORS[step.method].budget == "":
+    if methods.METHODS[step.method].budget == "":
         assert counts["selected"] == 0
     elif SELECTORS[step.method].prefix and step.method != "ccs":
         # An order goes on for 16 more than was kept.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.config.selection import Step
+from filtering.config.methods import NoSettings
 from filtering.core.csr import KnnGraph
 from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
@@ -64,20 +64,20 @@ def test_the_adaptor_picks_by_distance_to_the_median():
     vectors = np.random.default_rng(1).normal(size=(31, 6)).astype(np.float32)
     distances = plain_distances(vectors)
     for budget in (0, 1, 10, 31):
-        picks = moderate_coreset(concept_with(vectors, 31), budget, Step())
+        picks = moderate_coreset(concept_with(vectors, 31), budget, NoSettings())
         assert sorted(picks.tolist()) == sorted(plain_middle(distances, budget))
 
 
 def test_nothing_gives_nothing():
-    assert moderate_coreset(concept_with(np.zeros((0, 4), dtype=np.float32), 0), 0, Step()).shape == (0,)
+    assert moderate_coreset(concept_with(np.zeros((0, 4), dtype=np.float32), 0), 0, NoSettings()).shape == (0,)
 
 
 def test_bad_arguments_are_refused():
     with pytest.raises(InputError, match="vectors"):
-        moderate_coreset(concept_with(None, 3), 1, Step())
+        moderate_coreset(concept_with(None, 3), 1, NoSettings())
     with pytest.raises(InputError, match="finite"):
         middle([1.0, math.nan], 1)
     with pytest.raises(InputError, match="finite"):
-        moderate_coreset(concept_with(np.full((3, 2), np.inf, dtype=np.float32), 3), 1, Step())
+        moderate_coreset(concept_with(np.full((3, 2), np.inf, dtype=np.float32), 3), 1, NoSettings())
     with pytest.raises(InputError, match="budget"):
         middle([1.0], -1)

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_selectors import uids_of
 
+from filtering.config.methods import METHODS, FlexRandSettings
 from filtering.config.selection import Step
 from filtering.core.csr import KnnGraph
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import knn_graph
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.orders import (
-    UNORDERED,
     KnownOrders,
     Order,
     digest_of,
@@ -62,11 +62,11 @@ PREFIX = [(name, step) for name, one in SELECTORS.items() if one.prefix for step
 @examples(0.2)
 @given(concept=concepts, data=st.data())
 def test_what_is_picked_for_a_budget_begins_what_is_picked_for_a_larger_one(name, options, concept, data):
-    step, pick = Step(method=name, **options), SELECTORS[name].pick
+    step, pick = METHODS[name].settings(**options), SELECTORS[name].pick
     larger = data.draw(st.integers(0, len(concept.uids)))
     smaller = data.draw(st.integers(0, larger))
     picks, fewer = pick(concept, larger, step), pick(concept, smaller, step)
-    if SELECTORS[name].budget == "":
+    if METHODS[name].budget == "":
         # The method itself decides how many.
         assert np.array_equal(picks, fewer)
     else:
@@ -76,7 +76,7 @@ def test_what_is_picked_for_a_budget_begins_what_is_picked_for_a_larger_one(name
 
 
 def test_a_draw_from_easy_and_hard_samples_is_no_prefix_of_a_larger_one():
-    concept, step = concept_of(1, 40), Step(method="flexrand", split=0.2)
+    concept, step = concept_of(1, 40), FlexRandSettings(split=0.2)
     larger, smaller = (SELECTORS["flexrand"].pick(concept, budget, step) for budget in (30, 10))
     assert larger[:10].tolist() != smaller.tolist()
     assert not SELECTORS["flexrand"].prefix
@@ -165,11 +165,25 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("key", sorted(Step.model_fields))
+# Steps that read the keys that D2 with proportional budgets does not.
+READERS = {
+    "temperature": {"budget": "complexity"},
+    **{key: {"budget": "strata"} for key in ("strata", "drop_hardest", "difficulty", "scope")},
+    "levels": {"budget": "hierarchical"},
+    **{key: {"method": "semdedup"} for key in ("epsilon", "matches")},
+    "split": {"method": "flexrand"},
+    "threshold": {"method": "threshold"},
+    "seed": {"method": "random"},
+}
+UNORDERED = {"score", "keep", "per", "budget", "minimum", "temperature", "levels", "threshold", "difficulty"}
+
+
+@pytest.mark.parametrize("key", Step.known_keys())
 def test_a_digest_tells_settings_that_decide_the_order_and_no_others(key):
-    samples, step = concept_of(4, 8), Step(**{key: OTHERS[key]})
-    assert step != Step()
-    assert (digest_of(samples, step) == digest_of(samples, Step())) == (key in UNORDERED)
+    samples, plain = concept_of(4, 8), READERS.get(key, {})
+    step, other = Step(**plain), Step(**plain, **{key: OTHERS[key]})
+    assert step != other
+    assert (digest_of(samples, step) == digest_of(samples, other)) == (key in UNORDERED)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))

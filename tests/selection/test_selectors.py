@@ -3,14 +3,13 @@ import hashlib
 import numpy as np
 import pytest
 
-from filtering.config.selection import Step
+from filtering.config.methods import METHODS, D2Settings, NoSettings, RandomSettings
 from filtering.core.csr import KnnGraph
-from filtering.core.errors import InputError
 from filtering.graph.knn import knn_graph
 from filtering.graph.sharded import ShardGraph
 from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.selection.d2 import forward_messages, greedy_picks, select
-from filtering.selection.registry import budget, selector
+from filtering.selection.registry import SELECTORS
 from filtering.selection.selectors import d2_coreset, random_choice, top_scores
 
 
@@ -39,7 +38,7 @@ def induced(graph, members):
 @pytest.mark.parametrize("seed", range(5))
 def test_d2_without_borders_is_plain_d2(seed):
     concept = whole_concept(np.random.default_rng(seed))
-    settings = Step(gamma_forward=0.5, gamma_reverse=0.2)
+    settings = D2Settings(gamma_forward=0.5, gamma_reverse=0.2)
     expected = select(concept.graph, concept.scores, 15, gamma_forward=0.5, gamma_reverse=0.2)
     assert np.array_equal(d2_coreset(concept, 15, settings), expected)
 
@@ -51,7 +50,7 @@ def test_d2_hears_the_neighbours_beyond_the_border(seed):
     scores = random.random(60)
     row = random.permutation(60) * 3
     part = ShardGraph(row, uids_of(60), np.repeat([0, 1], 30), graph.indptr, row[graph.indices], graph.distances)
-    settings = Step(gamma_forward=0.7, gamma_reverse=0.3)
+    settings = D2Settings(gamma_forward=0.7, gamma_reverse=0.3)
     for members in (slice(0, 30), slice(30, 60)):
         concept = concept_samples(part, members, scores, graph.indices, np.arange(60))
         messages = forward_messages(graph, scores, 0.7)[members]
@@ -68,29 +67,23 @@ def test_top_takes_the_highest_scores_and_ties_in_order():
     concept = ConceptSamples(
         uids_of(5), np.array([1.0, 3.0, 2.0, 3.0, 1.0]), graph, nothing, nothing.astype(np.float32), np.zeros(0)
     )
-    assert top_scores(concept, 4, Step()).tolist() == [1, 3, 2, 0]
-    assert top_scores(concept, 0, Step()).tolist() == []
+    assert top_scores(concept, 4, NoSettings()).tolist() == [1, 3, 2, 0]
+    assert top_scores(concept, 0, NoSettings()).tolist() == []
 
 
 def test_random_depends_on_the_seed_and_not_on_the_scores():
     concept = whole_concept(np.random.default_rng(0))
     other = whole_concept(np.random.default_rng(1))
-    first = random_choice(concept, 20, Step(seed=1))
-    assert np.array_equal(first, random_choice(other, 20, Step(seed=1)))
-    assert not np.array_equal(first, random_choice(concept, 20, Step(seed=2)))
+    first = random_choice(concept, 20, RandomSettings(seed=1))
+    assert np.array_equal(first, random_choice(other, 20, RandomSettings(seed=1)))
+    assert not np.array_equal(first, random_choice(concept, 20, RandomSettings(seed=2)))
     assert len(set(first.tolist())) == 20
 
 
 @pytest.mark.parametrize("name", ["d2", "random", "top"])
 def test_a_smaller_budget_gives_a_prefix(name):
     concept = whole_concept(np.random.default_rng(3))
-    whole = selector(name).pick(concept, 40, Step(method=name))
+    settings = METHODS[name].settings()
+    whole = SELECTORS[name].pick(concept, 40, settings)
     assert sorted(whole.tolist()) == list(range(40))
-    assert np.array_equal(selector(name).pick(concept, 11, Step(method=name)), whole[:11])
-
-
-def test_unknown_names_are_refused_with_the_nearest():
-    with pytest.raises(InputError, match="did you mean random"):
-        selector("randon")
-    with pytest.raises(InputError, match="did you mean uniform"):
-        budget("unifrom")
+    assert np.array_equal(SELECTORS[name].pick(concept, 11, settings), whole[:11])

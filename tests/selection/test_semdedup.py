@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.config.selection import Step
+from filtering.config.methods import SemDedupSettings
 from filtering.core.csr import KnnGraph
 from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
@@ -92,15 +92,17 @@ def concept_with(vectors):
 
 def test_the_adaptor_ignores_the_budget():
     vectors = on_a_circle([0, 1, 90, 91, 180])
-    step = Step(epsilon=0.01, matches="all")
+    settings = SemDedupSettings(epsilon=0.01, matches="all")
     for budget in (0, 2, 5):
-        assert np.array_equal(without_duplicates(concept_with(vectors), budget, step), semdedup(vectors, 0.01, "all"))
-    assert without_duplicates(concept_with(vectors[:0]), 0, step).shape == (0,)
+        assert np.array_equal(
+            without_duplicates(concept_with(vectors), budget, settings), semdedup(vectors, 0.01, "all")
+        )
+    assert without_duplicates(concept_with(vectors[:0]), 0, settings).shape == (0,)
 
 
 def test_a_concept_without_vectors_is_refused():
     with pytest.raises(InputError, match="vectors"):
-        without_duplicates(concept_with(None), 0, Step())
+        without_duplicates(concept_with(None), 0, SemDedupSettings())
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.config.selection import Step
+from filtering.config.methods import D2Settings, NoSettings, RandomSettings, StrataBudget
 from filtering.core.csr import KnnGraph
 from filtering.core.errors import InputError
 from filtering.graph.knn import knn_graph
@@ -97,13 +98,19 @@ def test_small_strata_come_first():
     assert strata_budgets([3, 3, 3], 4).tolist() == [1, 1, 2]
 
 
-@pytest.mark.parametrize("pick", [top_scores, random_choice, d2_coreset])
+TOP, DRAW, D2 = (
+    partial(pick, settings=settings)
+    for pick, settings in ((top_scores, NoSettings()), (random_choice, RandomSettings()), (d2_coreset, D2Settings()))
+)
+
+
+@pytest.mark.parametrize("pick", [TOP, DRAW, D2])
 @pytest.mark.parametrize("drop_hardest", [0.0, 0.3, 1.0])
 def test_sizes_are_exact_and_every_pick_is_another_sample(pick, drop_hardest):
     random = np.random.default_rng(0)
     concept = concept_of(random.random(40), random.normal(size=(40, 3)).astype(np.float32))
     for budget in range(41):
-        picks = inside_strata(concept, concept.scores, budget, Step(strata=5, drop_hardest=drop_hardest), pick)
+        picks = inside_strata(concept, concept.scores, budget, StrataBudget(strata=5, drop_hardest=drop_hardest), pick)
         assert picks.dtype == np.int64
         assert len(picks) == len(set(picks.tolist())) == budget
 
@@ -111,41 +118,40 @@ def test_sizes_are_exact_and_every_pick_is_another_sample(pick, drop_hardest):
 def test_picks_are_those_of_each_stratum_in_turn():
     random = np.random.default_rng(1)
     concept = concept_of(random.random(60), random.normal(size=(60, 3)).astype(np.float32))
-    step = Step(strata=6, drop_hardest=0.1, gamma_forward=0.4, gamma_reverse=0.2)
+    settings = StrataBudget(strata=6, drop_hardest=0.1)
+    pick = partial(d2_coreset, settings=D2Settings(gamma_forward=0.4, gamma_reverse=0.2))
     strata = strata_of(concept.scores, 6, 0.1)
     budgets = strata_budgets(np.bincount(strata[strata >= 0]), 30)
     ranked = []
     for stratum, budget in enumerate(budgets):
         members = np.flatnonzero(strata == stratum)
-        for rank, at in enumerate(d2_coreset(induced(concept, members), int(budget), step)):
+        for rank, at in enumerate(pick(induced(concept, members), int(budget))):
             ranked.append((rank / budget, stratum, int(members[at])))
-    assert inside_strata(concept, concept.scores, 30, step, d2_coreset).tolist() == [at for _, _, at in sorted(ranked)]
+    assert inside_strata(concept, concept.scores, 30, settings, pick).tolist() == [at for _, _, at in sorted(ranked)]
 
 
 def test_dropped_samples_fill_up_the_least_hard_first():
     concept = concept_of([0.0, 9.0, 8.0, 1.0, 8.0])
-    picks = inside_strata(concept, concept.scores, 4, Step(strata=1, drop_hardest=0.6), top_scores)
+    picks = inside_strata(concept, concept.scores, 4, StrataBudget(strata=1, drop_hardest=0.6), TOP)
     assert picks.tolist() == [3, 0, 2, 4]
 
 
 def test_one_stratum_is_the_selector_itself():
     random = np.random.default_rng(2)
     concept = concept_of(random.random(30), random.normal(size=(30, 3)).astype(np.float32))
-    assert np.array_equal(
-        inside_strata(concept, concept.scores, 12, Step(strata=1), d2_coreset), d2_coreset(concept, 12, Step())
-    )
+    assert np.array_equal(inside_strata(concept, concept.scores, 12, StrataBudget(strata=1), D2), D2(concept, 12))
 
 
 def test_strata_may_be_given():
     concept = concept_of([1.0, 2.0, 3.0, 4.0, 5.0])
-    picks = picks_by_stratum(concept, np.array([0, 2, 0, -1, 2]), np.array([2, 0, 1]), Step(), top_scores)
+    picks = picks_by_stratum(concept, np.array([0, 2, 0, -1, 2]), np.array([2, 0, 1]), TOP)
     assert picks.tolist() == [2, 4, 0]
 
 
 def test_nothing_gives_nothing():
     assert strata_of([], 50, 0.5).shape == (0,)
     assert strata_budgets([], 0).shape == (0,)
-    assert inside_strata(concept_of([]), [], 0, Step(), top_scores).shape == (0,)
+    assert inside_strata(concept_of([]), [], 0, StrataBudget(), TOP).shape == (0,)
 
 
 @pytest.mark.parametrize(

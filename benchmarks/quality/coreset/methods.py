@@ -6,6 +6,7 @@ self-supervised. Over everything at once: the others.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from benchmarks.quality.coreset.data import CLASSES, Int64Array
 from benchmarks.quality.coreset.knobs import Knobs
 from benchmarks.quality.coreset.pool import Pool, Values, by_group, rejoined
-from filtering.config.selection import Step
+from filtering.config.methods import D2Settings, FlexRandSettings, NoSettings, RandomSettings, StrataBudget
 from filtering.scores.combination import minmax, over_mean
 from filtering.scores.sds import same_class_distances
 from filtering.selection.budgets import complexity_budgets
@@ -33,18 +34,19 @@ NORMALISED: dict[str, Any] = {"scale": "median", "messages": "mean"}
 
 def random(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
     """Draw among all."""
-    return random_choice(pool.samples(np.zeros(len(pool))), budget, Step(seed=seed))
+    return random_choice(pool.samples(np.zeros(len(pool))), budget, RandomSettings(seed=seed))
 
 
 def hardest(scores_of: ScoresOf) -> Method:
     """Return the method that keeps the highest scores of all."""
-    return lambda pool, budget, knobs, seed: top_scores(pool.samples(scores_of(pool)), budget, Step())
+    return lambda pool, budget, knobs, seed: top_scores(pool.samples(scores_of(pool)), budget, NoSettings())
 
 
 def ccs(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
     """Draw inside strata of AUM hardness."""
-    settings = Step(strata=knobs.strata, drop_hardest=knobs.drop, seed=seed)
-    return inside_strata(pool.samples(pool.hardness), pool.hardness, budget, settings, random_choice)
+    strata, settings = StrataBudget(strata=knobs.strata, drop_hardest=knobs.drop), RandomSettings(seed=seed)
+    draw = partial(random_choice, settings=settings)
+    return inside_strata(pool.samples(pool.hardness), pool.hardness, budget, strata, draw)
 
 
 def moderate(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
@@ -52,14 +54,14 @@ def moderate(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
     zeros = np.zeros(len(pool))
 
     def pick(rows: Int64Array, share: int) -> Int64Array:
-        return moderate_coreset(pool.samples(zeros, rows), share, Step())
+        return moderate_coreset(pool.samples(zeros, rows), share, NoSettings())
 
     return by_group(pool.labels, np.arange(len(pool)), budget, pick)
 
 
 def dlc_flexrand(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
     """Draw from the easy and the hard of each class, by learning complexity."""
-    settings = Step(split=knobs.split, seed=seed)
+    settings = FlexRandSettings(split=knobs.split, seed=seed)
 
     def pick(rows: Int64Array, share: int) -> Int64Array:
         return flexible_random(pool.samples(pool.complexity, rows), share, settings)
@@ -76,7 +78,7 @@ def clip_powered(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array
         alignment[rows] = pool.vectors[rows] @ (centre / np.linalg.norm(centre))
         diversity[rows] = same_class_distances(pool.samples(diversity, rows, knobs.k).graph, knobs.k)
     together = _over_mean(alignment) + SDS_WEIGHT * _over_mean(diversity)
-    return top_scores(pool.samples(together), budget, Step())
+    return top_scores(pool.samples(together), budget, NoSettings())
 
 
 def density(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
@@ -93,7 +95,7 @@ def d2(scores_of: ScoresOf, options: Mapping[str, Any] = PAPER, supervised: bool
     """Return D2 on these scores, inside classes or concepts, after the hardest have been dropped."""
 
     def method(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
-        settings, scores = Step(gamma_reverse=knobs.gamma, **options), scores_of(pool)
+        settings, scores = D2Settings(gamma_reverse=knobs.gamma, **options), scores_of(pool)
 
         def pick(rows: Int64Array, share: int) -> Int64Array:
             return d2_coreset(pool.samples(scores, rows, knobs.k), share, settings)
@@ -107,14 +109,15 @@ def d2_in_strata(scores_of: ScoresOf) -> Method:
     """Return D2 on these scores inside strata of AUM hardness, with a self-scaled kernel and mean messages."""
 
     def method(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
-        settings = Step(strata=knobs.strata, drop_hardest=knobs.drop, gamma_reverse=knobs.gamma, **NORMALISED)
+        strata = StrataBudget(strata=knobs.strata, drop_hardest=knobs.drop)
+        settings = D2Settings(gamma_reverse=knobs.gamma, **NORMALISED)
         own, scores = knobs.graph == "stratum", scores_of(pool)
 
-        def pick(stratum: ConceptSamples, share: int, settings: Step) -> Int64Array:
+        def pick(stratum: ConceptSamples, share: int) -> Int64Array:
             return d2_coreset(rejoined(stratum, knobs.k) if own else stratum, share, settings)
 
         everything = pool.samples(scores) if own else pool.joined(scores, knobs.k)
-        return inside_strata(everything, _difficulties(pool, knobs), budget, settings, pick)
+        return inside_strata(everything, _difficulties(pool, knobs), budget, strata, pick)
 
     return method
 
@@ -123,7 +126,7 @@ def _difficulties(pool: Pool, knobs: Knobs) -> Values:
     """Return AUM hardness, as it is or after a round of D2's forward messages over all samples."""
     if knobs.difficulty == "score":
         return pool.hardness
-    heard: Values = messages_of(pool.joined(pool.hardness, knobs.k), Step(scale="median", messages="mean"))
+    heard: Values = messages_of(pool.joined(pool.hardness, knobs.k), D2Settings(scale="median", messages="mean"))
     return heard
 
 
