@@ -31,7 +31,8 @@ from benchmarks.speed.reading import _sample
 from filtering.config.run import Input
 from filtering.core import schemas
 from filtering.loaders import kept_pipeline
-from filtering.manifests.artifacts import RUN, SHARDS, table_name
+from filtering.manifests.artifacts import SHARDS, table_name
+from filtering.runtime.run_record import RUN
 from filtering.shards.inventory import list_shards
 from filtering.shards.writer import write_shard
 from filtering.storage.retries import taken

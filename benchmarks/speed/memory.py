@@ -25,6 +25,7 @@ from PIL import Image
 from filtering.config.run import Embedding, Input
 from filtering.runtime.worker import peak_memory_bytes
 from filtering.shards.inventory import list_shards
+from filtering.storage.store import Store
 
 SETTINGS = Embedding(model="demo")
 LARGE = (8000, 8000)
@@ -72,7 +73,7 @@ def _embed(answers: Any, folder: str) -> None:
     (shard,) = list_shards(Input(shards=folder))
     embedder = TarEmbedder(SETTINGS)
     started = time.perf_counter()
-    result = embedder(shard, f"{folder}/run")
+    result = embedder(shard, Store(f"{folder}/run"))
     model = embedder.model
     size = (model.preparation.width, model.preparation.height, result["samples"])
     # What the demo's towers need to compute, generously: at most 1 MB for a picture, 0.25 MB for a caption.

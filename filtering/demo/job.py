@@ -126,7 +126,7 @@ def _concepts(config: Config, run: Store) -> tuple[dict[str, int], int]:
     centroids = read_centroids(run.child(objects["concepts"])).vectors
     nearest: dict[str, int] = {}
     for shard in list_shards(config.input):
-        embedded = EmbeddedShard(shard, run.path(objects["embedding"]))
+        embedded = EmbeddedShard(shard, run.child(objects["embedding"]))
         found, _ = nearest_centroids(unit_rows(embedded.images()), centroids, 1)
         nearest.update(zip(embedded.rows(["uid"])["uid"].to_pylist(), found[:, 0].tolist(), strict=True))
     return nearest, len(centroids)

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -27,26 +27,28 @@ HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedShard:
-    """A shard after the embedding station.
+    """An embedded shard.
 
     Attributes
     ----------
-    shard : the shard.
-    store_url : where its rows are, and its vectors unless they lie in DataComp's npz.
-    arrays : names of the npz arrays, None for tars.
+    shard : Shard
+    store : Store
+        The folder of its rows, and of its vectors unless they are in DataComp's npz.
+    arrays : Arrays or None
+        Names of the npz arrays; None for tars.
     """
 
     shard: Shard
-    store_url: str
+    store: Store
     arrays: Arrays | None = None
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
         """Return the table `tables.ROWS` of this shard, or some of its columns."""
-        return Store(self.store_url).read_table(ROWS_NAME.format(self.shard.identity), columns)
+        return self.store.read_table(ROWS_NAME.format(self.shard.identity), columns)
 
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""
-        return Store(self.store_url).read_table(QUARANTINE_NAME.format(self.shard.identity))
+        return self.store.read_table(QUARANTINE_NAME.format(self.shard.identity))
 
     def images(self) -> npt.NDArray[np.float16]:
         """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk."""
@@ -59,7 +61,7 @@ class EmbeddedShard:
     def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[np.float16]:
         if self.arrays is not None:
             return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
-        return _read_vectors(Store(self.store_url), VECTORS_NAME.format(self.shard.identity, kind))
+        return _read_vectors(self.store, VECTORS_NAME.format(self.shard.identity, kind))
 
 
 class ShardCounts(TypedDict):
@@ -108,15 +110,24 @@ class EmbeddingResult:
         return found
 
 
-# By a shard's identity: its rows' folder, then its samples, rows and quarantined samples.
-ShardLocations = dict[str, tuple[str, int, int, int]]
+class ShardLocation(NamedTuple):
+    """The folder of an embedded shard's objects, and the numbers of its samples, rows and quarantined samples."""
+
+    store: Store
+    samples: int
+    rows: int
+    quarantined: int
+
+
+# By the shard's identity.
+ShardLocations = dict[str, ShardLocation]
 
 
 def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> None:
-    """Write where each shard's rows are: the folders once, then a line a shard."""
-    folders = sorted({place[0] for place in where.values()})
+    """Write where each shard's rows are: the folders once, then one entry for each shard."""
+    folders = sorted({place.store.url for place in where.values()})
     number = {folder: at for at, folder in enumerate(folders)}
-    shards = {identity: [number[folder], *counts] for identity, (folder, *counts) in where.items()}
+    shards = {identity: [number[place.store.url], *place[1:]] for identity, place in where.items()}
     store.write_json(LOCATIONS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
 
 
@@ -133,8 +144,8 @@ def read_locations(store: Store, fingerprint: str) -> ShardLocations:
         raise InputError(
             f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"
         ) from None
-    folders = found["folders"]
-    return {identity: (folders[at], *counts) for identity, (at, *counts) in found["shards"].items()}
+    stores = [Store(folder) for folder in found["folders"]]
+    return {identity: ShardLocation(stores[at], *counts) for identity, (at, *counts) in found["shards"].items()}
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,6 @@ from filtering.config.run import Embedding
 from filtering.embedding.preparation import Preparation
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined, Sample, read_samples
-from filtering.storage import retries
 from filtering.storage.store import stream_object
 
 Item = TypeVar("Item")
@@ -44,14 +43,12 @@ class Batch:
     pixels : uint8 (n, height, width, 3).
     tokens : int32 (n, context length).
     quarantined : in the order of the tar.
-    moved : counts of storage (`retries.taken`) of a decoder in another process.
     """
 
     samples: list[Description] = field(default_factory=list)
     pixels: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8))
     tokens: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
     quarantined: list[Quarantined] = field(default_factory=list)
-    moved: dict[str, int] = field(default_factory=dict)
 
 
 def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iterator[Batch]:
@@ -74,12 +71,9 @@ def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iter
     yield filling.taken()
 
 
-def decode(shard: Shard, preparation: Preparation, settings: Embedding) -> Iterator[Batch]:
-    """Yield the batches of a shard from a process of its own: what a decoding task of Ray runs."""
-    retries.taken()
-    for batch in batches(shard, preparation, settings):
-        batch.moved = retries.taken()
-        yield batch
+def decode(preparation: Preparation, shard: Shard, settings: Embedding) -> Iterator[Batch]:
+    """Yield a shard's batches: `batches` with what all shards share in front, for a `RemoteStream`."""
+    return batches(shard, preparation, settings)
 
 
 class _Filling:

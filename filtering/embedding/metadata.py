@@ -28,7 +28,7 @@ class MetadataReader:
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
 
-    def __call__(self, shard: Shard, store_url: str) -> ShardCounts:
+    def __call__(self, shard: Shard, store: Store) -> ShardCounts:
         """Write the shard's rows and quarantine; return how many of each."""
         table, fault = _columns(shard)
         reasons: npt.NDArray[Any] = np.full(len(table), USABLE, dtype=object)
@@ -41,7 +41,6 @@ class MetadataReader:
         good = reasons == USABLE
         rows = _rows(table, scores).filter(pa.array(good))
         quarantined = _quarantined(shard, table.filter(pa.array(~good)), reasons[~good], fault)
-        store = Store(store_url)
         store.write_table(ROWS_NAME.format(shard.identity), rows)
         store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
         total = len(rows) + len(quarantined)

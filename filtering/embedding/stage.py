@@ -12,6 +12,7 @@ from filtering.embedding.artifacts import (
     EmbeddedShard,
     EmbeddingResult,
     ShardCounts,
+    ShardLocation,
     ShardLocations,
     read_locations,
     shard_locations,
@@ -70,18 +71,16 @@ def embed(
     known = _known(reusable)
     new = [shard for shard in shards if shard.identity not in known]
     for shard, count in zip(new, _embedded(stage, source, settings, workers, new), strict=True):
-        known[shard.identity] = (stage.store.url, count["samples"], count["rows"], count["quarantined"])
+        known[shard.identity] = ShardLocation(stage.store, count["samples"], count["rows"], count["quarantined"])
     where = {shard.identity: known[shard.identity] for shard in shards}
     write_locations(stage.store, stage.key.fingerprint, where)
-    counted = [counts for _, *counts in where.values()]
-    samples, rows, quarantined = (sum(one[place] for one in counted) for place in range(3))
     return EmbeddingResult(
-        samples=samples,
-        rows=rows,
-        quarantined=quarantined,
+        samples=sum(place.samples for place in where.values()),
+        rows=sum(place.rows for place in where.values()),
+        quarantined=sum(place.quarantined for place in where.values()),
         embedded_shards=len(new),
         carried_shards=len(shards) - len(new),
-        by_shard=tuple(one[0] for one in counted),
+        by_shard=tuple(place.samples for place in where.values()),
     )
 
 
@@ -91,7 +90,7 @@ def embedded_shards(
     """Return the shards as the stages after this one read them."""
     arrays = source.arrays if source.metadata is not None else None
     where = read_locations(embedding.store, embedding.fingerprint)
-    return [EmbeddedShard(shard, where[shard.identity][0], arrays) for shard in shards]
+    return [EmbeddedShard(shard, where[shard.identity].store, arrays) for shard in shards]
 
 
 def _settings(source: Input, settings: Embedding) -> Any:
@@ -107,8 +106,9 @@ def _known(reusable: Reusable | None) -> ShardLocations:
         return {}
     identities = reusable.identities()
     found = {one: place for one, place in shard_locations(reusable.base).items() if one in identities}
-    there = {url: set(Store(url).names(ROWS_NAME.format(""))) for url in {place[0] for place in found.values()}}
-    return {identity: place for identity, place in found.items() if ROWS_NAME.format(identity) in there[place[0]]}
+    stores = {place.store for place in found.values()}
+    there = {store: set(store.names(ROWS_NAME.format(""))) for store in stores}
+    return {identity: place for identity, place in found.items() if ROWS_NAME.format(identity) in there[place.store]}
 
 
 def _embedded(
@@ -116,17 +116,17 @@ def _embedded(
 ) -> list[ShardCounts]:
     if source.metadata is not None:
         read = MetadataReader(source.arrays)
-        return stage.map([task(shard.identity, read, shard, stage.store.url) for shard in shards], "shards")
+        return stage.map([task(shard.identity, read, shard, stage.store) for shard in shards], "shards")
     actors = Actors(partial(_plan, settings, workers, len(shards)))
-    return stage.map([actors.task(shard.identity, shard, stage.store.url) for shard in shards], "shards", actors)
+    return stage.map([actors.task(shard.identity, shard, stage.store) for shard in shards], "shards", actors)
 
 
-def _plan(settings: Embedding, workers: Ray, shards: int, capacity: Capacity) -> ActorPlan[[Shard, str], ShardCounts]:
+def _plan(settings: Embedding, workers: Ray, shards: int, capacity: Capacity) -> ActorPlan[[Shard, Store], ShardCounts]:
     shape, decoders = embedder_shape(settings, workers, capacity, shards)
     return ActorPlan(shape, partial(tar_embedder, settings, decoders))
 
 
-def tar_embedder(settings: Embedding, decoders: int) -> Callable[[Shard, str], ShardCounts]:
+def tar_embedder(settings: Embedding, decoders: int) -> Callable[[Shard, Store], ShardCounts]:
     """Return a `TarEmbedder`; torch and open_clip are loaded by whoever calls this, an actor and not the driver."""
     from filtering.embedding.tars import TarEmbedder
 

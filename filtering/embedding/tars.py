@@ -2,53 +2,51 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import ray
 
 from filtering.config.run import Embedding
 from filtering.embedding.artifacts import TarCounts
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
 from filtering.embedding.model import ClipModel
+from filtering.embedding.preparation import Preparation
 from filtering.embedding.writer import ShardWriter
 from filtering.runtime import metrics
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined
 from filtering.shards.tar import Fault
-from filtering.storage import retries
 from filtering.storage.store import Store
 
 Vectors = npt.NDArray[np.float16]
 
 
 class TarEmbedder:
-    """Embeds whole tars with one model; built once in each Ray actor, called from as many threads as it has decoders.
+    """Embeds whole tars with one model; built once in each worker, called from as many threads as it has decoders.
 
     Parameters
     ----------
     settings : Embedding
         The `embedding` section of the configuration.
     decoders : int
-        How many tars are decoded at once by Ray tasks, on any node, for this embedder; 0 decodes one tar at a time
-        in a thread beside the model, which is the better use of a machine whose CPUs also run the model.
+        Number of tars that processes of their own, on any node, decode at once for this embedder. With 0, one tar at a
+        time is decoded in a thread beside the model, which is better where the same CPUs also run the model.
     """
 
     def __init__(self, settings: Embedding, decoders: int = 0) -> None:
-        self.settings, self.decoders = settings, decoders
+        self.settings = settings
         self.model = ClipModel(settings)
         self.occupancy = Occupancy()
-        self.preparation: Any = ray.put(self.model.preparation) if decoders else self.model.preparation
+        self._batches = _decoder(self.model.preparation, decoders > 0)
 
-    def __call__(self, shard: Shard, store_url: str) -> TarCounts:
+    def __call__(self, shard: Shard, store: Store) -> TarCounts:
         """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
         group = _Group(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
-        with ShardWriter(Store(store_url), shard) as writer:
-            for batch in self._batches(shard):
+        with ShardWriter(store, shard) as writer:
+            for batch in self._batches(shard, self.settings):
                 for entry in batch.quarantined:
                     writer.refuse(entry)
                 if batch.samples:
@@ -81,22 +79,16 @@ class TarEmbedder:
             texts = self.model.texts(np.concatenate(group.tokens)).astype(np.float16)
         _write_finite(writer, group.samples, np.concatenate(group.images), texts)
 
-    def _batches(self, shard: Shard) -> Iterator[Batch]:
-        if not self.decoders:
-            yield from ahead(batches(shard, self.preparation, self.settings), BATCHES_AHEAD)
-            return
-        # A lost decoder fails this attempt, and the whole shard is taken up again.
-        options = {
-            "num_cpus": 1,
-            "max_retries": 0,
-            "num_returns": "streaming",
-            "_generator_backpressure_num_objects": BATCHES_AHEAD,
-        }
-        for reference in ray.remote(decode).options(**options).remote(shard, self.preparation, self.settings):
-            batch: Batch = ray.get(reference)
-            for name, amount in batch.moved.items():
-                retries.count(name, amount)
-            yield batch
+
+def _decoder(preparation: Preparation, remote: bool) -> Callable[[Shard, Embedding], Iterator[Batch]]:
+    """Return what decodes a shard into batches: in processes of its own, or in a thread beside the model."""
+    if not remote:
+        return lambda shard, settings: ahead(batches(shard, preparation, settings), BATCHES_AHEAD)
+    # Ray takes seconds to import, and a run in one process does without it.
+    from filtering.runtime.remote_stream import RemoteStream
+
+    # A lost decoder fails the attempt at the shard, which is then embedded again from its start.
+    return RemoteStream(decode, preparation, BATCHES_AHEAD)
 
 
 class Occupancy:

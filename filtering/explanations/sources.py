@@ -13,7 +13,6 @@ from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import shard_and_row
 from filtering.config.run import Arrays
 from filtering.core.errors import InputError
-from filtering.embedding.artifacts import EmbeddedShard
 from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import REPORT_DATA, table_name
@@ -63,7 +62,7 @@ class Sources:
         source, arrays = self.finished.sources[at], None
         if self.finished.from_metadata:
             arrays = Arrays(**self.record["config"]["input"]["arrays"])
-        return PassingShard(EmbeddedShard(source.shard, source.rows_url, arrays), self.folder("filters"))
+        return PassingShard(source.embedded(arrays), self.folder("filters"))
 
     def scores(self, at: int, row: int) -> dict[str, float]:
         """Return the scores of a row of the shard at a place, by name, as far as it has them."""

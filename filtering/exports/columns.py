@@ -30,32 +30,36 @@ class Tables:
 
     Attributes
     ----------
-    arrays : of the npz, None for tars.
-    scores : name and URL of every score that was computed.
-    max_image_bytes : the run's `embedding.max_image_bytes`.
+    arrays : Arrays or None
+        Names of the npz arrays; None for tars.
+    scores : tuple of (str, Store)
+        The name and the folder of every score that the run computed.
+    max_image_bytes : int
+        The run's `embedding.max_image_bytes`.
     """
 
     arrays: Arrays | None
-    scores: tuple[tuple[str, str], ...]
+    scores: tuple[tuple[str, Store], ...]
     max_image_bytes: int
 
     def embedded(self, source: Source) -> EmbeddedShard:
-        """Return a shard as the embedding station left it."""
-        return EmbeddedShard(source.shard, source.rows_url, self.arrays)
+        """Return a shard with its rows and vectors."""
+        return source.embedded(self.arrays)
 
     def rows(self, source: Source, columns: list[str]) -> pa.Table:
-        """Return columns of `tables.ROWS` of a shard; InputError if they are gone."""
+        """Return columns of `schemas.ROWS` of a shard; InputError if they are gone."""
+        embedded = self.embedded(source)
         try:
-            return self.embedded(source).rows(columns)
+            return embedded.rows(columns)
         except FileNotFoundError:
-            raise InputError(f"the rows of {source.shard.url} are gone; they were in {source.rows_url}") from None
+            raise InputError(f"the rows of {source.shard.url} are gone; they were in {embedded.store.url}") from None
 
-    def score(self, url: str, source: Source) -> npt.NDArray[np.float32]:
+    def score(self, store: Store, source: Source) -> npt.NDArray[np.float32]:
         """Return a score of each row of a shard; InputError if it is gone."""
         try:
-            return read_scores(Store(url), source.shard.identity)
+            return read_scores(store, source.shard.identity)
         except FileNotFoundError:
-            raise InputError(f"{url}: the scores of {source.shard.url} are gone") from None
+            raise InputError(f"{store.url}: the scores of {source.shard.url} are gone") from None
 
 
 def tables_of(run: FinishedRun) -> Tables:
@@ -66,7 +70,7 @@ def tables_of(run: FinishedRun) -> Tables:
     return Tables(arrays, tuple(_scores(run)), limit)
 
 
-def _scores(run: FinishedRun) -> Iterator[tuple[str, str]]:
+def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
     """Yield the scores that the run computed; a scorer that was asked twice, with other settings, gets a number."""
     seen: dict[str, int] = {}
     for stage in run.record["stages"]:
@@ -78,7 +82,7 @@ def _scores(run: FinishedRun) -> Iterator[tuple[str, str]]:
         except FileNotFoundError:
             raise InputError(f"{store.url}: the scores that the run computed are gone") from None
         seen[name] = seen.get(name, 0) + 1
-        yield name if seen[name] == 1 else f"{name}_{seen[name]}", store.url
+        yield name if seen[name] == 1 else f"{name}_{seen[name]}", store
 
 
 def rows_of(source: Source, rows: pa.Table) -> Positions:

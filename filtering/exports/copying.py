@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from filtering.core.errors import InputError
 from filtering.storage.retries import count
-from filtering.storage.store import filesystem_of, is_local, read_range
+from filtering.storage.store import Store, filesystem_of, is_local, read_range
 from filtering.storage.streams import fetched_ahead
 
 # What is fetched of a remote object at once, how many such requests are in flight, and how many files are open.
@@ -165,11 +165,11 @@ class _Pipe:
 
 
 @contextlib.contextmanager
-def scratch_folder(scratch_url: str) -> Iterator[Path]:
+def scratch_folder(scratch: Store) -> Iterator[Path]:
     """Give a folder of this machine, which is removed afterwards: on the output's own disk if that is on one."""
     near = None
-    if is_local(scratch_url):
-        near = Path(filesystem_of(scratch_url)[1])
+    if is_local(scratch.url):
+        near = Path(filesystem_of(scratch.url)[1])
         near.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="filtering-", dir=near, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

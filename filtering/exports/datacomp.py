@@ -28,7 +28,7 @@ from filtering.exports.columns import (
     whole_number,
 )
 from filtering.exports.copying import scratch_folder
-from filtering.exports.job import Export, Written
+from filtering.exports.job import Export, Samples, Written
 from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
@@ -51,16 +51,22 @@ class Metadata:
 
     Attributes
     ----------
-    out_url : where to.
-    scratch_url : the export's own folder.
-    tables : what is read.
-    model : DataComp's short name of the model, empty if it has none; of tars.
-    all : whether every embedded sample is written.
-    look : whether tars are looked into for what their JSON says.
+    out : Store
+        The output.
+    scratch : Store
+        The export's own folder.
+    tables : Tables
+        The run's tables.
+    model : str
+        DataComp's short name of the model, empty if it has none; of tars.
+    all : bool
+        Whether every embedded sample is written.
+    look : bool
+        Whether the JSON members of tars are read.
     """
 
-    out_url: str
-    scratch_url: str
+    out: Store
+    scratch: Store
     tables: Tables
     model: str
     all: bool
@@ -77,8 +83,7 @@ def export_datacomp(export: Export) -> Written:
     """Write the subset file, and metadata with embeddings; return what the manifest says of it."""
     run, options = export.run, export.options
     tables, model = tables_of(run), run.record["config"]["embedding"]["model"].removesuffix("-quickgelu")
-    urls = (export.out.url, export.scratch.url)
-    metadata = Metadata(*urls, tables, MODELS.get(model, ""), options.all, not options.no_urls)
+    metadata = Metadata(export.out, export.scratch, tables, MODELS.get(model, ""), options.all, not options.no_urls)
     sources = [_whole(source) for source in run.sources] if options.all else run.kept_sources()
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
@@ -90,7 +95,7 @@ def export_datacomp(export: Export) -> Written:
     return Written(facts, f"{samples:,} samples in {files:,} files of metadata")
 
 
-def write_metadata(source: Source, name: str, metadata: Metadata) -> dict[str, int]:
+def write_metadata(source: Source, name: str, metadata: Metadata) -> Samples:
     """Write the parquet and the npz of a shard; nothing where it has no sample.
 
     Memory: 65,536 rows of metadata; or, for tars, about 1 kB a sample and what `kept_members` takes. Vectors are
@@ -102,13 +107,12 @@ def write_metadata(source: Source, name: str, metadata: Metadata) -> dict[str, i
         return {"samples": 0}
     rows = rows.take(pa.array(chosen))
     places = rows["source_row"].to_numpy().astype(np.int64)
-    store = Store(metadata.out_url)
-    with scratch_folder(metadata.scratch_url) as folder:
+    with scratch_folder(metadata.scratch) as folder:
         path = folder / "object"
         _write_parquet(path, _parts(source, rows, places, metadata))
-        commit_file(store.path(f"{name}.parquet"), str(path))
+        commit_file(metadata.out.path(f"{name}.parquet"), str(path))
         _write_npz(path, _arrays(source, metadata), places)
-        commit_file(store.path(f"{name}.npz"), str(path))
+        commit_file(metadata.out.path(f"{name}.npz"), str(path))
     return {"samples": len(rows)}
 
 
@@ -192,7 +196,7 @@ def _write_parquet(path: Path, parts: Iterable[pa.Table]) -> None:
 
 def _whole(source: Source) -> Source:
     """Return a shard with all its embedded samples as the kept ones."""
-    return replace(source, table_url=Store(source.rows_url).path(ROWS_NAME.format(source.shard.identity)))
+    return replace(source, store=source.embedded().store, table_name=ROWS_NAME.format(source.shard.identity))
 
 
 def _names(sources: Sequence[Source]) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from filtering.config.run import Ray
 from filtering.core.errors import InputError
@@ -24,6 +24,12 @@ IDENTITY = "export.json"
 MANIFEST = "manifest.json"
 
 
+class Samples(TypedDict):
+    """The result of a task: how many samples it wrote."""
+
+    samples: int
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What an export has written.
@@ -31,7 +37,7 @@ class Written:
     Attributes
     ----------
     facts : mapping
-        What the manifest says besides where the export came from.
+        Fields of the manifest besides the run that was exported and the options.
     summary : str
         One line for a person.
     """
@@ -42,14 +48,17 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export is given to work with.
+    """An export at work.
 
     Attributes
     ----------
-    run : what is exported.
-    options : as asked.
-    out : where to.
-    stage : runs its tasks; what lies in its store is gone when the export is finished.
+    run : FinishedRun
+        The run that is exported.
+    options : Options
+    out : Store
+        The output.
+    stage : StageRun
+        Runs its tasks; its store is deleted when the export is finished.
     """
 
     run: FinishedRun
@@ -59,7 +68,7 @@ class Export:
 
     @property
     def scratch(self) -> Store:
-        """Where tasks put what later ones read."""
+        """The folder of objects that tasks write for later tasks."""
         return self.stage.store
 
 

@@ -18,7 +18,7 @@ from filtering.exports.columns import (
     text,
 )
 from filtering.exports.copying import scratch_folder
-from filtering.exports.job import Export, Written
+from filtering.exports.job import Export, Samples, Written
 from filtering.exports.options import PARQUET_ROWS
 from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
@@ -35,14 +35,18 @@ class Wanted:
 
     Attributes
     ----------
-    out_url : where to.
-    scratch_url : the export's own folder.
-    tables : what is read.
-    urls : whether there is a column of them.
+    out : Store
+        The output.
+    scratch : Store
+        The export's own folder.
+    tables : Tables
+        The run's tables.
+    urls : bool
+        Whether there is a column of URLs.
     """
 
-    out_url: str
-    scratch_url: str
+    out: Store
+    scratch: Store
     tables: Tables
     urls: bool
 
@@ -56,15 +60,15 @@ class Wanted:
             [*urls, *names, *sizes, *scores, ("concept", pa.int32()), ("score", pa.float32()), ("rank", pa.int64())]
         )
 
-    def further(self) -> dict[str, str]:
-        """Return the scores that are not in every run's rows, with where they are."""
-        return {name: url for name, url in self.tables.scores if name != OWN_SCORE}
+    def further(self) -> dict[str, Store]:
+        """Return the folders of the scores that are not in every run's rows, by name."""
+        return {name: store for name, store in self.tables.scores if name != OWN_SCORE}
 
 
 def export_parquet(export: Export) -> Written:
     """Write the files; return what the manifest says of them."""
     run, options = export.run, export.options
-    wanted = Wanted(export.out.url, export.scratch.url, tables_of(run), not options.no_urls)
+    wanted = Wanted(export.out, export.scratch, tables_of(run), not options.no_urls)
     groups = list(_grouped(run.kept_sources(), options.samples or PARQUET_ROWS))
     tasks = [task(f"part-{number:08d}", write_part, number, group, wanted) for number, group in enumerate(groups)]
     counts = export.stage.map(tasks, "files")
@@ -74,19 +78,19 @@ def export_parquet(export: Export) -> Written:
     return Written(facts, f"{kept:,} samples in {len(counts):,} files")
 
 
-def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> dict[str, int]:
+def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> Samples:
     """Write the file of a number: the kept samples of some shards.
 
     Memory: the rows and scores of one shard, about 1 kB a row, what `kept_members` takes, and 65,536 rows to write.
     """
     schema, count = wanted.schema(), 0
-    with scratch_folder(wanted.scratch_url) as folder:
+    with scratch_folder(wanted.scratch) as folder:
         path = folder / "object"
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for table in _full(_described(source, wanted).cast(schema) for source in sources):
                 writer.write_table(table, row_group_size=ROWS_AT_ONCE)
                 count += len(table)
-        commit_file(Store(wanted.out_url).path(NAME.format(number)), str(path))
+        commit_file(wanted.out.path(NAME.format(number)), str(path))
     return {"samples": count}
 
 
@@ -94,7 +98,7 @@ def _described(source: Source, wanted: Wanted) -> pa.Table:
     rows = wanted.tables.rows(source, ["uid", "key", "caption", "width", "height", "source_row", OWN_SCORE])
     chosen = rows_of(source, rows)
     kept, rows = source.table(), rows.take(pa.array(chosen))
-    found = {name: wanted.tables.score(url, source)[chosen] for name, url in wanted.further().items()}
+    found = {name: wanted.tables.score(store, source)[chosen] for name, store in wanted.further().items()}
     columns = {name: kept[name] for name in ("uid", "key", "shard", "concept", "score", "rank")}
     columns |= {name: rows[name] for name in ("caption", "width", "height", OWN_SCORE)}
     columns |= {name: pa.array(scores, pa.float32()) for name, scores in found.items()}

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
-from filtering.exports.job import Export, Written
+from filtering.exports.job import Export, Samples, Written
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import Source, batches
 from filtering.runtime.task_spec import task
@@ -22,7 +22,7 @@ def export_shards(export: Export) -> Written:
     groups = list(batches(sources))
     starts = accumulate(map(len, groups), initial=0)
     tasks = [
-        task(f"keys-{start:08d}", write_keys, group, names[start : start + len(group)], export.out.url)
+        task(f"keys-{start:08d}", write_keys, group, names[start : start + len(group)], export.out)
         for start, group in zip(starts, groups, strict=False)
     ]
     export.stage.map(tasks, "shards")
@@ -35,10 +35,10 @@ def export_shards(export: Export) -> Written:
     return Written(facts, f"{kept:,} kept samples in {len(lines):,} shards")
 
 
-def write_keys(sources: Sequence[Source], names: Sequence[str], out_url: str) -> dict[str, int]:
+def write_keys(sources: Sequence[Source], names: Sequence[str], out: Store) -> Samples:
     """Write the kept keys of some shards, in the shard's order; those of one shard are in memory at a time."""
     for source, name in zip(sources, names, strict=True):
-        Store(out_url).write(f"keys/{name}.json", json.dumps(source.keys()).encode())
+        out.write(f"keys/{name}.json", json.dumps(source.keys()).encode())
     return {"samples": sum(source.kept for source in sources)}
 
 

@@ -7,8 +7,7 @@ of hashes; then each bucket is sorted, alone; then each tar gathers its samples,
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from filtering.exports.copying import Piece
 from filtering.exports.members import Positions
 from filtering.exports.tars import RANGES, Placed, Target, index_shards, repeated, told, written_tar
 from filtering.manifests.finished import Source
+from filtering.runtime.records import from_plain, to_plain
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
-from filtering.shards.inventory import Shard
 from filtering.storage.store import Store, read_range, write_chunks
 
 # A range of a sample: its hash, the place of its shard among those that keep anything, its row in the kept table, its
@@ -48,7 +47,7 @@ class Shuffle:
 def send_shards(first: int, sources: Sequence[Source], order: Shuffle, target: Target) -> dict[str, list[int]]:
     """Index some shards, and leave their ranges by bucket; `first` is the place of the first of them."""
     found = index_shards(sources, target)
-    scratch = Store(target.scratch_url)
+    scratch = target.scratch
     parts = [_ranges(first + at, source, order, scratch) for at, source in enumerate(sources)]
     records = np.concatenate(parts)
     groups = ((records["hash"] >> np.uint64(32)) * np.uint64(order.buckets) >> np.uint64(32)).astype(np.int64)
@@ -78,7 +77,7 @@ def _key_hash(key: str) -> int:
 
 def sort_bucket(bucket: int, sent: Sequence[str], target: Target) -> dict[str, int]:
     """Put the samples of a bucket in order; return its size, in samples or bytes, and that of its last sample."""
-    scratch = Store(target.scratch_url)
+    scratch = target.scratch
     records = read_groups(scratch, sent, bucket)
     if records is None:
         return {"size": 0, "last": 0}
@@ -125,10 +124,12 @@ def copy_shuffled(number: int, buckets: Sequence[PlacedBucket], target: Target) 
 
     Memory: 72 bytes a range of the tar, about 500 a shard of the pool, and what `RangeCopier` takes.
     """
-    scratch = Store(target.scratch_url)
+    scratch = target.scratch
     records = np.concatenate([_part(placed, number, target) for placed in buckets])
     lines = scratch.read(SOURCES).splitlines()
-    sources = {place: _source(json.loads(lines[place])) for place in np.unique(records["source"]).tolist()}
+    sources = {
+        place: from_plain(Placed, json.loads(lines[place]), SOURCES) for place in np.unique(records["source"]).tolist()
+    }
     _check_keys(number, records, sources)
     urls = {place: placed.url(scratch) for place, placed in sources.items()}
     with written_tar(number, target) as copier:
@@ -139,7 +140,7 @@ def copy_shuffled(number: int, buckets: Sequence[PlacedBucket], target: Target) 
 
 def _part(placed: PlacedBucket, number: int, target: Target) -> Records:
     """Return the records of a bucket whose samples start in the tar of a number."""
-    scratch = Store(target.scratch_url)
+    scratch = target.scratch
     wanted = np.array([number * target.each, (number + 1) * target.each]) - placed.position
     known = scratch.read_arrays(PLACES.format(placed.bucket))["position"]
     first, last = (int(np.searchsorted(known, at)) for at in wanted)
@@ -162,9 +163,4 @@ def _check_keys(number: int, records: Records, sources: dict[int, Placed]) -> No
 
 def source_line(source: Source, whole: int) -> str:
     """Return a shard, and whether its samples are read from itself, as a line of `SOURCES`."""
-    return json.dumps([asdict(source), bool(whole)]) + "\n"
-
-
-def _source(line: Any) -> Placed:
-    source, whole = line
-    return Placed(Source(**source | {"shard": Shard(**source["shard"])}), 0, whole)
+    return json.dumps(to_plain(Placed(source, 0, bool(whole)))) + "\n"

@@ -40,7 +40,7 @@ def export_tars(export: Export) -> Written:
     run, options = export.run, export.options
     limit = run.record["config"]["embedding"]["max_image_bytes"]
     each = options.bytes or options.samples or SAMPLES
-    target = Target(export.out.url, export.scratch.url, each, options.bytes is not None, limit)
+    target = Target(export.out, export.scratch, each, options.bytes is not None, limit)
     sources = run.kept_sources()
     kept = sum(source.kept for source in sources)
     counts = [found["samples"] for found in export.stage.map(_tasks(export, sources, target), "tars")]

@@ -29,19 +29,24 @@ END_MARK = bytes(2 * tarfile.BLOCKSIZE)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where tars go, and how large they are to be.
+    """The tars that are written, and their size.
 
     Attributes
     ----------
-    out_url : the output.
-    scratch_url : what tasks leave for each other.
-    each : samples or bytes in a tar.
-    by_bytes : which of them.
-    max_image_bytes : the run's `embedding.max_image_bytes`.
+    out : Store
+        The output.
+    scratch : Store
+        The folder of objects that tasks write for later tasks.
+    each : int
+        Samples or bytes in a tar.
+    by_bytes : bool
+        Whether `each` is in bytes.
+    max_image_bytes : int
+        The run's `embedding.max_image_bytes`.
     """
 
-    out_url: str
-    scratch_url: str
+    out: Store
+    scratch: Store
     each: int
     by_bytes: bool
     max_image_bytes: int
@@ -118,8 +123,8 @@ def index_shards(sources: Sequence[Source], target: Target) -> dict[str, list[in
 
 
 def _indexed(source: Source, target: Target) -> tuple[Positions, bool]:
-    scratch = Store(target.scratch_url)
-    with scratch_folder(target.scratch_url) as folder, kept_members(source, target.max_image_bytes, folder) as members:
+    scratch = target.scratch
+    with scratch_folder(target.scratch) as folder, kept_members(source, target.max_image_bytes, folder) as members:
         if not members.whole:
             commit_file(scratch.path(EXCERPT.format(source.shard.identity)), str(members.path))
         sample, start, end = members.ranges()
@@ -137,7 +142,7 @@ def _sizes(count: int, sample: Positions, start: Positions, end: Positions) -> P
 
 def copy_bytes(number: int, sources: Sequence[Placed], target: Target) -> dict[str, int]:
     """Write a tar of so many bytes, from what `index_shards` has left. Memory: 24 bytes a range of one shard."""
-    keys, samples, scratch = Keys(number), 0, Store(target.scratch_url)
+    keys, samples, scratch = Keys(number), 0, target.scratch
     with written_tar(number, target) as copier:
         for placed in sources:
             found = scratch.read_arrays(RANGES.format(placed.source.shard.identity))
@@ -171,13 +176,13 @@ def _pieces(url: str, ranges: tuple[Positions, Positions, Positions], here: slic
 @contextmanager
 def written_tar(number: int, target: Target) -> Iterator[RangeCopier]:
     """Give what appends to the tar of a number; it is ended and becomes an object when the context is left in order."""
-    with scratch_folder(target.scratch_url) as folder:
+    with scratch_folder(target.scratch) as folder:
         path = folder / "tar"
         with RangeCopier(path) as copier:
             yield copier
             copier.write(END_MARK)
             copier.write(bytes(-copier.file.tell() % tarfile.RECORDSIZE))
-        commit_file(Store(target.out_url).path(NAME.format(number)), str(path))
+        commit_file(target.out.path(NAME.format(number)), str(path))
 
 
 def told(number: int, samples: int, target: Target) -> dict[str, int]:
@@ -186,5 +191,5 @@ def told(number: int, samples: int, target: Target) -> dict[str, int]:
     # The same bytes whenever it is written: no times.
     times = {"duration": 0.0, "start_time": 0.0, "end_time": 0.0}
     found = json.dumps(counts | times | {"status_dict": {"success": samples}}, indent=4)
-    Store(target.out_url).write(STATISTICS.format(number), found.encode())
+    target.out.write(STATISTICS.format(number), found.encode())
     return {"samples": samples}

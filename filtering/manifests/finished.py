@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from filtering.config.run import Arrays
 from filtering.core.errors import InputError
-from filtering.embedding.artifacts import shard_locations
+from filtering.embedding.artifacts import EmbeddedShard, shard_locations
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.runtime.finished_run import Base
 from filtering.runtime.run_record import RunRecord, read_run
@@ -16,25 +17,37 @@ from filtering.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A shard of the pool, and where it is said what was kept of it.
+    """A shard of the pool, and the table of its kept samples.
 
     Attributes
     ----------
-    shard : as the run found it.
-    kept : how many samples were kept.
-    table_url : its kept table, `tables.KEPT`, in the shard's order.
-    rows_url : the folder of its rows and vectors, an earlier night's perhaps; empty where that was not asked.
+    shard : Shard
+        As the run found it.
+    kept : int
+        Number of kept samples.
+    store : Store
+        The folder of the table.
+    table_name : str
+        The name of the table, `schemas.KEPT`, in the shard's order.
+    rows : Store or None
+        The folder of its rows and vectors, of an earlier run perhaps; None where it was not asked for, or is not known.
     """
 
     shard: Shard
     kept: int
-    table_url: str
-    rows_url: str = ""
+    store: Store
+    table_name: str
+    rows: Store | None = None
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """Return the kept table, or some of its columns."""
-        folder, _, name = self.table_url.rpartition("/")
-        return Store(folder).read_table(name, columns)
+        return self.store.read_table(self.table_name, columns)
+
+    def embedded(self, arrays: Arrays | None = None) -> EmbeddedShard:
+        """Return the shard with its rows and vectors; InputError if it is not known where they are."""
+        if self.rows is None:
+            raise InputError(f"{self.shard.url}: the run does not say where its rows are; run it again")
+        return EmbeddedShard(self.shard, self.rows, arrays)
 
     def keys(self) -> list[str]:
         """Return the kept keys, in the shard's order."""
@@ -92,17 +105,15 @@ def read_finished(run: Store, inventory: bool = True, rows: bool = False) -> Fin
         If it is not finished, or its inventory is gone.
     """
     record, lines = read_run(run), read_shard_lines(run)
-    shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, str]()
+    shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, Store]()
     if inventory:
         shards = _inventory(run, record)
     if rows:
-        where = _rows_urls(run, record)
+        where = _rows(run, record)
     if [shard.url for shard in shards] != [line["url"] for line in lines]:
         raise InputError(f"{run.url}: its inventory and manifest/shards.jsonl name different shards")
     found = zip(shards, lines, strict=True)
-    sources = tuple(
-        Source(shard, line["kept"], run.path(line["keys"]), where.get(shard.identity, "")) for shard, line in found
-    )
+    sources = tuple(Source(shard, line["kept"], run, line["keys"], where.get(shard.identity)) for shard, line in found)
     return FinishedRun(run, record, sources)
 
 
@@ -113,10 +124,9 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
         yield list(sources[start : start + size])
 
 
-def _rows_urls(run: Store, record: RunRecord) -> dict[str, str]:
+def _rows(run: Store, record: RunRecord) -> dict[str, Store]:
     """Return the folder of each shard's rows, by identity."""
-    where = shard_locations(Base(run.url, record, ()))
-    return {identity: place[0] for identity, place in where.items()}
+    return {identity: place.store for identity, place in shard_locations(Base(run.url, record, ())).items()}
 
 
 def _inventory(run: Store, record: RunRecord) -> list[Shard]:

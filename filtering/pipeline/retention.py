@@ -86,7 +86,7 @@ def _needed(root: Store, retained: set[str]) -> Iterator[str]:
 
 def _embeddings(base: Base) -> Iterator[str]:
     for identity, location in shard_locations(base).items():
-        yield f"{_path(location[0])}/{identity}"
+        yield f"{_path(location.store.url)}/{identity}"
 
 
 def _parts(base: Base) -> Iterator[str]:

@@ -272,7 +272,7 @@ def test_a_row_chooses_again_where_any_of_its_concepts_changed(rows, changed):
 
 
 def shard_of(store, name):
-    return PassingShard(EmbeddedShard(Shard(0, name, 1, ""), store.url), store)
+    return PassingShard(EmbeddedShard(Shard(0, name, 1, ""), store), store)
 
 
 def identity(name):

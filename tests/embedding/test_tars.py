@@ -21,9 +21,9 @@ def embedded(folder, name, decoders=0, **settings):
     """What the embedder writes for the tar in `folder`: bytes of its objects, rows, image vectors, its result."""
     (shard,) = list_shards(Input(shards=str(folder)))
     store = Store(str(folder / name))
-    result = TarEmbedder(Embedding(model="demo", **settings), decoders)(shard, store.url)
+    result = TarEmbedder(Embedding(model="demo", **settings), decoders)(shard, store)
     objects = {name: store.read(name) for name in store.names()}
-    of = EmbeddedShard(shard, store.url)
+    of = EmbeddedShard(shard, store)
     return objects, of.rows(), np.asarray(of.images()), result
 
 

@@ -18,12 +18,12 @@ def shard(tmp_path):
     """A shard of 50 rows of which every third passes."""
     pool = write_metadata(tmp_path, [50])
     (listed,) = list_shards(Input(metadata=str(pool)))
-    MetadataReader(Arrays())(listed, str(tmp_path / "embedded"))
+    MetadataReader(Arrays())(listed, Store(str(tmp_path / "embedded")))
     reasons = [None if row % 3 == 0 else "filter:caption" for row in range(50)]
     table = schemas.REASONS.empty_table().from_pydict({"reason": reasons}, schema=schemas.REASONS)
     store = Store(str(tmp_path / "reasons"))
     store.write_table(REASONS_NAME.format(listed.identity), table)
-    return PassingShard(EmbeddedShard(listed, str(tmp_path / "embedded"), Arrays()), store)
+    return PassingShard(EmbeddedShard(listed, Store(str(tmp_path / "embedded")), Arrays()), store)
 
 
 def test_rows_and_uids_are_those_without_a_reason(shard):

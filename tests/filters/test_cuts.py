@@ -23,7 +23,7 @@ POOL = st.lists(st.lists(ROW, max_size=8), min_size=1, max_size=3)
 
 
 def embedded(store, at, rows):
-    shard = EmbeddedShard(Shard(at, f"/pool/{at:08d}.parquet", 1, "1"), store.url)
+    shard = EmbeddedShard(Shard(at, f"/pool/{at:08d}.parquet", 1, "1"), store)
     columns = {name: pa.nulls(len(rows), schemas.ROWS.field(name).type) for name in schemas.ROWS.names}
     columns["caption"] = pa.array([caption for _, caption in rows], pa.string())
     columns["clip_score"] = pa.array([score for score, _ in rows], pa.float32())

@@ -31,7 +31,7 @@ def test_only_later_repeats_are_marked(numbers):
 
 
 def embedded(store, at, numbers):
-    shard = EmbeddedShard(Shard(at, f"/pool/{at:08d}.parquet", 1, "1"), store.url)
+    shard = EmbeddedShard(Shard(at, f"/pool/{at:08d}.parquet", 1, "1"), store)
     columns = {name: pa.nulls(len(numbers), schemas.ROWS.field(name).type) for name in schemas.ROWS.names}
     columns["uid"] = pa.array([f"{number:032x}" for number in numbers], pa.string())
     store.write_table(ROWS_NAME.format(shard.shard.identity), pa.table(columns, schema=schemas.ROWS))

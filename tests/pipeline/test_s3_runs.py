@@ -26,10 +26,10 @@ def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(stor
     for faults in ({"denied_rate": 1}, {"refused_key": s3.keys["AWS_ACCESS_KEY_ID"]}):
         proxy.set(**faults)
         with pytest.raises(InputError, match=r"access is denied|credentials are refused"):
-            MetadataReader(Arrays())(shard, output.url)
+            MetadataReader(Arrays())(shard, output)
     proxy.set()
     assert output.names() == []
-    assert MetadataReader(Arrays())(shard, output.url)["quarantined"] == 0
+    assert MetadataReader(Arrays())(shard, output)["quarantined"] == 0
 
 
 @pytest.mark.timeout(300)

@@ -31,8 +31,8 @@ def shard(tmp_path):
     bad = [("00000bad.jpg", b"x"), ("00000bad.txt", b"bad")]
     write_tar(tmp_path / "00000000.tar", [*bad, *parts, ("z.txt", b"alone")])
     (tar,) = list_shards(Input(shards=str(tmp_path)))
-    TarEmbedder(SETTINGS)(tar, str(tmp_path / "embedded"))
-    passing = PassingShard(EmbeddedShard(tar, str(tmp_path / "embedded")), Store(str(tmp_path / "filters")))
+    TarEmbedder(SETTINGS)(tar, Store(str(tmp_path / "embedded")))
+    passing = PassingShard(EmbeddedShard(tar, Store(str(tmp_path / "embedded"))), Store(str(tmp_path / "filters")))
     visits = {"row": PASSING, "concept": CONCEPTS}
     Store(str(tmp_path / "homes")).write_arrays(VISITS_NAME.format(tar.identity), visits)
     sums = concept_sums(unit_rows(passing.vectors(PASSING)), CONCEPTS)
@@ -100,8 +100,8 @@ def test_a_lost_sample_that_does_not_go_on_is_not_missed(shard, tmp_path):
 def test_samples_on_their_own_prototypes_are_easy(tmp_path):
     write_tar(tmp_path / "00000000.tar", members(0, 2))
     (tar,) = list_shards(Input(shards=str(tmp_path)))
-    TarEmbedder(SETTINGS)(tar, str(tmp_path / "embedded"))
-    shard = PassingShard(EmbeddedShard(tar, str(tmp_path / "embedded")), Store(""))
+    TarEmbedder(SETTINGS)(tar, Store(str(tmp_path / "embedded")))
+    shard = PassingShard(EmbeddedShard(tar, Store(str(tmp_path / "embedded"))), Store(""))
     visits = {"row": np.array([0, 1], np.int32), "concept": np.array([0, 1], np.int32)}
     Store(str(tmp_path / "homes")).write_arrays(VISITS_NAME.format(tar.identity), visits)
     vectors = unit_rows(shard.vectors(np.array([0, 1])))

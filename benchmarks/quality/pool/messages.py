@@ -45,7 +45,7 @@ def main() -> int:
 def _scores_and_graph(work: Path) -> tuple[Float64, KnnGraph]:
     """Return the scores in the truth's order and the graph of the images."""
     run = Store(str(work / "run"))
-    embedding = run.path(read_run(run)["objects"]["embedding"])
+    embedding = run.child(read_run(run)["objects"]["embedding"])
     shards = [EmbeddedShard(shard, embedding) for shard in list_shards(Input(shards=f"{work}/pool/*.tar"))]
     tables = [shard.rows(["uid", "source_row", "clip_score"]) for shard in shards]
     pairs = zip(shards, tables, strict=True)
