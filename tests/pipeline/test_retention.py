@@ -11,7 +11,7 @@ from pools import Silent, metadata_config
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
-from filtering.embedding.artifacts import write_locations
+from filtering.embedding.artifacts import ShardLocation, write_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
 from filtering.pipeline import incremental
 from filtering.pipeline.increment_record import RECORD, RETIRED
@@ -58,7 +58,8 @@ def write_night(root, name, started, embedded=(), parts=(), verified=True, base=
     folder.write("report.html", b"page")
     if not verified:
         return
-    where = {identity: (root.child(night).child(OBJECTS["embedding"]).url, 1, 1, 0) for night, identity in embedded}
+    folders = {identity: root.child(night).child(OBJECTS["embedding"]) for night, identity in embedded}
+    where = {identity: ShardLocation(store, 1, 1, 0) for identity, store in folders.items()}
     write_locations(embedding, "f", where)
     folder.child(OBJECTS["inventory"]).write_json("shards.json", [])
     others = sorted(set(parts) - {name})
