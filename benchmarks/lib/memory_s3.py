@@ -1,17 +1,23 @@
-"""As much of S3 as a reader needs, in memory: for timings in which the store must not be what takes the time.
+"""The part of S3 that a reader needs, in memory, so that timings do not measure the store.
 
-    python -m benchmarks.lib.memory_s3          # prints its port and serves one bucket of any name until it is ended
+    python -m benchmarks.lib.memory_s3          # prints its port and serves buckets of any name until it is killed
 
-Objects are put whole, and got, whole or by range and etag; a bucket is listed by prefix and delimiter.
+It puts whole objects, gets them whole or by range and etag, and lists a bucket by prefix and delimiter.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from aiohttp import web
 
+ROOT = Path(__file__).parents[2]
 LAST_MODIFIED = "Wed, 01 Jan 2025 00:00:00 GMT"
 
 
@@ -27,9 +33,8 @@ class MemoryS3:
         app.router.add_route("*", "/{path:.*}", self.handle)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        print(site._server.sockets[0].getsockname()[1], flush=True)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(runner.addresses[0][1], flush=True)
         await asyncio.Event().wait()
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -81,6 +86,18 @@ class MemoryS3:
     def refusal(self, status: int, code: str) -> web.Response:
         text = f"<Error><Code>{code}</Code></Error>"
         return web.Response(status=status, text=text, content_type="application/xml")
+
+
+@contextlib.contextmanager
+def memory_s3() -> Iterator[str]:
+    """Serve from a process of its own; yields the endpoint."""
+    command = [sys.executable, "-m", "benchmarks.lib.memory_s3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
 
 
 if __name__ == "__main__":

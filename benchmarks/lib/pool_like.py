@@ -3,16 +3,14 @@
     python -m benchmarks.lib.pool_like --rows 1000000 --out DIR [--dimension 512] [--shard-rows 500000] [--seed 0]
 
 A long-tailed mixture on the sphere: Zipf-distributed components whose centres and spread have a power-law spectrum, as
-embeddings do; 5 % of the rows are near-duplicates of popular vectors, across shards. Each shard follows from the seed
-and its number alone.
+embeddings do; 5 % of the rows are near-duplicates of popular vectors, across shards. The seed and a shard's number
+determine the shard.
 """
 
-import argparse
 import hashlib
 import multiprocessing
-import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO
@@ -21,6 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from benchmarks.lib.arguments import parser_of
+from benchmarks.lib.timing import seconds_of
 
 Vectors = npt.NDArray[np.float32]
 
@@ -35,19 +36,18 @@ DUPLICATE_NOISE = 0.02
 COSINE = (0.27, 0.05)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write a pool."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--shard-rows", type=int, default=500_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    given = parser.parse_args()
-    started = time.perf_counter()
-    write_pool(given.out, given.rows, given.dimension, given.shard_rows, given.seed, given.workers)
-    print(f"{given.rows:,} rows in {time.perf_counter() - started:.0f} s")
+    given = parser.parse_args(arguments)
+    options = (given.out, given.rows, given.dimension, given.shard_rows, given.seed, given.workers)
+    print(f"{given.rows:,} rows in {seconds_of(lambda: write_pool(*options)):.0f} s")
     return 0
 
 
@@ -57,8 +57,13 @@ def write_pool(
     """Write a pool: a parquet file and an npz (arrays img and txt, float16) for every `shard_rows` rows."""
     Path(out).mkdir(parents=True, exist_ok=True)
     counts = [min(shard_rows, rows - start) for start in range(0, rows, shard_rows)]
+    write = partial(write_shard, out, Mixture(rows, dimension, seed))
+    if min(workers, len(counts)) == 1:
+        for shard, count in enumerate(counts):
+            write(shard, count)
+        return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(counts))) as pool:
-        pool.starmap(partial(write_shard, out, Mixture(rows, dimension, seed)), enumerate(counts), chunksize=1)
+        pool.starmap(write, enumerate(counts), chunksize=1)
 
 
 def vectors(rows: int, dimension: int = 512, seed: int = 0) -> Vectors:
@@ -71,7 +76,7 @@ def vectors(rows: int, dimension: int = 512, seed: int = 0) -> Vectors:
 
 
 class Mixture:
-    """What a pool's rows are drawn from."""
+    """The distribution that a pool's rows are drawn from."""
 
     def __init__(self, rows: int, dimension: int, seed: int) -> None:
         self.rows, self.seed, self.dimension = rows, seed, dimension
@@ -91,11 +96,12 @@ class Mixture:
             noise = DUPLICATE_NOISE * self._normal(random, len(copies))
             images[copies] = viral[_zipf(random, len(viral), len(copies))] + noise
             images = _unit(images)
-            cosine = random.normal(*COSINE, size=(count, 1)).clip(0.02, 0.6).astype(np.float32)
+            cosine: Vectors = random.normal(*COSINE, size=(count, 1)).clip(0.02, 0.6).astype(np.float32)
             noise = self._normal(random, count)
-            # What is left after the image's own direction is taken out decides nothing of the cosine.
+            # Without its part along the image, the noise does not change the cosine.
             noise -= np.einsum("nd,nd->n", noise, images)[:, None] * images
-            yield images, cosine * images + np.sqrt(1 - cosine**2) * _unit(noise)
+            across: Vectors = np.sqrt(1 - cosine**2)
+            yield images, cosine * images + across * _unit(noise)
 
     def _drawn(self, random: np.random.Generator, centres: Vectors, count: int) -> Vectors:
         return centres[_zipf(random, len(centres), count)] + SPREAD * self._normal(random, count)
@@ -108,7 +114,7 @@ class Mixture:
 
 def _zipf(random: np.random.Generator, size: int, count: int) -> npt.NDArray[np.intp]:
     cumulated = _zipf_cumulated(size)
-    return np.searchsorted(cumulated, random.random(count) * cumulated[-1])
+    return np.asarray(np.searchsorted(cumulated, random.random(count) * cumulated[-1]))
 
 
 @lru_cache
@@ -122,7 +128,7 @@ def _unit(rows: Vectors) -> Vectors:
 
 
 class Topical(Mixture):
-    """A mixture of which a shard shows a few components alone, as a crawl of one site would."""
+    """A mixture whose shards show only a few components, as a crawl of one site would."""
 
     def _drawn(self, random: np.random.Generator, centres: Vectors, count: int) -> Vectors:
         few = centres[len(centres) // 2 :][: max(1, len(centres) // 200)]
@@ -130,7 +136,7 @@ class Topical(Mixture):
 
 
 def write_shard(out: str, mixture: Mixture, shard: int, rows: int) -> None:
-    """Write one shard, which follows from the mixture and the shard's number alone."""
+    """Write one shard, determined by the mixture and the shard's number."""
     name = hashlib.md5(f"{mixture.seed}/{shard}".encode()).hexdigest()
     scores = np.empty(rows, dtype=np.float32)
     # Each member is written from start to end: captions wait in a file of their own.

@@ -1,28 +1,30 @@
-"""The search for neighbours alone, in one process and one thread: concepts with guests against faiss over everything.
+"""The search for neighbours alone, in one process and one thread: concepts with replicas against faiss over all rows.
 
     python -m benchmarks.speed.graph [--rows N] [--clusters N] [--recall R] [--json OUT] [--plot OUT]
-    python -m benchmarks.speed.graph --fashion-mnist [PATH]
+    python -m benchmarks.speed.graph --fashion-mnist [DIR]
 
-Concepts and guests are found as the pipeline finds them, on pool-like rows or on Fashion-MNIST (Debian's package
-dataset-fashion-mnist), centred. Seconds hold everything: training, assignment, exact rows, search; or building and
-search. Recall@10 is measured on 1,000 rows that decided nothing; HNSW searches no wider than the same recall needs.
+Concepts and replicas are found as the pipeline finds them, on pool-like rows or on Fashion-MNIST (Debian's package
+dataset-fashion-mnist), centred. Seconds include everything: training, assignment, exact rows and search; or building
+and search. Recall@10 is measured on 1,000 rows that decided nothing; HNSW searches no wider than the same recall
+needs.
 """
 
-import argparse
-import gzip
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from benchmarks.lib import fashion_mnist
+from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.pool_like import vectors
-from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
+from benchmarks.lib.tables import Row, print_table, write_outputs
+from benchmarks.lib.timing import seconds_of
 from filtering.concepts.exact_search import recall_at_k
 from filtering.concepts.guests import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
 from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters, train_centroids
@@ -37,8 +39,6 @@ from filtering.graph.sharded import found_neighbours
 Int64Array = npt.NDArray[np.int64]
 Invited = npt.NDArray[np.bool_]
 
-FASHION_MNIST = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
-PIXELS, HEADER_BYTES = 784, 16
 K, REACH = 10, 16
 DECIDING, MEASURED = 256, 1_000
 # Enough rows a concept that bytes are multiplied.
@@ -76,17 +76,17 @@ class Cells:
     seconds: float
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_outputs(parser)
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--clusters", type=int, help="as the pipeline chooses them, unless given")
+    parser.add_argument("--clusters", type=int, help="by default the pipeline's choice")
     parser.add_argument("--recall", type=float, default=0.97)
-    parser.add_argument("--fashion-mnist", metavar="PATH", nargs="?", const=FASHION_MNIST)
-    given = parser.parse_args()
-    stored = _fashion_mnist(Path(given.fashion_mnist)) if given.fashion_mnist else vectors(given.rows)
-    stored = stored[: given.rows].astype(np.float16)
+    parser.add_argument("--fashion-mnist", metavar="DIR", nargs="?", const=fashion_mnist.FOLDER, type=Path)
+    add_outputs(parser)
+    given = parser.parse_args(arguments)
+    found = _fashion_mnist(given.fashion_mnist) if given.fashion_mnist else vectors(given.rows)
+    stored = found[: given.rows].astype(np.float16)
     faiss.omp_set_num_threads(1)
     with threadpool_limits(1):
         rows = _measured(stored, given.clusters or automatic_clusters(len(stored)), given.recall)
@@ -95,11 +95,9 @@ def main() -> int:
     return 0
 
 
-def _fashion_mnist(path: Path) -> Float32Array:
-    if not path.is_file():
-        sys.exit(f"skipped: {path} is not there (apt-get install dataset-fashion-mnist)")
-    with gzip.open(path) as images:
-        pixels = np.frombuffer(images.read(), dtype=np.uint8, offset=HEADER_BYTES).reshape(-1, PIXELS)
+def _fashion_mnist(folder: Path) -> Float32Array:
+    images = fashion_mnist.images(folder, "train")
+    pixels = images.reshape(len(images), -1)
     # Uncentred, every picture would point the same way.
     return unit_rows(pixels - pixels.mean(axis=0, dtype=np.float32))
 
@@ -135,7 +133,7 @@ def _concepts(pool: Pool, clusters: int, recall: float) -> list[Row]:
     choosing = time.perf_counter() - started
     print(f"concepts {cells.seconds:.2f} s, exact rows {choosing:.2f} s: margin {margin:.4f}, expected {expected:.4f}")
     ranks = np.broadcast_to(np.arange(cells.concepts.shape[1]), cells.concepts.shape)
-    rows = [_searched(pool, cells, "guests by margin", cells.margins <= margin, choosing)]
+    rows = [_searched(pool, cells, "replicas by margin", cells.margins <= margin, choosing)]
     _compare_with_float32(pool, cells, cells.margins <= margin)
     rows.append(_searched(pool, cells, "own concept alone", ranks < 1))
     rows += [_searched(pool, cells, f"{reach} nearest concepts", ranks < reach) for reach in (2, 3, 4)]
@@ -168,7 +166,7 @@ def _margin(pool: Pool, cells: Cells, recall: float) -> tuple[float, float]:
 
 
 def _searched(pool: Pool, cells: Cells, name: str, invited: Invited, choosing: float = 0.0) -> Row:
-    """Search one partition of everything, with these guests."""
+    """Search one partition of everything, with these replicas."""
     started = time.perf_counter()
     partition = _partition(pool, cells, invited)
     found, pairs = found_neighbours(partition, K)
@@ -179,14 +177,14 @@ def _searched(pool: Pool, cells: Cells, name: str, invited: Invited, choosing: f
         "seconds": round(cells.seconds + choosing + seconds, 3),
         "of exact": None,
         "recall@10": _recall(pool, found.ids[pool.measured]),
-        "guests a row": round((len(partition.place) - count) / count, 3),
+        "replicas a row": round((len(partition.place) - count) / count, 3),
         "distances / N^2": round(pairs / count**2, 4),
         "search seconds": round(seconds, 3),
     }
 
 
 def _partition(pool: Pool, cells: Cells, invited: Invited) -> Partition:
-    """Return every row at home and where it is a guest, in the order in which a partition is read."""
+    """Return every row at home and where it is a replica, in the order in which a partition is read."""
     count = len(pool.unit)
     sections = _sections(cells, count)
     first = np.cumsum(sections) - sections
@@ -218,7 +216,7 @@ def _exact(pool: Pool) -> Row:
     found = _others(index, pool, np.arange(len(pool.unit)))
     seconds = time.perf_counter() - started
     recall = _recall(pool, found[pool.measured])
-    figures = {"recall@10": recall, "guests a row": None, "distances / N^2": 1.0, "search seconds": round(seconds, 3)}
+    figures = {"recall@10": recall, "replicas a row": None, "distances / N^2": 1.0, "search seconds": round(seconds, 3)}
     return {"search": "faiss IndexFlatL2", "seconds": round(seconds, 3), "of exact": None, **figures}
 
 
@@ -226,22 +224,24 @@ def _hnsw(pool: Pool, recall: float) -> Row:
     """Build once, find the narrowest search that reaches the recall on the measured rows, and search everything."""
     index = faiss.IndexHNSWFlat(pool.unit.shape[1], HNSW_LINKS)
     index.hnsw.efConstruction = HNSW_BUILDING
-    building = _seconds(lambda: index.add(pool.unit))
+    building = seconds_of(lambda: index.add(pool.unit))
     for width in HNSW_SEARCHING:
         index.hnsw.efSearch = width
         reached = _recall(pool, _others(index, pool, pool.measured))
         if reached >= recall:
             break
-    faiss.cvar.hnsw_stats.reset()
-    searching = _seconds(lambda: _others(index, pool, np.arange(len(pool.unit))))
+    # The types of faiss do not know its statistics.
+    statistics: Any = faiss.cvar
+    statistics.hnsw_stats.reset()
+    searching = seconds_of(lambda: _others(index, pool, np.arange(len(pool.unit))))
     return {
         "search": f"faiss IndexHNSWFlat, efSearch {width}" + ", recall not reached" * (reached < recall),
         "seconds": round(building + searching, 3),
         "of exact": None,
         "recall@10": reached,
-        "guests a row": None,
+        "replicas a row": None,
         # Those of the search: faiss does not count what building computes.
-        "distances / N^2": round(faiss.cvar.hnsw_stats.ndis / len(pool.unit) ** 2, 4),
+        "distances / N^2": round(statistics.hnsw_stats.ndis / len(pool.unit) ** 2, 4),
         "search seconds": round(searching, 3),
     }
 
@@ -260,12 +260,6 @@ def _recall(pool: Pool, found: Int64Array) -> float:
     distances = np.einsum("qkd,qkd->qk", difference, difference)
     distances[found < 0] = np.inf
     return round(recall_at_k(distances, pool.exact), 4)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

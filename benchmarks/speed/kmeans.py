@@ -2,23 +2,25 @@
 
     python -m benchmarks.speed.kmeans [--rows N] [--clusters N] [--json OUT] [--plot OUT]
 
-Rows are pool-like. All trainings see the same sample, 160 rows a cluster as in the pipeline, and take as many rounds;
-the others are asked for as many centroids as ours returns. Cosines are to the nearest centroid, of 10,000 rows that
-nothing was trained on; the largest cluster is of all rows. Assignment finds the 8 nearest centroids of every row.
+Rows are pool-like. All trainings see the same sample, 160 rows a cluster as in the pipeline, and take the same number
+of rounds; the others are asked for the number of centroids that ours returns. Cosines are to the nearest centroid, of
+10,000 rows outside the training sample; the largest cluster is of all rows. Assignment finds the 8 nearest centroids
+of every row.
 """
 
-import argparse
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import faiss
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.pool_like import vectors
-from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
+from benchmarks.lib.tables import Row, print_table, write_outputs
+from benchmarks.lib.timing import timed
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array, Int32Array
 from filtering.embedding.artifacts import unit_rows
@@ -32,29 +34,29 @@ HNSW_LINKS = 32
 HNSW_SEARCHING = (16, 64)
 BLOCK_ROWS = 4_096
 WARM_UP_ROWS, WARM_UP_CLUSTERS = 4_000, 100
-NO_SCIKIT_LEARN = "scikit-learn skipped: uv pip install --editable '.[benchmarks]'"
+NO_SCIKIT_LEARN = "scikit-learn skipped: uv pip install --editable '.[dev]'"
 
 Assigned = Callable[[Float32Array], Int32Array]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Rows, float32 (n, d) unit-norm: all, those to train on, and others that none was trained on."""
+    """Rows, float32 (n, d) unit-norm: all, the training sample, and others outside it."""
 
     rows: Float32Array
     sample: Float32Array
     held_out: Float32Array
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_outputs(parser)
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--clusters", type=int, default=1_024)
-    given = parser.parse_args()
-    data = _data(given.rows, given.clusters)
+    parser.add_argument("--held-out", type=int, default=HELD_OUT, help="rows outside the training sample")
+    add_outputs(parser)
+    given = parser.parse_args(arguments)
+    data = _data(given.rows, given.clusters, given.held_out)
     faiss.omp_set_num_threads(1)
     with threadpool_limits(1):
         _warm_up(data.rows[:WARM_UP_ROWS])
@@ -68,25 +70,25 @@ def main() -> int:
     return 0
 
 
-def _data(rows: int, clusters: int) -> Data:
-    every = vectors(rows + HELD_OUT)
+def _data(rows: int, clusters: int, held_out: int) -> Data:
+    every = vectors(rows + held_out)
     size = min(rows, clusters * POINTS_PER_CENTROID)
     chosen = np.sort(np.random.default_rng(SEED).choice(rows, size, replace=False))
     return Data(every[:rows], every[:rows][chosen], every[rows:])
 
 
 def _warm_up(rows: Float32Array) -> None:
-    """Compile: what happens at a first call alone is not measured."""
+    """Compile, so that no measurement includes a first call."""
     CentroidIndex(train_centroids(rows, WARM_UP_CLUSTERS, SEED)).nearest(rows, COUNT)
     grouped = Centroids.unmoved(rows[:WARM_UP_CLUSTERS], np.arange(WARM_UP_CLUSTERS, dtype=np.int32))
     CentroidIndex(grouped).nearest(rows, COUNT)
 
 
 def _trainings(data: Data, clusters: int) -> tuple[Centroids, list[Row]]:
-    seconds, ours = _timed(lambda: train_centroids(data.sample, clusters, SEED))
+    seconds, ours = timed(lambda: train_centroids(data.sample, clusters, SEED))
     rows = [_training("filtering, two levels", seconds, ours.vectors, data)]
     count = len(ours.vectors)
-    rows.append(_training("faiss.Kmeans", *_timed(lambda: _faiss(data.sample, count)), data))
+    rows.append(_training("faiss.Kmeans", *timed(lambda: _faiss(data.sample, count)), data))
     rows += _scikit_learn(data, count)
     for row in rows:
         row["of ours"] = round(row["seconds"] / rows[0]["seconds"], 2)
@@ -114,12 +116,12 @@ def _scikit_learn(data: Data, clusters: int) -> list[Row]:
     except ImportError:
         print(NO_SCIKIT_LEARN)
         return []
-    # Every round is wanted: no early stop.
+    # No early stop: all trainings take the same number of rounds.
     settings = {"n_clusters": clusters, "max_iter": ITERATIONS, "n_init": 1, "random_state": SEED, "tol": 0.0}
     mini = MiniBatchKMeans(**settings, batch_size=BLOCK_ROWS, max_no_improvement=None)
-    rows = [_training("sklearn MiniBatchKMeans", *_timed(lambda: _fitted(mini, data.sample)), data)]
+    rows = [_training("sklearn MiniBatchKMeans", *timed(lambda: _fitted(mini, data.sample)), data)]
     if len(data.sample) * clusters <= MOST_KMEANS_DISTANCES:
-        rows.append(_training("sklearn KMeans", *_timed(lambda: _fitted(KMeans(**settings), data.sample)), data))
+        rows.append(_training("sklearn KMeans", *timed(lambda: _fitted(KMeans(**settings), data.sample)), data))
     else:
         print(f"sklearn KMeans skipped: above {MOST_KMEANS_DISTANCES:,} distances a round it takes minutes")
     return rows
@@ -152,21 +154,22 @@ def _assignments(rows: Float32Array, centroids: Centroids) -> list[Row]:
     }
     hnsw = faiss.IndexHNSWFlat(rows.shape[1], HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
     for width in HNSW_SEARCHING:
-        # The graph is built by the first; what is measured is the search.
+        # The first builds the graph; only the search is timed.
         indexes[f"faiss IndexHNSWFlat, efSearch {width}"] = _searching(hnsw, centroids, width)
-    timed = {name: _timed(lambda assigned=assigned: assigned(rows)) for name, assigned in indexes.items()}
-    truth, ours = timed["faiss IndexFlatIP"][1], timed["CentroidIndex"][0]
-    return [_assignment(name, seconds, found, truth, ours) for name, (seconds, found) in timed.items()]
+    found = {name: timed(partial(assigned, rows)) for name, assigned in indexes.items()}
+    truth, ours = found["faiss IndexFlatIP"][1], found["CentroidIndex"][0]
+    return [_assignment(name, seconds, nearest, truth, ours) for name, (seconds, nearest) in found.items()]
 
 
-def _searching(index: faiss.Index, centroids: Centroids, width: int | None = None) -> Assigned:
+def _searching(index: Any, centroids: Centroids, width: int | None = None) -> Assigned:
     if index.ntotal == 0:
         index.add(centroids.vectors)
 
     def assigned(rows: Float32Array) -> Int32Array:
         if width is not None:
             index.hnsw.efSearch = width
-        return index.search(rows, COUNT)[1]
+        found: Int32Array = index.search(rows, COUNT)[1].astype(np.int32)
+        return found
 
     return assigned
 
@@ -191,12 +194,6 @@ def _assignment(name: str, seconds: float, found: Int32Array, truth: Int32Array,
         "true nearest": round(float((found[:, 0] == truth[:, 0]).mean()), 4),
         "of the 8 nearest": round(float(eight), 4),
     }
-
-
-def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    started = time.perf_counter()
-    result = work()
-    return time.perf_counter() - started, result
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
-"""What each method costs: seconds and memory of its scores and its selection, over one graph.
+"""The cost of each method: seconds and memory of its scores and its selection, over one graph.
 
     python -m benchmarks.speed.methods --folder DIR [--rows 1000000] [--only NAME ...] [--json OUT] [--plot OUT]
 
-Metadata of pool_like.py, 512 dimensions, keep 30 %, all CPUs. Embedding, concepts and graph are made once and not
-counted. Scores that take images or captions of their own (dlc, metaclip, norm_sim with pictures) are not here: their
-cost is that of reading and of the model.
+Pool-like metadata of 512 dimensions, keep 30 %, all CPUs. Embedding, concepts and graph are computed once and not
+counted. Scores that read images or captions again (dlc, metaclip, norm_sim with pictures) are left out: reading and the
+model decide their cost.
 """
 
-import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
-
-from benchmarks.lib.tables import Row, add_outputs, print_table, write_outputs
-from benchmarks.speed.scale import write_config
+from benchmarks.lib import runs
+from benchmarks.lib.arguments import add_address, add_outputs, parser_of
+from benchmarks.lib.tables import Row, print_table, write_outputs
 from filtering.config.run import parse_config
 from filtering.pipeline import run as pipeline
+from filtering.runtime.run_record import RunRecord
 
 D2 = {"method": "d2", "scale": "median", "messages": "mean"}
 SELECTIONS: dict[str, dict[str, Any]] = {
@@ -48,19 +48,20 @@ SELECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", required=True)
+    parser = parser_of(__doc__)
+    parser.add_argument("--folder", required=True, help="where the pool and the run are kept")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--only", nargs="+", choices=SELECTIONS, default=list(SELECTIONS))
+    parser.add_argument("--only", nargs="+", choices=SELECTIONS, default=list(SELECTIONS), metavar="NAME")
+    add_address(parser)
     add_outputs(parser)
-    given = parser.parse_args()
-    config, _ = write_config(Path(given.folder), given.rows)
+    given = parser.parse_args(arguments)
+    config, _ = runs.write_config(Path(given.folder), given.rows, given.address)
     settings = json.loads(config.read_text())
-    # One Ray for all: its start is no method's cost.
-    ray.init(address="local", include_dashboard=False, log_to_driver=False)
-    # What all share; and d2 once for what is compiled at its first call.
+    # One Ray for all runs: no method is charged for its start.
+    runs.start_ray(given.address)
+    # The stages that all methods share; and d2 once, for the functions that are compiled at their first call.
     for selection in ({"method": "all"}, {"method": "d2", "keep": 0.1}):
         _run(settings, selection)
     rows = [_row(name, _run(settings, SELECTIONS[name]), given.rows) for name in given.only]
@@ -69,13 +70,13 @@ def main() -> int:
     return 0
 
 
-def _run(settings: dict[str, Any], selection: dict[str, Any]) -> dict[str, Any]:
+def _run(settings: dict[str, Any], selection: dict[str, Any]) -> RunRecord:
     return pipeline.run(parse_config(settings | {"selection": {"keep": 0.3} | selection}))
 
 
-def _row(name: str, run: dict[str, Any], rows: int) -> Row:
+def _row(name: str, run: RunRecord, rows: int) -> Row:
     costs = {kind: [cost for cost in run["stages"] if cost["name"] == kind] for kind in ("scores", "selection")}
-    # A score that an earlier method made is read again, not computed: its record still says what it took.
+    # A score that an earlier method computed is read again; its record still holds its seconds.
     seconds = {kind: sum(cost["seconds"] for cost in found) for kind, found in costs.items()}
     million = 1e6 / rows
     return {

@@ -1,64 +1,51 @@
 """Reading shards alone: the validating reader against webdataset's pipeline and a bare tarfile, on the same tars.
 
-    python -m benchmarks.speed.reading [--json OUT] [--shards N] [--samples N] [--rounds N]
+    python -m benchmarks.speed.reading [--shards N] [--samples N] [--rounds N] [--json OUT] [--plot OUT]
 
-Writes shards as img2dataset does into a temporary folder, reads each whole by each reader in turn, the page cache warm,
-and prints the median of the rounds. Nothing is decoded: what is timed is headers, grouping and checks.
+Writes shards as img2dataset does into a temporary folder, reads each whole with each reader in turn, with a warm page
+cache, and prints the median of the rounds. Nothing is decoded: the time is that of headers, grouping and checks.
 """
 
-import argparse
-import json
 import random
 import statistics
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import webdataset as wds
 
+from benchmarks.lib.arguments import add_outputs, parser_of
+from benchmarks.lib.samples import noise_samples
+from benchmarks.lib.tables import Row, print_table, write_outputs
+from benchmarks.lib.timing import timed
 from filtering.shards.samples import Sample, read_samples
-from filtering.shards.writer import ShardSample, write_shard
+from filtering.shards.writer import write_shard
 
 Reader = Callable[[Sequence[Path]], int]
-COLUMNS = ("reader", "samples/s", "MB/s", "seconds", "against webdataset")
-IMAGE_BYTES = (20_000, 60_000)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", metavar="OUT", help="write the figures there, too")
+    parser = parser_of(__doc__)
     parser.add_argument("--shards", type=int, default=4)
-    parser.add_argument("--samples", type=int, default=2500, help="samples in each shard")
+    parser.add_argument("--samples", type=int, default=2500, help="in each shard, of 20 to 60 kB")
     parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args()
+    add_outputs(parser)
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         tars = [_written(Path(folder), shard, given.samples) for shard in range(given.shards)]
-        rows = _rows(
-            _seconds(tars, given.rounds), given.shards * given.samples, sum(tar.stat().st_size for tar in tars)
-        )
-    _print(rows)
-    if given.json:
-        Path(given.json).write_text(json.dumps(rows, indent=1) + "\n")
+        size = sum(tar.stat().st_size for tar in tars)
+        rows = _rows(_seconds(tars, given.rounds), given.shards * given.samples, size)
+    print_table(rows)
+    write_outputs(rows, given.json, given.plot)
     return 0
 
 
 def _written(folder: Path, shard: int, count: int) -> Path:
-    noise = random.Random(shard)
-    return write_shard(folder, shard, [_sample(noise, shard * 10_000 + at) for at in range(count)])
-
-
-def _sample(noise: random.Random, number: int) -> ShardSample:
-    key, uid = f"{number:012d}", f"{noise.getrandbits(128):032x}"
-    caption = " ".join(noise.choice(("a", "red", "kite", "over", "the", "grey", "sea")) for _ in range(12))
-    fields = {"uid": uid, "caption": caption, "url": f"http://example.org/{key}.jpg", "key": key, "status": "success"}
-    sizes = {"error_message": None, "width": 256, "height": 256, "original_width": 800, "original_height": 600}
-    metadata = fields | sizes | {"exif": "{}", "sha256": f"{noise.getrandbits(256):064x}"}
-    image = b"\xff\xd8\xff\xe0" + noise.randbytes(noise.randint(*IMAGE_BYTES))
-    return ShardSample(key, image, caption.encode(), metadata)
+    return write_shard(folder, shard, noise_samples(random.Random(shard), shard, count))
 
 
 def _filtering(tars: Sequence[Path]) -> int:
@@ -92,17 +79,16 @@ def _seconds(tars: Sequence[Path], rounds: int) -> dict[str, tuple[float, int]]:
     found = dict.fromkeys(READERS, 0)
     for _ in range(rounds + 1):
         for name, reader in READERS.items():
-            started = time.perf_counter()
-            found[name] = reader(tars)
-            times[name].append(time.perf_counter() - started)
+            seconds, found[name] = timed(partial(reader, tars))
+            times[name].append(seconds)
     return {name: (statistics.median(taken[1:]), found[name]) for name, taken in times.items()}
 
 
-def _rows(timed: dict[str, tuple[float, int]], samples: int, size: int) -> list[dict[str, str | float]]:
-    for name, (_, found) in timed.items():
+def _rows(times: dict[str, tuple[float, int]], samples: int, size: int) -> list[Row]:
+    for name, (_, found) in times.items():
         if found != samples:
             sys.exit(f"{name} found {found} samples of {samples}")
-    reference = timed["webdataset"][0]
+    reference = times["webdataset"][0]
     return [
         {
             "reader": name,
@@ -111,14 +97,8 @@ def _rows(timed: dict[str, tuple[float, int]], samples: int, size: int) -> list[
             "seconds": round(seconds, 3),
             "against webdataset": round(reference / seconds, 2),
         }
-        for name, (seconds, _) in timed.items()
+        for name, (seconds, _) in times.items()
     ]
-
-
-def _print(rows: Sequence[dict[str, str | float]]) -> None:
-    print("  ".join(f"{name:>18}" for name in COLUMNS))
-    for row in rows:
-        print("  ".join(f"{row[name]:>18,}" if name != "reader" else f"{row[name]:>18}" for name in COLUMNS))
 
 
 if __name__ == "__main__":

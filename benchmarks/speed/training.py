@@ -1,12 +1,12 @@
-"""open_clip's trainer on what a run kept: from copied tars by its command line, and from the pool's own tars.
+"""open_clip's trainer on the samples that a run kept: from copied tars, and from the pool's own tars.
 
     python -m benchmarks.speed.training --run RUN [--trainer PYTHON] [--tars FOLDER] [--epochs N] [--workers N]
 
-Trains the small CLIP of this package on the CPU by `open_clip_train`, with `kept_pipeline` in place of its own data;
-and, where PYTHON is named, from tars that hold the kept samples alone, with a sizes.json beside them (FOLDER, else
-copied into a temporary folder). PYTHON is that of an environment of open_clip's own, `open_clip_torch[training]`: its
-reader of tars wants webdataset<=0.2.86, this package a later one. Prints the keys that the batches had as against those
-that the run kept, steps, the mean loss of each epoch, seconds. `filtering demo --out DIR` makes a run, DIR/run.
+Trains the small CLIP of this package on the CPU with `open_clip_train`, with `kept_pipeline` in place of its own data;
+and, if PYTHON is given, from tars that hold only the kept samples, with a sizes.json beside them (FOLDER, else copied
+into a temporary folder). PYTHON belongs to an environment of `open_clip_torch[training]`, whose reader of tars needs
+webdataset<=0.2.86; this package needs a later one. Prints the keys of the batches against those that the run kept,
+steps, the mean loss of each epoch, and seconds. `filtering demo --out DIR` makes a run, DIR/run.
 """
 
 import argparse
@@ -17,21 +17,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import webdataset as wds
 
+from benchmarks.lib.arguments import add_outputs, parser_of
+from benchmarks.lib.tables import Row, print_table, write_outputs
+from benchmarks.lib.timing import timed
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.loaders import kept_pipeline
 from filtering.storage.store import absolute
 
 ROOT = Path(__file__).parents[2]
 LOSS = re.compile(r"Train Epoch: (\d+) \[.*Contrastive_loss: [\d.]+ \(([\d.]+)\)")
-EXACT = "those kept, each once an epoch"
-# open_clip's command line, but that the key of each sample that goes into a batch is written down.
+EXACT = "the kept ones, each once an epoch"
+# open_clip's command line, which also writes down the key of each sample that goes into a batch.
 RECORDED = """
 import os, sys
 import open_clip_train.data, open_clip_train.main
@@ -53,42 +56,40 @@ open_clip_train.main.main(sys.argv[3:])
 )
 
 
-def main() -> int:
-    """Train once or twice and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train once or twice, print, and return 1 if the batches had other keys than the run kept."""
+    parser = parser_of(__doc__)
     parser.add_argument("--run", required=True, help="a finished run over tars")
     parser.add_argument("--trainer", metavar="PYTHON", help="the Python of an environment of open_clip's own")
     parser.add_argument("--tars", help="a folder of the kept samples' tars, with a sizes.json")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, help="by default the largest below 512 that divides the samples")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--json", metavar="OUT", help="write the figures there, too")
-    given = parser.parse_args()
+    add_outputs(parser)
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        figures = _both(given, Path(folder))
-    for name, found in figures.items():
-        print(f"{name}: " + ", ".join(f"{what} {value}" for what, value in found.items()))
-    if given.json:
-        Path(given.json).write_text(json.dumps(figures, indent=1) + "\n")
-    return 0 if all(found["keys"] == EXACT for found in figures.values()) else 1
+        rows = _rows(given, Path(folder))
+    print_table(rows)
+    write_outputs(rows, given.json, given.plot)
+    return 0 if all(row["keys"] == EXACT for row in rows) else 1
 
 
-def _both(given: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+def _rows(given: argparse.Namespace, folder: Path) -> list[Row]:
     # The trainers run in a folder of their own.
     given.run = absolute(given.run)
     kept = Counter(sample["__key__"] for sample in kept_pipeline(given.run))
     given.batch_size = given.batch_size or next(size for size in range(512, 0, -1) if kept.total() % size == 0)
-    figures = {}
+    rows = []
     if given.trainer:
         tars = Path(given.tars or _copied(given.run, folder / "tars")).resolve()
         shards = "::".join(map(str, sorted(tars.glob("*.tar"))))
         command = [given.trainer, "-c", BY_COMMAND_LINE, str(folder / "copied")]
-        figures["copied tars"] = _trained(given, command, ["--train-data", shards], folder / "copied", kept)
-    # What open_clip reads from sizes.json, its command line can say as well.
+        rows.append(_trained(given, "copied tars", command, ["--train-data", shards], folder / "copied", kept))
+    # The command line takes the number of samples that open_clip would read from sizes.json.
     data = ["--train-data", given.run, "--train-num-samples", str(kept.total())]
     command = [sys.executable, "-c", WITH_OWN_DATA, str(folder / "own"), given.run]
-    figures["the pool's own tars"] = _trained(given, command, data, folder / "own", kept)
-    return figures
+    rows.append(_trained(given, "the pool's own tars", command, data, folder / "own", kept))
+    return rows
 
 
 def _copied(run: str, folder: Path) -> Path:
@@ -109,31 +110,32 @@ def _copied(run: str, folder: Path) -> Path:
 
 
 def _trained(
-    given: argparse.Namespace, command: list[str], data: list[str], folder: Path, kept: Counter[str]
-) -> dict[str, Any]:
-    """Train in a process of its own and return what came of it."""
+    given: argparse.Namespace, name: str, command: list[str], data: list[str], folder: Path, kept: Counter[str]
+) -> Row:
+    """Train in a process of its own and return the figures."""
     folder.mkdir()
     names = {"--model": _model(folder), "--logs": folder, "--name": "log", "--dataset-type": "webdataset"}
     numbers = {"--epochs": given.epochs, "--batch-size": given.batch_size, "--workers": given.workers}
     rest = {"--device": "cpu", "--precision": "fp32", "--lr": "1e-4", "--warmup": 2, "--log-every-n-steps": 1}
     options = [str(part) for option in (names | numbers | rest).items() for part in option]
-    started = time.perf_counter()
-    process = subprocess.run([*command, *options, *data], capture_output=True, text=True, cwd=ROOT)
+    run = [*command, *options, *data]
+    seconds, process = timed(lambda: subprocess.run(run, capture_output=True, text=True, cwd=ROOT))
     if process.returncode:
         sys.exit(f"open_clip_train ended with {process.returncode}:\n{process.stderr[-3000:]}")
     seen = Counter(key for file in folder.glob("keys-*") for key in file.read_text().split("\n") if key)
     exact = seen == Counter({key: count * given.epochs for key, count in kept.items()})
     return {
+        "trained on": name,
         "keys": EXACT if exact else f"{seen.total()} of {len(seen)} samples, where {len(kept)} are kept",
         "kept": kept.total(),
         "steps": given.epochs * math.ceil(kept.total() / given.batch_size),
         "losses": " ".join(dict(LOSS.findall(process.stderr + process.stdout)).values()),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(seconds, 1),
     }
 
 
 def own_data(run: str, record: Any, args: Any, preprocess: Any, epoch: int, tokenizer: Any) -> dict[str, Any]:
-    """Return open_clip's data with the pipeline in place of its own: what a user writes."""
+    """Return open_clip's data with the pipeline in place of its own, as a user writes it."""
     from open_clip_train.data import DataInfo
 
     dataset = kept_pipeline(run, shuffle_shards=True, shuffle=1000, seed=args.seed)
@@ -152,12 +154,12 @@ def own_data(run: str, record: Any, args: Any, preprocess: Any, epoch: int, toke
     )
     loader.num_batches = batches * workers
     loader.num_samples = loader.num_batches * args.batch_size * args.world_size
-    # The trainer says by it which epoch begins, after a resumption too.
+    # The trainer sets the epoch through it, after a resumption too.
     return {"train": DataInfo(loader, shared_epoch=dataset.epoch)}
 
 
 def _model(folder: Path) -> str:
-    """Return the small CLIP as open_clip names a model in a folder."""
+    """Write the small CLIP into a folder, and return its name in open_clip."""
     model = folder / "model"
     model.mkdir()
     config = {"model_cfg": json.loads(MODEL_CONFIG.read_text()), "preprocess_cfg": {}}

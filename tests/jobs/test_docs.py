@@ -19,6 +19,8 @@ from filtering.selection.registry import BUDGETS, SELECTORS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Beside them, pages that show tables wider than a line.
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.md"))
 TROUBLES = ROOT / "docs/troubleshooting.md"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 INLINE = re.compile(r"`([^`]+)`")
@@ -27,6 +29,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FOREIGN = ("filtering ", "ray ", "docker ", "python ", "tar ", "pip ", "{", "<")
 SHORTEST = 8
 
+every_text = pytest.mark.parametrize("page", [*PAGES, *BENCHMARKS], ids=lambda page: str(page.relative_to(ROOT)))
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -91,7 +94,7 @@ def refusal(parser, command, capsys):
     return ""
 
 
-@every_page
+@every_text
 def test_every_link_and_anchor_leads_somewhere(page):
     targets = [target for target in LINK.findall(prose(page)) if not re.match(r"https?://", target)]
     assert [target for target in targets if not leads_somewhere(page, target)] == []
@@ -157,7 +160,7 @@ def test_every_configuration_that_is_shown_is_valid(page):
         named_parts_exist(parse_config({"input": {"shards": "pool/*.tar"}, "output": "runs/first", **shown}))
 
 
-@every_page
+@every_text
 def test_every_script_that_is_named_is_there_with_its_options(page):
     text = " ".join(page.read_text().split())
     for script in re.findall(r"python (jobs/[\w/.-]+)", text):
@@ -167,12 +170,12 @@ def test_every_script_that_is_named_is_there_with_its_options(page):
         files = sorted(at.glob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
         assert all(file.is_file() for file in files), f"{module} is not there"
         code = "".join(file.read_text() for file in files)
-        shared = (ROOT / "benchmarks/lib/tables.py").read_text()
+        shared = (ROOT / "benchmarks/lib/arguments.py").read_text()
         for option in re.findall(r"--[a-z][\w-]*", rest):
             assert f'"{option}"' in code + shared, f"{module} knows no {option}"
 
 
-@every_page
+@every_text
 def test_every_file_of_the_repository_that_is_named_is_there(page):
     for code in inline_codes(page):
         if re.fullmatch(r"(benchmarks|docker|filtering|jobs|tests)/[\w/.-]*", code):

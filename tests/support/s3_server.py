@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import boto3
 
@@ -33,7 +34,7 @@ class Server:
     bucket: str
     keys: dict[str, str]
 
-    def client(self):
+    def client(self) -> Any:
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,

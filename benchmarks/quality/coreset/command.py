@@ -1,13 +1,15 @@
-"""The command line: which trainings are run, and what is told of them."""
+"""The command line: the trainings that are run, and the tables that are printed."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lib.tables import print_table
+from benchmarks.lib import fashion_mnist
+from benchmarks.lib.arguments import add_outputs, parser_of
+from benchmarks.lib.tables import print_table, write_outputs
 from benchmarks.quality.coreset.methods import METHODS
-from benchmarks.quality.coreset.report import Figure, draw, plot_path, rows_of, write_json
-from benchmarks.quality.coreset.trainings import Training, run_all
+from benchmarks.quality.coreset.report import Figure, draw, listed, rows_of
+from benchmarks.quality.coreset.trainings import Bench, Training
 from benchmarks.quality.coreset.tuned import chosen, knobs_of, write_chosen
 from benchmarks.quality.coreset.tuning import DROPS, Tuning
 
@@ -15,20 +17,20 @@ RATES = tuple(DROPS)
 ITERATIONS = 1_200
 
 
-def main(about: str) -> int:
+def main(about: str, arguments: Sequence[str] | None = None) -> int:
     """Tune, or measure on the test and print."""
-    parser = _parser(about.splitlines()[0])
-    given = parser.parse_args()
+    given = _parser(about).parse_args(arguments)
     given.cache.mkdir(parents=True, exist_ok=True)
+    bench = Bench(given.cache, given.fashion_mnist, given.workers)
     if given.tune:
-        _tune(given)
+        _tune(given, bench)
     else:
-        _measure(given)
+        _measure(given, bench)
     return 0
 
 
 def _parser(about: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=about)
+    parser = parser_of(about)
     parser.add_argument("--cache", metavar="DIR", type=Path, required=True, help="scores, coresets, trainings")
     parser.add_argument("--tune", action="store_true", help="choose hyper-parameters on held-out training images")
     parser.add_argument("--methods", metavar="NAME", nargs="+", choices=METHODS, default=list(METHODS))
@@ -36,13 +38,13 @@ def _parser(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, help="trainings a coreset, 3; 2 with --tune")
     parser.add_argument("--iterations", type=int, default=ITERATIONS)
     parser.add_argument("--workers", type=int, default=1, help="trainings at the same time")
-    parser.add_argument("--json", metavar="OUT", help="write the figures there, too")
-    parser.add_argument("--plot", metavar="OUT", type=plot_path, help="draw them there: .png, .svg, .pdf")
+    parser.add_argument("--fashion-mnist", metavar="DIR", type=Path, default=fashion_mnist.FOLDER)
+    add_outputs(parser, plot="draw the accuracies there")
     return parser
 
 
-def _tune(given: argparse.Namespace) -> None:
-    tuning = Tuning(given.methods, given.rates, given.seeds or 2, given.iterations, given.cache, given.workers)
+def _tune(given: argparse.Namespace, bench: Bench) -> None:
+    tuning = Tuning(given.methods, given.rates, given.seeds or 2, given.iterations, bench)
     found = tuning.chosen()
     known = chosen(given.cache)
     for method, rates in found.items():
@@ -51,22 +53,17 @@ def _tune(given: argparse.Namespace) -> None:
     write_chosen(given.cache, known)
 
 
-def _measure(given: argparse.Namespace) -> None:
+def _measure(given: argparse.Namespace, bench: Bench) -> None:
     values = chosen(given.cache)
     cells = [(method, rate, knobs_of(values, method, rate)) for method in given.methods for rate in given.rates]
     seeds = range(given.seeds or 3)
     by_seed = [Training("test", *cell[:2], seed, cell[2], given.iterations) for seed in seeds for cell in cells]
-    done = run_all(by_seed, given.cache, given.workers)
+    done = bench.run_all(by_seed)
     figures = [
         Figure(*cell, tuple(done[Training("test", *cell[:2], seed, cell[2], given.iterations).key] for seed in seeds))
         for cell in cells
     ]
-    _tell(figures, given.json, given.plot)
-
-
-def _tell(figures: Sequence[Figure], json_path: str | None, plot_to: str | None) -> None:
     print_table(rows_of(figures))
-    if json_path:
-        write_json(figures, json_path)
-    if plot_to:
-        draw(figures, plot_to)
+    write_outputs(listed(figures), given.json)
+    if given.plot:
+        draw(figures, given.plot)

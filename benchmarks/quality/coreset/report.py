@@ -1,18 +1,14 @@
 """Accuracies by method and pruning rate: a table for the terminal, JSON, and a plot of lines with standard errors."""
 
-import importlib.util
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lib.tables import NO_MATPLOTLIB, Row
+from benchmarks.lib.tables import Row
 from benchmarks.quality.coreset.knobs import Knobs
 
-# matplotlib begins again after so many colours.
+# matplotlib starts again after this number of colours.
 COLOURS, STYLES = 10, ("-", "--", ":")
 # Points below the best at the rate where it is lowest.
 BEHIND = 5
@@ -50,17 +46,9 @@ def rows_of(figures: Sequence[Figure]) -> list[Row]:
     return list(rows.values())
 
 
-def write_json(figures: Sequence[Figure], path: str) -> None:
-    """Write every figure with its knobs."""
-    listed = [{**asdict(one), "mean": round(one.mean, 5), "error": round(one.error, 5)} for one in figures]
-    Path(path).write_text(json.dumps(listed, indent=1) + "\n")
-
-
-def plot_path(path: str) -> str:
-    """Return the path where it can be drawn; else leave, before minutes of training."""
-    if importlib.util.find_spec("matplotlib") is None:
-        sys.exit(NO_MATPLOTLIB)
-    return path
+def listed(figures: Sequence[Figure]) -> list[Row]:
+    """Return every figure with its knobs, as JSON has it."""
+    return [{**asdict(one), "mean": round(one.mean, 5), "error": round(one.error, 5)} for one in figures]
 
 
 def draw(figures: Sequence[Figure], path: str) -> None:
@@ -74,7 +62,7 @@ def draw(figures: Sequence[Figure], path: str) -> None:
         places, means = [100 * one.rate for one in line], [100 * one.mean for one in line]
         errors, style = [100 * one.error for one in line], STYLES[number // COLOURS % len(STYLES)]
         axes.errorbar(places, means, errors, label=method, marker=".", capsize=2, linestyle=style)
-    # What falls far behind would press the others together.
+    # Methods far behind would press the others together.
     axes.set_ylim(bottom=min(max(one.mean for one in figures if one.rate == rate) for rate in rates) * 100 - BEHIND)
     axes.set_xlabel("pruned, %")
     axes.set_ylabel("test accuracy, %")

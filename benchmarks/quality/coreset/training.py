@@ -56,7 +56,7 @@ def trained(data: Labelled, schedule: Schedule, seed: int, watch: Watcher | None
     optimiser, cycle = _optimiser(made, schedule)
     for step, rows in enumerate(_batches(len(data), schedule, seed)):
         optimiser.zero_grad()
-        functional.cross_entropy(made(images[rows]), labels[rows]).backward()
+        functional.cross_entropy(made(images[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         cycle.step()
         seen = (step + 1) * schedule.batch * looks // len(data)

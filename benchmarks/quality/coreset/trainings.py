@@ -1,10 +1,9 @@
-"""Trainings on coresets: what decides one, running many by processes, and the file of those that are finished."""
+"""Trainings on coresets: what determines one, running many in processes, and the file of the finished ones."""
 
 import json
 import multiprocessing
 import os
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -15,6 +14,7 @@ import faiss
 import numpy as np
 import torch
 
+from benchmarks.lib.timing import timed
 from benchmarks.quality.coreset.data import Int64Array, Split, test_split, validation_split
 from benchmarks.quality.coreset.knobs import Knobs
 from benchmarks.quality.coreset.methods import METHODS
@@ -31,7 +31,7 @@ FINISHED = "trainings.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """All that decides what a training gives: split, method, pruning rate, seed, knobs, iterations."""
+    """All that determines a training's result: split, method, pruning rate, seed, knobs, iterations."""
 
     split: str
     method: str
@@ -46,43 +46,63 @@ class Training:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def finished(cache: Path) -> dict[str, float]:
-    """Return the accuracies of trainings that are done, by key."""
-    path = cache / FINISHED
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return {json.dumps(line["training"], sort_keys=True): line["accuracy"] for line in map(json.loads, lines)}
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where trainings run: the folder of results, that of the data, and the number of worker processes."""
 
+    cache: Path
+    data: Path
+    workers: int
 
-def run_all(trainings: Sequence[Training], cache: Path, workers: int) -> dict[str, float]:
-    """Return the accuracy of every training by key; those that are not finished are run, in order."""
-    done = finished(cache)
-    missing = list({training.key: training for training in trainings if training.key not in done}.values())
-    _prepare(missing, cache)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _one_thread)
-    try:
-        futures = [pool.submit(run, training, cache) for training in missing]
-        for number, future in enumerate(as_completed(futures), 1):
-            print(f"{number}/{len(missing)} {future.result()}", flush=True)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return finished(cache)
+    def finished(self) -> dict[str, float]:
+        """Return the accuracies of finished trainings, by key."""
+        path = self.cache / FINISHED
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return {json.dumps(line["training"], sort_keys=True): line["accuracy"] for line in map(json.loads, lines)}
 
+    def run_all(self, trainings: Sequence[Training]) -> dict[str, float]:
+        """Return the accuracy of every training by key; those that are not finished are run, in order."""
+        done = self.finished()
+        missing = list({training.key: training for training in trainings if training.key not in done}.values())
+        self._prepare(missing)
+        for number, line in enumerate(self._lines(missing), 1):
+            print(f"{number}/{len(missing)} {line}", flush=True)
+        return self.finished()
 
-def run(training: Training, cache: Path) -> str:
-    """Choose the coreset, train on it, note the accuracy in the cache, and return what is to be told."""
-    split, pool = _loaded(training.split, cache)
-    rows = _coreset(training, pool, cache)
-    started = time.perf_counter()
-    made = trained(split.train.rows(rows), Schedule(training.iterations), training.seed)
-    seconds = time.perf_counter() - started
-    reached = accuracy(made, split.held_out)
-    _append(cache, training, reached, seconds)
-    return f"{training}: {reached:.4f}, {seconds:.1f} s"
+    def run(self, training: Training) -> str:
+        """Choose the coreset, train on it, add the accuracy to the cache, and return a line about it."""
+        split, pool = _loaded(training.split, self.cache, self.data)
+        rows = _coreset(training, pool, self.cache)
+        seconds, made = timed(lambda: trained(split.train.rows(rows), Schedule(training.iterations), training.seed))
+        reached = accuracy(made, split.held_out)
+        line = {"training": asdict(training), "accuracy": round(reached, 5), "seconds": round(seconds, 2)}
+        with (self.cache / FINISHED).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        return f"{training}: {reached:.4f}, {seconds:.1f} s"
+
+    def _lines(self, missing: Sequence[Training]) -> Iterator[str]:
+        if self.workers == 1:
+            yield from map(self.run, missing)
+            return
+        pool = ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"), _one_thread)
+        try:
+            futures = [pool.submit(self.run, training) for training in missing]
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _prepare(self, trainings: Sequence[Training]) -> None:
+        """Make what is missing of the scoring runs, before several processes would make it."""
+        _one_thread()
+        for name in sorted({training.split for training in trainings}):
+            split, pool = _loaded(name, self.cache, self.data)
+            if any(training.split == name and training.method in COMPLEX for training in trainings):
+                complexities_of(split.train, pool.folder)
 
 
 def _coreset(training: Training, pool: Pool, cache: Path) -> Int64Array:
-    """Return the rows of a coreset, ascending: read, where a training with another seed has left them."""
+    """Return the rows of a coreset, ascending; they are read if a training with another seed has written them."""
     seed = training.seed if training.method in DRAWING else 0
     decides = [training.split, training.method, training.rate, seed, asdict(training.knobs)]
     path = cache / "picks" / f"{blake2b(json.dumps(decides).encode(), digest_size=12).hexdigest()}.npy"
@@ -100,25 +120,10 @@ def _coreset(training: Training, pool: Pool, cache: Path) -> Int64Array:
 
 
 @lru_cache
-def _loaded(name: str, cache: Path) -> tuple[Split, Pool]:
-    split = SPLITS[name]()
+def _loaded(name: str, cache: Path, data: Path) -> tuple[Split, Pool]:
+    split = SPLITS[name](data)
     folder = cache / name
     return split, Pool(scores_of(split.train, folder), split.train.labels, folder)
-
-
-def _prepare(trainings: Sequence[Training], cache: Path) -> None:
-    """Make what is missing of the scoring runs, before processes would make the same twice."""
-    _one_thread()
-    for name in sorted({training.split for training in trainings}):
-        split, pool = _loaded(name, cache)
-        if any(training.split == name and training.method in COMPLEX for training in trainings):
-            complexities_of(split.train, pool.folder)
-
-
-def _append(cache: Path, training: Training, reached: float, seconds: float) -> None:
-    line = {"training": asdict(training), "accuracy": round(reached, 5), "seconds": round(seconds, 2)}
-    with (cache / FINISHED).open("a") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def _one_thread() -> None:

@@ -6,12 +6,11 @@ decides, ties go to the first.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.quality.coreset.knobs import Knobs
-from benchmarks.quality.coreset.trainings import Training, run_all
+from benchmarks.quality.coreset.trainings import Bench, Training
 from benchmarks.quality.coreset.tuned import Chosen
 
 DROPS = {
@@ -34,14 +33,13 @@ Means = dict[tuple[str, float, Knobs], float]
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What is tuned, and how: seeds a candidate, iterations a training, and where trainings are kept."""
+    """A tuning: the methods and rates, seeds of each candidate, iterations of each training, and where they run."""
 
     methods: Sequence[str]
     rates: Sequence[float]
     seeds: int
     iterations: int
-    cache: Path
-    workers: int
+    bench: Bench
 
     def chosen(self) -> Chosen:
         """Return the best knobs by method and rate, of the methods that have any."""
@@ -79,7 +77,7 @@ class Tuning:
             for candidate in candidates
         }
         by_seed = [training for several in zip(*trainings.values(), strict=True) for training in several]
-        done = run_all(by_seed, self.cache, self.workers)
+        done = self.bench.run_all(by_seed)
         return {
             candidate: float(np.mean([done[training.key] for training in several]))
             for candidate, several in trainings.items()

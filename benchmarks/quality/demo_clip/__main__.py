@@ -3,17 +3,15 @@
     python -m benchmarks.quality.demo_clip --out filtering/embedding/demo_clip
     python -m benchmarks.quality.demo_clip --evaluate
 
-The first writes ``weights.safetensors`` and ``card.json``; the second measures the weights that are
-there and writes nothing. Pictures whose `held_out` is true are never trained on.
+The first writes `weights.safetensors` and `card.json`; the second measures the weights in --out and writes nothing.
+Pictures whose `held_out` is true are never trained on.
 """
 
-import argparse
 import ctypes
 import json
 import math
 import re
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.quality.demo_clip.figures import HOME, build, decode, figures, is_toned, tokenised
-from filtering.demo.openmoji import Picture, pictures, rasterise
+from benchmarks.lib.arguments import parser_of
+from benchmarks.lib.contrastive import contrastive_loss
+from benchmarks.lib.timing import timed
+from benchmarks.quality.demo_clip.figures import HOME, build, decode, figures, is_toned, parted, tokenised
+from filtering.demo.openmoji import Picture, rasterise
 from filtering.demo.pool import NEAR_DUPLICATES, encode_jpeg
 
 THREADS = 2
@@ -102,7 +103,9 @@ def augmented(pixels: Tensor, may_flip: Tensor, size: int, generator: torch.Gene
     return (grey + (image - grey) * uniform(0.75, 1.3, 1, 1, 1)).clamp(0, 1)
 
 
-def batches(chosen: Sequence[Picture], epochs: int, seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    chosen: Sequence[Picture], epochs: int, batch: int, seed: int, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield normalised images and token ids, in an order that depends on `seed` alone."""
     random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     bank = image_bank(chosen)
@@ -111,9 +114,9 @@ def batches(chosen: Sequence[Picture], epochs: int, seed: int, size: int) -> Ite
     deviation = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
     for _ in range(epochs):
         order = epoch_order(chosen, random)
-        for start in range(0, len(order) - BATCH + 1, BATCH):
-            index = torch.from_numpy(order[start : start + BATCH])
-            codec = torch.from_numpy(random.integers(len(bank), size=BATCH))
+        for start in range(0, len(order) - batch + 1, batch):
+            index = torch.from_numpy(order[start : start + batch])
+            codec = torch.from_numpy(random.integers(len(bank), size=batch))
             images = augmented(bank[codec, index], may_flip[index], size, generator)
             texts = torch.stack([tokenised(reworded(chosen[i].caption, random)) for i in index])
             yield (images - mean) / deviation, texts
@@ -123,9 +126,7 @@ def clip_loss(model: open_clip.CLIP, images: Tensor, texts: Tensor) -> Tensor:
     """CLIP's symmetric cross entropy over one batch."""
     with torch.autocast("cpu", torch.bfloat16):
         image, text, scale = model(images, texts)
-    logits = scale * image.float() @ text.float().T
-    target = torch.arange(len(logits))
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    return contrastive_loss(scale * image.float() @ text.float().T)
 
 
 def optimiser(model: open_clip.CLIP) -> torch.optim.AdamW:
@@ -143,20 +144,19 @@ def learning_rate(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)))
 
 
-def train(epochs: int, seed: int) -> open_clip.CLIP:
+def train(chosen: Sequence[Picture], epochs: int, batch: int, seed: int) -> open_clip.CLIP:
     """Train the model from scratch; returns it in evaluation mode."""
     torch.manual_seed(seed)
     model, _ = build()
-    chosen = [picture for picture in pictures() if not picture.held_out]
-    per_epoch = len(epoch_order(chosen, np.random.default_rng(seed))) // BATCH
+    per_epoch = len(epoch_order(chosen, np.random.default_rng(seed))) // batch
     steps = epochs * per_epoch
     adam = optimiser(model)
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: learning_rate(step, steps))
     model.train()
-    for step, (images, texts) in enumerate(batches(chosen, epochs, seed, model.visual.image_size)):
+    for step, (images, texts) in enumerate(batches(chosen, epochs, batch, seed, model.visual.image_size)):
         loss = clip_loss(model, images, texts)
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         schedule.step()
         with torch.no_grad():
@@ -177,44 +177,43 @@ def save(model: open_clip.CLIP, path: Path) -> None:
     path.chmod(0o644)
 
 
-def arguments() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HOME, help="folder of weights.safetensors and card.json")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--evaluate", action="store_true", help="measure the weights in --out and stop")
-    return parser.parse_args()
-
-
 def bound_heap() -> None:
     """Keep batch-sized blocks out of glibc's heap, where they would fragment it by 12 MB a step."""
     if sys.platform == "linux":
         ctypes.CDLL(None).mallopt(MALLOPT_MMAP_THRESHOLD, 1 << 20)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Train, save, measure; or only measure."""
-    options = arguments()
+    parser = parser_of(__doc__)
+    parser.add_argument("--out", type=Path, default=HOME, help="folder of weights.safetensors and card.json")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--batch-size", type=int, default=BATCH)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, help="how many to train and to measure on; all by default")
+    parser.add_argument("--evaluate", action="store_true", help="measure the weights in --out and stop")
+    options = parser.parse_args(arguments)
     bound_heap()
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
     weights = options.out / "weights.safetensors"
     if options.evaluate:
-        print(json.dumps(figures(weights), indent=2))
-        return
+        print(json.dumps(figures(weights, options.pictures), indent=2))
+        return 0
     options.out.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    save(train(options.epochs, options.seed), weights)
+    seen, _ = parted(options.pictures)
+    seconds, model = timed(lambda: train(seen, options.epochs, options.batch_size, options.seed))
+    save(model, weights)
     card = {
         "command": f"python -m benchmarks.quality.demo_clip --epochs {options.epochs} --seed {options.seed}",
-        "training_minutes": round((time.monotonic() - start) / 60, 1),
+        "training_minutes": round(seconds / 60, 1),
         "threads": THREADS,
-        **figures(weights),
+        **figures(weights, options.pictures),
     }
     (options.out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""What the demo's CLIP model can do, measured on pictures it was and was not trained on."""
+"""Figures of the demo's CLIP model, on pictures that it was and was not trained on."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -35,7 +35,8 @@ def build(weights: Path | None = None) -> tuple[open_clip.CLIP, Preprocess]:
 @cache
 def tokenised(text: str) -> Tensor:
     """Tokenise one caption: int64, (context length,)."""
-    return _tokenizer()([text])[0]
+    tokens: Tensor = _tokenizer()([text])[0]
+    return tokens
 
 
 @cache
@@ -105,12 +106,18 @@ def near_duplicate_figures(
     }
 
 
-def figures(weights: Path) -> dict[str, Any]:
-    """Measure shipped weights, loaded from their file."""
-    model, preprocess = build(weights)
-    model.eval()
+def parted(most: int | None = None) -> tuple[list[Picture], list[Picture]]:
+    """Return the pictures to train on and the held-out ones; at most some of each, for a trial."""
     seen = [picture for picture in pictures() if not picture.held_out]
     unseen = [picture for picture in pictures() if picture.held_out]
+    return seen[:most], unseen[:most]
+
+
+def figures(weights: Path, most: int | None = None) -> dict[str, Any]:
+    """Measure the weights of a file, on all pictures or some of them."""
+    model, preprocess = build(weights)
+    model.eval()
+    seen, unseen = parted(most)
     plain = [index for index, picture in enumerate(unseen) if not is_toned(picture)]
     plain_pictures = [unseen[index] for index in plain]
     image, text = image_embeddings(model, preprocess, unseen), text_embeddings(model, unseen)

@@ -1,11 +1,11 @@
-"""A small DataComp of our own: what a model learns from the pairs that each filter keeps.
+"""A small DataComp: what a model learns from the pairs that each filter keeps.
 
     python -m benchmarks.quality.pool --work DIR [--share 0.3] [--steps 500] [--seeds 3] [--only FILTER ...] [--table]
 
 Builds a pool of Fashion-MNIST (Debian's package dataset-fashion-mnist) and OpenMoji with long tails, swapped captions,
 near-duplicates and noise; trains a filtering model on clean pairs kept apart; keeps the same share by every filter of
-filters.yaml, each a `filtering run`; trains a small CLIP from scratch on what was kept, for the same number of steps;
-examines it on clean pictures kept apart. What DIR has already is not done again.
+filters.yaml, each a `filtering run`; trains a small CLIP from scratch on the kept pairs, for the same number of steps;
+examines it on clean pictures kept apart. Steps whose result is in DIR are skipped.
 """
 
 import argparse
@@ -13,24 +13,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.lib import fashion_mnist
+from benchmarks.lib.arguments import add_address, add_outputs, parser_of
 from benchmarks.lib.tables import print_table, write_outputs
-
-# The table that all benchmarks share.
 from benchmarks.quality.pool.building import build
-from benchmarks.quality.pool.filtering_model import train_judge
+from benchmarks.quality.pool.filtering_model import STEPS, train_judge
 from benchmarks.quality.pool.filters import FILTERS, Filter, all_filters
 from benchmarks.quality.pool.grid import Grid, Settings
 from benchmarks.quality.pool.report import plot, rows, split
-from benchmarks.quality.pool.sources import FASHION_MNIST
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Build, select, train, print."""
-    given = _arguments()
-    settings = Settings(given.work.resolve(), given.share, given.steps, range(given.seeds))
+    given = _arguments(arguments)
+    settings = Settings(given.work.resolve(), given.share, given.steps, range(given.seeds), given.address)
     settings.work.mkdir(parents=True, exist_ok=True)
-    build(settings.work, given.fashion_mnist)
-    train_judge(settings.work)
+    build(settings.work, given.fashion_mnist, given.scale)
+    train_judge(settings.work, given.judge_steps)
     grid, filters = Grid(settings), _named(given.filters, given.only)
     if not given.table:
         grid.run(filters, train=not given.select_only)
@@ -39,29 +38,31 @@ def main() -> int:
         if part:
             print_table(part)
             print()
-    write_outputs(table, given.json, None)
+    write_outputs(table, given.json)
     if given.plot:
         plot(table, given.plot)
     return 0
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = parser_of(__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the pool, the models and the results")
     parser.add_argument("--share", type=float, default=0.3, help="the share of the pool that each filter keeps")
     parser.add_argument("--steps", type=int, default=500, help="batches of 128 that each training sees")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--filters", type=Path, default=FILTERS, metavar="YAML", help="another list than filters.yaml")
-    parser.add_argument("--only", nargs="+", metavar="FILTER", help="names of the list; all unless given")
+    parser.add_argument("--filters", type=Path, default=FILTERS, metavar="YAML", help="a list in place of filters.yaml")
+    parser.add_argument("--only", nargs="+", metavar="FILTER", help="names of the list; all by default")
     parser.add_argument(
         "--examine", choices=("validation", "test"), default="test", help="which pictures the table is of"
     )
-    parser.add_argument("--table", action="store_true", help="print what is measured, measure nothing")
-    parser.add_argument("--select-only", action="store_true", help="tell what each filter would keep, train nothing")
-    parser.add_argument("--fashion-mnist", metavar="DIR", default=FASHION_MNIST)
-    parser.add_argument("--json", metavar="OUT", help="write the table there, too")
-    parser.add_argument("--plot", metavar="OUT", help="draw the means there: .png, .svg, .pdf")
-    return parser.parse_args()
+    parser.add_argument("--table", action="store_true", help="print the results there are, measure nothing")
+    parser.add_argument("--select-only", action="store_true", help="print what each filter keeps, train nothing")
+    parser.add_argument("--fashion-mnist", metavar="DIR", type=Path, default=fashion_mnist.FOLDER)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the pairs and concepts of a new DIR")
+    parser.add_argument("--judge-steps", type=int, default=STEPS, help="batches of the filtering model")
+    add_address(parser)
+    add_outputs(parser, plot="draw the means there")
+    return parser.parse_args(arguments)
 
 
 def _named(path: Path, names: Sequence[str] | None) -> list[Filter]:

@@ -14,10 +14,10 @@ from benchmarks.quality.pool.captions import CLASSES, boilerplate, clothes_capti
 from benchmarks.quality.pool.defects import jpeg, near_duplicate, noise
 from benchmarks.quality.pool.plan import Kind, Plan, planned
 from benchmarks.quality.pool.sources import (
-    MODEL_ROWS,
-    POOL_ROWS,
+    MODEL_PART,
+    POOL_PART,
     SIDE,
-    VALIDATION_ROWS,
+    VALIDATION_PART,
     Clothes,
     Emoji,
     Int64,
@@ -32,14 +32,14 @@ from filtering.shards.writer import ShardSample, write_shard
 
 SHARDS, SHARD_CAPACITY = 8, 10_000
 DRAWINGS_KNOWN, DRAWINGS_TEST = 6, 2
-# Streams of random numbers: whoever draws with one shares no drawing with the others.
+# Streams of random numbers: parts drawn with different ones share no drawing.
 POOL, MODEL, VALIDATION, TEST = 3, 4, 5, 6
 Drawn = dict[str, Image.Image]
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Everything that the parts are cut from."""
+    """The pictures that all parts are cut from."""
 
     train: Clothes
     test: Clothes
@@ -47,20 +47,19 @@ class Sources:
     drawn: Drawn
 
 
-def build(folder: Path, fashion_mnist: str, seed: int = 0) -> None:
+def build(folder: Path, fashion_mnist: Path, scale: float = 1.0, seed: int = 0) -> None:
     """Write `pool/`, `truth.parquet`, `model.npz`, `validation.npz` and `test.npz`, unless they are there."""
     if (folder / "test.npz").exists():
         return
     train, test = clothes(fashion_mnist, "train"), clothes(fashion_mnist, "t10k")
-    sources = Sources(train, test, emoji(seed), {})
-    _write_pool(folder, sources, seed)
+    sources = Sources(train, test, emoji(seed, scale), {})
+    _write_pool(folder, sources, planned(len(CLASSES), len(sources.emoji.pool), seed, scale), seed)
     _write_model_pairs(folder / "model.npz", sources, seed)
-    _write_test(folder / "validation.npz", train.part(VALIDATION_ROWS), sources, sources.emoji.validation, VALIDATION)
+    _write_test(folder / "validation.npz", train.part(VALIDATION_PART), sources, sources.emoji.validation, VALIDATION)
     _write_test(folder / "test.npz", test, sources, sources.emoji.test, TEST)
 
 
-def _write_pool(folder: Path, sources: Sources, seed: int) -> None:
-    plan = planned(len(CLASSES), len(sources.emoji.pool), seed)
+def _write_pool(folder: Path, sources: Sources, plan: Plan, seed: int) -> None:
     random = np.random.default_rng((seed, POOL))
     names = [names[0] for names in CLASSES] + [picture.caption for picture in sources.emoji.pool]
     samples = list(_samples(plan, sources, names, random))
@@ -68,7 +67,7 @@ def _write_pool(folder: Path, sources: Sources, seed: int) -> None:
     shard_of = np.empty(len(samples), dtype=np.int64)
     for shard, rows in enumerate(np.array_split(order, SHARDS)):
         shard_of[rows] = shard
-        write_shard(folder / "pool", shard, [_sample(*samples[row], shard, at) for at, row in enumerate(rows)])
+        write_shard(folder / "pool", shard, [_sample(samples[row], shard, at) for at, row in enumerate(rows.tolist())])
     captions = [caption for _, _, caption in samples]
     pq.write_table(_truth(plan, shard_of, names, captions), folder / "truth.parquet")
 
@@ -89,7 +88,7 @@ def _truth(plan: Plan, shard_of: Int64, names: Sequence[str], captions: Sequence
 def _samples(
     plan: Plan, sources: Sources, names: Sequence[str], random: np.random.Generator
 ) -> Iterator[tuple[int, bytes, str]]:
-    rows = sources.train.part(POOL_ROWS)
+    rows = sources.train.part(POOL_PART)
     by_class = [np.flatnonzero(rows.labels == label) for label in range(len(CLASSES))]
     pictures: dict[tuple[int, int], Uint8] = {}
     pairs = zip(plan.concept.tolist(), plan.original.tolist(), plan.kind, plan.caption.tolist(), strict=True)
@@ -121,7 +120,8 @@ def _uid(row: int) -> str:
     return hashlib.blake2b(str(row).encode(), digest_size=16, person=b"own datacomp").hexdigest()
 
 
-def _sample(row: int, image: bytes, caption: str, shard: int, at: int) -> ShardSample:
+def _sample(pair: tuple[int, bytes, str], shard: int, at: int) -> ShardSample:
+    row, image, caption = pair
     uid, key = _uid(row), f"{shard * SHARD_CAPACITY + at:012d}"
     metadata = {
         "uid": uid,
@@ -141,8 +141,8 @@ def _drawings(pictures: Sequence[Picture], each: int, random: np.random.Generato
 
 
 def _write_model_pairs(path: Path, sources: Sources, seed: int) -> None:
-    """Write clean pairs, classes and concepts as often as one another."""
-    random, rows = np.random.default_rng((seed, MODEL)), sources.train.part(MODEL_ROWS)
+    """Write clean pairs, all classes and all concepts equally often."""
+    random, rows = np.random.default_rng((seed, MODEL)), sources.train.part(MODEL_PART)
     known = sources.emoji.known
     images = [colour(rows.pixels), _drawings(known, DRAWINGS_KNOWN, random, sources.drawn)]
     names = [picture.caption for picture in known for _ in range(DRAWINGS_KNOWN)]

@@ -55,7 +55,7 @@ def _prompts(model: Clip, names: list[str], templates: tuple[str, ...]) -> Tenso
 
 
 def _embedded(model: Clip, images: Tensor) -> Tensor:
-    return torch.cat([model.images(part) for part in images.split(CHUNK)])
+    return torch.cat([model.images(part) for part in torch.split(images, CHUNK)])
 
 
 def _recalls(images: Tensor, names: Tensor) -> tuple[float, float]:

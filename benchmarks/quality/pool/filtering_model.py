@@ -11,8 +11,8 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.lib.contrastive import contrastive_loss, warm_cosine
 from benchmarks.quality.pool.captions import clothes_caption, emoji_caption
 from benchmarks.quality.pool.sources import SIDE
 
@@ -31,7 +31,7 @@ def model_paths(folder: Path) -> tuple[Path, Path]:
     return folder / f"{NAME}.json", folder / f"{NAME}.safetensors"
 
 
-def train_judge(folder: Path, seed: int = 0) -> None:
+def train_judge(folder: Path, steps: int = STEPS, seed: int = 0) -> None:
     """Train on `model.npz` and write both files, unless they are there."""
     config, weights = model_paths(folder)
     if weights.exists():
@@ -40,47 +40,40 @@ def train_judge(folder: Path, seed: int = 0) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     open_clip.add_model_config(str(config))
-    model = _trained(open_clip.create_model(NAME), folder / "model.npz", seed)
+    model = _trained(open_clip.create_model(NAME), folder / "model.npz", steps, seed)
     save_file({name: weight.contiguous() for name, weight in model.state_dict().items()}, weights)
 
 
-def _trained(model: open_clip.CLIP, pairs: Path, seed: int) -> open_clip.CLIP:
+def _trained(model: open_clip.CLIP, pairs: Path, steps: int, seed: int) -> open_clip.CLIP:
     adam = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(adam, _rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: warm_cosine(step, steps, WARM_UP))
     model.train()
-    for step, (images, texts) in enumerate(_batches(pairs, seed)):
+    for step, (images, texts) in enumerate(_batches(pairs, steps, seed)):
         loss = _loss(model, images, texts)
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, MOST_SCALE)
         if step % 100 == 0:
-            print(f"filtering model: step {step} of {STEPS}, loss {loss.item():.3f}", flush=True)
+            print(f"filtering model: step {step} of {steps}, loss {loss.item():.3f}", flush=True)
     return model
-
-
-def _rate(step: int) -> float:
-    warm = min(1.0, (step + 1) / WARM_UP)
-    return warm * 0.5 * (1 + math.cos(math.pi * min(step / STEPS, 1)))
 
 
 def _loss(model: open_clip.CLIP, images: Tensor, texts: Tensor) -> Tensor:
     image, text, scale = model(images, texts)
-    logits = scale * image @ text.T
     # Pairs of one class are negatives of one another, as they are where CLIP is trained.
-    target = torch.arange(len(logits))
-    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+    return contrastive_loss(scale * image @ text.T)
 
 
-def _batches(path: Path, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(path: Path, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     pairs, random = np.load(path), np.random.default_rng((seed, 7))
     images, labels, names = (pairs[name] for name in ("images", "labels", "names"))
     tokenizer = open_clip.get_tokenizer(NAME)
     mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
     deviation = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
-    for _ in range(STEPS):
+    for _ in range(steps):
         rows = random.choice(len(images), BATCH, replace=False)
         pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255
         shift = random.integers(-2, 3, 2).tolist()

@@ -1,4 +1,4 @@
-"""Every filter times every seed, each finished training a line of `results.jsonl`: what is there is not done again."""
+"""Every filter times every seed; each finished training is a line of `results.jsonl` and is not repeated."""
 
 import json
 import time
@@ -27,14 +27,16 @@ class Settings:
 
     Attributes
     ----------
-    share : how much of the pool each filter keeps.
-    steps : how many batches each training sees.
+    share : of the pool that each filter keeps.
+    steps : batches of each training.
+    address : the `ray.address` of every run.
     """
 
     work: Path
     share: float
     steps: int
     seeds: Sequence[int]
+    address: str
 
     def key(self, chosen: Filter, seed: int) -> str:
         """Identify a training by all that decides it; what a filter is called does not."""
@@ -69,8 +71,8 @@ class Grid:
 
     def selected(self, chosen: Filter, seed: int) -> Selected:
         """Return what a filter keeps."""
-        share = self.settings.share
-        return selected(self.settings.work, chosen, round(share * len(self.truth.uids)), share, seed)
+        share, keep = self.settings.share, round(self.settings.share * len(self.truth.uids))
+        return selected(self.settings.work, chosen, keep, share, seed, self.settings.address)
 
     def _composition(self, chosen: Filter) -> Row:
         found = self.truth.figures(self.selected(chosen, self.settings.seeds[0]).uids)
@@ -89,7 +91,7 @@ class Grid:
         kept = self.selected(chosen, seed if chosen.draws else self.settings.seeds[0])
         started = time.perf_counter()
         model = trained(self._pairs().kept(kept.uids), self.settings.steps, seed)
-        result = {
+        result: Result = {
             "key": self.settings.key(chosen, seed),
             "filter": chosen.name,
             "seed": seed,

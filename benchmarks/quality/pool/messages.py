@@ -1,4 +1,4 @@
-"""What D2's forward messages do to a score of pairs on a graph of images.
+"""The effect of D2's forward messages on a score of pairs, over a graph of images.
 
     python -m benchmarks.quality.pool.messages --work DIR
 
@@ -6,12 +6,13 @@ After a run of `python -m benchmarks.quality.pool`: the AUC of the CLIP score on
 before and after one round of messages over the 10 nearest images, for several gammas.
 """
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.lib.arguments import parser_of
 from benchmarks.quality.pool.truth import Truth
 from filtering.config.run import Input
 from filtering.core.csr import KnnGraph
@@ -26,11 +27,11 @@ Float64 = npt.NDArray[np.float64]
 K, GAMMAS = 10, (1.0, 10.0, 30.0, 100.0)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True)
-    work = parser.parse_args().work.resolve()
+    parser = parser_of(__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="that of a finished benchmarks.quality.pool")
+    work = parser.parse_args(arguments).work.resolve()
     scores, graph = _scores_and_graph(work)
     truth = Truth(work / "truth.parquet")
     right, swapped = np.isin(truth.kind, ("clean", "near_duplicate")), truth.kind == "swapped"

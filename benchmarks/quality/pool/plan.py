@@ -1,4 +1,4 @@
-"""What the pool is to hold: how many pairs of each concept, and what is wrong with each. Draws no pixels."""
+"""The plan of the pool: the number of pairs of each concept, and the defect of each pair. Draws no pixels."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,10 +44,12 @@ class Plan:
     original: Int64
 
 
-def planned(classes: int, concepts: int, seed: int) -> Plan:
-    """Plan a pool of so many classes of clothes and concepts of emoji."""
+def planned(classes: int, concepts: int, seed: int, scale: float = 1.0) -> Plan:
+    """Plan a pool of some classes of clothes and concepts of emoji; `scale` is its share of the whole pool's pairs."""
     random = np.random.default_rng((seed, 2))
-    sizes = np.concatenate([_class_sizes(classes, random), _emoji_sizes(concepts)])
+    sizes = np.concatenate(
+        [_class_sizes(classes, CLOTHES_PAIRS * scale, random), _emoji_sizes(concepts, EMOJI_PAIRS * scale)]
+    )
     concept = np.repeat(np.arange(classes + concepts), sizes)
     heavy = np.zeros(len(sizes), dtype=bool)
     heavy[np.argsort(-sizes[:classes])[[0, 2, 4][:HEAVY_CLASSES]]] = True
@@ -60,16 +62,17 @@ def planned(classes: int, concepts: int, seed: int) -> Plan:
     return Plan(concept, _captions(concept, kind, random), kind, original)
 
 
-def _class_sizes(classes: int, random: np.random.Generator) -> Int64:
-    """Return sizes that fall geometrically, which class is large drawn by chance."""
+def _class_sizes(classes: int, pairs: float, random: np.random.Generator) -> Int64:
+    """Return sizes that fall geometrically, in random order."""
     falling = CLASS_RATIO ** (-np.arange(classes) / (classes - 1))
-    sizes = np.round(CLOTHES_PAIRS * falling / falling.sum()).astype(np.int64)
+    sizes: Int64 = np.round(pairs * falling / falling.sum()).astype(np.int64)
     return random.permutation(sizes)
 
 
-def _emoji_sizes(concepts: int) -> Int64:
+def _emoji_sizes(concepts: int, pairs: float) -> Int64:
     falling = np.arange(1, concepts + 1) ** -EMOJI_EXPONENT
-    return np.maximum(np.round(EMOJI_PAIRS * falling / falling.sum()), 1).astype(np.int64)
+    sizes: Int64 = np.maximum(np.round(pairs * falling / falling.sum()), 1).astype(np.int64)
+    return sizes
 
 
 def _kinds(heavy: npt.NDArray[np.bool_], random: np.random.Generator) -> npt.NDArray[np.object_]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lib.tables import NO_MATPLOTLIB, Row
+from benchmarks.lib.tables import Row
 from benchmarks.quality.pool.grid import Result
 
 NO_FILTER, RANDOM = "no filter", "random"
@@ -41,10 +41,8 @@ def split(table: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 def plot(table: Sequence[Row], path: str) -> None:
     """Draw the means and their standard errors as bars."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SystemExit(NO_MATPLOTLIB) from None
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 1 + 0.3 * len(table)), layout="constrained")
     axes = figure.subplots()
     means, errors = zip(*([float(part) for part in row["mean"].split(" ± ")] for row in table), strict=True)

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import ray
 
+from benchmarks.lib import runs
 from benchmarks.quality.pool.filtering_model import model_paths
 from benchmarks.quality.pool.filters import Filter
 from filtering.config.run import parse_config
 from filtering.pipeline import run as pipeline
+from tests.support.pools import Silent
 
 SELECTING, PREPARING = ("filters", "scores", "selection"), ("concepts", "partitions", "graph")
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What a filter kept, and what it took.
+    """The pairs that a filter kept, and its cost.
 
     Attributes
     ----------
@@ -35,18 +36,8 @@ class Selected:
     peak_bytes: int
 
 
-class Silent:
-    """A reporter that says nothing."""
-
-    def start(self, stage: str, total: int, unit: str) -> None: ...
-    def advance(self, done: int, note: str = "") -> None: ...
-    def finish(self, summary: str) -> None: ...
-    def say(self, line: str) -> None: ...
-    def stop(self) -> None: ...
-
-
-def selected(work: Path, chosen: Filter, keep: int, share: float, seed: int) -> Selected:
-    """Return what a filter keeps, from an earlier run if there was one.
+def selected(work: Path, chosen: Filter, keep: int, share: float, seed: int, address: str) -> Selected:
+    """Return the pairs that a filter keeps, from an earlier run if there was one.
 
     Raises
     ------
@@ -58,7 +49,7 @@ def selected(work: Path, chosen: Filter, keep: int, share: float, seed: int) -> 
     path = work / "selected" / f"{name}.json"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"configuration": configuration, **_run(configuration)}))
+        path.write_text(json.dumps({"configuration": configuration, **_run(configuration, address)}))
     found = json.loads(path.read_text())
     return Selected(**{field: found[field] for field in ("uids", "seconds", "graph_seconds", "peak_bytes")})
 
@@ -75,11 +66,10 @@ def _configuration(work: Path, filtering: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(configuration: dict[str, Any]) -> dict[str, Any]:
-    config = parse_config(configuration)
+def _run(configuration: dict[str, Any], address: str) -> dict[str, Any]:
+    config = parse_config(configuration | {"ray": {"address": address}})
     pipeline.check(config)
-    if not ray.is_initialized():
-        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    runs.start_ray(address, num_cpus=1)
     stages = pipeline.run(config, Silent())["stages"]
     chosen = [stage for stage in stages if stage["name"] in SELECTING + PREPARING]
     return {

@@ -1,7 +1,5 @@
 """The pictures: Fashion-MNIST by class and OpenMoji by concept, cut into parts that share no picture."""
 
-import gzip
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.lib import fashion_mnist
 from filtering.demo.openmoji import TONES, Picture, pictures, rasterise
 
 Uint8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 
-FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
-SIDE, FASHION_SIDE, DRAWN_SIDE = 32, 28, 96
-HEADER = {"images": 16, "labels": 8}
-# Rows of Fashion-MNIST's training file; its test file is the test.
-POOL_ROWS, MODEL_ROWS, VALIDATION_ROWS = slice(0, 45_000), slice(45_000, 53_000), slice(53_000, 60_000)
+SIDE, DRAWN_SIDE = 32, 96
+# Parts of Fashion-MNIST's training file, as shares of its rows; its test file is the test.
+POOL_PART, MODEL_PART, VALIDATION_PART = (0, 45 / 60), (45 / 60, 53 / 60), (53 / 60, 1)
 POOL_CONCEPTS, GALLERY = 1_200, 400
 
 
@@ -29,20 +26,22 @@ class Clothes:
     pixels: Uint8
     labels: Int64
 
-    def part(self, rows: slice) -> "Clothes":
+    def part(self, part: tuple[float, float]) -> "Clothes":
+        """Return the rows between two shares of all."""
+        rows = slice(*(round(share * len(self.labels)) for share in part))
         return Clothes(self.pixels[rows], self.labels[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Emoji:
-    """OpenMoji's pictures without skin tones, by who may see them.
+    """OpenMoji's pictures without skin tones, in parts.
 
     Attributes
     ----------
-    pool : concepts of the pool, the most frequent first; pictures of the validation and of the test are other drawings
-        of some of these, frequent and rare ones alike.
-    known : those that the filtering model was trained on, as other drawings again: half of the pool's, and others.
-    unseen : concepts of which neither the pool nor the filtering model has any picture.
+    pool : concepts of the pool, the most frequent first; the pictures of the validation and of the test are other
+        drawings of some of these, frequent and rare ones alike.
+    known : concepts that the filtering model is trained on, in other drawings again: half of the pool's, and others.
+    unseen : concepts without any picture in the pool or the training of the filtering model.
     """
 
     pool: list[Picture]
@@ -58,21 +57,20 @@ class Emoji:
         return self.pool[1::3][:GALLERY]
 
 
-def clothes(folder: str, name: str) -> Clothes:
-    """Read `train` or `t10k`; exits with one line where the files are not there."""
-    images = _idx(folder, name, "images").reshape(-1, FASHION_SIDE, FASHION_SIDE)
-    border = (SIDE - FASHION_SIDE) // 2
-    padded = np.pad(images, ((0, 0), (border, border), (border, border)))
-    return Clothes(padded, _idx(folder, name, "labels").astype(np.int64))
+def clothes(folder: Path, name: str) -> Clothes:
+    """Read `train` or `t10k`; exits with one line if the files are missing."""
+    border = (SIDE - fashion_mnist.SIDE) // 2
+    padded = np.pad(fashion_mnist.images(folder, name), ((0, 0), (border, border), (border, border)))
+    return Clothes(padded, fashion_mnist.labels(folder, name))
 
 
-def emoji(seed: int = 0) -> Emoji:
-    """Return the concepts, cut by `seed`."""
+def emoji(seed: int = 0, scale: float = 1.0) -> Emoji:
+    """Return the concepts, parted by `seed`; of each part only a share, the most frequent, if `scale` is below 1."""
     plain = [picture for picture in pictures() if TONES.isdisjoint(picture.hexcode.split("-"))]
     rest = [picture for picture in plain if not picture.held_out]
     order = [rest[at] for at in np.random.default_rng((seed, 1)).permutation(len(rest))]
-    inside, outside = order[:POOL_CONCEPTS], order[POOL_CONCEPTS:]
-    return Emoji(inside, [*inside[::2], *outside], [picture for picture in plain if picture.held_out])
+    inside, outside = _cut(order[:POOL_CONCEPTS], scale), _cut(order[POOL_CONCEPTS:], scale)
+    return Emoji(inside, [*inside[::2], *outside], _cut([picture for picture in plain if picture.held_out], scale))
 
 
 def drawing(picture: Picture, random: np.random.Generator, cache: dict[str, Image.Image]) -> Uint8:
@@ -101,10 +99,5 @@ def colour(grey: Uint8) -> Uint8:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def _idx(folder: str, name: str, kind: str) -> Uint8:
-    dimensions = {"images": 3, "labels": 1}[kind]
-    path = Path(folder) / f"{name}-{kind}-idx{dimensions}-ubyte.gz"
-    if not path.is_file():
-        sys.exit(f"skipped: {path} is not there (apt-get install dataset-fashion-mnist)")
-    with gzip.open(path) as stream:
-        return np.frombuffer(stream.read(), dtype=np.uint8, offset=HEADER[kind])
+def _cut(chosen: list[Picture], scale: float) -> list[Picture]:
+    return chosen[: round(scale * len(chosen))]

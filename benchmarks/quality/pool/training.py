@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.lib.contrastive import contrastive_loss, warm_cosine
 from benchmarks.quality.pool.towers import Clip
 
 BATCH, PEAK_RATE, WARM_UP, WEIGHT_DECAY, MOST_SCALE = 128, 2e-3, 50, 0.1, math.log(100)
@@ -23,6 +23,7 @@ class Pairs:
     tokens: Tensor
 
     def rows(self, chosen: Tensor) -> "Pairs":
+        """Return some of them, by their rows."""
         return Pairs(self.images[chosen], self.tokens[chosen])
 
 
@@ -32,12 +33,12 @@ def trained(pairs: Pairs, steps: int, seed: int) -> Clip:
     torch.manual_seed(seed)
     model = Clip().to(memory_format=torch.channels_last)
     adam = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _rate(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: warm_cosine(step, steps, WARM_UP))
     model.train()
     for batch in _batches(pairs, steps, seed):
         loss = _loss(model, batch)
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         schedule.step()
         with torch.no_grad():
@@ -45,15 +46,8 @@ def trained(pairs: Pairs, steps: int, seed: int) -> Clip:
     return model.eval()
 
 
-def _rate(step: int, steps: int) -> float:
-    warm = min(1.0, (step + 1) / WARM_UP)
-    return warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
-
-
 def _loss(model: Clip, batch: Pairs) -> Tensor:
-    logits = model.scale.exp() * model.images(batch.images) @ model.texts(batch.tokens).T
-    target = torch.arange(len(logits))
-    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+    return contrastive_loss(model.scale.exp() * model.images(batch.images) @ model.texts(batch.tokens).T)
 
 
 def _batches(pairs: Pairs, steps: int, seed: int) -> Iterator[Pairs]:

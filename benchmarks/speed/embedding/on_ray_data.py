@@ -1,4 +1,4 @@
-"""The embedding station's two operators as a Ray Data pipeline: the peer of benchmarks/speed/embedding.py."""
+"""The two operators of the embedding stage as a Ray Data pipeline."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from filtering.shards.inventory import Shard
 
 
 def pairs_per_second(config: Config, shards: Sequence[Shard], total: int) -> float:
-    """Return pairs a second of the same two operators as a Ray Data pipeline, from its first output; writes nothing."""
+    """Return pairs a second, counted from the first output; writes nothing."""
 
     class Embed:
         def __init__(self) -> None:

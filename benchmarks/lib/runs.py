@@ -1,0 +1,51 @@
+"""Runs over pool-like metadata: their configuration, and the command line with the memory that it took."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from benchmarks.lib.pool_like import write_pool
+from benchmarks.lib.processes import watched
+
+LARGEST_SHARD = 500_000
+# Below, starting a process takes longer than writing the pool.
+ONE_WORKER_ROWS = 50_000
+
+
+def write_config(folder: Path, rows: int, address: str) -> tuple[Path, Path]:
+    """Write the configuration of a run over a pool of `rows` rows, and the pool unless it is there.
+
+    Returns
+    -------
+    config, output : Path
+    """
+    pool, out, config = folder / f"pool-{rows}", folder / f"run-{rows}", folder / f"run-{rows}.yaml"
+    if not pool.exists():
+        shard_rows = min(LARGEST_SHARD, max(rows // 2, 1))
+        write_pool(str(pool), rows, shard_rows=shard_rows, workers=1 if rows < ONE_WORKER_ROWS else 2)
+    source = {"metadata": str(pool), "arrays": {"image": "img", "text": "txt"}}
+    selection = {"method": "d2", "keep": 0.3, "budget": "complexity"}
+    settings = {"input": source, "selection": selection, "output": str(out), "ray": {"address": address}}
+    config.write_text(json.dumps(settings))
+    return config, out
+
+
+def filtering(*arguments: str) -> tuple[dict[str, Any], int]:
+    """Return the JSON that a command prints, and the peak memory of its process and all descendants, in bytes."""
+    command = [sys.executable, "-m", "filtering", *arguments, "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with watched(process) as peak:
+        printed, _ = process.communicate()
+    if process.returncode:
+        sys.exit(f"filtering {arguments[0]} ended with status {process.returncode}")
+    return json.loads(printed), peak.bytes
+
+
+def start_ray(address: str, **options: Any) -> None:
+    """Start or join a Ray that all runs of this process share, unless there is one or none is wanted."""
+    if address != "none" and not ray.is_initialized():
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, **options)

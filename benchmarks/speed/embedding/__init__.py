@@ -1,0 +1,1 @@
+"""The embedding stage against its two limits: the bare forward, and decoding alone."""

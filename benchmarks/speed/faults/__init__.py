@@ -1,0 +1,1 @@
+"""Runs in which something dies: their manifests and the seconds lost."""
