@@ -6,7 +6,7 @@ Trains the small CLIP of this package on the CPU with `open_clip_train`, with `k
 and, if PYTHON is given, from tars that hold only the kept samples, with a sizes.json beside them (FOLDER, else copied
 into a temporary folder). PYTHON belongs to an environment of `open_clip_torch[training]`, whose reader of tars needs
 webdataset<=0.2.86; this package needs a later one. Prints the keys of the batches against those that the run kept,
-steps, the mean loss of each epoch, and seconds. `filtering demo --out DIR` makes a run, DIR/run.
+steps, the mean loss of each epoch, and seconds. The demo makes a run: `filtering demo` writes filtering-demo/run.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -19,6 +20,8 @@ def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(joined, metad
         deadline = time.monotonic() + 60
         while not events(tmp_path / "run") and time.monotonic() < deadline:
             time.sleep(0.02)
+        # Stopped, it cannot finish before the second one has looked.
+        first.send_signal(signal.SIGSTOP)
         second = call(*arguments, **joined)
         assert second.returncode == 2
         assert "is being written by host" in second.stderr
@@ -26,6 +29,7 @@ def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(joined, metad
         assert second.stderr.strip().count("\n") == 0
         told = json.loads(call("status", str(tmp_path / "run"), "--json").stdout)
         assert str(first.pid) in told["writer"]
+        first.send_signal(signal.SIGCONT)
         assert first.wait(120) == 0
     finally:
         first.kill()

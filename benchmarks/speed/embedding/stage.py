@@ -16,7 +16,7 @@ from filtering.runtime.worker_pools import ActorPool
 from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
-Plan = ActorPlan[[Shard, str], Any]
+Plan = ActorPlan[[Shard, Store], Any]
 Run = Callable[[Sequence[Attempt]], Iterable[tuple[Attempt, TaskRecord]]]
 
 
@@ -56,5 +56,5 @@ def _run(executor: Executor, plan: Plan) -> Run:
 
 
 def _embedded(run: Run, folder: Store, shards: Sequence[Shard]) -> list[TaskRecord]:
-    tasks: list[TaskSpec[Any]] = [TaskSpec(shard.identity, None, (shard, folder.url)) for shard in shards]
+    tasks: list[TaskSpec[Any]] = [TaskSpec(shard.identity, None, (shard, folder)) for shard in shards]
     return [record for _, record in run([Attempt("embedding", task, folder) for task in tasks])]

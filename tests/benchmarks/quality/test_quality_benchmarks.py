@@ -1,6 +1,7 @@
 """The research harnesses on small pools: what they keep, train and print."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -67,7 +68,7 @@ def test_messages_over_the_graph_of_images_change_the_score(work, capsys):
     first, *gammas = capsys.readouterr().out.splitlines()
     assert first.startswith("median squared distance ")
     assert [line.split(":")[0] for line in gammas] == [f"gamma {gamma:g}" for gamma in messages.GAMMAS]
-    areas = [float(word) for line in (first, *gammas) for word in line.replace("AUC", "").split() if "." in word]
+    areas = [float(word) for line in (first, *gammas) for word in re.findall(r"\d+\.\d+", line)]
     assert all(0 <= area <= 2 for area in areas)
 
 
