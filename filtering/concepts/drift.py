@@ -45,6 +45,7 @@ def drift(store: Store, new: Sums, pool: Sums, settings: Concepts) -> Drift:
     Returns
     -------
     Drift
+        With the reasons for a refit, none if it is not due.
     """
     fit = store.read_arrays(FIT)
     rows, before = int(pool.sizes.sum()), int(fit["sizes"].sum())

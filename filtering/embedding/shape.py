@@ -13,7 +13,10 @@ def embedder_shape(settings: Embedding, workers: Ray, capacity: Capacity, shards
 
     Parameters
     ----------
-    settings, workers : sections `embedding` and `ray` of the configuration.
+    settings : Embedding
+        The section `embedding` of the configuration.
+    workers : Ray
+        Its section `ray`.
     capacity : Capacity
         What the executor has now; numbers given in the configuration may exceed it, which makes a cluster grow.
     shards : int

@@ -62,7 +62,8 @@ def embed(
 
     Parameters
     ----------
-    source, settings, workers : sections `input`, `embedding` and `ray` of the configuration.
+    source, settings, workers : Input, Embedding, Ray
+        The sections `input`, `embedding` and `ray` of the configuration.
     shards : sequence of Shard
         The inventory.
     reusable : Reusable, optional

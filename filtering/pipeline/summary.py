@@ -1,4 +1,4 @@
-"""run.json: the configuration of a run, its results, and warnings for a person."""
+"""The run.json: the configuration of a run, its results, and warnings for a person."""
 
 import contextlib
 import platform

@@ -78,8 +78,9 @@ def assembled(record: RunRecord, found: Findings) -> Report:
     Parameters
     ----------
     record : RunRecord
-        run.json, as far as it is known before the report is written.
+        The run.json, as far as it is known before the report is written.
     found : Findings
+        The results of the surveys.
     """
     rows, step = concept_rows(found), judging_step(record["steps"])
     graph, output = from_plain(GraphResult, record["graph"], RUN), record["config"]["output"]

@@ -63,7 +63,7 @@ def write_report(stage: StageRun, record: RunRecord, shards: Sequence[PassingSha
     Parameters
     ----------
     record : RunRecord
-        run.json, as far as it is known before the report is written.
+        The run.json, as far as it is known before the report is written.
     shards : list of PassingShard
         The pool's shards after the filters.
     partitions : int
