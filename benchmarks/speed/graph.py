@@ -26,10 +26,10 @@ from benchmarks.lib.pool_like import vectors
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.lib.timing import seconds_of
 from filtering.concepts.exact_search import recall_at_k
-from filtering.concepts.guests import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
 from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Float32Array, Int32Array
 from filtering.concepts.partition import Partition
+from filtering.concepts.replicas import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
 from filtering.concepts.stage import FEWEST_LARGEST, OVERSIZED
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import nearest_neighbours

@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from filtering.concepts.artifacts import EXACT, INVITATION, QUERIES_NAME, VISITS_NAME, read_centroids
 from filtering.concepts.exact_search import ExactSearch
-from filtering.concepts.guests import (
+from filtering.concepts.nearest import CentroidIndex
+from filtering.concepts.partition import global_rows
+from filtering.concepts.replicas import (
     MARGIN_BINS,
     NO_CONCEPT,
     Visits,
@@ -18,8 +20,6 @@ from filtering.concepts.guests import (
     margin_within,
     needed_margins,
 )
-from filtering.concepts.nearest import CentroidIndex
-from filtering.concepts.partition import global_rows
 from filtering.core.uids import hashed
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard

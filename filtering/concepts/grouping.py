@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.artifacts import GROUPED_NAME, VISITS_NAME, read_concepts, read_touched
-from filtering.concepts.carrying import again_rows
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
+from filtering.concepts.reuse import again_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.shuffle import Records, packed, write_groups
 from filtering.storage.store import Store

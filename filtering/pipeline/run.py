@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names, read_concepts
-from filtering.concepts.frozen import kept_of, take_over_concepts
+from filtering.concepts.given_stage import kept_of, take_over_concepts
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts, group_rows, partitions_key
 from filtering.config.run import Config

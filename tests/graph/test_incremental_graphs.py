@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from examples import examples
 from hypothesis import given
-from night_graphs import WIDTH, InProcess, Night, Rows, chains, same_graphs, same_queries
+from incremental_graphs import WIDTH, InProcess, Night, Rows, chains, same_graphs, same_queries
 
 from filtering.core.errors import RunError
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_adjacent, read_origins

@@ -21,7 +21,9 @@ from filtering.concepts.artifacts import (
     read_concepts,
 )
 from filtering.concepts.assignment import assign, visit
-from filtering.concepts.carrying import (
+from filtering.concepts.drift import drift
+from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
+from filtering.concepts.reuse import (
     SEARCHED_SUFFIX,
     carry_queries,
     carry_visits,
@@ -32,8 +34,6 @@ from filtering.concepts.carrying import (
     resample_queries,
     write_changed,
 )
-from filtering.concepts.drift import drift
-from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
 from filtering.concepts.stage import (
     NAME,
     Statistics,

@@ -6,7 +6,8 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.concepts.guests import (
+from filtering.concepts.nearest import Centroids, nearest_centroids
+from filtering.concepts.replicas import (
     MARGIN_BINS,
     NO_CONCEPT,
     Visits,
@@ -16,7 +17,6 @@ from filtering.concepts.guests import (
     margin_within,
     needed_margins,
 )
-from filtering.concepts.nearest import Centroids, nearest_centroids
 
 
 def unit(random, rows, width):

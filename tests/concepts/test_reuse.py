@@ -16,7 +16,8 @@ from filtering.concepts.artifacts import (
     read_touched,
 )
 from filtering.concepts.assignment import NEAREST_NAME, STATISTICS_NAME, with_radius
-from filtering.concepts.carrying import (
+from filtering.concepts.partition import moved_rows
+from filtering.concepts.reuse import (
     CHANGED,
     SEARCHED_NAME,
     again_rows,
@@ -28,7 +29,6 @@ from filtering.concepts.carrying import (
     still_exact,
     write_changed,
 )
-from filtering.concepts.partition import moved_rows
 from filtering.concepts.training import FEW_NAME
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import PassingShard
