@@ -29,7 +29,7 @@ from filtering.concepts.exact_search import recall_at_k
 from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters, train_centroids
 from filtering.concepts.nearest import CentroidIndex, Float32Array, Int32Array
 from filtering.concepts.partition import Partition
-from filtering.concepts.replicas import NO_CONCEPT, Visits, border_margins, margin_for, needed_margins
+from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_margins, margin_for, needed_margins
 from filtering.concepts.stage import FEWEST_LARGEST, OVERSIZED
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import nearest_neighbours
@@ -161,7 +161,7 @@ def _cells(pool: Pool, clusters: int) -> Cells:
 def _margin(pool: Pool, cells: Cells, recall: float) -> tuple[float, float]:
     neighbours, _ = nearest_neighbours(pool.unit[pool.deciding], pool.unit, pool.deciding, K)
     left, right = np.repeat(pool.deciding, K), neighbours.ravel()
-    needed = needed_margins(*(Visits(cells.concepts[side], cells.margins[side]) for side in (left, right)))
+    needed = needed_margins(*(NearestConcepts(cells.concepts[side], cells.margins[side]) for side in (left, right)))
     return margin_for(needed, recall)
 
 

@@ -1,10 +1,15 @@
-"""The objects of the concepts and partitions stages, as the stations after them read them."""
+"""The objects of the concepts and partitions stages, and how later stages read them.
+
+Names on disk have stayed: in columns and records a replica is called a guest, and what is reused is called carried.
+"""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field
 
 from filtering.concepts.nearest import Centroids, Float32Array, Int32Array
 from filtering.filters.artifacts import PassingShard
@@ -15,25 +20,31 @@ CONCEPTS = "concepts.parquet"
 # Rows whose true neighbours are searched: `row` ascending, `vectors`, and which of them measure recall.
 QUERIES_NAME = "queries.npz"
 EXACT = "exact.npz"
-# How near a border guests are, and into how many sections each centroid's rows are cut.
-INVITATION = "invitation.npz"
-# What the concepts were like when they were trained: `sizes` and `distances`, the sum over their rows.
+# The largest margin at which a row has a replica, and into how many sections the rows of each centroid are cut.
+REPLICATION = "invitation.npz"
+# The pool on which the concepts were trained: `sizes` and `distances`, the sums over the rows of each concept.
 FIT = "fit.npz"
-# Where a base is: the concepts in which other rows stand now (`changed`), and all in which rows that stand in one of
-# those do (`searched`): there neighbours are sought again.
+# Against a base: the concepts whose members differ (`changed`), and all concepts of the members of those (`searched`),
+# in which neighbours are searched again.
 TOUCHED = "touched.npz"
-VISITS_NAME = "{}.visits.npz"
+ASSIGNMENT_NAME = "{}.visits.npz"
 GROUPED_SUFFIX = ".grouped"
 GROUPED_NAME = "{}" + GROUPED_SUFFIX
 
 
 def read_concepts(store: Store) -> pa.Table:
-    """Return the table `tables.CONCEPTS`."""
+    """Return the table `schemas.CONCEPTS`."""
     return store.read_table(CONCEPTS)
 
 
+def replica_counts(concepts: pa.Table) -> npt.NDArray[np.int64]:
+    """Return how many rows have a replica in each concept, int64 (C,), from the table `schemas.CONCEPTS`."""
+    counts: npt.NDArray[np.int64] = concepts["guests"].to_numpy()
+    return counts
+
+
 def read_centroids(store: Store) -> Centroids:
-    """Return the trained centroids; a concept that was too large for one of its own shares its centroid."""
+    """Return the trained centroids; a concept that was cut into sections has one centroid for all of them."""
     return Centroids(**store.read_arrays(CENTROIDS))
 
 
@@ -44,20 +55,50 @@ def read_concept_centroids(store: Store) -> Float32Array:
 
 def read_sections(store: Store) -> Int32Array:
     """Return how many concepts share each centroid, int32 (K,): concepts are numbered by centroid."""
-    return store.read_arrays(INVITATION)["sections"]
+    return store.read_arrays(REPLICATION)["sections"]
 
 
 def read_homes(store: Store, shard: PassingShard) -> tuple[Int32Array, Int32Array]:
-    """Return the rows of a shard that have a concept, ascending, and their concepts, int32 (n,) each."""
-    visits = store.read_arrays(VISITS_NAME.format(shard.identity))
-    return visits["row"], visits["concept"]
+    """Return the rows of a shard that have a concept, ascending, and their home concepts, int32 (n,) each."""
+    arrays = store.read_arrays(ASSIGNMENT_NAME.format(shard.identity))
+    return arrays["row"], arrays["concept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The concepts of a shard's rows.
+
+    Attributes
+    ----------
+    row : int32 (n,), rows of the shard that passed the filters, ascending.
+    concept : int32 (n,), the home concept of each.
+    replica : int32 (m,), the place in `row` of each replica, ascending.
+    replica_concept : int32 (m,), the concept in which the replica is searched.
+    """
+
+    row: Int32Array
+    concept: Int32Array
+    replica: Int32Array
+    replica_concept: Int32Array
+
+
+def write_assignment(store: Store, identity: str, assigned: Assignment) -> None:
+    """Write the concepts of a shard's rows."""
+    replicas = {"guest": assigned.replica, "guest_concept": assigned.replica_concept}
+    store.write_arrays(ASSIGNMENT_NAME.format(identity), {"row": assigned.row, "concept": assigned.concept, **replicas})
+
+
+def read_assignment(store: Store, identity: str) -> Assignment:
+    """Return the concepts of a shard's rows."""
+    arrays = store.read_arrays(ASSIGNMENT_NAME.format(identity))
+    return Assignment(arrays["row"], arrays["concept"], arrays["guest"], arrays["guest_concept"])
 
 
 def read_exact(store: Store, k: int | None = None) -> tuple[npt.NDArray[np.int64], Float32Array]:
     """Return the rows that measure recall, global ids ascending int64 (q,), and the distances of their true neighbours.
 
-    The distances are squared Euclidean, float32 (q, k), ascending, infinite where the pool has fewer than k others. A
-    few more than k are known, which are returned where k is not given.
+    The distances are squared Euclidean, float32 (q, k), ascending, infinite where the pool has fewer than k other rows.
+    Without k, all known distances are returned: a few more than k.
     """
     exact = store.read_arrays(EXACT)
     return exact["row"], exact["distances"][:, :k]
@@ -105,30 +146,30 @@ class TouchedCounts:
 
 @dataclass(frozen=True, slots=True)
 class ConceptsResult:
-    """What the concepts stage found.
+    """The result of the concepts stage.
 
     Attributes
     ----------
     rows : int
         Rows that have a concept.
     concepts, centroids, partitions : int
-        How many there are; concepts that were too large share a centroid.
-    guests : int
-        Rows that are searched in a concept beside their own, counted once for each.
+        How many there are; the sections of a large concept share a centroid.
+    replicas : int
+        Rows searched in another concept than their home concept, counted once for each such concept.
     dimension : int
         Of the vectors.
     identity : str
-        What tells trained concepts from others.
+        Identifies the centroids, the margin and the sections.
     margin, expected_recall : float or None
-        Of trained concepts: how near a border guests are, and the recall that this promises.
-    taken_over : str or None
-        The folder of the concepts that were taken over.
-    carried_shards : int
+        Of trained concepts: the largest margin at which a row has a replica, and the recall expected from it.
+    reused_from : str or None
+        The folder of the concepts that were reused rather than trained.
+    reused_shards : int
         Shards whose rows keep the base's concepts.
     touched : TouchedCounts or None
-        Where a base's concepts are compared.
+        The comparison with a base's concepts.
     drift : Drift or None
-        Of concepts that were taken over.
+        Of reused concepts.
     recall_rows : int or None
         Rows on which recall is measured, where that is known.
     """
@@ -137,13 +178,13 @@ class ConceptsResult:
     concepts: int
     centroids: int
     partitions: int
-    guests: int
+    replicas: Annotated[int, Field(alias="guests")]
     dimension: int
     identity: str
     margin: float | None = None
     expected_recall: float | None = None
-    taken_over: str | None = None
-    carried_shards: int = 0
+    reused_from: Annotated[str | None, Field(alias="taken_over")] = None
+    reused_shards: Annotated[int, Field(alias="carried_shards")] = 0
     touched: TouchedCounts | None = None
     drift: Drift | None = None
     recall_rows: int | None = None
@@ -152,8 +193,8 @@ class ConceptsResult:
     def summary(self) -> str:
         """One line for a person."""
         many = "s" * (self.partitions != 1)
-        mean = self.guests / max(self.rows, 1)
-        found = f"{self.concepts:,} concepts in {self.partitions:,} partition{many}, {mean:.2f} guests a row"
+        mean = self.replicas / max(self.rows, 1)
+        found = f"{self.concepts:,} concepts in {self.partitions:,} partition{many}, {mean:.2f} replicas a row"
         if self.touched is not None:
             found += f"; {self.touched.changed:,} changed, {self.touched.searched:,} searched again"
         return found
@@ -161,10 +202,10 @@ class ConceptsResult:
 
 @dataclass(frozen=True, slots=True)
 class PartitionsResult:
-    """How many rows were grouped, how many of them are guests somewhere, and how many copies that makes."""
+    """Rows that were grouped, their replicas, and the copies written: one for each partition of a row's concepts."""
 
     rows: int
-    guests: int
+    replicas: Annotated[int, Field(alias="guests")]
     copies: int
 
     @property
@@ -179,8 +220,8 @@ class Touched:
 
     Attributes
     ----------
-    changed : those in which other rows stand than in the base, as guests or at home.
-    searched : those in which some row stands that stands in a changed one.
+    changed : concepts whose members, home rows or replicas, differ from the base's.
+    searched : concepts with a member that is also a member of a changed one.
     """
 
     changed: npt.NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Drift: whether the concepts that were trained some time ago still fit the pool."""
+"""Drift: how well concepts that were trained on an earlier pool fit the present one."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -10,11 +10,11 @@ from filtering.concepts.artifacts import FIT, Drift
 from filtering.config.run import Concepts
 from filtering.storage.store import Store
 
-# A concept that has more than this many times its share of the pool at the time of training has grown.
+# A concept has grown if its share of the pool is more than this many times its share at the time of training.
 GROWN = 2.0
-# Smaller concepts are not judged: a few samples double them.
+# Smaller concepts are left out: a few samples double them.
 FEWEST_ROWS = 1_000
-# A pool that has grown to this many times what it was has room for more concepts.
+# A pool that has grown to this many times its former size has room for more concepts.
 POOL_GROWN = 2.0
 
 
@@ -31,16 +31,16 @@ class Sums(Protocol):
 
 
 def drift(store: Store, new: Sums, pool: Sums, settings: Concepts) -> Drift:
-    """Return how the pool differs from the one on which its concepts were trained, and why a refit is due, if it is.
+    """Return how the pool differs from the one on which its concepts were trained, and why a refit is due.
 
     Parameters
     ----------
     store : Store
         The stage's objects, `FIT` among them.
     new, pool : Sums
-        Of the rows that are new, and of all.
+        Of the rows that are new, and of all rows.
     settings : Concepts
-        `drift` is how much farther from their centroids new rows may lie on average.
+        `drift` limits how much farther from their centroids new rows may be on average.
 
     Returns
     -------

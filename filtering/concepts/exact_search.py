@@ -1,4 +1,4 @@
-"""Recall@k: how many of the true nearest neighbours the graph found, on sampled rows that are searched exactly."""
+"""Recall@k: the share of true nearest neighbours that the graph found, on sampled rows that are searched exactly."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,10 @@ from filtering.concepts.nearest import Float32Array, offer, squared_distance
 Int64Array = npt.NDArray[np.int64]
 TOLERANCE = 1e-6
 # Rows of the pool whose neighbours are searched exactly in every run: a third of them measures recall, the others
-# decide how many guests are invited.
+# decide the margin of replicas.
 QUERIES = 768
 MEASURING_SHARE = 1 / 3
-# Candidates beyond k, so that what rounding of a cosine moves by a few places is still there when they are ranked.
+# Candidates beyond k: rounding of a cosine may move a neighbour by a few places before the candidates are ranked.
 SPARE_CANDIDATES = 6
 
 

@@ -1,7 +1,7 @@
-"""Concepts taken over from another run, a base or any other, rather than trained: the stage's other way.
+"""The concepts stage where centroids are given: those of a base, or of any other run, rather than trained.
 
-Centroids, the margin within which guests are invited and the sections of large concepts stay as they are. So a row's
-concepts depend on its own vector alone, and of a base's shards that are the same nothing is computed again.
+The centroids, the margin of replicas and the sections of large concepts stay as they are. A row's concepts then depend
+on its own vector alone, and the results of a base's unchanged shards are reused.
 """
 
 from collections.abc import Sequence
@@ -14,35 +14,27 @@ from filtering.concepts.artifacts import (
     CENTROIDS,
     CONCEPTS,
     FIT,
-    INVITATION,
     QUERIES_NAME,
+    REPLICATION,
     ConceptsResult,
     TouchedCounts,
     read_concepts,
 )
-from filtering.concepts.assignment import assign, visit
+from filtering.concepts.assignment import assign_concepts, find_nearest
 from filtering.concepts.drift import drift
 from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
 from filtering.concepts.reuse import (
-    SEARCHED_SUFFIX,
-    carry_queries,
-    carry_visits,
+    BaseConcepts,
     find_exact,
-    find_searched,
-    join_searched,
-    measure,
+    find_nearest_rows,
     resample_queries,
-    write_changed,
+    reuse_assignment,
+    reuse_queries,
 )
-from filtering.concepts.stage import (
-    NAME,
-    Statistics,
-    concepts_table,
-    concluded,
-    over_shards,
-    rows_in_a_partition,
-    summed_statistics,
-)
+from filtering.concepts.shard_tasks import over_shards
+from filtering.concepts.stage import NAME, concepts_result, delete_consumed
+from filtering.concepts.statistics import Statistics, concepts_table, rows_in_a_partition, summed_statistics
+from filtering.concepts.touched import SEARCHED_SUFFIX, find_searched, join_searched, write_changed
 from filtering.concepts.training import gather_queries, sample_shard
 from filtering.config.aliases import renamed
 from filtering.config.run import Concepts, Graph
@@ -52,30 +44,48 @@ from filtering.runtime.stage import StageRun
 from filtering.shards.changes import GONE
 from filtering.storage.store import Store
 
-# A base's partitions stay until one has grown to this many times what a partition may hold.
+# A base's partitions are reused until one has grown to this many times the rows that a partition may hold.
 OUTGROWN = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What of a base holds for a run that takes its concepts over.
+class ReusableConcepts:
+    """The concepts of a base that a run with the same centroids and the same graph reuses.
 
     Attributes
     ----------
-    store : the base's concepts.
-    places : int64 (b,), the places of its shards now, -1 where their rows are not what they were.
-    gone : identities of those.
+    base : the base's concepts, and its shards in today's pool.
+    gone : identities of the base's shards whose rows have changed or are gone.
     same : identities of the others.
     """
 
-    store: Store
-    places: npt.NDArray[np.int64]
+    base: BaseConcepts
     gone: tuple[str, ...]
     same: frozenset[str]
 
 
-def kept_of(reusable: Reusable | None, identity: str, settings: Graph) -> Kept | None:
-    """Return what of a base holds; None if its concepts or its graph are others, or its shards in another order."""
+def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph) -> ReusableConcepts | None:
+    """Return the concepts of a base that can be reused.
+
+    Parameters
+    ----------
+    reusable : Reusable or None
+        The base, where there is one.
+    identity : str
+        Identity of the given concepts.
+    settings : Graph
+        The section of the configuration.
+
+    Returns
+    -------
+    ReusableConcepts or None
+        None if the base's concepts or its settings of the graph differ, or its shards are in another order.
+
+    Raises
+    ------
+    InputError
+        If the base is of an older version.
+    """
     if reusable is None or not reusable.changes.in_order:
         return None
     base = reusable.base
@@ -85,136 +95,150 @@ def kept_of(reusable: Reusable | None, identity: str, settings: Graph) -> Kept |
     places = reusable.places()
     there = zip(base.shards, places.tolist(), strict=True)
     gone = tuple(shard.identity for shard, place in there if place == GONE)
-    return Kept(base.store(NAME), places, gone, reusable.same)
+    return ReusableConcepts(BaseConcepts(base.store(NAME), places), gone, reusable.same)
 
 
-def take_over_concepts(
+def assign_to_given(
     stage: StageRun,
     settings: Concepts,
     graph: Graph,
     shards: Sequence[PassingShard],
     rows: int,
-    source: Store,
-    kept: Kept | None,
+    given: Store,
+    reusable: ReusableConcepts | None,
 ) -> ConceptsResult:
-    """Assign rows to another run's concepts and write their table; return what was found.
+    """Assign rows to another run's concepts and write their table.
 
     Parameters
     ----------
+    stage : StageRun
+        The stage at work.
+    settings, graph : Concepts, Graph
+        Sections of the configuration.
+    shards : sequence of PassingShard
+        All shards of the pool.
     rows : int
         Rows of all shards that passed the filters.
-    source : Store
+    given : Store
         The other run's concepts.
-    kept : Kept or None
-        What of a base holds.
+    reusable : ReusableConcepts or None
+        A base that has the same concepts.
+
+    Returns
+    -------
+    ConceptsResult
     """
-    for name in (CENTROIDS, INVITATION, FIT):
-        stage.store.write(name, source.read(name))
-    url, new = stage.store.url, [shard for shard in shards if kept is None or shard.identity not in kept.same]
+    store = stage.store
+    for name in (CENTROIDS, REPLICATION, FIT):
+        store.write(name, given.read(name))
+    pool = _pool(shards, reusable)
     sample = _Sample(settings.seed, graph.k, rows)
-    _write_queries(stage, sample, shards, new, kept)
-    if kept is not None:
-        same = [shard for shard in shards if shard.identity in kept.same]
-        over_shards(stage, "carry", "shards carried over", same, carry_visits, kept.store.url, url)
-    over_shards(stage, "assign", "shards assigned", new, assign, graph.max_replicas, graph.k, url)
-    over_shards(stage, "visit", "shards of guests", new, visit, url)
-    identities = [shard.identity for shard in new]
-    measuring = _find_exact(stage, sample, shards, new, kept)
-    sums = summed_statistics(stage.store, [shard.identity for shard in shards])
-    partitions = _partitions(kept, sums, settings.partition_rows)
-    table = concepts_table(stage.store, sums, settings.partition_rows, partitions)
-    stage.store.write_table(CONCEPTS, table)
-    touched = None if kept is None or partitions is None else _touched(stage, shards, identities, kept)
-    drifted = drift(stage.store, summed_statistics(stage.store, identities), sums, settings)
+    _write_queries(stage, sample, pool, reusable)
+    if reusable is not None:
+        over_shards(stage, "reuse", "shards reused", pool.same, reuse_assignment, reusable.base.store, store)
+    over_shards(stage, "nearest", "shards compared", pool.new, find_nearest, graph.max_replicas, graph.k, store)
+    over_shards(stage, "assign", "shards assigned", pool.new, assign_concepts, store)
+    recall_rows = _find_exact(stage, sample, pool, reusable)
+    sums, new = (summed_statistics(store, _identities(some)) for some in (pool.every, pool.new))
+    partitions = _partitions(reusable, sums, settings.partition_rows)
+    store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows, partitions))
+    touched = None if reusable is None or partitions is None else _touched(stage, pool, reusable)
+    delete_consumed(store)
     return replace(
-        concluded(stage, rows),
-        taken_over=source.url,
-        carried_shards=len(shards) - len(new),
+        concepts_result(store, rows),
+        reused_from=given.url,
+        reused_shards=len(pool.same),
         touched=touched,
-        drift=drifted,
-        recall_rows=measuring,
+        drift=drift(store, new, sums, settings),
+        recall_rows=recall_rows,
     )
 
 
 @dataclass(frozen=True, slots=True)
+class _Pool:
+    """All shards, those whose concepts a base has, and the others."""
+
+    every: tuple[PassingShard, ...]
+    same: tuple[PassingShard, ...]
+    new: tuple[PassingShard, ...]
+
+
+def _pool(shards: Sequence[PassingShard], reusable: ReusableConcepts | None) -> _Pool:
+    known = frozenset[str]() if reusable is None else reusable.same
+    same = tuple(shard for shard in shards if shard.identity in known)
+    return _Pool(tuple(shards), same, tuple(shard for shard in shards if shard.identity not in known))
+
+
+@dataclass(frozen=True, slots=True)
 class _Sample:
-    """How rows on which recall is measured are drawn: by a seed, of how many rows, and how many neighbours of each."""
+    """The sample of rows on which recall is measured: its seed, the neighbours of each row, and the pool's rows."""
 
     seed: int
     k: int
     rows: int
 
 
+def _identities(shards: Sequence[PassingShard]) -> list[str]:
+    return [shard.identity for shard in shards]
+
+
 def _draw(stage: StageRun, sample: _Sample, shards: Sequence[PassingShard]) -> None:
-    """Let shards sample the rows on which recall is measured; no centroids are trained."""
+    """Sample the rows on which recall is measured; no centroids are trained."""
     over_shards(
-        stage, "sample", "shards sampled", shards, sample_shard, 0.0, 0.0, sample.seed, sample.rows, stage.store.url
+        stage, "sample", "shards sampled", shards, sample_shard, 0.0, 0.0, sample.seed, sample.rows, stage.store
     )
 
 
-def _write_queries(
-    stage: StageRun,
-    sample: _Sample,
-    shards: Sequence[PassingShard],
-    new: Sequence[PassingShard],
-    kept: Kept | None,
-) -> None:
-    """Write the rows on which recall is measured: the base's as far as they are there, and a sample of the others."""
-    url = stage.store.url
-    _draw(stage, sample, new)
-    identities = [shard.identity for shard in new]
-    if kept is None:
-        stage.call("queries", gather_queries, identities, url)
+def _write_queries(stage: StageRun, sample: _Sample, pool: _Pool, reusable: ReusableConcepts | None) -> None:
+    """Write the rows on which recall is measured: those of the base that are left, and a sample of the new shards."""
+    _draw(stage, sample, pool.new)
+    if reusable is None:
+        stage.call("queries", gather_queries, _identities(pool.new), stage.store)
         return
-    found = stage.call("queries", carry_queries, identities, kept.store.url, kept.places, url)
+    found = stage.call("queries", reuse_queries, _identities(pool.new), reusable.base, stage.store)
     if found["fresh"]:
-        same = [shard for shard in shards if shard.identity in kept.same]
-        over_shards(stage, "measure", "shards measured", same, measure, sample.k, url)
+        over_shards(stage, "measure", "shards measured", pool.same, find_nearest_rows, sample.k, stage.store)
 
 
-def _find_exact(
-    stage: StageRun,
-    sample: _Sample,
-    shards: Sequence[PassingShard],
-    new: Sequence[PassingShard],
-    kept: Kept | None,
-) -> int:
+def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: ReusableConcepts | None) -> int:
     """Find the true neighbours of the rows on which recall is measured; return how many rows those are.
 
-    Of a base's rows some are gone, and some have lost so many neighbours that the others do not follow from what is
-    known. If less than half of what a run measures is left, a new sample is compared with the whole pool.
+    Some of the base's rows are gone, and some have lost neighbours that known rows cannot replace. If less than half of
+    the usual number of rows is left, a new sample is compared with the whole pool.
     """
-    k, url, nowhere = sample.k, stage.store.url, np.zeros(0, np.int64)
-    everyone = [shard.identity for shard in shards]
-    if kept is None:
-        return int(stage.call("exact", find_exact, everyone, None, nowhere, k, url)["rows"])
-    fresh = bool(stage.store.read_arrays(QUERIES_NAME)["fresh"].any())
-    looked = everyone if fresh else [shard.identity for shard in new]
-    found = stage.call("exact", find_exact, looked, kept.store.url, kept.places, k, url)
-    if 2 * found["rows"] >= MEASURING_SHARE * min(sample.rows, QUERIES):
-        return int(found["rows"])
-    _draw(stage, sample, shards)
-    stage.call("resampled", resample_queries, everyone, url)
-    over_shards(stage, "remeasure", "shards measured", shards, measure, k, url)
-    return int(stage.call("exact-again", find_exact, everyone, None, nowhere, k, url)["rows"])
+    k, store, everyone = sample.k, stage.store, _identities(pool.every)
+    if reusable is None:
+        return stage.call("exact", find_exact, everyone, None, k, store)["rows"]
+    fresh = bool(store.read_arrays(QUERIES_NAME)["fresh"].any())
+    searched = everyone if fresh else _identities(pool.new)
+    rows = stage.call("exact", find_exact, searched, reusable.base, k, store)["rows"]
+    if 2 * rows >= MEASURING_SHARE * min(sample.rows, QUERIES):
+        return rows
+    _draw(stage, sample, pool.every)
+    stage.call("resampled", resample_queries, everyone, store)
+    over_shards(stage, "remeasure", "shards measured", pool.every, find_nearest_rows, k, store)
+    return stage.call("exact-again", find_exact, everyone, None, k, store)["rows"]
 
 
-def _partitions(kept: Kept | None, sums: Statistics, partition_rows: int | str) -> npt.NDArray[np.int32] | None:
-    """Return the base's partitions; None where there are none, or one has outgrown its place."""
-    if kept is None:
+def _partitions(
+    reusable: ReusableConcepts | None, sums: Statistics, partition_rows: int | str
+) -> npt.NDArray[np.int32] | None:
+    """Return the base's partitions; None where there are none, or one has outgrown its limit."""
+    if reusable is None:
         return None
-    partitions: npt.NDArray[np.int32] = read_concepts(kept.store)["partition"].to_numpy()
-    rows = np.bincount(partitions, weights=sums.sizes + sums.guests)
+    partitions: npt.NDArray[np.int32] = read_concepts(reusable.base.store)["partition"].to_numpy()
+    rows = np.bincount(partitions, weights=sums.members)
     # A single concept cannot be divided.
     alone = np.bincount(partitions) == 1
     outgrown = (rows > OUTGROWN * rows_in_a_partition(sums, partition_rows)) & ~alone
     return None if outgrown.any() else partitions
 
 
-def _touched(stage: StageRun, shards: Sequence[PassingShard], new: Sequence[str], kept: Kept) -> TouchedCounts:
-    url = stage.store.url
-    stage.call("changed", write_changed, list(new), list(kept.gone), kept.store.url, url)
-    over_shards(stage, "searched", "shards compared", shards, find_searched, url)
-    found = stage.call("touched", join_searched, [shard.identity for shard in shards], url)
-    stage.store.delete_all(SEARCHED_SUFFIX)
+def _touched(stage: StageRun, pool: _Pool, reusable: ReusableConcepts) -> TouchedCounts:
+    """Compare the concepts with the base's, and write which are searched again."""
+    store = stage.store
+    stage.call("changed", write_changed, _identities(pool.new), list(reusable.gone), reusable.base.store, store)
+    over_shards(stage, "searched", "shards compared", pool.every, find_searched, store)
+    found = stage.call("touched", join_searched, _identities(pool.every), store)
+    store.delete_all(SEARCHED_SUFFIX)
     return TouchedCounts(found["changed"], found["searched"])

@@ -1,46 +1,80 @@
-"""What workers do to bring rows together by partition: a shard's rows in one object, sorted by where they go."""
+"""The task that brings rows together by partition: a shard's rows in one object, sorted by partition."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import GROUPED_NAME, VISITS_NAME, read_concepts, read_touched
+from filtering.concepts.artifacts import (
+    GROUPED_NAME,
+    Assignment,
+    Touched,
+    read_assignment,
+    read_concepts,
+    read_touched,
+)
+from filtering.concepts.nearest import Int32Array
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
-from filtering.concepts.reuse import again_rows
+from filtering.concepts.touched import rows_searched_again
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.shuffle import Records, packed, write_groups
 from filtering.storage.store import Store
 
 
-def group(shard: PassingShard, reach: int, concepts_url: str, store_url: str) -> dict[str, int]:
-    """Write a shard's rows, each once for every partition that has a concept in which it stands.
+class GroupedCounts(TypedDict):
+    """The rows of a shard that were written, its replicas, and the copies: a row's, one for each of its partitions."""
 
-    Where a base's graph is carried over, only concepts that are searched again count.
+    rows: int
+    replicas: int
+    copies: int
+
+
+def group(shard: PassingShard, most: int, concepts: Store, store: Store) -> GroupedCounts:
+    """Write a shard's rows, each once for every partition that has one of its concepts.
+
+    Where parts of a base's graph are reused, only concepts that are searched again count.
+
+    Parameters
+    ----------
+    shard : PassingShard
+        The shard.
+    most : int
+        Maximum number of concepts that a row is assigned to.
+    concepts, store : Store
+        The objects of the concepts stage, and where the grouped rows go.
     """
-    concepts_store = Store(concepts_url)
-    visits, touched = concepts_store.read_arrays(VISITS_NAME.format(shard.identity)), read_touched(concepts_store)
-    rows, guests = visits["row"], visits["guest"]
-    everyone = np.arange(len(rows), dtype=np.int32)
-    standing, concept = np.concatenate([everyone, guests]), np.concatenate([visits["concept"], visits["guest_concept"]])
-    again = np.ones(len(rows), dtype=bool)
-    if touched is not None:
-        again, here = again_rows(visits, touched.changed), touched.searched[concept]
-        standing, concept = standing[here], concept[here]
-    if len(standing) == 0:
-        return {"rows": 0, "guests": 0, "copies": 0}
+    assigned, touched = read_assignment(concepts, shard.identity), read_touched(concepts)
+    member, concept = _members(assigned, touched)
+    if len(member) == 0:
+        return GroupedCounts(rows=0, replicas=0, copies=0)
+    partition_of = read_concepts(concepts)["partition"].to_numpy()
+    copied, partitions, lists = by_partition(member, concept, partition_of, most)
+    again = _again(assigned, touched)
+    ids, uids = global_rows(shard.index, assigned.row), shard.uids(assigned.row)
     read = shard.reader().in_memory()
-    partition_of = read_concepts(concepts_store)["partition"].to_numpy()
-    travelling, partitions, concepts = by_partition(standing, concept, partition_of, reach)
-    ids, uids, homes = global_rows(shard.index, rows), shard.uids(rows), visits["concept"]
-    dtype = row_dtype(read.images.shape[1], reach)
+    dtype = row_dtype(read.images.shape[1], most)
 
     def records(places: npt.NDArray[Any]) -> Records:
-        at = travelling[places]
-        columns = {"row": ids[at], "uid": uids[at], "home": homes[at], "again": again[at]}
-        return packed(dtype, **columns, concepts=concepts[places], vector=read(rows[at]))
+        at = copied[places]
+        columns = {"row": ids[at], "uid": uids[at], "home": assigned.concept[at], "again": again[at]}
+        return packed(dtype, **columns, concepts=lists[places], vector=read(assigned.row[at]))
 
-    write_groups(Store(store_url), GROUPED_NAME.format(shard.identity), partitions, dtype, records)
-    sent = np.zeros(len(rows), dtype=bool)
-    sent[standing] = True
-    return {"rows": int(sent.sum()), "guests": len(guests), "copies": len(travelling)}
+    write_groups(store, GROUPED_NAME.format(shard.identity), partitions, dtype, records)
+    return GroupedCounts(rows=len(np.unique(member)), replicas=len(assigned.replica), copies=len(copied))
+
+
+def _members(assigned: Assignment, touched: Touched | None) -> tuple[Int32Array, Int32Array]:
+    """Return the members of concepts, home rows and replicas, as places in `assigned.row`, and their concepts."""
+    member = np.concatenate([np.arange(len(assigned.row), dtype=np.int32), assigned.replica])
+    concept = np.concatenate([assigned.concept, assigned.replica_concept])
+    if touched is None:
+        return member, concept
+    searched = touched.searched[concept]
+    return member[searched], concept[searched]
+
+
+def _again(assigned: Assignment, touched: Touched | None) -> npt.NDArray[np.bool_]:
+    """Return which rows choose their neighbours again, bool (n,): all of them where there is no base."""
+    if touched is None:
+        return np.ones(len(assigned.row), dtype=bool)
+    return rows_searched_again(assigned, touched.changed)

@@ -2,7 +2,7 @@
 
 A flat k-means costs n x K distances a round. Here a coarse k-means makes about sqrt(K) groups, and each group is
 clustered on its own into its share of the K centroids: n x sqrt(K) distances a round, and centroids numbered so that
-near ones stand together.
+near ones have near numbers.
 """
 
 import math
@@ -19,8 +19,8 @@ Int64Array = npt.NDArray[np.int64]
 
 ITERATIONS = 12
 POINTS_PER_CENTROID = 160
-# Rounds over all centroids after each group has been clustered on its own, so that rows near a group's border find
-# their place: a fifth fewer guests (measured). The last one tells how far members spread.
+# Rounds over all centroids after each group has been clustered on its own: rows near a group's border move to nearer
+# centroids, which leaves a fifth fewer replicas (measured). The last round measures the spreads.
 REFINEMENTS = 3
 NEIGHBOURING_CENTROIDS = 20
 # A pool of more concepts than this is clustered over two levels.
@@ -28,7 +28,7 @@ FLAT_CLUSTERS = 64
 # A centroid with more of the sample than this many times its share is split.
 OVERSIZED = 3.0
 SPLITTING_ROUNDS = 3
-# Centroids nearer than this (cosine distance) are one: what is equal cannot be split.
+# Centroids nearer than this (cosine distance) are one: equal rows cannot be split.
 TWIN_DISTANCE = 1e-6
 LARGEST_CLUSTER = 3_000
 
@@ -51,7 +51,7 @@ def coarse_groups(clusters: int) -> int:
 def train_centroids(sample: Float32Array, clusters: int, seed: int) -> Centroids:
     """Return about `clusters` unit-norm centroids: more where large clusters were split, fewer where twins were merged.
 
-    What a run does with tasks of its own for shards and groups, here in one process.
+    A run does the same in tasks for shards and groups; this is one process.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def member_sums(sample: Float32Array, centroids: Centroids) -> tuple[Int64Array,
 
 
 def moved_centroids(centroids: Centroids, members: Int64Array, counts: Int64Array, sums: Float32Array) -> Centroids:
-    """Return centroids at the directions of their members' sums, which may come in parts; without members they stay.
+    """Return centroids moved to the directions of their members' sums; a centroid without members stays.
 
     The mean cosine of unit-norm rows to the direction of their sum is the length of the sum over their number.
     """
@@ -164,7 +164,7 @@ def centroid_hierarchy(centroids: Float32Array, levels: int, seed: int) -> list[
 
 
 def clustered_group(vectors: Float32Array, clusters: int, seed: int, largest: float) -> Float32Array:
-    """Return the centroids of one group, float32 (m, d), splitting what holds more than `largest` rows where it helps.
+    """Return the centroids of one group, float32 (m, d); those with more than `largest` rows are split where possible.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def group_shares(sizes: npt.NDArray[np.int64], clusters: int) -> npt.NDArray[np.
 
 
 def without_twins(centroids: Centroids) -> Centroids:
-    """Leave out centroids that are as good as equal to one before them."""
+    """Return the centroids without those that nearly equal an earlier one."""
     kept = _distinct(centroids)
     return centroids.take(kept)
 

@@ -89,7 +89,7 @@ class CentroidIndex:
             return
         groups = np.full((len(vectors), PROBES), -1, dtype=np.int32)
         apart = np.full((len(vectors), PROBES), np.inf, dtype=np.float32)
-        # The centre's length is left as it is: that of a loose group is small, and it is not nearer for being so.
+        # Centres are not scaled to length 1: the centre of a loose group is short, and its distances stay large.
         offer(1 - vectors @ self.centres.T, everyone, 0, groups, apart)
         order = np.argsort(groups.ravel(), kind="stable")
         asking = groups.ravel()[order]
@@ -108,7 +108,7 @@ def nearest_centroids(vectors: Float32Array, centroids: Float32Array, count: int
 def offer(
     offered: Float32Array, rows: npt.NDArray[np.int64], first: int, concepts: Int32Array, distances: Float32Array
 ) -> None:
-    """Offer what stands at `first`, `first` + 1, ... to the lists of some rows, which stay sorted by distance."""
+    """Offer the candidates `first`, `first` + 1, ... to the lists of some rows, which stay sorted by distance."""
     count = concepts.shape[1]
     for at in range(len(rows)):
         row = rows[at]

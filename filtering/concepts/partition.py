@@ -1,4 +1,4 @@
-"""Partitions: which concepts stand together, and the rows of one partition."""
+"""The rows of one partition: the format in which they are sent to it, and the rows as they are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ ROW_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The rows of one partition, each once, and where they stand in its concepts.
+    """The rows of one partition, each once, and the members of its concepts: home rows and replicas.
 
     Attributes
     ----------
     row : int64 (n,), global row ids.
     uid : bytes S32 (n,), ascending.
-    home : int32 (n,), the row's own concept.
+    home : int32 (n,), the row's home concept.
     vectors : float16 (n, d).
-    place : int64 (m,), which row stands, at home or as a guest.
-    concept : int32 (m,), the concept in which it stands: by concept, first its own rows, then its guests, each by uid.
-    again : bool (n,), whether the row's neighbours are sought: those of others beside it may be known from a base.
+    place : int64 (m,), the row of each member, by its place in the arrays above.
+    concept : int32 (m,), the concept of each member: sorted by concept, home rows before replicas, each by uid.
+    again : bool (n,), whether the row chooses its neighbours again; the others' neighbours are known from a base.
     """
 
     row: npt.NDArray[np.int64]
@@ -38,46 +38,49 @@ class Partition:
     again: npt.NDArray[np.bool_]
 
 
-def row_dtype(dimension: int, reach: int) -> np.dtype[Any]:
-    """Return the dtype of the records in which rows travel; `concepts` are those of one partition, -1 where none."""
-    concepts, vector = ("concepts", "<i4", (reach,)), ("vector", "<f2", (dimension,))
+def row_dtype(dimension: int, most: int) -> np.dtype[Any]:
+    """Return the dtype of the records in which rows are sent to a partition.
+
+    `concepts` are the row's concepts in that partition, at most `most`, -1 where there are fewer.
+    """
+    concepts, vector = ("concepts", "<i4", (most,)), ("vector", "<f2", (dimension,))
     return np.dtype([("row", "<i8"), ("uid", "S32"), ("home", "<i4"), ("again", "?"), concepts, vector])
 
 
 def by_partition(
-    rows: npt.NDArray[np.integer[Any]], concepts: npt.NDArray[np.int32], partition_of: npt.NDArray[np.int32], reach: int
+    rows: npt.NDArray[np.integer[Any]], concepts: npt.NDArray[np.int32], partition_of: npt.NDArray[np.int32], most: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Bring the concepts in which rows stand together by partition, so that a row travels to each partition once.
+    """Group the concepts of rows by partition, so that a row is copied to each partition once.
 
     Parameters
     ----------
     rows, concepts : int (m,)
-        A row and a concept in which it stands.
-    partition_of : int32 (K,)
+        The row and the concept of each member, home rows and replicas.
+    partition_of : int32 (C,)
         The partition of each concept.
-    reach : int
-        The most concepts of a row.
+    most : int
+        The maximum number of concepts of a row.
 
     Returns
     -------
     rows : int64 (t,)
-        Each row once for every partition it travels to.
+        Each row once for every partition that has one of its concepts.
     partitions : int32 (t,)
-        The partition that it travels to.
-    concepts : int32 (t, reach)
-        Its concepts there, -1 where there are fewer.
+        That partition.
+    concepts : int32 (t, most)
+        The row's concepts in the partition, -1 where there are fewer.
     """
     partitions = partition_of[concepts]
     order = np.lexsort((concepts, partitions, rows))
-    travelling: npt.NDArray[np.int64] = rows[order].astype(np.int64)
+    copied: npt.NDArray[np.int64] = rows[order].astype(np.int64)
     partitions, concepts = partitions[order], concepts[order]
     first = np.ones(len(order), dtype=bool)
-    first[1:] = (travelling[1:] != travelling[:-1]) | (partitions[1:] != partitions[:-1])
+    first[1:] = (copied[1:] != copied[:-1]) | (partitions[1:] != partitions[:-1])
     number = np.cumsum(first) - 1
     starts = np.flatnonzero(first)
-    lists = np.full((len(starts), reach), -1, dtype=np.int32)
+    lists = np.full((len(starts), most), -1, dtype=np.int32)
     lists[number, np.arange(len(order)) - starts[number]] = concepts
-    return travelling[first], partitions[first], lists
+    return copied[first], partitions[first], lists
 
 
 def global_rows(shard: int, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -91,12 +94,12 @@ def shard_and_row(ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], np
 
 
 def moved_rows(ids: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return global ids of an earlier inventory as they are now, int64 (n,); -1 for those that are gone, or are -1.
+    """Return the present global ids of rows of an earlier inventory, int64 (n,); -1 for rows that are gone, or for -1.
 
     Parameters
     ----------
     ids : int64 (n,)
-        Global ids by the earlier inventory, or -1.
+        Global ids in the earlier inventory, or -1.
     places : int64 (b,)
         For each shard of the earlier inventory its place now, -1 where its rows are gone.
     """
@@ -108,15 +111,15 @@ def moved_rows(ids: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt
 
 
 def read_partition(store: Store, names: Sequence[str], partition: int) -> Partition | None:
-    """Gather the rows of one partition from every shard's object; None if it has none."""
+    """Return the rows of one partition from the objects of all shards; None if it has none."""
     records = read_groups(store, names, partition)
     if records is None:
         return None
-    # Contiguous: the keys of a sort lie a kilobyte apart in the records.
+    # Contiguous, because the keys of the sort are a kilobyte apart in the records.
     order = np.argsort(np.ascontiguousarray(records["uid"]), kind="stable")
     names = ("row", "uid", "home", "concepts", "vector", "again")
     row, uid, home, concepts, vectors, again = (records[name][order] for name in names)
     place, column = np.nonzero(concepts >= 0)
     concept = concepts[place, column]
-    standing = np.lexsort((place, concept != home[place], concept))
-    return Partition(row, uid, home, vectors, place[standing], concept[standing], again)
+    by_concept = np.lexsort((place, concept != home[place], concept))
+    return Partition(row, uid, home, vectors, place[by_concept], concept[by_concept], again)

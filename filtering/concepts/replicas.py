@@ -1,9 +1,11 @@
-"""Guests: which rows are also searched in concepts that are not their own.
+"""Replicas: which rows are also searched in concepts other than their home concept.
 
-Two rows of different concepts meet when either is a guest in the other's. A row near the border of a concept is
-invited before one deep inside its own, and to a concept whose rows spread far before one whose rows are close to each
-other: its margin is its distance to the hyperplane between the two centroids, over the cube root of the host's spread.
-How large a margin may be follows from pairs of rows that are known to be neighbours, and from the recall asked for.
+Two rows of different concepts are compared when either has a replica in the other's home concept. Rows near the border
+of a concept get replicas before rows deep inside their own, and loose concepts take replicas before tight ones: a row's
+margin to a concept is its distance to the hyperplane between the two centroids, over the cube root of that concept's
+spread. The largest margin follows from pairs of rows that are known to be neighbours, and from the recall asked for.
+
+Replicas of rows near borders are those of SPANN (Chen et al. 2021, arXiv 2111.08566).
 """
 
 import math
@@ -22,13 +24,14 @@ LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Visits:
-    """The concepts that n rows may visit, nearest first; the first is their own.
+class NearestConcepts:
+    """The nearest concepts of n rows, nearest first; the first is the home concept, the others may get a replica.
 
     Attributes
     ----------
     concepts : int32 (..., r), -1 where there is none.
-    margins : float32 (..., r), distance to the border with that concept; 0 for the own, infinite where there is none.
+    margins : float32 (..., r), distance to the border with that concept; 0 for the home concept, infinite where there
+        is none.
     """
 
     concepts: Int32Array
@@ -36,12 +39,12 @@ class Visits:
 
 
 def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Centroids) -> Float32Array:
-    """Return how far rows are from the border between their own concept and others, for its spread, float32 (n, r).
+    """Return the rows' distances to the borders of their home concepts, scaled by spreads, float32 (n, r).
 
     Parameters
     ----------
     concepts : int32 (n, r)
-        The nearest concepts, the own first; -1 where there is none.
+        The nearest concepts, the home concept first; -1 where there is none.
     distances : float32 (n, r)
         1 - cosine to their centroids.
     centroids : Centroids
@@ -50,8 +53,9 @@ def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Cen
     Notes
     -----
     Points equally far from the unit vectors a and b are those with <x, a - b> = 0, so that x lies <x, a - b> / |a - b|
-    from them. Neighbours are as far apart as the concept's rows spread; of the powers of the spread tried, the cube
-    root lets the most neighbours meet for as many guests: 0.6 points more recall than none, at 4 guests a row.
+    from them. Neighbours are as far apart as the concept's rows spread; of the powers of the spread that were tried,
+    the cube root gives the highest recall for the same number of replicas: 0.6 points more than without scaling, at 4
+    replicas a row.
     """
     margins = np.full(concepts.shape, np.inf, dtype=np.float32)
     widths = np.cbrt(np.maximum(centroids.spreads, LEAST_SPREAD))
@@ -59,24 +63,27 @@ def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Cen
     return margins
 
 
-def needed_margins(left: Visits, right: Visits) -> Float32Array:
-    """Return the margin at which two rows meet, float32 (n,): 0 in one concept, infinite if neither visits."""
+def needed_margins(left: NearestConcepts, right: NearestConcepts) -> Float32Array:
+    """Return the least margin at which two rows are compared, float32 (n,).
+
+    It is 0 for rows of one concept, and infinite if neither may have a replica in the home concept of the other.
+    """
     found = np.full(len(left.concepts), np.inf, dtype=np.float32)
-    for visitors, hosts in ((left, right), (right, left)):
-        at_home = visitors.concepts == hosts.concepts[:, :1]
-        found = np.minimum(found, np.where(at_home, visitors.margins, np.inf).min(axis=1, initial=np.inf))
+    for replicated, other in ((left, right), (right, left)):
+        meets = replicated.concepts == other.concepts[:, :1]
+        found = np.minimum(found, np.where(meets, replicated.margins, np.inf).min(axis=1, initial=np.inf))
     return found
 
 
 def margin_for(needed: Float32Array, recall: float) -> tuple[float, float]:
-    """Return the least margin at which a share of known neighbours meets, and the share that then does.
+    """Return the least margin at which a share of known neighbours is compared, and the share reached with it.
 
     Parameters
     ----------
     needed : float32 (n,)
-        The margin at which each pair of neighbours meets.
+        The least margin at which each pair of neighbours is compared.
     recall : float
-        The share asked for. If it cannot be reached, everyone who may visit is invited.
+        The share asked for. If it cannot be reached, the margin is infinite.
     """
     if len(needed) == 0:
         return 0.0, 1.0
@@ -88,13 +95,13 @@ def margin_for(needed: Float32Array, recall: float) -> tuple[float, float]:
 
 
 def margin_counts(margins: Float32Array) -> npt.NDArray[np.int64]:
-    """Return how many possible visits have a margin up to 1/2048, 2/2048, ..., int64 (2048,): for `margin_within`."""
+    """Return how many possible replicas have a margin up to 1/2048, 2/2048, ..., int64 (2048,): for `margin_within`."""
     finite = margins[:, 1:][np.isfinite(margins[:, 1:])]
     return np.histogram(np.minimum(finite, 1), bins=MARGIN_BINS, range=(0, 1))[0].cumsum()
 
 
 def margin_within(counts: npt.NDArray[np.int64], most: float) -> float:
-    """Return the largest margin that invites at most `most` guests, by 1/2048; infinite if all are not more."""
+    """Return the largest margin, by 1/2048, that makes at most `most` replicas; infinite if no margin makes more."""
     if len(counts) == 0 or counts[-1] <= most:
         return math.inf
     return int(np.searchsorted(counts, most, side="right")) / MARGIN_BINS

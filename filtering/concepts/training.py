@@ -1,4 +1,4 @@
-"""What workers do to find centroids: sample each shard, find coarse groups, cluster each group on its own."""
+"""Tasks that train centroids: sample each shard, find coarse groups, cluster each group on its own."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,7 +31,7 @@ FEW_NAME = "{}.few.npz"
 COARSE = "coarse.npz"
 SPREAD_NAME = "{}" + SPREAD_SUFFIX
 FINE_NAME = "{:08d}.fine.npz"
-# The centroids after each round but the last, what moves them, and the parts that were moved.
+# The centroids after each round but the last, the sums that move them, and the parts that were moved.
 ROUND_NAME = "round{}.npz"
 SUMS_NAME = "{}.{}" + SUMS_SUFFIX
 MOVED_NAME = "{:08d}.{}"
@@ -39,11 +39,28 @@ MOVED_TOGETHER = 1024
 QUERY_SEED, MEASURING_SEED, COARSE_SEED = 1, 2, 4
 
 
-def sample_shard(
-    shard: PassingShard, share: float, coarse_share: float, seed: int, rows: int, store_url: str
-) -> dict[str, int]:
-    """Write the rows of a shard to train on, and those to be searched exactly: by uid and seed alone."""
-    store, passing = Store(store_url), shard.rows()
+def sample_shard(shard: PassingShard, share: float, coarse_share: float, seed: int, rows: int, store: Store) -> int:
+    """Write the sampled rows of a shard: those to train on, and those to search exactly; uid and seed alone decide.
+
+    Parameters
+    ----------
+    shard : PassingShard
+        The shard.
+    share, coarse_share : float
+        The shares of its rows on which centroids and coarse groups are trained.
+    seed : int
+        Of the samples to train on.
+    rows : int
+        Rows of the pool, of which some hundreds are searched exactly.
+    store : Store
+        The stage's objects.
+
+    Returns
+    -------
+    int
+        Rows on which centroids are trained.
+    """
+    passing = shard.rows()
     uids = shard.uids(passing)
     chosen = sampled(uids, share, seed)
     few = sampled(uids, coarse_share, seed + COARSE_SEED)
@@ -60,12 +77,14 @@ def sample_shard(
         "query_vectors": vectors[asked[read]],
     }
     store.write_arrays(FEW_NAME.format(shard.identity), parts)
-    return {"sample": int(chosen.sum())}
+    return int(chosen.sum())
 
 
-def find_groups(identities: Sequence[str], groups: int, seed: int, store_url: str) -> dict[str, int]:
-    """Fit the coarse centroids on the smaller sample, in the order of uids; gather the rows to be searched exactly."""
-    store = Store(store_url)
+def find_groups(identities: Sequence[str], groups: int, seed: int, store: Store) -> int:
+    """Train the coarse centroids on the smaller sample, in the order of uids; write the rows to be searched exactly.
+
+    Returns how many groups there are.
+    """
     samples = [store.read_arrays(FEW_NAME.format(identity)) for identity in identities]
     _write_queries(store, samples)
     filled = [sample for sample in samples if len(sample["uid"])]
@@ -76,13 +95,12 @@ def find_groups(identities: Sequence[str], groups: int, seed: int, store_url: st
             unit_rows(np.concatenate([sample["vectors"] for sample in filled])[order]), groups, seed
         )
     store.write_arrays(COARSE, {"vectors": coarse})
-    return {"groups": len(coarse)}
+    return len(coarse)
 
 
-def gather_queries(identities: Sequence[str], store_url: str) -> dict[str, int]:
-    """Gather the rows to be searched exactly, where no centroids are trained."""
-    store = Store(store_url)
-    return {"rows": _write_queries(store, [store.read_arrays(FEW_NAME.format(identity)) for identity in identities])}
+def gather_queries(identities: Sequence[str], store: Store) -> int:
+    """Write the rows to be searched exactly, where no centroids are trained, and return how many there are."""
+    return _write_queries(store, [store.read_arrays(FEW_NAME.format(identity)) for identity in identities])
 
 
 def sampled_queries(store: Store, identities: Sequence[str]) -> list[dict[str, npt.NDArray[Any]]]:
@@ -91,24 +109,39 @@ def sampled_queries(store: Store, identities: Sequence[str]) -> list[dict[str, n
     return [{name: sample[f"query_{name}"] for name in ("row", "measures", "vectors")} for sample in samples]
 
 
-def spread_sample(identity: str, store_url: str) -> dict[str, list[int]]:
+def spread_sample(identity: str, store: Store) -> list[int]:
     """Send the sampled rows of a shard to their groups; return how many each group gets."""
-    store = Store(store_url)
     sample, coarse = store.read_arrays(SAMPLE_NAME.format(identity)), store.read_arrays(COARSE)["vectors"]
     if len(sample["uid"]) == 0:
-        return {"sizes": [0] * len(coarse)}
+        return [0] * len(coarse)
     home = nearest_centroids(unit_rows(sample["vectors"]), coarse, 1)[0][:, 0]
     dtype = np.dtype([("group", "<i4"), ("uid", "S32"), ("vector", "<f2", (coarse.shape[1],))])
     records = packed(dtype, group=home, uid=sample["uid"], vector=sample["vectors"])
     write_groups(store, SPREAD_NAME.format(identity), home, dtype, records.__getitem__)
-    return {"sizes": np.bincount(home, minlength=len(coarse)).tolist()}
+    sizes: list[int] = np.bincount(home, minlength=len(coarse)).tolist()
+    return sizes
 
 
 def cluster_groups(
-    first: int, shares: Sequence[int], largest: float, names: Sequence[str], seed: int, store_url: str
-) -> dict[str, int]:
-    """Cluster the sampled rows of consecutive groups, each into its share of the centroids."""
-    store = Store(store_url)
+    first: int, shares: Sequence[int], largest: float, names: Sequence[str], seed: int, store: Store
+) -> int:
+    """Cluster the sampled rows of consecutive groups, each into its share of the centroids; return how many they get.
+
+    Parameters
+    ----------
+    first : int
+        The first group.
+    shares : list of int
+        Centroids of each group, from the first on.
+    largest : float
+        Sampled rows that one centroid may hold before it is split.
+    names : list of str
+        The objects in which the groups' rows are.
+    seed : int
+        Of every k-means.
+    store : Store
+        The stage's objects.
+    """
     records = read_groups(store, names, first, first + len(shares))
     parts, groups = [], []
     if records is not None:
@@ -122,37 +155,35 @@ def cluster_groups(
     vectors = np.concatenate([np.zeros((0, width), np.float32), *parts])
     centroids = Centroids.unmoved(vectors, np.concatenate([np.zeros(0, np.int32), *groups]))
     store.write_arrays(FINE_NAME.format(first), asdict(centroids))
-    return {"centroids": len(vectors)}
+    return len(vectors)
 
 
-def sum_members(identity: str, current: str, store_url: str) -> dict[str, int]:
-    """Sum the sampled rows of a shard by their nearest centroid, and send the sums to who moves it."""
-    store = Store(store_url)
+def sum_members(identity: str, current: str, store: Store) -> int:
+    """Sum the sampled rows of a shard by nearest centroid, for the tasks that move centroids; return how many rows."""
     sample, centroids = store.read_arrays(SAMPLE_NAME.format(identity)), Centroids(**store.read_arrays(current))
     if len(sample["uid"]) == 0:
-        return {"members": 0}
+        return 0
     members, counts, sums = member_sums(unit_rows(sample["vectors"]), centroids)
     dtype = np.dtype([("centroid", "<i4"), ("count", "<i8"), ("sum", "<f4", (sums.shape[1],))])
     records = packed(dtype, centroid=members, count=counts, sum=sums)
     name = SUMS_NAME.format(identity, current)
     write_groups(store, name, members // MOVED_TOGETHER, dtype, records.__getitem__)
-    return {"members": len(sample["uid"])}
+    return len(sample["uid"])
 
 
-def move_centroids(part: int, names: Sequence[str], current: str, store_url: str) -> dict[str, int]:
-    """Move consecutive centroids to where their members are."""
-    store, first = Store(store_url), part * MOVED_TOGETHER
+def move_centroids(part: int, names: Sequence[str], current: str, store: Store) -> int:
+    """Move consecutive centroids to the means of their members; return how many there are."""
+    first = part * MOVED_TOGETHER
     here = Centroids(**store.read_arrays(current)).take(slice(first, first + MOVED_TOGETHER))
     records = read_groups(store, names, part)
     if records is not None:
         here = moved_centroids(here, records["centroid"].astype(np.int64) - first, records["count"], records["sum"])
     store.write_arrays(MOVED_NAME.format(part, current), asdict(here))
-    return {"centroids": len(here.groups)}
+    return len(here.groups)
 
 
-def collect_centroids(names: Sequence[str], target: str, store_url: str) -> dict[str, int]:
-    """Put parts of the centroids together."""
-    store = Store(store_url)
+def collect_centroids(names: Sequence[str], target: str, store: Store) -> int:
+    """Write parts of the centroids as one object, the final one without twins; return how many centroids it has."""
     parts = [store.read_arrays(name) for name in names]
     filled = [part for part in parts if len(part["groups"])]
     centroids = Centroids.unmoved(np.zeros((0, 0), np.float32), np.zeros(0, np.int32))
@@ -161,10 +192,11 @@ def collect_centroids(names: Sequence[str], target: str, store_url: str) -> dict
     if filled and target == CENTROIDS:
         centroids = without_twins(centroids)
     store.write_arrays(target, asdict(centroids))
-    return {"centroids": len(centroids.vectors)}
+    return len(centroids.vectors)
 
 
 def _write_queries(store: Store, samples: Sequence[dict[str, npt.NDArray[Any]]]) -> int:
+    """Write the rows to be searched exactly; return how many there are."""
     # A shard without rows has vectors of no width.
     there = [sample for sample in samples if len(sample["query_row"])]
     row = np.concatenate([np.zeros(0, np.int64), *(sample["query_row"] for sample in there)])

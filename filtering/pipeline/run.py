@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names, read_concepts
-from filtering.concepts.given_stage import kept_of, take_over_concepts
+from filtering.concepts.given_stage import assign_to_given, reusable_concepts
+from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
-from filtering.concepts.stage import concepts_key, find_concepts, group_rows, partitions_key
+from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config
 from filtering.core.errors import FilteringError, InputError
 from filtering.embedding.artifacts import EmbeddingResult
@@ -157,7 +158,7 @@ def _through_the_stages(context: RunContext) -> RunRecord:
 def _concepts(
     context: RunContext, filters: Finished[FiltersResult], passing: Sequence[PassingShard], reusable: Reusable | None
 ) -> Finished[ConceptsResult]:
-    """Find concepts, or take over those of the base or of the run that the configuration names."""
+    """Find concepts, or use those of the base or of the run that the configuration names."""
     config, rows = context.config, filters.result.passed
     origin = _origin(config, reusable.base if reusable else None)
     if origin is None:
@@ -167,11 +168,11 @@ def _concepts(
             lambda stage: find_concepts(stage, config.concepts, config.graph, passing, rows),
         )
     store, identity = origin
-    kept = kept_of(reusable, identity, config.graph)
+    known = reusable_concepts(reusable, identity, config.graph)
     return context.take(
         concepts_key(config.concepts, config.graph, filters.fingerprint, identity),
         ConceptsResult,
-        lambda stage: take_over_concepts(stage, config.concepts, config.graph, passing, rows, store, kept),
+        lambda stage: assign_to_given(stage, config.concepts, config.graph, passing, rows, store, known),
     )
 
 
@@ -185,7 +186,7 @@ def _graph(
         # They went when a graph had been searched; that graph is not this one.
         grouping.forget()
     grouped = context.take(
-        partitions, PartitionsResult, lambda stage: group_rows(stage, settings, passing, concepts.store.url)
+        partitions, PartitionsResult, lambda stage: group_rows(stage, settings, passing, concepts.store)
     )
     table, dimension = read_concepts(concepts.store), concepts.result.dimension
     urls = (grouped.store.url, concepts.store.url)
@@ -195,12 +196,12 @@ def _graph(
 
 
 def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
-    """Return where the concepts are that are taken over, and what identifies them; None where they are trained.
+    """Return the other run's concepts that are used, and their identity; None where concepts are trained.
 
     Raises
     ------
     InputError
-        If the run that `concepts.centroids` names is not there, or knows no concepts that could be taken over.
+        If the run that `concepts.centroids` names is missing, or has no concepts that can be used.
     """
     named = config.concepts.centroids
     origin = base if named is None else read_base(absolute(named), "concepts.centroids")

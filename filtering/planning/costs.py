@@ -13,7 +13,7 @@ from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMEN
 from filtering.concepts.nearest import FEW_GROUPS, PROBES
 from filtering.concepts.packing import automatic_partition_rows
 from filtering.concepts.partition import row_dtype
-from filtering.concepts.stage import BATCH_ROWS, COARSE_POINTS
+from filtering.concepts.training_stage import BATCH_ROWS, COARSE_POINTS
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes

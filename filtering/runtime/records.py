@@ -20,9 +20,12 @@ class RowCount(TypedDict):
 
 
 def to_plain(value: Any) -> Any:
-    """Return a dataclass as JSON-able data; other values as they are."""
+    """Return a dataclass as JSON-able data; other values as they are.
+
+    A field whose name on disk differs is declared as `Annotated[..., Field(alias="name on disk")]`.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _adapter(type(value)).dump_python(value, mode="json")
+        return _adapter(type(value)).dump_python(value, mode="json", by_alias=True)
     return value
 
 

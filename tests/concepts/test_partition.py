@@ -7,11 +7,18 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.concepts.partition import by_partition, global_rows, read_partition, row_dtype, shard_and_row
+from filtering.concepts.partition import (
+    by_partition,
+    global_rows,
+    moved_rows,
+    read_partition,
+    row_dtype,
+    shard_and_row,
+)
 from filtering.runtime.shuffle import packed, write_groups
 from filtering.storage.store import Store
 
-REACH = 4
+MOST = 4
 
 
 @pytest.fixture(scope="module")
@@ -20,34 +27,34 @@ def store(tmp_path_factory):
 
 
 @st.composite
-def standings(draw):
+def members(draw):
     """Rows of a shard, each with up to four concepts of six, and the partitions of the concepts."""
-    lists = draw(st.lists(st.lists(st.integers(0, 5), max_size=REACH, unique=True), max_size=12))
+    lists = draw(st.lists(st.lists(st.integers(0, 5), max_size=MOST, unique=True), max_size=12))
     pairs = draw(st.permutations([(row, concept) for row, own in enumerate(lists) for concept in own]))
     return pairs, draw(st.lists(st.integers(0, 3), min_size=6, max_size=6))
 
 
-@given(standings())
-def test_a_row_travels_to_each_partition_once(given_standings):
-    pairs, partition_of = given_standings
+@given(members())
+def test_a_row_is_copied_to_each_partition_once(given_members):
+    pairs, partition_of = given_members
     expected = defaultdict(list)
     for row, concept in pairs:
         expected[row, partition_of[concept]].append(concept)
     rows, concepts = (np.array([pair[at] for pair in pairs], dtype=np.int32) for at in range(2))
-    rows, partitions, lists = by_partition(rows, concepts, np.array(partition_of, dtype=np.int32), REACH)
+    rows, partitions, lists = by_partition(rows, concepts, np.array(partition_of, dtype=np.int32), MOST)
     assert (rows.dtype, partitions.dtype, lists.dtype) == (np.int64, np.int32, np.int32)
-    assert lists.shape == (len(rows), REACH)
-    travelling = list(zip(rows.tolist(), partitions.tolist(), strict=True))
-    assert travelling == sorted(expected)
-    for key, found in zip(travelling, lists.tolist(), strict=True):
+    assert lists.shape == (len(rows), MOST)
+    copied = list(zip(rows.tolist(), partitions.tolist(), strict=True))
+    assert copied == sorted(expected)
+    for key, found in zip(copied, lists.tolist(), strict=True):
         wanted = sorted(expected[key])
-        assert found == wanted + [-1] * (REACH - len(wanted))
+        assert found == wanted + [-1] * (MOST - len(wanted))
 
 
 def write_shard(store, name, shard, parts):
     """Write (partition, uid, home, concepts, vector) as the rows of a shard, and return their global ids."""
-    dtype = row_dtype(3, REACH)
-    lists = np.full((len(parts), REACH), -1, dtype=np.int32)
+    dtype = row_dtype(3, MOST)
+    lists = np.full((len(parts), MOST), -1, dtype=np.int32)
     for place, part in enumerate(parts):
         lists[place, : len(part[3])] = part[3]
     ids = global_rows(shard, np.arange(len(parts)))
@@ -89,15 +96,15 @@ def test_the_rows_of_a_partition_come_back(store, given_shards):
         assert found.home.tolist() == [part[2] for part, _ in here]
         assert found.vectors.dtype == np.float16
         assert np.array_equal(found.vectors, np.array([part[4] for part, _ in here], dtype=np.float16))
-        # By concept: first those at home in it, then its guests, each by uid.
-        standing = sorted(
+        # By concept: first its home rows, then its replicas, each by uid.
+        ordered = sorted(
             (concept, concept != part[2], part[1], place) for place, (part, _) in enumerate(here) for concept in part[3]
         )
-        assert found.concept.tolist() == [one[0] for one in standing]
-        assert found.place.tolist() == [one[3] for one in standing]
+        assert found.concept.tolist() == [one[0] for one in ordered]
+        assert found.place.tolist() == [one[3] for one in ordered]
 
 
-def test_own_rows_stand_before_guests():
+def test_home_rows_come_before_replicas():
     store = Store(f"memory://{uuid.uuid4().hex}")
     vector = [1, 2, 3]
     parts = [(0, b"d", 1, [1], vector), (0, b"a", 0, [0, 1], vector), (0, b"c", 1, [0, 1], vector)]
@@ -118,3 +125,13 @@ def test_global_rows_tell_shard_and_row(shard, rows):
     shards, back = shard_and_row(ids)
     assert back.tolist() == rows
     assert shards.tolist() == [shard] * len(rows)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 2**32 - 1))),
+    st.lists(st.integers(-1, 2**31 - 1), min_size=5, max_size=5),
+)
+def test_rows_move_with_their_shards(rows, places):
+    ids = np.array([-1 if shard < 0 else (shard << 32) | row for shard, row in rows], dtype=np.int64)
+    expected = [-1 if shard < 0 or places[shard] < 0 else (places[shard] << 32) | row for shard, row in rows]
+    assert moved_rows(ids, np.array(places, dtype=np.int64)).tolist() == expected

@@ -10,7 +10,7 @@ from filtering.concepts.nearest import Centroids, nearest_centroids
 from filtering.concepts.replicas import (
     MARGIN_BINS,
     NO_CONCEPT,
-    Visits,
+    NearestConcepts,
     border_margins,
     margin_counts,
     margin_for,
@@ -69,15 +69,15 @@ def test_where_there_is_no_concept_the_margin_is_infinite():
     assert margins[0, 1] == pytest.approx(0.4 / math.sqrt(2))
 
 
-def test_rows_are_invited_to_loose_concepts_first():
+def test_rows_have_replicas_in_loose_concepts_first():
     random = np.random.default_rng(3)
     vectors, points = unit(random, 50, 8), unit(random, 6, 8)
     concepts, distances = nearest_centroids(vectors, points, 4)
     spreads = np.array([0.0, 0.01, 0.1, 0.3, 0.6, 1.0], dtype=np.float32)
     plain = margins_of(concepts, distances, points)
     found = border_margins(concepts, distances, Centroids(points, np.zeros(6, dtype=np.int32), spreads))
-    hosts = np.cbrt(np.maximum(spreads, 1e-3))[concepts]
-    assert np.allclose(found, plain / hosts, rtol=1e-5)
+    widths = np.cbrt(np.maximum(spreads, 1e-3))[concepts]
+    assert np.allclose(found, plain / widths, rtol=1e-5)
     assert np.isfinite(found).all()
 
 
@@ -92,7 +92,7 @@ def test_no_rows_have_no_margins():
 
 
 @st.composite
-def visitors(draw, rows):
+def nearest_concepts(draw, rows):
     """Rows with up to four different concepts each, margins ascending from 0."""
     concepts = np.full((rows, 4), NO_CONCEPT, dtype=np.int32)
     margins = np.full((rows, 4), np.inf, dtype=np.float32)
@@ -100,19 +100,19 @@ def visitors(draw, rows):
         own = draw(st.lists(st.integers(0, 6), min_size=1, max_size=4, unique=True))
         concepts[row, : len(own)] = own
         margins[row, : len(own)] = [0, *sorted(draw(st.integers(0, 20)) / 8 for _ in own[1:])]
-    return Visits(concepts, margins)
+    return NearestConcepts(concepts, margins)
 
 
 @given(st.data(), st.integers(0, 6))
 def test_needed_margins_equal_a_loop(data, rows):
-    left, right = data.draw(visitors(rows)), data.draw(visitors(rows))
+    left, right = data.draw(nearest_concepts(rows)), data.draw(nearest_concepts(rows))
     expected = []
     for row in range(rows):
         meetings = [
-            float(visiting.margins[row, at])
-            for visiting, hosts in ((left, right), (right, left))
+            float(replicated.margins[row, at])
+            for replicated, other in ((left, right), (right, left))
             for at in range(4)
-            if visiting.concepts[row, at] == hosts.concepts[row, 0]
+            if replicated.concepts[row, at] == other.concepts[row, 0]
         ]
         expected.append(min(meetings, default=math.inf))
     found = needed_margins(left, right)
@@ -122,8 +122,8 @@ def test_needed_margins_equal_a_loop(data, rows):
 
 
 def test_rows_of_one_concept_need_no_margin():
-    own = Visits(np.array([[3]], dtype=np.int32), np.zeros((1, 1), dtype=np.float32))
-    other = Visits(np.array([[5]], dtype=np.int32), np.zeros((1, 1), dtype=np.float32))
+    own = NearestConcepts(np.array([[3]], dtype=np.int32), np.zeros((1, 1), dtype=np.float32))
+    other = NearestConcepts(np.array([[5]], dtype=np.int32), np.zeros((1, 1), dtype=np.float32))
     assert needed_margins(own, own).tolist() == [0]
     assert needed_margins(own, other).tolist() == [math.inf]
 
@@ -171,11 +171,11 @@ def test_no_pair_more_than_the_recall_asks_for(pairs, recall):
 
 
 @pytest.mark.parametrize("most", [0, 3, 40, 150, 400])
-def test_the_margin_invites_no_more_guests_than_are_allowed(most):
+def test_the_margin_makes_no_more_replicas_than_are_allowed(most):
     margins = np.random.default_rng(3).random((100, 5)).astype(np.float32)
     margins[:, 0], margins[:7, 3] = 0, np.inf
     margin = margin_within(margin_counts(margins), most)
-    visits = margins[:, 1:]
-    # A margin of one bin more would invite too many.
-    assert (visits < margin).sum() <= most < (visits < margin + 2 / MARGIN_BINS).sum() or np.isinf(margin)
-    assert np.isinf(margin) == (np.isfinite(visits).sum() <= most)
+    replicas = margins[:, 1:]
+    # A margin of one bin more would make too many.
+    assert (replicas < margin).sum() <= most < (replicas < margin + 2 / MARGIN_BINS).sum() or np.isinf(margin)
+    assert np.isinf(margin) == (np.isfinite(replicas).sum() <= most)

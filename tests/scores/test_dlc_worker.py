@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pools import member, members, write_tar
 
-from filtering.concepts.artifacts import VISITS_NAME
+from filtering.concepts.artifacts import ASSIGNMENT_NAME
 from filtering.config.run import Embedding, Input
 from filtering.config.scores import Dlc
 from filtering.core.errors import RunError
@@ -34,7 +34,7 @@ def shard(tmp_path):
     TarEmbedder(SETTINGS)(tar, Store(str(tmp_path / "embedded")))
     passing = PassingShard(EmbeddedShard(tar, Store(str(tmp_path / "embedded"))), Store(str(tmp_path / "filters")))
     visits = {"row": PASSING, "concept": CONCEPTS}
-    Store(str(tmp_path / "homes")).write_arrays(VISITS_NAME.format(tar.identity), visits)
+    Store(str(tmp_path / "homes")).write_arrays(ASSIGNMENT_NAME.format(tar.identity), visits)
     sums = concept_sums(unit_rows(passing.vectors(PASSING)), CONCEPTS)
     prototypes = mean_prototypes([sums], 3, sums.sums.shape[1])
     Store(str(tmp_path / "scores")).write_arrays(PROTOTYPES, {"vectors": prototypes})
@@ -80,7 +80,7 @@ def test_a_scorer_is_used_again_and_gives_the_same_bytes(shard, tmp_path):
 
 def test_a_shard_of_which_nothing_goes_on(shard, tmp_path):
     none = {"row": PASSING[:0], "concept": CONCEPTS[:0]}
-    Store(str(tmp_path / "homes")).write_arrays(VISITS_NAME.format(shard.identity), none)
+    Store(str(tmp_path / "homes")).write_arrays(ASSIGNMENT_NAME.format(shard.identity), none)
     result, scores = scored(shard, tmp_path, Dlc(masks=2))
     assert result == {"rows": 21, "scored": 0}
     assert np.isnan(scores).all()
@@ -103,7 +103,7 @@ def test_samples_on_their_own_prototypes_are_easy(tmp_path):
     TarEmbedder(SETTINGS)(tar, Store(str(tmp_path / "embedded")))
     shard = PassingShard(EmbeddedShard(tar, Store(str(tmp_path / "embedded"))), Store(""))
     visits = {"row": np.array([0, 1], np.int32), "concept": np.array([0, 1], np.int32)}
-    Store(str(tmp_path / "homes")).write_arrays(VISITS_NAME.format(tar.identity), visits)
+    Store(str(tmp_path / "homes")).write_arrays(ASSIGNMENT_NAME.format(tar.identity), visits)
     vectors = unit_rows(shard.vectors(np.array([0, 1])))
     Store(str(tmp_path / "scores")).write_arrays(PROTOTYPES, {"vectors": vectors})
     # But for the rounding of stored vectors.

@@ -1,0 +1,48 @@
+"""The partitions stage: every shard's rows, replicas included, grouped by the partition of their concepts."""
+
+from collections.abc import Sequence
+
+from filtering.concepts.artifacts import PartitionsResult
+from filtering.concepts.grouping import group
+from filtering.config.run import Graph
+from filtering.filters.artifacts import PassingShard
+from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.task_spec import task
+from filtering.storage.store import Store
+
+NAME = "partitions"
+VERSION = 4
+
+
+def partitions_key(concepts: str) -> StageKey:
+    """Return the stage's identity; `concepts` is the fingerprint of the concepts stage."""
+    return StageKey(NAME, VERSION, None, (concepts,))
+
+
+def group_rows(stage: StageRun, settings: Graph, shards: Sequence[PassingShard], concepts: Store) -> PartitionsResult:
+    """Write each shard's rows grouped by partition, replicas included.
+
+    Where parts of a base's graph are reused, only members of concepts that are searched again are written.
+
+    Parameters
+    ----------
+    stage : StageRun
+        The stage at work.
+    settings : Graph
+        The section of the configuration.
+    shards : sequence of PassingShard
+        All shards of the pool.
+    concepts : Store
+        The objects of the concepts stage.
+
+    Returns
+    -------
+    PartitionsResult
+    """
+    tasks = [task(shard.identity, group, shard, settings.max_replicas, concepts, stage.store) for shard in shards]
+    counts = stage.map(tasks, "shards")
+    return PartitionsResult(
+        rows=sum(count["rows"] for count in counts),
+        replicas=sum(count["replicas"] for count in counts),
+        copies=sum(count["copies"] for count in counts),
+    )

@@ -1,0 +1,132 @@
+"""The task that decides, from the sampled rows, how many replicas rows get, and where large concepts are cut."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.artifacts import EXACT, QUERIES_NAME, REPLICATION, read_centroids
+from filtering.concepts.nearest import Float32Array
+from filtering.concepts.replicas import MARGIN_BINS, NearestConcepts, margin_for, margin_within, needed_margins
+from filtering.concepts.true_neighbours import NEAREST_NAME, nearer, with_radius
+from filtering.storage.store import Store
+
+
+class Replication(TypedDict):
+    """The largest margin at which a row has a replica, None for any; the recall expected from it; concepts in all."""
+
+    margin: float | None
+    expected: float
+    concepts: int
+
+
+def decide_replication(
+    identities: Sequence[str], k: int, recall: float, mean_replicas: float, largest: int, store: Store
+) -> Replication:
+    """Decide the largest margin at which a row has a replica, and into how many sections large concepts are cut.
+
+    Parameters
+    ----------
+    identities : list of str
+        The shards whose nearest rows were found.
+    k : int
+        Neighbours of a row.
+    recall : float
+        The share of known neighbours that should be compared.
+    mean_replicas : float
+        The most replicas that a row has on average, whatever the recall.
+    largest : int
+        Rows of a concept before it is cut.
+    store : Store
+        The stage's objects.
+    """
+    measures = store.read_arrays(QUERIES_NAME)["measures"]
+    merged = merged_nearest(store, identities)
+    needed = _needed(merged, ~measures if len(measures) > 1 else np.ones(len(measures), dtype=bool), k)
+    most = mean_replicas * int(merged.sizes.sum())
+    margin = min(margin_for(needed, recall)[0], margin_within(merged.margin_counts, most))
+    sections = np.maximum(-(-merged.sizes // largest), 1).astype(np.int32)
+    store.write_arrays(REPLICATION, {"margin": np.array(margin), "sections": sections})
+    exact = {"row": merged.row, "distances": merged.distances, "neighbours": merged.neighbours}
+    store.write_arrays(EXACT, with_radius({name: column[measures] for name, column in exact.items()}))
+    return Replication(
+        margin=margin if np.isfinite(margin) else None,
+        expected=round(float((needed <= margin).mean()), 4) if len(needed) else 1.0,
+        concepts=int(sections.sum()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MergedNearest:
+    """The nearest rows of all shards to the q sampled rows of the pool.
+
+    Attributes
+    ----------
+    row : int64 (q,), global ids of the sampled rows.
+    of_rows : the nearest concepts of the sampled rows.
+    distances : float (q, k and a few more), squared, nearest first.
+    neighbours : int64 (q, k and a few more), global ids.
+    of_neighbours : the nearest concepts of the neighbours.
+    margin_counts : int64 (2048,), of all rows, as `replicas.margin_counts` returns them.
+    sizes : int64 (K,), rows by nearest centroid.
+    """
+
+    row: npt.NDArray[np.int64]
+    of_rows: NearestConcepts
+    distances: npt.NDArray[np.floating[Any]]
+    neighbours: npt.NDArray[np.int64]
+    of_neighbours: NearestConcepts
+    margin_counts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+
+
+def merged_nearest(store: Store, identities: Sequence[str]) -> MergedNearest:
+    """Merge the nearest rows of all shards."""
+    row = store.read_arrays(QUERIES_NAME)["row"]
+    sizes = np.zeros(len(read_centroids(store).vectors), dtype=np.int64)
+    counts = np.zeros(MARGIN_BINS, dtype=np.int64)
+    own: dict[str, npt.NDArray[Any]] = {}
+    merged: dict[str, npt.NDArray[Any]] = {}
+    for identity in identities:
+        part = store.read_arrays(NEAREST_NAME.format(identity))
+        sizes[: len(part["sizes"])] += part["sizes"]
+        counts += part["margin_counts"]
+        for name in ("own_concepts", "own_margins"):
+            column = own.setdefault(name, np.zeros((len(row), part[name].shape[1]), part[name].dtype))
+            column[part["asked"]] = part[name]
+        if "distances" in part:
+            merged = nearer(merged, part, ("distances", "neighbours", "concepts", "margins"))
+    merged = merged or _no_rows(len(row))
+    return MergedNearest(
+        row,
+        NearestConcepts(own["own_concepts"], own["own_margins"]),
+        merged["distances"],
+        merged["neighbours"],
+        NearestConcepts(merged["concepts"], merged["margins"]),
+        counts,
+        sizes,
+    )
+
+
+def _needed(merged: MergedNearest, deciding: npt.NDArray[np.bool_], k: int) -> Float32Array:
+    """Return the least margins at which some sampled rows and their k true neighbours are compared, float32 (n,)."""
+    # Neighbours beyond the k-th are for later runs, whose pools will lack some.
+    there = np.isfinite(merged.distances[:, :k]) & deciding[:, None]
+    query = np.nonzero(there)[0]
+    left = NearestConcepts(merged.of_rows.concepts[query], merged.of_rows.margins[query])
+    near = merged.of_neighbours
+    right = NearestConcepts(near.concepts[:, :k][there], near.margins[:, :k][there])
+    return needed_margins(left, right)
+
+
+def _no_rows(queries: int) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of a pool without rows."""
+    none = np.zeros((queries, 0))
+    return {
+        "distances": none,
+        "neighbours": none.astype(np.int64),
+        "concepts": none[..., None].astype(np.int32),
+        "margins": none[..., None],
+    }

@@ -1,0 +1,113 @@
+"""The true neighbours of the sampled rows: found in each shard, merged, and taken from a base where they still hold."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.concepts.exact_search import ExactSearch
+from filtering.concepts.partition import moved_rows
+from filtering.embedding.artifacts import unit_rows
+from filtering.filters.artifacts import PassingShard
+from filtering.storage.store import Store
+
+# For each sampled row of the pool its nearest rows in one shard, with the nearest concepts of those.
+NEAREST_NAME = "{}.nearest.npz"
+Int64Array = npt.NDArray[np.int64]
+Columns = dict[str, npt.NDArray[Any]]
+
+
+def ranked_rows(
+    shard: PassingShard, exact: ExactSearch, passing: Int64Array, ids: Int64Array
+) -> tuple[Int64Array, Columns]:
+    """Return the rows that a search found in a shard, k and a few more for each query, nearest first.
+
+    Parameters
+    ----------
+    shard : PassingShard
+        The shard.
+    exact : ExactSearch
+        The search, after all vectors of the shard have been added.
+    passing, ids : int64 (n,)
+        The rows that were searched, at least one, and their global ids.
+
+    Returns
+    -------
+    places : int64 (q, k + 6)
+        Their places in `passing`; 0 where there is none.
+    found : dict
+        Their squared `distances`, float32 (q, k + 6), infinite where there is none; their global ids, `neighbours`,
+        int64 (q, k + 6), -1 there.
+    """
+    # Any row fills the place of a missing candidate; its distance stays infinite.
+    vectors = unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()]))
+    places, distances = exact.ranked(vectors, exact.found.shape[1])
+    there = np.maximum(places, 0).astype(np.int64)
+    return there, {"distances": distances, "neighbours": np.where(places >= 0, ids[there], -1)}
+
+
+def nearest_rows(store: Store, identities: Sequence[str], rows: int) -> Columns:
+    """Return the nearest rows in several shards: `distances` and `neighbours` (q, k and a few more), nearest first."""
+    nearest: Columns = {}
+    for identity in identities:
+        part = store.read_arrays(NEAREST_NAME.format(identity))
+        if "distances" in part:
+            nearest = nearer(nearest, part, ("distances", "neighbours"))
+    none: Columns = {"distances": np.zeros((rows, 0), np.float32), "neighbours": np.zeros((rows, 0), np.int64)}
+    return nearest or none
+
+
+def nearer(merged: Columns, part: Columns, names: Sequence[str]) -> Columns:
+    """Return some columns of the nearest of two shards' rows by their `distances`, as many as the second has."""
+    if not merged:
+        return {name: part[name] for name in names}
+    both = {name: np.concatenate([merged[name], part[name]], axis=1) for name in names}
+    order = np.argsort(both["distances"], axis=1, kind="stable")[:, : part["distances"].shape[1]]
+    every = np.arange(len(order))[:, None]
+    return {name: both[name][every, order] for name in names}
+
+
+def with_radius(exact: Columns) -> Columns:
+    """Return true neighbours with `within`, the distance up to which none is missing; infinite if all are known."""
+    lengths = exact["distances"]
+    last = lengths[:, -1] if lengths.shape[1] else np.full(len(lengths), np.inf)
+    return exact | {"within": last.astype(np.float32)}
+
+
+def still_exact(
+    before: Mapping[str, npt.NDArray[Any]], places: Int64Array, new: Mapping[str, npt.NDArray[Any]], k: int
+) -> Columns:
+    """Return the true neighbours in today's pool of the base's rows for which at least k are certain.
+
+    Beyond the last neighbour that the base knew, nothing is known. A row that lost a neighbour stays only if k of its
+    other neighbours and the new rows lie within that distance.
+
+    Parameters
+    ----------
+    before : mapping
+        The base's sampled rows: `row` int64 (b,), `distances` float32 and `neighbours` int64 (b, k or a few more), and
+        `within` float32 (b,), the distance up to which no neighbour is missing.
+    places : int64 (s,)
+        For each shard of the base's inventory its place now, -1 where its rows are gone.
+    new : mapping
+        Of today's sampled rows the columns `row`, `distances` and `neighbours`: the nearest in the shards that differ.
+    k : int
+        Neighbours that must be known of a row.
+    """
+    both, at, of = np.intersect1d(moved_rows(before["row"], places), new["row"], return_indices=True)
+    within = before["within"][at]
+    moved = moved_rows(before["neighbours"].ravel(), places).reshape(before["neighbours"].shape)[at]
+    left = np.where(moved >= 0, before["distances"][at], np.inf)
+    joined: Columns = {
+        "distances": np.concatenate([left, new["distances"][of]], axis=1).astype(np.float32),
+        "neighbours": np.concatenate([moved, new["neighbours"][of]], axis=1),
+    }
+    order = np.argsort(joined["distances"], axis=1, kind="stable")[:, : moved.shape[1]]
+    nearest, ids = (np.take_along_axis(joined[name], order, 1) for name in ("distances", "neighbours"))
+    beyond = nearest > within[:, None]
+    nearest, ids = np.where(beyond, np.inf, nearest).astype(np.float32), np.where(beyond, -1, ids)
+    # A row with fewer neighbours than the base could hold had every other row of its pool among them.
+    sure = np.isfinite(nearest[:, :k]).all(axis=1) | np.isinf(within)
+    kept: Columns = {"row": both[sure], "distances": nearest[sure], "neighbours": ids[sure]}
+    return kept | {"within": np.minimum(within[sure], nearest[sure][:, -1])}
