@@ -3,7 +3,6 @@
 import contextlib
 import io
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TextIO, cast
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from filtering.cli.drawing import columns, console_on, mark
 from filtering.cli.stages import NAME_WIDTH, to_come
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
 
 MEMORY = Path("/proc/meminfo")
@@ -29,7 +29,8 @@ REDRAWS_PER_SECOND = 5
 class LiveReporter:
     """A live view of the current stage; the finished ones stay as lines above it. See `Reporter`."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, clock: Clock = CLOCK) -> None:
+        self.clock = clock
         self.console = console or console_on(cast(IO[str], _Unfailing(sys.stderr)))
         self.current: Current | None = None
         self.live: Live | None = None
@@ -37,8 +38,8 @@ class LiveReporter:
     def start(self, stage: str, total: int, unit: str) -> None:
         """See `Reporter.start`. A stage may start again with other units."""
         same = self.current is not None and self.current.stage == stage
-        started = self.current.started if self.current and same else time.monotonic()
-        self.current = Current(stage, total, unit, started)
+        started = self.current.started if self.current and same else self.clock.monotonic()
+        self.current = Current(stage, total, unit, started, self.clock)
         if self.live is None:
             # Transient, so that nothing of it stays when the run ends or fails.
             self.live = Live(
@@ -57,7 +58,7 @@ class LiveReporter:
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""
         if self.current is not None:
-            seconds = time.monotonic() - self.current.started
+            seconds = self.clock.monotonic() - self.current.started
             finished = Finished(self.current.stage, duration(seconds), summary)
             self.current = None
             self.console.print(finished)
@@ -106,7 +107,8 @@ class Current:
     Attributes
     ----------
     stage, total, unit : as in `Reporter.start`.
-    started : by the monotonic clock.
+    started : by the clock.
+    clock : says how long it has worked.
     done, note : as in `Reporter.advance`.
     """
 
@@ -114,6 +116,7 @@ class Current:
     total: int
     unit: str
     started: float
+    clock: Clock
     done: int = 0
     note: str = ""
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
@@ -135,7 +138,7 @@ class Current:
             row.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
         bars = [ProgressBar(total=known, completed=self.done, pulse=known is None)] * (width >= NARROW)
         count = f"{self.done:,}/{self.total:,} {self.unit}" if known else ""
-        seconds = Text(duration(int(time.monotonic() - self.started)), "cyan", justify="right")
+        seconds = Text(duration(int(self.clock.monotonic() - self.started)), "cyan", justify="right")
         row.add_row(self.spinner, Text(f"{self.stage:<{NAME_WIDTH}}", "bold"), *bars, count, seconds)
         return row
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -12,6 +11,7 @@ from filtering.cli.drawing import columns, mark, progress_bar, spans, stacked, t
 from filtering.cli.output import print_result
 from filtering.cli.stages import NAME_WIDTH, to_come
 from filtering.cli.suggestions import existing_run
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def _status(given: argparse.Namespace) -> int:
     return print_result(given, found, lambda: status_lines(found), lambda: StatusView(found))
 
 
-def watch(run: "Store", stream: TextIO, every: float | None = None, *, as_json: bool = False) -> int:
+def watch(
+    run: "Store", stream: TextIO, every: float | None = None, *, as_json: bool = False, clock: Clock = CLOCK
+) -> int:
     """Print the state of a run until it has ended, and return the exit status.
 
     On a terminal it is drawn anew in its place; elsewhere there is a line for each change, as JSON if that is asked.
@@ -68,6 +70,8 @@ def watch(run: "Store", stream: TextIO, every: float | None = None, *, as_json: 
     ----------
     every : float, optional
         Seconds between two looks; 2 on a disk, 10 on object stores.
+    clock : Clock, optional
+        By which it waits between them.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def watch(run: "Store", stream: TextIO, every: float | None = None, *, as_json: 
     """
     from filtering.storage.store import is_local
 
-    states = _states(run, every or (EVERY_LOCAL if is_local(run.url) else EVERY_REMOTE))
+    states = _states(run, every or (EVERY_LOCAL if is_local(run.url) else EVERY_REMOTE), clock)
     try:
         if stream.isatty() and not as_json:
             _draw(states, stream)
@@ -88,7 +92,7 @@ def watch(run: "Store", stream: TextIO, every: float | None = None, *, as_json: 
     return 0
 
 
-def _states(run: "Store", every: float) -> Iterator[State]:
+def _states(run: "Store", every: float, clock: Clock) -> Iterator[State]:
     """Yield the state of a run, again and again, the last time when it has ended."""
     from filtering.runtime.status import status
 
@@ -97,7 +101,7 @@ def _states(run: "Store", every: float) -> Iterator[State]:
         yield found
         if found["state"] in ENDED:
             return
-        time.sleep(every)
+        clock.sleep(every)
 
 
 def _draw(states: Iterator[State], stream: TextIO) -> None:

@@ -2,8 +2,9 @@
 
 import contextlib
 import sys
-import time
 from typing import Protocol
+
+from filtering.core.clock import CLOCK, Clock
 
 LINE_INTERVAL = 10.0
 
@@ -30,19 +31,20 @@ class Reporter(Protocol):
 class LineReporter:
     """One line when a stage ends, and every ten seconds while it works."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = CLOCK) -> None:
+        self.clock = clock
         self.stage, self.total, self.unit = "", 0, ""
         self.started = self.last = 0.0
 
     def start(self, stage: str, total: int, unit: str) -> None:
         """See `Reporter.start`."""
         if stage != self.stage:
-            self.started = self.last = time.monotonic()
+            self.started = self.last = self.clock.monotonic()
         self.stage, self.total, self.unit = stage, total, unit
 
     def advance(self, done: int, note: str = "") -> None:
         """See `Reporter.advance`."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now - self.last >= LINE_INTERVAL:
             self.last = now
             told = f", {note}" if note else ""
@@ -50,7 +52,7 @@ class LineReporter:
 
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""
-        _say(f"{self.stage:<12} {summary} ({time.monotonic() - self.started:.1f} s)")
+        _say(f"{self.stage:<12} {summary} ({self.clock.monotonic() - self.started:.1f} s)")
         self.stage = ""
 
     def say(self, line: str) -> None:

@@ -1,11 +1,11 @@
 """How a stage's tasks go, summed up: for events, for the bar, for whoever asks `status`."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
 from filtering.runtime.events import EventLog
 from filtering.runtime.progress import Reporter
@@ -35,9 +35,13 @@ class StageProgress:
     peak_memory_bytes: int = 0
     sums: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    started: float = field(default_factory=time.monotonic)
+    clock: Clock = CLOCK
+    started: float = field(init=False)
     began: float | None = None
     told: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.monotonic()
 
     def resumed(self, records: Iterable[TaskRecord]) -> None:
         """Take in what an earlier attempt at the run has done."""
@@ -52,9 +56,9 @@ class StageProgress:
         """Take in a finished task."""
         self._add(record)
         # Rates count from when the first task began: workers may take a minute to start, but only once.
-        began = max(self.started, time.monotonic() - record["seconds"])
+        began = max(self.started, self.clock.monotonic() - record["seconds"])
         self.began = began if self.began is None else min(self.began, began)
-        if self.done == self.total or time.monotonic() - self.told >= EVENT_INTERVAL:
+        if self.done == self.total or self.clock.monotonic() - self.told >= EVENT_INTERVAL:
             self._tell()
         self.progress.advance(self.done, self.note())
 
@@ -84,7 +88,7 @@ class StageProgress:
     def _throughput(self) -> Throughput:
         samples = self.sums["samples"] - self.resumed_samples
         since = self.started if self.began is None else self.began
-        return Throughput(time.monotonic() - since, self.done, self.total, self.resumed_tasks, samples)
+        return Throughput(self.clock.monotonic() - since, self.done, self.total, self.resumed_tasks, samples)
 
     def _add(self, record: TaskRecord) -> None:
         result = record["result"] if isinstance(record["result"], dict) else {}
@@ -95,7 +99,7 @@ class StageProgress:
         self.peak_memory_bytes = max(self.peak_memory_bytes, record["peak_memory_bytes"])
 
     def _tell(self) -> None:
-        self.told = time.monotonic()
+        self.told = self.clock.monotonic()
         numbers = {name: amount for name, amount in self.sums.items() if amount}
         self.events.append(
             "progress",

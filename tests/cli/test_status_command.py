@@ -1,7 +1,9 @@
 import io
 import json
+import sys
 
 import pytest
+from clocks import Time
 from rich.console import Console
 from run_events import DONE, FAILED, FINISHED, PROGRESS, STAGE, STARTED, run_with
 
@@ -66,27 +68,29 @@ def test_plain_lines_say_the_same(tmp_path):
 
 
 @pytest.fixture
-def growing(tmp_path, monkeypatch):
-    """A run that does the next thing each time that someone has looked at it and waits."""
-    store = run_with(tmp_path, STARTED)
+def growing(tmp_path):
+    """A run that does the next thing each time that someone has looked at it and waits, and by which clock."""
+    store, at = run_with(tmp_path, STARTED), Time()
     lease = Lease(store)
     lease.acquire()
     happens = iter([STAGE, PROGRESS, None, {**PROGRESS, "done": 60}, DONE, FINISHED])
 
-    def goes_on(seconds):
+    def goes_on():
         event = next(happens)
         if event is not None:
             with (tmp_path / NAME).open("a") as log:
                 log.write(json.dumps(event) + "\n")
 
-    monkeypatch.setattr("filtering.cli.status.time.sleep", goes_on)
-    yield store
+    at.while_sleeping = goes_on
+    yield store, at
     lease.release()
 
 
 def test_watching_off_a_terminal_prints_a_line_for_each_change_until_the_run_has_ended(growing, capsys):
-    assert main(["status", growing.url, "--watch"]) == 0
+    store, at = growing
+    assert watch(store, sys.stdout, clock=at.clock()) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert at.slept == [2.0] * 6
     assert len(lines) == 6
     assert lines[0].startswith("running by")
     assert ["30 of 100 shards" in lines[2], "60 of 100 shards" in lines[3]] == [True, True]
@@ -95,7 +99,8 @@ def test_watching_off_a_terminal_prints_a_line_for_each_change_until_the_run_has
 
 
 def test_watching_as_json_prints_an_object_for_each_change(growing, capsys):
-    assert main(["status", growing.url, "--watch", "--json"]) == 0
+    store, at = growing
+    assert watch(store, sys.stdout, as_json=True, clock=at.clock()) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["state"] for one in told] == ["running"] * 5 + ["finished"]
     assert told[-1]["totals"]["kept"] == 3
@@ -107,8 +112,8 @@ class Terminal(io.StringIO):
 
 
 def test_watching_on_a_terminal_draws_until_the_run_has_ended(growing):
-    screen = Terminal()
-    assert watch(growing, screen) == 0
+    (store, at), screen = growing, Terminal()
+    assert watch(store, screen, clock=at.clock()) == 0
     assert "finished" in screen.getvalue()
     assert "kept 3" in screen.getvalue()
 
@@ -121,13 +126,14 @@ def test_watching_a_run_that_failed_or_stopped_ends(tmp_path, capsys, ending):
 
 
 @pytest.mark.parametrize("screen", [io.StringIO, Terminal])
-def test_who_stops_watching_reads_no_error(tmp_path, monkeypatch, screen, capsys):
-    def interrupted(seconds):
+def test_who_stops_watching_reads_no_error(tmp_path, screen, capsys):
+    def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("filtering.cli.status.time.sleep", interrupted)
+    at = Time()
+    at.while_sleeping = interrupted
     with Lease(Store(str(tmp_path))):
-        assert watch(run_with(tmp_path, STARTED, STAGE), screen()) == 130
+        assert watch(run_with(tmp_path, STARTED, STAGE), screen(), clock=at.clock()) == 130
     assert capsys.readouterr().err == ""
 
 

@@ -12,10 +12,12 @@ from filtering.manifests.verify import problems
 from filtering.storage.store import Store
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(cluster, tmp_path, monkeypatch):
+def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(tmp_path, monkeypatch):
     # A quarter of the pool, in partitions of a quarter: several again, and edges that cross them.
     monkeypatch.setattr(job, "build_pool", partial(build_pool, limit=1000))
+    monkeypatch.setitem(job.CONFIG, "ray", {"address": "none"})
     monkeypatch.setitem(job.CONFIG, "concepts", {"partition_rows": job.CONFIG["concepts"]["partition_rows"] // 4})
     result = job.run_demo(str(tmp_path / "demo"), Silent())
     assert list(problems(Store(str(tmp_path / "demo/run")))) == []

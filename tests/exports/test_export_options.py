@@ -72,6 +72,7 @@ def test_only_the_subset_file_goes_to_a_path_of_its_own(finished, tmp_path):
             export(finished, form, str(tmp_path / "out.npy"), options)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_the_command_line_knows_the_options(finished, tmp_path, capsys):
     arguments = ["export", finished.url, "--format", "tar", "--out", str(tmp_path / "out"), "--samples", "3"]
     assert main([*arguments, "--shuffle", "--seed", "1", "--cpus", "1", "--json"]) == 0

@@ -21,22 +21,29 @@ def chosen(uid: str) -> bool:
     return int(uid, 16) % 3 > 0
 
 
-@pytest.mark.parametrize("flags", [[], ["--shuffle", "--seed", "1"]], ids=str)
-def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(store, proxy, joined_s3, tar_pool, tmp_path, flags):
-    size = ["--samples", "7"]
-    options = {"shuffle": "--shuffle" in flags, "seed": 1 if "--shuffle" in flags else None}
-    options |= {"samples": 7}
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, id="on Ray", marks=pytest.mark.ray), pytest.param({"shuffle": True, "seed": 1}, id="shuffled")],
+)
+def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(store, proxy, tar_pool, tmp_path, request, options):
+    options = options | {"samples": 7}
     for path in tar_pool.iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())
     local = write_finished(tmp_path / "run", tar_pool, chosen)
     export(local, "tar", str(tmp_path / "out"), Options(**options))
     remote = write_finished(store.path("run"), store.path("pool"), chosen)
     proxy.set(error_rate=0.1, cut_rate=0.1)
-    arguments = [remote.url, "--format", "tar", "--out", store.path("out"), *size, *flags, "--json"]
-    done = call("export", *arguments, **joined_s3)
+    if "shuffle" in options:
+        done = export(remote, "tar", store.path("out"), Options(**options))
+    else:
+        joined = request.getfixturevalue("joined_s3")
+        arguments = [remote.url, "--format", "tar", "--out", store.path("out"), "--samples", "7", "--json"]
+        told = call("export", *arguments, **joined)
+        assert told.returncode == 0, told.stderr
+        done = json.loads(told.stdout)
     proxy.set()
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["shards"] == len(list((tmp_path / "out").glob("*.tar")))
+    assert done["shards"] == len(list((tmp_path / "out").glob("*.tar")))
     names = sorted(path.name for path in (tmp_path / "out").iterdir() if path.name != "manifest.json")
     assert all(store.read(f"out/{name}") == (tmp_path / "out" / name).read_bytes() for name in names)
     assert store.child("out").names() == sorted([*names, "manifest.json"])

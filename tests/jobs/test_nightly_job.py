@@ -112,7 +112,7 @@ def as_cron(command, settings, folder):
 
 def test_the_crontab_s_line_runs_a_night(metadata_pool, tmp_path):
     settings, [(_, command)] = entries(CRONTAB)
-    sections = {"ray": {"address": "local", "num_cpus": 1}, "notify": {"url_env": "HOOK_URL"}}
+    sections = {"notify": {"url_env": "HOOK_URL"}}
     settings |= {
         "CONFIG": write_config(tmp_path / "nightly.yaml", nightly_config(metadata_pool, tmp_path / "runs", **sections)),
         "LOG": str(tmp_path / "nightly.log"),

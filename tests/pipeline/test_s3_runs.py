@@ -4,12 +4,14 @@ import json
 import uuid
 
 import pytest
-from pools import metadata_config, tar_config
+from pools import Silent, metadata_config, tar_config, write_metadata
 from processes import call, write_config
 
-from filtering.config.run import Arrays, Input
+from filtering.cli import main
+from filtering.config.run import Arrays, Input, parse_config
 from filtering.core.errors import InputError
 from filtering.embedding.metadata import MetadataReader
+from filtering.pipeline import incremental
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store, read_object
 
@@ -32,18 +34,28 @@ def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(stor
     assert MetadataReader(Arrays())(shard, output)["quarantined"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "configured"), [("metadata", metadata_config), ("tar", tar_config)])
+@pytest.mark.parametrize(
+    ("kind", "configured", "address"),
+    [
+        pytest.param("metadata", metadata_config, "auto", marks=pytest.mark.ray),
+        ("metadata", metadata_config, "none"),
+        ("tar", tar_config, "none"),
+    ],
+)
 def test_from_s3_to_s3_under_faults_the_manifest_is_that_of_a_calm_local_run(
-    kind, configured, s3, proxy, joined_s3, store, tmp_path, request
+    kind, configured, address, s3, proxy, store, tmp_path, request, capsys
 ):
+    workers = request.getfixturevalue("joined_s3") if address == "auto" else {}
     local = json.loads((request.getfixturevalue(f"{kind}_run") / "run.json").read_text())
     for path in request.getfixturevalue(f"{kind}_pool").iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())
     output = store.path("first")
-    arguments = ["run", "--config", write_config(tmp_path / "s3.yaml", configured(store.path("pool"), output))]
+    config = configured(store.path("pool"), output, ray={"address": address})
+    arguments = ["run", "--config", write_config(tmp_path / "s3.yaml", config)]
     proxy.set(error_rate=0.1, cut_rate=0.1)
-    done = call(*arguments, **joined_s3)
+    done = call(*arguments, **workers)
     assert done.returncode == 0, done.stderr
     record = json.loads(read_object(f"{output}/run.json"))
     assert record["manifest_hash"] == local["manifest_hash"]
@@ -53,9 +65,27 @@ def test_from_s3_to_s3_under_faults_the_manifest_is_that_of_a_calm_local_run(
     assert not any(secret.encode() in body for body in bodies_under(s3, output))
     assert secret not in done.stderr
     if kind == "metadata":
-        assert call("verify", output).returncode == 0
-        assert "finished" in call("status", output).stdout
+        assert main(["verify", output]) == 0
+        assert main(["status", output]) == 0
+        assert "finished" in capsys.readouterr().out
         assert call(*arguments).stderr.count("already done") == 11
+
+
+@pytest.mark.slow
+def test_increments_on_s3_start_from_each_other_and_old_ones_go(proxy, s3, store, tmp_path, capsys):
+    pool = write_metadata(tmp_path / "pool", [300, 250])
+    config = metadata_config(pool, store.path("1"), base="latest", retention={"keep_runs": 1})
+
+    def increment(name):
+        return incremental.run(parse_config(config | {"output": store.path(name)}), Silent())
+
+    increment("1")
+    write_metadata(pool, [40], seed=1)
+    second = increment("2")
+    assert second["base"]["embedded_shards"] == 1
+    assert main(["status", store.path("latest"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == store.path("2")
+    assert store.exists("1/retired.json")
 
 
 def bodies_under(s3, folder):

@@ -1,45 +1,83 @@
 import json
 import os
-import signal
 import subprocess
 import time
 
-from pools import metadata_config
-from processes import call, command, events, write_config
+import pytest
+from pools import Silent, metadata_config, write_metadata
+from processes import command, events, write_config
 
+from filtering.cli import main
+from filtering.config.run import parse_config
 from filtering.manifests.verify import problems
+from filtering.pipeline import incremental
 from filtering.storage.store import Store
 
 
-def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(joined, metadata_pool, tmp_path):
+class Meanwhile(Silent):
+    """A reporter that does something else when a stage begins."""
+
+    def __init__(self, stage, something):
+        self.stage, self.something = stage, something
+
+    def start(self, stage, total, unit):
+        if stage == self.stage:
+            self.stage = None
+            self.something()
+
+
+def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(metadata_pool, tmp_path, capsys):
     config = metadata_config(metadata_pool, tmp_path / "run")
     arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    first = subprocess.Popen(command(*arguments), env=os.environ | joined, **streams)
-    try:
-        deadline = time.monotonic() + 60
-        while not events(tmp_path / "run") and time.monotonic() < deadline:
-            time.sleep(0.02)
-        # Stopped, it cannot finish before the second one has looked.
-        first.send_signal(signal.SIGSTOP)
-        second = call(*arguments, **joined)
-        assert second.returncode == 2
-        assert "is being written by host" in second.stderr
-        assert f"process {first.pid}" in second.stderr
-        assert second.stderr.strip().count("\n") == 0
-        told = json.loads(call("status", str(tmp_path / "run"), "--json").stdout)
-        assert str(first.pid) in told["writer"]
-        first.send_signal(signal.SIGCONT)
-        assert first.wait(120) == 0
-    finally:
-        first.kill()
-        first.wait()
+
+    def second():
+        assert main(arguments) == 2
+        refused = capsys.readouterr().err
+        assert "is being written by host" in refused
+        assert f"process {os.getpid()}" in refused
+        assert refused.strip().count("\n") == 0
+        assert main(["status", str(tmp_path / "run"), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert str(os.getpid()) in told["writer"]
+
+    first = Meanwhile("graph", second)
+    incremental.run(parse_config(config), first)
+    assert first.stage is None
     assert list(problems(Store(str(tmp_path / "run")))) == []
     assert [event["event"] for event in events(tmp_path / "run")].count("run_started") == 1
 
 
-def test_a_run_that_is_asked_to_end_gives_back_its_lease(metadata_pool, tmp_path):
-    config = metadata_config(metadata_pool, tmp_path / "run", ray={"address": "local", "num_cpus": 1})
+def test_of_two_increments_at_once_one_refuses_whatever_their_outputs(tmp_path, capsys):
+    pool = write_metadata(tmp_path / "pool", [500, 400])
+    first, second = (metadata_config(pool, tmp_path / number, base="latest") for number in "12")
+    arguments = ["run", "--config", write_config(tmp_path / "2.yaml", second)]
+
+    def meanwhile():
+        assert main(arguments) == 2
+        refused = capsys.readouterr().err
+        assert f"{tmp_path} is being written by host" in refused
+        assert refused.strip().count("\n") == 0
+        assert not (tmp_path / "2").exists()
+
+    at_work = Meanwhile("graph", meanwhile)
+    incremental.run(parse_config(first), at_work)
+    assert at_work.stage is None
+    assert json.loads((tmp_path / "latest.json").read_text())["run"] == "1"
+    for name in ("status", "verify", "report"):
+        assert main([name, str(tmp_path / "latest")]) == 0
+        assert str(tmp_path / "1") in capsys.readouterr().out or name == "verify"
+    assert main(["diff", str(tmp_path / "1"), str(tmp_path / "latest")]) == 0
+
+
+@pytest.mark.parametrize(
+    "ray",
+    [
+        pytest.param({"address": "none"}, marks=pytest.mark.slow, id="in process"),
+        pytest.param({"address": "local", "num_cpus": 1}, marks=pytest.mark.ray, id="on Ray"),
+    ],
+)
+def test_a_run_that_is_asked_to_end_gives_back_its_lease(metadata_pool, tmp_path, ray):
+    config = metadata_config(metadata_pool, tmp_path / "run", ray=ray)
     arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
     # A file, not a pipe: Ray's processes may hold it for a moment longer than the driver lives.
     said = tmp_path / "said"

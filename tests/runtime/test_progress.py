@@ -1,15 +1,16 @@
-from filtering.runtime import progress
+from clocks import Time
+
 from filtering.runtime.progress import LineReporter
 
 NOTE = "120 samples/s, 12 s left, 1.38 GB a task at most"
 
 
-def test_there_are_lines_now_and_then(capsys, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    told = LineReporter()
+def test_there_are_lines_now_and_then(capsys):
+    at = Time()
+    told = LineReporter(at.clock())
     told.start("embedding", 8, "shards")
-    for now[0] in range(1, 13):
+    for _ in range(12):
+        at.sleep(1)
         told.advance(3, NOTE)
     told.finish("4,505 samples embedded")
     assert capsys.readouterr().err.splitlines() == [

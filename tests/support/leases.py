@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from filtering.core.clock import Clock
 from filtering.core.errors import InputError, RunError
 from filtering.storage.lease import Lease
 from filtering.storage.lease_record import Holder, object_name, this_process
@@ -14,12 +16,12 @@ from filtering.storage.store import Store
 class Process:
     """A process that takes a lease when told `go` and then answers `check` and `release`."""
 
-    def __init__(self, url: str, heartbeat: float, stale: float, environment: dict[str, str]) -> None:
+    def __init__(self, url: str, heartbeat: float, ahead: float, environment: dict[str, str]) -> None:
         # Forked from a process that has imported everything: eight of them start in no time.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["filtering.storage.lease", "s3fs"])
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, url, heartbeat, stale, environment), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, url, heartbeat, ahead, environment), daemon=True)
         self.process.start()
         self.pid = self.process.pid
 
@@ -50,12 +52,13 @@ def put(run: Path, holder: Holder) -> None:
     Store(str(run)).child("lease").write(object_name(holder.token), holder.data())
 
 
-def _serve(pipe: Connection, url: str, heartbeat: float, stale: float, environment: dict[str, str]) -> None:
+def _serve(pipe: Connection, url: str, heartbeat: float, ahead: float, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     pipe.send("ready")
     pipe.recv()
     try:
-        with Lease(Store(url), heartbeat_seconds=heartbeat, stale_seconds=stale) as lease:
+        clock = Clock(wall=lambda: time.time() + ahead)
+        with Lease(Store(url), heartbeat_seconds=heartbeat, clock=clock) as lease:
             pipe.send(f"held, from {lease.taken_over_from}")
             while pipe.recv() == "check":
                 pipe.send(_checked(lease))
