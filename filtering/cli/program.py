@@ -51,8 +51,8 @@ def command(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status)
 
 
-def _failed(given: argparse.Namespace, error: BaseException, status: int, line: str) -> int:
+def _failed(given: argparse.Namespace, error: BaseException, status: int, lines: str) -> int:
     if given.debug:
         traceback.print_exception(error)
-    sys.stderr.write(f"filtering: {line}\n")
+    sys.stderr.writelines(f"filtering: {line}\n" for line in lines.split("\n"))
     return status

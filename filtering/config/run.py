@@ -202,7 +202,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     Raises
     ------
     InputError
-        One line: the key or file, what is wrong, the nearest valid name.
+        A line for each mistake: the key or file, what is wrong, the nearest valid name.
     """
     data = read_settings(path, overrides)
     # First, so that an invalid value is not the only line where its key is called by another name.
@@ -232,7 +232,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         config._warnings = current.lines
         return config
     except ValidationError as error:
-        raise InputError(explained(error, Config, renamed(data).data)[0]) from None
+        raise InputError("\n".join(explained(error, Config, renamed(data).data))) from None
     except RecursionError:
         raise InputError("the configuration refers to itself or is nested too deep") from None
 

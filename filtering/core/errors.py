@@ -1,4 +1,4 @@
-"""The errors a person may see: one line each, with the exit status of the command line."""
+"""The errors a person may see: a line for each mistake, with the exit status of the command line."""
 
 
 class FilteringError(Exception):
@@ -8,7 +8,7 @@ class FilteringError(Exception):
 
 
 class InputError(FilteringError, ValueError):
-    """What the user gave is wrong: a configuration key, a path, an array. Exit status 2."""
+    """What the user gave is wrong: a configuration key, a path, an array. Exit status 2; a line for each mistake."""
 
     exit_status = 2
 

@@ -66,3 +66,13 @@ def test_a_person_reads_totals_warnings_and_where_the_results_are(metadata_run):
 )
 def test_a_wrong_configuration_is_refused(refused, config_file, arguments, line):
     assert line in refused(*(argument.format(config=config_file) for argument in arguments))
+
+
+def test_every_mistake_of_a_configuration_is_a_line(call_main, config_file):
+    status, out, err = call_main("run", "--config", config_file, "--set", "graph.kk=3", "--set", "selection.keep=2.5")
+    assert (status, out) == (2, "")
+    lines = err.splitlines()
+    assert [line.partition(";")[0] for line in lines] == [
+        "filtering: graph.kk: unknown key",
+        "filtering: selection.keep: 2.5 is not valid",
+    ]

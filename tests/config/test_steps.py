@@ -136,7 +136,10 @@ def test_a_list_of_steps_is_written_alone():
         ({"budget": "unifrom", "minimum": 3}, "budget: unknown budget unifrom; did you mean uniform?"),
         ({"budget": 3, "minimum": 3}, "budget: 3 is not valid; it must be auto or the name of a budget, such as"),
         ({"method": ["d2"]}, 'method: ["d2"] is not valid; it must be the name of a selector'),
-        ({"budget": "strata", "difficulty": {"aum": {"tabel": "x"}}}, "difficulty.aum.tabel: unknown key; did you"),
+        (
+            {"budget": "strata", "difficulty": {"aum": {"table": "x", "tabel": 1}}},
+            "difficulty.aum.tabel: unknown key; did you",
+        ),
         ({"strata": 0, "method": "ccs"}, "strata: 0 is not valid; it must be the number of strata"),
         ({"settings": {}}, "settings: unknown key"),
         ({"budget_settings": {}}, "budget_settings: unknown key"),

@@ -1,5 +1,5 @@
 import pytest
-from small_configs import SMALLEST, given, refusal
+from small_configs import SMALLEST, given, refusal, refusals
 
 
 @pytest.mark.parametrize(
@@ -7,7 +7,7 @@ from small_configs import SMALLEST, given, refusal
     [
         (given(outputs=1), "outputs", "output"),
         (given(graf={"k": 3}), "graf", "graph"),
-        (given(graph={"kk": 3, "max_replica": 2}), "graph.kk", "k"),
+        (given(graph={"kk": 3}), "graph.kk", "k"),
         (given(graph={"max_replica": 2}), "graph.max_replica", "max_replicas"),
         (given(selection={"gamma_foward": 1.0}), "selection.gamma_foward", "gamma_forward"),
         (given(concepts={"cluster": 3}), "concepts.cluster", "clusters"),
@@ -132,3 +132,33 @@ def test_a_value_that_holds_itself_is_refused():
     itself = {}
     itself["x"] = itself
     refusal(given(output=itself))
+
+
+def test_every_mistake_is_said_in_a_line_of_its_own():
+    broken = {
+        "input": {"shards": ["a.tar", 5, 6]},
+        "graph": {"kk": 3, "max_replica": 2, "recall": 2.0},
+        "filters": [{"caption": {"min_words": -1}}, {}],
+        "selection": {"method": "top", "keep": "most", "gamma_forward": 1.0, "epsilon": 0.1},
+        "selections": {"a": [{"method": "d3"}, {"budget": "unifrom"}]},
+        "notify": {"when": ["never"]},
+    }
+    lines = refusals(broken)
+    assert [line.partition(": ")[0] for line in lines] == [
+        "graph.kk",
+        "graph.max_replica",
+        "selection.gamma_forward",
+        "selection.epsilon",
+        "input.shards.1",
+        "input.shards.2",
+        "output",
+        "notify.when.0",
+        "filters.0.caption.min_words",
+        "filters.1",
+        "graph.recall",
+        "selection.keep",
+        "selections.a.0.method",
+        "selections.a.1.budget",
+    ]
+    assert lines[0].startswith("graph.kk: unknown key")
+    assert "k" in lines[0].removeprefix("graph.kk: unknown key")

@@ -12,9 +12,17 @@ def given(**changes):
     return {**SMALLEST, **changes}
 
 
-def refusal(data):
+def refusals(data):
+    """A line for each mistake."""
     with pytest.raises(InputError) as refused:
         parse_config(data)
-    message = str(refused.value)
+    lines = str(refused.value).split("\n")
+    assert str(refused.value).splitlines() == lines
+    return lines
+
+
+def refusal(data):
+    """The one line that is said."""
+    (message,) = refusals(data)
     assert message.splitlines() == [message]
     return message
