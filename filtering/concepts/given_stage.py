@@ -127,6 +127,7 @@ def assign_to_given(
     Returns
     -------
     ConceptsResult
+        Facts about the concepts and their assignment.
     """
     store = stage.store
     for name in (CENTROIDS, REPLICATION, FIT):

@@ -38,6 +38,7 @@ def group_rows(stage: StageRun, settings: Graph, shards: Sequence[PassingShard],
     Returns
     -------
     PartitionsResult
+        Counts of the rows written and of their replicas.
     """
     tasks = [task(shard.identity, group, shard, settings.max_replicas, concepts, stage.store) for shard in shards]
     counts = stage.map(tasks, "shards")

@@ -75,6 +75,7 @@ def find_concepts(
     Returns
     -------
     ConceptsResult
+        Facts about the concepts and their assignment.
     """
     store, identities = stage.store, [shard.identity for shard in shards]
     clusters = wanted_clusters(settings, rows)
