@@ -14,12 +14,16 @@ from filtering.core.errors import InputError
 from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
+from filtering.shards.offsets import Offsets, read_offsets
 from filtering.storage.store import Store, is_local
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
 QUARANTINE_NAME = "{}.quarantined.parquet"
 VECTORS_NAME = "{}.{}.npy"
+# Of tars: an array of `filtering.shards.offsets.OFFSET`, a row for each row of the table: where its sample's members
+# stand in the tar. Shards that an older version embedded have none; whoever reads them looks for members by key.
+OFFSETS_NAME = "{}.offsets.npy"
 # By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
 LOCATIONS_NAME = "{}.where.json"
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
@@ -49,6 +53,13 @@ class EmbeddedShard:
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""
         return self.store.read_table(QUARANTINE_NAME.format(self.shard.identity))
+
+    def offsets(self) -> Offsets | None:
+        """Return where the samples stand in the tar; None of metadata, and where an older version embedded the shard.
+
+        They hold for a shard that still has the size and version that `shard` has.
+        """
+        return read_offsets(self.store, OFFSETS_NAME.format(self.shard.identity))
 
     def images(self) -> npt.NDArray[np.float16]:
         """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk."""

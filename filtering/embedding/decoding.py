@@ -13,6 +13,7 @@ import numpy.typing as npt
 from filtering.config.run import Embedding
 from filtering.embedding.preparation import Preparation
 from filtering.shards.inventory import Shard
+from filtering.shards.offsets import Span
 from filtering.shards.samples import Quarantined, Sample, read_samples
 from filtering.storage.store import stream_object
 
@@ -23,7 +24,7 @@ BATCHES_AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is kept of a sample besides its vectors: `width` and `height` as stored, pixels."""
+    """What is kept of a sample besides its vectors: `width` and `height` as stored, in pixels; `span` in its tar."""
 
     uid: str
     key: str
@@ -31,6 +32,7 @@ class Description:
     width: int
     height: int
     member: str
+    span: Span
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class _Filling:
         pixels, decoded = prepared
         self.pixels[len(self.batch.samples)] = pixels
         self.batch.samples.append(
-            Description(entry.uid, entry.key, entry.caption, *decoded.size, member=entry.image_member)
+            Description(entry.uid, entry.key, entry.caption, *decoded.size, entry.image_member, entry.span)
         )
 
     def taken(self) -> Batch:

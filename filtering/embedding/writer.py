@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
-from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, ShardCounts, unit_rows
+from filtering.embedding.artifacts import OFFSETS_NAME, QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, ShardCounts, unit_rows
 from filtering.embedding.decoding import Description
 from filtering.shards.inventory import Shard
+from filtering.shards.offsets import OFFSET, offsets_of
 from filtering.shards.samples import Quarantined
 from filtering.storage.store import Store, commit_file
 
@@ -25,14 +26,15 @@ TEXT_AT_ONCE = 16 << 20
 
 
 class ShardWriter:
-    """Collects a shard's rows, vectors and quarantine in files of its own, and makes objects of them at the end."""
+    """Collects a shard's rows, vectors, offsets and quarantine in local files, and makes objects of them at the end."""
 
     def __init__(self, store: Store, shard: Shard) -> None:
         self.store, self.shard = store, shard
         self.reasons: Counter[str] = Counter()
         self.folder = tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True)
-        self.images = _Vectors(self._path("image"))
-        self.texts = _Vectors(self._path("text"))
+        self.images = _Array(self._path("image"), np.dtype(np.float16), (0, 0))
+        self.texts = _Array(self._path("text"), np.dtype(np.float16), (0, 0))
+        self.offsets = _Array(self._path("offsets"), OFFSET, (0,))
         self.rows = _Rows(self._path("rows"), schemas.ROWS)
         self.quarantined = _Rows(self._path("quarantined"), schemas.QUARANTINED)
 
@@ -42,7 +44,7 @@ class ShardWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close and remove what was not committed."""
-        for part in (self.images, self.texts, self.rows, self.quarantined):
+        for part in (self.images, self.texts, self.offsets, self.rows, self.quarantined):
             part.close()
         self.folder.cleanup()
 
@@ -56,6 +58,7 @@ class ShardWriter:
             self.rows.add(row | {"source_row": self.rows.count, "clip_score": score}, len(sample.caption))
         self.images.add(images)
         self.texts.add(texts)
+        self.offsets.add(offsets_of((sample.key, sample.span) for sample in samples).table)
 
     def refuse(self, entry: Quarantined) -> None:
         """Take a sample that cannot be used."""
@@ -68,6 +71,7 @@ class ShardWriter:
         names = (
             (self.images, VECTORS_NAME.format(self.shard.identity, "image")),
             (self.texts, VECTORS_NAME.format(self.shard.identity, "text")),
+            (self.offsets, OFFSETS_NAME.format(self.shard.identity)),
             (self.rows, ROWS_NAME.format(self.shard.identity)),
             (self.quarantined, QUARANTINE_NAME.format(self.shard.identity)),
         )
@@ -86,19 +90,18 @@ class ShardWriter:
         return Path(self.folder.name) / name
 
 
-class _Vectors:
+class _Array:
     """An npy file that grows: its header, of fixed length, is written again when the number of rows is known."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.shape = (0, 0)
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        self.path, self.dtype, self.shape = path, dtype, shape
         self.file: BinaryIO = path.open("wb")
         self._header()
 
-    def add(self, vectors: npt.NDArray[np.float16]) -> None:
-        if len(vectors):
-            self.shape = (self.shape[0] + len(vectors), vectors.shape[1])
-            self.file.write(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
+    def add(self, rows: npt.NDArray[Any]) -> None:
+        if len(rows):
+            self.shape = (self.shape[0] + len(rows), *rows.shape[1:])
+            self.file.write(np.ascontiguousarray(rows, dtype=self.dtype).tobytes())
 
     def close(self) -> None:
         if not self.file.closed:
@@ -107,7 +110,8 @@ class _Vectors:
             self.file.close()
 
     def _header(self) -> None:
-        described = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": self.shape}
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        described = {"descr": descr, "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(self.file, described)
 
 

@@ -39,7 +39,7 @@ class Sources:
     """
 
     def __init__(self, run: Store) -> None:
-        self.finished: FinishedRun = read_finished(run, rows=True)
+        self.finished: FinishedRun = read_finished(run, rows="needed")
         if "steps" not in self.record:
             raise InputError(f"{run.url}: an older version of filtering wrote it; run it again to have it explained")
 

@@ -17,6 +17,8 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
 from filtering.scores.artifacts import read_scores
+from filtering.shards.names import METADATA, place
+from filtering.shards.samples import MAX_JSON_BYTES, chosen_members
 from filtering.storage.store import Store, open_object
 
 # Rows of a parquet file that are in memory at once, and in a row group.
@@ -100,14 +102,20 @@ def rows_of(source: Source, rows: pa.Table) -> Positions:
 def json_fields(source: Source, names: Sequence[str], max_image_bytes: int) -> list[dict[str, Any]]:
     """Return some fields of the JSON of each sample of a shard's table, in its order; none where there is no JSON.
 
-    The tar is read as `kept_members` reads it.
+    Errors are those of `kept_members`.
     """
     keys = source.keys()
     fields: list[dict[str, Any]] = [{} for _ in keys]
-    with kept_members(source, max_image_bytes) as members:
-        for sample, data in members.metadata():
-            fields[int(members.rows[sample])] = _fields(data, names)
+    for row, group in kept_members(source, keys, max_image_bytes, _json_limit):
+        metadata = chosen_members(group).metadata
+        if metadata is not None and metadata.data is not None:
+            fields[row] = _fields(metadata.data, names)
     return fields
+
+
+def _json_limit(name: str) -> int | None:
+    at = place(name)
+    return MAX_JSON_BYTES if at is not None and at.kind == METADATA else None
 
 
 def _fields(data: bytes, names: Sequence[str]) -> dict[str, Any]:

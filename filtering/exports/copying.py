@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from filtering.core.errors import InputError
+from filtering.shards.regions import GAP_BYTES
 from filtering.storage.retries import count
 from filtering.storage.store import Store, filesystem_of, is_local, read_range
 from filtering.storage.streams import fetched_ahead
@@ -31,11 +32,22 @@ NOT_HERE = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class Piece(NamedTuple):
-    """The bytes [start, end) of a local path or a URL."""
+    """The bytes [start, end) of a local path or a URL; of an object of S3 as long as it has this version, if any."""
 
     url: str
     start: int
     end: int
+    version: str = ""
+
+
+class Fetch(NamedTuple):
+    """One request: bytes of a remote object that hold some pieces of it."""
+
+    url: str
+    start: int
+    end: int
+    version: str
+    pieces: list[Piece]
 
 
 class RangeCopier:
@@ -45,6 +57,7 @@ class RangeCopier:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.file = path.open("wb", buffering=0)
         self.sources: OrderedDict[str, io.FileIO] = OrderedDict()
         self.begun = 0
@@ -180,7 +193,7 @@ def merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
     before: Piece | None = None
     for piece in pieces:
         if before and before.url == piece.url and before.end == piece.start:
-            before = Piece(piece.url, before.start, piece.end)
+            before = before._replace(end=piece.end)
             continue
         if before:
             yield before
@@ -190,18 +203,39 @@ def merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _fetched(pieces: Iterable[Piece]) -> Iterator[bytes]:
-    """Yield the bytes of remote pieces in order, some requests ahead."""
-    requests = (
-        Piece(piece.url, start, min(start + FETCHED_BYTES, piece.end))
-        for piece in pieces
-        for start in range(piece.start, piece.end, FETCHED_BYTES)
-    )
-    yield from (data for _, data in fetched_ahead(_whole, requests, IN_FLIGHT))
+    """Yield the bytes of remote pieces in order, some requests ahead; pieces a small gap apart share a request."""
+    for fetch, data in fetched_ahead(_whole, _requests(pieces), IN_FLIGHT):
+        for piece in fetch.pieces:
+            yield data[piece.start - fetch.start : piece.end - fetch.start]
 
 
-def _whole(piece: Piece) -> bytes:
-    url, start, end = piece
-    data = read_range(url, start, end)
+def _requests(pieces: Iterable[Piece]) -> Iterator[Fetch]:
+    fetch: Fetch | None = None
+    for part in (part for piece in pieces for part in _parts(piece)):
+        if fetch and _goes_on(fetch, part):
+            fetch.pieces.append(part)
+            fetch = fetch._replace(end=part.end)
+            continue
+        if fetch:
+            yield fetch
+        fetch = Fetch(*part, [part])
+    if fetch:
+        yield fetch
+
+
+def _goes_on(fetch: Fetch, part: Piece) -> bool:
+    near = fetch.url == part.url and 0 <= part.start - fetch.end <= GAP_BYTES
+    return near and part.end - fetch.start <= FETCHED_BYTES
+
+
+def _parts(piece: Piece) -> Iterator[Piece]:
+    for start in range(piece.start, piece.end, FETCHED_BYTES):
+        yield piece._replace(start=start, end=min(start + FETCHED_BYTES, piece.end))
+
+
+def _whole(fetch: Fetch) -> bytes:
+    url, start, end = fetch.url, fetch.start, fetch.end
+    data = read_range(url, start, end, fetch.version)
     if len(data) != end - start:
         raise InputError(f"{url}: ends at byte {start + len(data):,}, but had more when it was looked at")
     return data

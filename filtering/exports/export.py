@@ -65,7 +65,7 @@ def export(
         return {"format": form, "out": out, **_subset(run, out)}
     if out.endswith(".npy"):
         raise InputError(f"--out: {out} must be a folder, for more than the subset file is written")
-    found = read_finished(run, form != "shards", form in ("datacomp", "parquet"))
+    found = read_finished(run, form != "shards", "needed" if form in ("datacomp", "parquet") else "optional")
     _check_fits(found, form)
     written = finish_export(found, form, options, Store(absolute(out)), FORMATS[form], progress, executor)
     return {"format": form, "out": out, **written}

@@ -1,91 +1,82 @@
-"""The members of the kept samples of a tar, wherever it lies and however it is made, as byte ranges of a local file."""
+"""The members of a shard's kept samples: their byte ranges for copies, and themselves for what their JSON says."""
 
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from filtering.core.errors import InputError
-from filtering.exports.scanning import DATA, END, RUN, START, STOP, scan
-from filtering.exports.walking import walk
+from filtering.exports.copying import Piece, merged
 from filtering.manifests.finished import Source
-from filtering.shards import inventory
-from filtering.shards.names import METADATA, Place, place
-from filtering.shards.samples import MAX_JSON_BYTES
-from filtering.storage.store import filesystem_of, is_local, stream_object
+from filtering.shards.grouping import Group
+from filtering.shards.inventory import Shard, current, difference
+from filtering.shards.members import Limits, MissingSamplesError, groups_at, groups_by_key
+from filtering.shards.offsets import COMPRESSED, MIXED, Offsets, Span, Table, offsets_of, wanted_samples
+from filtering.shards.regions import joined, region_sources
+from filtering.shards.samples import member_limits
 
 Positions = npt.NDArray[np.int64]
-METADATA_EXTENSION = "json"
+# Bytes of an excerpt that are in memory at once.
+COPIED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class KeptMembers:
-    """Members of kept samples, sample by sample, those of one sample in the tar's order.
+class Ranges:
+    """The byte ranges of samples in the file that holds them, those of one sample in their order.
 
     Attributes
     ----------
-    path : a local file that holds their bytes: the tar itself, or an excerpt.
-    whole : whether it is the tar itself.
-    rows : int64 (n,), where in the kept table each sample stands; samples are in the order of their first members.
-    sample : int64 (m,), to which of `rows` each member belongs, ascending.
-    start, end : int64 (m,), the bytes of the file that are the member, its headers and padding included.
-    data, stop : int64 (m,), those that are its data.
-    names : the members' names, str (m,).
+    rows : int64 (n,)
+        The row of each sample in the kept table.
+    sample : int64 (r,)
+        To which of `rows` each range belongs, ascending.
+    start, end : int64 (r,)
+        The ranges: members with their headers and padding.
     """
 
-    path: Path
-    whole: bool
     rows: Positions
     sample: Positions
     start: Positions
     end: Positions
-    data: Positions
-    stop: Positions
-    names: Sequence[str]
 
-    def ranges(self) -> tuple[Positions, Positions, Positions]:
-        """Return sample, start and end, int64 (r,) each, of what must be copied: members side by side are one range."""
-        joined = (self.sample[1:] == self.sample[:-1]) & (self.start[1:] == self.end[:-1])
-        first = np.flatnonzero(np.r_[True, ~joined]) if len(self.sample) else np.zeros(0, np.int64)
-        last = np.r_[first[1:], len(self.sample)][: len(first)] - 1
-        return self.sample[first], self.start[first], self.end[last]
+    def of(self, here: slice) -> "Ranges":
+        """Return the ranges of some consecutive samples."""
+        some = slice(*np.searchsorted(self.sample, [here.start, here.stop]).tolist())
+        return Ranges(self.rows[here], self.sample[some] - here.start, self.start[some], self.end[some])
 
-    def metadata(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the JSON of each sample that has one, with its place in `rows`: the plain member first."""
-        with self.path.open("rb") as file:
-            for sample, members in _by_sample(self.sample):
-                found = [(at.extension, member) for member in members if (at := self._metadata(member))]
-                if found:
-                    _, member = min(found, key=lambda one: one[0] != METADATA_EXTENSION)
-                    file.seek(int(self.data[member]))
-                    yield sample, file.read(int(self.stop[member] - self.data[member]))
+    def sizes(self) -> Positions:
+        """Return how many bytes each sample has, int64 (n,)."""
+        sizes = np.zeros(len(self.rows), dtype=np.int64)
+        np.add.at(sizes, self.sample, self.end - self.start)
+        return sizes
 
-    def _metadata(self, member: int) -> Place | None:
-        at = place(self.names[member])
-        small = self.stop[member] - self.data[member] <= MAX_JSON_BYTES
-        return at if at is not None and at.kind == METADATA and small else None
+    def pieces(self, holder: Shard) -> Iterator[Piece]:
+        """Yield the ranges as pieces of the file that holds them."""
+        for start, end in zip(self.start.tolist(), self.end.tolist(), strict=True):
+            yield Piece(holder.url, start, end, holder.version)
+
+    def arrays(self) -> dict[str, Positions]:
+        """Return the arrays by name."""
+        return {name: getattr(self, name) for name in ("rows", "sample", "start", "end")}
 
 
 @contextlib.contextmanager
-def kept_members(source: Source, max_image_bytes: int, folder: Path | None = None) -> Iterator[KeptMembers]:
-    """Give the members of the kept samples of a shard, for as long as the context lasts.
+def kept_ranges(source: Source, max_image_bytes: int, folder: Path | None = None) -> Iterator[tuple[Shard, Ranges]]:
+    """Give the byte ranges of the kept samples of a shard, and what holds them, for as long as the context lasts.
 
-    A tar on a local disk is looked at by its headers alone and stays where it is. Of any other (remote, compressed, or
-    strange) the kept members are set aside in a temporary file while it is read once from start to end.
-
-    Memory is about 200 bytes for each kept member and 60 for each other, beside what `filtering.shards.grouping` holds.
+    A tar stays where it is; of a compressed one the kept samples are put into a temporary file. Samples are in the
+    order of their first bytes. Memory: about 500 bytes for each kept sample.
 
     Parameters
     ----------
     source : Source
-        The shard, and where its kept keys are.
+        The shard, and its kept table.
     max_image_bytes : int
-        The run's `embedding.max_image_bytes`, which decides how members that stand apart were put together.
+        The run's `embedding.max_image_bytes`.
     folder : Path, optional
         Where the excerpt is put, and left.
 
@@ -95,59 +86,83 @@ def kept_members(source: Source, max_image_bytes: int, folder: Path | None = Non
         If the shard is gone or no longer what the run saw, or lacks a kept sample: it names shard and key.
     """
     keys = source.keys()
-    changed = change_of(source)
-    fast = _scanned(source, keys)
-    if fast is not None:
-        _check(source, keys, fast.rows, changed)
-        yield fast
+    table = _located(source, keys, max_image_bytes)
+    if not (table["layout"] & COMPRESSED).any():
+        yield source.shard, _ranges(source.shard, keys, table)
         return
     with tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True) as own:
         path = (folder or Path(own)) / "excerpt"
-        found = _excerpt(source, keys, path, max_image_bytes)
-        _check(source, keys, found.rows, changed)
-        yield found
+        moved = _excerpt(source.shard, table, path)
+        excerpt = excerpt_of(source.shard, str(path))
+        yield excerpt, _ranges(excerpt, keys, moved)
 
 
-def _scanned(source: Source, keys: Sequence[str]) -> KeptMembers | None:
-    if not is_local(source.shard.url):
-        return None
-    path = Path(filesystem_of(source.shard.url)[1])
-    found = scan(path)
-    if found is None:
-        return None
-    places = {key.encode(): row for row, key in enumerate(keys)}
-    # Of each run of members of one key, and for those in none, the row of the kept table.
-    rows = np.array([*(places.get(key, -1) for key in found.keys.tolist()), -1], dtype=np.int64)
-    here = rows[found.lines[:, RUN]] >= 0
-    lines = found.lines[here]
-    kept_runs = np.flatnonzero(rows[:-1] >= 0)
-    sample = np.searchsorted(kept_runs, lines[:, RUN])
-    start, end, data, stop = (np.ascontiguousarray(lines[:, at]) for at in (START, END, DATA, STOP))
-    return KeptMembers(path, True, rows[kept_runs], sample, start, end, data, stop, _Decoded(found.names[here]))
+def excerpt_of(shard: Shard, url: str) -> Shard:
+    """Return the excerpt of a shard as something that holds samples: an object of this export, of one version."""
+    return replace(shard, url=url, version="")
 
 
-def _excerpt(source: Source, keys: Sequence[str], path: Path, max_image_bytes: int) -> KeptMembers:
-    places = {key: row for row, key in enumerate(keys)}
-    with stream_object(source.shard.url) as stream, path.open("wb") as file:
-        samples = walk(stream, file, places, max_image_bytes)
-    samples.sort(key=lambda members: members[0].start)
-    rows = np.array([places[members[0].key] for members in samples], dtype=np.int64)
-    sample = np.repeat(np.arange(len(samples)), [len(members) for members in samples])
-    found = [member for members in samples for member in members]
-    spans = np.array([(one.start, one.end, one.data, one.stop) for one in found], np.int64).reshape(-1, 4)
-    start, end, data, stop = spans.T
-    names = tuple(one.name for one in found)
-    return KeptMembers(path, False, rows, sample, start, end, data, stop, names)
+def kept_members(
+    source: Source, keys: Sequence[str], max_image_bytes: int, limit_of: Limits
+) -> Iterator[tuple[int, Group]]:
+    """Yield the members of kept samples, each with the place of its key; for readers of a few members of each.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        The keys of the shard's table.
+    limit_of : callable
+        As for `filtering.shards.members.groups_at`.
+
+    Raises
+    ------
+    InputError
+        As `kept_ranges`.
+    """
+    rows = {key: row for row, key in enumerate(keys)}
+    wanted = wanted_samples(keys, _located(source, keys, max_image_bytes))
+    for group in groups_at(source.shard, wanted, limit_of, whole=False):
+        yield rows[group.key], group
 
 
-def _check(source: Source, keys: Sequence[str], rows: Positions, changed: str) -> None:
-    missing = np.setdiff1d(np.arange(len(keys)), rows)
+def check_unchanged(source: Source) -> None:
+    """Refuse a shard that is no longer what the run saw; InputError as in `kept_ranges`."""
+    if changed := _change_of(source):
+        raise _another(source, source.keys(), changed)
+
+
+def _located(source: Source, keys: Sequence[str], max_image_bytes: int) -> Table:
+    """Return the offsets of the kept samples, (k,): those noted while the shard was embedded, or found in it now."""
+    changed = _change_of(source)
+    offsets = None if changed else source.offsets()
+    if offsets is None:
+        offsets = _found(source, keys, max_image_bytes)
+    places = offsets.places(keys)
+    missing = np.flatnonzero(places < 0)
     if len(missing):
         more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
         why = f": {changed} since the run" if changed else ""
         raise InputError(f"{source.shard.url}: kept sample {keys[missing[0]]}{more} is not in it{why}; run it again")
     if changed:
         raise _another(source, keys, changed)
+    return offsets.table[places]
+
+
+def _found(source: Source, keys: Sequence[str], max_image_bytes: int) -> Offsets:
+    """Look for kept samples as the embedding reads a tar: for runs of versions that did not note their offsets."""
+    found = list[tuple[str, Span]]()
+    with contextlib.suppress(MissingSamplesError):
+        for group in groups_by_key(source.shard.url, keys, member_limits(max_image_bytes), hold=False):
+            found.append((group.key, group.span))
+    return offsets_of(found)
+
+
+def _change_of(source: Source) -> str:
+    try:
+        return difference(source.shard, current(source.shard))
+    except FileNotFoundError:
+        key = source.keys()[0]
+        raise InputError(f"{source.shard.url}: is not there any more, and with it kept sample {key}") from None
 
 
 def _another(source: Source, keys: Sequence[str], changed: str) -> InputError:
@@ -156,38 +171,46 @@ def _another(source: Source, keys: Sequence[str], changed: str) -> InputError:
     )
 
 
-def check_unchanged(source: Source) -> None:
-    """Refuse a shard that is no longer what the run saw; InputError as in `kept_members`."""
-    if changed := change_of(source):
-        raise _another(source, source.keys(), changed)
+def _ranges(holder: Shard, keys: Sequence[str], table: Table) -> Ranges:
+    mixed = (table["layout"] & MIXED) != 0
+    alone, odd = np.flatnonzero(~mixed), np.flatnonzero(mixed).tolist()
+    parts = [np.stack([alone, table["start"][alone], table["end"][alone]], axis=1)]
+    rows = {keys[row]: row for row in odd}
+    wanted = wanted_samples([keys[row] for row in odd], table[odd])
+    for group in groups_at(holder, wanted, member_limits(), hold=False, whole=False):
+        own = [(rows[group.key], piece.start, piece.end) for piece in merged(_pieces(holder, group))]
+        parts.append(np.array(own, dtype=np.int64))
+    found = np.concatenate(parts)
+    found = found[np.argsort(found[:, 1], kind="stable")]
+    kept, first, sample = np.unique(found[:, 0], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    sample = np.argsort(order)[sample]
+    # Stable: the ranges of a sample stay in the tar's order.
+    by_sample = np.argsort(sample, kind="stable")
+    return Ranges(kept[order], sample[by_sample], found[by_sample, 1], found[by_sample, 2])
 
 
-def change_of(source: Source) -> str:
-    """Return in words how a shard differs from what the run saw, nothing if it does not."""
-    shard = source.shard
-    try:
-        size, version = inventory.size_and_version(shard.url)
-    except FileNotFoundError:
-        raise InputError(f"{shard.url}: is not there any more, and with it kept sample {source.keys()[0]}") from None
-    if size != shard.size:
-        return f"its size has changed from {shard.size:,} to {size:,} bytes"
-    return "" if version == shard.version else "it was written again"
+def _pieces(holder: Shard, group: Group) -> Iterator[Piece]:
+    """Yield the ranges of a sample's own members: no links, and no global headers, which say something of others."""
+    for member in group.members.values():
+        at = member.start
+        for start, end in (*member.foreign, (member.end, member.end)) if member.regular else ():
+            if start > at:
+                yield Piece(holder.url, at, start)
+            at = end
 
 
-class _Decoded(Sequence[str]):
-    """Names, decoded as they are asked for: copying asks for none."""
-
-    def __init__(self, names: npt.NDArray[np.bytes_]) -> None:
-        self._names = names
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, at: Any) -> Any:
-        return self._names[at].decode("ascii")
-
-
-def _by_sample(samples: Positions) -> Iterator[tuple[int, range]]:
-    starts = np.flatnonzero(np.diff(samples, prepend=-1)).tolist()
-    for start, end in zip(starts, [*starts[1:], len(samples)], strict=True):
-        yield int(samples[start]), range(start, end)
+def _excerpt(shard: Shard, table: Table, path: Path) -> Table:
+    """Write the spans of a compressed tar to a file, and return the offsets of the samples in it."""
+    regions = joined(sorted(zip(table["start"].tolist(), table["end"].tolist(), strict=True)), 0)
+    with path.open("wb") as file:
+        for region, source in zip(regions, region_sources(shard, regions, compressed=True), strict=True):
+            for at in range(region.start, region.end, COPIED_BYTES):
+                file.write(source.take(min(COPIED_BYTES, region.end - at)))
+    starts, sizes = (np.array(part, np.int64) for part in zip(*((a, b - a) for a, b in regions), strict=True))
+    shift = (np.cumsum(sizes) - sizes - starts)[np.searchsorted(starts, table["start"], side="right") - 1]
+    moved = table.copy()
+    moved["start"] += shift
+    moved["end"] += shift
+    moved["layout"] &= ~np.uint8(COMPRESSED)
+    return moved

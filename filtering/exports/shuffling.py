@@ -4,20 +4,33 @@ A sample's place is decided by a hash of its uid and the seed. First every shard
 of hashes; then each bucket is sorted, alone; then each tar gathers its samples, in their order, from where they are.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 from filtering.core.uids import hashed, uid_array
 from filtering.exports.copying import Piece
+from filtering.exports.job import Samples
 from filtering.exports.members import Positions
-from filtering.exports.tars import RANGES, Placed, Target, index_shards, repeated, told, written_tar
+from filtering.exports.tars import (
+    Indexed,
+    Placed,
+    Target,
+    counted,
+    index_shards,
+    misplaced,
+    read_ranges,
+    repeated,
+    written_tar,
+)
 from filtering.manifests.finished import Source
 from filtering.runtime.records import from_plain, to_plain
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
+from filtering.shards.inventory import Shard
+from filtering.shards.offsets import key_hash
 from filtering.storage.store import Store, read_range, write_chunks
 
 # A range of a sample: its hash, the place of its shard among those that keep anything, its row in the kept table, its
@@ -44,43 +57,43 @@ class Shuffle:
     buckets: int
 
 
-def send_shards(first: int, sources: Sequence[Source], order: Shuffle, target: Target) -> dict[str, list[int]]:
-    """Index some shards, and leave their ranges by bucket; `first` is the place of the first of them."""
-    found = index_shards(sources, target)
-    scratch = target.scratch
-    parts = [_ranges(first + at, source, order, scratch) for at, source in enumerate(sources)]
-    records = np.concatenate(parts)
+def send_shards(first: int, sources: Sequence[Source], order: Shuffle, target: Target) -> Indexed:
+    """Index some shards, and write their ranges by bucket; `first` is the place of the first of them."""
+    found, scratch = index_shards(sources, target), target.scratch
+    records = np.concatenate([_ranges(first + at, source, order, scratch) for at, source in enumerate(sources)])
     groups = ((records["hash"] >> np.uint64(32)) * np.uint64(order.buckets) >> np.uint64(32)).astype(np.int64)
     write_groups(scratch, SENT.format(first), groups, RANGE, lambda at: records[at])
     return found
 
 
 def _ranges(place: int, source: Source, order: Shuffle, scratch: Store) -> Records:
-    found = scratch.read_arrays(RANGES.format(source.shard.identity))
-    table = source.table(["uid", "key"])
-    rows = found["rows"][found["sample"]]
-    keys = np.array([_key_hash(key) for key in table["key"].to_pylist()], dtype=np.uint64)
+    found, table = read_ranges(scratch, source), source.table(["uid", "key"])
+    rows = found.rows[found.sample]
+    keys = np.array([key_hash(key) for key in table["key"].to_pylist()], dtype=np.uint64)
     return packed(
         RANGE,
         hash=hashed(uid_array(table["uid"]), order.seed)[rows],
         source=np.full(len(rows), place),
         row=rows,
-        start=found["start"],
-        end=found["end"],
+        start=found.start,
+        end=found.end,
         key=keys[rows],
     )
 
 
-def _key_hash(key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+class Sorted(TypedDict):
+    """The result of sorting a bucket: its size, in samples or bytes, and that of its last sample."""
+
+    size: int
+    last: int
 
 
-def sort_bucket(bucket: int, sent: Sequence[str], target: Target) -> dict[str, int]:
-    """Put the samples of a bucket in order; return its size, in samples or bytes, and that of its last sample."""
+def sort_bucket(bucket: int, sent: Sequence[str], target: Target) -> Sorted:
+    """Put the samples of a bucket in order."""
     scratch = target.scratch
     records = read_groups(scratch, sent, bucket)
     if records is None:
-        return {"size": 0, "last": 0}
+        return Sorted(size=0, last=0)
     records = records[np.lexsort((records["start"], records["row"], records["source"], records["hash"]))]
     sizes = _sizes(records, target.by_bytes)
     positions = np.cumsum(sizes) - sizes
@@ -89,7 +102,7 @@ def sort_bucket(bucket: int, sent: Sequence[str], target: Target) -> dict[str, i
     ordered = packed(SORTED, **{name: records[name] for name in RANGE.names or ()}, position=positions[firsts])
     write_chunks(scratch.path(BUCKET.format(bucket)), _chunks(ordered))
     scratch.write_arrays(PLACES.format(bucket), {"position": ordered["position"][::STRIDE]})
-    return {"size": int(sizes.sum()), "last": int(sizes.sum() - positions[firsts[-1]])}
+    return Sorted(size=int(sizes.sum()), last=int(sizes.sum() - positions[firsts[-1]]))
 
 
 def _firsts(records: Records) -> Positions:
@@ -119,7 +132,7 @@ class PlacedBucket:
     position: int
 
 
-def copy_shuffled(number: int, buckets: Sequence[PlacedBucket], target: Target) -> dict[str, int]:
+def copy_shuffled(number: int, buckets: Sequence[PlacedBucket], target: Target) -> Samples:
     """Write a tar of the samples that the order gives it.
 
     Memory: 72 bytes a range of the tar, about 500 a shard of the pool, and what `RangeCopier` takes.
@@ -131,11 +144,22 @@ def copy_shuffled(number: int, buckets: Sequence[PlacedBucket], target: Target) 
         place: from_plain(Placed, json.loads(lines[place]), SOURCES) for place in np.unique(records["source"]).tolist()
     }
     _check_keys(number, records, sources)
-    urls = {place: placed.url(scratch) for place, placed in sources.items()}
-    with written_tar(number, target) as copier:
-        columns = (records[name].tolist() for name in ("source", "start", "end"))
-        copier.copy(Piece(urls[place], start, end) for place, start, end in zip(*columns, strict=True))
-    return told(number, int((_firsts(records) == np.arange(len(records))).sum()), target)
+    holders = {place: placed.holder(scratch) for place, placed in sources.items()}
+    first = np.flatnonzero(_firsts(records) == np.arange(len(records)))
+    sizes = np.add.reduceat(records["end"] - records["start"], first)
+    with written_tar(number, target) as tar:
+        wrong = tar.add(_pieces(records, holders), sizes, records["key"][first].tolist())
+        if wrong is not None:
+            found = records[first[wrong]]
+            source = sources[int(found["source"])].source
+            raise misplaced(source, source.keys()[int(found["row"])])
+    return counted(number, len(first), target)
+
+
+def _pieces(records: Records, holders: Mapping[int, Shard]) -> Iterator[Piece]:
+    columns = (records[name].tolist() for name in ("source", "start", "end"))
+    for place, start, end in zip(*columns, strict=True):
+        yield Piece(holders[place].url, start, end, holders[place].version)
 
 
 def _part(placed: PlacedBucket, number: int, target: Target) -> Records:
@@ -144,8 +168,8 @@ def _part(placed: PlacedBucket, number: int, target: Target) -> Records:
     wanted = np.array([number * target.each, (number + 1) * target.each]) - placed.position
     known = scratch.read_arrays(PLACES.format(placed.bucket))["position"]
     first, last = (int(np.searchsorted(known, at)) for at in wanted)
-    span = (max(first - 1, 0) * STRIDE, last * STRIDE)
-    data = read_range(scratch.path(BUCKET.format(placed.bucket)), *(at * SORTED.itemsize for at in span))
+    start, end = (at * STRIDE * SORTED.itemsize for at in (max(first - 1, 0), last))
+    data = read_range(scratch.path(BUCKET.format(placed.bucket)), start, end)
     records = np.frombuffer(data, dtype=SORTED)
     begin, end = np.searchsorted(records["position"], wanted).tolist()
     return records[begin:end]
@@ -161,6 +185,6 @@ def _check_keys(number: int, records: Records, sources: dict[int, Placed]) -> No
         raise repeated(number, one.keys()[int(first["row"])], one.shard.url, other.shard.url)
 
 
-def source_line(source: Source, whole: int) -> str:
+def source_line(source: Source, whole: bool) -> str:
     """Return a shard, and whether its samples are read from itself, as a line of `SOURCES`."""
-    return json.dumps(to_plain(Placed(source, 0, bool(whole)))) + "\n"
+    return json.dumps(to_plain(Placed(source, 0, whole))) + "\n"

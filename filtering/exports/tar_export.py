@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from filtering.core.errors import InputError, RunError
-from filtering.exports.job import Export, Written
+from filtering.exports.job import Export, Samples, Written
 from filtering.exports.options import SAMPLES
 from filtering.exports.shuffling import (
     BUCKET_SAMPLE_BYTES,
@@ -19,7 +19,7 @@ from filtering.exports.shuffling import (
     sort_bucket,
     source_line,
 )
-from filtering.exports.tars import NAME, Placed, Target, copy_bytes, copy_samples, index_shards
+from filtering.exports.tars import NAME, Indexed, Placed, Target, copy_bytes, copy_samples, index_shards
 from filtering.manifests.finished import Source, batches
 from filtering.runtime.task_spec import TaskSpec, task
 
@@ -52,14 +52,14 @@ def export_tars(export: Export) -> Written:
     return Written(facts, f"{kept:,} samples in {len(counts):,} tars")
 
 
-def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[dict[str, int]]]:
+def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[Samples]]:
     if not sources:
         return []
     if export.options.shuffle:
         return _shuffled(export, sources, target)
     if not target.by_bytes:
         # Nothing must be known before: each shard is looked at by the tasks that copy from it.
-        parts = _cut(target, [source.kept for source in sources], 1, _placed(sources, [1] * len(sources)))
+        parts = _cut(target, [source.kept for source in sources], 1, _placed(sources, [True] * len(sources)))
         return _copies(copy_samples, parts, target)
     tasks = [task(f"index-{first:08d}", index_shards, some, target) for first, some in _numbered(sources)]
     found = _indexed(export, tasks, sources, target)
@@ -67,7 +67,7 @@ def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[Ta
     return _copies(copy_bytes, parts, target)
 
 
-def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[dict[str, int]]]:
+def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[Samples]]:
     kept = sum(source.kept for source in sources)
     order = Shuffle(export.options.seed or 0, -(-kept // BUCKET_SAMPLES))
     sends = [task(f"index-{first:08d}", send_shards, first, some, order, target) for first, some in _numbered(sources)]
@@ -82,12 +82,15 @@ def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list
     return _copies(copy_shuffled, _cut(target, sizes, last, PlacedBucket), target)
 
 
-def _indexed(
-    export: Export, tasks: Sequence[TaskSpec[dict[str, list[int]]]], sources: Sequence[Source], target: Target
-) -> dict[str, list[int]]:
-    """Index every shard; return what is known of each."""
+def _indexed(export: Export, tasks: Sequence[TaskSpec[Indexed]], sources: Sequence[Source], target: Target) -> Indexed:
+    """Index every shard."""
     parts = export.stage.map(tasks, "shards")
-    found = {name: [value for part in parts for value in part[name]] for name in parts[0]}
+    found = Indexed(
+        bytes=[value for part in parts for value in part["bytes"]],
+        largest=[value for part in parts for value in part["largest"]],
+        last=[value for part in parts for value in part["last"]],
+        whole=[value for part in parts for value in part["whole"]],
+    )
     largest = max(range(len(sources)), key=lambda at: found["largest"][at])
     if target.by_bytes and target.each < found["largest"][largest]:
         raise InputError(
@@ -98,8 +101,8 @@ def _indexed(
 
 
 def _copies(
-    copy: Callable[[int, Sequence[Part], Target], dict[str, int]], tars: Sequence[list[Part]], target: Target
-) -> list[TaskSpec[dict[str, int]]]:
+    copy: Callable[[int, Sequence[Part], Target], Samples], tars: Sequence[list[Part]], target: Target
+) -> list[TaskSpec[Samples]]:
     return [task(f"tar-{number:08d}", copy, number, parts, target) for number, parts in enumerate(tars)]
 
 
@@ -108,8 +111,8 @@ def _numbered(sources: Sequence[Source]) -> list[tuple[int, list[Source]]]:
     return list(zip(accumulate(map(len, groups), initial=0), groups, strict=False))
 
 
-def _placed(sources: Sequence[Source], whole: Sequence[int]) -> Callable[[int, int], Placed]:
-    return lambda at, position: Placed(sources[at], position, bool(whole[at]))
+def _placed(sources: Sequence[Source], whole: Sequence[bool]) -> Callable[[int, int], Placed]:
+    return lambda at, position: Placed(sources[at], position, whole[at])
 
 
 def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int, int], Part]) -> list[list[Part]]:

@@ -10,13 +10,18 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 from filtering.core.errors import InputError
 from filtering.exports.copying import Piece, RangeCopier, scratch_folder
-from filtering.exports.members import Positions, check_unchanged, kept_members
+from filtering.exports.job import Samples
+from filtering.exports.members import Positions, Ranges, check_unchanged, excerpt_of, kept_ranges
 from filtering.manifests.finished import Source
+from filtering.shards.inventory import Shard
+from filtering.shards.members import keys_at
+from filtering.shards.offsets import key_hash
 from filtering.storage.store import Store, commit_file
 
 NAME = "{:08d}.tar"
@@ -54,18 +59,31 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A shard of the pool, the position at which its kept samples start, and whether they are read from itself."""
+    """A shard of the pool, the position of its first kept sample, and whether they are read from the shard itself."""
 
     source: Source
     position: int
     whole: bool = True
 
-    def url(self, scratch: Store) -> str:
-        """Return what holds the samples, once indexed; InputError if that is the shard and it has changed."""
+    def holder(self, scratch: Store) -> Shard:
+        """Return the shard, or its excerpt once it is indexed; InputError if the shard is read and has changed."""
+        shard = self.source.shard
         if not self.whole:
-            return scratch.path(EXCERPT.format(self.source.shard.identity))
+            return excerpt_of(shard, scratch.path(EXCERPT.format(shard.identity)))
         check_unchanged(self.source)
-        return self.source.shard.url
+        return shard
+
+
+class Indexed(TypedDict):
+    """The result of indexing shards, a value for each: bytes of all its kept samples, of the largest, of the last one.
+
+    `whole`: whether samples are read from the shard itself.
+    """
+
+    bytes: list[int]
+    largest: list[int]
+    last: list[int]
+    whole: list[bool]
 
 
 class Keys:
@@ -83,76 +101,70 @@ class Keys:
 
 
 def repeated(number: int, key: str, first: str, second: str) -> InputError:
-    """Return what is wrong when two shards have samples of one key that go into one tar."""
+    """Return the error of two shards that have samples of one key which go into one tar."""
     return InputError(
         f"{NAME.format(number)} would hold two samples of key {key}, of {first} and {second}; "
         "export them from runs of their own"
     )
 
 
-def copy_samples(number: int, sources: Sequence[Placed], target: Target) -> dict[str, int]:
-    """Write a tar of so many samples, straight from the shards that they are in.
+def misplaced(source: Source, key: str) -> InputError:
+    """Return the error of a shard that has other bytes where a kept sample was."""
+    return InputError(f"{source.shard.url}: kept sample {key} is not where it was when the run read it; run it again")
 
-    Memory is that of `kept_members` for one shard, and the keys of the tar.
+
+def copy_samples(number: int, sources: Sequence[Placed], target: Target) -> Samples:
+    """Write a tar of `target.each` samples, from the shards that have them.
+
+    Memory is that of `kept_ranges` for one shard, and the keys of the tar.
     """
     keys, samples = Keys(number), 0
-    with written_tar(number, target) as copier:
+    with written_tar(number, target) as tar:
         for placed in sources:
-            with kept_members(placed.source, target.max_image_bytes) as members:
-                positions = placed.position + np.arange(len(members.rows))
-                here = _between(positions, number, target)
-                keys.add(_some(placed.source, members.rows[here]), placed.source.shard.url)
-                copier.copy(_pieces(str(members.path), members.ranges(), here))
-                samples += here.stop - here.start
-    return told(number, samples, target)
+            with kept_ranges(placed.source, target.max_image_bytes) as (holder, ranges):
+                here = _between(placed.position + np.arange(len(ranges.rows)), number, target)
+                samples += _copy(tar, keys, placed.source, holder, ranges.of(here))
+    return counted(number, samples, target)
 
 
-def index_shards(sources: Sequence[Source], target: Target) -> dict[str, list[int]]:
-    """Leave where each kept sample of some shards is, in a tar on a disk or in an excerpt that is left, too.
+def index_shards(sources: Sequence[Source], target: Target) -> Indexed:
+    """Write the ranges of the kept samples of some shards for later tasks, and excerpts of compressed shards.
 
-    Returns, for each shard: `bytes` of its kept samples, those of the `largest` and of the `last`, `whole` if it is
-    read from where it is. Memory is that of `kept_members` for one shard.
+    Memory is that of `kept_ranges` for one shard.
     """
-    found: dict[str, list[int]] = {name: [] for name in ("bytes", "largest", "last", "whole")}
-    for source in sources:
-        sizes, whole = _indexed(source, target)
-        values = (sizes.sum(), sizes.max(), sizes[-1], whole)
-        for name, value in zip(found, values, strict=True):
-            found[name].append(int(value))
-    return found
+    found = [_indexed(source, target) for source in sources]
+    return Indexed(
+        bytes=[int(sizes.sum()) for sizes, _ in found],
+        largest=[int(sizes.max()) for sizes, _ in found],
+        last=[int(sizes[-1]) for sizes, _ in found],
+        whole=[whole for _, whole in found],
+    )
 
 
 def _indexed(source: Source, target: Target) -> tuple[Positions, bool]:
-    scratch = target.scratch
-    with scratch_folder(target.scratch) as folder, kept_members(source, target.max_image_bytes, folder) as members:
-        if not members.whole:
-            commit_file(scratch.path(EXCERPT.format(source.shard.identity)), str(members.path))
-        sample, start, end = members.ranges()
-        arrays = {"rows": members.rows, "sample": sample, "start": start, "end": end}
-        scratch.write_arrays(RANGES.format(source.shard.identity), arrays)
-        return _sizes(len(members.rows), sample, start, end), members.whole
+    scratch, shard = target.scratch, source.shard
+    with scratch_folder(scratch) as folder, kept_ranges(source, target.max_image_bytes, folder) as (holder, ranges):
+        if holder != shard:
+            commit_file(scratch.path(EXCERPT.format(shard.identity)), holder.url)
+        scratch.write_arrays(RANGES.format(shard.identity), ranges.arrays())
+        return ranges.sizes(), holder == shard
 
 
-def _sizes(count: int, sample: Positions, start: Positions, end: Positions) -> Positions:
-    """Return how many bytes each kept sample has, headers and padding included, int64 (n,)."""
-    sizes = np.zeros(count, dtype=np.int64)
-    np.add.at(sizes, sample, end - start)
-    return sizes
-
-
-def copy_bytes(number: int, sources: Sequence[Placed], target: Target) -> dict[str, int]:
-    """Write a tar of so many bytes, from what `index_shards` has left. Memory: 24 bytes a range of one shard."""
-    keys, samples, scratch = Keys(number), 0, target.scratch
-    with written_tar(number, target) as copier:
+def copy_bytes(number: int, sources: Sequence[Placed], target: Target) -> Samples:
+    """Write a tar of `target.each` bytes, of ranges that `index_shards` has written. Memory: 32 bytes a range."""
+    keys, samples = Keys(number), 0
+    with written_tar(number, target) as tar:
         for placed in sources:
-            found = scratch.read_arrays(RANGES.format(placed.source.shard.identity))
-            sizes = _sizes(len(found["rows"]), found["sample"], found["start"], found["end"])
+            ranges = read_ranges(target.scratch, placed.source)
+            sizes = ranges.sizes()
             here = _between(placed.position + np.cumsum(sizes) - sizes, number, target)
-            keys.add(_some(placed.source, found["rows"][here]), placed.source.shard.url)
-            ranges = (found["sample"], found["start"], found["end"])
-            copier.copy(_pieces(placed.url(scratch), ranges, here))
-            samples += here.stop - here.start
-    return told(number, samples, target)
+            samples += _copy(tar, keys, placed.source, placed.holder(target.scratch), ranges.of(here))
+    return counted(number, samples, target)
+
+
+def read_ranges(scratch: Store, source: Source) -> Ranges:
+    """Return the ranges that `index_shards` has written of a shard."""
+    return Ranges(**scratch.read_arrays(RANGES.format(source.shard.identity)))
 
 
 def _between(positions: Positions, number: int, target: Target) -> slice:
@@ -161,35 +173,59 @@ def _between(positions: Positions, number: int, target: Target) -> slice:
     return slice(first, last)
 
 
-def _some(source: Source, rows: Positions) -> Iterable[str]:
-    keys = source.keys()
-    return (keys[row] for row in rows.tolist())
+def _copy(tar: "NewTar", keys: Keys, source: Source, holder: Shard, ranges: Ranges) -> int:
+    """Append samples to a tar and return how many."""
+    known = source.keys()
+    own = [known[row] for row in ranges.rows.tolist()]
+    keys.add(own, source.shard.url)
+    wrong = tar.add(ranges.pieces(holder), ranges.sizes(), [key_hash(key) for key in own])
+    if wrong is not None:
+        raise misplaced(source, own[wrong])
+    return len(own)
 
 
-def _pieces(url: str, ranges: tuple[Positions, Positions, Positions], here: slice) -> Iterator[Piece]:
-    samples, starts, ends = ranges
-    begin, end = np.searchsorted(samples, [here.start, here.stop]).tolist()
-    for start, stop in zip(starts[begin:end].tolist(), ends[begin:end].tolist(), strict=True):
-        yield Piece(url, start, stop)
+class NewTar:
+    """A tar that is written to a local file."""
+
+    def __init__(self, copier: RangeCopier) -> None:
+        self.copier = copier
+
+    def add(self, pieces: Iterable[Piece], sizes: Positions, keys: Sequence[int]) -> int | None:
+        """Append samples; return the first one that does not begin with a member of its key, None if all do.
+
+        Parameters
+        ----------
+        pieces : iterable of Piece
+            The bytes of the samples, one after the other.
+        sizes : int64 (n,)
+            Bytes of each sample.
+        keys : sequence of int
+            The hash of each sample's key.
+        """
+        starts = self.copier.file.tell() + np.cumsum(sizes) - sizes
+        self.copier.copy(pieces)
+        found = keys_at(self.copier.path, starts.tolist())
+        wrong = (at for at, (key, hashed) in enumerate(zip(found, keys, strict=True)) if key_hash(key) != hashed)
+        return next(wrong, None)
 
 
 @contextmanager
-def written_tar(number: int, target: Target) -> Iterator[RangeCopier]:
-    """Give what appends to the tar of a number; it is ended and becomes an object when the context is left in order."""
+def written_tar(number: int, target: Target) -> Iterator[NewTar]:
+    """Give the tar of a number to append to; it is ended and becomes an object when the context is left in order."""
     with scratch_folder(target.scratch) as folder:
         path = folder / "tar"
         with RangeCopier(path) as copier:
-            yield copier
+            yield NewTar(copier)
             copier.write(END_MARK)
             copier.write(bytes(-copier.file.tell() % tarfile.RECORDSIZE))
         commit_file(target.out.path(NAME.format(number)), str(path))
 
 
-def told(number: int, samples: int, target: Target) -> dict[str, int]:
+def counted(number: int, samples: int, target: Target) -> Samples:
     """Write the statistics of a tar as img2dataset does, and return how many samples it has."""
     counts = {"count": samples, "successes": samples, "failed_to_download": 0, "failed_to_resize": 0}
     # The same bytes whenever it is written: no times.
     times = {"duration": 0.0, "start_time": 0.0, "end_time": 0.0}
     found = json.dumps(counts | times | {"status_dict": {"success": samples}}, indent=4)
     target.out.write(STATISTICS.format(number), found.encode())
-    return {"samples": samples}
+    return Samples(samples=samples)

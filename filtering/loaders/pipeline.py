@@ -9,11 +9,10 @@ from webdataset.compat import FluidInterface
 
 from filtering.core.errors import InputError
 from filtering.loaders.epochs import Epochs
-from filtering.loaders.offsets import Offsets
 from filtering.loaders.order import Order, Seat, checked_weights, this_node, this_seat
 from filtering.loaders.pool import KeptPool, read_pool
-from filtering.loaders.reader import OnChanged, Reader, Sample
-from filtering.storage.store import absolute
+from filtering.loaders.reader import FoundOffsets, OnChanged, Reader, Sample
+from filtering.storage.store import Store, absolute
 
 
 class KeptSource:
@@ -166,8 +165,9 @@ def kept_pipeline(
         drawn, every sample is then shown equally often. "kept" is in proportion to the samples it keeps, which shows
         samples of full shards more often than others.
     offsets : str, optional
-        A folder, local or remote, in which the places of a shard's kept samples are written when it has been read
-        whole. From then on only they are read, unless that is more than half of the shard.
+        A folder, local or remote, for runs of older versions, which did not note where samples stand in their shards:
+        when a shard has been read whole, the offsets of its kept samples are written there, and from then on only they
+        are read.
     on_changed : str
         What is done with a shard that has another size or version than when the run read it, or is gone: ``error``
         raises, ``skip`` warns and goes on, ``read`` reads what has the kept keys.
@@ -188,5 +188,5 @@ def kept_pipeline(
     if weights is not None and not resampled:
         raise InputError("weights: are those of resampling, so they want resampled=True")
     order = Order(shuffle_shards, seed, resampled, checked_weights(weights, pool.sources))
-    places = Offsets(absolute(offsets), pool.manifest_hash) if offsets else None
-    return KeptPipeline(KeptSource(pool, order, Reader(on_changed, handler, places), shuffle))
+    found = FoundOffsets(Store(absolute(offsets)), pool.manifest_hash) if offsets else None
+    return KeptPipeline(KeptSource(pool, order, Reader(on_changed, handler, found), shuffle))

@@ -1,23 +1,49 @@
 """Reads the kept samples of a shard, as webdataset gives samples."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError
-from filtering.loaders.members import Kept, kept_members
-from filtering.loaders.offsets import Offsets, placed
-from filtering.loaders.pool import ChangedShardError, as_it_is, change
-from filtering.loaders.ranges import ranged_members
+from filtering.core.errors import InputError, RunError
+from filtering.loaders.pool import ChangedShardError
 from filtering.manifests.finished import Source
-from filtering.shards.inventory import Shard
+from filtering.shards.grouping import Group
+from filtering.shards.inventory import Shard, current, difference
+from filtering.shards.members import groups_at, groups_by_key, limits_of_keys
+from filtering.shards.names import place
+from filtering.shards.offsets import Offsets, Span, offsets_of, read_offsets, write_offsets
+from filtering.shards.tar import Member
+from filtering.storage.store import Store
 
-Sample = dict[str, Any]
+MAX_MEMBER_BYTES = 1 << 30
+# By the shard's identity and the run's manifest hash: another run keeps other samples of the same shards.
+FOUND_NAME = "{}-{}.offsets.npy"
+# The bytes of each member by its extension, and `RESERVED`.
+Sample = dict[str, str | bytes]
 OnChanged = Literal["error", "skip", "read"]
 ON_CHANGED = ("error", "skip", "read")
 RESERVED = ("__key__", "__url__")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOffsets:
+    """A folder of offsets that were found while shards were read whole, for runs that did not note them."""
+
+    store: Store
+    manifest_hash: str
+
+    def read(self, shard: Shard) -> Offsets | None:
+        """Return the offsets of a shard's kept samples, None if they are not there."""
+        return read_offsets(self.store, self._name(shard))
+
+    def write(self, shard: Shard, spans: Sequence[tuple[str, Span]]) -> None:
+        """Write the offsets of a shard's kept samples."""
+        write_offsets(self.store, self._name(shard), offsets_of(spans))
+
+    def _name(self, shard: Shard) -> str:
+        return FOUND_NAME.format(shard.identity, self.manifest_hash[:16])
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +52,17 @@ class Reader:
 
     Attributes
     ----------
-    on_changed : what is done with a shard that is not the one the run read.
-    handler : given an error, returns whether to go on with the next shard, or raises; as webdataset's handlers.
-    offsets : where the places of kept samples are written and found, if anywhere.
+    on_changed : str
+        What is done with a shard that is not the one that the run read.
+    handler : callable
+        Given an error, returns whether to go on with the next shard, or raises; as webdataset's handlers.
+    found : FoundOffsets or None
+        Where offsets are written and looked up that the run did not note.
     """
 
     on_changed: OnChanged
     handler: Callable[[Exception], bool]
-    offsets: Offsets | None = None
+    found: FoundOffsets | None = None
 
     def __post_init__(self) -> None:
         if self.on_changed not in ON_CHANGED:
@@ -51,11 +80,11 @@ class Reader:
             If the handler raises again what it is given: a shard is damaged or lacks kept samples.
         """
         for source in sources:
-            now = self._as_it_is(source.shard)
+            now = self._current(source.shard)
             if now is None:
                 continue
             try:
-                yield from (_sample(kept, now.url) for kept in self._kept(source, now))
+                yield from (_sample(group, now.url) for group in self._groups(source, now))
             except InputError:
                 # Credentials or a bucket: every other shard would fail as well.
                 raise
@@ -63,11 +92,11 @@ class Reader:
                 if not self.handler(error):
                     return
 
-    def _as_it_is(self, shard: Shard) -> Shard | None:
+    def _current(self, shard: Shard) -> Shard | None:
         """Return a shard with its size and version of now, None if it is to be skipped."""
         try:
-            now = as_it_is(shard)
-            changed = change(shard, now)
+            now = current(shard)
+            changed = difference(shard, now)
         except FileNotFoundError:
             now, changed = shard, "is not there any more"
         if self.on_changed == "read" or not changed:
@@ -78,22 +107,50 @@ class Reader:
         warnings.warn(f"{shard.url}: {changed}; it is skipped", RuntimeWarning, stacklevel=2)
         return None
 
-    def _kept(self, source: Source, now: Shard) -> Iterator[Kept]:
-        """Yield the kept samples: from their places, if these are known and few, else from the whole tar."""
-        reads = self.offsets.read(now) if self.offsets else None
-        if reads is not None:
-            yield from ranged_members(now, reads)
-            return
-        places = []
-        for kept in kept_members(now.url, set(source.keys())):
-            if self.offsets:
-                places.append(placed(kept))
-            yield kept
-        if self.offsets and not self.offsets.has(now):
-            self.offsets.write(now, places)
+    def _groups(self, source: Source, now: Shard) -> Iterator[Group]:
+        """Yield the kept samples: from where they stand if that is known, else from the whole tar."""
+        keys, offsets = source.keys(), self._offsets(source, now)
+        wanted = offsets.wanted(keys) if offsets else None
+        if wanted is None:
+            yield from self._looked_for(now, keys)
+        else:
+            yield from groups_at(now, wanted, _limit)
+
+    def _offsets(self, source: Source, now: Shard) -> Offsets | None:
+        noted = source.offsets() if now == source.shard else None
+        return noted or (self.found.read(now) if self.found else None)
+
+    def _looked_for(self, shard: Shard, keys: Sequence[str]) -> Iterator[Group]:
+        spans = list[tuple[str, Span]]()
+        compressed = False
+        wanted = set(keys)
+        for group in groups_by_key(shard.url, wanted, limits_of_keys(wanted, _limit)):
+            spans.append((group.key, group.span))
+            compressed = group.compressed
+            yield group
+        # A compressed tar is read from its start in any case.
+        if self.found and not compressed:
+            self.found.write(shard, spans)
 
 
-def _sample(kept: Kept, url: str) -> Sample:
+def _limit(name: str) -> int | None:
+    at = place(name)
+    return None if at is None or at.too_long else MAX_MEMBER_BYTES
+
+
+def _sample(group: Group, url: str) -> Sample:
     """Return a sample as webdataset gives it: the bytes of its members by extension, its key and its shard."""
-    members = {part.extension: part.data for part in kept.parts if part.extension not in RESERVED}
-    return {"__key__": kept.key, "__url__": url, **members}
+    found: Sample = {"__key__": group.key, "__url__": url}
+    for member in group.members.values():
+        extension = _extension(member)
+        if member.data is not None and extension not in RESERVED:
+            found[extension] = member.data
+        elif member.data is None and member.regular:
+            detail = member.fault.detail if member.fault else "its members lie too far apart"
+            raise RunError(f"{url}: {member.name}: {detail}")
+    return found
+
+
+def _extension(member: Member) -> str:
+    """Return what follows the first dot of a member's name, in lower case, as webdataset names it."""
+    return member.name.rpartition("/")[2].partition(".")[2].lower()

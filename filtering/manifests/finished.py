@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
@@ -12,7 +13,10 @@ from filtering.manifests.artifacts import read_shard_lines
 from filtering.runtime.finished_run import Base
 from filtering.runtime.run_record import RunRecord, read_run
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
+from filtering.shards.offsets import Offsets
 from filtering.storage.store import Store
+
+RowsNeed = Literal["optional", "needed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Source:
     table_name : str
         The name of the table, `schemas.KEPT`, in the shard's order.
     rows : Store or None
-        The folder of its rows and vectors, of an earlier run perhaps; None where it was not asked for, or is not known.
+        The folder of its rows and vectors, of an earlier run perhaps; None where it is not known.
     """
 
     shard: Shard
@@ -48,6 +52,10 @@ class Source:
         if self.rows is None:
             raise InputError(f"{self.shard.url}: the run does not say where its rows are; run it again")
         return EmbeddedShard(self.shard, self.rows, arrays)
+
+    def offsets(self) -> Offsets | None:
+        """Return where the shard's samples stood in it when it was embedded, None where that was not noted."""
+        return None if self.rows is None else self.embedded().offsets()
 
     def keys(self) -> list[str]:
         """Return the kept keys, in the shard's order."""
@@ -89,15 +97,16 @@ class FinishedRun:
         return [source for source in self.sources if source.kept]
 
 
-def read_finished(run: Store, inventory: bool = True, rows: bool = False) -> FinishedRun:
+def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional") -> FinishedRun:
     """Return a finished run.
 
     Parameters
     ----------
     inventory : bool
-        Whether it must be known what the shards were like; else they are known by their URLs alone.
-    rows : bool
-        Whether it must be known where the shards' rows are; with `inventory`.
+        Whether sizes and versions of the shards must be known; otherwise shards have their URLs alone.
+    rows : str
+        With `inventory`: ``needed``, the folders of the shards' rows must be known; ``optional``, sources have them as
+        far as they are.
 
     Raises
     ------
@@ -108,8 +117,7 @@ def read_finished(run: Store, inventory: bool = True, rows: bool = False) -> Fin
     shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, Store]()
     if inventory:
         shards = _inventory(run, record)
-    if rows:
-        where = _rows(run, record)
+        where = _rows(run, record, rows)
     if [shard.url for shard in shards] != [line["url"] for line in lines]:
         raise InputError(f"{run.url}: its inventory and manifest/shards.jsonl name different shards")
     found = zip(shards, lines, strict=True)
@@ -124,8 +132,17 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
         yield list(sources[start : start + size])
 
 
-def _rows(run: Store, record: RunRecord) -> dict[str, Store]:
+def _rows(run: Store, record: RunRecord, need: RowsNeed) -> dict[str, Store]:
     """Return the folder of each shard's rows, by identity."""
+    try:
+        return _known_rows(run, record)
+    except (InputError, LookupError):
+        if need == "needed":
+            raise
+        return {}
+
+
+def _known_rows(run: Store, record: RunRecord) -> dict[str, Store]:
     return {identity: place.store for identity, place in shard_locations(Base(run.url, record, ())).items()}
 
 

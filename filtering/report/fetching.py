@@ -1,5 +1,6 @@
 """The samples that the report shows, with their images, and the positions of concepts on the map."""
 
+import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
@@ -9,14 +10,18 @@ import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concept_centroids
 from filtering.concepts.partition import global_rows
+from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.images import decode_image
 from filtering.filters.artifacts import PassingShard
 from filtering.report.layout import concept_map
 from filtering.report.locations import Locations
 from filtering.report.survey import drop_reasons
 from filtering.shards.faults import Fault
-from filtering.shards.samples import Sample, read_samples
-from filtering.storage.store import Store, stream_object
+from filtering.shards.grouping import Group
+from filtering.shards.inventory import current, difference
+from filtering.shards.members import MissingSamplesError, groups_at, groups_by_key, limits_of_keys
+from filtering.shards.samples import Sample, member_limits, sample_of
+from filtering.storage.store import Store
 
 THUMBNAIL_PIXELS = 128
 SHOWN_NAME, MAP_NAME = "{}.shown.parquet", "map.npz"
@@ -85,15 +90,23 @@ def read_shown(store: Store, identities: Sequence[str]) -> Mapping[int, ShownRow
 
 def _pictures(shard: PassingShard, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     """Yield small images of the wanted keys; for a repeated key, of the first sample."""
-    left = set(wanted)
-    with stream_object(shard.embedded.shard.url) as stream:
-        for entry in read_samples(stream, shard.embedded.shard.name):
-            if isinstance(entry, Sample) and entry.key in left:
-                left.discard(entry.key)
-                if picture := _thumbnail(entry):
-                    yield entry.key, picture
-            if not left:
-                break
+    name = shard.embedded.shard.name
+    # Samples that are not there any more are shown without their images.
+    with contextlib.suppress(MissingSamplesError):
+        for group in _groups(shard.embedded, sorted(wanted)):
+            entry = sample_of(group, name)
+            if isinstance(entry, Sample) and (picture := _thumbnail(entry)):
+                yield entry.key, picture
+
+
+def _groups(embedded: EmbeddedShard, keys: Sequence[str]) -> Iterator[Group]:
+    """Yield the members of samples: from where they stood in the shard, or by their keys if that is not known."""
+    shard, limit_of = embedded.shard, member_limits()
+    offsets = None if difference(shard, current(shard)) else embedded.offsets()
+    wanted = offsets.wanted(keys) if offsets else None
+    if wanted is None:
+        return groups_by_key(shard.url, keys, limits_of_keys(set(keys), limit_of))
+    return groups_at(shard, wanted, limit_of)
 
 
 def _thumbnail(sample: Sample) -> bytes | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from filtering.shards.faults import Fault
 from filtering.shards.names import CAPTION, IMAGE, MAX_NAME_CHARACTERS, METADATA, Place, place, shortened
+from filtering.shards.offsets import COMPRESSED, MIXED, Span
 from filtering.shards.tar import Member
 
 # What a waiting member costs beside its data and name, about.
@@ -39,9 +40,13 @@ class Group:
     dotted : whether any extension has further dots.
     lost : the member that the shard ended in, if it did.
     size : bytes they hold in memory, about.
+    start, end : offsets of the first header of the first one, and of what follows the last one.
+    alone : whether the bytes from `start` to `end` are its members and nothing else.
+    compressed : whether the tar is compressed.
     """
 
     key: str
+    compressed: bool = False
     members: dict[str, Member] = field(default_factory=dict)
     plain: dict[str, Member] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
@@ -49,9 +54,13 @@ class Group:
     dotted: bool = False
     lost: Member | None = None
     size: int = 0
+    start: int = -1
+    end: int = -1
+    alone: bool = True
 
     def add(self, at: Place, member: Member) -> int:
         """Take a member and return its size."""
+        self._reach(member)
         self.members[at.extension] = member
         self.places.append(at)
         self.dotted = self.dotted or bool(at.stem)
@@ -61,9 +70,22 @@ class Group:
                 self.plain.setdefault(at.kind, member)
         if member.ends:
             self.lost = member
-        size = len(member.data or b"") + len(member.name) + MEMBER_OVERHEAD_BYTES
+        size = member.size + len(member.name) + MEMBER_OVERHEAD_BYTES
         self.size += size
         return size
+
+    def _reach(self, member: Member) -> None:
+        if self.members:
+            self.alone = self.alone and member.start == self.end
+        else:
+            self.start = member.start
+        self.alone = self.alone and member.regular and not member.foreign
+        self.end = member.end
+
+    @property
+    def span(self) -> Span:
+        """Where its members stand in the tar."""
+        return Span(self.start, self.end, (0 if self.alone else MIXED) | (COMPRESSED if self.compressed else 0))
 
     def chosen(self, kind: str, stem: str | None = None) -> tuple[Member | None, str]:
         """Return the member of a kind, and its stem: a plain one first, then one of that stem, then the first."""
@@ -90,10 +112,12 @@ class Grouping:
     ----------
     window_bytes : int
         That may wait for members which come later; beyond, the oldest samples are closed unfinished.
+    compressed : bool
+        Whether the tar is compressed.
     """
 
-    def __init__(self, window_bytes: int) -> None:
-        self._window_bytes = window_bytes
+    def __init__(self, window_bytes: int, compressed: bool = False) -> None:
+        self._window_bytes, self._compressed = window_bytes, compressed
         self._open: OrderedDict[str, Group] = OrderedDict()
         self._waiting = 0
         self._current: Group | None = None
@@ -111,8 +135,7 @@ class Grouping:
     def add(self, member: Member) -> list[Group]:
         """Take a member and return the groups that it closes."""
         at = place(member.name)
-        if len(member.name) > MAX_NAME_CHARACTERS:
-            member = _shortly_named(member)
+        member = shortly_named(member)
         if member.ends:
             self._end(at, member)
             return []
@@ -158,7 +181,7 @@ class Grouping:
             else:
                 self._come_late(at, member)
         elif group is None:
-            group = self._open[at.key] = Group(at.key)
+            group = self._open[at.key] = Group(at.key, self._compressed)
             self._waiting += group.add(at, member)
         else:
             self._waiting += group.add(at, self._with_room(at, member, group))
@@ -166,10 +189,11 @@ class Grouping:
 
     def _with_room(self, at: Place, member: Member, group: Group) -> Member:
         """Return a member, without its data if its key already has one of its kind and there is no room for more."""
-        if self._waiting <= self._window_bytes or at.kind not in group.kinds or member.data is None:
+        unheld = member.data is None and not member.size
+        if self._waiting <= self._window_bytes or at.kind not in group.kinds or unheld:
             return member
         fault = Fault("member_too_large", f"the members of its key exceed {self._window_bytes} bytes")
-        return Member(member.name, None, fault, member.ends)
+        return member._replace(data=None, fault=fault, size=0)
 
     def _come_late(self, at: Place, member: Member) -> None:
         token = shortened(at.key)
@@ -231,15 +255,19 @@ class Grouping:
         self._entries.append(Quarantined(member, key, Fault(reason, detail)))
 
 
-def _shortly_named(member: Member) -> Member:
+def shortly_named(member: Member) -> Member:
+    """Return a member; one whose name is too long with a short one, a fault, and no data."""
+    if len(member.name) <= MAX_NAME_CHARACTERS:
+        return member
     name = shortened(member.name)
     fault = Fault("name_too_long", f"{len(member.name)} characters, at most {MAX_NAME_CHARACTERS}: {name}")
-    return Member(name, None, member.fault or fault, member.ends)
+    return member._replace(name=name, data=None, fault=member.fault or fault, size=0)
 
 
 def _without_data(group: Group) -> Group:
-    bare = Group(group.key, places=group.places, dotted=group.dotted)
+    bare = Group(group.key, group.compressed, places=group.places, dotted=group.dotted)
+    bare.start, bare.end, bare.alone = group.start, group.end, group.alone
     for extension, member in group.members.items():
-        bare.members[extension] = Member(member.name, None, member.fault)
-    bare.plain = {kind: Member(member.name, None, member.fault) for kind, member in group.plain.items()}
+        bare.members[extension] = member._replace(data=None, ends=False, size=0)
+    bare.plain = {kind: member._replace(data=None, ends=False, size=0) for kind, member in group.plain.items()}
     return bare

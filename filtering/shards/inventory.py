@@ -3,7 +3,7 @@
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from filtering.config.run import Input
@@ -98,6 +98,19 @@ def size_and_version(url: str) -> tuple[int, str]:
     filesystem, path = filesystem_of(url)
     entry: dict[str, Any] = retried(lambda: filesystem.info(path), url)
     return int(entry["size"]), _version(entry)
+
+
+def current(shard: Shard) -> Shard:
+    """Return a shard with the size and version that it has now; FileNotFoundError if it is gone."""
+    size, version = size_and_version(shard.url)
+    return replace(shard, size=size, version=version)
+
+
+def difference(before: Shard, now: Shard) -> str:
+    """Return in words how a shard differs from an earlier inventory, nothing if it does not."""
+    if now.size != before.size:
+        return f"its size has changed from {before.size:,} to {now.size:,} bytes"
+    return "" if now.version == before.version else "it was written again"
 
 
 def _found(key: str, urls: list[str]) -> list[Shard]:

@@ -1,16 +1,18 @@
 """Read a tar as image-caption samples; what is no whole sample becomes a quarantine entry."""
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
 
 from filtering.config.limits import MAX_IMAGE_BYTES
 from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping, Quarantined
 from filtering.shards.names import CAPTION, IMAGE, METADATA, place, shortened
-from filtering.shards.tar import MAX_MEMBERS, Member, read_members
+from filtering.shards.offsets import Span
+from filtering.shards.source import ByteSource
+from filtering.shards.tar import MAX_MEMBERS, Member, TarReader
 
 __all__ = ["Quarantined", "Sample", "read_samples"]
 
@@ -26,13 +28,14 @@ TOO_LARGE = {CAPTION: "caption_too_long", METADATA: "json_too_large"}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and its caption, whole but not yet decoded."""
+    """An image and its caption, whole but not yet decoded, and where all members of its key stand in the tar."""
 
     uid: str
     key: str
     caption: str
     image: bytes
     image_member: str
+    span: Span = field(default=Span(0, 0, 0), compare=False)
 
 
 def read_samples(
@@ -63,24 +66,35 @@ def read_samples(
     max_members : int
         Members that are read.
     """
+    source = ByteSource(stream)
+    members = TarReader(source).members(member_limits(max_image_bytes), max_members)
+    groups = _grouped(members, Grouping(window_bytes, source.compressed))
+    found = (one if isinstance(one, Quarantined) else sample_of(one, shard_name) for one in groups)
+    return _within(max_text_bytes, found)
+
+
+def member_limits(max_image_bytes: int = MAX_IMAGE_BYTES) -> Callable[[str], int | None]:
+    """Return what `filtering.shards.tar.read_members` takes: bytes that a member of a name may have, None for others.
+
+    Parameters
+    ----------
+    max_image_bytes : int
+        Bytes of an encoded image.
+    """
     limits = {IMAGE: max_image_bytes, CAPTION: MAX_CAPTION_BYTES, METADATA: MAX_JSON_BYTES}
 
     def limit_of(name: str) -> int | None:
         at = place(name)
         return limits[at.kind] if at and at.kind and not at.too_long else None
 
-    found = _found(read_members(stream, limit_of, max_members), shard_name, window_bytes)
-    return _within(max_text_bytes, found)
+    return limit_of
 
 
-def _found(members: Iterable[Member], shard_name: str, window_bytes: int) -> Iterator[Sample | Quarantined]:
-    grouping = Grouping(window_bytes)
+def _grouped(members: Iterable[Member], grouping: Grouping) -> Iterator[Group | Quarantined]:
     for member in members:
-        for group in grouping.add(member):
-            yield _sample(group, shard_name)
+        yield from grouping.add(member)
         yield from grouping.entries()
-    for group in grouping.close():
-        yield _sample(group, shard_name)
+    yield from grouping.close()
     yield from grouping.entries()
 
 
@@ -101,19 +115,41 @@ def _briefly(one: Sample | Quarantined, limit: int) -> Quarantined:
     return Quarantined(shortened(one.member), key, Fault(one.fault.reason, shortened(one.fault.detail)))
 
 
-def _sample(group: Group, shard_name: str) -> Sample | Quarantined:
+def sample_of(group: Group, shard_name: str) -> Sample | Quarantined:
+    """Return the sample that the members of a key make, or why they make none.
+
+    Parameters
+    ----------
+    group : Group
+        All members of the key, of which images, captions and JSON are held.
+    shard_name : str
+        See `read_samples`.
+    """
     if group.lost and group.lost.fault:
         return Quarantined(group.lost.name, group.key, group.lost.fault)
-    image, stem = group.chosen(IMAGE)
+    image, caption, metadata = chosen_members(group)
     if image is None:
         return Quarantined(group.key, group.key, Fault("missing_image", "no image member"))
-    (caption, _), (metadata, _) = group.chosen(CAPTION, stem), group.chosen(METADATA, stem)
     if caption is None:
         return Quarantined(group.key, group.key, Fault("missing_caption", "no .txt member"))
     for kind, part in ((IMAGE, image), (CAPTION, caption), (METADATA, metadata)):
         if part and part.fault:
             return Quarantined(part.name, group.key, _fault(kind, part.fault))
-    return _checked(group.key, image, caption, metadata, shard_name)
+    return _checked(group, image, caption, metadata, shard_name)
+
+
+class Chosen(NamedTuple):
+    """The members of a key that make its sample."""
+
+    image: Member | None
+    caption: Member | None
+    metadata: Member | None
+
+
+def chosen_members(group: Group) -> Chosen:
+    """Return the image of a key, and the caption and JSON that go with it, as far as there are such members."""
+    image, stem = group.chosen(IMAGE)
+    return Chosen(image, group.chosen(CAPTION, stem)[0], group.chosen(METADATA, stem)[0])
 
 
 def _fault(kind: str, fault: Fault) -> Fault:
@@ -121,15 +157,16 @@ def _fault(kind: str, fault: Fault) -> Fault:
 
 
 def _checked(
-    key: str, image: Member, caption: Member, metadata: Member | None, shard_name: str
+    group: Group, image: Member, caption: Member, metadata: Member | None, shard_name: str
 ) -> Sample | Quarantined:
-    text = _text(caption.data or b"")
+    key, text = group.key, _text(caption.data or b"")
     if isinstance(text, Fault):
         return Quarantined(caption.name, key, text)
     uid = _uid(metadata)
     if isinstance(uid, Fault):
         return Quarantined(metadata.name if metadata else key, key, uid)
-    return Sample(uid or derived_uid(shard_name, key), key, text, image.data or b"", image.name)
+    uid = uid or derived_uid(shard_name, key)
+    return Sample(uid, key, text, image.data or b"", image.name, group.span)
 
 
 def _text(data: bytes) -> str | Fault:

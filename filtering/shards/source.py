@@ -23,12 +23,14 @@ class ByteSource:
     stream : binary file
         Read from start to end, never sought; inflated if it starts like gzip. Where it has a method `skip`, which
         passes some bytes and returns how many, bytes that are not wanted are passed by it rather than read.
+    start : int, optional
+        The offset of the stream's first byte in a tar that is not compressed; without it, the stream is a whole tar.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._held = stream.read(len(GZIP_MAGIC))
+    def __init__(self, stream: BinaryIO, start: int | None = None) -> None:
+        self._held = stream.read(len(GZIP_MAGIC)) if start is None else b""
         self._at = 0
-        self._passed = 0
+        self._passed = start or 0
         self._compressed: _Rejoined | None = None
         self._stream = stream
         self._jump: Callable[[int], int] | None = getattr(stream, "skip", None)
@@ -39,8 +41,13 @@ class ByteSource:
             self._jump = None
 
     @property
+    def compressed(self) -> bool:
+        """Whether the stream is inflated: offsets are then those of the inflated bytes, which cannot be sought."""
+        return self._compressed is not None
+
+    @property
     def offset(self) -> int:
-        """Bytes handed out or passed."""
+        """The offset of the next byte."""
         return self._passed + self._at
 
     def take(self, size: int) -> bytes:

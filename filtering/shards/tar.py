@@ -23,6 +23,7 @@ EXTENDED = (*PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LON
 # A sparse file in PAX format looks like a regular one; its data starts with a map. (No type byte of tar's own.)
 PAX_SPARSE = b"pax sparse"
 
+NOT_A_FILE = "not_a_file"
 NOT_FILES = {
     PAX_SPARSE: "a sparse file",
     tarfile.LNKTYPE: "a hard link",
@@ -36,18 +37,39 @@ NOT_FILES = {
 
 
 class Member(NamedTuple):
-    """A member of a tar; `data` is None if it was not wanted or has a fault.
+    """A member of a tar. Offsets are bytes of the tar, inflated where it is compressed.
 
-    A member whose `ends` is true is the last: its fault kept the rest of the tar from being read, and its name
-    is empty where no member was being read. `start` is the byte of the tar, inflated, at which the data began; -1
-    where they were not read.
+    Attributes
+    ----------
+    name : str
+        As in the tar, never to be used as a path.
+    data : bytes or None
+        None if it was not wanted or has a fault.
+    fault : Fault or None
+    ends : bool
+        Whether it is the last one, whose fault kept the rest of the tar from being read; its name is empty where no
+        member was being read.
+    size : int
+        Bytes of `data`, or that it would have if data were held.
+    start, end : int
+        Offsets of its first header and of the next member; -1 where it ends the tar.
+    foreign : tuple of (int, int)
+        Offsets of global headers among its headers: they say something of all members that follow.
     """
 
     name: str
     data: bytes | None
     fault: Fault | None = None
     ends: bool = False
+    size: int = 0
     start: int = -1
+    end: int = -1
+    foreign: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def regular(self) -> bool:
+        """Whether it has bytes of its own; links, devices and sparse files have none."""
+        return self.fault is None or self.fault.reason != NOT_A_FILE
 
 
 def read_members(
@@ -65,47 +87,63 @@ def read_members(
     max_members : int
         What follows so many is not read; the last member then has the fault ``shard_too_long``.
     """
-    reader = TarReader(stream)
-    try:
-        for _ in range(max_members):
-            header = reader.header()
-            if header is None:
-                return
-            yield reader.member(header, limit_of)
-        if reader.header() is not None:
-            raise Damaged("shard_too_long", f"more than {max_members} members; the rest is not read")
-    except Damaged as damage:
-        yield Member(reader.name, None, damage.fault, ends=True)
+    yield from TarReader(ByteSource(stream)).members(limit_of, max_members)
 
 
 class TarReader:
-    """Reads headers and members; knows which member it is in."""
+    """Reads headers and members; knows which member it is in.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self.source = ByteSource(stream)
+    Parameters
+    ----------
+    source : ByteSource
+        Stands at a member.
+    hold : bool
+        Whether data are read; without, they are passed, and members have a size alone.
+    """
+
+    def __init__(self, source: ByteSource, hold: bool = True) -> None:
+        self.source, self.hold = source, hold
         self.name = ""
+        self.start = 0
+        self.foreign: tuple[tuple[int, int], ...] = ()
 
-    def member(self, header: Header, limit_of: Callable[[str], int | None]) -> Member:
-        """Return the member after its header, its data read or passed."""
-        self.name = name = header.name
+    def members(self, limit_of: Callable[[str], int | None], max_members: int = MAX_MEMBERS) -> Iterator[Member]:
+        """Yield the members up to the end mark; see `read_members`."""
+        try:
+            for _ in range(max_members):
+                header = self.header()
+                if header is None:
+                    return
+                yield self.member(header, limit_of(header.name))
+            if self.header() is not None:
+                raise Damaged("shard_too_long", f"more than {max_members} members; the rest is not read")
+        except Damaged as damage:
+            yield Member(self.name, None, damage.fault, ends=True)
+
+    def member(self, header: Header, limit: int | None) -> Member:
+        """Return the member after its header, its data read or passed; at most `limit` bytes, None for no data."""
+        self.name = header.name
+        data, fault, size = None, None, 0
         if header.kind in NOT_FILES:
-            member = self._not_a_file(header)
-        elif (limit := limit_of(name)) is None:
+            fault = self._not_a_file(header)
+        elif limit is None or header.size > limit:
             self._skip(header.size)
-            member = Member(name, None)
-        elif header.size > limit:
-            self._skip(header.size)
-            member = Member(name, None, Fault("member_too_large", f"{header.size} bytes, at most {limit} are read"))
+            if limit is not None:
+                fault = Fault("member_too_large", f"{header.size} bytes, at most {limit} are read")
+        elif self.hold:
+            data, size = self._payload(header.size), header.size
         else:
-            start = self.source.offset
-            member = Member(name, self._payload(header.size), start=start)
+            self._skip(header.size)
+            size = header.size
         self.name = ""
-        return member
+        return Member(header.name, data, fault, False, size, self.start, self.source.offset, self.foreign)
 
     def header(self) -> Header | None:
         """Return the next member's header, extended headers applied; None at the end mark."""
         name, size, sparse = "", None, False
+        self.start, self.foreign = self.source.offset, ()
         for _ in range(MAX_EXTENDED_HEADERS):
+            begin = self.source.offset
             header = self._block()
             if header is None or header.kind not in EXTENDED:
                 return header and _applied(header, name, size, sparse)
@@ -117,6 +155,8 @@ class TarReader:
                 name = name if records.name is None else records.name
                 size = size if records.size is None else records.size
                 sparse = records.sparse
+            elif header.kind == tarfile.XGLTYPE:
+                self.foreign += ((begin, self.source.offset),)
         raise Damaged("corrupt_tar", f"more than {MAX_EXTENDED_HEADERS} extended headers in front of one member")
 
     def _block(self) -> Header | None:
@@ -137,13 +177,13 @@ class TarReader:
             raise Damaged("corrupt_tar", f"extended header of {size} bytes at byte {self.source.offset}")
         return self._payload(size)
 
-    def _not_a_file(self, header: Header) -> Member:
+    def _not_a_file(self, header: Header) -> Fault:
         more = header.kind == tarfile.GNUTYPE_SPARSE and header.more_maps
         while more:
             more = bool(self.source.take(BLOCK)[504])
         if header.kind in (tarfile.GNUTYPE_SPARSE, PAX_SPARSE):
             self._skip(header.size)
-        return Member(header.name, None, Fault("not_a_file", f"is {NOT_FILES[header.kind]}"))
+        return Fault(NOT_A_FILE, f"is {NOT_FILES[header.kind]}")
 
     def _payload(self, size: int) -> bytes:
         data = self.source.take(size)

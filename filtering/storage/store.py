@@ -213,11 +213,26 @@ def read_object(url: str) -> bytes:
     return _asked(url, read)
 
 
-def read_range(url: str, start: int, end: int) -> bytes:
-    """Return the bytes [start, end) of an object, fewer where it ends before."""
+def read_range(url: str, start: int, end: int, version: str = "") -> bytes:
+    """Return the bytes [start, end) of an object, fewer where it ends before.
+
+    Parameters
+    ----------
+    version : str
+        The etag that the object must still have; asked for on S3 alone, as no other store takes it with a range.
+
+    Raises
+    ------
+    RunError
+        If the object has another version.
+    """
 
     def read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-        data: bytes = filesystem.cat_file(path, start=start, end=end)
+        data: bytes
+        if version and is_s3(filesystem):
+            data = filesystem.read_block(path, start, end, version)
+            return data
+        data = filesystem.cat_file(path, start=start, end=end)
         count_bytes(filesystem, "read_bytes", len(data))
         return data
 

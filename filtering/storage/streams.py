@@ -2,7 +2,7 @@
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -91,7 +91,7 @@ class BlockStream(io.RawIOBase):
 
 def fetched_ahead(
     fetch: Callable[[Request], bytes], requests: Iterable[Request], at_once: int
-) -> Iterator[tuple[Request, bytes]]:
+) -> Generator[tuple[Request, bytes], None, None]:
     """Yield requests with what they fetch, in order; up to `at_once` are under way, and in memory, at a time."""
     threads = ThreadPoolExecutor(at_once, thread_name_prefix="ahead")
     under_way: deque[tuple[Request, Future[bytes]]] = deque()

@@ -105,14 +105,14 @@ def packed(parts: list[Part], form: int, mtime: float) -> bytes:
 
 
 @examples(0.3, suppress=HealthCheck.function_scoped_fixture)
-@given(pool=shards(), each=st.integers(1, 6), seed=st.integers(0, 3))
-def test_every_member_of_a_kept_sample_is_there_byte_for_byte(tmp_path, pool, each, seed):
+@given(pool=shards(), each=st.integers(1, 6), seed=st.integers(0, 3), noted=st.booleans())
+def test_every_member_of_a_kept_sample_is_there_byte_for_byte(tmp_path, pool, each, seed, noted):
     for folder in ("pool", "run"):
         shutil.rmtree(tmp_path / folder, ignore_errors=True)
     (tmp_path / "pool").mkdir()
     for number, (_, data) in enumerate(pool):
         (tmp_path / "pool" / f"{number:08d}.tar").write_bytes(data)
-    run = write_finished(tmp_path / "run", tmp_path / "pool", lambda uid: int(uid, 16) % 4 != seed)
+    run = write_finished(tmp_path / "run", tmp_path / "pool", lambda uid: int(uid, 16) % 4 != seed, noted)
     wanted: list[Part] = []
     for index, (parts, _) in enumerate(pool):
         table = run.read_table(f"manifest/kept/{index:08d}.parquet")

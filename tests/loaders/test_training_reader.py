@@ -5,7 +5,6 @@ import tarfile
 import warnings
 from collections import Counter
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
@@ -27,7 +26,7 @@ from training_reader_runs import (
 )
 
 from filtering.core.errors import InputError
-from filtering.loaders import kept_pipeline, offsets
+from filtering.loaders import kept_pipeline
 from filtering.storage.retries import taken
 
 FORMS = [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]
@@ -71,25 +70,25 @@ def each_seat(dataset, nodes: int, workers: int) -> list[list[dict]]:
     nodes=st.integers(1, 3),
     workers=st.integers(0, 3),
     shuffled=st.booleans(),
-    by_offsets=st.booleans(),
+    offsets=st.sampled_from(["none", "noted", "found"]),
 )
 def test_every_kept_sample_comes_once_with_the_bytes_that_webdataset_reads(
-    tmp_path_factory, shards, form, nodes, workers, shuffled, by_offsets
+    tmp_path_factory, shards, form, nodes, workers, shuffled, offsets
 ):
     folder = tmp_path_factory.mktemp("pool")
     urls = pool_of(folder, [tar_of([(key, parts) for key, parts, _ in shard], form) for shard in shards])
     kept = {url: [key for key, _, keep in shard if keep] for url, shard in zip(urls, shards, strict=True)}
     expected = [one for url in urls for one in by_webdataset(url) if one["__key__"] in kept[url]]
-    run = write_kept(folder / "run", urls, kept)
+    run = write_kept(folder / "run", urls, kept, noted=offsets == "noted")
     if not expected:
         with pytest.raises(InputError, match="kept nothing"):
             kept_pipeline(run)
         return
-    places = str(folder / "places") if by_offsets else None
-    if by_offsets:
+    places = str(folder / "places") if offsets == "found" else None
+    if places:
         assert sorted(kept_pipeline(run, offsets=places), key=place) == sorted(expected, key=place)
     dataset = kept_pipeline(run, shuffle_shards=shuffled, shuffle=5 if shuffled else 0, offsets=places)
-    with mock.patch.object(offsets, "WORTH", 9), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = [sample for part in each_seat(dataset, nodes, workers) for sample in part]
     assert dataset.samples == len(expected) == sum(dataset.samples_of_node(0, rank, nodes) for rank in range(nodes))

@@ -9,12 +9,10 @@ import pytest
 from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from training_reader_runs import tar_of, tar_of_members, write_kept
+from training_reader_runs import place, tar_of, tar_of_members, write_kept
 
 from filtering.loaders import kept_pipeline
-from filtering.loaders.disk import SparseFile
 from filtering.shards.samples import Sample, read_samples
-from filtering.shards.tar import read_members
 
 MEMBER = st.tuples(
     st.sampled_from(["a", "b", "c", "d/a"]),
@@ -28,9 +26,15 @@ def found_by_run(tar: bytes) -> dict[str, Sample]:
 
 
 def read_kept(folder: Path, tar: bytes, keys) -> list[dict]:
+    """What is read of a tar, alike whether it was noted where samples stand in it or not."""
     path = folder / "0.tar"
     path.write_bytes(tar)
-    return list(kept_pipeline(write_kept(folder / "run", [str(path)], {str(path): keys})))
+    noted, found = (
+        list(kept_pipeline(write_kept(folder / f"run-{noted}", [str(path)], {str(path): keys}, noted)))
+        for noted in (True, False)
+    )
+    assert sorted(noted, key=place) == sorted(found, key=place)
+    return noted
 
 
 @examples(2, suppress=HealthCheck.function_scoped_fixture)
@@ -87,21 +91,3 @@ def test_a_tar_that_was_broken_behind_its_kept_samples_is_no_error(tmp_path):
     keys = list(found_by_run(cut))
     assert 0 < len(keys) < 9
     assert [sample["__key__"] for sample in read_kept(tmp_path, cut, keys)] == keys
-
-
-@examples(0.3, suppress=HealthCheck.function_scoped_fixture)
-@given(sizes=st.lists(st.integers(0, 40_000), max_size=12), wanted=st.sets(st.integers(0, 11)), cut=st.floats(0, 1))
-def test_what_is_passed_on_a_disk_changes_nothing(tmp_path, sizes, wanted, cut):
-    tar = tar_of_members([(f"{at}.jpg", bytes([at]) * size) for at, size in enumerate(sizes)])
-    tar = tar[: int(len(tar) * cut)] if cut > 0.3 else tar
-    (tmp_path / "a.tar").write_bytes(tar)
-    names = {f"{at}.jpg" for at in wanted}
-
-    def limit(name: str) -> int | None:
-        return 30_000 if name in names else None
-
-    with SparseFile(str(tmp_path / "a.tar")) as stream:
-        found = list(read_members(stream, limit))
-    expected = list(read_members(io.BytesIO(tar), limit))
-    assert found == expected
-    assert all(tar[one.start : one.start + len(one.data)] == one.data for one in found if one.data is not None)

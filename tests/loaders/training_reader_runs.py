@@ -1,11 +1,11 @@
 """Finished runs over tars, as far as training reads them, and the seats of nodes and workers."""
 
+import contextlib
 import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -13,20 +13,26 @@ from unittest import mock
 import pyarrow as pa
 import torch.utils.data
 import webdataset
+from finished_runs import note_offsets
 
 from filtering.config.run import Input
 from filtering.core import schemas
 from filtering.core.uids import derived_uid
 from filtering.manifests.artifacts import SHARDS, table_name
 from filtering.runtime.run_record import RUN
-from filtering.shards.inventory import list_shards
+from filtering.shards.inventory import Shard, list_shards
+from filtering.shards.members import MissingSamplesError, groups_by_key
+from filtering.shards.offsets import Span
 from filtering.storage.store import Store
 
 Samples = list[tuple[str, dict[str, bytes]]]
 
 
-def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Iterable[str]]) -> str:
-    """Write a run over shards that kept the keys of each; return its URL."""
+def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Iterable[str]], noted: bool = False) -> str:
+    """Write a run over shards that kept the keys of each; return its URL.
+
+    With `noted`, it has noted where they stand in their shards, as the embedding does; older versions did not.
+    """
     run, lines = Store(str(folder)), []
     shards = list_shards(Input(shards=list(urls)))
     for shard in shards:
@@ -41,7 +47,15 @@ def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Itera
     config = {"input": {"shards": list(urls), "metadata": None}}
     record = {"config": config, "objects": {"inventory": "stages/inventory-0"}, "manifest_hash": "0" * 64}
     run.write_json(RUN, record)
+    if noted:
+        note_offsets(run, {shard: list(_spans(shard, list(kept.get(shard.url, ())))) for shard in shards})
     return run.url
+
+
+def _spans(shard: Shard, keys: list[str]) -> Iterator[tuple[str, Span]]:
+    with contextlib.suppress(MissingSamplesError):
+        for group in groups_by_key(shard.url, keys, lambda name: 1 << 30, hold=False):
+            yield group.key, group.span
 
 
 def tar_of(samples: Samples, form: int = tarfile.PAX_FORMAT) -> bytes:
@@ -65,7 +79,7 @@ def by_webdataset(url: str) -> list[dict]:
     return list(webdataset.tarfile_to_samples()([{"url": url}]))
 
 
-@contextmanager
+@contextlib.contextmanager
 def seat(rank: int = 0, nodes: int = 1, worker: int = 0, workers: int = 0):
     """Pretend to be a worker of a node; 0 workers is a loop without a loader."""
     node = {"RANK": str(rank), "WORLD_SIZE": str(nodes)} if nodes > 1 else {}

@@ -1,7 +1,7 @@
 """A finished run over tars that already are there, without running it: what exports read of one."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ import pyarrow as pa
 from filtering.config.run import Input
 from filtering.core import schemas
 from filtering.core.uids import subset_array
+from filtering.embedding.artifacts import OFFSETS_NAME, ShardLocation, write_locations
 from filtering.manifests.artifacts import SHARDS, SUBSET, subset_bytes, table_name
 from filtering.runtime.run_record import RUN
 from filtering.shards.inventory import Shard, list_shards
+from filtering.shards.offsets import Span, offsets_of, write_offsets
 from filtering.shards.samples import Sample, read_samples
 from filtering.storage.store import Store, stream_object
 
@@ -20,15 +22,21 @@ MAX_IMAGE_BYTES = 128 << 20
 
 
 def write_finished(
-    folder: Path | str, pool: Path | str | Sequence[str], keeps: Callable[[str], bool] = lambda uid: True
+    folder: Path | str,
+    pool: Path | str | Sequence[str],
+    keeps: Callable[[str], bool] = lambda uid: True,
+    noted: bool = True,
 ) -> Store:
-    """Write a run that kept the usable samples of some tars that `keeps` says yes to, by their uid."""
+    """Write a run that kept the usable samples of some tars that `keeps` says yes to, by their uid.
+
+    With `noted`, it has noted where samples stand in their shards, as the embedding does; older versions did not.
+    """
     run, shards = Store(str(folder)), list_shards(Input(shards=pool if isinstance(pool, tuple) else str(pool)))
     run.write_json("stages/inventory-0/shards.json", [shard.plain() for shard in shards])
     uids, lines = list[str](), list[str]()
     for shard in shards:
         samples = usable(shard)
-        kept = [(uid, key) for uid, key in samples if keeps(uid)]
+        kept = [(one.uid, one.key) for one in samples if keeps(one.uid)]
         rows = [_row(uid, key, shard, rank) for rank, (uid, key) in enumerate(kept)]
         run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
         counts = {"url": shard.url, "samples": len(samples), "kept": len(kept), "keys": table_name("kept", shard.index)}
@@ -37,13 +45,26 @@ def write_finished(
     run.write(SHARDS, "".join(lines).encode())
     run.write(SUBSET, subset_bytes(subset_array(np.array(uids, dtype="S32"))))
     run.write_json(RUN, _record(len(uids)))
+    if noted:
+        note_offsets(run, {shard: [(one.key, one.span) for one in usable(shard)] for shard in shards})
     return run
 
 
-def usable(shard: Shard) -> list[tuple[str, str]]:
-    """Return uid and key of every sample of a shard that can be kept."""
+def note_offsets(run: Store, spans: Mapping[Shard, Iterable[tuple[str, Span]]]) -> None:
+    """Add to a run what its embedding would have noted: where samples stand in their shards."""
+    record, folder = run.read_json(RUN), run.child("stages/embedding-0")
+    record["objects"]["embedding"] = "stages/embedding-0"
+    record["stages"] = [{"name": "embedding", "fingerprint": "0"}]
+    run.write_json(RUN, record)
+    write_locations(folder, "0", {shard.identity: ShardLocation(folder, 0, 0, 0) for shard in spans})
+    for shard, found in spans.items():
+        write_offsets(folder, OFFSETS_NAME.format(shard.identity), offsets_of(found))
+
+
+def usable(shard: Shard) -> list[Sample]:
+    """Return every sample of a shard that can be kept."""
     with stream_object(shard.url) as stream:
-        return [(one.uid, one.key) for one in read_samples(stream, shard.name) if isinstance(one, Sample)]
+        return [one for one in read_samples(stream, shard.name) if isinstance(one, Sample)]
 
 
 def _row(uid: str, key: str, shard: Shard, rank: int) -> dict:

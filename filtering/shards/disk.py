@@ -6,7 +6,7 @@ import os
 from filtering.shards.source import CHUNK
 from filtering.storage.retries import count
 
-# What is read where a member was passed: the headers that follow, and often the small members between two pictures.
+# What is read where a member was passed: the headers that follow, and often the small members between two images.
 FIRST_BYTES = 8 << 10
 
 
@@ -19,17 +19,23 @@ class SparseFile(io.RawIOBase):
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._size = os.fstat(self._file).st_size
+        self._size = self._end = os.fstat(self._file).st_size
         self._at = 0
         self._most = FIRST_BYTES
 
+    def move(self, start: int, end: int, whole: bool) -> None:
+        """Go on at an offset and let the file end at another; `whole` if nothing in between is to be passed."""
+        self._at, self._end = start, min(end, self._size)
+        self._most = CHUNK if whole else FIRST_BYTES
+
     def readable(self) -> bool:
-        """Say that the file can be read."""
+        """Return that the file can be read."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Return some bytes, fewer than asked for perhaps, none at the end."""
-        data = os.pread(self._file, self._most if size < 0 else min(size, self._most), self._at)
+        """Return some bytes, perhaps fewer than asked for, none at the end."""
+        most = min(self._most, self._end - self._at)
+        data = os.pread(self._file, most if size < 0 else min(size, most), self._at) if most > 0 else b""
         self._at += len(data)
         self._most = min(2 * self._most, CHUNK)
         count("read_bytes", len(data))
@@ -37,7 +43,7 @@ class SparseFile(io.RawIOBase):
 
     def skip(self, size: int) -> int:
         """Pass bytes and return how many there were."""
-        passed = min(size, self._size - self._at)
+        passed = min(size, max(self._end - self._at, 0))
         self._at += passed
         if passed > FIRST_BYTES:
             self._most = FIRST_BYTES

@@ -1,0 +1,111 @@
+"""Where samples stand in their tars: noted while a tar is embedded, looked up by key when kept samples are read."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.core.errors import RunError
+from filtering.storage.store import Store
+
+# How the bytes of a span are to be read: see `Span`.
+MIXED, COMPRESSED = 1, 2
+OFFSET = np.dtype([("key", "<u8"), ("start", "<i8"), ("end", "<i8"), ("layout", "u1")])
+"""The row of a sample, 25 bytes: the hash of its key (`key_hash`), and its span."""
+
+Table = npt.NDArray[np.void]
+
+
+class Span(NamedTuple):
+    """The bytes of a tar from the first header of a sample's first member to the end of its last one's padding.
+
+    Attributes
+    ----------
+    start, end : int
+        Offsets, of the inflated bytes where the tar is compressed.
+    layout : int
+        0: the span holds the sample's members and nothing else. `MIXED`: other bytes stand between them (members of
+        other samples, repeats, links, global headers); the sample is then the first member of each extension of its
+        key in the span. `COMPRESSED`: the tar is read from its start, as its offsets cannot be sought.
+    """
+
+    start: int
+    end: int
+    layout: int
+
+
+class Wanted(NamedTuple):
+    """A sample that is read at its span."""
+
+    key: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """The spans of samples of one tar.
+
+    Attributes
+    ----------
+    table : array of `OFFSET`, (n,)
+        In the order in which they were noted.
+    """
+
+    table: Table
+
+    def places(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the row of each key in the table, int64 (k,), -1 where there is none."""
+        wanted = np.array([key_hash(key) for key in keys], dtype=np.uint64)
+        if not len(self.table):
+            return np.full(len(wanted), -1, dtype=np.int64)
+        order = np.argsort(self.table["key"], kind="stable")
+        known = self.table["key"][order]
+        found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        return np.where(known[found] == wanted, order[found], -1)
+
+    def wanted(self, keys: Sequence[str]) -> list[Wanted] | None:
+        """Return the samples of keys with their spans, None unless all are in the table."""
+        places = self.places(keys)
+        return None if (places < 0).any() else wanted_samples(keys, self.table[places])
+
+
+def wanted_samples(keys: Sequence[str], table: Table) -> list[Wanted]:
+    """Return samples with their spans, from rows of `OFFSET` (k,) that belong to their keys."""
+    spans = zip(*(table[name].tolist() for name in ("start", "end", "layout")), strict=True)
+    return [Wanted(key, Span(*span)) for key, span in zip(keys, spans, strict=True)]
+
+
+def key_hash(key: str) -> int:
+    """Return 64 bits that stand for a key: blake2b."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def offsets_of(spans: Iterable[tuple[str, Span]]) -> Offsets:
+    """Return the offsets of keys with their spans."""
+    return Offsets(np.array([(key_hash(key), *span) for key, span in spans], dtype=OFFSET))
+
+
+def read_offsets(store: Store, name: str) -> Offsets | None:
+    """Return offsets that were written, None if there are none; RunError if the object is damaged."""
+    try:
+        data = store.read(name)
+    except FileNotFoundError:
+        return None
+    try:
+        table: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError):
+        table = np.empty(0)
+    if table.dtype != OFFSET or table.ndim != 1 or not ((table["start"] >= 0) & (table["end"] > table["start"])).all():
+        raise RunError(f"{store.path(name)}: does not hold offsets, the file is damaged")
+    return Offsets(table)
+
+
+def write_offsets(store: Store, name: str, offsets: Offsets) -> None:
+    """Write offsets as an npy object."""
+    buffer = io.BytesIO()
+    np.save(buffer, offsets.table, allow_pickle=False)
+    store.write(name, buffer.getvalue())
