@@ -18,32 +18,34 @@ class CaptionFilter(Section):
 
 
 class ImageFilter(Section):
-    """Drops samples whose image is small or narrow; one whose size is not known passes."""
+    """Drops samples whose image is small or narrow; images of unknown size pass."""
 
-    min_side: Whole = Field(0, description="a whole number of pixels that the shorter side has at least, 0 or more")
-    max_aspect: Aspect | None = Field(None, description="the most that longer side / shorter side may be, 1 or more")
+    min_side: Whole = Field(
+        0, description="a whole number of pixels, the minimum length of the shorter side, 0 or more"
+    )
+    max_aspect: Aspect | None = Field(
+        None, description="the maximum ratio of the longer side to the shorter side, 1 or more"
+    )
 
 
 class LanguageFilter(Section):
-    """Keeps samples whose caption is in one of some languages."""
+    """Keeps samples whose caption is in one of the given languages."""
 
-    keep: tuple[str, ...] = Field(
-        min_length=1, description='a list of codes of languages, such as [en] ("no" stands in quotes)'
-    )
-    least: NoneOrShare = Field(0.0, description="the least probability of that language, from 0 to 1")
+    keep: tuple[str, ...] = Field(min_length=1, description='a list of language codes, such as [en] (quote "no")')
+    least: NoneOrShare = Field(0.0, description="the minimum probability of the language, from 0 to 1")
 
 
 class WordsFilter(Section):
-    """Keeps samples whose caption holds an entry of a list: a word or a phrase."""
+    """Keeps samples whose caption contains a word or a phrase of a list."""
 
     list: str = Field(
         "imagenet",
-        description="imagenet (the class names of open_clip), or a path or URL of a text file, an entry a line",
+        description="imagenet (the class names of open_clip), or the path or URL of a text file with one entry per line",
     )
 
 
 class ClipScoreFilter(Section):
-    """Keeps the samples of highest CLIP score: a fraction of those that reach it, or above a threshold."""
+    """Keeps the samples with the highest CLIP scores: a fraction of those that reach it, or those above a threshold."""
 
     keep: Fraction | None = Field(None, description="a fraction above 0 and at most 1")
     threshold: Cosine | None = Field(None, description="a cosine between -1 and 1")

@@ -1,4 +1,4 @@
-"""The typed, frozen configuration of a run: read from YAML, overridden by --set, refused in one line."""
+"""The typed, frozen configuration of a run: read from YAML, overridden by --set, refused with a line for each mistake."""
 
 import hashlib
 import json
@@ -20,9 +20,9 @@ from filtering.core.errors import InputError
 
 LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
-# Keys that say where and how a run goes, not what comes out. A base gives what a run without one would compute.
+# Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
-# A name and a secret before the host; a port is none, and a secret may hold slashes.
+# A name and a secret before the host. A port is not a secret, and a secret may contain slashes.
 CREDENTIALS = re.compile(r"://[^/@:\s]*:(?!\d+(/|$))[^@]*@")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -71,10 +71,12 @@ class Concepts(Section):
     largest: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number of rows")
     partition_rows: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number of rows")
     centroids: str | None = Field(
-        None, min_length=1, description="the path or URL of a run whose concepts are taken over, rather than trained"
+        None, min_length=1, description="the path or URL of a run whose concepts are used, instead of training"
     )
-    refit: bool = Field(False, description="true or false: train concepts anew although there is a base", strict=True)
-    drift: Above0 = Field(0.1, description="how much farther from its centroid a new sample may lie, a share above 0")
+    refit: bool = Field(False, description="true or false: train concepts again although there is a base", strict=True)
+    drift: Above0 = Field(
+        0.1, description="the share by which new samples may be farther from their centroids, above 0"
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Concepts":
@@ -95,40 +97,42 @@ class Graph(Section):
 
 
 class Ray(Section):
-    """Where the work runs."""
+    """The cluster that runs the tasks, and how much of it they take."""
 
     address: str = Field(
         "auto", description="auto, local, none (in this process, without Ray), or the address of a Ray cluster"
     )
     num_cpus: Literal["auto"] | Positive = Field("auto", description="auto or the number of CPUs to use")
-    embedders: Literal["auto"] | Positive = Field("auto", description="auto or the most workers that hold the model")
+    embedders: Literal["auto"] | Positive = Field(
+        "auto", description="auto or the maximum number of workers that hold the model"
+    )
     gpus_per_embedder: Share = Field(1.0, description="a fraction of one GPU, above 0 and at most 1")
     gpus_per_search: NoneOrShare = Field(
-        0.0, description="the fraction of one GPU that a search for neighbours takes, 0 to 1; 0 searches on CPUs"
+        0.0, description="the fraction of one GPU that a neighbour search takes, from 0 to 1; 0 searches on CPUs"
     )
     decoders: Literal["auto"] | Whole = Field(
-        "auto", description="auto or the decoding tasks of an embedder, 0 or more"
+        "auto", description="auto or the number of decoding tasks per embedder, 0 or more"
     )
 
 
 class Retention(Section):
-    """How many finished runs are kept: older runs are deleted, except data that retained runs still reference."""
+    """The number of finished runs to keep. Older runs are deleted, except data that kept runs still reference."""
 
     keep_runs: Positive = Field(description="the number of finished runs to keep, this one included, 1 or more")
 
 
 class Notify(Section):
-    """The webhook that is told how a run ended; whatever is secret stays in the environment."""
+    """A webhook that receives a message when a run ends; secrets come from the environment."""
 
-    url: str | None = Field(None, description="the URL of a webhook, one that is no secret")
+    url: str | None = Field(None, description="the URL of a webhook, if the URL is not secret")
     url_env: str | None = Field(None, description="the name of the environment variable that holds the URL")
     token_env: str | None = Field(None, description="the name of the environment variable that holds a bearer token")
     # Not `on`, which YAML 1.1 takes for true.
     when: tuple[Literal["success", "failure"], ...] = Field(
         ("success", "failure"), description="a list of success and failure"
     )
-    timeout: Above0 = Field(10.0, description="the seconds that one attempt may take, a positive number")
-    retries: Whole = Field(3, le=10, description="how often a delivery is tried again, 0 to 10")
+    timeout: Above0 = Field(10.0, description="the maximum duration of one attempt in seconds, a positive number")
+    retries: Whole = Field(3, le=10, description="the number of times a delivery is retried, 0 to 10")
 
     @field_validator("url_env", "token_env")
     @classmethod
@@ -153,7 +157,7 @@ class Config(Section):
         min_length=1, description="the path or URL of the run's directory; {date} stands for today's date in UTC"
     )
     base: str | None = Field(
-        None, min_length=1, description="latest, or the path or URL of the run that this one starts from"
+        None, min_length=1, description="latest, or the path or URL of the run whose results are reused"
     )
     retention: Retention | None = Field(None, description="a mapping such as {keep_runs: 14}")
     notify: Notify | None = Field(None, description="a mapping such as {url_env: HOOK_URL}")
@@ -163,7 +167,7 @@ class Config(Section):
     graph: Graph = Field(Graph(), description="a mapping")
     selection: Selection = Field(Selection(), description="a mapping")
     selections: dict[str, Steps] = Field(
-        {}, description="names, each with a step such as {method: top} or a list of them"
+        {}, description="a mapping from names to a step such as {method: top} or a list of steps"
     )
     ray: Ray = Field(Ray(), description="a mapping")
 
@@ -179,7 +183,7 @@ class Config(Section):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """Return a hash of everything that decides the result: all keys but those of `UNDECISIVE`."""
+        """Return a hash of all keys that change the result, which are those not in `UNDECISIVE`."""
         decisive = {key: value for key, value in self.resolved().items() if key not in UNDECISIVE}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A score as the configuration names it: a scorer's name, a scorer with parameters, or a column of a table."""
+"""Scores in the configuration: a scorer's name, a scorer with parameters, or a column of a table."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -11,22 +11,22 @@ TABLE = "a path or URL of a parquet table with a uid column"
 
 
 class ScoreTable(Section):
-    """A score the user brings: a column of a parquet table, joined by uid."""
+    """A score of the user's: a column of a parquet table, joined by uid."""
 
     table: str = Field(description=TABLE)
     column: str = Field(description="the name of a numeric column")
-    keep: Literal["higher", "lower"] = Field("higher", description="higher or lower: which values are worth keeping")
+    keep: Literal["higher", "lower"] = Field("higher", description="higher or lower: the values to keep")
 
 
 class Dynamics(Section):
-    """A score from training dynamics, in a table: its orientation follows from its name."""
+    """A score from training dynamics, in a table; its name implies whether high or low values are kept."""
 
     table: str = Field(description=TABLE)
-    column: str | None = Field(None, description="the name of a numeric column, the scorer's name unless given")
+    column: str | None = Field(None, description="the name of a numeric column; the default is the scorer's name")
 
 
 class Targets(Section):
-    """What image embeddings are compared with."""
+    """Vectors or images with which image embeddings are compared."""
 
     targets: str = Field(
         description="a path or URL: .npy of vectors, .npz#NAME, parquet#COLUMN, or a directory of images"
@@ -37,7 +37,7 @@ class NegClipLoss(Section):
     """Random batches in which a pair is compared with others (arXiv 2405.19547)."""
 
     batch_size: Positive = Field(32_768, description="a positive whole number of pairs")
-    batchings: Positive = Field(5, description="how often the pool is cut into random batches, 1 or more")
+    batchings: Positive = Field(5, description="the number of times the pool is split into random batches, 1 or more")
     temperature: Above0 = Field(0.01, description="a positive number")
     seed: Seed = Field(0, description="a whole number, 0 or more")
 
@@ -47,7 +47,7 @@ class MetaClip(Section):
 
     entries: str = Field(
         "imagenet",
-        description="imagenet (the class names of open_clip), or a path or URL of a text file, an entry a line",
+        description="imagenet (the class names of open_clip), or the path or URL of a text file with one entry per line",
     )
     seed: Seed = Field(0, description="a whole number, 0 or more")
 
@@ -55,13 +55,13 @@ class MetaClip(Section):
 class Dlc(Section):
     """Learning complexity by masked towers (arXiv 2402.05356)."""
 
-    masks: Positive = Field(50, description="how many masked models, 1 or more")
+    masks: Positive = Field(50, description="the number of masked models, 1 or more")
     schedule: Literal["geometric", "linear", "random"] = Field("geometric", description="geometric, linear or random")
-    seed: Seed = Field(0, description="a whole number, 0 or more (schedule random)")
+    seed: Seed = Field(0, description="a whole number, 0 or more; for schedule random")
 
 
 class Combine(Section):
-    """A weighted sum of scores brought to one scale."""
+    """A weighted sum of scores on a common scale."""
 
     of: tuple["Weighted", ...] = Field(
         min_length=1, description="a list such as [{score: clip_score, weight: 1}, {score: sds, weight: 0.1}]"
@@ -95,7 +95,7 @@ class ScoreOf(Section):
 
 
 def _form(value: Any) -> str:
-    """Tell the forms of a score apart, so that an error speaks of the one that was meant."""
+    """Return the tag of the form in which a score is given, so that errors are about that form."""
     if isinstance(value, ScoreTable) or (isinstance(value, Mapping) and {"table", "column"} & set(value)):
         return "[table]"
     return "[scorer]" if isinstance(value, ScoreOf | Mapping) else "[name]"
@@ -111,7 +111,7 @@ class Weighted(Section):
     """A part of a combination."""
 
     score: Score = Field(description="a scorer's name, a scorer with parameters, or {table: URL, column: NAME}")
-    weight: Number = Field(1.0, description="a finite number, negative to turn the score round")
+    weight: Number = Field(1.0, description="a finite number; a negative one reverses the score")
 
 
 Combine.model_rebuild()

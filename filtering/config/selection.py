@@ -134,7 +134,7 @@ class Sets(Section):
 
 
 def _form(value: Any) -> str:
-    """Tell a step from sets, so that an error speaks of the one that was meant."""
+    """Return the tag of a step or of sets, so that errors are about the form that was given."""
     sets = isinstance(value, Sets) or (isinstance(value, Mapping) and bool({"all", "any"} & set(value)))
     return "[sets]" if sets else "[step]"
 

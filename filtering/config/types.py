@@ -1,4 +1,4 @@
-"""What the sections of the configuration are made of: bounded numbers, and the section itself."""
+"""Building blocks of the configuration: bounded numbers and the base class of sections."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, no unknown keys. A field's description is its error message."""
+    """A part of the configuration: frozen, no unknown keys. A field's description completes `it must be`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

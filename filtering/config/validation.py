@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, a line for each mistake, in the words of its fields' descriptions."""
+"""Error messages of a configuration: a line for each mistake, in the words of its fields' descriptions."""
 
 import difflib
 import json
@@ -69,7 +69,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _said_elsewhere(paths: list[tuple[int | str, ...]], number: int) -> bool:
-    """Say whether a mistake is another branch of a union of which an earlier or a more precise one is told."""
+    """Say whether a mistake is of another branch of a union, for which another line is earlier or more precise."""
     path, earlier = paths[number], paths[:number]
     return path in earlier or any(other != path and other[: len(path)] == path for other in paths)
 
