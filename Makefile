@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Trust what the machine trusts: behind a proxy with a certificate of its own, too.
 export UV_SYSTEM_CERTS := true
+# Compiled modules are kept: without them each of the many processes of a run or of the tests compiles torch again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Two workers: each has a Ray, an S3 and temporary folders of its own. A file's tests stay together, the slow ones first.
 WORKERS ?= 2

@@ -3,8 +3,8 @@
     python -m benchmarks.speed.loader [--keep F] [--shards N] [--samples N] [--rounds N] [--s3] [--json OUT]
 
 Writes shards as img2dataset does, and the tables of a run that kept a random share of each. Each reader then reads the
-pool in turn, with a warm page cache: webdataset and a test of each key; the pipeline; and the pipeline with the offsets
-of the kept samples known. Nothing is decoded. With --s3 the shards lie in an S3 in memory, behind a proxy that counts,
+pool in turn, with a warm page cache: webdataset and a test of each key; the pipeline over a run of an older version,
+which noted no offsets; and the pipeline over a run that noted them. Nothing is decoded. With --s3 the shards lie in an S3 in memory, behind a proxy that counts,
 delays each answer by 20 ms and sends at most 100 MB/s over a connection; webdataset then reads through fsspec as well.
 Prints the median of the rounds.
 """
@@ -53,11 +53,13 @@ class Kept:
     Attributes
     ----------
     run : its URL.
+    older : the URL of the same run, without offsets.
     keys : of the kept samples, by the URL of their shard.
     size : of all shards, in bytes.
     """
 
     run: str
+    older: str
     keys: dict[str, set[str]]
     size: int
 
@@ -88,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, _place(folder, given.s3) as (place, counts):
         kept = _written(Path(folder), place, given)
-        rows = _rows(_measured(kept, f"{place}/places", counts, given.rounds), kept)
+        rows = _rows(_measured(kept, counts, given.rounds), kept)
     print(f"{kept.size / 1e6:,.0f} MB in {given.shards} shards, {given.keep:.0%} of samples kept")
     print_table(rows)
     write_outputs(rows, given.json, given.plot)
@@ -124,8 +126,11 @@ def _written(folder: Path, place: str, given: argparse.Namespace) -> Kept:
         kept = noise.sample(samples, round(given.keep * len(samples)))
         keys[url] = {sample.key for sample in kept}
         uids |= {str(sample.metadata["uid"]) for sample in kept}
-    run = write_finished(f"{place}/run", tuple(keys), lambda uid: uid in uids)
-    return Kept(run.url, keys, sum(shard.size for shard in list_shards(Input(shards=list(keys)))))
+    noted, older = (
+        write_finished(f"{place}/{name}", tuple(keys), lambda uid: uid in uids, noted=name == "run")
+        for name in ("run", "older")
+    )
+    return Kept(noted.url, older.url, keys, sum(shard.size for shard in list_shards(Input(shards=list(keys)))))
 
 
 def _put(url: str, data: bytes) -> None:
@@ -141,12 +146,12 @@ def _dropping(keys: dict[str, set[str]]) -> Iterator[dict[str, Any]]:
     return (sample for sample in samples if sample["__key__"] in keys[sample["__url__"]])
 
 
-def _measured(kept: Kept, places: str, counts: Counts, rounds: int) -> dict[str, list[Round]]:
+def _measured(kept: Kept, counts: Counts, rounds: int) -> dict[str, list[Round]]:
     """Return every round of each reader; a first round warms the page cache."""
     readers: dict[str, Callable[[], Iterable[Any]]] = {
         "webdataset, dropping": lambda: _dropping(kept.keys),
+        "pipeline, no offsets noted": lambda: kept_pipeline(kept.older),
         "pipeline": lambda: kept_pipeline(kept.run),
-        "pipeline, places known": lambda: kept_pipeline(kept.run, offsets=places),
     }
     found: dict[str, list[Round]] = {name: [] for name in readers}
     for number in range(rounds + 1):

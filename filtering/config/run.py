@@ -1,4 +1,4 @@
-"""The typed, frozen configuration of a run: read from YAML, overridden by --set, refused with a line for each mistake."""
+"""The typed, frozen configuration of a run: read from YAML, overridden by --set; each mistake is refused in a line."""
 
 import hashlib
 import json

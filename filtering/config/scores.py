@@ -47,7 +47,7 @@ class MetaClip(Section):
 
     entries: str = Field(
         "imagenet",
-        description="imagenet (the class names of open_clip), or the path or URL of a text file with one entry per line",
+        description="imagenet (the class names of open_clip), or the path or URL of a text file, one entry per line",
     )
     seed: Seed = Field(0, description="a whole number, 0 or more")
 

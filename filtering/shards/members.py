@@ -138,7 +138,7 @@ def _groups(reader: TarReader, region: Region, ordered: deque[Wanted], limit_of:
 
 
 def _misplaced(key: str) -> Damaged:
-    return Damaged("misplaced", f"sample {key} is not where it was when the shard was embedded")
+    return Damaged("corrupt_tar", f"sample {key} is not where it was when the shard was embedded")
 
 
 def _taken(groups: Iterator[Group] | list[Group], left: set[str]) -> Iterator[Group]:

@@ -81,6 +81,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
 def test_a_compiled_model_gives_the_vectors_of_the_model_for_any_size_of_batch(tmp_path, monkeypatch):
     import torch

@@ -105,4 +105,4 @@ def test_a_run_that_noted_no_offsets_exports_the_same_bytes(pool, tmp_path, opti
         export(run, "tar", str(tmp_path / f"out-{noted}"), Options(**options), Silent())
         found.append({path.name: path.read_bytes() for path in (tmp_path / f"out-{noted}").iterdir()})
     assert found[0] == found[1]
-    assert len(found[0]) > 4
+    assert len(found[0]) >= 4

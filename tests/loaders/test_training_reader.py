@@ -127,7 +127,9 @@ def test_nodes_agree_on_the_order_before_they_share_it(run):
         assert sizes == [dataset.samples_of_node(epoch, rank, 2) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize(("start", "persistent"), [("fork", False), ("fork", True), ("spawn", True)])
+@pytest.mark.parametrize(
+    ("start", "persistent"), [("fork", False), ("fork", True), pytest.param("spawn", True, marks=pytest.mark.slow)]
+)
 def test_a_loader_shows_each_sample_once_in_every_epoch(run, start, persistent):
     dataset = kept_pipeline(run, shuffle_shards=True, shuffle=4)
     next(iter(dataset))  # A look in the loop itself does not set its workers apart.

@@ -64,6 +64,7 @@ def whole(config: dict, base: Path, output: Path) -> dict:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sections", SECTIONS.values(), ids=SECTIONS)
 def test_three_nights_end_as_runs_over_the_whole_pool_do(night, tmp_path, sections):
     pool = write_metadata(tmp_path / "pool", [300, 250, 200])

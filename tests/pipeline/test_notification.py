@@ -182,7 +182,7 @@ def test_what_is_no_web_address_is_refused_without_being_shown(url):
         ),
         (
             {"url": "https://a.org", "retries": 11},
-            "notify.retries: 11 is not valid; it must be how often a delivery is tried again, 0 to 10",
+            "notify.retries: 11 is not valid; it must be the number of times a delivery is retried, 0 to 10",
         ),
     ],
 )

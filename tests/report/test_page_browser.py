@@ -11,6 +11,7 @@ from sample_pages import concept, full_page, large_page, usual_page
 
 from filtering.report.page import render
 
+pytestmark = pytest.mark.slow
 PHONE = {"width": 360, "height": 740}
 HOSTILE = (
     "<script>window.hacked = 1</script>",

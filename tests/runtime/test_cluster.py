@@ -16,6 +16,7 @@ from filtering.manifests.verify import problems
 from filtering.storage.store import Store
 
 pytestmark = [
+    pytest.mark.ray,
     pytest.mark.skipif(sys.platform != "linux", reason="nodes have loopback addresses of their own, and /proc is read"),
     pytest.mark.timeout(300),
 ]

@@ -19,7 +19,7 @@ def ray_executor(cluster):
     return RayExecutor(Ray())
 
 
-@pytest.fixture(params=["in process", "ray"])
+@pytest.fixture(params=["in process", pytest.param("ray", marks=pytest.mark.ray)])
 def executor(request):
     return InProcessExecutor() if request.param == "in process" else request.getfixturevalue("ray_executor")
 

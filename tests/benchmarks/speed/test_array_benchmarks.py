@@ -54,6 +54,7 @@ def iterative_selection(messages, neighbours, scores, distances, fraction):
 """
 
 
+@pytest.mark.slow
 def test_the_greedy_and_a_plain_loop_pick_the_same(measured, tmp_path):
     options = ("--nodes", 400, "--picks", 100, "--plot", tmp_path / "out.png")
     (row,), printed = measured(d2_select.main, *options)
