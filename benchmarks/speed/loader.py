@@ -2,10 +2,11 @@
 
     python -m benchmarks.speed.loader [--keep F] [--shards N] [--samples N] [--rounds N] [--s3] [--json OUT]
 
-Writes shards as img2dataset does, and the tables of a run that kept a random share of each. Each reader then reads the
-pool in turn, with a warm page cache: webdataset and a test of each key; the pipeline over a run of an older version,
-which noted no offsets; and the pipeline over a run that noted them. Nothing is decoded. With --s3 the shards lie in an S3 in memory, behind a proxy that counts,
-delays each answer by 20 ms and sends at most 100 MB/s over a connection; webdataset then reads through fsspec as well.
+Writes shards as img2dataset does, and the tables of a run that kept a random share of each. Each reader then reads
+the pool in turn, with a warm page cache: webdataset and a test of each key; the pipeline over a run of an older
+version, which noted no offsets; and the pipeline over a run that noted them. Nothing is decoded. With --s3 the shards
+lie in an S3 in memory, behind a proxy that counts, delays each answer by 20 ms and sends at most 100 MB/s over a
+connection; webdataset then reads through fsspec as well.
 Prints the median of the rounds.
 """
 
