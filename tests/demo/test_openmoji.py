@@ -76,6 +76,7 @@ def test_no_caption_apart_from_its_tones_crosses_the_sides():
             assert picture.caption.split(":")[0] not in trained
 
 
+@pytest.mark.slow
 def test_no_held_out_picture_is_drawn_like_a_trained_one():
     seen: dict[bytes, set[bool]] = {}
     for picture in pictures():

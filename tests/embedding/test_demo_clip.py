@@ -78,6 +78,7 @@ def test_retrieval_on_pictures_never_trained_on_beats_chance_many_times(similari
     assert (rank < 10).mean() > 5 * 10 / len(similarity)
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_nearer_than_other_pictures(clip, images):
     nearest = (images @ images.T - 2 * np.eye(len(images))).max(axis=1)
     for encode in NEAR_DUPLICATES:

@@ -110,6 +110,7 @@ def as_cron(command, settings, folder):
     return subprocess.run(line, env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_the_crontab_s_line_runs_a_night(metadata_pool, tmp_path):
     settings, [(_, command)] = entries(CRONTAB)
     sections = {"notify": {"url_env": "HOOK_URL"}}

@@ -90,6 +90,7 @@ def test_three_nights_end_as_runs_over_the_whole_pool_do(night, tmp_path, sectio
     assert [third["graph"][name] for name in same] == [full["graph"][name] for name in same]
 
 
+@pytest.mark.slow
 def test_only_what_a_new_shard_touches_is_searched_and_selected_again(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [800, 700])
     config = metadata_config(pool, tmp_path / "1", base="latest", graph={"k": 3, "mean_replicas": 0.05})
@@ -164,6 +165,7 @@ def test_a_budget_per_night_adds_to_what_the_nights_before_could_keep(night, tmp
         night({key: value for key, value in config.items() if key != "base"} | {"output": str(tmp_path / "4")})
 
 
+@pytest.mark.slow
 def test_a_night_of_other_pictures_says_that_a_refit_is_due_and_a_refit_embeds_nothing_again(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [600])
     config = metadata_config(pool, tmp_path / "1", base="latest")
@@ -231,6 +233,7 @@ def test_a_finished_night_is_not_changed(night, tmp_path):
         night(metadata_config(pool, tmp_path / "plain", base="latest"))
 
 
+@pytest.mark.slow
 def test_old_nights_go_and_what_is_left_of_them_serves_the_next(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [300, 250])
     config = metadata_config(pool, tmp_path / "1", base="latest", retention={"keep_runs": 2})

@@ -24,6 +24,7 @@ def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_tars_are_counted_from_their_bytes_where_there_are_no_statistics(tar_pool, tmp_path):
     found = planned(tar_config(tar_pool, tmp_path / "run"))
     assert abs(found["rows"] - 60) <= 3
@@ -58,6 +59,7 @@ def test_projections_grow_with_the_pool_and_not_with_its_square(metadata_pool, t
     assert len({stage["memory_per_task_bytes"] for stage in searches}) == 1
 
 
+@pytest.mark.slow
 def test_what_is_not_configured_costs_nothing(metadata_pool, tmp_path):
     config = parse_config(metadata_config(metadata_pool, tmp_path / "run"))
     found = plan(config, check(config), Question(rows=10**6, cpus=2))

@@ -139,6 +139,7 @@ def trained(kept):
     return {method: Loop(kept, maker(kept)).trained() for method, maker in MAKERS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MAKERS)
 def test_a_method_shows_fewer_samples_and_learns_as_much(method, plain, trained, held_out):
     loop = trained[method]
@@ -151,6 +152,7 @@ def test_a_method_shows_fewer_samples_and_learns_as_much(method, plain, trained,
     assert loop.accuracy(held_out) > plain.accuracy(held_out) - 0.05
 
 
+@pytest.mark.slow
 def test_kakurenbo_hides_the_samples_of_lowest_loss_and_scores_them_again(kept):
     sampler = MAKERS["kakurenbo"](kept)
     loop = Loop(kept, sampler)
@@ -180,6 +182,7 @@ def test_infobatch_weights_what_it_shows_and_ends_with_everything(kept):
     assert len(loop.shown[-1]) == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MAKERS)
 def test_a_training_restored_within_an_epoch_ends_as_the_undisturbed_one(method, kept, trained):
     undisturbed = trained[method]

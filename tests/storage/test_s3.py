@@ -147,6 +147,7 @@ def test_an_object_deleted_while_it_is_streamed_is_noticed(store):
             stream.read()
 
 
+@pytest.mark.slow
 def test_a_large_file_is_committed_in_parts_of_which_only_the_broken_are_sent_again(store, proxy, tmp_path):
     data = noise(120 * MIB)
     (tmp_path / "made").write_bytes(data)
