@@ -1,23 +1,27 @@
-"""The objects of the graph stage, as the stations after it read them: some may lie in an earlier run."""
+"""The objects of the graph stage, as later stages read them; some may lie in the run that a base is.
+
+Names on disk have stayed: in records a replica is called a guest, and what is reused is called carried.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from filtering.concepts.partition import moved_rows
 from filtering.graph.sharded import ShardGraph
 from filtering.storage.store import Store
 
 GRAPH_NAME = "{:08d}.graph.npz"
-# Who chose each edge of the graph: for a run that carries it over.
+# Who chose each edge of the graph: for a run that reuses it.
 CHOSEN_NAME = "{:08d}.chosen.npz"
 # The rows of a partition that measure recall, and the distances of the neighbours they chose.
 QUERIES_NAME = "{:08d}.queries.npz"
 # The partitions that each partition shares edges with.
 ADJACENT = "adjacent.json"
-# Where the parts lie that were carried over.
+# The folders of the reused parts.
 ORIGINS = "origins.npz"
 
 
@@ -29,23 +33,18 @@ class GraphResult:
     ----------
     nodes, edges, isolated, crossing : int
         Rows; edges, both directions; rows without a neighbour; edges between partitions.
-    largest_degree, mean_degree, crossing_share : int, float, float
     degrees_by_power_of_2 : list of int
         Nodes by the binary logarithm of their degree: none, 1, 2-3, 4-7, ...
-    partitions : int
-        Partitions that hold rows.
-    guests, distances : int
-        Rows searched in a concept beside their own, and distances computed.
+    partitions, replicas, distances : int
+        Partitions that hold rows; rows searched in a concept beside their own; distances computed.
     share_of_brute_force : float
         `distances` as a share of those that an exact search of the pool by itself computes.
+    k, recall : int, float
+        Neighbours of a row, and the measured recall@k.
     components, largest_component : int or None
         Connected components and the size of the largest; None in pools too large to count them.
-    k : int
-        Neighbours of a row.
-    recall : float
-        Measured recall@k.
-    searched_concepts, carried_partitions : int or None
-        Where parts of a base's graph were taken over.
+    searched_concepts, reused_partitions : int or None
+        Where parts of a base's graph were reused.
     """
 
     nodes: int
@@ -57,7 +56,7 @@ class GraphResult:
     crossing_share: float
     degrees_by_power_of_2: list[int]
     partitions: int
-    guests: int
+    replicas: Annotated[int, Field(alias="guests")]
     distances: int
     share_of_brute_force: float
     k: int
@@ -65,7 +64,7 @@ class GraphResult:
     components: int | None = None
     largest_component: int | None = None
     searched_concepts: int | None = None
-    carried_partitions: int | None = None
+    reused_partitions: Annotated[int | None, Field(alias="carried_partitions")] = None
 
     @property
     def summary(self) -> str:
@@ -73,62 +72,64 @@ class GraphResult:
         found = f"{self.edges // 2:,} edges, recall@{self.k} {self.recall:.3f}"
         if self.searched_concepts is not None:
             found += (
-                f"; {self.searched_concepts:,} concepts searched, {self.carried_partitions:,} of {self.partitions:,} "
-                "partitions carried over"
+                f"; {self.searched_concepts:,} concepts searched, {self.reused_partitions:,} of {self.partitions:,} "
+                "partitions reused"
             )
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Where partitions' parts of the graph lie that were carried over from earlier runs.
+    """The earlier runs whose parts of the graph are reused.
 
     Attributes
     ----------
-    urls : str (r,), the folders of those runs' graphs.
+    stores : the graphs of those r runs.
     run_of : int32 (P,), which of them has the part of each partition; -1 where none has.
     places : for each of those runs, int64 (b,): the places of its shards now, -1 where their rows are gone.
     """
 
-    urls: npt.NDArray[np.str_]
+    stores: tuple[Store, ...]
     run_of: npt.NDArray[np.int32]
     places: tuple[npt.NDArray[np.int64], ...]
 
     def of(self, partition: int) -> tuple[Store, npt.NDArray[np.int64]] | None:
-        """Return where a partition's part lies, and the places of that run's shards."""
+        """Return the graph that has a partition's reused part, and the places of that run's shards."""
         if partition >= len(self.run_of) or self.run_of[partition] < 0:
             return None
         at = int(self.run_of[partition])
-        return Store(str(self.urls[at])), self.places[at]
+        return self.stores[at], self.places[at]
 
 
 def write_origins(store: Store, origins: Origins) -> None:
-    """Write where parts lie that are carried over."""
+    """Write the origins of reused parts."""
     places = {f"places-{at}": array for at, array in enumerate(origins.places)}
-    store.write_arrays(ORIGINS, {"urls": origins.urls, "run_of": origins.run_of, **places})
+    urls = np.array([origin.url for origin in origins.stores], dtype=np.str_)
+    store.write_arrays(ORIGINS, {"urls": urls, "run_of": origins.run_of, **places})
 
 
 def read_origins(store: Store) -> Origins:
-    """Return where parts lie that were carried over."""
+    """Return the origins of reused parts; none where the whole graph was built."""
     try:
         arrays = store.read_arrays(ORIGINS)
     except FileNotFoundError:
-        return Origins(np.zeros(0, dtype="U1"), np.zeros(0, dtype=np.int32), ())
-    return Origins(arrays["urls"], arrays["run_of"], tuple(arrays[f"places-{at}"] for at in range(len(arrays["urls"]))))
+        return Origins((), np.zeros(0, dtype=np.int32), ())
+    stores = tuple(Store(url) for url in arrays["urls"].tolist())
+    return Origins(stores, arrays["run_of"], tuple(arrays[f"places-{at}"] for at in range(len(stores))))
 
 
 def read_graph(store: Store, partition: int) -> ShardGraph | None:
-    """Return one partition's part of the graph, wherever it lies, in today's row ids; None if it has no rows."""
+    """Return one partition's part of the graph, reused or not, in today's row ids; None if it has no rows."""
     graph: ShardGraph | None
     try:
         graph = ShardGraph(**store.read_arrays(GRAPH_NAME.format(partition)))
     except FileNotFoundError:
-        graph = carried_graph(store, partition)
+        graph = reused_graph(store, partition)
     return graph if graph is not None and len(graph.row) else None
 
 
-def carried_graph(store: Store, partition: int) -> ShardGraph | None:
-    """Return the part that is carried over, in today's row ids, -1 for rows that are gone; None where there is none."""
+def reused_graph(store: Store, partition: int) -> ShardGraph | None:
+    """Return the part that is reused, in today's row ids, -1 for rows that are gone; None where there is none."""
     origin = read_origins(store).of(partition)
     return None if origin is None else moved_graph(*origin, partition)
 

@@ -9,23 +9,11 @@ BLOCK_PRODUCTS = 1 << 26
 
 
 def device_candidates(vectors: Float32Array, own: int, width: int, device: str) -> Int32Array:
-    """Return the nearest candidates of each member: of the own rows among all, of the guests among the own rows.
+    """Return the nearest candidates of each member, int32 (m, width), as `pairs.member_neighbours` wants them.
 
-    Parameters
-    ----------
-    vectors : float32 (m, d)
-        The concept's own rows, then its guests, relative to their mean.
-    own : int
-        How many are its own.
-    width : int
-        Candidates wanted for each member.
-    device : str
-        Where torch computes: cuda, or cpu.
-
-    Returns
-    -------
-    int32 (m, width)
-        Places in `vectors`, nearest first; -1 where there are fewer.
+    Those of the own rows are among all members, those of the replicas among the own rows.
+    `vectors`, float32 (m, d), are the concept's own rows, then its replicas, relative to their mean; candidates are
+    places in it, nearest first, -1 where there are fewer. torch computes on `device`: cuda, or cpu.
     """
     import torch
 
@@ -37,7 +25,7 @@ def device_candidates(vectors: Float32Array, own: int, width: int, device: str) 
         for start in range(first, last, step):
             stop = min(start + step, last)
             near = torch.addmm(-halves[:columns], rows[start:stop], rows[:columns].T)
-            # No row is its own neighbour; guests do not stand among the columns.
+            # No row is its own neighbour; replicas are not among the columns.
             near[:, start:stop].fill_diagonal_(-torch.inf)
             values, places = near.topk(count, dim=1)
             there = torch.where(torch.isinf(values), -1, places)

@@ -1,24 +1,26 @@
-"""A partition's part of the sharded graph: one symmetric CSR of all edges that touch its rows, and who chose each."""
+"""A partition's part of the sharded graph: joined from edges, or renewed from a base's part, with who chose each edge.
+
+A part is one symmetric CSR of all edges that touch the partition's rows. A renewed part has the edges of a base that
+still hold, and those of rows that choose again.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from filtering.core.csr import Int64Array, sorted_edges
-from filtering.graph.sharded import Float32Array, Nodes, ShardGraph, positions
-from filtering.runtime.shuffle import Records
+from filtering.core.errors import RunError
+from filtering.graph.sharded import EDGE, Float32Array, Nodes, ShardGraph, positions
+from filtering.runtime.shuffle import Records, packed
 
 # Who chose an edge of a row: the row, or its target.
 CHOSEN, CHOSEN_BY = 1, 2
 
 
-def joined_graph(nodes: Nodes, edges: Records) -> ShardGraph:
-    """Return the symmetric graph of a partition from every edge that touches one of its rows."""
-    return joined_part(nodes, edges)[0]
-
-
 def joined_part(nodes: Nodes, edges: Records) -> tuple[ShardGraph, npt.NDArray[np.uint8]]:
-    """Return the symmetric graph of a partition, and who chose each of its edges, uint8 (nnz,).
+    """Return the symmetric graph of a partition from every edge that touches it, and who chose each, uint8 (nnz,).
 
     CHOSEN where the row chose the target, CHOSEN_BY where the target chose the row, or both.
     """
@@ -35,9 +37,7 @@ def joined_part(nodes: Nodes, edges: Records) -> tuple[ShardGraph, npt.NDArray[n
     return ShardGraph(nodes.row, nodes.uid, nodes.concept, indptr, indices, distances), chosen
 
 
-def chosen_distances(
-    graph: ShardGraph, chosen: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], k: int
-) -> Float32Array:
+def chosen_distances(graph: ShardGraph, chosen: npt.NDArray[np.uint8], rows: Int64Array, k: int) -> Float32Array:
     """Return the distances of what some rows (places) chose, float32 (n, k), ascending; infinite where it is less."""
     found = np.full((len(rows), k), np.inf, dtype=np.float32)
     for at, row in enumerate(rows.tolist()):
@@ -45,6 +45,60 @@ def chosen_distances(
         lengths = np.sort(graph.distances[edges][(chosen[edges] & CHOSEN) > 0])
         found[at, : len(lengths)] = lengths
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class BasePart:
+    """A base's part of a partition: in today's row ids, -1 for rows that are gone, and as `joined_part` returns it."""
+
+    graph: ShardGraph
+    chosen: npt.NDArray[np.uint8]
+
+
+def remaining_nodes(base: BasePart, searched: npt.NDArray[np.bool_]) -> Nodes:
+    """Return a base's rows of the concepts that are not searched again; those of others are sent by their shards."""
+    graph = base.graph
+    here = ~searched[graph.concept]
+    return Nodes(graph.row[here], graph.uid[here], graph.concept[here])
+
+
+def joined_nodes(remaining: Nodes, sent: Nodes) -> Nodes:
+    """Return rows of different concepts together, sorted by concept and uid."""
+    row, uid, concept = (
+        np.concatenate([getattr(remaining, name), getattr(sent, name)]) for name in ("row", "uid", "concept")
+    )
+    order = np.lexsort((uid, concept))
+    return Nodes(row[order], uid[order], concept[order])
+
+
+def remaining_edges(base: BasePart, again: Int64Array) -> Records:
+    """Return the edges of a base, EDGE (m,), that were chosen by rows which do not choose again.
+
+    `again`, int64 (a,), unique: the rows that choose again, of this partition and of all that it shares edges with.
+
+    Raises
+    ------
+    RunError
+        If a row that does not choose again chose one that is gone: the base does not fit today's pool.
+    """
+    graph, chosen = base.graph, base.chosen
+    row, target = np.repeat(graph.row, np.diff(graph.indptr)), graph.indices
+    own, others = (positions(again, ids) >= 0 for ids in (row, target))
+    outwards = (chosen & CHOSEN > 0) & (row >= 0) & ~own
+    inwards = (chosen & CHOSEN_BY > 0) & (row >= 0) & (target >= 0) & ~others
+    if (target[outwards] < 0).any():
+        raise RunError("a sample of the base has a neighbour that is gone, and is not searched again; take no base")
+    left = packed(EDGE, source=row[outwards], target=target[outwards], distance=graph.distances[outwards])
+    right = packed(EDGE, source=target[inwards], target=row[inwards], distance=graph.distances[inwards])
+    return np.concatenate([left, right])
+
+
+def same_part(base: BasePart, graph: ShardGraph, chosen: npt.NDArray[np.uint8]) -> bool:
+    """Say whether a renewed part is the base's."""
+    names = ("row", "uid", "concept", "indptr", "indices", "distances")
+    return np.array_equal(base.chosen, chosen) and all(
+        np.array_equal(getattr(base.graph, name), getattr(graph, name)) for name in names
+    )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -48,18 +48,9 @@ def knn_graph(embeddings: npt.NDArray[np.float32], k: int) -> KnnGraph:
 def nearest_neighbours(
     queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32], own: Int64Array, k: int
 ) -> tuple[Int64Array, npt.NDArray[np.float32]]:
-    """Return the k nearest candidates of each query, itself left out.
+    """Return the k nearest candidates, finite float32 (c, d), of each query, finite float32 (q, d), itself left out.
 
-    Parameters
-    ----------
-    queries : float32 (q, d)
-        Finite rows whose neighbours are sought.
-    candidates : float32 (c, d)
-        Finite rows among which they are sought.
-    own : int64 (q,)
-        The candidate that is the query itself, -1 where it is not among them.
-    k : int
-        Neighbours wanted.
+    `own`, int64 (q,), is the candidate that is the query itself, -1 where it is not among them.
 
     Returns
     -------

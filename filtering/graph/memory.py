@@ -1,7 +1,9 @@
-"""What the graph's tasks need: formulas for `plan` and for the memory that Ray reserves."""
+"""The memory of the graph's tasks: formulas for `plan` and for what Ray reserves."""
 
 import numpy as np
 import pyarrow as pa
+
+from filtering.concepts.artifacts import replica_counts
 
 # Products of two blocks, and what reading in chunks holds.
 SEARCH_BYTES = 64 << 20
@@ -10,27 +12,16 @@ SEARCH_BYTES = 64 << 20
 def partition_memory(concepts: pa.Table, dimension: int, k: int) -> list[int]:
     """Return the bytes that each partition's tasks need, by `search_memory_bytes`."""
     partitions = concepts["partition"].to_numpy()
-    sizes, guests = (concepts[name].to_numpy() for name in ("size", "guests"))
+    members = concepts["size"].to_numpy() + replica_counts(concepts)
     count = int(partitions.max(initial=-1)) + 1
     rows, largest = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    np.add.at(rows, partitions, sizes + guests)
-    np.maximum.at(largest, partitions, sizes + guests)
+    np.add.at(rows, partitions, members)
+    np.maximum.at(largest, partitions, members)
     return [search_memory_bytes(int(r), int(c), dimension, k) for r, c in zip(rows, largest, strict=True)]
 
 
 def search_memory_bytes(rows: int, largest: int, dimension: int, k: int) -> int:
-    """Return the peak of a partition's tasks, in bytes.
-
-    Parameters
-    ----------
-    rows : int
-        Rows of the partition, guests included.
-    largest : int
-        Rows of its largest concept, guests included.
-    dimension : int
-        Of the vectors, d.
-    k : int
-        Neighbours of a row.
+    """Return the peak of a partition's tasks, in bytes; `rows` and `largest`, its largest concept, include replicas.
 
     Notes
     -----

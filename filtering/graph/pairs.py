@@ -1,8 +1,8 @@
-"""The nearest neighbours among the rows of one concept and its guests: all pairs, each computed once.
+"""The nearest neighbours among the rows of one concept and its replicas: all pairs, each computed once.
 
 Products of blocks, of bytes where the CPU multiplies them in hardware, find a few more candidates than asked for; sums
 of squared differences in float32 rank them. A product of rows i and j serves both: j is offered to i and i to j, so
-that a guest finds its neighbours among the concept's rows as they find it.
+that a replica finds its neighbours among the concept's rows as they find it.
 """
 
 from collections.abc import Callable
@@ -31,27 +31,17 @@ BlockProducts = Callable[[slice, slice], Products]
 
 
 def narrow(rows: int) -> bool:
-    """Say whether a concept of so many rows, guests included, is searched by products of bytes."""
+    """Say whether a concept of this many rows, replicas included, is searched by products of bytes."""
     return rows >= NARROW_ROWS and has_int8_products()
 
 
 def member_neighbours(
     vectors: Float32Array, own: int, k: int, coarse: Quantised | None = None, device: str = "cpu"
 ) -> tuple[Int32Array, Float32Array]:
-    """Return the k nearest members of each member: of the own rows among all, of the guests among the own rows.
+    """Return the k nearest members of each member: of the own rows among all, of the replicas among the own rows.
 
-    Parameters
-    ----------
-    vectors : float32 (m, d)
-        Unit-norm rows: the concept's own, then its guests.
-    own : int
-        How many are its own.
-    k : int
-        Neighbours wanted.
-    coarse : Quantised, optional
-        The same rows, to find candidates with; without them, candidates are found in float32.
-    device : str
-        Where candidates are found: cpu, or cuda, in float32. They are ranked on the CPU.
+    `vectors`, float32 (m, d), are unit-norm: the concept's own rows, then its replicas. Candidates are found by
+    `coarse`, the same rows, else in float32, and on `device`: cpu, or cuda, in float32; the CPU ranks them.
 
     Returns
     -------
@@ -90,7 +80,7 @@ def _nearest(products: BlockProducts, halves: Products, own: int, width: int) ->
     nearness = np.full((count, width), lowest, dtype=halves.dtype)
     for first in range(0, own, BLOCK_ROWS):
         rows = slice(first, min(first + BLOCK_ROWS, own))
-        # Blocks of own rows end where the guests begin, so that no guest is compared with a guest.
+        # Blocks of own rows end where the replicas begin, so that no replica is compared with a replica.
         for start in (*range(first, own, BLOCK_ROWS), *range(own, count, BLOCK_ROWS)):
             columns = slice(start, min(start + BLOCK_ROWS, own if start < own else count))
             _offer(products(rows, columns), rows.start, columns.start, halves, nearness, found)

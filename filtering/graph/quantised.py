@@ -59,12 +59,8 @@ def quantised(vectors: Float32Array) -> Quantised:
 def rounding_bounds(distances: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float64]:
     """Return how far rounding may move two candidates of a row against each other, in squared steps, float64 (n,).
 
-    Parameters
-    ----------
-    distances : int64 (n,)
-        Squared distance of the candidates, in squared steps. What is bounded is half of that.
-    width : int
-        Coordinates of a row.
+    `distances`, int64 (n,), are the candidates' squared distances, in squared steps: the bound is of half of that.
+    `width` is the number of coordinates of a row.
 
     Notes
     -----

@@ -90,7 +90,7 @@ class Neighbours:
 
 
 def found_neighbours(partition: Partition, k: int, device: str = "cpu") -> tuple[Neighbours, int]:
-    """Search every concept of a partition; return what its rows and guests found in it, and the distances computed."""
+    """Search every concept of a partition; return what its rows and replicas found, and the distances computed."""
     found, pairs = Neighbours.none(len(partition.row), k), 0
     unit, spans = unit_rows(partition.vectors), list(runs(partition.concept))
     coarse = quantised(unit) if device == "cpu" and any(narrow(span.stop - span.start) for span in spans) else None
@@ -130,12 +130,7 @@ def outgoing_edges(
 ) -> tuple[Records, Int32Array]:
     """Return the edges that were chosen and the partition each goes to: its target's, and its source's if another.
 
-    Returns
-    -------
-    edges : EDGE (m,)
-        Once for each partition that an edge goes to.
-    partitions : int32 (m,)
-        Where each of them goes.
+    Edges are EDGE (m,), once for each partition that an edge goes to; partitions int32 (m,).
     """
     at, column = np.nonzero(chosen.ids >= 0)
     columns = {"source": nodes.row[at], "target": chosen.ids[at, column]}
@@ -147,17 +142,7 @@ def outgoing_edges(
 
 
 def restricted(graph: ShardGraph, rows: npt.NDArray[np.bool_], edges: npt.NDArray[np.bool_]) -> ShardGraph:
-    """Return the part of a graph between some nodes.
-
-    Parameters
-    ----------
-    graph : ShardGraph
-        A partition's part of n rows.
-    rows : bool (n,)
-        Which rows stay.
-    edges : bool (nnz,)
-        Which edges lead to a row that stays.
-    """
+    """Return the part of a graph between the rows that stay, bool (n,), and the edges that lead to one, bool (nnz,)."""
     sources = np.repeat(np.arange(len(rows)), np.diff(graph.indptr))
     kept = edges & rows[sources]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(sources[kept], minlength=len(rows))[rows])])
@@ -192,7 +177,8 @@ class PartStatistics(TypedDict):
     """Counts of a partition's graph.
 
     `edges` counts both directions; `degrees` counts the nodes by the binary logarithm of their degree: none, 1, 2-3,
-    4-7, ...; `crossing` edges lead to other partitions; `carried` where the part is a base's.
+    4-7, ...; `crossing` edges lead to other partitions; `carried`: a base's part
+    is reused.
     """
 
     nodes: int
@@ -204,8 +190,8 @@ class PartStatistics(TypedDict):
     carried: bool
 
 
-def statistics(graph: ShardGraph, carried: bool = False) -> PartStatistics:
-    """Return counts of a partition's graph; `carried` where it is a base's part."""
+def statistics(graph: ShardGraph, reused: bool = False) -> PartStatistics:
+    """Return counts of a partition's graph; `reused` where it is a base's part."""
     degrees = np.diff(graph.indptr)
     logarithms = np.zeros(len(degrees), dtype=np.int64)
     logarithms[degrees > 0] = np.log2(degrees[degrees > 0]).astype(np.int64) + 1
@@ -216,7 +202,7 @@ def statistics(graph: ShardGraph, carried: bool = False) -> PartStatistics:
         degrees=np.bincount(logarithms).tolist() if len(degrees) else [],
         isolated=int((degrees == 0).sum()),
         crossing=int((positions(graph.row, graph.indices) < 0).sum()),
-        carried=carried,
+        carried=reused,
     )
 
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from filtering.concepts.artifacts import GROUPED_SUFFIX, Touched, grouped_names, read_exact, read_touched
+from filtering.concepts.artifacts import (
+    GROUPED_SUFFIX,
+    Touched,
+    grouped_names,
+    read_concepts,
+    read_exact,
+    read_touched,
+    replica_counts,
+)
 from filtering.concepts.exact_search import recall_at_k
 from filtering.core.errors import RunError
 from filtering.graph.artifacts import (
@@ -25,6 +33,7 @@ from filtering.graph.sharded import PartStatistics, positions
 from filtering.graph.tasks import (
     EDGES_SUFFIX,
     FOUND_SUFFIX,
+    GraphInputs,
     SearchCounts,
     SentTo,
     choose,
@@ -41,16 +50,19 @@ from filtering.storage.store import Store
 
 NAME = "graph"
 VERSION = 5
-# The statistics of each partition's part, and whether it was carried over.
+# The statistics of each partition's part, and whether it is a base's.
 PARTS = "parts.json"
 # Components are counted in one task, 24 bytes a row: not in larger pools.
 MOST_COUNTED_ROWS = 200_000_000
 # Written when every partition has been searched and the grouped rows are no longer needed.
 SEARCHED = "searched.json"
 
+Parts = dict[str, PartStatistics]
+Adjacent = dict[int, list[int]]
+
 
 def graph_key(k: int, partitions: str) -> StageKey:
-    """Return the stage's identity."""
+    """Return the stage's identity; `partitions` is the fingerprint of the partitions stage."""
     return StageKey(NAME, VERSION, k, (partitions,))
 
 
@@ -59,101 +71,70 @@ def needs_grouped_rows(stage: StageRun) -> bool:
     return not stage.store.exists(SEARCHED)
 
 
-def build_graph(
-    stage: StageRun,
-    k: int,
-    gpus: float,
-    grouped_url: str,
-    concepts_url: str,
-    concepts: pa.Table,
-    dimension: int,
-    reusable: Reusable | None = None,
-) -> GraphResult:
+def build_graph(stage: StageRun, inputs: GraphInputs, reusable: Reusable | None = None) -> GraphResult:
     """Build every partition's graph and measure recall@k; return the graph's statistics.
 
-    Where the concepts say which of them differ from a base's, the others' parts are carried over.
+    Where the concepts say which of them differ from a base's, the others' parts are reused.
 
-    Parameters
-    ----------
-    k : int
-        Neighbours of a row.
-    gpus : float
-        The share of a GPU that a search takes; 0 searches on CPUs.
-    grouped_url, concepts_url : str
-        Where the grouped rows are, and the rows whose true neighbours are known.
-    concepts : pa.Table
-        `tables.CONCEPTS`.
-    dimension : int
-        Of the vectors.
+    Raises
+    ------
+    RunError
+        If the concepts were compared with a base, and none is given.
     """
-    work = _Work(
-        stage,
-        k,
-        "cuda" if gpus else "cpu",
-        gpus,
-        partition_memory(concepts, dimension, k),
-        concepts["partition"].to_pylist(),
-        grouped_url,
-        concepts_url,
-    )
-    touched = read_touched(Store(concepts_url))
+    concepts, touched = read_concepts(inputs.concepts), read_touched(inputs.concepts)
+    memory = partition_memory(concepts, inputs.dimension, inputs.k)
+    work = _Work(stage, inputs, memory, concepts["partition"].to_pylist())
     if touched is None:
         parts, adjacent, found = _built(work)
     elif reusable is None:
-        raise RunError(f"{concepts_url}: was compared with a base, which is not given any more; take another output")
+        where = inputs.concepts.url
+        raise RunError(f"{where}: was compared with a base, which is not given any more; take another output")
     else:
         parts, adjacent, found = _renewed(work, touched, reusable)
     stage.store.write_json(PARTS, parts)
     stage.store.write_json(ADJACENT, adjacent)
-    result = _statistics([part for part in parts.values() if part["nodes"]], found, concepts, k)
+    result = _statistics([part for part in parts.values() if part["nodes"]], found, concepts, inputs.k)
     present = [int(number) for number, part in parts.items() if part["nodes"]]
     if present and result.nodes <= MOST_COUNTED_ROWS:
-        counted = stage.call("components", components, present, MOST_COUNTED_ROWS, stage.store.url)
+        counted = stage.call("components", components, present, MOST_COUNTED_ROWS, stage.store)
         result = replace(result, **counted)
     if touched is not None:
-        carried = sum(part["carried"] for part in parts.values())
-        result = replace(result, searched_concepts=int(touched.searched.sum()), carried_partitions=carried)
-    return replace(result, recall=_recall(stage.store, Store(concepts_url), present, k))
+        reused = sum(part["carried"] for part in parts.values())
+        result = replace(result, searched_concepts=int(touched.searched.sum()), reused_partitions=reused)
+    return replace(result, recall=_recall(stage.store, inputs, present))
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What every step of building reads."""
+    """What every step of building reads: `memory` of each partition's tasks, `partition_of` each concept."""
 
     stage: StageRun
-    k: int
-    device: str
-    gpus: float
+    inputs: GraphInputs
     memory: list[int]
     partition_of: list[int]
-    grouped_url: str
-    concepts_url: str
 
     def search(self, numbers: Sequence[int]) -> list[SearchCounts]:
-        """Search partitions; the grouped rows go when they have been read for the last time."""
-        names, url = grouped_names(Store(self.grouped_url)), self.stage.store.url
-        common = (self.grouped_url, names, self.partition_of, self.k, self.device, self.concepts_url, url)
+        """Search partitions; the grouped rows are deleted when they have been read for the last time."""
+        inputs, store = self.inputs, self.stage.store
+        common = (grouped_names(inputs.grouped), self.partition_of, inputs, store)
         tasks = [task(f"search-{n:08d}", search, n, *common).reserving(self.memory[n]) for n in numbers]
-        found = self.stage.map(tasks, "partitions searched", TaskWorkers(self.gpus))
+        found = self.stage.map(tasks, "partitions searched", TaskWorkers(inputs.gpus))
         # The grouped vectors are the largest objects of a run.
-        self.stage.store.write_json(SEARCHED, True)
-        Store(self.grouped_url).delete_all(GROUPED_SUFFIX)
+        store.write_json(SEARCHED, True)
+        inputs.grouped.delete_all(GROUPED_SUFFIX)
         return found
 
     def choose(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[SentTo]:
         """Let rows choose among what was found for them."""
-        url = self.stage.store.url
-        tasks = [
-            task(f"choose-{n:08d}", choose, n, senders[n], self.partition_of, self.k, url).reserving(self.memory[n])
-            for n in numbers
-        ]
+        common = (self.partition_of, self.inputs.k, self.stage.store)
+        tasks = [task(f"choose-{n:08d}", choose, n, senders[n], *common).reserving(self.memory[n]) for n in numbers]
         chosen = self.stage.map(tasks, "partitions chosen")
         self.stage.store.delete_all(FOUND_SUFFIX)
         return chosen
 
     def join(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[PartStatistics]:
         """Join edges to the partitions' parts."""
-        common = (self.k, self.concepts_url, self.stage.store.url)
+        common = (self.inputs, self.stage.store)
         tasks = [task(f"join-{n:08d}", join, n, senders[n], *common).reserving(self.memory[n]) for n in numbers]
         parts = self.stage.map(tasks, "partitions joined")
         self.stage.store.delete_all(EDGES_SUFFIX)
@@ -161,15 +142,11 @@ class _Work:
 
     def renew(self, near: dict[int, list[int]], senders: dict[int, list[int]]) -> list[PartStatistics]:
         """Join new edges and the base's; `near` are the partitions to renew and whose rows may have chosen again."""
-        common = (self.k, self.concepts_url, self.stage.store.url)
+        common = (self.inputs, self.stage.store)
         tasks = [task(f"renew-{n:08d}", renew, n, senders[n], near[n], *common).reserving(self.memory[n]) for n in near]
         parts = self.stage.map(tasks, "partitions renewed")
         self.stage.store.delete_all(EDGES_SUFFIX)
         return parts
-
-
-Parts = dict[str, PartStatistics]
-Adjacent = dict[int, list[int]]
 
 
 def _built(work: _Work) -> tuple[Parts, Adjacent, list[SearchCounts]]:
@@ -194,9 +171,8 @@ def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, 
     chosen = work.choose(present, _senders(again, found))
     senders = _senders(present, chosen)
     before = read_adjacent(base)
-    near = {number: sorted({number, *before.get(number, [])}) for number in again}
-    for number in [*senders, *(other for one in again for other in before.get(one, []))]:
-        near.setdefault(number, sorted({number, *before.get(number, [])}))
+    differing = dict.fromkeys([*again, *senders, *(other for one in again for other in before.get(one, []))])
+    near = {number: sorted({number, *before.get(number, [])}) for number in differing}
     renewed = dict(zip(near, work.renew(near, senders), strict=True))
     parts: Parts = {number: part | {"carried": True} for number, part in base.read_json(PARTS).items()}
     parts |= {f"{number}": part for number, part in renewed.items()}
@@ -204,15 +180,14 @@ def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, 
 
 
 def _origins(base: Store, reusable: Reusable) -> Origins:
-    """Return where a base's parts lie, and the places of those runs' shards now: its own, and those it carried over."""
-    earlier, places = read_origins(base), reusable.places()
-    own = base.read_json(PARTS)
-    count = max((int(number) for number in own), default=-1) + 1
-    run_of = np.full(count, -1, dtype=np.int32)
+    """Return the origins of a base's parts, with the places of those runs' shards now: its own, and those it reused."""
+    before, places = read_origins(base), reusable.places()
+    own: Parts = base.read_json(PARTS)
+    run_of = np.full(max(map(int, own), default=-1) + 1, -1, dtype=np.int32)
     for number, part in own.items():
-        run_of[int(number)] = earlier.run_of[int(number)] + 1 if part["carried"] else 0
-    moved = [np.where(one >= 0, places[one], GONE) for one in earlier.places]
-    return Origins(np.array([base.url, *earlier.urls.tolist()]), run_of, (places, *moved))
+        run_of[int(number)] = before.run_of[int(number)] + 1 if part["carried"] else 0
+    moved = [np.where(one >= 0, places[one], GONE) for one in before.places]
+    return Origins((base, *before.stores), run_of, (places, *moved))
 
 
 def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, list[int]]:
@@ -228,11 +203,11 @@ def _adjacent(
     before: Adjacent, present: Sequence[int], chosen: Sequence[SentTo], senders: dict[int, list[int]]
 ) -> Adjacent:
     """Return the partitions that edges of each one lead to or come from, or did in a base."""
-    adjacent = {number: set(others) for number, others in before.items()}
+    adjacent = defaultdict(set, {number: set(others) for number, others in before.items()})
     for number, result in zip(present, chosen, strict=True):
-        adjacent.setdefault(number, set()).update(result["to"])
+        adjacent[number].update(result["to"])
     for number, others in senders.items():
-        adjacent.setdefault(number, set()).update(others)
+        adjacent[number].update(others)
     return {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
 
 
@@ -255,23 +230,23 @@ def _statistics(
         crossing_share=round(crossing / max(edges, 1), 4),
         degrees_by_power_of_2=np.sum(padded, axis=0).astype(int).tolist() if parts else [],
         partitions=len(parts),
-        guests=int(concepts["guests"].to_numpy().sum()),
+        replicas=int(replica_counts(concepts).sum()),
         distances=pairs,
         share_of_brute_force=round(pairs / max(nodes, 1) ** 2, 6),
         k=k,
     )
 
 
-def _recall(store: Store, concepts: Store, present: Sequence[int], k: int) -> float:
+def _recall(store: Store, inputs: GraphInputs, present: Sequence[int]) -> float:
     """Compare the measured rows' neighbours with those of the exact search."""
-    rows, exact = read_exact(concepts, k)
+    rows, exact = read_exact(inputs.concepts, inputs.k)
     objects = [read_part_object(store, QUERIES_NAME, number) for number in present]
     queries = [query for query in objects if query is not None and len(query["row"])]
     if not queries or not len(rows):
         return 1.0
     row = np.concatenate([query["row"] for query in queries])
     found = np.concatenate([query["distances"] for query in queries])
-    # A part that was carried over knows rows that measure recall no more.
+    # A reused part has some rows that measure recall no more.
     places = positions(row, rows)
     there = places >= 0
     return round(recall_at_k(found[places[there]], exact[there]), 4)

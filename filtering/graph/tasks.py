@@ -1,9 +1,9 @@
 """What workers do to build the graph: search a partition, choose its rows' neighbours, join its edges."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,21 @@ from filtering.graph.artifacts import (
     CHOSEN_NAME,
     GRAPH_NAME,
     QUERIES_NAME,
-    carried_graph,
     moved_graph,
     read_graph,
     read_origins,
+    reused_graph,
 )
 from filtering.graph.components import Components
-from filtering.graph.joining import chosen_distances, joined_part
-from filtering.graph.renewal import Earlier, joined_nodes, remaining_edges, remaining_nodes, same_part
+from filtering.graph.joining import (
+    BasePart,
+    chosen_distances,
+    joined_nodes,
+    joined_part,
+    remaining_edges,
+    remaining_nodes,
+    same_part,
+)
 from filtering.graph.sharded import (
     EDGE,
     FOUND,
@@ -43,8 +50,27 @@ NODES_NAME = "{:08d}.nodes.npz"
 FOUND_SUFFIX, EDGES_SUFFIX = ".found", ".edges"
 FOUND_NAME = "{:08d}" + FOUND_SUFFIX
 EDGES_NAME = "{:08d}" + EDGES_SUFFIX
-# Rows that choose their neighbours again, where the base's graph is carried over.
+# Rows that choose their neighbours again, where the base's graph is reused.
 AGAIN_NAME = "{:08d}.again.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInputs:
+    """What the graph is built from.
+
+    Attributes
+    ----------
+    grouped, concepts : the objects of the partitions stage and of the concepts stage.
+    dimension : of the vectors.
+    k : neighbours of a row.
+    gpus : the share of a GPU that a search takes; 0 searches on CPUs.
+    """
+
+    grouped: Store
+    concepts: Store
+    dimension: int
+    k: int
+    gpus: float = 0.0
 
 
 class SentTo(TypedDict):
@@ -54,10 +80,9 @@ class SentTo(TypedDict):
 
 
 class SearchCounts(SentTo):
-    """The result of searching a partition: its rows, guests among those searched, distances computed."""
+    """The result of searching a partition: its rows, and distances computed."""
 
     rows: int
-    guests: int
     pairs: int
 
 
@@ -69,43 +94,34 @@ class ComponentCounts(TypedDict, total=False):
 
 
 def search(
-    partition: int,
-    grouped_url: str,
-    names: Sequence[str],
-    partition_of: Sequence[int],
-    k: int,
-    device: str,
-    concepts_url: str,
-    store_url: str,
+    partition: int, names: Sequence[str], partition_of: Sequence[int], inputs: GraphInputs, store: Store
 ) -> SearchCounts:
-    """Find neighbours in every concept of a partition, and send those of guests to their own partition.
+    """Find neighbours in every concept of a partition, and send those of replicas to the rows' own partition.
 
-    Where a base's graph is carried over, only concepts that are searched again have been sent, and the base has the
-    other rows.
+    Where a base's graph is reused, only concepts that are searched again have been sent, and the base has the other
+    rows.
     """
-    store, rows = Store(store_url), read_partition(Store(grouped_url), names, partition)
-    touched = read_touched(Store(concepts_url))
+    rows, touched = read_partition(inputs.grouped, names, partition), read_touched(inputs.concepts)
     own = _no_nodes() if rows is None else own_nodes(rows)
-    earlier = None if touched is None else read_earlier(store, partition)
-    nodes = own if earlier is None or touched is None else joined_nodes(remaining_nodes(earlier, touched.searched), own)
+    base = None if touched is None else read_base_part(store, partition)
+    nodes = own if base is None or touched is None else joined_nodes(remaining_nodes(base, touched.searched), own)
     if touched is not None:
         again = np.zeros(0, np.int64) if rows is None else rows.row[rows.again]
         store.write_arrays(AGAIN_NAME.format(partition), {"row": again[np.isin(again, own.row)]})
     if touched is None and rows is None:
-        return SearchCounts(rows=0, guests=0, pairs=0, to=[])
+        return SearchCounts(rows=0, pairs=0, to=[])
     _write(store, NODES_NAME.format(partition), nodes)
     if rows is None:
-        return SearchCounts(rows=len(nodes.row), guests=0, pairs=0, to=[])
-    neighbours, pairs = found_neighbours(rows, k, device)
+        return SearchCounts(rows=len(nodes.row), pairs=0, to=[])
+    neighbours, pairs = found_neighbours(rows, inputs.k, "cuda" if inputs.gpus else "cpu")
     found, homes = found_records(rows, neighbours)
     partitions = np.array(partition_of, np.int32)[homes]
     to = write_groups(store, FOUND_NAME.format(partition), partitions, FOUND, found.__getitem__)
-    return SearchCounts(rows=len(nodes.row), guests=len(rows.place) - len(own.row), pairs=pairs, to=to)
+    return SearchCounts(rows=len(nodes.row), pairs=pairs, to=to)
 
 
-def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, store_url: str) -> SentTo:
+def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, store: Store) -> SentTo:
     """Keep the k nearest of what was found for a partition's rows, and send the edges to where they end."""
-    store = Store(store_url)
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     found = read_groups(store, [FOUND_NAME.format(sender) for sender in senders], partition)
     chosen = chosen_neighbours(nodes, np.zeros(0, FOUND) if found is None else found, k)
@@ -113,53 +129,50 @@ def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], 
     return SentTo(to=write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__))
 
 
-def join(partition: int, senders: Sequence[int], k: int, concepts_url: str, store_url: str) -> PartStatistics:
+def join(partition: int, senders: Sequence[int], inputs: GraphInputs, store: Store) -> PartStatistics:
     """Write a partition's part of the graph from all edges that end in it, and what measures its recall."""
-    store = Store(store_url)
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     graph, chosen = joined_part(nodes, _edges(store, senders, partition))
-    _write_part(store, partition, graph, chosen, k, concepts_url)
+    _write_part(store, partition, graph, chosen, inputs)
     return statistics(graph)
 
 
 def renew(
-    partition: int, senders: Sequence[int], near: Sequence[int], k: int, concepts_url: str, store_url: str
+    partition: int, senders: Sequence[int], near: Sequence[int], inputs: GraphInputs, store: Store
 ) -> PartStatistics:
     """Write a partition's part of the graph from the base's, unless it is the same.
 
-    Parameters
-    ----------
-    senders, near : list of int
-        The partitions that sent edges, and those, itself among them, whose rows may choose again what ends here.
+    `senders` are the partitions that sent edges, `near` those, itself among them, whose rows may choose again what ends
+    here.
     """
-    store, earlier = Store(store_url), read_earlier(Store(store_url), partition)
+    base = read_base_part(store, partition)
     again = np.concatenate([np.zeros(0, np.int64), *(_again(store, number) for number in near)])
-    nodes = _nodes(store, partition, lambda: earlier.graph if earlier else None)
+    nodes = _nodes(store, partition, lambda: base.graph if base else None)
     edges = _edges(store, senders, partition)
-    if earlier is not None:
-        edges = np.concatenate([remaining_edges(earlier, again), edges])
+    if base is not None:
+        edges = np.concatenate([remaining_edges(base, again), edges])
     graph, chosen = joined_part(nodes, edges)
-    carried = earlier is not None and same_part(earlier, graph, chosen)
-    if not carried:
-        _write_part(store, partition, graph, chosen, k, concepts_url)
-    return statistics(graph, carried)
+    reused = base is not None and same_part(base, graph, chosen)
+    if not reused:
+        _write_part(store, partition, graph, chosen, inputs)
+    return statistics(graph, reused)
 
 
-def read_earlier(store: Store, partition: int) -> Earlier | None:
+def read_base_part(store: Store, partition: int) -> BasePart | None:
     """Return a partition's part of the base's graph; None where the base has none."""
     origin = read_origins(store).of(partition)
     if origin is None:
         return None
     chosen = origin[0].read_arrays(CHOSEN_NAME.format(partition))["chosen"]
-    return Earlier(moved_graph(*origin, partition), chosen)
+    return BasePart(moved_graph(*origin, partition), chosen)
 
 
-def _nodes(store: Store, partition: int, carried: Callable[[], ShardGraph | None]) -> Nodes:
-    """Return a partition's rows: as they were found when it was searched, else those of the part carried over."""
+def _nodes(store: Store, partition: int, reused: Callable[[], ShardGraph | None]) -> Nodes:
+    """Return a partition's rows: as they were found when it was searched, else those of the part that is reused."""
     try:
         return Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     except FileNotFoundError:
-        graph = carried()
+        graph = reused()
     return _no_nodes() if graph is None else Nodes(graph.row, graph.uid, graph.concept)
 
 
@@ -180,19 +193,18 @@ def _edges(store: Store, senders: Sequence[int], partition: int) -> Records:
 
 
 def _write_part(
-    store: Store, partition: int, graph: ShardGraph, chosen: npt.NDArray[np.uint8], k: int, concepts_url: str
+    store: Store, partition: int, graph: ShardGraph, chosen: npt.NDArray[np.uint8], inputs: GraphInputs
 ) -> None:
-    measured = np.flatnonzero(np.isin(graph.row, read_exact(Store(concepts_url))[0]))
-    queries: dict[str, Any] = {"row": graph.row[measured], "distances": chosen_distances(graph, chosen, measured, k)}
-    store.write_arrays(QUERIES_NAME.format(partition), queries)
+    measured = np.flatnonzero(np.isin(graph.row, read_exact(inputs.concepts)[0]))
+    distances = chosen_distances(graph, chosen, measured, inputs.k)
+    store.write_arrays(QUERIES_NAME.format(partition), {"row": graph.row[measured], "distances": distances})
     store.write_arrays(CHOSEN_NAME.format(partition), {"chosen": chosen})
     _write(store, GRAPH_NAME.format(partition), graph)
 
 
-def components(present: Sequence[int], most: int, store_url: str) -> ComponentCounts:
+def components(present: Sequence[int], most: int, store: Store) -> ComponentCounts:
     """Count the connected components of the whole graph, if the pool, filtered rows included, has up to `most` rows."""
-    store = Store(store_url)
-    nodes = np.concatenate([_nodes(store, n, partial(carried_graph, store, n)).row for n in present])
+    nodes = np.concatenate([_nodes(store, n, partial(reused_graph, store, n)).row for n in present])
     # A row's place follows from its shard's: a search among all ids would take longer than all else.
     shards, rows = shard_and_row(nodes)
     sizes = np.zeros(int(shards.max()) + 1, dtype=np.int64)
@@ -218,5 +230,5 @@ def _places(ids: Int64Array, first: Int64Array) -> Int64Array:
     return first[shards] + rows
 
 
-def _write(store: Store, name: str, value: Any) -> None:
+def _write(store: Store, name: str, value: Nodes | ShardGraph) -> None:
     store.write_arrays(name, {part.name: getattr(value, part.name) for part in fields(value)})

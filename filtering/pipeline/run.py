@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names, read_concepts
+from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names
 from filtering.concepts.given_stage import assign_to_given, reusable_concepts
 from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
@@ -20,6 +20,7 @@ from filtering.filters.checks import check_filters
 from filtering.filters.stage import apply_filters, filters_key
 from filtering.graph.artifacts import GraphResult
 from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
+from filtering.graph.tasks import GraphInputs
 from filtering.manifests.artifacts import ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
@@ -188,11 +189,8 @@ def _graph(
     grouped = context.take(
         partitions, PartitionsResult, lambda stage: group_rows(stage, settings, passing, concepts.store)
     )
-    table, dimension = read_concepts(concepts.store), concepts.result.dimension
-    urls = (grouped.store.url, concepts.store.url)
-    return context.take(
-        key, GraphResult, lambda stage: build_graph(stage, settings.k, gpus, *urls, table, dimension, reusable)
-    )
+    inputs = GraphInputs(grouped.store, concepts.store, concepts.result.dimension, settings.k, gpus)
+    return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs, reusable))
 
 
 def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:

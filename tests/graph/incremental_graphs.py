@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
+from plain_stage import PlainStage
 
-from filtering.concepts.artifacts import EXACT, TOUCHED
+from filtering.concepts.artifacts import CONCEPTS, EXACT, TOUCHED
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
 from filtering.graph.artifacts import CHOSEN_NAME, QUERIES_NAME, read_graph, read_part_object
 from filtering.graph.stage import build_graph
+from filtering.graph.tasks import GraphInputs
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.shuffle import packed, write_groups
 from filtering.shards.changes import changes
@@ -20,27 +22,14 @@ WIDTH, REACH = 3, 4
 PART = ("row", "uid", "concept", "indptr", "indices", "distances")
 
 
-class InProcess:
-    """The stage as `build_graph` knows it, whose tasks run here and now."""
-
-    def __init__(self, store):
-        self.store = store
-
-    def map(self, tasks, unit, workers=None):
-        return [task.function(*task.args) for task in tasks]
-
-    def call(self, name, function, *arguments):
-        return function(*arguments)
-
-
 @dataclass
 class Rows:
-    """A shard's rows: a home each, and the concepts in which they are guests."""
+    """A shard's rows: a home each, and the concepts in which they have replicas."""
 
     vectors: np.ndarray
     uid: np.ndarray
     home: np.ndarray
-    guests: list[set[int]]
+    replicas: list[set[int]]
 
     @classmethod
     def drawn(cls, seed, concepts):
@@ -59,7 +48,7 @@ class Rows:
 
     def standing(self):
         """(row, concept) of each concept in which a row stands."""
-        everyone = enumerate(zip(self.home.tolist(), self.guests, strict=True))
+        everyone = enumerate(zip(self.home.tolist(), self.replicas, strict=True))
         return [(row, concept) for row, (home, hosts) in everyone for concept in (home, *sorted(hosts))]
 
 
@@ -115,17 +104,25 @@ class Night:
         measured = np.concatenate([np.zeros(0, np.int64), *(self.rows(name)[::2] for name in self.names)])
         lengths = np.full((len(measured), self.k), np.inf, dtype=np.float32)
         store.child("concepts").write_arrays(EXACT, {"row": measured, "distances": lengths})
-        carried = None
+        write_concepts(store, self.partition_of)
+        reusable = None
         if before is not None:
             store.child("concepts").write_arrays(TOUCHED, {"changed": touched[0], "searched": touched[1]})
             base = Base(before[1].url, {"objects": {"graph": "graph"}}, before[0].shards)
             same = frozenset(shard.identity for shard in self.shards)
-            carried = Reusable(base, changes(base.shards, self.shards), same)
-        sizes = np.zeros(len(self.partition_of), dtype=np.int64)
-        table = pa.table({"size": sizes, "guests": sizes, "partition": self.partition_of})
-        urls = (store.child("grouped").url, store.child("concepts").url)
-        stage = InProcess(store.child("graph"))
-        return store, build_graph(stage, self.k, 0.0, *urls, table, WIDTH, carried)
+            reusable = Reusable(base, changes(base.shards, self.shards), same)
+        return store, build_graph(PlainStage(store.child("graph")), inputs_of(store, self.k), reusable)
+
+
+def write_concepts(store, partition_of):
+    """Write a table of concepts, of whose rows nothing is known but their partitions."""
+    none = np.zeros(len(partition_of), dtype=np.int64)
+    table = pa.table({"size": none, "guests": none, "partition": partition_of})
+    store.child("concepts").write_table(CONCEPTS, table)
+
+
+def inputs_of(store, k):
+    return GraphInputs(store.child("grouped"), store.child("concepts"), WIDTH, k)
 
 
 @st.composite
@@ -156,7 +153,7 @@ def same_graphs(whole, renewed, partitions):
 
 
 def same_queries(whole, renewed, partitions):
-    """What measures recall, of the rows that do so today: a carried part may know of fewer, and of more."""
+    """What measures recall, of the rows that do so today: a reused part may know of fewer, and of more."""
     known = {}
     for store in (whole, renewed):
         objects = [read_part_object(store.child("graph"), QUERIES_NAME, number) for number in range(partitions)]

@@ -1,11 +1,11 @@
 import uuid
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from examples import examples
 from hypothesis import given
-from incremental_graphs import WIDTH, InProcess, Night, Rows, chains, same_graphs, same_queries
+from incremental_graphs import WIDTH, Night, Rows, chains, inputs_of, same_graphs, same_queries
+from plain_stage import PlainStage
 
 from filtering.core.errors import RunError
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_adjacent, read_origins
@@ -54,7 +54,7 @@ def test_where_nothing_changed_every_part_stays_where_it_lies(chain):
         assert not any(graph.names(name.format(0)[8:]) for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME))
         assert all(part["carried"] for part in graph.read_json(PARTS).values())
         for part in graph.read_json(PARTS):
-            assert places.of(int(part))[0].url == first.child("graph").url
+            assert places.of(int(part))[0] == first.child("graph")
 
 
 def test_only_partitions_near_a_change_are_written(tmp_path):
@@ -76,7 +76,7 @@ def test_only_partitions_near_a_change_are_written(tmp_path):
     later = Night(root, shapes, list("abcde"), [0, 1, 2, 3], 2)
     renewed, found = later.build("1", (night, store))
     assert renewed.child("graph").names(".graph.npz") == ["00000000.graph.npz"]
-    assert (found.searched_concepts, found.carried_partitions) == (1, 3)
+    assert (found.searched_concepts, found.reused_partitions) == (1, 3)
     last = Night(root, shapes, list("abcdef"), [0, 1, 2, 3], 2)
     renewed, found = last.build("2", (later, renewed))
     # The visitor chooses again, and so its own concept is searched.
@@ -86,10 +86,10 @@ def test_only_partitions_near_a_change_are_written(tmp_path):
 
 
 def rows_of(*rows):
-    """Rows of (direction, home, concepts in which they are guests)."""
-    angles, home, guests = zip(*rows, strict=True)
+    """Rows of (direction, home, concepts in which they have replicas)."""
+    angles, home, replicas = zip(*rows, strict=True)
     vectors = np.array([[np.cos(angle), np.sin(angle), 0] for angle in angles], dtype=np.float16)
-    return Rows(vectors, np.array([f"{angle:032.20f}" for angle in angles], "S32"), np.array(home, np.int32), guests)
+    return Rows(vectors, np.array([f"{angle:032.20f}" for angle in angles], "S32"), np.array(home, np.int32), replicas)
 
 
 @pytest.mark.parametrize("partitions", [[0, 1, 2], [0, 1, 1], [0, 0, 1], [2, 1, 0], [0, 0, 0]], ids=str)
@@ -119,7 +119,5 @@ def test_a_graph_that_was_compared_with_a_base_needs_it(tmp_path):
     night = Night(Store(str(tmp_path)), shapes, ["a", "b"], [0, 1], 2)
     built = night.build("0")[0]
     store = night.build("1", (night, built))[0]
-    table = pa.table({"size": [0, 0], "guests": [0, 0], "partition": [0, 1]})
-    urls = (store.child("grouped").url, store.child("concepts").url)
     with pytest.raises(RunError, match="not given any more"):
-        build_graph(InProcess(store.child("graph")), 2, 0.0, *urls, table, WIDTH)
+        build_graph(PlainStage(store.child("graph")), inputs_of(store, 2))

@@ -6,9 +6,9 @@ from filtering.core import schemas
 from filtering.graph.memory import partition_memory, search_memory_bytes
 
 
-def concepts_table(partitions, sizes, guests):
+def concepts_table(partitions, sizes, replicas):
     count = len(partitions)
-    columns = {"concept": range(count), "size": sizes, "guests": guests, "partition": partitions}
+    columns = {"concept": range(count), "size": sizes, "guests": replicas, "partition": partitions}
     columns |= {"d_intra": [0.0] * count, "d_inter": [0.0] * count}
     return pa.table(
         [pa.array(columns[name], schemas.CONCEPTS.field(name).type) for name in schemas.CONCEPTS.names],

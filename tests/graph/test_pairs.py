@@ -164,7 +164,7 @@ def test_blocks_of_bytes_have_real_neighbours(rows, share, block, k, seed):
 
 
 def test_guests_are_compared_with_own_rows_alone(search):
-    # Two guests, equal to each other, far from the concept's rows.
+    # Two replicas, equal to each other, far from the concept's rows.
     vectors = np.eye(5, dtype=np.float32)[[0, 1, 2, 4, 4]]
     neighbours, distances = search(vectors, 3, 4)
     assert neighbours[3:].tolist() == [[0, 1, 2, -1]] * 2

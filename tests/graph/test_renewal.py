@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 from test_sharded import edges_of, partition_of, points_of, sent, uids_of
 
 from filtering.core.errors import RunError
-from filtering.graph.joining import CHOSEN, CHOSEN_BY, chosen_distances, joined_graph, joined_part
-from filtering.graph.renewal import Earlier, joined_nodes, remaining_edges, remaining_nodes, same_part
+from filtering.graph.joining import (
+    CHOSEN,
+    CHOSEN_BY,
+    BasePart,
+    chosen_distances,
+    joined_nodes,
+    joined_part,
+    remaining_edges,
+    remaining_nodes,
+    same_part,
+)
 from filtering.graph.sharded import (
     EDGE,
     Nodes,
@@ -35,11 +44,11 @@ def built(seed, count, layout, k):
     random = np.random.default_rng(seed)
     vectors, concepts = points_of(random, count), 1 + max(c for part in layout for c in part)
     home = random.integers(0, concepts, count).astype(np.int32)
-    guests = random.random((count, concepts)) < 0.3
+    replicas = random.random((count, concepts)) < 0.3
     where = np.full(concepts, -1, dtype=np.int32)
     for number, part in enumerate(layout):
         where[part] = number
-    partitions = [partition_of(sorted(part), home, vectors, guests) for part in layout]
+    partitions = [partition_of(sorted(part), home, vectors, replicas) for part in layout]
     nodes = [own_nodes(partition) for partition in partitions]
     found = [found_records(partition, found_neighbours(partition, k)[0]) for partition in partitions]
     found = [(records, where[homes]) for records, homes in found]
@@ -86,16 +95,16 @@ def nodes_of(rows, concepts=None):
     return Nodes(np.array(rows, dtype=np.int64), uids_of(len(rows)), concept.astype(np.int32))
 
 
-def earlier_of(nodes, edges):
-    return Earlier(*joined_part(nodes, np.array(edges, dtype=EDGE)))
+def base_part(nodes, edges):
+    return BasePart(*joined_part(nodes, np.array(edges, dtype=EDGE)))
 
 
-def moved(earlier, names):
+def moved(base, names):
     """The part in today's ids, -1 where a row is gone."""
-    graph = {part.name: getattr(earlier.graph, part.name) for part in fields(ShardGraph)}
+    graph = {part.name: getattr(base.graph, part.name) for part in fields(ShardGraph)}
     for name in ("row", "indices"):
         graph[name] = np.array([names.get(one, -1) for one in graph[name].tolist()], dtype=np.int64)
-    return Earlier(ShardGraph(**graph), earlier.chosen)
+    return BasePart(ShardGraph(**graph), base.chosen)
 
 
 def test_a_part_tells_who_chose_each_edge():
@@ -107,11 +116,11 @@ def test_a_part_tells_who_chose_each_edge():
 
 
 def test_edges_of_rows_that_choose_again_or_are_gone_do_not_remain():
-    earlier = earlier_of(nodes_of([1, 2, 3]), [(1, 2, 0.5), (2, 1, 0.5), (2, 3, 0.25), (3, 8, 0.5), (9, 1, 0.75)])
+    base = base_part(nodes_of([1, 2, 3]), [(1, 2, 0.5), (2, 1, 0.5), (2, 3, 0.25), (3, 8, 0.5), (9, 1, 0.75)])
     everyone = {one: one for one in (1, 2, 3, 8, 9)}
 
     def left(names, again):
-        edges = remaining_edges(moved(earlier, names), np.array(again, dtype=np.int64))
+        edges = remaining_edges(moved(base, names), np.array(again, dtype=np.int64))
         assert edges.dtype == EDGE
         return sorted(set(edges.tolist()))
 
@@ -131,15 +140,15 @@ def test_edges_of_rows_that_choose_again_or_are_gone_do_not_remain():
 
 
 def test_a_row_that_does_not_choose_again_has_lost_no_neighbour():
-    earlier = earlier_of(nodes_of([1, 2]), [(1, 2, 0.5), (2, 8, 0.5)])
+    base = base_part(nodes_of([1, 2]), [(1, 2, 0.5), (2, 8, 0.5)])
     with pytest.raises(RunError, match="is gone, and is not searched again"):
-        remaining_edges(moved(earlier, {1: 1, 2: 2}), np.array([1]))
-    assert len(remaining_edges(moved(earlier, {1: 1, 2: 2}), np.array([2]))) > 0
+        remaining_edges(moved(base, {1: 1, 2: 2}), np.array([1]))
+    assert len(remaining_edges(moved(base, {1: 1, 2: 2}), np.array([2]))) > 0
 
 
 def test_rows_of_concepts_that_are_not_searched_remain_and_join_those_that_were_sent():
-    earlier = earlier_of(nodes_of([1, 2, 3, 4], [0, 0, 2, 2]), [])
-    remaining = remaining_nodes(earlier, np.array([True, False, False]))
+    base = base_part(nodes_of([1, 2, 3, 4], [0, 0, 2, 2]), [])
+    remaining = remaining_nodes(base, np.array([True, False, False]))
     assert remaining.row.tolist() == [3, 4]
     sent_rows = Nodes(np.array([7, 5]), np.array([b"b", b"a"], dtype="S32"), np.array([1, 3], dtype=np.int32))
     joined = joined_nodes(remaining, sent_rows)
@@ -150,16 +159,16 @@ def test_rows_of_concepts_that_are_not_searched_remain_and_join_those_that_were_
 
 def test_a_renewed_part_is_the_bases_if_every_array_is():
     nodes, edges = nodes_of([1, 2]), [(1, 2, 0.5), (2, 8, 0.5)]
-    earlier = earlier_of(nodes, edges)
+    base = base_part(nodes, edges)
     graph, chosen = joined_part(nodes, np.array(edges, dtype=EDGE))
-    assert same_part(earlier, graph, chosen)
+    assert same_part(base, graph, chosen)
     for other in (
-        earlier_of(nodes, [(1, 2, 0.5), (2, 8, 0.25)]),
-        earlier_of(nodes, [(2, 1, 0.5), (2, 8, 0.5)]),
-        earlier_of(nodes, [(1, 2, 0.5), (2, 9, 0.5)]),
-        earlier_of(nodes_of([1, 2, 3]), edges),
-        earlier_of(nodes_of([1, 2], [0, 1]), edges),
-        moved(earlier, {1: 1, 2: 2}),
+        base_part(nodes, [(1, 2, 0.5), (2, 8, 0.25)]),
+        base_part(nodes, [(2, 1, 0.5), (2, 8, 0.5)]),
+        base_part(nodes, [(1, 2, 0.5), (2, 9, 0.5)]),
+        base_part(nodes_of([1, 2, 3]), edges),
+        base_part(nodes_of([1, 2], [0, 1]), edges),
+        moved(base, {1: 1, 2: 2}),
     ):
         assert not same_part(other, graph, chosen)
-    assert np.array_equal(joined_graph(nodes, np.array(edges, dtype=EDGE)).indices, graph.indices)
+    assert np.array_equal(joined_part(nodes, np.array(edges, dtype=EDGE))[0].indices, graph.indices)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from filtering.concepts.partition import Partition
 from filtering.embedding.artifacts import unit_rows
-from filtering.graph.joining import joined_graph
+from filtering.graph.joining import joined_part
 from filtering.graph.knn import knn_graph
 from filtering.graph.sharded import (
     EDGE,
@@ -35,9 +35,9 @@ def uids_of(count):
     return np.array([f"{number:032x}" for number in range(count)], dtype="S32")
 
 
-def partition_of(concepts, home, vectors, guests):
-    """The partition of some concepts, in which rows stand at home and where `guests` says so."""
-    standing = guests.copy()
+def partition_of(concepts, home, vectors, replicas):
+    """The partition of some concepts, in which rows stand at home and where `replicas` says so."""
+    standing = replicas.copy()
     standing[np.arange(len(home)), home] = True
     rows = np.flatnonzero(standing[:, concepts].any(axis=1))
     place, concept = np.nonzero(standing[rows][:, concepts])
@@ -53,12 +53,12 @@ def sent(messages, number):
     return np.concatenate([records[to == number] for records, to in messages])
 
 
-def graphs_of(layout, home, vectors, guests, k):
+def graphs_of(layout, home, vectors, replicas, k):
     """Build the graph of every partition of a layout, as the tasks do with an exchange between them."""
     where = np.full(1 + max(c for part in layout for c in part), -1, dtype=np.int32)
     for number, concepts in enumerate(layout):
         where[concepts] = number
-    partitions = [partition_of(sorted(part), home, vectors, guests) for part in layout]
+    partitions = [partition_of(sorted(part), home, vectors, replicas) for part in layout]
     nodes = [own_nodes(partition) for partition in partitions]
     found = [found_records(partition, found_neighbours(partition, k)[0]) for partition in partitions]
     found = [(records, where[homes]) for records, homes in found]
@@ -66,7 +66,7 @@ def graphs_of(layout, home, vectors, guests, k):
         outgoing_edges(own, chosen_neighbours(own, sent(found, number), k), where, number)
         for number, own in enumerate(nodes)
     ]
-    return [joined_graph(own, sent(edges, number)) for number, own in enumerate(nodes)]
+    return [joined_part(own, sent(edges, number))[0] for number, own in enumerate(nodes)]
 
 
 def edges_of(graph):
@@ -99,9 +99,9 @@ def test_the_layout_does_not_change_the_graph(seed):
     random = np.random.default_rng(seed)
     vectors = points_of(random, 80)
     home = random.integers(0, 4, 80).astype(np.int32)
-    guests = random.random((80, 4)) < 0.4
+    replicas = random.random((80, 4)) < 0.4
     edges = [
-        sorted(edge for graph in graphs_of(layout, home, vectors, guests, 5) for edge in edges_of(graph))
+        sorted(edge for graph in graphs_of(layout, home, vectors, replicas, 5) for edge in edges_of(graph))
         for layout in LAYOUTS
     ]
     assert edges[0] == edges[1] == edges[2] == edges[3]
@@ -112,8 +112,8 @@ def test_the_graph_is_symmetric_whoever_visits(seed):
     random = np.random.default_rng(seed)
     vectors = points_of(random, 80)
     home = random.integers(0, 5, 80).astype(np.int32)
-    guests = random.random((80, 5)) < 0.3
-    graphs = graphs_of([[0, 1], [2], [3, 4]], home, vectors, guests, 4)
+    replicas = random.random((80, 5)) < 0.3
+    graphs = graphs_of([[0, 1], [2], [3, 4]], home, vectors, replicas, 4)
     edges = {(a, b): distance for graph in graphs for a, b, distance in edges_of(graph)}
     assert len(edges) == sum(len(graph.indices) for graph in graphs)
     for (a, b), distance in edges.items():
@@ -129,8 +129,8 @@ def test_rows_meet_where_either_visits_the_other(seed):
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(60, 6)).astype(np.float16)
     home = random.integers(0, 4, 60).astype(np.int32)
-    guests = random.random((60, 4)) < 0.2
-    standing = guests.copy()
+    replicas = random.random((60, 4)) < 0.2
+    standing = replicas.copy()
     standing[np.arange(60), home] = True
     meet = standing[:, home] | standing[:, home].T
     np.fill_diagonal(meet, False)
@@ -141,7 +141,7 @@ def test_rows_meet_where_either_visits_the_other(seed):
         for other in np.argsort(apart[row])[:4].tolist():
             if meet[row, other]:
                 expected[row, other] = expected[other, row] = apart[row, other]
-    graphs = graphs_of([[0, 2], [1], [3]], home, vectors, guests, 4)
+    graphs = graphs_of([[0, 2], [1], [3]], home, vectors, replicas, 4)
     found = {(a, b): distance for graph in graphs for a, b, distance in edges_of(graph)}
     assert found.keys() == expected.keys()
     assert np.allclose([found[edge] for edge in expected], list(expected.values()), rtol=1e-4, atol=1e-6)
@@ -152,10 +152,10 @@ def test_rows_meet_where_either_visits_the_other(seed):
 def test_one_visit_makes_an_edge(layout, visitor, host):
     vectors = np.array([[1, 0], [1, 0.5]], dtype=np.float16)
     home = np.array([0, 1], dtype=np.int32)
-    guests = np.zeros((2, 2), dtype=bool)
-    assert [edges_of(graph) for graph in graphs_of(layout, home, vectors, guests, 3)] == [[]] * len(layout)
-    guests[visitor, host] = True
-    edges = [edge for graph in graphs_of(layout, home, vectors, guests, 3) for edge in edges_of(graph)]
+    replicas = np.zeros((2, 2), dtype=bool)
+    assert [edges_of(graph) for graph in graphs_of(layout, home, vectors, replicas, 3)] == [[]] * len(layout)
+    replicas[visitor, host] = True
+    edges = [edge for graph in graphs_of(layout, home, vectors, replicas, 3) for edge in edges_of(graph)]
     assert [edge[:2] for edge in sorted(edges)] == [(0, 1), (1, 0)]
     assert edges[0][2] == edges[1][2] == pytest.approx(2 - 2 / 1.25**0.5, rel=1e-5)
 
@@ -164,9 +164,9 @@ def test_neighbours_come_from_the_concept_and_its_guests_alone():
     random = np.random.default_rng(7)
     vectors = points_of(random, 40)
     home = random.integers(0, 2, 40).astype(np.int32)
-    guests = np.zeros((40, 2), dtype=bool)
-    guests[:, 0] = random.random(40) < 0.2
-    partition = partition_of([0], home, vectors, guests)
+    replicas = np.zeros((40, 2), dtype=bool)
+    replicas[:, 0] = random.random(40) < 0.2
+    partition = partition_of([0], home, vectors, replicas)
     found, computed = found_neighbours(partition, 3)
     own, visiting = partition.home == 0, partition.home != 0
     points = unit_rows(partition.vectors).astype(np.float64)
@@ -240,13 +240,13 @@ def test_edges_go_to_the_partitions_of_both_ends():
 def test_an_edge_joins_from_both_ends_and_once():
     nodes = Nodes(np.array([4, 2]), uids_of(2), np.zeros(2, dtype=np.int32))
     edges = np.array([(2, 4, 0.5), (4, 2, 0.5), (9, 4, 0.25), (2, 7, 0.75)], dtype=EDGE)
-    assert edges_of(joined_graph(nodes, edges)) == [(4, 2, 0.5), (4, 9, 0.25), (2, 4, 0.5), (2, 7, 0.75)]
+    assert edges_of(joined_part(nodes, edges)[0]) == [(4, 2, 0.5), (4, 9, 0.25), (2, 4, 0.5), (2, 7, 0.75)]
 
 
 def test_own_nodes_are_those_at_home():
     home = np.array([1, 0, 2, 1, 0], dtype=np.int32)
-    guests = np.ones((5, 3), dtype=bool)
-    nodes = own_nodes(partition_of([0, 1], home, np.ones((5, 2), dtype=np.float16), guests))
+    replicas = np.ones((5, 3), dtype=bool)
+    nodes = own_nodes(partition_of([0, 1], home, np.ones((5, 2), dtype=np.float16), replicas))
     assert nodes.row.tolist() == [1, 4, 0, 3]
     assert nodes.concept.tolist() == [0, 0, 1, 1]
     assert nodes.uid.tolist() == uids_of(5)[[1, 4, 0, 3]].tolist()
@@ -272,7 +272,7 @@ def test_statistics_of_a_partition():
     targets = [(0, 1), *[(1, other) for other in (2, 10, 11)], *[(3, other) for other in range(20, 28)]]
     edges = packed(EDGE, source=np.array(targets)[:, 0], target=np.array(targets)[:, 1], distance=np.ones(len(targets)))
     # Degrees: 1, 4, 1, 8, 0, 0.
-    assert statistics(joined_graph(nodes, edges)) == {
+    assert statistics(joined_part(nodes, edges)[0]) == {
         "carried": False,
         "nodes": 6,
         "edges": 14,
@@ -286,7 +286,7 @@ def test_statistics_of_a_partition():
 def test_statistics_of_an_empty_partition():
     nodes = Nodes(np.zeros(0, dtype=np.int64), uids_of(0), np.zeros(0, dtype=np.int32))
     counts = {"nodes": 0, "edges": 0, "largest_degree": 0, "degrees": [], "isolated": 0, "crossing": 0}
-    assert statistics(joined_graph(nodes, np.zeros(0, dtype=EDGE))) == counts | {"carried": False}
+    assert statistics(joined_part(nodes, np.zeros(0, dtype=EDGE))[0]) == counts | {"carried": False}
 
 
 def test_crossing_edges_are_counted():

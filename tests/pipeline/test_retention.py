@@ -65,8 +65,8 @@ def write_night(root, name, started, embedded=(), parts=(), verified=True, base=
     others = sorted(set(parts) - {name})
     if others:
         run_of = np.array([others.index(night) if night in others else -1 for night in parts], dtype=np.int32)
-        urls = np.array([root.child(night).child(OBJECTS["graph"]).url for night in others])
-        write_origins(graph, Origins(urls, run_of, tuple(np.zeros(0, np.int64) for _ in others)))
+        graphs = tuple(root.child(night).child(OBJECTS["graph"]) for night in others)
+        write_origins(graph, Origins(graphs, run_of, tuple(np.zeros(0, np.int64) for _ in others)))
     folder.write_json("run.json", {"objects": OBJECTS, "stages": [{"name": "embedding", "fingerprint": "f"}]})
 
 
