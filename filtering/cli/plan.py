@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage
+
 BAR = 12  # characters
-Found = Mapping[str, Any]
-Stage = Mapping[str, Any]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def _plan(given: argparse.Namespace) -> int:
     return print_result(given, found, lambda: plan_lines(found, device), lambda: PlanView(found, device))
 
 
-def plan_lines(found: Found, device: str) -> list[str]:
+def plan_lines(found: "Plan", device: str) -> list[str]:
     """Return what `plan` found as plain lines; `device` is the one that the configuration names."""
     return plain_lines(PlanView(found, device))
 
@@ -55,7 +55,7 @@ def plan_lines(found: Found, device: str) -> list[str]:
 class PlanView:
     """What `plan` found, as it is drawn; `device` is the one that the configuration names."""
 
-    found: Found
+    found: "Plan"
     device: str
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
@@ -118,17 +118,17 @@ class Column:
     """
 
     title: str
-    cell: Callable[[Found, Stage, "ConsoleOptions"], "Text | str"]
+    cell: "Callable[[Plan, PlannedStage, ConsoleOptions], Text | str]"
     justify: Any = "right"
-    shown: Callable[[Found], bool] = lambda found: True
+    shown: "Callable[[Plan], bool]" = lambda found: True
 
 
-def _time(found: Found, stage: Stage, options: "ConsoleOptions") -> "Text":
+def _time(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> "Text":
     slowest = found["bottleneck"]["time"]["stage"] == stage["name"]
     return _pointed(duration(stage["seconds"]), slowest, options)
 
 
-def _memory(found: Found, stage: Stage, options: "ConsoleOptions") -> "Text":
+def _memory(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> "Text":
     largest = found["bottleneck"]["memory"]["stage"] == stage["name"]
     return _pointed(size(stage["memory_per_task_bytes"]), largest, options)
 
@@ -137,20 +137,20 @@ def _pointed(words: str, worst: bool, options: "ConsoleOptions") -> "Text":
     return text(f"{words} {mark(options, '◀', '<') if worst else ' '}", "red" if worst else "")
 
 
-def _bar(found: Found, stage: Stage, options: "ConsoleOptions") -> "Text":
+def _bar(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> "Text":
     return text(bar(options, _share(found, stage), BAR), "cyan")
 
 
-def _share(found: Found, stage: Stage) -> float:
+def _share(found: "Plan", stage: "PlannedStage") -> float:
     seconds = sum(one["seconds"] for one in found["stages"])
     return float(stage["seconds"] / seconds) if seconds else 0.0
 
 
-def _of_allowed(found: Found, stage: Stage, options: "ConsoleOptions") -> str:
+def _of_allowed(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> str:
     return f"{stage['memory_per_task_bytes'] / found['memory_per_worker_bytes']:.0%}"
 
 
-def _price(found: Found, stage: Stage, options: "ConsoleOptions") -> str:
+def _price(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> str:
     return "-" if stage["price"] is None else f"{stage['price']:,.2f}"
 
 
@@ -172,14 +172,14 @@ SPACE = (
 )
 
 
-def _pool_words(found: Found) -> str:
+def _pool_words(found: "Plan") -> str:
     return (
         f"{found['rows']:,} samples in {found['shards']:,} shards ({size(found['input_bytes'])}), "
         f"{found['concepts']:,} concepts, {found['keep']:,} to keep"
     )
 
 
-def _total_words(found: Found) -> str:
+def _total_words(found: "Plan") -> str:
     price = "" if found["price"] is None else f", {found['price']:,.2f} in total"
     return (
         f"about {duration(found['seconds'])} on {found['cpus']:,} CPUs, {found['cpu_hours']:,.2f} CPU hours, "
@@ -187,7 +187,7 @@ def _total_words(found: Found) -> str:
     )
 
 
-def _probe_lines(probe: Found, device: str) -> list[str]:
+def _probe_lines(probe: "Measured", device: str) -> list[str]:
     """Return what was measured of embedding, where anything is embedded."""
     if not probe["device"]:
         return []
@@ -198,7 +198,7 @@ def _probe_lines(probe: Found, device: str) -> list[str]:
     ]
 
 
-def _base_lines(base: Found | None) -> list[str]:
+def _base_lines(base: "PlannedBase | None") -> list[str]:
     """Return what is new against a base, where there is one."""
     if base is None:
         return []

@@ -118,12 +118,10 @@ class Drift:
     new_rows : int
         Rows that the base did not have.
     distance, distance_at_fit : float or None
-        Mean cosine distances to the nearest centroid, of the new rows and of the rows at the time of training; None
+        Mean cosine distance to the nearest centroid, of the new rows and of all rows at the time of training; None
         where there are none.
-    grown : int
-        Concepts whose share of the pool has more than doubled.
-    rows_at_fit : int
-        Rows at the time of training.
+    grown, rows_at_fit : int
+        Concepts whose share of the pool has more than doubled, and the rows at the time of training.
     refit : tuple of str
         Reasons why a refit is due, each a line for a person.
     """
@@ -150,26 +148,18 @@ class ConceptsResult:
 
     Attributes
     ----------
-    rows : int
-        Rows that have a concept.
-    concepts, centroids, partitions : int
-        How many there are; the sections of a large concept share a centroid.
+    rows, concepts, centroids, partitions : int
+        Rows that have a concept, and how many there are of the others; sections of a large concept share a centroid.
     replicas : int
         Rows searched in another concept than their home concept, counted once for each such concept.
-    dimension : int
-        Of the vectors.
-    identity : str
-        Identifies the centroids, the margin and the sections.
+    dimension, identity : int, str
+        Of the vectors; a digest of the centroids, the margin and the sections.
     margin, expected_recall : float or None
         Of trained concepts: the largest margin at which a row has a replica, and the recall expected from it.
-    reused_from : str or None
-        The folder of the concepts that were reused rather than trained.
-    reused_shards : int
-        Shards whose rows keep the base's concepts.
-    touched : TouchedCounts or None
-        The comparison with a base's concepts.
-    drift : Drift or None
-        Of reused concepts.
+    reused_from, reused_shards : str or None, int
+        The folder of the concepts that were not trained but reused; shards whose rows keep the base's concepts.
+    touched, drift : TouchedCounts or None, Drift or None
+        The comparison with a base's concepts; the drift of reused ones.
     recall_rows : int or None
         Rows on which recall is measured, where that is known.
     """

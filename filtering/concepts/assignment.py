@@ -37,23 +37,9 @@ class AssignedCounts(TypedDict):
 
 
 def find_nearest(shard: PassingShard, most: int, k: int, store: Store) -> int:
-    """Find the nearest centroids of a shard's rows, and its rows that are nearest to the sampled rows of the pool.
+    """Find the `most` nearest centroids of a shard's rows, and its rows nearest to the sampled rows of the pool.
 
-    Parameters
-    ----------
-    shard : PassingShard
-        The shard.
-    most : int
-        Maximum number of concepts that a row is assigned to.
-    k : int
-        Neighbours of a row.
-    store : Store
-        The stage's objects, the centroids and the sampled rows among them.
-
-    Returns
-    -------
-    int
-        Rows of the shard.
+    The stage's objects have the centroids and the sampled rows. Returns how many rows the shard has.
     """
     passing, centroids, queries = shard.rows(), read_centroids(store), store.read_arrays(QUERIES_NAME)
     index = CentroidIndex(centroids)

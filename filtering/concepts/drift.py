@@ -1,12 +1,12 @@
 """Drift: how well concepts that were trained on an earlier pool fit the present one."""
 
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.artifacts import FIT, Drift
+from filtering.concepts.statistics import Statistics
 from filtering.config.run import Concepts
 from filtering.storage.store import Store
 
@@ -18,34 +18,11 @@ FEWEST_ROWS = 1_000
 POOL_GROWN = 2.0
 
 
-class Sums(Protocol):
-    """Sums over shards, by concept."""
+def drift(store: Store, new: Statistics, pool: Statistics, settings: Concepts) -> Drift:
+    """Return how the pool differs from the one on which its concepts were trained, with the reasons for a refit.
 
-    @property
-    def sizes(self) -> npt.NDArray[np.int64]:
-        """Rows, int64 (C,)."""
-
-    @property
-    def distances(self) -> npt.NDArray[np.float64]:
-        """Sums of the cosine distances to the centroid, float64 (C,)."""
-
-
-def drift(store: Store, new: Sums, pool: Sums, settings: Concepts) -> Drift:
-    """Return how the pool differs from the one on which its concepts were trained, and why a refit is due.
-
-    Parameters
-    ----------
-    store : Store
-        The stage's objects, `FIT` among them.
-    new, pool : Sums
-        Of the rows that are new, and of all rows.
-    settings : Concepts
-        `drift` limits how much farther from their centroids new rows may be on average.
-
-    Returns
-    -------
-    Drift
-        With the reasons for a refit, none if it is not due.
+    `new` are sums over the rows that are new, `pool` over all rows; the stage's objects have `FIT`. `settings.drift`
+    limits how much farther from their centroids new rows may be on average.
     """
     fit = store.read_arrays(FIT)
     rows, before = int(pool.sizes.sum()), int(fit["sizes"].sum())

@@ -40,12 +40,8 @@ class ExactSearch:
     def ranked(self, vectors: Float32Array, count: int | None = None) -> tuple[npt.NDArray[np.int32], Float32Array]:
         """Return places, int32 (q, k), -1 where there is none, and squared distances, float32 (q, k), ascending.
 
-        Parameters
-        ----------
-        vectors : float32 (q * (k + 6), d)
-            The unit-norm vectors at `found`, row by row; any where it is -1.
-        count : int, optional
-            Rather than k: up to k + 6.
+        `vectors`, float32 (q * (k + 6), d), are the unit-norm vectors at `found`, row by row; any where it is -1.
+        `count`, up to k + 6, is taken rather than k.
         """
         exact = np.full(self.found.shape, np.inf, dtype=np.float32)
         _measure(self.queries, vectors.reshape(*self.found.shape, vectors.shape[1]), self.found, exact)
@@ -56,17 +52,9 @@ class ExactSearch:
 def recall_at_k(found: Float32Array, exact: Float32Array) -> float:
     """Return the share of true neighbours found, by distance, so that equally far neighbours count alike.
 
-    Parameters
-    ----------
-    found : float32 (q, k)
-        Distances of the neighbours found, infinite where there was none.
-    exact : float32 (q, k)
-        Distances of the true nearest neighbours, ascending, infinite where the pool has fewer than k others.
-
-    Returns
-    -------
-    float
-        Between 0 and 1; 1 where there is nothing to find.
+    `found`, float32 (q, k), are distances of the neighbours found, infinite where there was none; `exact`, float32 (q,
+    k), those of the true ones, ascending, infinite where the pool has fewer than k others. 1 where there is nothing to
+    find.
     """
     there = np.isfinite(exact)
     if not there.any():

@@ -55,8 +55,7 @@ class ReusableConcepts:
     Attributes
     ----------
     base : the base's concepts, and its shards in today's pool.
-    gone : identities of the base's shards whose rows have changed or are gone.
-    same : identities of the others.
+    gone, same : identities of the base's shards whose rows have changed or are gone, and of the others.
     """
 
     base: BaseConcepts
@@ -65,21 +64,9 @@ class ReusableConcepts:
 
 
 def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph) -> ReusableConcepts | None:
-    """Return the concepts of a base that can be reused.
+    """Return the concepts of a base that can be reused with given concepts of an identity.
 
-    Parameters
-    ----------
-    reusable : Reusable or None
-        The base, where there is one.
-    identity : str
-        Identity of the given concepts.
-    settings : Graph
-        The section of the configuration.
-
-    Returns
-    -------
-    ReusableConcepts or None
-        None if the base's concepts or its settings of the graph differ, or its shards are in another order.
+    None if the base's concepts or its settings of the graph differ, or its shards are in another order.
 
     Raises
     ------
@@ -107,27 +94,9 @@ def assign_to_given(
     given: Store,
     reusable: ReusableConcepts | None,
 ) -> ConceptsResult:
-    """Assign rows to another run's concepts and write their table.
+    """Assign the `rows` rows that passed the filters to another run's concepts, `given`, and write their table.
 
-    Parameters
-    ----------
-    stage : StageRun
-        The stage at work.
-    settings, graph : Concepts, Graph
-        Sections of the configuration.
-    shards : sequence of PassingShard
-        All shards of the pool.
-    rows : int
-        Rows of all shards that passed the filters.
-    given : Store
-        The other run's concepts.
-    reusable : ReusableConcepts or None
-        A base that has the same concepts.
-
-    Returns
-    -------
-    ConceptsResult
-        Facts about the concepts and their assignment.
+    `reusable` is a base that has the same concepts.
     """
     store = stage.store
     for name in (CENTROIDS, REPLICATION, FIT):

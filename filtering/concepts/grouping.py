@@ -30,18 +30,9 @@ class GroupedCounts(TypedDict):
 
 
 def group(shard: PassingShard, most: int, concepts: Store, store: Store) -> GroupedCounts:
-    """Write a shard's rows, each once for every partition that has one of its concepts.
+    """Write a shard's rows, each once for every partition that has one of its concepts, which are `most` at most.
 
     Where parts of a base's graph are reused, only concepts that are searched again count.
-
-    Parameters
-    ----------
-    shard : PassingShard
-        The shard.
-    most : int
-        Maximum number of concepts that a row is assigned to.
-    concepts, store : Store
-        The objects of the concepts stage, and where the grouped rows go.
     """
     assigned, touched = read_assignment(concepts, shard.identity), read_touched(concepts)
     member, concept = _members(assigned, touched)

@@ -23,22 +23,6 @@ def group_rows(stage: StageRun, settings: Graph, shards: Sequence[PassingShard],
     """Write each shard's rows grouped by partition, replicas included.
 
     Where parts of a base's graph are reused, only members of concepts that are searched again are written.
-
-    Parameters
-    ----------
-    stage : StageRun
-        The stage at work.
-    settings : Graph
-        The section of the configuration.
-    shards : sequence of PassingShard
-        All shards of the pool.
-    concepts : Store
-        The objects of the concepts stage.
-
-    Returns
-    -------
-    PartitionsResult
-        Counts of the rows written and of their replicas.
     """
     tasks = [task(shard.identity, group, shard, settings.max_replicas, concepts, stage.store) for shard in shards]
     counts = stage.map(tasks, "shards")

@@ -6,7 +6,6 @@ near ones have near numbers.
 """
 
 import math
-from typing import Any
 
 import faiss
 import numpy as np
@@ -51,19 +50,11 @@ def coarse_groups(clusters: int) -> int:
 def train_centroids(sample: Float32Array, clusters: int, seed: int) -> Centroids:
     """Return about `clusters` unit-norm centroids: more where large clusters were split, fewer where twins were merged.
 
-    A run does the same in tasks for shards and groups; this is one process.
-
-    Parameters
-    ----------
-    sample : float32 (n, d)
-        Unit-norm rows, at least one.
-    clusters : int
-        Centroids wanted; no more than rows are trained.
-    seed : int
-        Equal input, seed and thread count give equal centroids.
+    A run does the same in tasks for shards and groups; this is one process. `sample`, float32 (n, d), has unit-norm
+    rows, at least one. Equal input, seed and thread count give equal centroids.
     """
     clusters = min(clusters, len(sample))
-    coarse = coarse_centroids(sample, coarse_groups(clusters), seed)
+    coarse = spherical_kmeans(sample, coarse_groups(clusters), seed)
     home = nearest_centroids(sample, coarse, 1)[0][:, 0]
     shares = group_shares(np.bincount(home, minlength=len(coarse)), clusters)
     largest = largest_in_sample(len(sample), clusters)
@@ -104,11 +95,6 @@ def moved_centroids(centroids: Centroids, members: Int64Array, counts: Int64Arra
     )
 
 
-def coarse_centroids(sample: Float32Array, groups: int, seed: int) -> Float32Array:
-    """Return the centroids of at most `groups` groups, float32 (G, d)."""
-    return spherical_kmeans(sample, groups, seed)
-
-
 def largest_in_sample(rows: int, clusters: int) -> float:
     """Return how many of `rows` sampled rows a cluster may have before it is split."""
     return OVERSIZED * rows / max(clusters, 1)
@@ -118,8 +104,15 @@ def spherical_kmeans(vectors: Float32Array, clusters: int, seed: int) -> Float32
     """Return unit-norm centroids, float32 (min(clusters, n), d), of unit-norm vectors."""
     clusters = min(clusters, len(vectors))
     most = max(POINTS_PER_CENTROID, 8 * POINTS_PER_CENTROID if clusters < FLAT_CLUSTERS else 0)
-    settings: dict[str, Any] = {"spherical": True, "seed": seed, "niter": ITERATIONS, "min_points_per_centroid": 1}
-    kmeans = faiss.Kmeans(vectors.shape[1], clusters, max_points_per_centroid=most, **settings)
+    kmeans = faiss.Kmeans(
+        vectors.shape[1],
+        clusters,
+        niter=ITERATIONS,
+        spherical=True,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=most,
+    )
     kmeans.train(vectors)
     centroids: Float32Array = np.asarray(kmeans.centroids, dtype=np.float32)
     return centroids
@@ -136,23 +129,11 @@ def inter_distances(centroids: Centroids) -> npt.NDArray[np.float64]:
 
 
 def centroid_hierarchy(centroids: Float32Array, levels: int, seed: int) -> list[Int64Array]:
-    """Return a k-means hierarchy over centroids, the level above them first (Vo et al. 2024, arXiv 2405.15613).
+    """Return a k-means hierarchy over unit-norm centroids, float32 (K, d) (Vo et al. 2024, arXiv 2405.15613).
 
     Of K centroids the l-th of L levels has K^(1 - l / (L + 1)) nodes, so that every node has about as many below it.
-
-    Parameters
-    ----------
-    centroids : float32 (K, d)
-        Unit-norm rows.
-    levels : int
-        How many, L, at least 1.
-    seed : int
-        Of the k-means of every level.
-
-    Returns
-    -------
-    list of int64
-        For each node of a level (for each centroid, first) its parent's number on the next.
+    The level above the centroids comes first: for each node of a level (for each centroid, first) its parent's number
+    on the next, int64.
     """
     parents, below = [], centroids
     for level in range(1, levels + 1):
@@ -164,18 +145,9 @@ def centroid_hierarchy(centroids: Float32Array, levels: int, seed: int) -> list[
 
 
 def clustered_group(vectors: Float32Array, clusters: int, seed: int, largest: float) -> Float32Array:
-    """Return the centroids of one group, float32 (m, d); those with more than `largest` rows are split where possible.
+    """Return the centroids of a group's sampled rows, float32 (n, d), as float32 (m, d).
 
-    Parameters
-    ----------
-    vectors : float32 (n, d)
-        The group's sampled rows.
-    clusters : int
-        The group's share of the centroids.
-    seed : int
-        Of every k-means.
-    largest : float
-        Rows that one centroid may hold before it is split.
+    `clusters` is the group's share of the centroids; those with more than `largest` rows are split where possible.
     """
     if len(vectors) == 0 or clusters == 0:
         return np.zeros((0, vectors.shape[1]), dtype=np.float32)
@@ -203,13 +175,7 @@ def group_shares(sizes: npt.NDArray[np.int64], clusters: int) -> npt.NDArray[np.
 
 def without_twins(centroids: Centroids) -> Centroids:
     """Return the centroids without those that nearly equal an earlier one."""
-    kept = _distinct(centroids)
-    return centroids.take(kept)
-
-
-def _distinct(centroids: Centroids) -> npt.NDArray[np.int64]:
-    """Return the centroids that have no twin before them."""
     everyone = np.arange(len(centroids.vectors))
     concepts, distances = CentroidIndex(centroids).nearest(centroids.vectors, 2)
     twin = ((distances < TWIN_DISTANCE) & (concepts >= 0) & (concepts < everyone[:, None])).any(axis=1)
-    return np.flatnonzero(~twin)
+    return centroids.take(np.flatnonzero(~twin))

@@ -58,21 +58,10 @@ class CentroidIndex:
         self.centres = np.stack(means) if means else self.centroids
 
     def nearest(self, vectors: Float32Array, count: int) -> tuple[Int32Array, Float32Array]:
-        """Return the `count` nearest centroids of each vector, nearest first, and the cosine distances.
+        """Return the `count` centroids nearest to unit-norm vectors, float32 (n, d), nearest first, with distances.
 
-        Parameters
-        ----------
-        vectors : float32 (n, d)
-            Unit-norm rows.
-        count : int
-            Centroids wanted for each vector.
-
-        Returns
-        -------
-        concepts : int32 (n, min(count, K))
-            -1 where the groups compared have fewer centroids.
-        distances : float32 (n, min(count, K))
-            1 - cosine, infinite where there is no centroid. Equally near centroids: the lowest index first.
+        Concepts are int32 (n, min(count, K)), -1 where the groups compared have fewer centroids; distances, 1 - cosine,
+        are float32, infinite there. Equally near centroids: the lowest index first.
         """
         count = min(count, len(self.centroids))
         concepts = np.full((len(vectors), count), -1, dtype=np.int32)

@@ -20,19 +20,11 @@ def automatic_partition_rows(rows: int) -> int:
 def packed_partitions(
     members: Int64Array, homes: Int64Array, others: Int64Array, rows: npt.NDArray[np.float64], limit: int
 ) -> npt.NDArray[np.int32]:
-    """Return the partition of each concept, int32 (C,): at most `limit` members together.
+    """Return the partition of each concept, int32 (C,): at most `limit` members together, or one concept.
 
     A partition starts with the first concept that has none. As long as one fits, it takes in the concept that shares
     the largest part of its replicated rows with the concepts already there; if there is none, the next in order.
-
-    Parameters
-    ----------
-    members : int64 (C,)
-        Rows of each concept, replicas included.
-    homes, others : int64 (m,), rows : float64 (m,)
-        How many rows of one concept have a replica in another.
-    limit : int
-        Rows a partition may hold; a larger concept has a partition of its own.
+    `members`, int64 (C,), includes replicas; `rows`, float64 (m,), of the concepts `homes` have a replica in `others`.
     """
     count = len(members)
     left, right, both = _both_ways(homes, others, rows, count)

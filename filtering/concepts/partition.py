@@ -52,21 +52,13 @@ def by_partition(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Group the concepts of rows by partition, so that a row is copied to each partition once.
 
-    Parameters
-    ----------
-    rows, concepts : int (m,)
-        The row and the concept of each member, home rows and replicas.
-    partition_of : int32 (C,)
-        The partition of each concept.
-    most : int
-        The maximum number of concepts of a row.
+    `rows` and `concepts`, int (m,), are the row and the concept of each member, home rows and replicas; `partition_of`,
+    int32 (C,), has the partition of each concept, and a row has at most `most` concepts.
 
     Returns
     -------
-    rows : int64 (t,)
-        Each row once for every partition that has one of its concepts.
-    partitions : int32 (t,)
-        That partition.
+    rows, partitions : int64 (t,), int32 (t,)
+        Each row once for every partition that has one of its concepts, and that partition.
     concepts : int32 (t, most)
         The row's concepts in the partition, -1 where there are fewer.
     """
@@ -96,12 +88,7 @@ def shard_and_row(ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], np
 def moved_rows(ids: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the present global ids of rows of an earlier inventory, int64 (n,); -1 for rows that are gone, or for -1.
 
-    Parameters
-    ----------
-    ids : int64 (n,)
-        Global ids in the earlier inventory, or -1.
-    places : int64 (b,)
-        For each shard of the earlier inventory its place now, -1 where its rows are gone.
+    `places`, int64 (b,), has for each shard of the earlier inventory its place now, -1 where its rows are gone.
     """
     shards, rows = shard_and_row(ids)
     there = ids >= 0

@@ -41,14 +41,8 @@ class NearestConcepts:
 def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Centroids) -> Float32Array:
     """Return the rows' distances to the borders of their home concepts, scaled by spreads, float32 (n, r).
 
-    Parameters
-    ----------
-    concepts : int32 (n, r)
-        The nearest concepts, the home concept first; -1 where there is none.
-    distances : float32 (n, r)
-        1 - cosine to their centroids.
-    centroids : Centroids
-        Those of all concepts, with their spreads.
+    `concepts`, int32 (n, r), are the nearest ones, the home concept first, -1 where there is none; `distances`, float32
+    (n, r), are 1 - cosine to their centroids; `centroids` are those of all concepts.
 
     Notes
     -----
@@ -78,12 +72,8 @@ def needed_margins(left: NearestConcepts, right: NearestConcepts) -> Float32Arra
 def margin_for(needed: Float32Array, recall: float) -> tuple[float, float]:
     """Return the least margin at which a share of known neighbours is compared, and the share reached with it.
 
-    Parameters
-    ----------
-    needed : float32 (n,)
-        The least margin at which each pair of neighbours is compared.
-    recall : float
-        The share asked for. If it cannot be reached, the margin is infinite.
+    `needed`, float32 (n,), is the least margin at which each pair of neighbours is compared. The margin is infinite if
+    the share asked for, `recall`, cannot be reached.
     """
     if len(needed) == 0:
         return 0.0, 1.0

@@ -27,20 +27,9 @@ def decide_replication(
 ) -> Replication:
     """Decide the largest margin at which a row has a replica, and into how many sections large concepts are cut.
 
-    Parameters
-    ----------
-    identities : list of str
-        The shards whose nearest rows were found.
-    k : int
-        Neighbours of a row.
-    recall : float
-        The share of known neighbours that should be compared.
-    mean_replicas : float
-        The most replicas that a row has on average, whatever the recall.
-    largest : int
-        Rows of a concept before it is cut.
-    store : Store
-        The stage's objects.
+    The margin is the least at which a share `recall` of known neighbours is compared, but no row has more replicas than
+    `mean_replicas` on average. A concept of more than `largest` rows is cut. `identities` are the shards that were
+    searched.
     """
     measures = store.read_arrays(QUERIES_NAME)["measures"]
     merged = merged_nearest(store, identities)

@@ -61,17 +61,7 @@ def reuse_assignment(shard: PassingShard, base: Store, store: Store) -> None:
 
 
 def reuse_queries(identities: Sequence[str], base: BaseConcepts, store: Store) -> QueryCounts:
-    """Write the base's sampled rows that are still there together with those of the shards that differ.
-
-    Parameters
-    ----------
-    identities : list of str
-        The shards that differ, which have sampled their rows.
-    base : BaseConcepts
-        Its sampled rows are reused.
-    store : Store
-        The stage's objects, the shards' samples among them.
-    """
+    """Write the base's sampled rows that are still there, together with those of the shards that differ."""
     queries = base.store.read_arrays(QUERIES_NAME)
     queries["row"] = moved_rows(queries["row"], base.places)
     there = queries["row"] >= 0
@@ -113,18 +103,10 @@ def find_nearest_rows(shard: PassingShard, k: int, store: Store) -> int:
 
 
 def find_exact(identities: Sequence[str], base: BaseConcepts | None, k: int, store: Store) -> ExactCounts:
-    """Write the true neighbours of the rows that measure recall.
+    """Write the true neighbours, k a row, of the rows that measure recall.
 
-    Parameters
-    ----------
-    identities : list of str
-        The shards that were searched: those that the base has were searched for new rows alone.
-    base : BaseConcepts or None
-        Its neighbours are reused.
-    k : int
-        Neighbours of a row.
-    store : Store
-        The stage's objects.
+    `identities` are the shards that were searched: where there is a base, whose neighbours are reused, those that it
+    has were searched for new rows alone.
     """
     queries = store.read_arrays(QUERIES_NAME)
     measures, fresh = queries["measures"], queries.get("fresh", np.ones(len(queries["row"]), dtype=bool))

@@ -21,21 +21,7 @@ def over_shards(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> list[R]:
-    """Run a task for each shard, named by the shard's identity, and return the results in order.
-
-    Parameters
-    ----------
-    stage : StageRun
-        Runs the tasks.
-    name, unit : str
-        The tasks' name, and the unit in which progress is counted.
-    shards : sequence of PassingShard
-        A task each.
-    function : callable
-        Takes a shard, then the arguments that follow.
-    *args, **kwargs
-        Those arguments.
-    """
+    """Run `function(shard, *args)` for each shard, in tasks named by its identity, and return the results in order."""
     return stage.map(
         [task(f"{name}-{shard.identity}", function, shard, *args, **kwargs) for shard in shards],
         unit,

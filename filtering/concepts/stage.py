@@ -38,16 +38,9 @@ CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX)
 
 
 def concepts_key(settings: Concepts, graph: Graph, filters: str, given: str | None = None) -> StageKey:
-    """Return the stage's identity.
+    """Return the stage's identity; `filters` is the fingerprint of the filters stage.
 
-    Parameters
-    ----------
-    settings, graph : Concepts, Graph
-        Sections of the configuration.
-    filters : str
-        Fingerprint of the filters stage.
-    given : str, optional
-        Identity of another run's concepts, where their centroids are used and none are trained.
+    `given` is the identity of another run's concepts, where their centroids are used and none are trained.
     """
     decisive: Any = [settings.model_dump(include=set(TRAINING_KEYS)), graph.model_dump()]
     if given is not None:
@@ -61,21 +54,7 @@ def find_concepts(
 ) -> ConceptsResult:
     """Train centroids, assign every row to its home concept and replica concepts, and write the table of concepts.
 
-    Parameters
-    ----------
-    stage : StageRun
-        The stage at work.
-    settings, graph : Concepts, Graph
-        Sections of the configuration.
-    shards : sequence of PassingShard
-        All shards of the pool.
-    rows : int
-        Rows of all shards that passed the filters.
-
-    Returns
-    -------
-    ConceptsResult
-        Facts about the concepts and their assignment.
+    `rows` is how many of all shards passed the filters.
     """
     store, identities = stage.store, [shard.identity for shard in shards]
     clusters = wanted_clusters(settings, rows)

@@ -57,21 +57,7 @@ class Statistics:
 
 
 def write_sums(store: Store, identity: str, assigned: Assignment, distances: Float32Array, concepts: int) -> None:
-    """Write the sums over a shard's rows.
-
-    Parameters
-    ----------
-    store : Store
-        The stage's objects.
-    identity : str
-        The shard's.
-    assigned : Assignment
-        The concepts of its rows.
-    distances : float32 (n,)
-        Cosine distances of the rows to their nearest centroid.
-    concepts : int
-        How many concepts there are.
-    """
+    """Write the sums over a shard's rows, with `distances` to the nearest centroid, 1 - cosine, float32 (n,)."""
     pairs = assigned.concept[assigned.replica].astype(np.int64) * concepts + assigned.replica_concept
     every, rows = np.unique(pairs, return_counts=True)
     sums = {
@@ -123,18 +109,10 @@ def rows_in_a_partition(sums: Statistics, partition_rows: int | str) -> int:
 def concepts_table(
     store: Store, sums: Statistics, partition_rows: int | str, partitions: npt.NDArray[np.int32] | None = None
 ) -> pa.Table:
-    """Return `schemas.CONCEPTS`.
+    """Return `schemas.CONCEPTS` from the sums over all shards.
 
-    Parameters
-    ----------
-    store : Store
-        The stage's objects, the centroids among them.
-    sums : Statistics
-        Over all shards.
-    partition_rows : int or "auto"
-        Rows that a partition may hold, as configured.
-    partitions : int32 (C,), optional
-        The partition of each concept; packed anew where it is not given.
+    `partition_rows` is what a partition may hold, as configured. `partitions`, int32 (C,), is the partition of each
+    concept; they are packed anew where it is not given.
     """
     if partitions is None:
         pairs, limit = sums.pairs, rows_in_a_partition(sums, partition_rows)

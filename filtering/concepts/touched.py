@@ -31,12 +31,7 @@ class SearchedCounts(ChangedCount):
 def write_changed(new: Sequence[str], gone: Sequence[str], base: Store, store: Store) -> ChangedCount:
     """Write which concepts have other members than in a base.
 
-    Parameters
-    ----------
-    new, gone : list of str
-        Identities of the shards whose rows the base does not have, and of those whose rows only the base has.
-    base, store : Store
-        The base's concepts, and the stage's objects.
+    `new` are identities of the shards whose rows the base does not have, `gone` of those whose rows only the base has.
     """
     changed = np.zeros(int(read_sections(store).sum()), dtype=bool)
     for folder, identities in ((store, new), (base, gone)):

@@ -11,9 +11,9 @@ from filtering.concepts.artifacts import CENTROIDS, QUERIES_NAME
 from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
 from filtering.concepts.kmeans import (
     clustered_group,
-    coarse_centroids,
     member_sums,
     moved_centroids,
+    spherical_kmeans,
     without_twins,
 )
 from filtering.concepts.nearest import Centroids, nearest_centroids
@@ -42,23 +42,8 @@ QUERY_SEED, MEASURING_SEED, COARSE_SEED = 1, 2, 4
 def sample_shard(shard: PassingShard, share: float, coarse_share: float, seed: int, rows: int, store: Store) -> int:
     """Write the sampled rows of a shard: those to train on, and those to search exactly; uid and seed alone decide.
 
-    Parameters
-    ----------
-    shard : PassingShard
-        The shard.
-    share, coarse_share : float
-        The shares of its rows on which centroids and coarse groups are trained.
-    seed : int
-        Of the samples to train on.
-    rows : int
-        Rows of the pool, of which some hundreds are searched exactly.
-    store : Store
-        The stage's objects.
-
-    Returns
-    -------
-    int
-        Rows on which centroids are trained.
+    Centroids are trained on a `share` of its rows, and coarse groups on `coarse_share`; of the pool's `rows` some
+    hundreds are searched exactly. Returns the number of rows on which centroids are trained.
     """
     passing = shard.rows()
     uids = shard.uids(passing)
@@ -91,7 +76,7 @@ def find_groups(identities: Sequence[str], groups: int, seed: int, store: Store)
     coarse = np.zeros((0, 0), dtype=np.float32)
     if filled:
         order = np.argsort(np.concatenate([sample["uid"] for sample in filled]), kind="stable")
-        coarse = coarse_centroids(
+        coarse = spherical_kmeans(
             unit_rows(np.concatenate([sample["vectors"] for sample in filled])[order]), groups, seed
         )
     store.write_arrays(COARSE, {"vectors": coarse})
@@ -127,20 +112,8 @@ def cluster_groups(
 ) -> int:
     """Cluster the sampled rows of consecutive groups, each into its share of the centroids; return how many they get.
 
-    Parameters
-    ----------
-    first : int
-        The first group.
-    shares : list of int
-        Centroids of each group, from the first on.
-    largest : float
-        Sampled rows that one centroid may hold before it is split.
-    names : list of str
-        The objects in which the groups' rows are.
-    seed : int
-        Of every k-means.
-    store : Store
-        The stage's objects.
+    `shares` are the centroids of each group from `first` on, `names` the objects in which the groups' rows are. A
+    centroid may hold `largest` sampled rows before it is split.
     """
     records = read_groups(store, names, first, first + len(shares))
     parts, groups = [], []

@@ -39,21 +39,7 @@ BATCH_ROWS = 20_000
 
 
 def train(stage: StageRun, shards: Sequence[PassingShard], clusters: int, seed: int, rows: int) -> None:
-    """Train about `clusters` centroids on samples of the shards, and write them.
-
-    Parameters
-    ----------
-    stage : StageRun
-        The concepts stage.
-    shards : sequence of PassingShard
-        All shards of the pool.
-    clusters : int
-        Centroids wanted.
-    seed : int
-        Of the samples and of every k-means.
-    rows : int
-        Rows of all shards that passed the filters.
-    """
+    """Train about `clusters` centroids on samples of the shards' `rows` rows, and write them."""
     groups = coarse_groups(clusters)
     fine, coarse = (count * POINTS_PER_CENTROID / max(rows, 1) for count in (clusters, COARSE_POINTS * groups))
     over_shards(stage, "sample", "shards sampled", shards, sample_shard, fine, coarse, seed, rows, stage.store)

@@ -23,14 +23,8 @@ def ranked_rows(
 ) -> tuple[Int64Array, Columns]:
     """Return the rows that a search found in a shard, k and a few more for each query, nearest first.
 
-    Parameters
-    ----------
-    shard : PassingShard
-        The shard.
-    exact : ExactSearch
-        The search, after all vectors of the shard have been added.
-    passing, ids : int64 (n,)
-        The rows that were searched, at least one, and their global ids.
+    `exact` has seen all vectors of the shard; `passing` and `ids`, int64 (n,), are the rows that were searched, at
+    least one, and their global ids.
 
     Returns
     -------
@@ -92,8 +86,6 @@ def still_exact(
         For each shard of the base's inventory its place now, -1 where its rows are gone.
     new : mapping
         Of today's sampled rows the columns `row`, `distances` and `neighbours`: the nearest in the shards that differ.
-    k : int
-        Neighbours that must be known of a row.
     """
     both, at, of = np.intersect1d(moved_rows(before["row"], places), new["row"], return_indices=True)
     within = before["within"][at]

@@ -1,4 +1,4 @@
-"""What each stage costs: every formula of `plan`, each with its terms, in one place.
+"""The cost of each stage: every formula of `plan`, each with its terms, in one place.
 
 Seconds are of one CPU while all of them work. Constants in seconds were measured on one machine (that of
 `REFERENCE_PAIR_SECONDS`) in runs over pools of 0.1, 1 and 12.8 million rows; `plan` multiplies them by how much slower
@@ -10,8 +10,6 @@ from typing import Any
 
 from filtering.concepts.exact_search import QUERIES
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMENTS, coarse_groups
-from filtering.concepts.nearest import FEW_GROUPS, PROBES
-from filtering.concepts.packing import automatic_partition_rows
 from filtering.concepts.partition import row_dtype
 from filtering.concepts.training_stage import BATCH_ROWS, COARSE_POINTS
 from filtering.embedding.memory import PROCESS_BYTES
@@ -19,106 +17,31 @@ from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes
 from filtering.graph.sharded import EDGE, FOUND
 from filtering.measures.matching import NETWORKS, UNITS
+from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
 from filtering.selection.scores import SCORE, vector_dtype
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, and
-# what of it does not depend on the dimension: comparing it with what is known, ranking the best.
+# the part of it that does not depend on the dimension: comparing it, ranking the best.
 REFERENCE_PAIR_SECONDS = 4.9e-9
 COMPARE_SECONDS = 2.3e-9
 REFERENCE_DIMENSION = 512
-# A multiplication and addition of float32 products (assignment, exact search of the sampled rows), and bringing a
-# coordinate to where it is multiplied with one group of centroids.
-MULTIPLY_SECONDS = 1.6e-11
-GATHER_SECONDS = 2.1e-9
-# Clustering a group: its rounds, those of what is split, and the assignments between them.
+# Rounds of clustering a group: its own, those after splits, and the assignments between them.
 CLUSTERING = 4
-# Guests depend on the data, and grow with the number of concepts up to `graph.mean_replicas`: as in
-# benchmarks.lib.pool_like.
-GUESTS_OF_100_CONCEPTS, GUESTS_POWER = 1.66, 0.28
-# Of the guests, the part that lies in another partition, so that the row travels there too: 0.98 c^-0.29, with c
-# concepts a partition.
-TRAVELLING, TRAVELLING_POWER = 0.98, -0.29
-# Concepts differ in size: the mean over rows of the size of their concept, over the mean size; guests go to large ones.
-UNEVEN = 1.2
-# Seconds that a stage takes whatever the rows: Ray and its first workers come up, libraries are loaded.
+# Seconds that a stage takes for any number of rows: Ray and its first workers start, libraries are loaded.
 EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
-# Charts are drawn and samples fetched, however many rows there are; the page and its data are bounded.
+# Charts are drawn and samples fetched for any number of rows; the report and its data are bounded.
 REPORT_START = 1.9
 PAGE_BYTES = 32 << 20
-# Products of a row while a selection is measured: features of random networks, and the queries with what is kept and
-# with as many at random.
+# Products of a row while a selection is measured: features of random networks, and the queries with the kept samples
+# and with a random choice of as many.
 MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES
 # Importing torch, which multiplies bytes; workers keep it.
 SEARCH_PROCESS_BYTES = 500 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a run is about.
-
-    Attributes
-    ----------
-    rows, shards, largest_shard : of the pool.
-    dimension : of the vectors.
-    clusters : concepts.
-    k, reach : of the graph.
-    most_guests : a row, on average.
-    partition_rows : rows a partition may hold, guests included; None for automatic.
-    """
-
-    rows: int
-    shards: int
-    largest_shard: int
-    dimension: int
-    clusters: int
-    k: int
-    reach: int
-    most_guests: float
-    partition_rows: int | None = None
-
-    @property
-    def guests(self) -> float:
-        """Guests a row."""
-        usual = GUESTS_OF_100_CONCEPTS * (self.clusters / 100) ** GUESTS_POWER
-        return max(0.0, min(float(usual), self.most_guests, self.reach - 1.0, self.clusters - 1.0))
-
-    @property
-    def copies(self) -> float:
-        """Rows that travel, each once for every partition."""
-        together = self.partition_limit * self.clusters / max(self.rows * (1 + self.guests), 1)
-        share = min(1.0, TRAVELLING * max(together, 1.0) ** TRAVELLING_POWER) if together < self.clusters else 0.0
-        return float(self.rows * (1 + share * self.guests))
-
-    @property
-    def partition_limit(self) -> int:
-        """Rows of a partition, guests included: as configured, or one whole concept, up to 4 times the mean."""
-        standing = int(self.rows * (1 + self.guests))
-        limit = self.partition_rows or automatic_partition_rows(standing)
-        return min(standing, max(limit, 4 * standing // max(self.clusters, 1)))
-
-    @property
-    def sample(self) -> int:
-        """Rows that centroids are trained on."""
-        return min(self.rows, self.clusters * POINTS_PER_CENTROID)
-
-    @property
-    def assignment_seconds(self) -> float:
-        """Seconds that finding a row's nearest centroids takes, on the reference machine."""
-        groups = coarse_groups(self.clusters)
-        if groups <= FEW_GROUPS:
-            return self.clusters * self.dimension * MULTIPLY_SECONDS
-        compared = groups + PROBES * self.clusters / groups
-        return self.dimension * (compared * MULTIPLY_SECONDS + PROBES * GATHER_SECONDS)
-
-    @property
-    def distances(self) -> float:
-        """Distances that the neighbour search computes: half of all pairs of a concept, and rows times guests."""
-        return self.rows * self.rows / max(self.clusters, 1) * UNEVEN * (0.5 + self.guests)
-
-
-@dataclass(frozen=True, slots=True)
 class StageCost:
-    """What one stage costs.
+    """The cost of one stage.
 
     Attributes
     ----------
@@ -126,9 +49,9 @@ class StageCost:
     spread_seconds : CPU seconds that any number of workers share.
     serial_seconds : seconds of one task that all others wait for.
     task_bytes : the peak memory of its largest task, the process included.
-    disk_bytes : what it leaves in the run's directory at its peak.
-    shuffle_bytes : what its tasks hand to each other through storage.
-    start_seconds : before its tasks work, however many rows and CPUs there are.
+    disk_bytes : the peak size of its objects in the run's directory.
+    shuffle_bytes : what its tasks pass to each other through storage.
+    start_seconds : time before its tasks begin, for any number of rows and CPUs.
     """
 
     name: str
@@ -140,19 +63,19 @@ class StageCost:
     start_seconds: float = OTHER_START
 
     def seconds(self, cpus: int) -> float:
-        """Return the time it takes on so many CPUs."""
+        """Return the time of the stage on a number of CPUs."""
         return self.start_seconds + self.serial_seconds + self.spread_seconds / cpus
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the steps of selection ask for.
+    """The scores and methods of the steps of selection.
 
     Attributes
     ----------
-    scores : (kind, parameters), of every score that is computed, those that combinations add up among them.
-    steps : of every step its method's name and whether it reads vectors.
-    tower_seconds : of one image through the model, for scores that run it.
+    scores : kind and parameters of every score that is computed, parts of combinations included.
+    steps : the method of every step, and whether it reads vectors.
+    tower_seconds : seconds of one image through the model, for scores that run it.
     """
 
     scores: tuple[tuple[str, Any], ...] = (("rows", None),)
@@ -163,14 +86,7 @@ class Asked:
 def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> list[StageCost]:
     """Return the cost of every stage after embedding; scores and steps of selection are summed up.
 
-    Parameters
-    ----------
-    work : Work
-        The pool and the settings that the formulas depend on.
-    pair_seconds : float
-        Seconds of one distance of the neighbour search at the work's dimension, as probed here.
-    asked : Asked
-        By the selection; one step of D2 by CLIP scores unless given.
+    `pair_seconds` is what one distance of the neighbour search takes at the work's dimension, as probed here.
     """
     pace = pair_seconds / expected_pair_seconds(work.dimension)
     return [*_concepts(work, pace), _graph(work, pace, pair_seconds), *_selection(work, pace, asked or Asked())]
@@ -199,7 +115,7 @@ def step_seconds(work: Work, method: str, vectors: bool) -> float:
 
 
 def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
-    """Return what a task of a score holds beside the columns of its shard."""
+    """Return the memory of a task of a score, in bytes, beside the columns of its shard."""
     d = work.dimension
     if kind == "batches":
         return float(min(settings.batch_size, work.rows) * (12 * d + 24) + work.largest_shard * 4 * d)
@@ -223,12 +139,12 @@ def expected_pair_seconds(dimension: int) -> float:
 def _concepts(work: Work, pace: float) -> list[StageCost]:
     rows, d, shard = work.rows, work.dimension, work.largest_shard
     groups = coarse_groups(work.clusters)
-    assigned = shard * (8 * work.reach + 2 * d + 120) + (200 << 20)
+    assigned = shard * (8 * work.max_replicas + 2 * d + 120) + (200 << 20)
     clustering = (groups + work.clusters / groups) * ITERATIONS * CLUSTERING * d * MULTIPLY_SECONDS
     training = work.sample * (clustering + REFINEMENTS * (work.assignment_seconds + 4e-6)) + rows * 1.6e-6
     assigning = rows * (work.assignment_seconds + QUERIES * d * MULTIPLY_SECONDS + 9e-9 * d + 1.7e-6)
-    record = row_dtype(d, work.reach).itemsize
-    cells = 8 * work.reach
+    record = row_dtype(d, work.max_replicas).itemsize
+    cells = 8 * work.max_replicas
     return [
         StageCost(
             "filters", rows * 1.5e-6 * pace, 0, PROCESS_BYTES + min(rows, BUCKET_ROWS) * 120 + shard * 300, rows * 42
@@ -238,7 +154,7 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
             (assigning + training + rows * 1e-6) * pace,
             (groups * POINTS_PER_CENTROID * COARSE_POINTS * groups * ITERATIONS * d * MULTIPLY_SECONDS) * pace,
             PROCESS_BYTES + max(BATCH_ROWS * d * 12 + work.clusters * d * 8, assigned),
-            rows * (cells + 30 + 8 * work.guests) + work.sample * d * 4,
+            rows * (cells + 30 + 8 * work.replicas) + work.sample * d * 4,
             start_seconds=CONCEPTS_START,
         ),
         StageCost(
@@ -253,13 +169,13 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
 
 
 def _graph(work: Work, pace: float, pair_seconds: float) -> StageCost:
-    largest = int(4 * work.rows / max(work.clusters, 1) * (1 + work.guests))
+    largest = int(4 * work.rows / max(work.clusters, 1) * (1 + work.replicas))
     found, edges = work.copies * work.k * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
     partition = work.partition_limit
     memory = search_memory_bytes(partition, min(largest, partition), work.dimension, work.k)
-    # Each row where it stands: read, put into bytes, copied to its concept, its candidates ranked and offered.
-    standing = work.rows * (1 + work.guests) * (1.5e-6 + 1e-8 * work.dimension)
-    seconds = work.distances * pair_seconds + (standing + work.rows * work.k * 8e-7) * pace
+    # Each member of a concept: read, put into bytes, copied to its concept, its candidates ranked and offered.
+    members = work.rows * (1 + work.replicas) * (1.5e-6 + 1e-8 * work.dimension)
+    seconds = work.distances * pair_seconds + (members + work.rows * work.k * 8e-7) * pace
     return StageCost(
         "graph",
         seconds,
@@ -273,7 +189,7 @@ def _graph(work: Work, pace: float, pair_seconds: float) -> StageCost:
 
 def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
     rows, shard, d = work.rows, work.largest_shard, work.dimension
-    own, steps = work.partition_limit / (1 + work.guests), len(asked.steps)
+    own, steps = work.partition_limit / (1 + work.replicas), len(asked.steps)
     process = PROCESS_BYTES + SEARCH_PROCESS_BYTES
     travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors in asked.steps) else 0
     return [

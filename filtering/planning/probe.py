@@ -1,4 +1,4 @@
-"""What a plan is fed: how many rows the pool has, and what the first of them cost on this machine.
+"""The inputs of a plan: the number of rows of the pool, and the cost of the first ones on this machine.
 
 A row count is exact for DataComp metadata and for tars with img2dataset's statistics beside them; otherwise it is
 extrapolated from the first shards by their bytes.
@@ -33,7 +33,7 @@ MOST_PROBED = 4
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was measured on the first samples, on one thread.
+    """Measurements on the first samples, on one thread.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What is known of the pool: rows in all, in the largest shard, and what was measured."""
+    """The pool: rows in all and in the largest shard, and the measurements."""
 
     rows: int
     largest_shard: int
@@ -72,7 +72,7 @@ class Pool:
 
 
 def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
-    """Return what is known of the pool.
+    """Return the pool's counts and measurements.
 
     Raises
     ------

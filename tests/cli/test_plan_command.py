@@ -8,7 +8,7 @@ from rich.console import Console
 
 from filtering.cli import main
 from filtering.cli.plan import PlanView, plan_lines
-from filtering.planning.plan import bottleneck
+from filtering.planning.projection import bottleneck
 
 
 def test_the_table_names_every_stage(metadata_pool, tmp_path, capsys):

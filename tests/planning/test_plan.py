@@ -7,7 +7,8 @@ from pools import metadata_config, tar_config
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
 from filtering.pipeline.run import check
-from filtering.planning.plan import Question, bottleneck, plan
+from filtering.planning.plan import Question, plan
+from filtering.planning.projection import bottleneck
 
 
 def planned(config):

@@ -1,0 +1,101 @@
+"""A plan as plain data, and its bottleneck."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+
+class PlannedStage(TypedDict):
+    """The projected cost of a stage; `price` is None without prices."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float
+    serial_seconds: float
+    memory_per_task_bytes: int
+    disk_bytes: int
+    shuffle_bytes: int
+    price: float | None
+
+
+class SlowestStage(TypedDict):
+    """The stage that takes most time, and its share of all stages' seconds."""
+
+    stage: str
+    seconds: float
+    share: float
+
+
+class LargestStage(TypedDict):
+    """The stage with the largest tasks, and their share of the memory of a worker, None where that is not known."""
+
+    stage: str
+    bytes: int
+    share: float | None
+
+
+class Bottleneck(TypedDict):
+    """The stages that decide how long a run takes and how much memory it needs."""
+
+    time: SlowestStage
+    memory: LargestStage
+
+
+class PlannedBase(TypedDict):
+    """The base of an incremental run, and how many shards are new, changed, removed and the same."""
+
+    run: str
+    shards: dict[str, int]
+
+
+class Measured(TypedDict):
+    """What was measured, as `probe.Probe` has it, and seconds of one distance of the neighbour search."""
+
+    dimension: int
+    decode_seconds: float
+    forward_seconds: float
+    device: str
+    model_bytes: int
+    image_forward_bytes: int
+    text_forward_bytes: int
+    width: int
+    height: int
+    pair_seconds: float
+
+
+class Plan(TypedDict):
+    """The projected size and cost of a run; `keep` counts samples, `price` is None without prices."""
+
+    shards: int
+    rows: int
+    input_bytes: int
+    dimension: int
+    concepts: int
+    keep: int
+    cpus: int
+    memory_per_worker_bytes: int
+    disk_bytes: int
+    shuffle_bytes: int
+    seconds: float
+    hours: float
+    cpu_hours: float
+    gpu_hours: float
+    price: float | None
+    stages: list[PlannedStage]
+    bottleneck: Bottleneck
+    base: PlannedBase | None
+    probe: Measured
+
+
+def bottleneck(stages: Sequence[PlannedStage], allowed: int | None) -> Bottleneck:
+    """Return which of some stages, at least one, decide how long a run takes and how much memory it needs.
+
+    `allowed` are the bytes that a worker may have; None where that is not known, for other machines than this one.
+    """
+    slowest = max(stages, key=lambda stage: stage["seconds"])
+    largest = max(stages, key=lambda stage: stage["memory_per_task_bytes"])
+    seconds, memory = sum(stage["seconds"] for stage in stages), largest["memory_per_task_bytes"]
+    share = round(slowest["seconds"] / seconds, 4) if seconds else 0.0
+    return Bottleneck(
+        time=SlowestStage(stage=slowest["name"], seconds=slowest["seconds"], share=share),
+        memory=LargestStage(stage=largest["name"], bytes=memory, share=round(memory / allowed, 4) if allowed else None),
+    )

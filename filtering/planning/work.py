@@ -1,0 +1,84 @@
+"""The pool of a plan, and the sizes that follow from it: replicas, copies, partitions, distances."""
+
+from dataclasses import dataclass
+
+from filtering.concepts.kmeans import POINTS_PER_CENTROID, coarse_groups
+from filtering.concepts.nearest import FEW_GROUPS, PROBES
+from filtering.concepts.packing import automatic_partition_rows
+
+# A multiplication and addition of float32 products (assignment, exact search of the sampled rows), and bringing a
+# coordinate to where it is multiplied with one group of centroids.
+MULTIPLY_SECONDS = 1.6e-11
+GATHER_SECONDS = 2.1e-9
+# Replicas depend on the data, and grow with the number of concepts up to `graph.mean_replicas`: as in
+# benchmarks.lib.pool_like.
+REPLICAS_OF_100_CONCEPTS, REPLICAS_POWER = 1.66, 0.28
+# The part of the replicas that lies in another partition, so that the row travels there too: 0.98 c^-0.29, with c
+# concepts a partition.
+TRAVELLING, TRAVELLING_POWER = 0.98, -0.29
+# Concepts differ in size: the mean over rows of the size of their concept, over the mean size; replicas go to large
+# ones.
+UNEVEN = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The pool and the settings that the formulas of `costs` depend on.
+
+    Attributes
+    ----------
+    rows, shards, largest_shard : of the pool.
+    dimension : of the vectors.
+    clusters : concepts.
+    k, max_replicas, mean_replicas : of the graph, as configured.
+    partition_rows : rows a partition may hold, replicas included; None for automatic.
+    """
+
+    rows: int
+    shards: int
+    largest_shard: int
+    dimension: int
+    clusters: int
+    k: int
+    max_replicas: int
+    mean_replicas: float
+    partition_rows: int | None = None
+
+    @property
+    def replicas(self) -> float:
+        """Replicas a row."""
+        usual = REPLICAS_OF_100_CONCEPTS * (self.clusters / 100) ** REPLICAS_POWER
+        return max(0.0, min(float(usual), self.mean_replicas, self.max_replicas - 1.0, self.clusters - 1.0))
+
+    @property
+    def copies(self) -> float:
+        """Rows that travel, each once for every partition."""
+        together = self.partition_limit * self.clusters / max(self.rows * (1 + self.replicas), 1)
+        share = min(1.0, TRAVELLING * max(together, 1.0) ** TRAVELLING_POWER) if together < self.clusters else 0.0
+        return float(self.rows * (1 + share * self.replicas))
+
+    @property
+    def partition_limit(self) -> int:
+        """Rows of a partition, replicas included: as configured, or one whole concept, up to 4 times the mean."""
+        members = int(self.rows * (1 + self.replicas))
+        limit = self.partition_rows or automatic_partition_rows(members)
+        return min(members, max(limit, 4 * members // max(self.clusters, 1)))
+
+    @property
+    def sample(self) -> int:
+        """Rows that centroids are trained on."""
+        return min(self.rows, self.clusters * POINTS_PER_CENTROID)
+
+    @property
+    def assignment_seconds(self) -> float:
+        """Seconds that finding a row's nearest centroids takes, on the reference machine."""
+        groups = coarse_groups(self.clusters)
+        if groups <= FEW_GROUPS:
+            return self.clusters * self.dimension * MULTIPLY_SECONDS
+        compared = groups + PROBES * self.clusters / groups
+        return self.dimension * (compared * MULTIPLY_SECONDS + PROBES * GATHER_SECONDS)
+
+    @property
+    def distances(self) -> float:
+        """Distances that the neighbour search computes: half of all pairs of a concept, and rows times replicas."""
+        return self.rows * self.rows / max(self.clusters, 1) * UNEVEN * (0.5 + self.replicas)
