@@ -66,20 +66,12 @@ def read_homes(store: Store, shard: PassingShard) -> tuple[Int32Array, Int32Arra
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The concepts of a shard's rows.
+    """The concepts of a shard's rows."""
 
-    Attributes
-    ----------
-    row : int32 (n,), rows of the shard that passed the filters, ascending.
-    concept : int32 (n,), the home concept of each.
-    replica : int32 (m,), the place in `row` of each replica, ascending.
-    replica_concept : int32 (m,), the concept in which the replica is searched.
-    """
-
-    row: Int32Array
-    concept: Int32Array
-    replica: Int32Array
-    replica_concept: Int32Array
+    row: Int32Array  # int32 (n,), rows of the shard that passed the filters, ascending
+    concept: Int32Array  # int32 (n,), the home concept of each
+    replica: Int32Array  # int32 (m,), the place in `row` of each replica, ascending
+    replica_concept: Int32Array  # int32 (m,), the concept in which the replica is searched
 
 
 def write_assignment(store: Store, identity: str, assigned: Assignment) -> None:
@@ -111,27 +103,15 @@ def read_queries(store: Store) -> npt.NDArray[np.float16]:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How the pool differs from the one on which its concepts were trained.
+    """How the pool differs from the one on which its concepts were trained."""
 
-    Attributes
-    ----------
-    new_rows : int
-        Rows that the base did not have.
-    distance, distance_at_fit : float or None
-        Mean cosine distance to the nearest centroid, of the new rows and of all rows at the time of training; None
-        where there are none.
-    grown, rows_at_fit : int
-        Concepts whose share of the pool has more than doubled, and the rows at the time of training.
-    refit : tuple of str
-        Reasons why a refit is due, each a line for a person.
-    """
-
-    new_rows: int
+    new_rows: int  # rows that the base did not have
+    # Mean cosine distance to the nearest centroid, of the new rows and at the time of training; None without rows
     distance: float | None
     distance_at_fit: float | None
-    grown: int
-    rows_at_fit: int
-    refit: tuple[str, ...] = ()
+    grown: int  # concepts whose share of the pool has more than doubled
+    rows_at_fit: int  # rows at the time of training
+    refit: tuple[str, ...] = ()  # reasons why a refit is due, each a line for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,40 +124,25 @@ class TouchedCounts:
 
 @dataclass(frozen=True, slots=True)
 class ConceptsResult:
-    """The result of the concepts stage.
+    """The result of the concepts stage."""
 
-    Attributes
-    ----------
-    rows, concepts, centroids, partitions : int
-        Rows that have a concept, and how many there are of the others; sections of a large concept share a centroid.
-    replicas : int
-        Rows searched in another concept than their home concept, counted once for each such concept.
-    dimension, identity : int, str
-        Of the vectors; a digest of the centroids, the margin and the sections.
-    margin, expected_recall : float or None
-        Of trained concepts: the largest margin at which a row has a replica, and the recall expected from it.
-    reused_from, reused_shards : str or None, int
-        The folder of the concepts that were not trained but reused; shards whose rows keep the base's concepts.
-    touched, drift : TouchedCounts or None, Drift or None
-        The comparison with a base's concepts; the drift of reused ones.
-    recall_rows : int or None
-        Rows on which recall is measured, where that is known.
-    """
-
-    rows: int
-    concepts: int
+    rows: int  # rows that have a concept
+    concepts: int  # the sections of a large concept share a centroid
     centroids: int
     partitions: int
+    # Rows searched in another concept than their home concept, counted once for each such concept
     replicas: Annotated[int, Field(alias="guests")]
-    dimension: int
-    identity: str
+    dimension: int  # of the vectors
+    identity: str  # a digest of the centroids, the margin and the sections
+    # Of trained concepts: the largest margin at which a row has a replica, and the recall expected from it
     margin: float | None = None
     expected_recall: float | None = None
+    # The folder of the concepts that were not trained but reused, and the shards whose rows keep the base's concepts
     reused_from: Annotated[str | None, Field(alias="taken_over")] = None
     reused_shards: Annotated[int, Field(alias="carried_shards")] = 0
-    touched: TouchedCounts | None = None
-    drift: Drift | None = None
-    recall_rows: int | None = None
+    touched: TouchedCounts | None = None  # the comparison with a base's concepts
+    drift: Drift | None = None  # of reused concepts
+    recall_rows: int | None = None  # rows on which recall is measured, where that is known
 
     @property
     def summary(self) -> str:
@@ -206,16 +171,10 @@ class PartitionsResult:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The concepts, bool (C,) each, that differ from a base's.
+    """The concepts, bool (C,) each, that differ from a base's."""
 
-    Attributes
-    ----------
-    changed : concepts whose members, home rows or replicas, differ from the base's.
-    searched : concepts with a member that is also a member of a changed one.
-    """
-
-    changed: npt.NDArray[np.bool_]
-    searched: npt.NDArray[np.bool_]
+    changed: npt.NDArray[np.bool_]  # concepts whose members, home rows or replicas, differ from the base's
+    searched: npt.NDArray[np.bool_]  # concepts with a member that is also a member of a changed one
 
 
 def read_touched(store: Store) -> Touched | None:

@@ -50,15 +50,10 @@ OUTGROWN = 2
 
 @dataclass(frozen=True, slots=True)
 class ReusableConcepts:
-    """The concepts of a base that a run with the same centroids and the same graph reuses.
+    """The concepts of a base that a run with the same centroids and the same graph reuses."""
 
-    Attributes
-    ----------
-    base : the base's concepts, and its shards in today's pool.
-    gone, same : identities of the base's shards whose rows have changed or are gone, and of the others.
-    """
-
-    base: BaseConcepts
+    base: BaseConcepts  # the base's concepts, and its shards in today's pool
+    # gone, same: identities of the base's shards whose rows have changed or are gone, and of the others
     gone: tuple[str, ...]
     same: frozenset[str]
 

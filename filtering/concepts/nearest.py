@@ -21,18 +21,11 @@ FEW_GROUPS = 24
 
 @dataclass(frozen=True, slots=True)
 class Centroids:
-    """Centroids in the order of their groups.
+    """Centroids in the order of their groups."""
 
-    Attributes
-    ----------
-    vectors : float32 (K, d), unit norm.
-    groups : int32 (K,), ascending.
-    spreads : float32 (K,), the mean cosine distance of the rows that moved it last, 1 if none has.
-    """
-
-    vectors: Float32Array
-    groups: Int32Array
-    spreads: Float32Array
+    vectors: Float32Array  # float32 (K, d), unit norm
+    groups: Int32Array  # int32 (K,), ascending
+    spreads: Float32Array  # float32 (K,), the mean cosine distance of the rows that moved it last, 1 if none has
 
     @classmethod
     def unmoved(cls, vectors: Float32Array, groups: Int32Array) -> "Centroids":

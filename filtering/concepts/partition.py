@@ -16,25 +16,16 @@ ROW_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The rows of one partition, each once, and the members of its concepts: home rows and replicas.
+    """The rows of one partition, each once, and the members of its concepts: home rows and replicas."""
 
-    Attributes
-    ----------
-    row : int64 (n,), global row ids.
-    uid : bytes S32 (n,), ascending.
-    home : int32 (n,), the row's home concept.
-    vectors : float16 (n, d).
-    place : int64 (m,), the row of each member, by its place in the arrays above.
-    concept : int32 (m,), the concept of each member: sorted by concept, home rows before replicas, each by uid.
-    again : bool (n,), whether the row chooses its neighbours again; the others' neighbours are known from a base.
-    """
-
-    row: npt.NDArray[np.int64]
-    uid: npt.NDArray[np.bytes_]
-    home: npt.NDArray[np.int32]
-    vectors: npt.NDArray[np.float16]
-    place: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]  # int64 (n,), global row ids
+    uid: npt.NDArray[np.bytes_]  # bytes S32 (n,), ascending
+    home: npt.NDArray[np.int32]  # int32 (n,), the row's home concept
+    vectors: npt.NDArray[np.float16]  # float16 (n, d)
+    place: npt.NDArray[np.int64]  # int64 (m,), the row of each member, by its place in the arrays above
+    # int32 (m,), the concept of each member: sorted by concept, home rows before replicas, each by uid
     concept: npt.NDArray[np.int32]
+    # bool (n,), whether the row chooses its neighbours again; the others' neighbours are known from a base
     again: npt.NDArray[np.bool_]
 
 

@@ -25,16 +25,10 @@ LEAST_SPREAD = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class NearestConcepts:
-    """The nearest concepts of n rows, nearest first; the first is the home concept, the others may get a replica.
+    """The nearest concepts of n rows, nearest first; the first is the home concept, the others may get a replica."""
 
-    Attributes
-    ----------
-    concepts : int32 (..., r), -1 where there is none.
-    margins : float32 (..., r), distance to the border with that concept; 0 for the home concept, infinite where there
-        is none.
-    """
-
-    concepts: Int32Array
+    concepts: Int32Array  # int32 (..., r), -1 where there is none
+    # float32 (..., r), distance to the border with that concept; 0 for the home concept, infinite where there is none
     margins: Float32Array
 
 

@@ -49,26 +49,15 @@ def decide_replication(
 
 @dataclass(frozen=True, slots=True)
 class MergedNearest:
-    """The nearest rows of all shards to the q sampled rows of the pool.
+    """The nearest rows of all shards to the q sampled rows of the pool."""
 
-    Attributes
-    ----------
-    row : int64 (q,), global ids of the sampled rows.
-    of_rows : the nearest concepts of the sampled rows.
-    distances : float (q, k and a few more), squared, nearest first.
-    neighbours : int64 (q, k and a few more), global ids.
-    of_neighbours : the nearest concepts of the neighbours.
-    margin_counts : int64 (2048,), of all rows, as `replicas.margin_counts` returns them.
-    sizes : int64 (K,), rows by nearest centroid.
-    """
-
-    row: npt.NDArray[np.int64]
-    of_rows: NearestConcepts
-    distances: npt.NDArray[np.floating[Any]]
-    neighbours: npt.NDArray[np.int64]
-    of_neighbours: NearestConcepts
-    margin_counts: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]  # int64 (q,), global ids of the sampled rows
+    of_rows: NearestConcepts  # the nearest concepts of the sampled rows
+    distances: npt.NDArray[np.floating[Any]]  # float (q, k and a few more), squared, nearest first
+    neighbours: npt.NDArray[np.int64]  # int64 (q, k and a few more), global ids
+    of_neighbours: NearestConcepts  # the nearest concepts of the neighbours
+    margin_counts: npt.NDArray[np.int64]  # int64 (2048,), of all rows, as `replicas.margin_counts` returns them
+    sizes: npt.NDArray[np.int64]  # int64 (K,), rows by nearest centroid
 
 
 def merged_nearest(store: Store, identities: Sequence[str]) -> MergedNearest:

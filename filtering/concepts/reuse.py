@@ -28,16 +28,10 @@ from filtering.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class BaseConcepts:
-    """The concepts of a base, and its shards in today's pool.
+    """The concepts of a base, and its shards in today's pool."""
 
-    Attributes
-    ----------
-    store : the base's concepts.
-    places : int64 (b,), the places of its shards now, -1 where their rows have changed or are gone.
-    """
-
-    store: Store
-    places: Int64Array
+    store: Store  # the base's concepts
+    places: Int64Array  # int64 (b,), the places of its shards now, -1 where their rows have changed or are gone
 
 
 class QueryCounts(TypedDict):

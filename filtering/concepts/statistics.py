@@ -20,35 +20,22 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ReplicaCounts:
-    """How many rows of one concept have a replica in another.
+    """How many rows of one concept have a replica in another."""
 
-    Attributes
-    ----------
-    homes, concepts : int64 (m,), the home concept of the rows and the concept of their replicas; each pair once.
-    rows : float64 (m,), how many rows.
-    """
-
+    # homes, concepts: int64 (m,), the home concept of the rows and the concept of their replicas; each pair once
     homes: Int64Array
     concepts: Int64Array
-    rows: npt.NDArray[np.float64]
+    rows: npt.NDArray[np.float64]  # float64 (m,), how many rows
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Sums over the rows of C concepts.
+    """Sums over the rows of C concepts."""
 
-    Attributes
-    ----------
-    sizes : int64 (C,), rows at home in each concept.
-    replicas : int64 (C,), replicas in each concept.
-    distances : float64 (C,), sums of the home rows' cosine distances to the centroid.
-    pairs : how many rows of one concept have a replica in another.
-    """
-
-    sizes: Int64Array
-    replicas: Int64Array
-    distances: npt.NDArray[np.float64]
-    pairs: ReplicaCounts
+    sizes: Int64Array  # int64 (C,), rows at home in each concept
+    replicas: Int64Array  # int64 (C,), replicas in each concept
+    distances: npt.NDArray[np.float64]  # float64 (C,), sums of the home rows' cosine distances to the centroid
+    pairs: ReplicaCounts  # how many rows of one concept have a replica in another
 
     @property
     def members(self) -> Int64Array:

@@ -27,42 +27,26 @@ ORIGINS = "origins.npz"
 
 @dataclass(frozen=True, slots=True)
 class GraphResult:
-    """Statistics of the whole graph, as run.json has them.
-
-    Attributes
-    ----------
-    nodes, edges, isolated, crossing : int
-        Rows; edges, both directions; rows without a neighbour; edges between partitions.
-    degrees_by_power_of_2 : list of int
-        Nodes by the binary logarithm of their degree: none, 1, 2-3, 4-7, ...
-    partitions, replicas, distances : int
-        Partitions that hold rows; rows searched in a concept beside their own; distances computed.
-    share_of_brute_force : float
-        `distances` as a share of those that an exact search of the pool by itself computes.
-    k, recall : int, float
-        Neighbours of a row, and the measured recall@k.
-    components, largest_component : int or None
-        Connected components and the size of the largest; None in pools too large to count them.
-    searched_concepts, reused_partitions : int or None
-        Where parts of a base's graph were reused.
-    """
+    """Statistics of the whole graph, as run.json has them."""
 
     nodes: int
-    edges: int
-    isolated: int
-    crossing: int
+    edges: int  # in both directions
+    isolated: int  # nodes without a neighbour
+    crossing: int  # edges between partitions
     largest_degree: int
     mean_degree: float
     crossing_share: float
-    degrees_by_power_of_2: list[int]
-    partitions: int
-    replicas: Annotated[int, Field(alias="guests")]
-    distances: int
-    share_of_brute_force: float
-    k: int
-    recall: float = 1.0
+    degrees_by_power_of_2: list[int]  # nodes by the binary logarithm of their degree: none, 1, 2-3, 4-7, ...
+    partitions: int  # that hold rows
+    replicas: Annotated[int, Field(alias="guests")]  # rows searched in a concept beside their own
+    distances: int  # computed
+    share_of_brute_force: float  # `distances` as a share of those that an exact search of the pool by itself computes
+    k: int  # neighbours of a row
+    recall: float = 1.0  # measured, at k
+    # Connected components and the size of the largest; None in pools too large to count them
     components: int | None = None
     largest_component: int | None = None
+    # Where parts of a base's graph were reused
     searched_concepts: int | None = None
     reused_partitions: Annotated[int | None, Field(alias="carried_partitions")] = None
 
@@ -80,17 +64,11 @@ class GraphResult:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """The earlier runs whose parts of the graph are reused.
+    """The earlier runs whose parts of the graph are reused."""
 
-    Attributes
-    ----------
-    stores : the graphs of those r runs.
-    run_of : int32 (P,), which of them has the part of each partition; -1 where none has.
-    places : for each of those runs, int64 (b,): the places of its shards now, -1 where their rows are gone.
-    """
-
-    stores: tuple[Store, ...]
-    run_of: npt.NDArray[np.int32]
+    stores: tuple[Store, ...]  # the graphs of those r runs
+    run_of: npt.NDArray[np.int32]  # int32 (P,), which of them has the part of each partition; -1 where none has
+    # For each of those runs, int64 (b,): the places of its shards now, -1 where their rows are gone
     places: tuple[npt.NDArray[np.int64], ...]
 
     def of(self, partition: int) -> tuple[Store, npt.NDArray[np.int64]] | None:

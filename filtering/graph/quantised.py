@@ -33,16 +33,10 @@ DEVIATIONS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """Rows in whole steps: <x, y> - |y|^2 / 2 orders the neighbours y of x by their distance.
+    """Rows in whole steps: <x, y> - |y|^2 / 2 orders the neighbours y of x by their distance."""
 
-    Attributes
-    ----------
-    rows : int8 (n, w), w >= d.
-    halves : int32 (n,), half the squared length, in squared steps.
-    """
-
-    rows: Int8Array
-    halves: Int32Array
+    rows: Int8Array  # int8 (n, w), w >= d
+    halves: Int32Array  # int32 (n,), half the squared length, in squared steps
 
     def take(self, places: npt.NDArray[Any]) -> "Quantised":
         """Return some rows."""

@@ -25,39 +25,20 @@ EDGE = np.dtype([("source", "<i8"), ("target", "<i8"), ("distance", "<f4")])
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """The own rows of a partition, sorted by concept and uid.
+    """The own rows of a partition, sorted by concept and uid."""
 
-    Attributes
-    ----------
-    row : int64 (n,), global ids.
-    uid : bytes S32 (n,).
-    concept : int32 (n,).
-    """
-
-    row: Int64Array
-    uid: npt.NDArray[np.bytes_]
-    concept: Int32Array
+    row: Int64Array  # int64 (n,), global ids
+    uid: npt.NDArray[np.bytes_]  # bytes S32 (n,)
+    concept: Int32Array  # int32 (n,)
 
 
 @dataclass(frozen=True, slots=True)
-class ShardGraph:
-    """One partition's part of the graph: CSR whose neighbours are global row ids.
+class ShardGraph(Nodes):
+    """One partition's part of the graph: its own rows, and a CSR whose neighbours are global row ids."""
 
-    Attributes
-    ----------
-    row : int64 (n,), uid : bytes S32 (n,), concept : int32 (n,)
-        The partition's own rows, sorted by concept and uid.
-    indptr : int64 (n + 1,)
-    indices : int64 (nnz,), global ids, ascending within a row; some lie in other partitions.
-    distances : float32 (nnz,), squared Euclidean.
-    """
-
-    row: Int64Array
-    uid: npt.NDArray[np.bytes_]
-    concept: Int32Array
-    indptr: Int64Array
-    indices: Int64Array
-    distances: Float32Array
+    indptr: Int64Array  # int64 (n + 1,)
+    indices: Int64Array  # int64 (nnz,), global ids, ascending within a row; some lie in other partitions
+    distances: Float32Array  # float32 (nnz,), squared Euclidean
 
 
 def own_nodes(partition: Partition) -> Nodes:
@@ -69,18 +50,11 @@ def own_nodes(partition: Partition) -> Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest neighbours of n rows, as far as they are known.
+    """The nearest neighbours of n rows, as far as they are known."""
 
-    Attributes
-    ----------
-    ids : int64 (n, k), global ids, nearest first, equally far ones by id; -1 where there is none.
-    homes : int32 (n, k), the neighbours' own concepts.
-    distances : float32 (n, k), squared Euclidean, infinite where there is no neighbour.
-    """
-
-    ids: Int64Array
-    homes: Int32Array
-    distances: Float32Array
+    ids: Int64Array  # int64 (n, k), global ids, nearest first, equally far ones by id; -1 where there is none
+    homes: Int32Array  # int32 (n, k), the neighbours' own concepts
+    distances: Float32Array  # float32 (n, k), squared Euclidean, infinite where there is no neighbour
 
     @classmethod
     def none(cls, rows: int, k: int) -> "Neighbours":

@@ -56,21 +56,14 @@ AGAIN_NAME = "{:08d}.again.npz"
 
 @dataclass(frozen=True, slots=True)
 class GraphInputs:
-    """What the graph is built from.
+    """What the graph is built from."""
 
-    Attributes
-    ----------
-    grouped, concepts : the objects of the partitions stage and of the concepts stage.
-    dimension : of the vectors.
-    k : neighbours of a row.
-    gpus : the share of a GPU that a search takes; 0 searches on CPUs.
-    """
-
+    # grouped, concepts: the objects of the partitions stage and of the concepts stage
     grouped: Store
     concepts: Store
-    dimension: int
-    k: int
-    gpus: float = 0.0
+    dimension: int  # of the vectors
+    k: int  # neighbours of a row
+    gpus: float = 0.0  # the share of a GPU that a search takes; 0 searches on CPUs
 
 
 class SentTo(TypedDict):
@@ -173,7 +166,7 @@ def _nodes(store: Store, partition: int, reused: Callable[[], ShardGraph | None]
         return Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     except FileNotFoundError:
         graph = reused()
-    return _no_nodes() if graph is None else Nodes(graph.row, graph.uid, graph.concept)
+    return _no_nodes() if graph is None else graph
 
 
 def _no_nodes() -> Nodes:
@@ -230,5 +223,5 @@ def _places(ids: Int64Array, first: Int64Array) -> Int64Array:
     return first[shards] + rows
 
 
-def _write(store: Store, name: str, value: Nodes | ShardGraph) -> None:
+def _write(store: Store, name: str, value: Nodes) -> None:
     store.write_arrays(name, {part.name: getattr(value, part.name) for part in fields(value)})

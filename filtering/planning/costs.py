@@ -41,26 +41,15 @@ SEARCH_PROCESS_BYTES = 500 << 20
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """The cost of one stage.
+    """The cost of one stage."""
 
-    Attributes
-    ----------
-    name : the stage.
-    spread_seconds : CPU seconds that any number of workers share.
-    serial_seconds : seconds of one task that all others wait for.
-    task_bytes : the peak memory of its largest task, the process included.
-    disk_bytes : the peak size of its objects in the run's directory.
-    shuffle_bytes : what its tasks pass to each other through storage.
-    start_seconds : time before its tasks begin, for any number of rows and CPUs.
-    """
-
-    name: str
-    spread_seconds: float
-    serial_seconds: float
-    task_bytes: float
-    disk_bytes: float = 0
-    shuffle_bytes: float = 0
-    start_seconds: float = OTHER_START
+    name: str  # the stage
+    spread_seconds: float  # CPU seconds that any number of workers share
+    serial_seconds: float  # seconds of one task that all others wait for
+    task_bytes: float  # the peak memory of its largest task, the process included
+    disk_bytes: float = 0  # the peak size of its objects in the run's directory
+    shuffle_bytes: float = 0  # what its tasks pass to each other through storage
+    start_seconds: float = OTHER_START  # time before its tasks begin, for any number of rows and CPUs
 
     def seconds(self, cpus: int) -> float:
         """Return the time of the stage on a number of CPUs."""
@@ -69,18 +58,12 @@ class StageCost:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The scores and methods of the steps of selection.
+    """The scores and methods of the steps of selection."""
 
-    Attributes
-    ----------
-    scores : kind and parameters of every score that is computed, parts of combinations included.
-    steps : the method of every step, and whether it reads vectors.
-    tower_seconds : seconds of one image through the model, for scores that run it.
-    """
-
+    # Kind and parameters of every score that is computed, parts of combinations included
     scores: tuple[tuple[str, Any], ...] = (("rows", None),)
-    steps: tuple[tuple[str, bool], ...] = (("d2", False),)
-    tower_seconds: float = 0.0
+    steps: tuple[tuple[str, bool], ...] = (("d2", False),)  # the method of every step, and whether it reads vectors
+    tower_seconds: float = 0.0  # seconds of one image through the model, for scores that run it
 
 
 def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> list[StageCost]:

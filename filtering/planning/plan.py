@@ -36,17 +36,12 @@ MEMORY_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The options of a plan besides the configuration.
+    """The options of a plan besides the configuration."""
 
-    Attributes
-    ----------
-    rows : project to a pool of this many rows, in shards like the given ones; None for the pool itself.
-    cpus : number of CPUs; None for those of this machine or of `ray.num_cpus`.
-    cpu_hour, gpu_hour : prices, in any currency.
-    """
-
+    # Project to a pool of this many rows, in shards like the given ones; None for the pool itself
     rows: int | None = None
-    cpus: int | None = None
+    cpus: int | None = None  # number of CPUs; None for those of this machine or of `ray.num_cpus`
+    # cpu_hour, gpu_hour: prices, in any currency
     cpu_hour: float | None = None
     gpu_hour: float | None = None
 

@@ -33,26 +33,17 @@ MOST_PROBED = 4
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Measurements on the first samples, on one thread.
+    """Measurements on the first samples, on one thread."""
 
-    Attributes
-    ----------
-    dimension : of the embeddings.
-    decode_seconds : from bytes to what the towers take, reading apart; 0 where nothing is embedded.
-    forward_seconds : both towers, on `device`.
-    device : cpu or cuda; empty where nothing is embedded.
-    model_bytes : the weights.
-    image_forward_bytes, text_forward_bytes : what the towers need while they compute, for one image or caption.
-    width, height : pixels of the image that the model takes.
-    """
-
-    dimension: int
-    decode_seconds: float = 0.0
-    forward_seconds: float = 0.0
-    device: str = ""
-    model_bytes: int = 0
+    dimension: int  # of the embeddings
+    decode_seconds: float = 0.0  # from bytes to what the towers take, reading apart; 0 where nothing is embedded
+    forward_seconds: float = 0.0  # both towers, on `device`
+    device: str = ""  # cpu or cuda; empty where nothing is embedded
+    model_bytes: int = 0  # the weights
+    # image_forward_bytes, text_forward_bytes: what the towers need while they compute, for one image or caption
     image_forward_bytes: int = 0
     text_forward_bytes: int = 0
+    # width, height: pixels of the image that the model takes
     width: int = 0
     height: int = 0
 

@@ -23,26 +23,19 @@ UNEVEN = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The pool and the settings that the formulas of `costs` depend on.
+    """The pool and the settings that the formulas of `costs` depend on."""
 
-    Attributes
-    ----------
-    rows, shards, largest_shard : of the pool.
-    dimension : of the vectors.
-    clusters : concepts.
-    k, max_replicas, mean_replicas : of the graph, as configured.
-    partition_rows : rows a partition may hold, replicas included; None for automatic.
-    """
-
+    # rows, shards, largest_shard: of the pool
     rows: int
     shards: int
     largest_shard: int
-    dimension: int
-    clusters: int
+    dimension: int  # of the vectors
+    clusters: int  # concepts
+    # k, max_replicas, mean_replicas: of the graph, as configured
     k: int
     max_replicas: int
     mean_replicas: float
-    partition_rows: int | None = None
+    partition_rows: int | None = None  # rows a partition may hold, replicas included; None for automatic
 
     @property
     def replicas(self) -> float:

@@ -117,7 +117,7 @@ class EpochSampler(ABC):
         """
         return Shown(self.index, self.weights(epoch))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, torch.Tensor | int | str]:
         """Return everything the sampler knows, as tensors, ints and a str.
 
         Tensors, because `torch.load` reads no numpy array unless it is told to trust the file; `numpy.savez` takes
@@ -128,7 +128,11 @@ class EpochSampler(ABC):
         dict
             `method`, `pool` (a fingerprint of its uids), `epoch`, and a tensor (n,) for each of the class's `arrays`.
         """
-        state: dict[str, Any] = {"method": self.method, "pool": self.index.fingerprint, "epoch": self.epoch}
+        state: dict[str, torch.Tensor | int | str] = {
+            "method": self.method,
+            "pool": self.index.fingerprint,
+            "epoch": self.epoch,
+        }
         return state | {name: torch.tensor(getattr(self, name)) for name in self.arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
