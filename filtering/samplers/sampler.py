@@ -128,12 +128,8 @@ class EpochSampler(ABC):
         dict
             `method`, `pool` (a fingerprint of its uids), `epoch`, and a tensor (n,) for each of the class's `arrays`.
         """
-        state: dict[str, torch.Tensor | int | str] = {
-            "method": self.method,
-            "pool": self.index.fingerprint,
-            "epoch": self.epoch,
-        }
-        return state | {name: torch.tensor(getattr(self, name)) for name in self.arrays}
+        arrays = {name: torch.tensor(getattr(self, name)) for name in self.arrays}
+        return {"method": self.method, "pool": self.index.fingerprint, "epoch": self.epoch, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state_dict` gave; settings and seed remain those of this sampler.
