@@ -61,12 +61,8 @@ class ReusableConcepts:
 def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph) -> ReusableConcepts | None:
     """Return the concepts of a base that can be reused with given concepts of an identity.
 
-    None if the base's concepts or its settings of the graph differ, or its shards are in another order.
-
-    Raises
-    ------
-    InputError
-        If the base is of an older version.
+    None if the base's concepts or its settings of the graph differ, or its shards are in another order; InputError if
+    the base is of an older version.
     """
     if reusable is None or not reusable.changes.in_order:
         return None

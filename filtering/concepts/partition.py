@@ -44,14 +44,9 @@ def by_partition(
     """Group the concepts of rows by partition, so that a row is copied to each partition once.
 
     `rows` and `concepts`, int (m,), are the row and the concept of each member, home rows and replicas; `partition_of`,
-    int32 (C,), has the partition of each concept, and a row has at most `most` concepts.
-
-    Returns
-    -------
-    rows, partitions : int64 (t,), int32 (t,)
-        Each row once for every partition that has one of its concepts, and that partition.
-    concepts : int32 (t, most)
-        The row's concepts in the partition, -1 where there are fewer.
+    int32 (C,), has the partition of each concept, and a row has at most `most` concepts. Return each row once for every
+    partition that has one of its concepts, int64 (t,), that partition, int32 (t,), and the row's concepts in it, int32
+    (t, most), -1 where there are fewer.
     """
     partitions = partition_of[concepts]
     order = np.lexsort((concepts, partitions, rows))

@@ -24,15 +24,8 @@ def ranked_rows(
     """Return the rows that a search found in a shard, k and a few more for each query, nearest first.
 
     `exact` has seen all vectors of the shard; `passing` and `ids`, int64 (n,), are the rows that were searched, at
-    least one, and their global ids.
-
-    Returns
-    -------
-    places : int64 (q, k + 6)
-        Their places in `passing`; 0 where there is none.
-    found : dict
-        Their squared `distances`, float32 (q, k + 6), infinite where there is none; their global ids, `neighbours`,
-        int64 (q, k + 6), -1 there.
+    least one, and their global ids. The first result is their places in `passing`, int64 (q, k + 6), 0 where there is
+    none; the second their squared `distances`, float32, infinite there, and global ids, `neighbours`, int64, -1 there.
     """
     # Any row fills the place of a missing candidate; its distance stays infinite.
     vectors = unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()]))
@@ -77,15 +70,10 @@ def still_exact(
     Beyond the last neighbour that the base knew, nothing is known. A row that lost a neighbour stays only if k of its
     other neighbours and the new rows lie within that distance.
 
-    Parameters
-    ----------
-    before : mapping
-        The base's sampled rows: `row` int64 (b,), `distances` float32 and `neighbours` int64 (b, k or a few more), and
-        `within` float32 (b,), the distance up to which no neighbour is missing.
-    places : int64 (s,)
-        For each shard of the base's inventory its place now, -1 where its rows are gone.
-    new : mapping
-        Of today's sampled rows the columns `row`, `distances` and `neighbours`: the nearest in the shards that differ.
+    `before` has the base's sampled rows: `row` int64 (b,), `distances` float32 and `neighbours` int64 (b, k or a few
+    more), and `within` float32 (b,), the distance up to which no neighbour is missing. `places`, int64 (s,), has for
+    each shard of the base's inventory its place now, -1 where its rows are gone. `new` has of today's sampled rows
+    `row`, `distances` and `neighbours`: the nearest in the shards that differ.
     """
     both, at, of = np.intersect1d(moved_rows(before["row"], places), new["row"], return_indices=True)
     within = before["within"][at]

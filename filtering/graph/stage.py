@@ -74,12 +74,8 @@ def needs_grouped_rows(stage: StageRun) -> bool:
 def build_graph(stage: StageRun, inputs: GraphInputs, reusable: Reusable | None = None) -> GraphResult:
     """Build every partition's graph and measure recall@k; return the graph's statistics.
 
-    Where the concepts say which of them differ from a base's, the others' parts are reused.
-
-    Raises
-    ------
-    RunError
-        If the concepts were compared with a base, and none is given.
+    Where the concepts say which of them differ from a base's, the others' parts are reused; RunError if no base is
+    given then.
     """
     concepts, touched = read_concepts(inputs.concepts), read_touched(inputs.concepts)
     memory = partition_memory(concepts, inputs.dimension, inputs.k)

@@ -63,13 +63,7 @@ class Pool:
 
 
 def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
-    """Return the pool's counts and measurements.
-
-    Raises
-    ------
-    InputError
-        If no sample of the first shards can be embedded.
-    """
+    """Return the pool's counts and measurements; InputError if no sample of the first shards can be embedded."""
     return _metadata_pool(config, shards) if config.input.metadata is not None else _tar_pool(config, shards)
 
 
