@@ -2,7 +2,7 @@
 
 import argparse
 
-from filtering.cli.declaration import Command, complete
+from filtering.cli.declaration import Command, argument
 from filtering.cli.output import print_result
 
 SHELLS = ("bash", "zsh", "fish")
@@ -18,24 +18,13 @@ To enable it:
 """
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    shell = parser.add_argument("shell", metavar="SHELL", help=f"{', '.join(SHELLS[:-1])} or {SHELLS[-1]}")
-    complete(shell, lambda: SHELLS)
-
-
 def _completion(given: argparse.Namespace) -> int:
     script = completion(given.shell)
     return print_result(given, {"shell": given.shell, "script": script}, lambda: [script])
 
 
 def completion(shell: str) -> str:
-    """Return the script for a shell.
-
-    Raises
-    ------
-    InputError
-        If there is none for it, naming the nearest.
-    """
+    """Return the script for a shell; InputError that names the nearest shell if there is none."""
     import shtab
 
     from filtering.cli.parser import new_parser
@@ -46,28 +35,30 @@ def completion(shell: str) -> str:
         raise InputError(f"completion: unknown shell {shell}{nearest(shell, SHELLS)}")
     parser = new_parser()
     for one in parser.commands().values():
-        for argument in one._actions:
-            _complete(argument)
+        for action in one._actions:
+            _complete(action)
     return shtab.complete(parser, shell).rstrip("\n")
 
 
-def _complete(argument: argparse.Action) -> None:
+def _complete(action: argparse.Action) -> None:
     """Add to an argument, in the way that shtab reads, what may be typed there."""
     import shtab
 
-    if names := getattr(argument, "names", None):
-        argument.choices = tuple(names())
-    elif argument.metavar in FILES:
-        argument.complete = shtab.FILE  # type: ignore[attr-defined]
-    elif argument.metavar in DIRECTORIES:
-        argument.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    if names := getattr(action, "names", None):
+        action.choices = tuple(names())
+    elif action.metavar in FILES:
+        action.complete = shtab.FILE  # type: ignore[attr-defined]
+    elif action.metavar in DIRECTORIES:
+        action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
 COMMAND = Command(
     name="completion",
     help="print a script with which a shell completes commands, options and names",
     examples=("filtering completion bash > ~/.local/share/bash-completion/completions/filtering",),
-    options=_options,
+    arguments=(
+        argument("shell", metavar="SHELL", help=f"{', '.join(SHELLS[:-1])} or {SHELLS[-1]}", completed=lambda: SHELLS),
+    ),
     body=_completion,
     notes=NOTES,
 )

@@ -3,58 +3,53 @@
 import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 # The exit status of a command that was stopped, as shells have it.
 INTERRUPTED = 130
 LATEST_HELP = "ROOT/latest is the newest verified run in ROOT"
-RUN_HELP = f"the run's directory, a path or a URL; {LATEST_HELP}"
+Argument = Callable[[argparse.ArgumentParser], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command.
-
-    Attributes
-    ----------
-    name : as it is typed; also the name of its module.
-    help : what it does, in a line that begins with a verb.
-    examples : complete command lines, for --help.
-    options : adds its arguments to its parser.
-    body : does it and returns the exit status. It imports what it needs: importing all would take seconds.
-    notes : text below the examples.
-    resumes : the work that the same command resumes after it was stopped; empty if it starts anew.
-    """
+    """A command; its name is also that of its module."""
 
     name: str
+    # What it does, in a line that begins with a verb.
     help: str
+    # Complete command lines, for --help, and the text below them.
     examples: tuple[str, ...]
-    options: Callable[[argparse.ArgumentParser], None]
+    arguments: tuple[Argument, ...]
+    # Does it and returns the exit status. It imports what it needs: importing all would take seconds.
     body: Callable[[argparse.Namespace], int]
     notes: str = ""
+    # The work that the same command resumes after it was stopped; empty if it starts anew.
     resumes: str = ""
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the run that a command reads."""
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+def argument(*names: str, completed: Callable[[], Iterable[str]] | None = None, **settings: Any) -> Argument:
+    """Return an argument as `ArgumentParser.add_argument` takes it; the shell completes it with `completed()`."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(*names, **settings).names = completed  # type: ignore[attr-defined]
+
+    return add
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add a run's configuration and overrides of its keys."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="the run's YAML file, a path or a URL")
-    parser.add_argument(
+RUN = argument("run", metavar="RUN", help=f"the run's directory, a path or a URL; {LATEST_HELP}")
+# A run's configuration and overrides of its keys.
+CONFIG = (
+    argument("--config", required=True, metavar="FILE", help="the run's YAML file, a path or a URL"),
+    argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         dest="overrides",
         help="override a key, such as selection.keep=0.3; may be repeated",
-    )
-
-
-def complete(argument: argparse.Action, names: Callable[[], Iterable[str]]) -> None:
-    """Have the shell complete an argument with these names, which are asked for only then."""
-    argument.names = names  # type: ignore[attr-defined]
+    ),
+)
 
 
 def count(text: str) -> int:

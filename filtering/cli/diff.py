@@ -4,17 +4,12 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.cli.declaration import LATEST_HELP, Command
+from filtering.cli.declaration import LATEST_HELP, Command, argument
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
 
 # Concepts that are listed; --json has all.
 LISTED = 20
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", metavar="RUN_A", help="the earlier run's directory, a path or a URL")
-    parser.add_argument("after", metavar="RUN_B", help=f"the later run's; {LATEST_HELP}")
 
 
 def _diff(given: argparse.Namespace) -> int:
@@ -58,6 +53,9 @@ COMMAND = Command(
     name="diff",
     help="compare the samples that two runs keep, by concept and reason",
     examples=("filtering diff runs/1 runs/latest",),
-    options=_options,
+    arguments=(
+        argument("before", metavar="RUN_A", help="the earlier run's directory, a path or a URL"),
+        argument("after", metavar="RUN_B", help=f"the later run's; {LATEST_HELP}"),
+    ),
     body=_diff,
 )

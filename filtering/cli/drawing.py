@@ -1,4 +1,4 @@
-"""The parts of everything that is drawn for a person: consoles, text, tables, marks and bars.
+"""The parts of everything that is drawn for a person: stages, consoles, text, tables, marks and bars.
 
 Rich is imported when something is drawn: it would take most of the time in which `filtering --help` answers.
 """
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+# With several selections or scores in a run, there are others between these.
+STAGES = (
+    "inventory",
+    "embedding",
+    "filters",
+    "concepts",
+    "partitions",
+    "graph",
+    "scores",
+    "selection",
+    "measures",
+    "manifests",
+    "report",
+)
+NAME_WIDTH = max(map(len, STAGES))
 # Where nobody looks at a width, such as in a file, lines are as long as what they say.
 PLAIN_WIDTH = 400
 
@@ -22,6 +37,15 @@ class _Plain(io.StringIO):
     """Text that rich draws with ASCII alone: it may go to a file or a pipe of any encoding."""
 
     encoding = "ascii"
+
+
+def to_come(stage: str) -> tuple[str, ...]:
+    """Return the stages after one, as far as they are known; none of a stage that is not one of a run's."""
+    # Of several selections or scores only the last has the plain name: `selection-1`.
+    name = stage.partition("-")[0]
+    if name not in STAGES:
+        return ()
+    return STAGES[STAGES.index(name) + (name == stage) :]
 
 
 def console_on(stream: IO[str]) -> "Console":

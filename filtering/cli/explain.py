@@ -4,17 +4,12 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from filtering.cli.declaration import Command, add_run
+from filtering.cli.declaration import RUN, Command, argument
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
 
 Record = Mapping[str, Any]
 WIDTH = 60
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
-    parser.add_argument("sample", metavar="SAMPLE", help="the sample's uid, key, or SHARD/KEY")
 
 
 def _explain(given: argparse.Namespace) -> int:
@@ -124,6 +119,6 @@ COMMAND = Command(
     name="explain",
     help="explain why a sample was kept, dropped or quarantined",
     examples=("filtering explain runs/first 00000000/000000012",),
-    options=_options,
+    arguments=(RUN, argument("sample", metavar="SAMPLE", help="the sample's uid, key, or SHARD/KEY")),
     body=_explain,
 )

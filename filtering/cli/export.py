@@ -2,30 +2,12 @@
 
 import argparse
 
-from filtering.cli.declaration import Command, add_run, complete, count
+from filtering.cli.declaration import RUN, Command, argument, count
 from filtering.cli.output import print_result, progress_reporter
 from filtering.cli.suggestions import existing_run
 
 # Those of `filtering.exports`, which is slow to import.
 FORMATS = ("datacomp", "shards", "tar", "parquet")
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
-    form = parser.add_argument(
-        "--format", required=True, metavar="F", help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-    )
-    complete(form, lambda: FORMATS)
-    add = parser.add_argument
-    add("--out", required=True, metavar="URL", help="output directory, a path or a URL, outside the run's directory")
-    add("--samples", type=count, metavar="N", help="tar: samples per tar (default: 10,000); parquet: samples per file")
-    add("--bytes", type=count, metavar="N", help="tar: bytes per tar, such as 500e6; instead of --samples")
-    add("--shuffle", action="store_true", help="tar: write samples in a random order over the whole pool")
-    add("--seed", type=int, metavar="N", help="tar: seed of the random order (default: 0)")
-    add("--embeddings", action="store_true", help="datacomp: write metadata and embeddings")
-    add("--all", action="store_true", help="datacomp: write those of all embedded samples, not only of kept ones")
-    add("--no-urls", action="store_true", help="parquet, datacomp: do not read the tars for the samples' URLs")
-    add("--cpus", type=count, metavar="N", help="number of CPUs (default: all)")
 
 
 def _export(given: argparse.Namespace) -> int:
@@ -47,7 +29,36 @@ COMMAND = Command(
         "filtering export runs/first --format shards --out out",
         "filtering export runs/first --format tar --out s3://train/first --shuffle",
     ),
-    options=_options,
+    arguments=(
+        RUN,
+        argument(
+            "--format",
+            required=True,
+            metavar="F",
+            help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
+            completed=lambda: FORMATS,
+        ),
+        argument(
+            "--out", required=True, metavar="URL", help="output directory, a path or a URL, outside the run's directory"
+        ),
+        argument(
+            "--samples",
+            type=count,
+            metavar="N",
+            help="tar: samples per tar (default: 10,000); parquet: samples per file",
+        ),
+        argument("--bytes", type=count, metavar="N", help="tar: bytes per tar, such as 500e6; instead of --samples"),
+        argument("--shuffle", action="store_true", help="tar: write samples in a random order over the whole pool"),
+        argument("--seed", type=int, metavar="N", help="tar: seed of the random order (default: 0)"),
+        argument("--embeddings", action="store_true", help="datacomp: write metadata and embeddings"),
+        argument(
+            "--all", action="store_true", help="datacomp: write those of all embedded samples, not only of kept ones"
+        ),
+        argument(
+            "--no-urls", action="store_true", help="parquet, datacomp: do not read the tars for the samples' URLs"
+        ),
+        argument("--cpus", type=count, metavar="N", help="number of CPUs (default: all)"),
+    ),
     body=_export,
     resumes="the export",
 )

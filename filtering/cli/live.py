@@ -15,8 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from filtering.cli.drawing import columns, console_on, mark
-from filtering.cli.stages import NAME_WIDTH, to_come
+from filtering.cli.drawing import NAME_WIDTH, columns, console_on, mark, to_come
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
 
@@ -102,15 +101,7 @@ class _Unfailing(io.TextIOBase):
 
 @dataclass(slots=True)
 class Current:
-    """The stage at work, as it is drawn.
-
-    Attributes
-    ----------
-    stage, total, unit : as in `Reporter.start`.
-    started : by the clock.
-    clock : says how long it has worked.
-    done, note : as in `Reporter.advance`.
-    """
+    """The stage at work, as it is drawn: the values of `Reporter.start` and `Reporter.advance`, and when it started."""
 
     stage: str
     total: int

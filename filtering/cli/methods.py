@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from filtering.cli.declaration import Command, complete
+from filtering.cli.declaration import Command, argument
 from filtering.cli.drawing import columns, indented, spans, stacked, text
 from filtering.cli.output import print_result
 
@@ -17,11 +17,6 @@ KEYS = {"selector": "selection.method", "budget": "selection.budget", "scorer": 
 FOOTER = "`filtering methods NAME` shows the inputs and parameters of one of them."
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    help = "show the inputs and parameters of this one only"
-    complete(parser.add_argument("name", nargs="?", metavar="NAME", help=help), _names)
-
-
 def _names() -> list[str]:
     from filtering.selection.methods import methods
 
@@ -32,8 +27,8 @@ def _methods(given: argparse.Namespace) -> int:
     from filtering.selection.methods import method, methods
 
     found = method(given.name) if given.name else methods()
-    lines, view = (details, details_view) if given.name else (overview, overview_view)
-    return print_result(given, {"methods": found}, lambda: lines(found), lambda: view(found))
+    view = details_view if given.name else overview_view
+    return print_result(given, {"methods": found}, view=lambda: view(found))
 
 
 def heading(kind: str) -> str:
@@ -51,28 +46,6 @@ def _labelled(entry: Entry) -> Iterator[tuple[str, str]]:
 
 def _default(parameter: Mapping[str, Any]) -> str:
     return f" (default: {parameter['default']})" if "default" in parameter else ""
-
-
-def overview(entries: Sequence[Entry]) -> list[str]:
-    """Return a table in plain lines, kind by kind, a part in a line."""
-    width = max(len(entry["about"]) for entry in entries) + 2
-    lines: list[str] = []
-    for kind in KEYS:
-        here = [entry for entry in entries if entry["kind"] == kind]
-        lines += [heading(kind)]
-        lines += [f"  {entry['name']:<17}{entry['about']:<{width}}{entry['source']}".rstrip() for entry in here]
-        lines += [""]
-    return [*lines, FOOTER]
-
-
-def details(entries: Iterable[Entry]) -> list[str]:
-    """Return the inputs, papers and parameters of some parts, in plain lines."""
-    lines: list[str] = []
-    for entry in entries:
-        lines += [f"{entry['name']}{_title(entry)}"]
-        lines += [f"  {label:<15}{value}" for label, value in _labelled(entry)]
-        lines += [f"  {one['name']:<15}{one['description']}{_default(one)}" for one in entry["parameters"]]
-    return lines
 
 
 def overview_view(entries: Sequence[Entry]) -> "RenderableType":
@@ -115,6 +88,10 @@ COMMAND = Command(
     name="methods",
     help="list the selectors, budgets and scorers that a configuration can name",
     examples=("filtering methods", "filtering methods d2"),
-    options=_options,
+    arguments=(
+        argument(
+            "name", nargs="?", metavar="NAME", help="show the inputs and parameters of this one only", completed=_names
+        ),
+    ),
     body=_methods,
 )

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from filtering.cli.drawing import console_on, plain_lines
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -15,31 +17,21 @@ if TYPE_CHECKING:
 def print_result(
     given: argparse.Namespace,
     value: Mapping[str, Any],
-    lines: Callable[[], Iterable[str]],
+    lines: "Callable[[], Iterable[str]] | None" = None,
     view: "Callable[[], RenderableType] | None" = None,
 ) -> int:
-    """Print a result once, on stdout, and return the exit status 0.
+    """Print a result on `given.out_stream`: `value` as JSON, a view on a terminal, else lines; exit status 0.
 
-    Parameters
-    ----------
-    given : argparse.Namespace
-        What was typed, with the stream of the result as `out_stream`.
-    value : Mapping
-        The result as plain data, for --json.
-    lines : callable
-        Returns the result in plain lines.
-    view : callable, optional
-        Returns the result as it is drawn on a terminal; plain lines by default.
+    A result without lines is printed as its view in plain lines; one without a view as lines on a terminal, too.
     """
     stream = given.out_stream
     if given.json:
         stream.write(json.dumps(value) + "\n")
     elif view is not None and stream.isatty():
-        from filtering.cli.drawing import console_on
-
         console_on(stream).print(view())
     else:
-        stream.writelines(f"{line}\n" for line in lines())
+        found = lines() if lines is not None else plain_lines(view()) if view is not None else ()
+        stream.writelines(f"{line}\n" for line in found)
     return 0
 
 

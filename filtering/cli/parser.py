@@ -1,17 +1,26 @@
-"""The parser of the whole command line, and its --help."""
+"""The commands, the parser of the whole command line, and its --help."""
 
 import argparse
+from functools import cache
+from importlib import import_module
 
 import filtering
-from filtering.cli.commands import commands
 from filtering.cli.declaration import Command
 from filtering.cli.suggestions import Parser
 
+# In the order of --help; a name is the module of this folder that declares the command.
+NAMES = ("demo", "plan", "run", "status", "report", "explain", "verify", "diff", "export", "methods", "completion")
 EPILOG = """\
 `filtering` without arguments suggests what to do next here.
 `filtering COMMAND --help` shows the arguments of a command and an example.
 `filtering completion --help` explains how to complete commands, options and names with Tab.
 """
+
+
+@cache
+def commands() -> dict[str, Command]:
+    """Return every command by its name."""
+    return {name: import_module(f"filtering.cli.{name}").COMMAND for name in NAMES}
 
 
 def new_parser() -> Parser:
@@ -38,6 +47,7 @@ def _add(added: "argparse._SubParsersAction[Parser]", command: Command) -> None:
         epilog=f"Example: {examples}\n" + (f"\n{command.notes}" if command.notes else ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.options(parser)
+    for add in command.arguments:
+        add(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else, on stdout")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from filtering.cli.declaration import Command, add_config, amount, count
-from filtering.cli.drawing import PLAIN_WIDTH, bar, columns, mark, plain_lines, text
+from filtering.cli.declaration import CONFIG, Command, amount, argument, count
+from filtering.cli.drawing import PLAIN_WIDTH, bar, columns, mark, text
 from filtering.cli.output import print_result
 from filtering.core.formatting import duration, size
 
@@ -19,16 +19,10 @@ if TYPE_CHECKING:
     from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage
 
 BAR = 12  # characters
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
-    parser.add_argument("--rows", type=count, metavar="N", help="project to a pool of N samples, such as 12.8e9")
-    parser.add_argument(
-        "--cpus", type=count, metavar="N", help="number of CPUs (default: ray.num_cpus, else this machine's)"
-    )
-    parser.add_argument("--cpu-hour", type=amount, metavar="PRICE", help="price of one CPU hour")
-    parser.add_argument("--gpu-hour", type=amount, metavar="PRICE", help="price of one GPU hour")
+# The titles of the columns.
+TITLE, BARS = "stage", ""
+TIME = ("time  ", "share", BARS, "CPU time", "cost")
+SPACE = ("a task  ", "of allowed", "on disk", "shuffled")
 
 
 def _plan(given: argparse.Namespace) -> int:
@@ -42,13 +36,7 @@ def _plan(given: argparse.Namespace) -> int:
     base = base_of(config, lambda line: print(line, file=sys.stderr))
     shards, question = check(config, base), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour)
     found = plan(config, shards, question, None if base is None else reusable_from(base, shards))
-    device = config.embedding.device
-    return print_result(given, found, lambda: plan_lines(found, device), lambda: PlanView(found, device))
-
-
-def plan_lines(found: "Plan", device: str) -> list[str]:
-    """Return what `plan` found as plain lines; `device` is the one that the configuration names."""
-    return plain_lines(PlanView(found, device))
+    return print_result(given, found, view=lambda: PlanView(found, config.embedding.device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +60,48 @@ class PlanView:
     def _tables(self, console: "Console", options: "ConsoleOptions") -> "list[Table]":
         """Return one table, or two where that is too wide for the terminal, and those without bars if need be."""
         unlimited = options.update(width=PLAIN_WIDTH)
-        for parts in ((TIME + SPACE,), (TIME, SPACE), ([one for one in TIME if one != BARS], SPACE)):
-            tables = [self._table([TITLE, *part], options) for part in parts]
+        rows = [self._cells(stage, options) for stage in self.found["stages"]]
+        for parts in ((TIME + SPACE,), (TIME, SPACE), ([title for title in TIME if title != BARS], SPACE)):
+            tables = [self._table([TITLE, *part], rows) for part in parts]
             if all(console.measure(table, options=unlimited).maximum <= options.max_width for table in tables):
                 break
         return tables
 
-    def _table(self, wanted: Sequence["Column"], options: "ConsoleOptions") -> "Table":
+    def _table(self, titles: Sequence[str], rows: Sequence[Mapping[str, "Text | str"]]) -> "Table":
         table = columns(header=True)
-        shown = [column for column in wanted if column.shown(self.found)]
-        for column in shown:
-            table.add_column(column.title, justify=column.justify, no_wrap=True)
-        for stage in self.found["stages"]:
-            style = "bold" if stage["name"] in self._slowest_and_largest() else ""
-            table.add_row(*(column.cell(self.found, stage, options) for column in shown), style=style)
+        shown = [title for title in titles if title in rows[0]]
+        for title in shown:
+            table.add_column(title, justify="left" if title in (TITLE, BARS) else "right", no_wrap=True)
+        worst = self.found["bottleneck"]["time"]["stage"], self.found["bottleneck"]["memory"]["stage"]
+        for row in rows:
+            table.add_row(*(row[title] for title in shown), style="bold" if row[TITLE] in worst else "")
         return table
 
-    def _slowest_and_largest(self) -> tuple[str, str]:
-        narrowest = self.found["bottleneck"]
-        return narrowest["time"]["stage"], narrowest["memory"]["stage"]
+    def _cells(self, stage: "PlannedStage", options: "ConsoleOptions") -> dict[str, "Text | str"]:
+        """Return the cells of a stage by the titles of their columns, without columns that have nothing to say."""
+        seconds, most = sum(one["seconds"] for one in self.found["stages"]), self.found["bottleneck"]
+        share = stage["seconds"] / seconds if seconds else 0.0
+
+        def pointed(words: str, worst: str) -> "Text":
+            here = stage["name"] == worst
+            return text(f"{words} {mark(options, '◀', '<') if here else ' '}", "red" if here else "")
+
+        cells: dict[str, Text | str] = {
+            TITLE: stage["name"],
+            "time  ": pointed(duration(stage["seconds"]), most["time"]["stage"]),
+            "share": f"{share:.0%}",
+            BARS: text(bar(options, share, BAR), "cyan"),
+            "CPU time": duration(stage["cpu_seconds"]),
+            "a task  ": pointed(size(stage["memory_per_task_bytes"]), most["memory"]["stage"]),
+            "on disk": size(stage["disk_bytes"]),
+            "shuffled": size(stage["shuffle_bytes"]),
+        }
+        if self.found["price"] is not None:
+            cells["cost"] = "-" if stage["price"] is None else f"{stage['price']:,.2f}"
+        # A projection is of other machines, whose memory nobody knows.
+        if most["memory"]["share"] is not None:
+            cells["of allowed"] = f"{stage['memory_per_task_bytes'] / self.found['memory_per_worker_bytes']:.0%}"
+        return cells
 
     def _bottleneck_lines(self, options: "ConsoleOptions") -> list[str]:
         time, memory = self.found["bottleneck"]["time"], self.found["bottleneck"]["memory"]
@@ -103,73 +114,6 @@ class PlanView:
             f"{pointer} most of the time: {time['stage']}, {time['share']:.0%} ({duration(time['seconds'])})",
             f"{pointer} most memory: {memory['stage']}, {size(memory['bytes'])} a task{share}",
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the table.
-
-    Attributes
-    ----------
-    title : its head.
-    cell : what it says of a stage, given what `plan` found and how it is drawn.
-    justify : left or right.
-    shown : whether there is anything to say, given what `plan` found.
-    """
-
-    title: str
-    cell: "Callable[[Plan, PlannedStage, ConsoleOptions], Text | str]"
-    justify: Any = "right"
-    shown: "Callable[[Plan], bool]" = lambda found: True
-
-
-def _time(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> "Text":
-    slowest = found["bottleneck"]["time"]["stage"] == stage["name"]
-    return _pointed(duration(stage["seconds"]), slowest, options)
-
-
-def _memory(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> "Text":
-    largest = found["bottleneck"]["memory"]["stage"] == stage["name"]
-    return _pointed(size(stage["memory_per_task_bytes"]), largest, options)
-
-
-def _pointed(words: str, worst: bool, options: "ConsoleOptions") -> "Text":
-    return text(f"{words} {mark(options, '◀', '<') if worst else ' '}", "red" if worst else "")
-
-
-def _bar(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> "Text":
-    return text(bar(options, _share(found, stage), BAR), "cyan")
-
-
-def _share(found: "Plan", stage: "PlannedStage") -> float:
-    seconds = sum(one["seconds"] for one in found["stages"])
-    return float(stage["seconds"] / seconds) if seconds else 0.0
-
-
-def _of_allowed(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> str:
-    return f"{stage['memory_per_task_bytes'] / found['memory_per_worker_bytes']:.0%}"
-
-
-def _price(found: "Plan", stage: "PlannedStage", options: "ConsoleOptions") -> str:
-    return "-" if stage["price"] is None else f"{stage['price']:,.2f}"
-
-
-TITLE = Column("stage", lambda found, stage, options: str(stage["name"]), "left")
-BARS = Column("", _bar, "left")
-TIME = (
-    Column("time  ", _time),
-    Column("share", lambda found, stage, options: f"{_share(found, stage):.0%}"),
-    BARS,
-    Column("CPU time", lambda found, stage, options: duration(stage["cpu_seconds"])),
-    Column("cost", _price, shown=lambda found: found["price"] is not None),
-)
-SPACE = (
-    Column("a task  ", _memory),
-    # A projection is of other machines, whose memory nobody knows.
-    Column("of allowed", _of_allowed, shown=lambda found: found["bottleneck"]["memory"]["share"] is not None),
-    Column("on disk", lambda found, stage, options: size(stage["disk_bytes"])),
-    Column("shuffled", lambda found, stage, options: size(stage["shuffle_bytes"])),
-)
 
 
 def _pool_words(found: "Plan") -> str:
@@ -213,6 +157,12 @@ COMMAND = Command(
         "filtering plan --config run.yaml",
         "filtering plan --config run.yaml --rows 12.8e9 --cpus 4000 --cpu-hour 0.04",
     ),
-    options=_options,
+    arguments=(
+        *CONFIG,
+        argument("--rows", type=count, metavar="N", help="project to a pool of N samples, such as 12.8e9"),
+        argument("--cpus", type=count, metavar="N", help="number of CPUs (default: ray.num_cpus, else this machine's)"),
+        argument("--cpu-hour", type=amount, metavar="PRICE", help="price of one CPU hour"),
+        argument("--gpu-hour", type=amount, metavar="PRICE", help="price of one GPU hour"),
+    ),
     body=_plan,
 )

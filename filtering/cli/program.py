@@ -8,9 +8,8 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from filtering.cli.commands import commands
 from filtering.cli.declaration import INTERRUPTED
-from filtering.cli.parser import new_parser
+from filtering.cli.parser import commands, new_parser
 from filtering.cli.welcome import welcome
 from filtering.core.errors import FilteringError, one_line
 from filtering.runtime import signals

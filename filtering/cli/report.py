@@ -2,17 +2,9 @@
 
 import argparse
 
-from filtering.cli.declaration import Command, add_run
+from filtering.cli.declaration import RUN, Command, argument
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
-
-
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
-    parser.add_argument(
-        "--out", metavar="DIR", help="write the report there (default with --against: filtering-report)"
-    )
-    parser.add_argument("--against", metavar="RUN", help="another run to compare this one with in the report")
 
 
 def _report(given: argparse.Namespace) -> int:
@@ -28,6 +20,10 @@ COMMAND = Command(
     name="report",
     help="print the path of a run's report, or write the report elsewhere",
     examples=("filtering report runs/first --out page", "filtering report runs/second --against runs/first"),
-    options=_options,
+    arguments=(
+        RUN,
+        argument("--out", metavar="DIR", help="write the report there (default with --against: filtering-report)"),
+        argument("--against", metavar="RUN", help="another run to compare this one with in the report"),
+    ),
     body=_report,
 )

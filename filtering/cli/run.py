@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.cli.declaration import Command, add_config
+from filtering.cli.declaration import CONFIG, Command
 from filtering.cli.output import print_result, progress_reporter
 
 
@@ -33,7 +33,7 @@ COMMAND = Command(
     name="run",
     help="start a run, or resume it",
     examples=("filtering run --config run.yaml --set selection.keep=0.3",),
-    options=add_config,
+    arguments=CONFIG,
     body=_run,
     notes="A minimal run.yaml, for tars written by img2dataset:\n"
     "  input: {shards: pool/*.tar}\n"

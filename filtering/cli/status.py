@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from filtering.cli.declaration import INTERRUPTED, Command, add_run, amount
-from filtering.cli.drawing import columns, mark, progress_bar, spans, stacked, text
+from filtering.cli.declaration import INTERRUPTED, RUN, Command, amount, argument
+from filtering.cli.drawing import NAME_WIDTH, columns, console_on, mark, progress_bar, spans, stacked, text, to_come
 from filtering.cli.output import print_result
-from filtering.cli.stages import NAME_WIDTH, to_come
 from filtering.cli.suggestions import existing_run
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
@@ -34,13 +33,6 @@ BAR = 24
 WIDE = 70
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
-    parser.add_argument("--watch", action="store_true", help="update until the run has ended; Ctrl-C leaves it running")
-    help = "seconds between two updates (default: 2; on object stores 10)"
-    parser.add_argument("--every", type=_seconds, metavar="SECONDS", help=help)
-
-
 def _seconds(words: str) -> float:
     number = amount(words)
     if not 0.1 <= number <= 86400:
@@ -62,21 +54,10 @@ def _status(given: argparse.Namespace) -> int:
 def watch(
     run: "Store", stream: TextIO, every: float | None = None, *, as_json: bool = False, clock: Clock = CLOCK
 ) -> int:
-    """Print the state of a run until it has ended, and return the exit status.
+    """Print the state of a run until it has ended, and return the exit status; InputError if there is no run.
 
-    On a terminal it is drawn anew in its place; elsewhere there is a line for each change, as JSON if that is asked.
-
-    Parameters
-    ----------
-    every : float, optional
-        Seconds between two looks; 2 on a disk, 10 on object stores.
-    clock : Clock, optional
-        By which it waits between them.
-
-    Raises
-    ------
-    InputError
-        If there is no run.
+    On a terminal it is drawn anew in its place; elsewhere there is a line, or JSON, for each change. `every` is the
+    seconds between two looks, by default 2 on a disk and 10 on object stores.
     """
     from filtering.storage.store import is_local
 
@@ -106,8 +87,6 @@ def _states(run: "Store", every: float, clock: Clock) -> Iterator[State]:
 
 def _draw(states: Iterator[State], stream: TextIO) -> None:
     from rich.live import Live
-
-    from filtering.cli.drawing import console_on
 
     with Live(console=console_on(stream), auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         for found in states:
@@ -237,7 +216,16 @@ COMMAND = Command(
     name="status",
     help="show the progress and the result of a run; reads its directory only",
     examples=("filtering status runs/first", "filtering status s3://runs/2026-11-21 --watch"),
-    options=_options,
+    arguments=(
+        RUN,
+        argument("--watch", action="store_true", help="update until the run has ended; Ctrl-C leaves it running"),
+        argument(
+            "--every",
+            type=_seconds,
+            metavar="SECONDS",
+            help="seconds between two updates (default: 2; on object stores 10)",
+        ),
+    ),
     body=_status,
     notes="--watch --json prints one JSON object per line, each time something has changed.",
 )

@@ -97,12 +97,9 @@ def config_keys(section: "type[Section]") -> Iterator[str]:
 
 
 def existing_run(url: str) -> str:
-    """Return the directory of a run as `run_url` does, and name the nearest run where none is.
+    """Return the directory of a run as `run_url` does; InputError that names the run beside or inside it if it is none.
 
-    Raises
-    ------
-    InputError
-        If there is none, but one beside it or inside it. Of others, what reads a run says that it is not there.
+    Where there is no other run either, the error is left to what reads the run.
     """
     from filtering.core.errors import InputError
     from filtering.runtime.latest import run_url

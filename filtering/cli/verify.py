@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from filtering.cli.declaration import Command, add_run
+from filtering.cli.declaration import RUN, Command
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
 
@@ -29,6 +29,6 @@ COMMAND = Command(
     name="verify",
     help="check the conservation, checksums and schemas of a run; exits with 0 only if all hold",
     examples=("filtering verify runs/first",),
-    options=add_run,
+    arguments=(RUN,),
     body=_verify,
 )

@@ -1,45 +1,32 @@
 """Former names of configuration keys and values: they are accepted, and one line names what replaced them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from filtering.config.selection import Step, read_keys
 from filtering.core.errors import InputError
 
-# `section.key`, or `section.key=value` where a value was renamed. `selection` stands for every step of a selection,
-# those of selection.steps and of the named selections included.
-ALIASES = {
-    "graph.guests": "graph.mean_replicas",
-    "graph.reach": "graph.max_replicas",
-    "retention.nights": "retention.keep_runs",
-    "selection.per=night": "selection.per=increment",
-}
+# Former and current names, by section. `selection` stands for every step of a selection, also in selection.steps and in
+# the named selections.
+KEYS = {"graph": {"guests": "mean_replicas", "reach": "max_replicas"}, "retention": {"nights": "keep_runs"}}
+VALUES = {"selection": {"per": {"night": "increment"}}}
 # Older versions recorded a step with the parameters of every method; no step reads all of these.
 RECORDED = {"gamma_forward", "epsilon", "split", "strata", "levels", "threshold"}
 
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A configuration as plain data, under the current names.
+    """A configuration as plain data under the current names, and a warning for each former name that was given."""
 
-    Attributes
-    ----------
-    data : keys and values.
-    lines : a warning for each former name that was given.
-    """
-
-    data: dict[str, Any]
+    data: dict[str, object]
     lines: tuple[str, ...]
 
 
 def renamed(data: Mapping[str, Any]) -> Renamed:
     """Return a configuration's plain data under the current names; the data given are left as they are.
 
-    Raises
-    ------
-    InputError
-        If a section holds both the former and the current name of a key.
+    Raises InputError if a section holds both the former and the current name of a key.
     """
     lines = list[str]()
     return Renamed({name: _top_level(name, value, lines) for name, value in data.items()}, tuple(lines))
@@ -48,8 +35,7 @@ def renamed(data: Mapping[str, Any]) -> Renamed:
 def other_names(key: str) -> set[str]:
     """Return the last parts of the keys that mean the same as a dotted key, such as guests for graph.mean_replicas."""
     section, _, name = key.rpartition(".")
-    pairs = ((former, now) for former, now in _keys(_kind(section)))
-    return {other for pair in pairs if name in pair for other in pair if other != name}
+    return {other for pair in KEYS.get(section, {}).items() if name in pair for other in pair if other != name}
 
 
 def recorded_step(settings: Mapping[str, Any]) -> Step:
@@ -78,15 +64,16 @@ def _steps(value: Any, path: str, lines: list[str]) -> Any:
 def _section(value: Any, path: str, lines: list[str]) -> Any:
     if not isinstance(value, Mapping):
         return value
-    section, kind = dict(value), _kind(path)
+    section, top = dict(value), path.partition(".")[0]
+    kind = "selection" if top in ("selection", "selections") else path
     if kind == "selection" and section.keys() >= RECORDED:
         section = read_keys(section)
-    for former, now in _keys(kind):
+    for former, now in KEYS.get(kind, {}).items():
         section = _with_key(section, path, former, now, lines)
-    for key, former, now in _values(kind):
-        if section.get(key) == former:
-            section[key] = now
-            lines.append(f"{path}.{key}: {former} is now called {now}; the former name still works")
+    for key, names in VALUES.get(kind, {}).items():
+        if isinstance(given := section.get(key), str) and given in names:
+            section[key] = names[given]
+            lines.append(f"{path}.{key}: {given} is now called {names[given]}; the former name still works")
     return section
 
 
@@ -97,26 +84,3 @@ def _with_key(section: dict[Any, Any], path: str, former: str, now: str, lines: 
         raise InputError(f"{path}.{former}: is the former name of {path}.{now}, which is given too; leave it out")
     lines.append(f"{path}.{former} is now called {path}.{now}; the former name still works")
     return {now if key == former else key: value for key, value in section.items()}
-
-
-def _kind(path: str) -> str:
-    """Return the section as `ALIASES` names it."""
-    top = path.partition(".")[0]
-    return "selection" if top in ("selection", "selections") else path
-
-
-def _keys(kind: str) -> Iterator[tuple[str, str]]:
-    """Yield the former and the current name of each key that was renamed in a section."""
-    for former, now in ALIASES.items():
-        section, _, key = former.rpartition(".")
-        if section == kind and "=" not in key:
-            yield key, now.rpartition(".")[2]
-
-
-def _values(kind: str) -> Iterator[tuple[str, str, str]]:
-    """Yield the key, the former and the current name of each value that was renamed in a section."""
-    for former, now in ALIASES.items():
-        section, _, rest = former.rpartition(".")
-        key, equals, value = rest.partition("=")
-        if section == kind and equals:
-            yield key, value, now.partition("=")[2]

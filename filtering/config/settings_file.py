@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import yaml
 
@@ -23,36 +22,21 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_settings(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the keys and values of a YAML file with `--set KEY=VALUE` overrides applied in order.
+def read_settings(path: str, overrides: Sequence[str] = ()) -> dict[str, object]:
+    """Return the keys and values of a YAML file, by its path or URL, with `--set KEY=VALUE` overrides applied in order.
 
-    Parameters
-    ----------
-    path : str
-        The path or URL of the file.
-    overrides : sequence of str
-        KEY=VALUE each, such as selection.keep=0.3; the value is YAML. An override replaces the key under its former
-        name, too.
-
-    Returns
-    -------
-    dict
-        Not validated; today's date (UTC) replaces {date} in `output`.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read or holds no keys, or an override is malformed.
+    Nothing is validated; today's date (UTC) replaces {date} in `output`. An override replaces the key under its former
+    name, too. Raises InputError if the file cannot be read or holds no keys, or an override is malformed.
     """
     data = _read_file(path)
     for override in overrides:
         _override(data, override)
-    if isinstance(data.get("output"), str):
-        data["output"] = data["output"].replace(DATE, f"{datetime.now(UTC):%Y-%m-%d}")
+    if isinstance(output := data.get("output"), str):
+        data["output"] = output.replace(DATE, f"{datetime.now(UTC):%Y-%m-%d}")
     return data
 
 
-def _read_file(path: str) -> dict[str, Any]:
+def _read_file(path: str) -> dict[str, object]:
     try:
         data = yaml.load(read_object(path).decode(), _Loader)
     except OSError as error:
@@ -64,7 +48,7 @@ def _read_file(path: str) -> dict[str, Any]:
     return data
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def _override(data: dict[str, object], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise InputError(f"--set {override}: must read KEY=VALUE, such as selection.keep=0.3")
@@ -73,9 +57,10 @@ def _override(data: dict[str, Any], override: str) -> None:
     for parent in parents:
         if section.get(parent) is None:
             section[parent] = {}
-        section = section[parent]
-        if not isinstance(section, dict):
+        inner = section[parent]
+        if not isinstance(inner, dict):
             raise InputError(f"--set {override}: {parent} holds no keys")
+        section = inner
     for name in other_names(key):
         section.pop(name, None)
     try:

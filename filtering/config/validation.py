@@ -19,14 +19,7 @@ UNION_BRANCH = re.compile(r"int|float|str|constrained-\w+|.*[\[\]].*", re.DOTALL
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a mistake is.
-
-    Attributes
-    ----------
-    path : the keys that lead there.
-    sections : the sections in which the last key stands.
-    description : what its value must be.
-    """
+    """Where a mistake is: the keys that lead there, the sections that hold the last key, what its value must be."""
 
     path: tuple[int | str, ...]
     sections: tuple[type[Section], ...]
@@ -41,17 +34,7 @@ class _Place:
 
 
 def explained(error: ValidationError, root: type[Section], given: Mapping[str, Any]) -> list[str]:
-    """Return a line for each mistake: unknown keys, then the others in the order of the sections.
-
-    Parameters
-    ----------
-    error : ValidationError
-        What pydantic found.
-    root : type
-        The section that was validated.
-    given : mapping
-        The plain data that were validated.
-    """
+    """Return a line for each mistake of the data `given` for a section: unknown keys first, then in sections' order."""
     found = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     placed = [(_located(one["loc"], root), one) for one in found]
     paths = [place.path for place, _ in placed]
@@ -77,7 +60,9 @@ def _said_elsewhere(paths: list[tuple[int | str, ...]], number: int) -> bool:
 def _line(place: _Place, one: ErrorDetails, given: Mapping[str, Any]) -> str:
     if one["type"] == "extra_forbidden":
         key = str(place.path[-1])
-        beside = _inside(given, place.path[:-1])
+        beside: Any = given
+        for part in place.path[:-1]:
+            beside = beside[part]
         refused = (section.why_refused(key, beside) for section in place.sections)
         return f"{place}: {next(filter(None, refused), f'unknown key{nearest(key, place.known_keys())}')}"
     if one["type"] == "missing":
@@ -94,20 +79,12 @@ def _similar(given: Any, description: str) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def _inside(given: Any, path: Iterable[int | str]) -> Mapping[str, Any]:
-    """Return the mapping to which a path leads."""
-    for part in path:
-        given = given[part]
-    found: Mapping[str, Any] = given
-    return found
-
-
 def _located(location: tuple[int | str, ...], root: type[Section]) -> _Place:
     """Follow a pydantic location to its field."""
     inner = [root]
     path, sections, description = list[int | str](), tuple(inner), "a mapping"
     for part in location:
-        if isinstance(part, str) and _is_union_branch(part):
+        if isinstance(part, str) and UNION_BRANCH.fullmatch(part):
             # A step's parameters stand in sections of their own, but in YAML beside the step's keys.
             inner += [found for section in inner for found in _sections_at(section, part)]
             continue
@@ -119,10 +96,6 @@ def _located(location: tuple[int | str, ...], root: type[Section]) -> _Place:
             # A list's or a mapping's entries are sections that its own annotation holds.
             inner = list(_sections_in(field.annotation))
     return _Place(tuple(path), sections, description)
-
-
-def _is_union_branch(part: str) -> bool:
-    return UNION_BRANCH.fullmatch(part) is not None
 
 
 def _sections_at(section: type[Section], alias: str) -> Iterator[type[Section]]:

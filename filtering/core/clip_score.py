@@ -5,17 +5,6 @@ import numpy.typing as npt
 
 
 def clip_scores(images: npt.NDArray[np.float32], texts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the row-wise cosine of unit-norm embeddings.
-
-    Parameters
-    ----------
-    images, texts : float32 (n, d)
-        Unit-norm rows; row i of both belongs to sample i.
-
-    Returns
-    -------
-    float32 (n,)
-        Between -1 and 1, higher for a better fitting caption.
-    """
+    """Return the row-wise cosines, float32 (n,) in [-1, 1], of unit vectors of images and captions (n, d)."""
     scores: npt.NDArray[np.float32] = np.einsum("nd,nd->n", images, texts)
     return scores

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time, in seconds.
-
-    Attributes
-    ----------
-    wall : seconds since the epoch; machines differ.
-    monotonic : seconds since some moment of this process's machine.
-    sleep : waits for a number of seconds.
-    """
+    """Time, in seconds: `wall` since the epoch (machines differ), `monotonic` since some moment of this machine."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

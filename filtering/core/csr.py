@@ -62,16 +62,9 @@ def cosines(distances: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def symmetrised(sources: Int64Array, targets: Int64Array, distances: FloatArray, nodes: int) -> KnnGraph:
-    """Return the union of a directed edge list and its reverse.
+    """Return the union of directed edges (m,) between nodes in [0, `nodes`) and their reverses; no self loops.
 
-    Parameters
-    ----------
-    sources, targets : int64 (m,)
-        Directed edges between nodes in [0, `nodes`); self loops are left out.
-    distances : float (m,)
-        Squared Euclidean distance of each edge. An edge seen more than once keeps its smallest distance.
-    nodes : int
-        Number of nodes n.
+    Distances are squared Euclidean, float (m,). An edge seen more than once keeps its smallest distance.
     """
     apart = sources != targets
     sources, targets, distances = sources[apart], targets[apart], distances[apart]
@@ -83,46 +76,34 @@ def symmetrised(sources: Int64Array, targets: Int64Array, distances: FloatArray,
 def sorted_edges(
     rows: Int64Array, columns: Int64Array, distances: npt.NDArray[Length], nodes: int
 ) -> tuple[Int64Array, Int64Array, npt.NDArray[Length]]:
-    """Return edges as CSR arrays: sorted by row and column, the shortest of repeated edges alone.
+    """Return edges (m,) as CSR arrays: sorted by row and column, the shortest of repeated edges alone.
 
-    Parameters
-    ----------
-    rows : int64 (m,)
-        The row of each edge, in [0, `nodes`).
-    columns : int64 (m,)
-        The column of each edge, an id of any kind.
-    distances : float (m,)
-        The length of each edge.
-    nodes : int
-        Number of rows.
+    Rows lie in [0, `nodes`); columns are ids of any kind.
     """
     order, starts = grouped(rows, nodes)
     columns, distances = columns[order], distances[order]
     kept: Int64Array = _sort_each_row(starts, columns, distances)
     first = np.repeat(starts[:-1], kept) + _counted(kept)
-    indptr = np.zeros(nodes + 1, dtype=np.int64)
-    np.cumsum(kept, out=indptr[1:])
-    return indptr, columns[first], distances[first]
+    return _pointers(kept), columns[first], distances[first]
 
 
 def grouped(rows: Int64Array, nodes: int) -> tuple[Int64Array, Int64Array]:
-    """Return the order that brings equal rows together, int64 (m,), and where each row then starts, int64 (nodes + 1,).
+    """Return the stable order that brings equal rows together, int64 (m,), and each row's start, int64 (nodes + 1,).
 
-    Parameters
-    ----------
-    rows : int64 (m,)
-        The row of each entry, in [0, `nodes`). Inside a row the order given is kept.
-    nodes : int
-        Number of rows.
+    Rows are int64 (m,), in [0, `nodes`).
     """
-    order, starts = _counting_sort(np.ascontiguousarray(rows), nodes)
-    return order, starts
+    starts = row_pointers(rows, nodes)
+    return _counting_sort(np.ascontiguousarray(rows), starts), starts
 
 
 def row_pointers(rows: Int64Array, nodes: int) -> Int64Array:
-    """Return CSR's indptr, int64 (nodes + 1,), of edges that are sorted by row."""
-    indptr = np.zeros(nodes + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=nodes), out=indptr[1:])
+    """Return CSR's indptr, int64 (nodes + 1,), of the rows of edges, in [0, `nodes`)."""
+    return _pointers(np.bincount(rows, minlength=nodes))
+
+
+def _pointers(counts: Int64Array) -> Int64Array:
+    indptr = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=indptr[1:])
     return indptr
 
 
@@ -189,18 +170,13 @@ def _counted(counts: Int64Array) -> Int64Array:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _counting_sort(rows: Int64Array, nodes: int) -> tuple[Int64Array, Int64Array]:
-    starts = np.zeros(nodes + 1, dtype=np.int64)
-    for row in rows:
-        starts[row + 1] += 1
-    for node in range(nodes):
-        starts[node + 1] += starts[node]
+def _counting_sort(rows: Int64Array, starts: Int64Array) -> Int64Array:
     place = starts[:-1].copy()
     order = np.empty(len(rows), dtype=np.int64)
     for at in range(len(rows)):
         order[place[rows[at]]] = at
         place[rows[at]] += 1
-    return order, starts
+    return order
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -222,24 +198,25 @@ def _sort_each_row(starts: Int64Array, columns: Int64Array, distances: FloatArra
     return kept
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _transposed(
     indptr: Int64Array, indices: Int64Array, distances: FloatArray
 ) -> tuple[Int64Array, Int64Array, FloatArray]:
     """Transpose CSR by counting; the rows of the result are sorted."""
-    nodes = len(indptr) - 1
-    starts = np.zeros(nodes + 1, dtype=np.int64)
-    for target in indices:
-        starts[target + 1] += 1
-    for node in range(nodes):
-        starts[node + 1] += starts[node]
+    starts = row_pointers(indices, len(indptr) - 1)
+    return starts, *_scattered(indptr, indices, distances, starts)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _scattered(
+    indptr: Int64Array, indices: Int64Array, distances: FloatArray, starts: Int64Array
+) -> tuple[Int64Array, FloatArray]:
     place = starts[:-1].copy()
     sources = np.empty_like(indices)
     lengths = np.empty_like(distances)
-    for node in range(nodes):
+    for node in range(len(indptr) - 1):
         for edge in range(indptr[node], indptr[node + 1]):
             at = place[indices[edge]]
             sources[at] = node
             lengths[at] = distances[edge]
             place[indices[edge]] += 1
-    return starts, sources, lengths
+    return sources, lengths

@@ -22,15 +22,10 @@ SIGN = np.uint32(1 << 31)
 
 
 def order_keys(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Return numbers that stand in the order of the scores, uint32 (n,).
+    """Return numbers that stand in the order of the scores, uint32 (n,); InputError if a score is NaN.
 
     Equal scores have equal numbers, -0.0 and 0.0 too; infinities come first and last. The bits of positive floats are
     in order as they are, those of negative ones in the reverse order (IEEE 754).
-
-    Raises
-    ------
-    InputError
-        If a score is NaN, which has no place among the others.
     """
     if np.isnan(scores).any():
         raise InputError("scores: NaN has no rank; give every sample a number")
@@ -62,14 +57,9 @@ def join_digits(digits: Sequence[int]) -> int:
 
 
 def digit_counts(keys: Digits, prefix: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Count the keys that begin with some digits by the digit after them, int64 (65536,).
+    """Count the keys, uint16 (n, r), that begin with the prefix by the digit after it, int64 (65536,).
 
-    Parameters
-    ----------
-    keys : uint16 (n, r)
-        The digits of each key, the most significant first.
-    prefix : sequence of int
-        Fewer than r digits, those found so far; none in the first round.
+    The prefix is the digits found so far, fewer than r; none in the first round.
     """
     begin = np.ones(len(keys), dtype=bool)
     for place, digit in enumerate(prefix):
@@ -80,12 +70,8 @@ def digit_counts(keys: Digits, prefix: Sequence[int]) -> npt.NDArray[np.int64]:
 def find_digit(counts: npt.NDArray[np.int64], rank: int) -> tuple[int, int]:
     """Return the digit of the key at a rank, and the rank of that key among those that share the digit.
 
-    Parameters
-    ----------
-    counts : int64 (65536,)
-        Sum of what `digit_counts` returned for all keys.
-    rank : int
-        From 0, that of the greatest digit, to less than the sum of the counts; IndexError outside.
+    `counts` is the sum of all keys' `digit_counts`. Rank 0 is the greatest digit's; IndexError if it is not below the
+    sum of the counts.
     """
     above = np.cumsum(counts[::-1])
     if not 0 <= rank < int(above[-1]):
@@ -97,19 +83,8 @@ def find_digit(counts: npt.NDArray[np.int64], rank: int) -> tuple[int, int]:
 def digit_ranges(counts: npt.NDArray[np.int64], rows: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Return ranges of digits that hold about `rows` keys each: a sort of the pool in parts, after one count.
 
-    Parameters
-    ----------
-    counts : int64 (65536,)
-        Keys by their first digit: the sum of what `digit_counts` returned for all keys.
-    rows : int
-        Keys wanted in a range, at least 1; a digit is not split, and may have more.
-
-    Returns
-    -------
-    range_of : int32 (65536,)
-        The range of each digit, ascending from 0.
-    below : int64 (ranges,)
-        Keys in lower ranges.
+    `counts` is the keys by their first digit, int64 (65536,); a digit is not split, and may hold more than `rows`.
+    Returns the range of each digit, int32 (65536,) ascending from 0, and the keys in lower ranges, int64 (ranges,).
     """
     ranges = (np.cumsum(counts) - counts) // rows
     range_of = np.unique(ranges, return_inverse=True)[1].astype(np.int32)

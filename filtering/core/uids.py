@@ -33,13 +33,7 @@ def derived_uid(shard_name: str, key: str) -> str:
 
 
 def subset_array(uids: Uids) -> npt.NDArray[np.void]:
-    """Return DataComp's subset array: (n,) of two uint64 (first and last 16 hex digits), sorted.
-
-    Parameters
-    ----------
-    uids : bytes S32 (n,)
-        In any order: 32 hex digits each.
-    """
+    """Return DataComp's subset array: (n,) of two uint64 (first and last 16 hex digits), sorted."""
     subset: npt.NDArray[np.void] = np.sort(_halves(uids).astype("<u8").view(SUBSET_DTYPE).reshape(-1))
     return subset
 

@@ -1,8 +1,7 @@
 """`filtering demo`: build the pool, run the main job on it, and measure its planted defects."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,8 +23,8 @@ from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store, absolute
 
 SHARDS = 8
-CONFIG: dict[str, Any] = {
-    "input": {"shards": "pool/{00000000..00000007}.tar"},
+POOL = "pool/{00000000..00000007}.tar"
+CONFIG: dict[str, object] = {
     "embedding": {"model": "demo"},
     # Captions that fit their picture worst go first: swapped ones are among them.
     "filters": [{"clip_score": {"keep": 0.85}}],
@@ -45,26 +44,20 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def run_demo(directory: str, progress: Reporter) -> dict[str, Any]:
-    """Build the pool in `directory`, filter it, and return its figures.
+class DemoFigures(TypedDict):
+    """The figures of the demo, and the paths of its manifest and its report."""
 
-    Parameters
-    ----------
-    directory : str
-        The folder of the pool, the configuration and the run; a pool that is there is filtered as it is.
-    progress : Reporter
-        Receives the progress.
+    totals: dict[str, int]
+    reasons: dict[str, dict[str, int]]
+    measures: list[Measure]
+    manifest: str
+    page: str
 
-    Returns
-    -------
-    dict
-        `totals` and `reasons` of the run, `measures` of its planted defects (see `filtering.demo.quality`), and where
-        its `manifest` and its `page` are.
 
-    Raises
-    ------
-    InputError
-        If the packages of the ``demo`` extra are not installed.
+def run_demo(directory: str, progress: Reporter) -> DemoFigures:
+    """Build the pool in a folder, unless it is there, filter it, and return its figures.
+
+    Raises InputError if the packages of the ``demo`` extra are not installed.
     """
     folder = Path(absolute(directory))
     if not (folder / "truth.parquet").exists():
@@ -74,20 +67,16 @@ def run_demo(directory: str, progress: Reporter) -> dict[str, Any]:
     return {
         "totals": record["totals"],
         "reasons": record["reasons"],
-        "measures": [asdict(measure) for measure in _measured(folder, config)],
+        "measures": _measured(folder, config),
         "manifest": f"{config.output}/manifest",
         "page": f"{config.output}/{REPORT}",
     }
 
 
 def _build(folder: Path, progress: Reporter) -> None:
-    started = False
-
     def tell(done: int, total: int) -> None:
-        nonlocal started
-        if not started:
+        if done == 1:
             progress.start("pool", total, "pictures")
-            started = True
         progress.advance(done)
 
     try:
@@ -99,7 +88,7 @@ def _build(folder: Path, progress: Reporter) -> None:
 
 def _written_config(folder: Path) -> Path:
     """Write the demo's configuration with absolute paths, so that `filtering run --config` takes it as it is."""
-    config = dict(CONFIG, input={"shards": f"{folder}/{CONFIG['input']['shards']}"}, output=f"{folder}/run")
+    config = {"input": {"shards": f"{folder}/{POOL}"}, **CONFIG, "output": f"{folder}/run"}
     path = folder / "demo.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path

@@ -14,8 +14,6 @@ from PIL import Image
 
 from filtering.core.errors import InputError
 
-__all__ = ["HELD_OUT_SHARE", "TONES", "Picture", "nameless_count", "pictures", "rasterise", "toneless"]
-
 HELD_OUT_SHARE = 0.12
 """Share of the bases that no demo model is trained on."""
 
@@ -70,16 +68,9 @@ _LOOKALIKES = {
 class Picture:
     """One OpenMoji picture.
 
-    Attributes
-    ----------
-    hexcode : str
-        Upper-case code points joined by ``-``, the stem of the SVG file's name.
-    caption : str
-        English name, for example ``"waving hand: light skin tone"``.
-    base : str
-        Hexcode shared by every skin-tone variant of the same picture.
-    held_out : bool
-        Whether the demo's own model never saw a picture of this base, nor of one drawn the same.
+    `hexcode` is the upper-case code points joined by ``-``, the stem of the SVG file's name; `caption` an English name,
+    such as "waving hand: light skin tone"; `base` the hexcode that every skin-tone variant of the picture shares.
+    `held_out`: the demo's model never saw a picture of this base, nor one that is drawn the same.
     """
 
     hexcode: str
@@ -89,18 +80,9 @@ class Picture:
 
 
 def pictures() -> list[Picture]:
-    """List every picture that has a name.
+    """Return the pictures that have a name, sorted by hexcode; those in Unicode's private-use area have none.
 
-    Returns
-    -------
-    list of Picture
-        Sorted by hexcode. Pictures in Unicode's private-use area have no name and are left out; see
-        `nameless_count`.
-
-    Raises
-    ------
-    InputError
-        If the packages of the ``demo`` extra are not installed.
+    Raises InputError if the packages of the ``demo`` extra are not installed.
     """
     return list(_catalogue()[0])
 
@@ -111,42 +93,13 @@ def nameless_count() -> int:
 
 
 def toneless(hexcode: str) -> str:
-    """Strip skin-tone modifiers and emoji selectors from a hexcode.
-
-    Parameters
-    ----------
-    hexcode : str
-        Code points joined by ``-``.
-
-    Returns
-    -------
-    str
-        The remaining code points, or `hexcode` itself where nothing would remain.
-    """
+    """Return a hexcode without skin-tone modifiers and emoji selectors; unchanged where nothing would remain."""
     kept = [code for code in hexcode.split("-") if code not in TONES and code != _SELECTOR]
     return "-".join(kept) or hexcode
 
 
 def rasterise(hexcode: str, size: int = 128) -> Image.Image:
-    """Draw one picture on a white background.
-
-    Parameters
-    ----------
-    hexcode : str
-        A `Picture.hexcode`.
-    size : int
-        Width and height, in pixels.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB, `size` x `size`.
-
-    Raises
-    ------
-    InputError
-        If OpenMoji has no picture of that hexcode.
-    """
+    """Return a picture on a white background, RGB of `size` x `size` pixels; InputError if OpenMoji has none."""
     svg = _svg_folder() / f"{hexcode}.svg"
     if not svg.is_file():
         raise InputError(f"OpenMoji has no picture {hexcode!r}; take a hexcode from pictures()")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,6 @@ from PIL import Image, ImageEnhance
 from filtering.core.errors import InputError
 from filtering.demo.openmoji import Picture, pictures, rasterise
 from filtering.shards.writer import ShardSample, write_shard
-
-__all__ = ["NEAR_DUPLICATES", "TRUTH_SCHEMA", "Kind", "build_pool", "encode_jpeg"]
 
 TRUTH_SCHEMA = pa.schema(
     [
@@ -58,20 +55,7 @@ class Kind(StrEnum):
 
 
 def encode_jpeg(image: Image.Image, quality: int = 95) -> bytes:
-    """Encode a picture as a JPEG file.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        RGB.
-    quality : int
-        Pillow's JPEG quality, 1 to 95.
-
-    Returns
-    -------
-    bytes
-        The file.
-    """
+    """Return an RGB picture as a JPEG file of Pillow's quality, 1 to 95."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
@@ -112,55 +96,27 @@ def build_pool(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write the demo's shards to ``directory/pool`` and what was planted to ``directory/truth.parquet``.
+    """Write the demo's shards to ``directory/pool`` and the planted defects to ``directory/truth.parquet``.
 
-    The same arguments give the same bytes.
-
-    Parameters
-    ----------
-    directory : str or Path
-        Folder to build in; made if absent.
-    seed : int
-        Decides which pictures get which defect, and the order of the samples.
-    shards : int
-        Number of shards.
-    size : int
-        Width and height of the pictures, in pixels.
-    limit : int, optional
-        Use only this many pictures, chosen by `seed`; all by default.
-    progress : callable, optional
-        Called as ``progress(done, total)`` after every sample.
-
-    Raises
-    ------
-    InputError
-        If there are too few pictures to plant every defect, too few shards to hold the samples, or
-        shards of a larger build in the way, or the packages of the ``demo`` extra are not installed.
+    The same arguments give the same bytes: `seed` decides which pictures (`limit` of them, all by default; `size` x
+    `size` pixels) get which defect, and the order of the samples. `progress(done, total)` is called after every sample.
+    Raises InputError if there are too few pictures to plant every defect, too few shards to hold the samples, shards of
+    a larger build in the folder, or if the packages of the ``demo`` extra are not installed.
     """
     random = np.random.default_rng(seed)
     specimens = _plan(_chosen(limit, random), random)
     pool = Path(directory) / "pool"
     _check_room(pool, shards, len(specimens))
-    report = _Counter(progress, len(specimens))
-    truth: list[dict[str, Any]] = []
+    truth: list[dict[str, object]] = []
     for shard, indices in enumerate(np.array_split(random.permutation(len(specimens)), shards)):
         samples = []
         for position, specimen in enumerate(specimens[index] for index in indices):
             samples.append(_sample(specimen, f"{shard * _SHARD_CAPACITY + position:012d}", seed, size))
             truth.append(_truth(specimen, samples[-1], shard))
-            report.step()
+            if progress is not None:
+                progress(len(truth), len(specimens))
         write_shard(pool, shard, samples)
     pq.write_table(pa.Table.from_pylist(truth, schema=TRUTH_SCHEMA), Path(directory) / "truth.parquet")
-
-
-class _Counter:
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-
-    def step(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._total)
 
 
 def _check_room(pool: Path, shards: int, samples: int) -> None:
@@ -187,9 +143,13 @@ def _plan(chosen: Sequence[Picture], random: np.random.Generator) -> list[_Speci
         raise InputError(f"{count} pictures are too few to plant every defect; raise limit= to 100 or more")
     return [
         *_swapped(swapped, random),
-        *_with_exact_duplicates(exact),
-        *_with_near_duplicates(near),
-        *(_broken(picture, kind) for kind, part in broken.items() for picture in part),
+        *_with_duplicates(exact, Kind.EXACT_DUPLICATE, (encode_jpeg,)),
+        *_with_duplicates(near, Kind.NEAR_DUPLICATE, NEAR_DUPLICATES),
+        *(
+            _Specimen(picture, None if kind is Kind.NO_CAPTION else picture.caption, kind)
+            for kind, part in broken.items()
+            for picture in part
+        ),
         *(_Specimen(picture, picture.caption) for picture in rest),
     ]
 
@@ -213,23 +173,11 @@ def _derangement(bases: Sequence[str], random: np.random.Generator) -> NDArray[n
     raise InputError("the pictures share too few bases to swap their captions; raise limit=")
 
 
-def _with_exact_duplicates(chosen: Sequence[Picture]) -> Iterator[_Specimen]:
-    for picture in chosen:
-        original = _Specimen(picture, picture.caption, group=picture.hexcode)
-        yield original
-        yield replace(original, kind=Kind.EXACT_DUPLICATE)
-
-
-def _with_near_duplicates(chosen: Sequence[Picture]) -> Iterator[_Specimen]:
+def _with_duplicates(chosen: Sequence[Picture], kind: Kind, encodings: Sequence[Encode]) -> Iterator[_Specimen]:
     for index, picture in enumerate(chosen):
         original = _Specimen(picture, picture.caption, group=picture.hexcode)
         yield original
-        encode = NEAR_DUPLICATES[index % len(NEAR_DUPLICATES)]
-        yield replace(original, kind=Kind.NEAR_DUPLICATE, encode=encode)
-
-
-def _broken(picture: Picture, kind: Kind) -> _Specimen:
-    return _Specimen(picture, None if kind is Kind.NO_CAPTION else picture.caption, kind)
+        yield replace(original, kind=kind, encode=encodings[index % len(encodings)])
 
 
 def _sample(specimen: _Specimen, key: str, seed: int, size: int) -> ShardSample:
@@ -264,7 +212,7 @@ def _uid(specimen: _Specimen, seed: int) -> str:
     return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
-def _truth(specimen: _Specimen, sample: ShardSample, shard: int) -> dict[str, Any]:
+def _truth(specimen: _Specimen, sample: ShardSample, shard: int) -> dict[str, object]:
     return {
         "uid": sample.metadata["uid"],
         "key": sample.key,

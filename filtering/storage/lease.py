@@ -61,13 +61,7 @@ class Fence:
     token: int
 
     def check(self) -> None:
-        """Look whether the run still holds the lease; one listing.
-
-        Raises
-        ------
-        RunError
-            If it was taken over or removed.
-        """
+        """Raise RunError if the run's lease was taken over or removed; one listing."""
         folder = Store(self.url).child(FOLDER)
         tokens = tokens_in(folder)
         newest = max(tokens, default=0)
@@ -78,23 +72,11 @@ class Fence:
 
 
 class Lease:
-    """The lease on an output, held and kept alive between entering and leaving the context; used once.
+    """The lease on a run's output, held and kept alive between entering and leaving the context; used once.
 
-    Parameters
-    ----------
-    store : Store
-        The run's output.
-    heartbeat_seconds, stale_seconds : float
-        How often the holder writes, and after how long without a write another may take over.
-    clock : Clock
-        For tests.
-    announce : callable
-        Told, in one line, that a lease is about to be watched.
-
-    Attributes
-    ----------
-    taken_over_from : str or None
-        The holder that had stopped without releasing it.
+    The holder writes every `heartbeat_seconds`; after `stale_seconds` without a write another run may take over.
+    `announce` receives a line before a lease is watched; `taken_over_from` is the holder that had stopped without
+    releasing it, or None.
     """
 
     def __init__(
@@ -126,12 +108,9 @@ class Lease:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lease, without keeping it alive; what a filesystem raises that cannot be written to passes.
+        """Take the lease, without keeping it alive; errors of a filesystem that cannot be written to pass.
 
-        Raises
-        ------
-        InputError
-            One line that names the holder, if another run holds it or took it first.
+        Raises InputError, one line that names the holder, if another run holds the lease or took it first.
         """
         newest = max(tokens_in(self._folder), default=0)
         former = self._former(newest) if newest else None
@@ -147,18 +126,9 @@ class Lease:
         return Fence(self._url, self._mine.token)
 
     def check(self, fresh: bool = False) -> None:
-        """Make sure that this run may still write.
+        """Raise RunError if the lease was taken over, or no heartbeat could be written for `stale_seconds`.
 
-        Parameters
-        ----------
-        fresh : bool
-            Look at the storage (one listing), rather than rely on the last look, which is at most
-            `TRUSTED` heartbeats old.
-
-        Raises
-        ------
-        RunError
-            If the lease was taken over, or no heartbeat could be written for `stale_seconds`.
+        `fresh` looks at the storage (one listing) rather than rely on the last look, at most `TRUSTED` heartbeats old.
         """
         if self._overdue() and self._thread.is_alive():
             # After a suspension the thread is due as well: what it finds decides.
@@ -174,13 +144,7 @@ class Lease:
             raise RunError(f"the lease on {self._url} could not be renewed for {silent}; this run stops")
 
     def beat(self) -> None:
-        """Renew the lease once.
-
-        Raises
-        ------
-        RunError
-            If it was taken over.
-        """
+        """Renew the lease once; RunError if it was taken over."""
         started = self._clock.monotonic()
         self._confirm()
         update = {"heartbeat": self._clock.wall(), "beats": self._mine.beats + 1}

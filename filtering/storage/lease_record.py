@@ -28,31 +28,25 @@ Seconds = Annotated[float, Field(ge=0, le=2.5e11, allow_inf_nan=False)]
 
 
 class Holder(BaseModel):
-    """A run that holds, or held, a lease.
-
-    Attributes
-    ----------
-    nonce : tells two runs apart that wrote the same token.
-    host, pid, user, job : who it is; `job` is Ray's submission id.
-    boot, pid_namespace, started : with host and pid they name one process for ever; None without /proc.
-        `started` is the process's start in clock ticks since boot.
-    acquired, heartbeat : seconds since the epoch by the holder's clock.
-    beats : heartbeats written so far.
-    """
+    """A run that holds, or held, a lease; times are in seconds since the epoch by the holder's clock."""
 
     model_config = ConfigDict(frozen=True)
 
     token: int
+    # Tells two runs apart that wrote the same token.
     nonce: str
     host: str
     pid: int = Field(gt=0, lt=1 << 31)
     user: str | None
+    # Ray's submission id.
     job: str | None
+    # With host and pid these name one process for ever; None without /proc. `started` is in clock ticks since boot.
     boot: str | None
     pid_namespace: str | None
     started: int | None
     acquired: Seconds
     heartbeat: Seconds
+    # Heartbeats written so far.
     beats: int
     released: bool
 
@@ -177,7 +171,7 @@ def _is_hidden(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 

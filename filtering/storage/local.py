@@ -9,12 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, replacing what was there; its folder is made."""
-    _written_beside(path, (data,)).replace(path)
-
-
-def write_whole_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+def write_whole(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file chunk by chunk, replacing what was there; its folder is made."""
     _written_beside(path, chunks).replace(path)
 

@@ -29,13 +29,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an error deserves.
-
-    Attributes
-    ----------
-    attempts : how often what failed is tried at most with errors of this kind; 1 is never again.
-    error : what is raised after the last attempt.
-    """
+    """The maximum number of attempts with errors of one kind (1: no retry), and the error raised after the last."""
 
     attempts: int
     error: Exception
@@ -46,15 +40,7 @@ class ShortBodyError(RunError):
 
 
 class Backoff:
-    """The attempts at one request.
-
-    Parameters
-    ----------
-    judge : callable
-        Returns the verdict on an error.
-    clock : Clock, optional
-        By which the total time is bounded.
-    """
+    """The attempts at one request, bounded by the verdicts on its errors and by time."""
 
     def __init__(self, judge: Callable[[Exception], Verdict], clock: Clock = CLOCK) -> None:
         self._judge, self._clock = judge, clock
@@ -77,12 +63,9 @@ class Backoff:
 
 
 def retried(function: Callable[[], Result], what: str, clock: Clock = CLOCK) -> Result:
-    """Return what `function` returns, called again after transient errors.
+    """Return what `function` returns, called again after transient errors; other errors pass through at once.
 
-    Raises
-    ------
-    RunError
-        If it kept failing; the line begins with `what`, a URL. Other errors pass through at once.
+    Raises RunError if it kept failing; its line begins with `what`, a URL.
     """
     backoff = Backoff(lambda error: judged(error, what), clock)
     while True:

@@ -8,22 +8,12 @@ import asyncio
 import contextlib
 import io
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from botocore.exceptions import (
-    ClientError,
-    ConnectionError,
-    CredentialRetrievalError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-)
+from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
@@ -65,10 +55,10 @@ TRANSIENT_CODES = {
 }
 TRANSIENT_ERRORS = (
     aiohttp.ClientError,
-    ConnectionError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
+    boto.ConnectionError,
+    boto.FlexibleChecksumError,
+    boto.HTTPClientError,
+    boto.IncompleteReadError,
     ResponseParserError,
     OSError,
 )
@@ -83,16 +73,9 @@ class NoBucketError(InputError, FileNotFoundError):
 class RetryingS3(S3FileSystem):  # type: ignore[misc]
     """S3 with retries, bounded memory and errors in one line.
 
-    Endpoint and credentials come from the usual chain: environment, configuration files, the machine's role.
-
-    Raises
-    ------
-    InputError
-        If the bucket is not there, the credentials are missing or refused, or access is denied.
-    RunError
-        If a request kept failing, or an object was replaced while it was read.
-    FileNotFoundError
-        If an object is not there.
+    Endpoint and credentials come from the usual chain: environment, configuration files, the machine's role. Requests
+    raise InputError if the bucket is not there, credentials are missing or refused, or access is denied; RunError if
+    they kept failing, or an object was replaced while it was read; FileNotFoundError if an object is not there.
     """
 
     retries = 1
@@ -123,10 +106,9 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
 
     create = sync_wrapper(_create)
 
-    def _prepare_config_kwargs(self) -> dict[str, Any]:
-        given: dict[str, Any] = super()._prepare_config_kwargs()
+    def _prepare_config_kwargs(self) -> dict[str, object]:
         retries = {"mode": "standard", "total_max_attempts": 1}
-        return {"max_pool_connections": REQUESTS_IN_FLIGHT, "retries": retries} | given
+        return {"max_pool_connections": REQUESTS_IN_FLIGHT, "retries": retries, **super()._prepare_config_kwargs()}
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         backoff = Backoff(lambda error: judged(error, method, _url(kwargs)))
@@ -134,8 +116,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             try:
                 return await self._attempt(method, *akwarglist, **kwargs)
             except Exception as error:
-                done = await self._completed(kwargs, error) if method == "complete_multipart_upload" else None
-                if done is not None:
+                if method == "complete_multipart_upload" and (done := await self._completed(error, **kwargs)):
                     return done
                 pause = backoff.pause(error)
             await asyncio.sleep(pause)
@@ -148,16 +129,18 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             response["Body"] = await _Body.of(response["Body"])
         if method == "delete_objects" and response.get("Errors"):
             # s3fs would say nothing of what was not deleted; to delete all of it again does no harm.
-            raise OSError("some objects were not deleted") from ClientError({"Error": response["Errors"][0]}, method)
+            raise OSError("some objects were not deleted") from boto.ClientError(
+                {"Error": response["Errors"][0]}, method
+            )
         count("written_bytes", len(kwargs.get("Body", b"")))
         return response
 
-    async def _completed(self, request: dict[str, Any], error: Exception) -> Any:
+    async def _completed(self, error: Exception, Bucket: str, Key: str, MultipartUpload: Any, **_: object) -> Any:
         """Return the object of an upload that is unknown because an attempt whose answer was lost completed it."""
         if _code(error) != "NoSuchUpload":
             return None
-        head = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
-        return head if head["ETag"].endswith(f'-{len(request["MultipartUpload"]["Parts"])}"') else None
+        head = await self._call_s3("head_object", Bucket=Bucket, Key=Key)
+        return head if head["ETag"].endswith(f'-{len(MultipartUpload["Parts"])}"') else None
 
     async def _cat_file(
         self, path: str, version_id: str | None = None, start: int | None = None, end: int | None = None, **kwargs: Any
@@ -228,25 +211,18 @@ class _Body:
 
 
 def judged(error: Exception, method: str, what: str) -> Verdict:
-    """Return the verdict on an error of an S3 request.
+    """Return the verdict on an error that s3fs raised for a request, such as get_object.
 
-    Parameters
-    ----------
-    error : Exception
-        As s3fs raises it.
-    method : str
-        The request, such as get_object.
-    what : str
-        The URL that messages begin with. They hold no text of the server's, which may repeat what was sent.
+    Messages begin with `what`, a URL, and hold no text of the server's, which may repeat what was sent.
     """
-    if isinstance(error.__cause__, ClientError):
+    if isinstance(error.__cause__, boto.ClientError):
         return _judged_answer(error, method, what)
-    if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.ProfileNotFound):
         line = f"{what}: no S3 credentials ({one_line(error)}); they come from the environment, files or a role"
         return Verdict(1, InputError(line))
-    if isinstance(error, ParamValidationError):
+    if isinstance(error, boto.ParamValidationError):
         return Verdict(1, InputError(f"{what}: {one_line(error)}"))
-    if isinstance(error, CredentialRetrievalError):
+    if isinstance(error, boto.CredentialRetrievalError):
         return Verdict(DENIED_ATTEMPTS, RunError(f"{what}: {one_line(error)}"))
     if isinstance(error, TRANSIENT_ERRORS):
         return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
@@ -277,15 +253,15 @@ def _judged_answer(error: Exception, method: str, what: str) -> Verdict:
 
 def _code(error: Exception) -> str:
     cause = error.__cause__
-    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, ClientError) else ""
+    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, boto.ClientError) else ""
 
 
 def _status(error: Exception) -> int:
     cause = error.__cause__
-    metadata = cause.response.get("ResponseMetadata", {}) if isinstance(cause, ClientError) else {}
+    metadata = cause.response.get("ResponseMetadata", {}) if isinstance(cause, boto.ClientError) else {}
     return int(metadata.get("HTTPStatusCode", 0))
 
 
-def _url(request: dict[str, Any]) -> str:
+def _url(request: Mapping[str, object]) -> str:
     bucket, key = request.get("Bucket", ""), request.get("Key") or request.get("Prefix", "")
     return f"s3://{bucket}/{key}" if key else f"s3://{bucket}"

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import InputError, RunError
-from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole, write_whole_chunks
+from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole
 from filtering.storage.retries import retried
 from filtering.storage.streams import block_stream, count_bytes, disk_stream, is_s3
 
@@ -158,11 +158,9 @@ def is_pattern(path: str) -> bool:
 
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Return the filesystem of a URL and the path on it.
-
-    Listings are never cached: other processes write what this one reads.
-    """
+    """Return the filesystem of a URL and the path on it."""
     try:
+        # Listings are never cached: other processes write what this one reads.
         filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise InputError(f"{url}: cannot be opened ({error})") from None
@@ -176,8 +174,7 @@ def is_local(url: str) -> bool:
 
 def absolute(url: str) -> str:
     """Return a local path made absolute, so that workers elsewhere in the tree find it; other URLs as is."""
-    filesystem, path = filesystem_of(url)
-    return path if isinstance(filesystem, LocalFileSystem) else url
+    return filesystem_of(url)[1] if is_local(url) else url
 
 
 def _asked(url: str, operation: Callable[[fsspec.AbstractFileSystem, str], Result]) -> Result:
@@ -193,46 +190,26 @@ def open_object(url: str) -> BinaryIO:
 
 
 def stream_object(url: str) -> BinaryIO:
-    """Open an object that is read once, from start to end.
-
-    A remote one is read in blocks, of which at most three are in memory. Each is asked for again on its own when its
-    connection breaks, so that nothing that was handed out is read twice. Errors as in `filtering.storage.streams`.
-    """
+    """Open an object that is read once, from start to end: a remote one by `block_stream`, with its errors."""
     filesystem, path = filesystem_of(url)
     return disk_stream(path) if isinstance(filesystem, LocalFileSystem) else block_stream(filesystem, path, url)
 
 
 def read_object(url: str) -> bytes:
     """Return a whole object; FileNotFoundError if there is none."""
-
-    def read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-        data: bytes = filesystem.cat_file(path)
-        count_bytes(filesystem, "read_bytes", len(data))
-        return data
-
-    return _asked(url, read)
+    return read_range(url, None, None)
 
 
-def read_range(url: str, start: int, end: int, version: str = "") -> bytes:
+def read_range(url: str, start: int | None, end: int | None, version: str = "") -> bytes:
     """Return the bytes [start, end) of an object, fewer where it ends before.
 
-    Parameters
-    ----------
-    version : str
-        The etag that the object must still have; asked for on S3 alone, as no other store takes it with a range.
-
-    Raises
-    ------
-    RunError
-        If the object has another version.
+    On S3 alone (no other store takes it with a range) RunError if the object's etag is no longer `version`.
     """
 
     def read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-        data: bytes
         if version and is_s3(filesystem):
-            data = filesystem.read_block(path, start, end, version)
-            return data
-        data = filesystem.cat_file(path, start=start, end=end)
+            return bytes(filesystem.read_block(path, start, end, version))
+        data = bytes(filesystem.cat_file(path, start=start, end=end))
         count_bytes(filesystem, "read_bytes", len(data))
         return data
 
@@ -243,12 +220,12 @@ def write_chunks(url: str, chunks: Iterable[bytes]) -> None:
     """Write a whole object chunk by chunk: none but the last chunk is in memory."""
     filesystem, path = filesystem_of(url)
     if isinstance(filesystem, LocalFileSystem):
-        write_whole_chunks(Path(path), chunks)
+        write_whole(Path(path), chunks)
         count_bytes(filesystem, "written_bytes", Path(path).stat().st_size)
         return
     with tempfile.TemporaryDirectory(prefix="filtering-") as folder:
         file = Path(folder) / "object"
-        write_whole_chunks(file, chunks)
+        write_whole(file, chunks)
         commit_file(url, str(file))
 
 
@@ -257,7 +234,7 @@ def write_object(url: str, data: bytes) -> None:
 
     def write(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
         if isinstance(filesystem, LocalFileSystem):
-            write_whole(Path(path), data)
+            write_whole(Path(path), (data,))
         else:
             filesystem.pipe_file(path, data)
         count_bytes(filesystem, "written_bytes", len(data))
@@ -286,10 +263,7 @@ def create_object(url: str, data: bytes) -> bool:
 
 
 def commit_file(url: str, path: str) -> None:
-    """Make a finished local file an object, whole or not at all, and remove the file.
-
-    Large files go to S3 in parts, of which a few are in memory at a time.
-    """
+    """Make a finished local file an object, whole or not at all, and remove the file; to S3 in parts if it is large."""
     filesystem, target = filesystem_of(url)
     size = Path(path).stat().st_size
     if isinstance(filesystem, LocalFileSystem):

@@ -2,7 +2,7 @@
 
 import io
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -16,25 +16,10 @@ Request = TypeVar("Request")
 
 
 class BlockStream(io.RawIOBase):
-    """The bytes of an object in order; at most three blocks are in memory.
+    """The `size` bytes of an object in order; at most three blocks are in memory.
 
-    Parameters
-    ----------
-    url : str
-        For messages.
-    size : int
-        Bytes of the object.
-    fetch : callable
-        Returns the bytes from one offset to another; may be called again after a transient error.
-    block : int
-        Bytes of a request.
-    clock : Clock, optional
-        By which a request that failed waits before it is made again.
-
-    Raises
-    ------
-    RunError
-        While reading: a block cannot be had, or is shorter than it should be.
+    `fetch` returns the bytes from one offset to another, and is called again after a transient error. Reading raises
+    RunError if a block cannot be fetched, or is shorter than it should be.
     """
 
     def __init__(
@@ -129,14 +114,9 @@ def disk_stream(path: str) -> BinaryIO:
 
 
 def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
-    """Open an object of any fsspec filesystem for reading from start to end.
+    """Open an object of any fsspec filesystem for reading from start to end; FileNotFoundError if there is none.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    RunError
-        While reading: it was replaced or deleted, or a block of it cannot be had.
+    Reading raises RunError if the object was replaced or deleted, or a block of it cannot be fetched.
     """
     opened = retried(lambda: filesystem.info(path), url)
 
@@ -153,7 +133,7 @@ def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(BlockStream(url, opened["size"], fetch), BUFFER_BYTES))
 
 
-def _block(filesystem: Any, path: str, start: int, end: int, opened: dict[str, Any]) -> bytes | None:
+def _block(filesystem: Any, path: str, start: int, end: int, opened: Mapping[str, object]) -> bytes | None:
     """Return some bytes of an object, None if it is no longer the one that was opened."""
     data: bytes
     if is_s3(filesystem):
@@ -163,7 +143,7 @@ def _block(filesystem: Any, path: str, start: int, end: int, opened: dict[str, A
     return data if _version(filesystem.info(path)) == _version(opened) else None
 
 
-def _version(info: dict[str, Any]) -> tuple[Any, ...]:
+def _version(info: Mapping[str, object]) -> tuple[object, ...]:
     names = ("size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
     return tuple(info.get(name) for name in names)
 

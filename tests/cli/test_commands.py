@@ -8,8 +8,7 @@ from pkgutil import iter_modules
 import pytest
 
 from filtering import cli
-from filtering.cli.commands import commands
-from filtering.cli.parser import new_parser
+from filtering.cli.parser import commands, new_parser
 
 COMMANDS = sorted(commands())
 
@@ -48,20 +47,20 @@ def test_every_command_prints_json_and_tracebacks(name):
 
 
 def test_a_command_is_a_module_and_its_name(monkeypatch, capsys):
-    """All that a new one takes: a module here, and its name in `commands.NAMES`."""
+    """All that a new one takes: a module here, and its name in `parser.NAMES`."""
     import sys
     from types import ModuleType
 
-    from filtering.cli import commands as registry
     from filtering.cli import main
-    from filtering.cli.declaration import Command, add_run
+    from filtering.cli import parser as registry
+    from filtering.cli.declaration import RUN, Command
     from filtering.cli.output import print_result
 
     def hello(given: argparse.Namespace) -> int:
         return print_result(given, {"run": given.run}, lambda: [f"hello, {given.run}"])
 
     module = ModuleType("filtering.cli.hello")
-    module.COMMAND = Command("hello", "greet a run", ("filtering hello runs/first",), add_run, hello)
+    module.COMMAND = Command("hello", "greet a run", ("filtering hello runs/first",), (RUN,), hello)
     monkeypatch.setitem(sys.modules, "filtering.cli.hello", module)
     monkeypatch.setattr(registry, "NAMES", (*registry.NAMES, "hello"))
     registry.commands.cache_clear()

@@ -5,14 +5,15 @@ import pytest
 from rich.console import Console
 
 from filtering.cli import main
-from filtering.cli.methods import details, details_view, overview_view
+from filtering.cli.drawing import plain_lines
+from filtering.cli.methods import details_view, overview_view
 from filtering.scores.registry import SCORERS
 from filtering.selection.methods import method, methods
 from filtering.selection.registry import SELECTORS
 
 
 def test_a_name_of_several_kinds_is_explained_for_each():
-    assert "entries" in " ".join(details(method("metaclip")))
+    assert "entries" in " ".join(plain_lines(details_view(method("metaclip"))))
 
 
 def test_the_command(capsys):

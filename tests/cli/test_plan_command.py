@@ -7,7 +7,8 @@ from processes import write_config
 from rich.console import Console
 
 from filtering.cli import main
-from filtering.cli.plan import PlanView, plan_lines
+from filtering.cli.drawing import plain_lines
+from filtering.cli.plan import PlanView
 from filtering.planning.projection import bottleneck
 
 
@@ -30,8 +31,12 @@ def found(*stages, allowed=4_000_000_000, price=None):
     }  # fmt: skip
 
 
+def planned(found, device):
+    return plain_lines(PlanView(found, device))
+
+
 def test_the_bottleneck_is_marked():
-    lines = plan_lines(found(*STAGES), "cpu")
+    lines = planned(found(*STAGES), "cpu")
     (graph,) = (line for line in lines if line.startswith("graph"))
     assert graph.split()[1:6] == ["1", "min", "15", "s", "<"]
     assert "75%" in graph
@@ -41,15 +46,15 @@ def test_the_bottleneck_is_marked():
 
 
 def test_of_other_machines_nobody_knows_what_a_worker_may_have():
-    told = "\n".join(plan_lines(found(*STAGES, allowed=None), "cpu"))
+    told = "\n".join(planned(found(*STAGES, allowed=None), "cpu"))
     assert "for a worker" not in told
     assert "allowed" not in told
 
 
 def test_what_costs_nothing_has_no_column_of_costs():
-    assert "cost" not in "\n".join(plan_lines(found(*STAGES), "cpu"))
+    assert "cost" not in "\n".join(planned(found(*STAGES), "cpu"))
     costly = [dict(one, price=12.5) for one in STAGES]
-    assert "12.50" in "\n".join(plan_lines(found(*costly, price=25.0), "cpu"))
+    assert "12.50" in "\n".join(planned(found(*costly, price=25.0), "cpu"))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])

@@ -1,6 +1,6 @@
 import json
 
-from filtering.cli.stages import STAGES, to_come
+from filtering.cli.drawing import STAGES, to_come
 
 
 def test_stages_said_to_come_are_those_of_a_run(metadata_run):

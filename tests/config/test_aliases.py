@@ -2,7 +2,7 @@ import pytest
 import yaml
 from small_configs import SMALLEST, refusal
 
-from filtering.config.aliases import ALIASES, renamed
+from filtering.config.aliases import KEYS, VALUES, renamed
 from filtering.config.run import load_config, parse_config
 from filtering.core.errors import InputError
 
@@ -33,7 +33,8 @@ def written(tmp_path):
 
 
 def test_every_alias_is_tested():
-    assert len(FORMER) == len(ALIASES)
+    values = [names for keys in VALUES.values() for names in keys.values()]
+    assert len(FORMER) == sum(map(len, [*KEYS.values(), *values]))
 
 
 @pytest.mark.parametrize(("former", "current", "line"), FORMER)
