@@ -22,7 +22,7 @@ SIGN = np.uint32(1 << 31)
 
 
 def order_keys(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Return numbers that stand in the order of the scores, uint32 (n,); InputError if a score is NaN.
+    """Return numbers in the order of the scores, uint32 (n,); InputError if a score is NaN.
 
     Equal scores have equal numbers, -0.0 and 0.0 too; infinities come first and last. The bits of positive floats are
     in order as they are, those of negative ones in the reverse order (IEEE 754).

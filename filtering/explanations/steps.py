@@ -16,7 +16,7 @@ from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.replay import Replay, replay
 from filtering.selection.selectors import kernel_of, messages_of
-from filtering.selection.tasks import Survivors
+from filtering.selection.survivors import Survivors
 from filtering.storage.store import Store
 
 # Of the picks that pushed a sample down, those that took most.
@@ -118,7 +118,7 @@ def _messages(
     kernel = kernel_of(samples, settings)
     found = replay(samples.graph, heard, order, node, settings.gamma_reverse, kernel)
     return {
-        "heard": found.heard,
+        "heard": found.initial,
         "left": found.left,
         "last_pick": found.last,
         "taken": sum(push.amount for push in found.pushes),

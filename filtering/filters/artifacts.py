@@ -1,4 +1,4 @@
-"""What the filters let through, as the stages after them read it."""
+"""The rows that pass the filters, as the stages after them read them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.storage.store import Store
 
 REASONS_NAME = "{}.reasons.parquet"
-# A sample whose uid was seen before is quarantined, not dropped: two samples cannot share a line of the manifest.
+# A sample with the uid of an earlier one is quarantined, not dropped: two samples cannot share a line of the manifest.
 DUPLICATE_UID = "duplicate_uid"
 # Vectors are taken from a shard in blocks of this many rows, whatever the shard holds.
 BLOCK_ROWS = 16_384
@@ -21,7 +21,7 @@ BLOCK_ROWS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class FiltersResult:
-    """What the filters found.
+    """The result of the filters.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class PassingShard:
         return self.embedded.shard.identity
 
     def reasons(self) -> pa.ChunkedArray:
-        """Return each row's reason for not going on, null where it goes on."""
+        """Return the reason why each row is left out, null where it passes."""
         return self.store.read_table(REASONS_NAME.format(self.identity))["reason"]
 
     def rows(self) -> npt.NDArray[np.int64]:

@@ -45,7 +45,7 @@ def score_threshold(stage: StageRun, shards: Sequence[EmbeddedShard], judging: J
 def judged(shard: EmbeddedShard, judging: Judging, store: Store) -> Failed:
     """Return the first of the rules that each row of a shard fails, as `first_failed` does.
 
-    What the store knows of the rules before `judging.known` is read, not computed again.
+    The result for the rules before `judging.known` is read from the store.
     """
     known, failed = judging.known, None
     if known:

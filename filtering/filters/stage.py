@@ -112,7 +112,7 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
 
 
 def _rule(stage: StageRun, number: int, step: Filter) -> Rule:
-    """Return filter `number` where the configuration alone says what passes."""
+    """Return filter `number`, if it needs no rank of the pool."""
     if step.words is not None:
         return Rule(step, words=stored_list(step.words, number, stage.store))
     if step.clip_score is not None and step.clip_score.threshold is not None:

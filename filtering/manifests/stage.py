@@ -53,7 +53,7 @@ def write_manifests(
         If a shard's kept, dropped and quarantined samples do not add up to its samples.
     """
     run = stage.runtime.store
-    picks = [Store(pick_filter.url).names(PICKS_SUFFIX) for pick_filter in pick_filters]
+    picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]
     tasks = [task(shard.identity, split_shard, shard, list(pick_filters), picks, run) for shard in shards]
     splits = stage.map(tasks, "shards")
     _check_conservation(shards, samples, splits)

@@ -46,7 +46,7 @@ def split_shard(
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
     picks, picked = np.zeros(0, PICK), np.zeros(0, np.int64)
     for pick_filter, objects in zip(pick_filters, names, strict=True):
-        picks = read_picks(Store(pick_filter.url), objects, shard.index)
+        picks = read_picks(pick_filter.store, objects, shard.index)
         picked = shard_and_row(picks["row"])[1]
         missing = reasons == ""
         missing[picked] = False

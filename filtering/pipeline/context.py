@@ -14,7 +14,7 @@ from filtering.runtime.run_record import StageCost
 from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
 from filtering.scores.registry import Spec
 from filtering.scores.stage import INPUTS
-from filtering.selection.stage import Pool
+from filtering.selection.inputs import Pool
 from filtering.shards.inventory import Shard
 from filtering.storage.store import digest
 
@@ -91,7 +91,7 @@ class SelectionInputs:
 
     def pool(self) -> Pool:
         """Return what every step of selection reads."""
-        return Pool(self.shards, self.concepts.store.url, self.graph.store.url, self.concepts.result.partitions)
+        return Pool(self.shards, self.concepts.store, self.graph.store, self.concepts.result.partitions)
 
     def fingerprint_of(self, spec: Spec) -> str:
         """Return the fingerprint of the stage that a score follows from."""

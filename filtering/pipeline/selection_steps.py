@@ -16,15 +16,9 @@ from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
 from filtering.scores.stage import Sources, score, scores_key
 from filtering.selection.artifacts import PickFilter, SelectionResult
+from filtering.selection.inputs import PreviousResult, ScoreStores
 from filtering.selection.registry import SELECTORS
-from filtering.selection.stage import (
-    NAME,
-    PreviousResult,
-    combine_picks,
-    select_coreset,
-    selection_key,
-    sets_key,
-)
+from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
 from filtering.storage.store import Store, digest
 
 
@@ -39,9 +33,9 @@ class TakenStep:
     settings : Step or None
         None where named selections were joined.
     reason : str
-        Why a sample that it left out is dropped, as the manifest spells it.
+        The reason of a sample that it left out, as the manifest spells it.
     score : str
-        The score by which it judged; empty where selections were joined.
+        The score that picked; empty where selections were joined.
     """
 
     stage: Finished[SelectionResult]
@@ -69,7 +63,7 @@ class Selected:
     last : Finished
         The stage whose picks are kept.
     pick_filters : tuple of PickFilter
-        What a sample must have been picked by, in order; its reason is that of the first that lacks it.
+        The stages that must have picked a sample, in order; its reason is that of the first that did not.
     steps : tuple of TakenStep
         In order.
     scores : mapping
@@ -84,14 +78,14 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """What some steps have left: what a sample must have been picked by, and the last of these stages."""
+    """What some steps have left: the stages that must have picked a sample, and the last stage."""
 
     pick_filters: tuple[PickFilter, ...] = ()
     last: Finished[SelectionResult] | None = None
 
     @property
-    def url(self) -> str | None:
-        return self.last.store.url if self.last else None
+    def store(self) -> Store | None:
+        return self.last.store if self.last else None
 
     @property
     def prints(self) -> tuple[str, ...]:
@@ -124,39 +118,41 @@ class Selecting:
     def _step(self, step: Step, name: str, before: _Left) -> _Left:
         score, difficulty = map(self._score, specs_of(step))
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
-        previous, scores = self._previous(name), (score.store.url, difficulty.store.url)
+        previous, scores = self._previous(name), ScoreStores(score.store, difficulty.store)
         stage = self.context.take(
             selection_key(name, step, inputs, previous),
             SelectionResult,
-            lambda stage: select_coreset(stage, step, self.pool, scores, before.url, previous),
+            lambda stage: select_coreset(stage, step, self.pool, scores, before.store, previous),
         )
-        pick_filter = PickFilter(f"selection:{step.method}", stage.store.url)
+        pick_filter = PickFilter(f"selection:{step.method}", stage.store)
         name_of = {one.fingerprint: name for name, one in self._scores.items()}
         self._taken.append(TakenStep(stage, step, pick_filter.reason, name_of[score.fingerprint]))
         return _Left((*before.pick_filters, pick_filter), stage)
 
     def _previous(self, name: str) -> PreviousResult | None:
-        """Return what a base left of a step."""
+        """Return the base's result of a step."""
         reusable = self.context.reusable
         if reusable is None or not reusable.base.has(name):
             return None
         found = reusable.base.result(name, SelectionResult)
         if found.total is None:
             return None
-        return PreviousResult(reusable.base.store(name).url, found.total, frozenset(reusable.identities()))
+        return PreviousResult(reusable.base.store(name), found.total, frozenset(reusable.identities()))
 
     def _join(self, sets: Sets, name: str, before: _Left) -> _Left:
         rule, names = ("all", sets.all) if sets.all else ("any", sets.any or ())
         parts = [self._all(_as_steps(self.context.config.selections[one]), f"{NAME}-{one}", before) for one in names]
-        urls = [part.url for part in parts if part.url]
+        stores = [part.store for part in parts if part.store]
         stage = self.context.take(
             sets_key(name, rule, [mark for part in parts for mark in part.prints]),
             SelectionResult,
-            lambda stage: combine_picks(stage, rule, urls, self.pool),
+            lambda stage: combine_picks(stage, rule, stores, self.pool),
         )
         # Of an intersection the selection that lacks a sample is the reason; of a union no single one is.
-        each = [PickFilter(f"selection:{one}", url) for one, url in zip(names, urls, strict=True) if rule == "all"]
-        joined = PickFilter(f"selection:{rule}", stage.store.url)
+        each = [
+            PickFilter(f"selection:{one}", store) for one, store in zip(names, stores, strict=True) if rule == "all"
+        ]
+        joined = PickFilter(f"selection:{rule}", stage.store)
         self._taken.append(TakenStep(stage, None, joined.reason))
         return _Left((*before.pick_filters, *each, joined), stage)
 
@@ -229,7 +225,7 @@ def every_step(config: Config) -> Iterator[Step]:
 
 
 def specs_of(step: Step) -> tuple[Spec, Spec]:
-    """Return the score that a step judges by, and what its strata are cut by: the same where it has none of its own."""
+    """Return the score that picks in a step, and the stratifying score: the same one unless strata name another."""
     own, strata = spec_of(step.score, SELECTORS[step.method].score), step.budget_settings
     if not isinstance(strata, StrataBudget) or strata.difficulty == AUTO:
         return own, own

@@ -30,7 +30,7 @@ def capacities(masks: int, schedule: str) -> Float64Array:
     Parameters
     ----------
     masks : int
-        Evaluations, the first of which is of the whole tower; the paper has 50.
+        Evaluations; the first is of the whole tower. The paper has 50.
     schedule : str
         ``geometric``: .98 ** k, as the released code has it, which ends at .37 of the weights with 50 masks.
         ``linear``: 1 - k / masks, as the paper's text has it: 50 masks leave 1, .98, .96, ... .02.
@@ -63,7 +63,7 @@ class Complexity:
         self.evaluations = 0
 
     def add(self, features: Float32Array) -> None:
-        """Take what a masked tower makes of the samples, float32 (n, d)."""
+        """Add the loss of the samples' features from a masked tower, float32 (n, d)."""
         self.evaluations += 1
         for start in range(0, len(features), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
@@ -142,7 +142,7 @@ def candidate_prototypes(features: Float32Array, prototypes: Float32Array, label
 
 @dataclass(frozen=True, slots=True)
 class ConceptSums:
-    """What some samples add to the prototypes of their concepts.
+    """The contribution of some samples to the prototypes of their concepts.
 
     Attributes
     ----------

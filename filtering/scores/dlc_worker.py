@@ -109,7 +109,7 @@ class DlcScorer:
 
 
 class _Wanted:
-    """The rows of a shard that go on, to be found again among what its tar holds, by key and uid."""
+    """The rows of a shard that go on, to be found again in its tar by key and uid."""
 
     def __init__(self, shard: PassingShard, passing: npt.NDArray[np.int32], concepts: npt.NDArray[np.int32]) -> None:
         table = shard.embedded.rows(["uid", "key"])

@@ -9,12 +9,12 @@ import torch
 
 from filtering.core.errors import InputError
 
-# What projects into the space of image and text, by open_clip's names; in its own transformers that is no layer.
+# Layers that project into the space of image and text, by open_clip's names; its own transformers have none.
 HEADS = ("head.", "attnpool.c_proj.", "trunk.head.", "trunk.fc.", "trunk.classifier.")
 LAYERS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Linear)
-# Of attention, whose output projection is a linear layer.
+# Input projections of attention; the output projection is a linear layer.
 IN_PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-# Weights that are given their levels at once: what is computed of them takes eight bytes each.
+# Weights that get their levels at once: the intermediate results take eight bytes each.
 BLOCK = 1 << 22
 MOST_EVALUATIONS = int(np.iinfo(np.int16).max)
 
@@ -22,7 +22,7 @@ MOST_EVALUATIONS = int(np.iinfo(np.int16).max)
 class MaskedTower:
     """Masks an image tower of open_clip by global, unstructured magnitude (L1), as arXiv 2402.05356 does.
 
-    The weights of convolutions, linear layers and attention's input projections are ordered together, and so many of
+    The weights of convolutions, linear layers and attention's input projections are ordered together, and as many of
     the smallest are set to 0 as a capacity asks for. Biases, norms, embeddings of places and classes and the projection
     head stay. Which weight goes at which capacity is decided once; beside the model that takes two bytes a weight, and
     a copy of the weights, by which they are put back.

@@ -1,4 +1,4 @@
-"""NormSim: how near an image comes to a set of target images."""
+"""NormSim: the similarity of an image to a set of target images."""
 
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from filtering.storage.store import open_object
 
 Float32Array = npt.NDArray[np.float32]
 
-# Images and targets of which cosines are in memory at once, 64 MB.
+# Images and targets whose cosines are in memory at once, 64 MB.
 BLOCK_ROWS = 4_096
 ACCEPTED = "a .npy file of vectors, .npz#NAME, .parquet#COLUMN, or a directory of images"
 
@@ -54,7 +54,7 @@ def read_targets(url: str) -> Float32Array:
     ----------
     url : str
         A `.npy` file; an array of a `.npz` file, as in ``targets.npz#NAME``; or a column of lists of floats of a
-        parquet file, as in ``targets.parquet#COLUMN``. A directory of images is embedded by whoever calls this.
+        parquet file, as in ``targets.parquet#COLUMN``. A directory of images is none of these: the caller embeds it.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _checked(url: str, vectors: npt.NDArray[Any]) -> Float32Array:
 
 @contextmanager
 def _readable(url: str) -> Iterator[None]:
-    """Turn what reading a file raises into one line for people."""
+    """Turn errors of reading a file into one line for people."""
     try:
         yield
     except InputError:

@@ -197,7 +197,7 @@ def spec_of(score: Score, default: str) -> Spec:
     score : Score
         The name, and the parameters if there are any.
     default : str
-        What `auto` stands for.
+        The scorer that `auto` stands for.
 
     Raises
     ------

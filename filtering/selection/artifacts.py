@@ -1,4 +1,4 @@
-"""The objects of the selection stages, as the stations after them read them."""
+"""The objects of the selection stages, as the stages after them read them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ALL_SHARDS = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class SelectionResult:
-    """What a step of selection kept.
+    """The result of a step of selection.
 
     Attributes
     ----------
@@ -46,16 +46,16 @@ class SelectionResult:
 
 @dataclass(frozen=True, slots=True)
 class PickFilter:
-    """What a sample must have been picked by.
+    """A stage that must have picked a sample.
 
     Attributes
     ----------
-    reason : why a sample that was not is dropped, as the manifest spells it.
-    url : where the picks are.
+    reason : the reason of a sample that it did not pick, as the manifest spells it.
+    store : the folder of its picks.
     """
 
     reason: str
-    url: str
+    store: Store
 
 
 def read_picks(store: Store, names: Sequence[str], shard: int) -> Records:

@@ -42,7 +42,7 @@ def proportional_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) 
 
 
 def uniform_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) -> Int64Array:
-    """Return equal budgets by water-filling: what a small concept cannot use goes to the others.
+    """Return equal budgets by water-filling: the other concepts get the part that a small one cannot use.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a selector sees: the samples of one concept cluster."""
+"""The input of a selector: the samples of one concept cluster."""
 
 from dataclasses import dataclass
 
@@ -47,9 +47,9 @@ def concept_samples(
     score_of : float64 (u,)
         Scores of every row that `part` touches.
     places : int64 (nnz,)
-        For each edge of `part`, where its target stands in `score_of`.
+        For each edge of `part`, the place of its target in `score_of`.
     own : int64 (n,)
-        For each row of `part`, where it stands in `score_of`.
+        For each row of `part`, its place in `score_of`.
     """
     first, last = int(part.indptr[members.start]), int(part.indptr[members.stop])
     degrees = np.diff(part.indptr[members.start : members.stop + 1])
@@ -70,7 +70,7 @@ def concept_samples(
 
 
 def induced(concept: ConceptSamples, members: Int64Array) -> ConceptSamples:
-    """Return some of a concept's samples as a concept of their own, whose other edges cross its border.
+    """Return some of a concept's samples as a concept of their own; their other edges cross its border.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def induced(concept: ConceptSamples, members: Int64Array) -> ConceptSamples:
     local[members] = np.arange(len(members))
     degrees = concept.graph.degrees[members]
     rows = np.repeat(np.arange(len(members)), degrees)
-    # Where each of their edges stands: the row's first, and one further for each edge of the row.
+    # The place of each of their edges: the row's first, and one further for each edge of the row.
     places = np.repeat(concept.graph.indptr[members] - np.cumsum(degrees) + degrees, degrees) + np.arange(len(rows))
     ends, distances = concept.graph.indices[places], concept.graph.distances[places]
     inside = local[ends] >= 0

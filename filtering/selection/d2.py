@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from filtering.core.csr import FloatArray, Int64Array, KnnGraph
 from filtering.core.errors import InputError
+from filtering.selection.d2_loops import greedy_order, with_messages
 from filtering.selection.kernel import Distance, Kernel, Scale, check_option
 
 Float64Array = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ Messages = Literal["sum", "mean"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Border:
-    """Edges that leave the graph: they speak in forward messages, with scores that stay as they are.
+    """Edges that leave the graph: they carry forward messages, from scores that stay as they are.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def select(
     scale : "fixed" or "median"
         Whether distances are divided by their median over the graph's edges.
     messages : "sum" or "mean"
-        Whether a node hears the weighted sum of its neighbours or their weighted mean.
+        Whether a node's score grows by the weighted sum of its neighbours' scores or by their weighted mean.
 
     Returns
     -------
@@ -85,8 +85,8 @@ def select(
         If scores are not n finite numbers, the budget, a gamma or the rounds are negative, or an option is unknown.
     """
     kernel = Kernel.of(graph.distances, distance=distance, scale=scale)
-    heard = forward_messages(graph, scores, gamma_forward, rounds=rounds, messages=messages, kernel=kernel)
-    return greedy_picks(graph, heard, budget, gamma_reverse, kernel=kernel)
+    mixed = forward_messages(graph, scores, gamma_forward, rounds=rounds, messages=messages, kernel=kernel)
+    return greedy_picks(graph, mixed, budget, gamma_reverse, kernel=kernel)
 
 
 def forward_messages(
@@ -115,7 +115,7 @@ def forward_messages(
     rounds : int
         How often messages are passed; after 0 rounds x is s.
     messages : "sum" or "mean"
-        Whether a node hears the weighted sum of its neighbours or their weighted mean.
+        Whether a node's score grows by the weighted sum of its neighbours' scores or by their weighted mean.
     kernel : Kernel
         Which distance d is, and its unit; by default the squared one, undivided.
     border : Border
@@ -124,7 +124,7 @@ def forward_messages(
     Returns
     -------
     float64 (n,)
-        The scores with what their nodes heard.
+        The scores with their messages.
 
     Raises
     ------
@@ -138,9 +138,9 @@ def forward_messages(
         raise InputError(f"rounds must not be negative, got {rounds}")
     for _ in range(rounds):
         if messages == "mean":
-            x = x + _mean_heard(graph, x, gamma, kernel, border)
+            x = x + _message_means(graph, x, gamma, kernel, border)
         else:
-            x = _heard(graph, x, x, gamma, kernel, border)
+            x = _message_sums(graph, x, x, gamma, kernel, border)
     return x
 
 
@@ -182,26 +182,26 @@ def greedy_picks(
         raise InputError(f"budget must not be negative, got {budget}")
     budget = min(int(budget), graph.nodes)
     edges = graph.indptr, graph.indices, graph.distances
-    picks: Int64Array = _greedy(*edges, x, budget, gamma, kernel.root, kernel.unit)
+    picks: Int64Array = greedy_order(*edges, x, budget, gamma, kernel.root, kernel.unit)
     return picks
 
 
-def _heard(
+def _message_sums(
     graph: KnnGraph, start: Float64Array, scores: Float64Array, gamma: float, kernel: Kernel, border: Border
 ) -> Float64Array:
     """Return start_i + sum_j w_ij * scores_j."""
     edges = graph.indptr, graph.indices, graph.distances
-    sums: Float64Array = _forward(*edges, start, scores, gamma, kernel.root, kernel.unit)
+    sums: Float64Array = with_messages(*edges, start, scores, gamma, kernel.root, kernel.unit)
     np.add.at(sums, border.rows, kernel.weights(border.distances, gamma) * border.scores)
     return sums
 
 
-def _mean_heard(graph: KnnGraph, scores: Float64Array, gamma: float, kernel: Kernel, border: Border) -> Float64Array:
+def _message_means(graph: KnnGraph, scores: Float64Array, gamma: float, kernel: Kernel, border: Border) -> Float64Array:
     """Return sum_j w_ij * scores_j / sum_j w_ij, 0 where no neighbour is in reach."""
     nothing, ones = np.zeros(graph.nodes), np.ones(graph.nodes)
-    sums = _heard(graph, nothing, scores, gamma, kernel, border)
-    # The weights' sum is what a node hears where every score is 1.
-    weights = _heard(graph, nothing, ones, gamma, kernel, replace(border, scores=np.ones(len(border.rows))))
+    sums = _message_sums(graph, nothing, scores, gamma, kernel, border)
+    # The weights' sum is the message where every score is 1.
+    weights = _message_sums(graph, nothing, ones, gamma, kernel, replace(border, scores=np.ones(len(border.rows))))
     mean: Float64Array = np.divide(sums, weights, out=nothing, where=weights > 0)
     return mean
 
@@ -223,104 +223,6 @@ def _checked_scores(scores: npt.ArrayLike, nodes: int) -> Float64Array:
 def _check_gamma(name: str, gamma: float) -> None:
     if not (math.isfinite(gamma) and gamma >= 0):
         raise InputError(f"{name} must be finite and not negative, got {gamma}")
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _weight(distance: float, gamma: float, root: bool, unit: float) -> float:
-    length = math.sqrt(np.float64(distance)) if root else np.float64(distance)
-    # In this order no product of a huge distance and a gamma of 0 is not a number; a unit of 1 changes no bit.
-    return math.exp(-gamma * length / unit)
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _forward(
-    indptr: Int64Array,
-    indices: Int64Array,
-    distances: FloatArray,
-    start: Float64Array,
-    scores: Float64Array,
-    gamma: float,
-    root: bool,
-    unit: float,
-) -> Float64Array:
-    messages = start.copy()
-    for node in range(len(indptr) - 1):
-        for edge in range(indptr[node], indptr[node + 1]):
-            messages[node] += _weight(distances[edge], gamma, root, unit) * scores[indices[edge]]
-    return messages
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _before(x: Float64Array, a: int, b: int) -> bool:
-    return bool(x[a] > x[b] or (x[a] == x[b] and a < b))
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _rise(heap: Int64Array, place: Int64Array, x: Float64Array, at: int) -> int:
-    node = heap[at]
-    while at > 0:
-        parent = (at - 1) >> 1
-        if not _before(x, node, heap[parent]):
-            break
-        heap[at] = heap[parent]
-        place[heap[at]] = at
-        at = parent
-    heap[at] = node
-    place[node] = at
-    return at
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _sink(heap: Int64Array, place: Int64Array, x: Float64Array, at: int, size: int) -> None:
-    node = heap[at]
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and _before(x, heap[child + 1], heap[child]):
-            child += 1
-        if not _before(x, heap[child], node):
-            break
-        heap[at] = heap[child]
-        place[heap[at]] = at
-        at = child
-    heap[at] = node
-    place[node] = at
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _greedy(
-    indptr: Int64Array,
-    indices: Int64Array,
-    distances: FloatArray,
-    x: Float64Array,
-    budget: int,
-    gamma: float,
-    root: bool,
-    unit: float,
-) -> Int64Array:
-    """Indexed binary heap, largest x first; `place[i]` is i's position in the heap, -1 once it is picked."""
-    size = len(indptr) - 1
-    heap = np.arange(size)
-    place = np.arange(size)
-    for at in range(size // 2 - 1, -1, -1):
-        _sink(heap, place, x, at, size)
-    picks = np.empty(budget, dtype=np.int64)
-    for rank in range(budget):
-        pick = heap[0]
-        picks[rank] = pick
-        place[pick] = -1
-        size -= 1
-        if size > 0:
-            heap[0] = heap[size]
-            _sink(heap, place, x, 0, size)
-        for edge in range(indptr[pick], indptr[pick + 1]):
-            neighbour = indices[edge]
-            if place[neighbour] >= 0:
-                x[neighbour] -= _weight(distances[edge], gamma, root, unit) * x[pick]
-                at = _rise(heap, place, x, place[neighbour])
-                _sink(heap, place, x, at, size)
-    return picks
 
 
 __all__ = ["Border", "Kernel", "forward_messages", "greedy_picks", "select"]

@@ -15,7 +15,7 @@ def flexible_random(concept: ConceptSamples, budget: int, settings: FlexRandSett
     """Return FlexRand's draw, int64 (budget,), in the order in which uids and seed draw.
 
     The `settings.split` share of samples with the lowest scores (ties: lowest uid) is the easy group, scores being
-    losses: higher is harder. What each group gives is `flexrand_counts`.
+    losses: higher is harder. `flexrand_counts` says how many samples each group gives.
     """
     size = len(concept.uids)
     easy, hard = flexrand_counts(size, budget, settings.split)
@@ -63,7 +63,7 @@ def flexrand_counts(size: int, budget: int, split: float) -> tuple[int, int]:
     """Return how many samples to draw from the easy group and from the hard one, summing to the budget exactly.
 
     `flexrand_split` of budget / size, rounded to the nearest whole numbers (halves to the easy group, which holds
-    the nearest number to size * split); what a group does not hold the other one gives.
+    the nearest number to size * split); the other group gives the samples that a group lacks.
 
     Parameters
     ----------

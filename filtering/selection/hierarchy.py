@@ -13,8 +13,8 @@ from filtering.selection.budgets import uniform_budgets
 def hierarchical_budgets(sizes: npt.ArrayLike, parents: Sequence[npt.ArrayLike], total: int) -> Int64Array:
     """Return each concept's budget, int64 (K,), summing to `total` exactly.
 
-    The clusters of the top level get equal budgets, as far as the samples below them reach (what one cannot use goes
-    to the others), then each cluster's budget is shared in the same way among those right below it, down to the
+    The clusters of the top level get equal budgets, as far as the samples below them reach (the others get the part
+    that one cannot use), then each cluster's budget is shared in the same way among those right below it, down to the
     concepts: a topic with many concepts no longer outweighs one with few.
 
     Parameters

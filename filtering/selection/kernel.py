@@ -1,4 +1,4 @@
-"""The kernel of D2 Pruning: what a message weighs after a distance."""
+"""The kernel of D2 Pruning: the weight of a message over a distance."""
 
 import math
 from dataclasses import dataclass

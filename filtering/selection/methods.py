@@ -1,6 +1,6 @@
-"""What can be named in a configuration: selectors, budgets, scorers, with their inputs, parameters and papers."""
+"""The parts that a configuration may name: selectors, budgets, scorers, with their inputs, parameters and papers."""
 
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from pydantic.fields import FieldInfo
 
@@ -12,43 +12,61 @@ from filtering.scores.registry import SCORERS
 from filtering.selection.registry import BUDGETS, SELECTORS
 
 
-def methods() -> list[dict[str, Any]]:
-    """Return every part that a configuration may name, as plain data.
+class Parameter(TypedDict):
+    """A parameter of a part; one that must be given has no default."""
 
-    Returns
-    -------
-    list of dict
-        Keys kind, name, about, inputs, orientation (of scorers), source, and parameters: a list of name, default and
-        description; a parameter that must be given has no default.
-    """
+    name: str
+    description: str
+    default: NotRequired[Any]
+
+
+class Part(TypedDict):
+    """A selector, a budget or a scorer; the orientation is empty but for scorers."""
+
+    kind: str
+    name: str
+    about: str
+    inputs: str
+    orientation: str
+    source: str
+    parameters: list[Parameter]
+
+
+def methods() -> list[Part]:
+    """Return every part that a configuration may name."""
     found = [
-        _entry("selector", name, one.about, one.source, _selector_inputs(name), _selector_fields(name))
+        _part("selector", name, one.about, one.source, _selector_inputs(name), _selector_fields(name))
         for name, one in SELECTORS.items()
     ]
     found += [
-        _entry("budget", name, one.about, one.source, _budget_inputs(name), _fields(BUDGET_SECTIONS[name]))
+        _part("budget", name, one.about, one.source, _budget_inputs(name), _fields(BUDGET_SECTIONS[name]))
         for name, one in BUDGETS.items()
     ]
     found += [
-        _entry("scorer", name, one.about, one.source, one.inputs, _fields(one.settings))
-        for name, one in SCORERS.items()
+        _part("scorer", name, one.about, one.source, one.inputs, _fields(one.settings)) for name, one in SCORERS.items()
     ]
     return found
 
 
-def method(name: str) -> list[dict[str, Any]]:
+def method(name: str) -> list[Part]:
     """Return the parts of a name, of every kind; InputError with the nearest name if there is none."""
     known = methods()
-    found = [entry for entry in known if entry["name"] == name]
+    found = [part for part in known if part["name"] == name]
     if not found:
-        raise InputError(f"methods: unknown name {name}{nearest(name, {entry['name'] for entry in known})}")
+        raise InputError(f"methods: unknown name {name}{nearest(name, {part['name'] for part in known})}")
     return found
 
 
-def _entry(kind: str, name: str, about: str, source: str, inputs: str, parameters: list[Any]) -> dict[str, Any]:
-    orientation = "higher is kept" if kind == "scorer" else ""
-    known = {"kind": kind, "name": name, "about": about, "inputs": inputs, "orientation": orientation}
-    return known | {"source": source, "parameters": parameters}
+def _part(kind: str, name: str, about: str, source: str, inputs: str, parameters: list[Parameter]) -> Part:
+    return Part(
+        kind=kind,
+        name=name,
+        about=about,
+        inputs=inputs,
+        orientation="higher is kept" if kind == "scorer" else "",
+        source=source,
+        parameters=parameters,
+    )
 
 
 def _selector_inputs(name: str) -> str:
@@ -61,7 +79,7 @@ def _budget_inputs(name: str) -> str:
     return "concepts" if BUDGETS[name].allot else "scores"
 
 
-def _selector_fields(name: str) -> list[dict[str, Any]]:
+def _selector_fields(name: str) -> list[Parameter]:
     """Return a selector's own parameters, and those of its budget where that is not one of sizes alone."""
     budget = BUDGET_SECTIONS.get(METHODS[name].budget)
     own = _fields(METHODS[name].settings)
@@ -69,10 +87,12 @@ def _selector_fields(name: str) -> list[dict[str, Any]]:
     return own + [one for one in _fields(budget) if one["name"] not in known and budget is not MinimumBudget]
 
 
-def _fields(settings: type[Section] | None) -> list[dict[str, Any]]:
+def _fields(settings: type[Section] | None) -> list[Parameter]:
     return [_parameter(key, field) for key, field in settings.model_fields.items()] if settings else []
 
 
-def _parameter(name: str, field: FieldInfo) -> dict[str, Any]:
-    known = {"name": name, "description": field.description}
-    return known if field.is_required() or field.default is None else known | {"default": field.default}
+def _parameter(name: str, field: FieldInfo) -> Parameter:
+    known = Parameter(name=name, description=field.description or "")
+    if not (field.is_required() or field.default is None):
+        known["default"] = field.default
+    return known

@@ -14,7 +14,7 @@ COLUMNS = 16
 
 
 def moderate_coreset(concept: ConceptSamples, budget: int, settings: NoSettings) -> Int64Array:
-    """Return the samples whose distance to the concept's median vector is nearest to the middle, from it outwards."""
+    """Return the samples in the middle of the order of distances to the concept's median vector, from it outwards."""
     if concept.vectors is None:
         raise InputError("moderate measures embeddings, but the concept came without vectors")
     return middle(distances_to_median(concept.vectors), budget)
@@ -36,7 +36,7 @@ def distances_to_median(vectors: npt.NDArray[np.float32]) -> Float64Array:
     medians = [np.median(vectors[:, at : at + COLUMNS].astype(np.float64), axis=0) for at in columns]
     median = np.concatenate([np.zeros(0), *medians])
     rows = range(0, len(vectors), BLOCK)
-    # What is not finite comes out so, and `middle` refuses it.
+    # Distances that are not finite stay so, and `middle` refuses them.
     with np.errstate(invalid="ignore"):
         return np.concatenate([np.sqrt(((vectors[at : at + BLOCK] - median) ** 2).sum(axis=1)) for at in rows])
 

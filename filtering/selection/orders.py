@@ -1,7 +1,7 @@
-"""The order in which a concept's samples were picked, kept with what it follows from, so that a later run may take it.
+"""The order in which a concept's samples were picked, stored with a digest of its inputs, for reuse by a later run.
 
-Most selectors pick one by one, and what they pick does not depend on how many they may: a smaller budget takes a
-shorter prefix, a larger one a longer. So orders are kept somewhat beyond the budget.
+Most selectors pick one by one, and their picks do not depend on the budget: a smaller budget takes a shorter prefix, a
+larger one a longer. So orders are kept somewhat beyond the budget.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class KnownOrders:
         self._orders = {order.concept: order for order in orders}
 
     def picks(self, concept: int, digest: Digest, budget: int, size: int) -> Int64Array | None:
-        """Return what was picked from the same samples, if it reaches as far as the budget, int64 (p,)."""
+        """Return the picks from the same samples, int64 (p,); None if there are fewer than the budget asks for."""
         order = self._orders.get(concept)
         if order is None or order.digest != digest:
             return None
@@ -72,7 +72,7 @@ def digest_of(samples: ConceptSamples, step: Step, extra: Iterable[npt.NDArray[A
     step : Step
         The step. Of its keys count the method, its parameters without those of `UNORDERED`, and how strata are cut.
     extra : iterable of arrays
-        What else decides: strata and their budgets, or a budget that is no prefix of a larger one.
+        The other inputs of the order: strata and their budgets, or a budget that is no prefix of a larger one.
     """
     strata = step.budget_settings if isinstance(step.budget_settings, StrataBudget) else None
     sections = [step.settings, *([strata] if strata else [])]
@@ -82,7 +82,7 @@ def digest_of(samples: ConceptSamples, step: Step, extra: Iterable[npt.NDArray[A
     border = (samples.border_rows, samples.border_distances, samples.border_scores)
     vectors = () if samples.vectors is None else (samples.vectors,)
     for array in (samples.uids, samples.scores, *graph, *border, *vectors, *extra):
-        # Lengths too: where one array ends and the next begins is part of what is hashed.
+        # Lengths too: the boundaries between arrays must count.
         hashed.update(f"{array.dtype.str}{array.shape}".encode())
         hashed.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
     data = hashed.digest()

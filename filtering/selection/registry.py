@@ -28,11 +28,11 @@ class Selector:
     Attributes
     ----------
     pick : picks among the samples of one concept, in order.
-    about : what it does, in a few words.
+    about : a description in a few words.
     source : the paper.
-    score : what `auto` stands for.
+    score : the scorer that `auto` stands for.
     vectors : whether it reads the samples' embeddings.
-    prefix : whether what it picks for a budget is the beginning of what it picks for a larger one.
+    prefix : whether the picks for a budget are the first picks for a larger one.
     """
 
     pick: Pick
@@ -50,7 +50,7 @@ class Budget:
     Attributes
     ----------
     allot : the budgets of all concepts; None where the scores of the whole pool decide, in passes of their own.
-    about : what it does, in a few words.
+    about : a description in a few words.
     source : the paper.
     """
 

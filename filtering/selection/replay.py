@@ -1,4 +1,4 @@
-"""What reverse messages did to one sample: D2's picks taken again, with an eye on its score."""
+"""The effect of reverse messages on one sample: D2's picks taken again, noting its score."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from filtering.selection.kernel import Kernel
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What one pick took from a sample.
+    """A pick's message to a sample.
 
     Attributes
     ----------
     rank : the pick's place in the order, from 0.
     pick : its node.
-    amount : what it took; negative where a pick of a score below zero gave.
+    amount : what the sample's score fell by; negative where the pick's score was below zero.
     """
 
     rank: int
@@ -29,17 +29,17 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What became of one sample's score.
+    """The score of one sample during the picks.
 
     Attributes
     ----------
-    heard : its score after forward messages, before any pick.
-    pushes : what picks took from it, in their order, before it was picked or the last pick was.
-    left : what was left of it then.
+    initial : the score after forward messages, before any pick.
+    pushes : the messages of picks that it got before it was picked, or before the last pick, in order.
+    left : the score when it was picked, or at the last pick.
     last : the score of the last pick, when it was picked; NaN where there was none.
     """
 
-    heard: float
+    initial: float
     pushes: tuple[Push, ...]
     left: float
     last: float
@@ -48,7 +48,7 @@ class Replay:
 def replay(
     graph: KnnGraph, messages: Float64Array, picks: Int64Array, node: int, gamma: float, kernel: Kernel = PAPER
 ) -> Replay:
-    """Take the picks of `greedy_picks` once more and note what they did to one node.
+    """Take the picks of `greedy_picks` again and note their messages to one node.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def replay(
     picks : int64 (p,)
         In their order.
     node : int
-        Of which the score is followed, until it is picked itself.
+        The node whose score is followed, until it is picked itself.
     gamma : float
         As `greedy_picks` had it.
     kernel : Kernel

@@ -1,7 +1,7 @@
-"""Scores and vectors on their way to the partitions that need them: from shards to rows' own, then to adjacent ones.
+"""Scores and vectors on their way from shards to the partitions that need them.
 
-A partition reads the scores of the partitions that it shares edges with, so that the whole pool's scores are read a
-few times, however many partitions there are. Rows that an earlier step dropped have no score.
+A partition also reads the scores of the partitions that it shares edges with, so that the whole pool's scores are read
+a few times, however many partitions there are. Rows that an earlier step dropped have no score.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,16 @@ from filtering.core.errors import InputError
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.sharded import positions
+from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
 from filtering.scores.artifacts import read_scores
 from filtering.selection.artifacts import picked_rows
+from filtering.selection.inputs import ScoreStores
 from filtering.storage.store import Store
 
-# `difficulty` is what strata are cut by.
+# `difficulty` is the stratifying score: strata are ranges of it.
 SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("difficulty", "<f4")])
-# What a shard sends goes when it has been read for the last time; the scores of a partition stay.
+# Objects that shards send are deleted once all partitions have read them; the scores of a partition stay.
 SENT_SUFFIX, VECTORS_SUFFIX = ".sent", ".vectors"
 SENT_NAME = "{}" + SENT_SUFFIX
 VECTORS_NAME = "{}" + VECTORS_SUFFIX
@@ -32,70 +34,91 @@ COUNTS_NAME = "{:08d}.counts.npz"
 
 
 def vector_dtype(dimension: int) -> np.dtype[np.void]:
-    """Return the dtype of the records in which vectors travel."""
+    """Return the dtype of the records in which shards send vectors."""
     return np.dtype([("row", "<i8"), ("vector", "<f2", (dimension,))])
 
 
-def send_scores(
-    shard: PassingShard, concepts_url: str, scores_url: str, difficulty_url: str, store_url: str
-) -> dict[str, int]:
-    """Send the scores and difficulties of a shard's rows to the partitions of their concepts.
+def send_scores(shard: PassingShard, concepts: Store, scores: ScoreStores, store: Store) -> RowCount:
+    """Send the scores of a shard's rows, stratifying ones too, to the partitions of their concepts.
 
     Raises
     ------
     InputError
         If a score is not finite.
     """
-    rows, concepts = read_homes(Store(concepts_url), shard)
-    scores, difficulties = (_finite(shard, url, rows) for url in (scores_url, difficulty_url))
-    partitions = read_concepts(Store(concepts_url))["partition"].to_numpy()[concepts]
-    ids = global_rows(shard.index, rows)
-    records = packed(SCORE, row=ids, concept=concepts, score=scores, difficulty=difficulties)
-    write_groups(Store(store_url), SENT_NAME.format(shard.identity), partitions, SCORE, records.__getitem__)
-    return {"rows": len(rows)}
+    rows, homes = read_homes(concepts, shard)
+    values, difficulties = (_finite(shard, source, rows) for source in (scores.score, scores.difficulty))
+    ids, partitions = global_rows(shard.index, rows), _partitions(concepts, homes)
+    records = packed(SCORE, row=ids, concept=homes, score=values, difficulty=difficulties)
+    write_groups(store, SENT_NAME.format(shard.identity), partitions, SCORE, records.__getitem__)
+    return RowCount(rows=len(rows))
 
 
-def _finite(shard: PassingShard, scores_url: str, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    scores = read_scores(Store(scores_url), shard.identity)[rows]
+def _finite(shard: PassingShard, source: Store, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    scores = read_scores(source, shard.identity)[rows]
     if not np.isfinite(scores).all():
         wrong = shard.uids(rows[~np.isfinite(scores)])
         raise InputError(f"selection.score: {len(wrong)} scores are not finite numbers, of {wrong[0].decode()} for one")
     return scores
 
 
-def send_vectors(shard: PassingShard, concepts_url: str, store_url: str) -> dict[str, int]:
+def _partitions(concepts: Store, homes: npt.NDArray[np.int32]) -> Int64Array:
+    """Return the partition of each of some concepts."""
+    partitions: Int64Array = read_concepts(concepts)["partition"].to_numpy()[homes]
+    return partitions
+
+
+def send_vectors(shard: PassingShard, concepts: Store, store: Store) -> RowCount:
     """Send the image embeddings of a shard's rows to the partitions of their concepts."""
-    rows, concepts = read_homes(Store(concepts_url), shard)
+    rows, homes = read_homes(concepts, shard)
     if len(rows) == 0:
-        return {"rows": 0}
-    partitions = read_concepts(Store(concepts_url))["partition"].to_numpy()[concepts]
+        return RowCount(rows=0)
+    partitions = _partitions(concepts, homes)
     read, ids = shard.reader().in_memory(), global_rows(shard.index, rows)
     dtype = vector_dtype(read.images.shape[1])
 
     def records(chosen: npt.NDArray[np.int64]) -> Records:
         return packed(dtype, row=ids[chosen], vector=read(rows[chosen]))
 
-    write_groups(Store(store_url), VECTORS_NAME.format(shard.identity), partitions, dtype, records)
-    return {"rows": len(rows)}
+    write_groups(store, VECTORS_NAME.format(shard.identity), partitions, dtype, records)
+    return RowCount(rows=len(rows))
 
 
-def collect_scores(partition: int, names: Sequence[str], before: str | None, store_url: str) -> dict[str, int]:
-    """Bring together the scores of a partition's own rows, as far as the step before kept them, and count them.
+def collect_scores(partition: int, names: Sequence[str], before: Store | None, store: Store) -> RowCount:
+    """Bring together the scores of the rows of a partition that the step before kept, and count them by concept.
 
     Parameters
     ----------
-    before : str or None
-        Where the picks of the step before are; None where every row is still there.
+    before : Store or None
+        The folder of the picks of the step before; None for the first step.
     """
-    store = Store(store_url)
     records = read_groups(store, names, partition)
     scores = np.zeros(0, SCORE) if records is None else records
     if before is not None:
-        scores = scores[positions(picked_rows(Store(before), partition), np.ascontiguousarray(scores["row"])) >= 0]
+        scores = scores[positions(picked_rows(before, partition), np.ascontiguousarray(scores["row"])) >= 0]
+    write_collected(store, partition, scores)
+    write_concept_counts(store, partition, scores["concept"])
+    return RowCount(rows=len(scores))
+
+
+def write_collected(store: Store, partition: int, scores: Records) -> None:
+    """Write the scores of a partition's rows, SCORE (n,)."""
     store.write_arrays(SCORES_NAME.format(partition), {"scores": scores})
-    concept, count = np.unique(scores["concept"], return_counts=True)
+
+
+def write_concept_counts(store: Store, partition: int, concepts: npt.NDArray[np.int32]) -> None:
+    """Write how many rows each concept of a partition has, from the concepts of its rows, int32 (n,)."""
+    concept, count = np.unique(concepts, return_counts=True)
     store.write_arrays(COUNTS_NAME.format(partition), {"concept": concept, "count": count})
-    return {"rows": len(scores)}
+
+
+def read_concept_counts(store: Store, partitions: int, concepts: int) -> Int64Array:
+    """Return how many rows each concept of the pool has, int64 (`concepts`,)."""
+    sizes = np.zeros(concepts, dtype=np.int64)
+    for number in range(partitions):
+        counts = store.read_arrays(COUNTS_NAME.format(number))
+        sizes[counts["concept"]] = counts["count"]
+    return sizes
 
 
 def read_collected(store: Store, partition: int) -> Records:
@@ -105,7 +128,7 @@ def read_collected(store: Store, partition: int) -> Records:
 
 
 def scores_of(ids: Int64Array, partitions: Sequence[int], store: Store) -> npt.NDArray[np.float64]:
-    """Return the scores of some rows, float64 (n,), unique global ids that stand in some partitions, at least one.
+    """Return the scores of some rows, float64 (n,), by unique global ids, from one or more partitions.
 
     Rows that are not there any more have NaN.
     """

@@ -14,8 +14,8 @@ def d2_coreset(concept: ConceptSamples, budget: int, settings: D2Settings) -> In
     """D2 Pruning: forward messages over all edges of the graph, reverse messages inside the concept.
 
     At most the last round of forward messages runs here: for more, the caller gives scores, the border's among them,
-    that are the result of `rounds` - 1 rounds, because a round needs what the samples beyond the border heard in the
-    one before.
+    that are the result of `rounds` - 1 rounds, because a round needs the messages that samples beyond the
+    border got in the one before.
     """
     messages = messages_of(concept, settings) if settings.rounds else concept.scores
     return greedy_picks(concept.graph, messages, budget, settings.gamma_reverse, kernel=kernel_of(concept, settings))

@@ -17,7 +17,7 @@ BLOCK = 2_048
 
 
 def without_duplicates(concept: ConceptSamples, budget: int, settings: SemDedupSettings) -> Int64Array:
-    """Return what SemDeDup keeps of a concept, in its order: the threshold decides how many, the budget does not."""
+    """Return SemDeDup's picks in a concept, in its order: the threshold decides how many, the budget does not."""
     if concept.vectors is None:
         raise InputError("semdedup compares embeddings, but the concept came without vectors")
     return semdedup(concept.vectors, settings.epsilon, settings.matches)
@@ -64,14 +64,14 @@ def semdedup(vectors: Vectors, epsilon: float, matches: Matches = "survivors", *
 
 def _far_first(vectors: Vectors, block: int) -> Int64Array:
     """Return the order of cosine to the mean direction, least first."""
-    # Not normalised: a positive factor changes no order. Sums, not products: the same bits wherever a row stands.
+    # Not normalised: a positive factor changes no order. Sums, not products: the same bits at any place of a row.
     mean = vectors.sum(axis=0, dtype=np.float64)
     parts = [(vectors[start : start + block] * mean).sum(axis=1) for start in range(0, len(vectors), block)]
     return np.argsort(np.concatenate([np.zeros(0), *parts]), kind="stable")
 
 
 def _unlike(vectors: Vectors, rows: Int64Array, earlier: Int64Array, limit: float, block: int) -> npt.NDArray[np.bool_]:
-    """Say which rows are near none of the earlier ones, bool (rows,)."""
+    """Return which rows are near none of the earlier ones, bool (rows,)."""
     left = np.arange(len(rows))
     for start in range(0, len(earlier), block):
         left = left[~_near(vectors, rows[left], earlier[start : start + block], limit).any(axis=1)]

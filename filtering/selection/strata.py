@@ -53,7 +53,7 @@ def strata_of(scores: npt.ArrayLike, count: int, drop_hardest: float) -> Int64Ar
 def stratum_numbers(scores: npt.ArrayLike, low: float, high: float, count: int) -> Int64Array:
     """Return which of `count` bins of equal width in [low, high] each score falls into, int64 (n,).
 
-    An edge belongs to the bin above it, the last one to the last bin. What lies outside of the range is in the first
+    An edge belongs to the bin above it, the last one to the last bin. Scores outside of the range are in the first
     or the last bin; where low and high are equal, everything is in bin 0.
 
     Parameters
@@ -81,7 +81,7 @@ def strata_budgets(sizes: npt.ArrayLike, total: int) -> Int64Array:
     """Return how many samples each stratum keeps, int64 (K,), summing to min(total, sum(sizes)) exactly.
 
     From the smallest stratum that is not empty to the largest (ties: lowest number), each keeps
-    min(size, remaining // strata left) (Algorithm 1): what a small one cannot use goes to the larger ones.
+    min(size, remaining // strata left) (Algorithm 1): the larger ones get the part that a small one cannot use.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from filtering.runtime.shuffle import packed, write_groups
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.registry import SELECTORS
 from filtering.selection.scores import SCORE, SCORES_NAME, VECTORS_NAME, vector_dtype
-from filtering.selection.tasks import select
+from filtering.selection.tasks import Sources, select
 from filtering.storage.store import Store
 
 ROWS, CONCEPTS = 90, 3
@@ -53,8 +53,9 @@ class Pool:
         records = packed(vector_dtype(4), row=own, vector=self.vectors[own])
         write_groups(store, VECTORS_NAME.format("a"), np.zeros(len(own), int), records.dtype, records.__getitem__)
         vectors = [VECTORS_NAME.format("a")] if SELECTORS[step.method].vectors else []
-        before = None if base is None else self.root.child(base).url
-        counts = select(0, [], step, vectors, self.root.child("graph").url, store.url, before, store.url)
+        before = None if base is None else self.root.child(base)
+        sources = Sources(self.root.child("graph"), store, before, tuple(vectors))
+        counts = select(0, [], step, sources, store)
         return counts, partition_picks(store, 0).tolist()
 
 

@@ -18,38 +18,38 @@ def pool(nodes: int, seed: int = 0):
 
 @given(st.integers(2, 60), st.integers(0, 10), st.floats(0, 3), st.data())
 def test_what_picks_took_is_what_is_missing(nodes, seed, gamma, data):
-    graph, heard = pool(nodes, seed)
-    picks = greedy_picks(graph, heard, data.draw(st.integers(0, nodes)), gamma)
+    graph, messages = pool(nodes, seed)
+    picks = greedy_picks(graph, messages, data.draw(st.integers(0, nodes)), gamma)
     node = data.draw(st.integers(0, nodes - 1))
-    found = replay(graph, heard, picks, node, gamma)
-    assert found.heard == heard[node]
-    assert found.left == pytest.approx(found.heard - sum(push.amount for push in found.pushes), abs=1e-9)
+    found = replay(graph, messages, picks, node, gamma)
+    assert found.initial == messages[node]
+    assert found.left == pytest.approx(found.initial - sum(push.amount for push in found.pushes), abs=1e-9)
     assert all(picks[push.rank] == push.pick for push in found.pushes)
     assert [push.rank for push in found.pushes] == sorted(push.rank for push in found.pushes)
 
 
 def test_the_picked_were_worth_more_than_the_unpicked():
-    graph, heard = pool(80)
-    picks = greedy_picks(graph, heard, 30, 1.0)
-    found = {node: replay(graph, heard, picks, node, 1.0) for node in range(80)}
+    graph, messages = pool(80)
+    picks = greedy_picks(graph, messages, 30, 1.0)
+    found = {node: replay(graph, messages, picks, node, 1.0) for node in range(80)}
     assert found[picks[-1]].left == found[0].last
     unpicked = set(range(80)) - set(picks.tolist())
     assert all(found[node].left <= found[0].last + 1e-12 for node in unpicked)
 
 
 def test_another_kernel_weighs_otherwise():
-    graph, heard = pool(40)
+    graph, messages = pool(40)
     kernel = Kernel.of(graph.distances, distance="euclidean", scale="median")
-    picks = greedy_picks(graph, heard, 10, 2.0, kernel=kernel)
+    picks = greedy_picks(graph, messages, 10, 2.0, kernel=kernel)
     node = int(graph.indices[graph.indptr[picks[0]]])
-    found = replay(graph, heard, picks, node, 2.0, kernel)
+    found = replay(graph, messages, picks, node, 2.0, kernel)
     weight = kernel.weights(graph.distances[graph.indptr[picks[0]] :][:1], 2.0)[0]
-    assert found.pushes[0].amount == pytest.approx(weight * heard[picks[0]])
+    assert found.pushes[0].amount == pytest.approx(weight * messages[picks[0]])
 
 
 def test_without_picks_nothing_is_taken():
-    graph, heard = pool(10)
-    found = replay(graph, heard, np.zeros(0, dtype=np.int64), 3, 1.0)
-    assert found.left == heard[3]
+    graph, messages = pool(10)
+    found = replay(graph, messages, np.zeros(0, dtype=np.int64), 3, 1.0)
+    assert found.left == messages[3]
     assert found.pushes == ()
     assert np.isnan(found.last)

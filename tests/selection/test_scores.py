@@ -25,7 +25,7 @@ def test_every_row_has_its_score_wherever_it_was_sent(tmp_path_factory, partitio
     half = len(rows) // 2
     parts = (slice(0, half), slice(half, None))
     names = [sent(store, at, rows[part], rows[part] / 2, partitions[part]) for at, part in enumerate(parts)]
-    assert sum(collect_scores(number, names, None, store.url)["rows"] for number in range(5)) == len(rows)
+    assert sum(collect_scores(number, names, None, store)["rows"] for number in range(5)) == len(rows)
     wanted = np.array(sorted(data.draw(st.sets(st.sampled_from(rows.tolist())))), dtype=np.int64)
     assert scores_of(wanted, range(5), store).tolist() == (wanted / 2).tolist()
 
@@ -34,5 +34,5 @@ def test_a_row_of_no_read_partition_has_no_score(tmp_path):
     store = Store(str(tmp_path))
     names = [sent(store, "shard", [1, 2], [0.5, 0.25], [0, 1])]
     for number in (0, 1):
-        collect_scores(number, names, None, store.url)
+        collect_scores(number, names, None, store)
     assert np.isnan(scores_of(np.array([1, 2]), [1], store)).tolist() == [True, False]

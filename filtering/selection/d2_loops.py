@@ -1,0 +1,117 @@
+"""The compiled loops of D2 Pruning: messages along edges, and the greedy choice with its heap.
+
+Both take a graph's `indptr`, int64 (n + 1,), `indices`, int64 (m,), and squared `distances`, float (m,), and weigh an
+edge by exp(-gamma * d / unit); d is the root of the distance if `root` is set, else the distance itself.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from filtering.core.csr import FloatArray, Int64Array
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _weight(distance: float, gamma: float, root: bool, unit: float) -> float:
+    length = math.sqrt(np.float64(distance)) if root else np.float64(distance)
+    # In this order no product of a huge distance and a gamma of 0 is not a number; a unit of 1 changes no bit.
+    return math.exp(-gamma * length / unit)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def with_messages(
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    start: Float64Array,
+    scores: Float64Array,
+    gamma: float,
+    root: bool,
+    unit: float,
+) -> Float64Array:
+    """Return start_i + sum_j w_ij * scores_j, float64 (n,)."""
+    messages = start.copy()
+    for node in range(len(indptr) - 1):
+        for edge in range(indptr[node], indptr[node + 1]):
+            messages[node] += _weight(distances[edge], gamma, root, unit) * scores[indices[edge]]
+    return messages
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _before(x: Float64Array, a: int, b: int) -> bool:
+    return bool(x[a] > x[b] or (x[a] == x[b] and a < b))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _rise(heap: Int64Array, place: Int64Array, x: Float64Array, at: int) -> int:
+    node = heap[at]
+    while at > 0:
+        parent = (at - 1) >> 1
+        if not _before(x, node, heap[parent]):
+            break
+        heap[at] = heap[parent]
+        place[heap[at]] = at
+        at = parent
+    heap[at] = node
+    place[node] = at
+    return at
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _sink(heap: Int64Array, place: Int64Array, x: Float64Array, at: int, size: int) -> None:
+    node = heap[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and _before(x, heap[child + 1], heap[child]):
+            child += 1
+        if not _before(x, heap[child], node):
+            break
+        heap[at] = heap[child]
+        place[heap[at]] = at
+        at = child
+    heap[at] = node
+    place[node] = at
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def greedy_order(
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    x: Float64Array,
+    budget: int,
+    gamma: float,
+    root: bool,
+    unit: float,
+) -> Int64Array:
+    """Return the nodes in greedy order, int64 (budget,); `x`, float64 (n,), is changed.
+
+    An indexed binary heap, largest x first; `place[i]` is the position of node i in the heap, -1 once it is picked.
+    """
+    size = len(indptr) - 1
+    heap = np.arange(size)
+    place = np.arange(size)
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(heap, place, x, at, size)
+    picks = np.empty(budget, dtype=np.int64)
+    for rank in range(budget):
+        pick = heap[0]
+        picks[rank] = pick
+        place[pick] = -1
+        size -= 1
+        if size > 0:
+            heap[0] = heap[size]
+            _sink(heap, place, x, 0, size)
+        for edge in range(indptr[pick], indptr[pick + 1]):
+            neighbour = indices[edge]
+            if place[neighbour] >= 0:
+                x[neighbour] -= _weight(distances[edge], gamma, root, unit) * x[pick]
+                at = _rise(heap, place, x, place[neighbour])
+                _sink(heap, place, x, at, size)
+    return picks
