@@ -21,18 +21,11 @@ BLOCK_ROWS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class FiltersResult:
-    """The result of the filters.
+    """How many rows of the pool pass the filters, and all rows.
 
-    Attributes
-    ----------
-    passed, rows : int
-        Rows of the pool that go on, and all rows.
-    same : tuple of str
-        Identities of the shards whose rows pass as they did in the base.
-    settings : JSON-able
-        The filters as configured, with the identities of the lists that they read.
-    thresholds : tuple of float
-        The least CLIP score that each filter lets pass; -1 for filters that have none.
+    `same` are the identities of the shards whose rows pass as they did in the base; `settings` are the filters as
+    configured, JSON-able, with the identities of the lists that they read; `thresholds` are the least CLIP scores that
+    each filter lets pass, -1 for filters that have none.
     """
 
     passed: int
@@ -49,13 +42,7 @@ class FiltersResult:
 
 @dataclass(frozen=True, slots=True)
 class PassingShard:
-    """An embedded shard after the filters.
-
-    Attributes
-    ----------
-    embedded : the shard with its rows and vectors.
-    store : the folder of the filters' objects, with each row's reason for not going on.
-    """
+    """An embedded shard after the filters; `store` has each row's reason for not going on."""
 
     embedded: EmbeddedShard
     store: Store
@@ -105,10 +92,7 @@ class PassingShard:
 class VectorReader:
     """Reads image embeddings of a shard's rows.
 
-    Attributes
-    ----------
-    source : int32 (n,), the place of each row's vector in `images`.
-    images : float16 (m, d), mapped where the shard is on a disk.
+    `images`, float16 (m, d), are mapped where the shard is on a disk; `source`, int32 (n,), is each row's place there.
     """
 
     source: npt.NDArray[np.int32]

@@ -8,13 +8,7 @@ from filtering.filters.words import listed
 
 
 def check_filters(filters: Sequence[Filter]) -> None:
-    """Refuse filters that cannot work.
-
-    Raises
-    ------
-    InputError
-        If a package or a list is missing, or a language is unknown; it says what to do.
-    """
+    """Refuse filters whose package or list is missing or whose language is unknown; InputError says what to do."""
     for step in filters:
         if step.language is not None:
             check_language(step.language)

@@ -19,14 +19,7 @@ COLUMNS = ("caption", "width", "height", "clip_score")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A filter with everything that judging a row needs.
-
-    Attributes
-    ----------
-    step : the filter as configured.
-    threshold : the least CLIP score that passes (filter clip_score).
-    words : the list (filter words).
-    """
+    """A filter with its least CLIP score that passes (filter clip_score), or its list (filter words)."""
 
     step: Filter
     threshold: float = -1.0
@@ -48,14 +41,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """The rules so far, in order.
-
-    Attributes
-    ----------
-    rules : tuple of Rule
-    known : int
-        For how many of the first rules the stage's store knows which rows pass them; 0 for none.
-    """
+    """The rules so far, in order; the stage's store knows which rows pass the first `known` of them."""
 
     rules: tuple[Rule, ...] = ()
     known: int = 0
@@ -72,16 +58,7 @@ class Judging:
 def first_failed(rows: pa.Table, rules: Sequence[Rule], failed: Failed | None = None, start: int = 0) -> Failed:
     """Return the place of the first rule that each row fails, int16 (n,), -1 where it passes all.
 
-    Parameters
-    ----------
-    rows : pa.Table
-        The columns `COLUMNS` of n rows.
-    rules : sequence of Rule
-        In the order in which they judge.
-    failed : int16 (n,), optional
-        The result for the rules before the place `start`, if it is known.
-    start : int
-        The place of the first rule that is applied.
+    `rows` has the columns `COLUMNS`; `failed`, int16 (n,), is the result for the rules before `start`, if it is known.
     """
     found = np.full(len(rows), PASSES, dtype=np.int16) if failed is None else failed.copy()
     for number in range(start, len(rules)):

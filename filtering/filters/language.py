@@ -21,13 +21,7 @@ ALL_LANGUAGES = 1_000
 
 
 def check_language(rule: LanguageFilter) -> None:
-    """Refuse a filter that cannot work: without the package, or for a language that it does not know.
-
-    Raises
-    ------
-    InputError
-        With the command that installs what is missing, or the nearest code.
-    """
+    """Refuse a filter without its package, or for a language that it does not know; InputError that says what to do."""
     try:
         known = _known()
     except ImportError:

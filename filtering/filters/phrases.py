@@ -28,14 +28,8 @@ class Entries:
     punctuation between them: T-shirt is the two words t and shirt. Words are runs of letters and digits
     of any script; where a script is written without spaces a run is a whole phrase, which only an equal entry matches.
 
-    Parameters
-    ----------
-    phrases : sequence of str
-        Those of the same words are one entry; those without words, or with more than 32, match nothing.
-
-    Attributes
-    ----------
-    names : the words of each entry, one space between them; its place is the entry's id.
+    Phrases of the same words are one entry; those without words, or with more than 32, match nothing. `names` has the
+    words of each entry, one space between them; its place is the entry's id.
     """
 
     def __init__(self, phrases: Sequence[str]) -> None:
@@ -50,12 +44,7 @@ class Entries:
     def matches(self, captions: Sequence[str]) -> tuple[Int64Array, Int32Array]:
         """Return which captions match which entries, each pair once.
 
-        Returns
-        -------
-        rows : int64 (m,)
-            Places of captions, ascending.
-        entries : int32 (m,)
-            Ids of entries, ascending inside a row.
+        Rows, int64 (m,), are places of captions, ascending; entries, int32 (m,), are ids, ascending inside a row.
         """
         found = [sorted(set(self._found(caption))) for caption in captions]
         rows = np.repeat(np.arange(len(found)), [len(entries) for entries in found])
@@ -71,17 +60,9 @@ class Entries:
 
 
 def read_entries(url: str) -> Entries:
-    """Return the entries that a configuration names.
+    """Return the entries of a text file in UTF-8, an entry a line, or of ``imagenet``, open_clip's names of classes.
 
-    Parameters
-    ----------
-    url : str
-        ``imagenet`` for open_clip's names of the ImageNet classes, else a text file in UTF-8, an entry a line.
-
-    Raises
-    ------
-    InputError
-        If the file is not there, is not UTF-8 or holds no word.
+    InputError if the file is not there, is not UTF-8 or holds no word.
     """
     entries = Entries(_imagenet() if url == IMAGENET else _lines(url))
     if len(entries) == 0:

@@ -28,12 +28,9 @@ VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class PreviousResult:
-    """The base's decisions about the samples of a shard that has not changed.
+    """The base's reasons for a shard that has not changed; `judged` if the filters and thresholds are the same, too.
 
-    Attributes
-    ----------
-    store : where the base's reasons are.
-    judged : the filters are the same, their thresholds included, so that only repeated uids can differ.
+    Then only repeated uids can differ.
     """
 
     store: Store
@@ -62,13 +59,7 @@ def apply_filters(
     rows: int,
     reusable: Reusable | None = None,
 ) -> FiltersResult:
-    """Decide for every row whether it passes; return how many do, and the shards whose rows pass as in the base.
-
-    Parameters
-    ----------
-    rows : int
-        Rows of all shards.
-    """
+    """Decide for each of all shards' `rows` whether it passes; return how many do, and which shards pass as before."""
     buckets = _find_repeats(stage, shards, rows)
     judging = _judging(stage, filters, shards)
     thresholds = tuple(rule.threshold for rule in judging.rules)

@@ -30,14 +30,7 @@ def list_identity(rule: WordsFilter) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """A list as a stage holds it: all workers, and a run that is resumed, read the same one, even if the file changes.
-
-    Attributes
-    ----------
-    store : Store
-    name : str
-        Its object in the store.
-    """
+    """An object with a list: all workers, and a run that is resumed, read the same one, even if the file changes."""
 
     store: Store
     name: str

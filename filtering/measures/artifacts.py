@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pyarrow as pa
-
-from filtering.storage.store import Store
-
+# The table of `schemas.MEASURES`.
 MEASURES = "measures.parquet"
 # A figure of the pool, of the selection and of a random choice of equal size, by name.
 ByChoice = Mapping[str, float | None]
@@ -18,16 +15,11 @@ class MeasuresResult:
 
     Attributes
     ----------
-    coverage : mapping
-        Mean distance of pool samples to the nearest kept one.
-    matching : mapping
-        Squared distance between the mean features of the pool and of what is kept.
-    effective_concepts : mapping
-        Concepts in effect.
-    spread : mapping
-        Mean distance of dropped samples to their nearest kept neighbour.
-    without_kept_neighbour : mapping
-        Share of dropped samples that have no kept neighbour.
+    coverage : mean distance of pool samples to the nearest kept one.
+    matching : squared distance between the mean features of the pool and of what is kept.
+    effective_concepts : concepts in effect.
+    spread : mean distance of dropped samples to their nearest kept neighbour.
+    without_kept_neighbour : share of dropped samples that have no kept neighbour.
     """
 
     coverage: ByChoice
@@ -41,8 +33,3 @@ class MeasuresResult:
         """One line for a person."""
         ours, chance = self.coverage["selection"], self.coverage["random"]
         return f"coverage {ours}, {chance} at random" if ours is not None else "nothing is kept"
-
-
-def read_measures(store: Store) -> pa.Table:
-    """Return the table `tables.MEASURES`."""
-    return store.read_table(MEASURES)

@@ -15,21 +15,10 @@ def effective_concepts(counts: npt.NDArray[np.int64]) -> float:
 
 
 def support_distances(graph: KnnGraph, kept: Mask) -> npt.NDArray[np.float64]:
-    """Return how far each dropped sample of a concept is from the nearest kept one among its neighbours.
+    """Return how far each dropped sample of a concept is from the nearest kept one among its neighbours, float64 (m,).
 
-    The few-shot hardness of a concept, its Spread: dropped samples are the tests, kept ones the support set.
-
-    Parameters
-    ----------
-    graph : KnnGraph
-        The edges inside the concept, n nodes.
-    kept : bool (n,)
-        Which nodes are kept.
-
-    Returns
-    -------
-    float64 (m,)
-        Euclidean, of the dropped nodes in order; infinite where no neighbour is kept.
+    The few-shot hardness of a concept, its Spread: dropped samples are the tests, kept ones the support set. Euclidean,
+    of the dropped nodes in order, from a graph of the edges inside the concept; infinite where no neighbour is kept.
     """
     lengths = np.where(kept[graph.indices], graph.distances.astype(np.float64), np.inf)
     nearest = np.full(graph.nodes, np.inf)

@@ -7,19 +7,9 @@ Float32Array = npt.NDArray[np.float32]
 
 
 def nearest_distances(queries: Float32Array, vectors: Float32Array, before: Float32Array) -> Float32Array:
-    """Return each query's squared distance to the nearest of some vectors, or `before` where that is less.
+    """Return each query's squared distance to the nearest vector, or `before` where that is less, float32 (q,).
 
-    Parameters
-    ----------
-    queries : float32 (q, d), vectors : float32 (n, d)
-        Unit-norm rows.
-    before : float32 (q,)
-        The distance to the nearest of the vectors so far; infinite at first.
-
-    Returns
-    -------
-    float32 (q,)
-        Between 0 and 4.
+    Queries, float32 (q, d), and vectors, float32 (n, d), are unit-norm rows; `before` is infinite at first.
     """
     if len(vectors) == 0 or len(queries) == 0:
         return before

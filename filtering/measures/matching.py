@@ -19,9 +19,7 @@ NETWORKS, UNITS, SEED = 2, 64, 0
 class RandomFeatures:
     """Features whose means are compared: the embedding, and the rectified units of random networks.
 
-    Attributes
-    ----------
-    weights : float32 (d, networks * units), normal, of variance 1: unit-norm rows give units of variance 1.
+    Weights, float32 (d, networks * units), are normal, of variance 1: unit-norm rows give units of variance 1.
     """
 
     weights: Float32Array
@@ -41,16 +39,7 @@ class RandomFeatures:
 def matching_distance(pool: Float64Array, pool_rows: int, kept: Float64Array, kept_rows: int) -> float | None:
     """Return the squared distance between two means of features, the embedding's and each network's on average.
 
-    Parameters
-    ----------
-    pool : float64 (d + networks * units,)
-        Sums of the pool's features.
-    pool_rows : int
-        Rows that were summed; None is returned where there are none.
-    kept : float64 (d + networks * units,)
-        Sums of the features of what is kept.
-    kept_rows : int
-        Rows of what is kept; None is returned where there are none.
+    Sums of features are float64 (d + networks * units,); None where either is of no rows.
     """
     if pool_rows == 0 or kept_rows == 0:
         return None

@@ -39,15 +39,7 @@ def measures_key(selection: str, graph: str) -> StageKey:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSelection:
-    """A selection and the pool that it is compared with.
-
-    Attributes
-    ----------
-    shards : the pool's shards after the filters.
-    rows, kept : rows that passed the filters, and those of them that are kept.
-    partitions : number of partitions.
-    picks, concepts, graph : folders of the picks, the concepts and the graph.
-    """
+    """A selection and the pool that it is compared with: `kept` of the `rows` that passed the filters."""
 
     shards: Sequence[PassingShard]
     rows: int

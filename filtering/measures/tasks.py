@@ -43,19 +43,7 @@ class PartitionMeasured(TypedDict):
 def measure_shard(
     shard: PassingShard, picks: Store, names: Sequence[str], share: float, concepts: Store, store: Store
 ) -> ShardMeasured:
-    """Write a shard's part of coverage and matching.
-
-    Parameters
-    ----------
-    picks, names : Store, list of str
-        The folder of the picks, and the objects in it.
-    share : float
-        Share of the pool that is kept: the random choice takes about as many.
-    concepts : Store
-        The folder of the concepts.
-    store : Store
-        Receives the part.
-    """
+    """Write a shard's part of coverage and matching; the random choice takes about the `share` that is kept."""
     rows = shard.rows()
     kept = np.isin(rows, shard_and_row(read_picks(picks, names, shard.index)["row"])[1])
     masks = {"pool": np.ones(len(rows), dtype=bool), "selection": kept}

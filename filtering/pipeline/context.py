@@ -14,7 +14,7 @@ from filtering.runtime.run_record import StageCost
 from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
 from filtering.scores.registry import Spec
 from filtering.scores.stage import INPUTS
-from filtering.selection.inputs import Pool
+from filtering.selection.artifacts import Pool
 from filtering.shards.inventory import Shard
 from filtering.storage.store import digest
 

@@ -15,8 +15,7 @@ from filtering.scores.artifacts import ScoresResult
 from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
 from filtering.scores.stage import Sources, score, scores_key
-from filtering.selection.artifacts import PickFilter, SelectionResult
-from filtering.selection.inputs import PreviousResult, ScoreStores
+from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import SELECTORS
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
 from filtering.storage.store import Store, digest

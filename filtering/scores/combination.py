@@ -13,15 +13,7 @@ Values = Float32Array | Float64Array
 
 
 def minmax(values: Values, low: float, high: float) -> Float64Array:
-    """Return values, (n,), moved and scaled to [0, 1], float64 (n,).
-
-    Parameters
-    ----------
-    values : float (n,)
-        Finite.
-    low, high : float
-        The least and the largest value of the whole pool; where they are equal, all results are 0.
-    """
+    """Return values, (n,), scaled from the pool's range to [0, 1], float64 (n,); 0 where low and high are equal."""
     return _scaled(values, low, high - low)
 
 
@@ -42,11 +34,6 @@ def mid_ranks(values: Values) -> Float64Array:
     """Return the rank of each value in (0, 1), float64 (n,): (how many are lower + half of those equal) / n.
 
     The value itself is among the equal ones. The mean of all ranks is 1/2.
-
-    Parameters
-    ----------
-    values : float (n,)
-        Finite.
     """
     ordered = np.sort(values)
     lower, through = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))

@@ -3,8 +3,9 @@
 `model` is the `embedding` section of the configuration; None for metadata, which has no model.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,15 @@ from filtering.config.run import Embedding
 from filtering.config.scores import Targets
 from filtering.core.errors import InputError
 from filtering.scores.norm_sim import read_targets
-from filtering.storage.store import Store
+from filtering.storage.store import Store, read_object
+
+if TYPE_CHECKING:
+    from filtering.embedding.model import ClipModel
 
 Float32Array = npt.NDArray[np.float32]
 Context = dict[str, npt.NDArray[Any]]
 FILES = (".npy", ".npz", ".parquet")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def concept_context(settings: None, model: Embedding | None, concepts: Store) -> Context:
@@ -49,10 +54,36 @@ def _targets(url: str, model: Embedding | None, dimension: int) -> Float32Array:
             f"targets: {url} is a folder of images, which metadata has no model for; give a file of vectors"
         )
     else:
-        # Loads torch, which takes seconds and is needed for this alone.
-        from filtering.scores.target_images import embedded_images
-
         targets = embedded_images(url, model)
     if targets.shape[1] != dimension:
         raise InputError(f"targets: {url} has {targets.shape[1]} dimensions, the pool's images have {dimension}")
     return targets
+
+
+def embedded_images(url: str, settings: Embedding) -> npt.NDArray[np.float32]:
+    """Return the unit-norm embeddings of the images of a directory, float32 (m, d), in the order of their names.
+
+    InputError if there is none, or one cannot be decoded.
+    """
+    # Loads torch, which takes seconds and is needed for this alone.
+    from filtering.embedding.model import ClipModel
+
+    store = Store(url)
+    names = [name for name in store.names() if name.lower().endswith(IMAGES)]
+    if not names:
+        raise InputError(f"targets: {url} holds no image ({', '.join(IMAGES)})")
+    model = ClipModel(settings)
+    parts = [model.images(model.moved(pixels)) for pixels in _batches(model, store, names, settings.batch_size)]
+    return np.concatenate(parts)
+
+
+def _batches(model: "ClipModel", store: Store, names: Sequence[str], size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    for start in range(0, len(names), size):
+        yield np.stack([_pixels(model, store.path(name)) for name in names[start : start + size]])
+
+
+def _pixels(model: "ClipModel", url: str) -> npt.NDArray[np.uint8]:
+    prepared = model.preparation.image(read_object(url))
+    if not isinstance(prepared, tuple):
+        raise InputError(f"targets: {url} cannot be decoded ({prepared.reason}: {prepared.detail})")
+    return prepared[0]

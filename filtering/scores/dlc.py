@@ -1,6 +1,6 @@
 """Learning complexity: how well masked towers still tell a sample's concept (DLC, arXiv 2402.05356)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,31 +27,21 @@ BLOCK_PROTOTYPES = 16_384
 def capacities(masks: int, schedule: str) -> Float64Array:
     """Return the share of weights left at each evaluation k = 0 .. `masks` - 1, float64 (masks,), descending from 1.
 
-    Parameters
-    ----------
-    masks : int
-        Evaluations; the first is of the whole tower. The paper has 50.
-    schedule : str
-        ``geometric``: .98 ** k, as the released code has it, which ends at .37 of the weights with 50 masks.
-        ``linear``: 1 - k / masks, as the paper's text has it: 50 masks leave 1, .98, .96, ... .02.
-        ``random``: as many as geometric; the weights are then taken at random, not the smallest first.
+    ``geometric``: .98 ** k, as the released code has it, which ends at .37 of the weights with the paper's 50 masks.
+    ``linear``: 1 - k / masks, as the paper's text has it: 50 masks leave 1, .98, .96, ... .02. ``random``: as many as
+    geometric; the weights are then taken at random, not the smallest first.
     """
     steps = np.arange(masks, dtype=np.float64)
     return np.asarray(1 - steps / masks if schedule == "linear" else KEPT_AT_ONCE**steps, dtype=np.float64)
 
 
 class Complexity:
-    """Adds up the losses of some samples, one evaluation at a time.
+    """Adds up the losses of n samples, one evaluation at a time (DLC, arXiv 2402.05356).
 
-    Parameters
-    ----------
-    prototypes : float32 (C, d)
-        A row of NaN is no prototype: no sample is compared with it.
-    labels : integers (n,)
-        Each sample's own prototype.
-    candidates : int32 (n, c), optional
-        The prototypes that each sample is compared with, its own among them, each once, -1 for none; all of them
-        unless given.
+    A loss is the cross-entropy of a sample's label, where the logits are the inverse Euclidean distances of its
+    features to the prototypes, float32 (C, d); a distance below 1e-6 counts as 1e-6. A prototype of NaN is compared
+    with no sample. `candidates`, int32 (n, c), are those that each sample is compared with, its own among them, each
+    once, -1 for none; unless given, all.
     """
 
     def __init__(self, prototypes: Float32Array, labels: Integers, candidates: Int32Array | None = None) -> None:
@@ -81,53 +71,12 @@ class Complexity:
         return logits
 
 
-def learning_complexity(features: Sequence[Float32Array], prototypes: Float32Array, labels: Integers) -> Float32Array:
-    """Return the learning complexity of samples (DLC, arXiv 2402.05356).
-
-    That is the mean, over the evaluations, of the cross-entropy of a sample's label, where the logits are the inverse
-    Euclidean distances of its features to all prototypes; a distance below 1e-6 counts as 1e-6.
-
-    Parameters
-    ----------
-    features : sequence of float32 (n, d)
-        By evaluation, the whole tower's first.
-    prototypes : float32 (C, d)
-        A row of NaN is no prototype.
-    labels : integers (n,)
-        Each sample's own prototype.
-
-    Returns
-    -------
-    float32 (n,)
-        At least 0, higher for a harder sample.
-    """
-    complexity = Complexity(prototypes, labels)
-    for one in features:
-        complexity.add(one)
-    return complexity.scores()
-
-
 def candidate_prototypes(features: Float32Array, prototypes: Float32Array, labels: Integers, count: int) -> Int32Array:
     """Return the prototypes that each sample is to be compared with: its own, and the `count` nearest of all.
 
     With more prototypes than this the loss is that of the paper without its smallest terms, those of the prototypes
-    that the whole tower puts farthest away.
-
-    Parameters
-    ----------
-    features : float32 (n, d)
-        Of the whole tower.
-    prototypes : float32 (C, d)
-        A row of NaN is no prototype and never a candidate.
-    labels : integers (n,)
-        Each sample's own prototype.
-    count : int
-        Nearest prototypes wanted beside a sample's own.
-
-    Returns
-    -------
-    int32 (n, 1 + min(count, C))
-        Each once, its own first, -1 where there are no more.
+    that the whole tower puts farthest away. Features, float32 (n, d), are the whole tower's; no prototype of NaN is a
+    candidate. Int32 (n, 1 + min(count, C)), each once, its own first, -1 where there are no more.
     """
     nearest = np.full((len(features), min(count, len(prototypes))), -1, dtype=np.int32)
     distances = np.full(nearest.shape, np.inf, dtype=np.float32)
@@ -144,11 +93,7 @@ def candidate_prototypes(features: Float32Array, prototypes: Float32Array, label
 class ConceptSums:
     """The contribution of some samples to the prototypes of their concepts.
 
-    Attributes
-    ----------
-    concepts : int32 (c,), ascending, those that have a sample.
-    sums : float64 (c, d), of the unit-norm embeddings.
-    counts : int64 (c,)
+    `concepts`, int32 (c,), ascending, are those that have a sample, `sums`, float64 (c, d), of unit-norm embeddings.
     """
 
     concepts: Int32Array
@@ -157,15 +102,7 @@ class ConceptSums:
 
 
 def concept_sums(images: Float32Array, homes: Integers) -> ConceptSums:
-    """Return a shard's contribution to the prototypes.
-
-    Parameters
-    ----------
-    images : float32 (n, d)
-        Unit-norm rows.
-    homes : integers (n,)
-        The concept of each.
-    """
+    """Return a shard's contribution to the prototypes, from unit-norm rows, float32 (n, d), and the concept of each."""
     concepts, place, counts = np.unique(homes, return_inverse=True, return_counts=True)
     sums = np.zeros((len(concepts), images.shape[1]))
     _add_rows(images, place, sums)
@@ -175,14 +112,7 @@ def concept_sums(images: Float32Array, homes: Integers) -> ConceptSums:
 def mean_prototypes(parts: Iterable[ConceptSums], concepts: int, dimension: int) -> Float32Array:
     """Return the mean embedding of each concept, float32 (`concepts`, `dimension`), NaN where nothing was summed.
 
-    Parameters
-    ----------
-    parts : iterable of ConceptSums
-        One after the other, and always in the same order: that of the shards.
-    concepts : int
-        How many there are.
-    dimension : int
-        Of the embeddings.
+    Parts are added one after the other, always in the order of the shards.
     """
     sums, counts = np.zeros((concepts, dimension)), np.zeros(concepts)
     for part in parts:

@@ -40,13 +40,6 @@ class DlcScorer:
     A sample's features are the unit-norm image embeddings that the masked tower gives, its classes the concepts. It is
     compared with its own concept's prototype and the 64 nearest to the embedding of the whole tower. Features that are
     not finite, which a tower of few weights may give in half precision, count as 0.
-
-    Parameters
-    ----------
-    embedding : Embedding
-        The `embedding` section of the configuration, whose model embedded the pool.
-    dlc : Dlc
-        Evaluations, schedule and seed.
     """
 
     def __init__(self, embedding: Embedding, dlc: Dlc) -> None:
@@ -58,24 +51,8 @@ class DlcScorer:
     def __call__(self, shard: PassingShard, concepts: Store, store: Store) -> ScoredRows:
         """Write the score of every row of a tar, float32, NaN where the row does not go on.
 
-        Parameters
-        ----------
-        shard : PassingShard
-            The tar and which of its rows go on.
-        concepts : Store
-            The folder of the concepts stage, with each row's concept (`filtering.concepts.artifacts.read_homes`).
-        store : Store
-            Holds the prototypes, PROTOTYPES with "vectors", float32 (C, d); the scores are written to it.
-
-        Returns
-        -------
-        ScoredRows
-            How many rows the tar has, and how many have a score.
-
-        Raises
-        ------
-        RunError
-            If a row's sample is not in the tar any more.
+        `store` holds the prototypes, PROTOTYPES with "vectors", float32 (C, d), and receives the scores. RunError if a
+        row's sample is not in the tar any more.
         """
         wanted = _Wanted(shard, *read_homes(concepts, shard))
         scores = np.full(wanted.total, np.nan, dtype=np.float32)

@@ -27,14 +27,8 @@ class MaskedTower:
     head stay. Which weight goes at which capacity is decided once; beside the model that takes two bytes a weight, and
     a copy of the weights, by which they are put back.
 
-    Parameters
-    ----------
-    tower : torch.nn.Module
-        Such as ``model.visual``. While its capacities are used, nothing else may use it.
-    capacities : float64 (K,)
-        Shares of the weights that are left, descending, as `filtering.scores.dlc.capacities` gives them.
-    random_seed : int, optional
-        Given, weights are taken in a random order that it decides, rather than the smallest first.
+    While its capacities (`filtering.scores.dlc.capacities`) are used, nothing else may use the tower, such as
+    ``model.visual``. Given a `random_seed`, weights are taken in a random order rather than the smallest first.
     """
 
     def __init__(
@@ -87,17 +81,8 @@ def maskable(tower: torch.nn.Module) -> list[torch.nn.Parameter]:
 def masked_from(importance: npt.NDArray[np.float32], masked: npt.NDArray[np.int64]) -> npt.NDArray[np.int16]:
     """Return the first evaluation at which each weight is masked, int16 (n,), K for a weight that never is.
 
-    Parameters
-    ----------
-    importance : float32 (n,)
-        The least important weights go first; of equally important ones the first go first.
-    masked : int64 (K,)
-        How many are masked at each evaluation, ascending.
-
-    Raises
-    ------
-    InputError
-        If there are more than 32,767 evaluations.
+    `masked`, int64 (K,), ascending, is how many are masked at each evaluation, the least important first; of equally
+    important ones the first go first. InputError if there are more than 32,767 evaluations.
     """
     if len(masked) > MOST_EVALUATIONS:
         raise InputError(f"dlc.masks: {len(masked)} is too many; give at most {MOST_EVALUATIONS}")

@@ -26,21 +26,9 @@ def metaclip_keys(
     So the M highest scores are a choice of exactly M pairs, for the t that makes M; a smaller choice is inside a larger
     one, and t need not be known.
 
-    Parameters
-    ----------
-    uids : bytes S32 (n,)
-        With the seed they alone decide what is drawn.
-    rows, entries : int64 (m,), int32 (m,)
-        Which rows match which entries, as `Entries.matches` gives them, in any order.
-    counts : integers (number of entries,)
-        Pairs of the whole pool that match each entry.
-    seed : int
-        Another seed draws other numbers.
-
-    Returns
-    -------
-    float32 (n,)
-        Higher for a pair to be kept sooner; the lowest finite number for a pair that matches no entry.
+    `rows`, int64 (m,), and `entries`, int32 (m,), say which rows match which entries, as `Entries.matches`, in any
+    order; `counts` is how many pairs of the pool match each entry. Uids and seed alone decide what is drawn. Float32
+    (n,), higher for a pair to be kept sooner; the lowest finite number for a pair that matches no entry.
     """
     ranks = np.full(len(uids), np.inf)
     np.minimum.at(ranks, rows, _draws(uids, rows, entries, seed) * counts[entries])

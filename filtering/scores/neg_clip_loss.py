@@ -17,20 +17,10 @@ def neg_clip_losses(images: Float32Array, texts: Float32Array, temperature: floa
     """Return the negative CLIP loss of each pair of one batch (negCLIPLoss, arXiv 2405.19547).
 
     That is ``cos_ii - T/2 * log sum_j exp(cos_ij / T) - T/2 * log sum_j exp(cos_ji / T)``, the sums over the whole
-    batch, the pair itself among it; cos_ij is that of image i and caption j. Memory beside the arguments: 512 rows of
-    cosines, and their exponentials.
-
-    Parameters
-    ----------
-    images, texts : float32 (n, d)
-        Unit-norm rows; row i of both belongs to sample i.
-    temperature : float
-        T, above 0; the paper takes the one that the model was trained to, 0.01.
-
-    Returns
-    -------
-    float32 (n,)
-        Higher for a pair that fits better than its parts fit others; at most 0 but for rounding.
+    batch, the pair itself among it; cos_ij is that of image i and caption j, both float32 (n, d), unit-norm rows, and T
+    the temperature, 0.01 in the paper, as the model was trained to. Float32 (n,), higher for a pair that fits better
+    than its parts fit others; at most 0 but for rounding. Memory beside the arguments: 512 rows of cosines, and their
+    exponentials.
     """
     rows, columns = np.empty(len(images)), _ColumnSums(len(texts))
     for start in range(0, len(images), BLOCK_ROWS):
@@ -46,14 +36,7 @@ def neg_clip_losses(images: Float32Array, texts: Float32Array, temperature: floa
 def batch_numbers(uids: Uids, batches: int, round_seed: int) -> npt.NDArray[np.int32]:
     """Return which random batch each uid falls into, int32 (n,) in [0, `batches`), by uid and seed alone.
 
-    Parameters
-    ----------
-    uids : bytes S32 (n,)
-        Which rows are dealt out.
-    batches : int
-        How many there are, 1 or more; they are of nearly, not exactly, the same size.
-    round_seed : int
-        Of this cut of the pool; another seed cuts it independently.
+    Batches are of nearly, not exactly, the same size; another seed cuts the pool independently.
     """
     return (hashed(uids, round_seed) % np.uint64(batches)).astype(np.int32)
 

@@ -24,19 +24,9 @@ ACCEPTED = "a .npy file of vectors, .npz#NAME, .parquet#COLUMN, or a directory o
 
 
 def norm_sims(images: Float32Array, targets: Float32Array) -> Float32Array:
-    """Return the largest absolute cosine of each image with the targets (NormSim_inf, arXiv 2405.19547).
+    """Return the largest absolute cosine of each image with the targets (NormSim_inf, arXiv 2405.19547), float32 (n,).
 
-    Parameters
-    ----------
-    images : float32 (n, d)
-        Unit-norm rows.
-    targets : float32 (m, d)
-        Unit-norm rows; with none of them every score is 0.
-
-    Returns
-    -------
-    float32 (n,)
-        Between 0 and 1, higher for an image that is nearer to a target.
+    Both are unit-norm rows, float32 (n, d) and (m, d); without targets every score is 0.
     """
     scores = np.zeros(len(images), dtype=np.float32)
     for start in range(0, len(images), BLOCK_ROWS):
@@ -50,17 +40,9 @@ def norm_sims(images: Float32Array, targets: Float32Array) -> Float32Array:
 def read_targets(url: str) -> Float32Array:
     """Return target vectors as unit rows, float32 (m, d); nothing is unpickled.
 
-    Parameters
-    ----------
-    url : str
-        A `.npy` file; an array of a `.npz` file, as in ``targets.npz#NAME``; or a column of lists of floats of a
-        parquet file, as in ``targets.parquet#COLUMN``. A directory of images is none of these: the caller embeds it.
-
-    Raises
-    ------
-    InputError
-        If the URL is none of these, there is nothing of that name, or it does not hold finite vectors, all of one
-        length above 0.
+    The URL is a `.npy` file; an array of a `.npz` file, as in ``targets.npz#NAME``; or a column of lists of floats of a
+    parquet file, as in ``targets.parquet#COLUMN``. A directory of images is none of these: the caller embeds it.
+    InputError if it does not hold finite vectors, all of one length above 0.
     """
     file, _, name = url.rpartition("#")
     if url.endswith(".npy"):

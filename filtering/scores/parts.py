@@ -10,7 +10,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.partition import global_rows, shard_and_row
+from filtering.concepts.partition import global_rows
 from filtering.core.radix_select import SCORE_DIGITS, Digits, digit_ranges, order_keys, split_digits
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.rank_counts import count_keys, summed_counts
@@ -18,7 +18,7 @@ from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import packed, read_groups, write_groups
 from filtering.scores.artifacts import read_scores
 from filtering.scores.combination import mid_ranks, minmax, over_mean, zscores
-from filtering.scores.tasks import RETURNED, RETURNED_NAME, SENT_NAME, write_scores
+from filtering.scores.tasks import SENT_NAME, return_scores, write_scores
 from filtering.storage.store import Store
 
 Float64Array = npt.NDArray[np.float64]
@@ -55,14 +55,7 @@ Scale = PoolFigures | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A score of a combination.
-
-    Attributes
-    ----------
-    scores : the folder of its scores.
-    weight : its weight in the sum.
-    scale : see `Scale`.
-    """
+    """A score of a combination: the folder of its scores, its weight in the sum, and how it is scaled."""
 
     scores: Store
     weight: float
@@ -128,10 +121,7 @@ def rank_bucket(bucket: int, names: Sequence[str], label: str, total: int, store
     found = np.zeros(0, RANKED) if records is None else records
     below = int(store.read_arrays(BOUNDS_NAME.format(label))["below"][bucket])
     ranks = (below + mid_ranks(np.ascontiguousarray(found["score"])) * len(found)) / max(total, 1)
-    shards, places = shard_and_row(np.ascontiguousarray(found["row"]))
-    returned = packed(RETURNED, row=places, score=ranks)
-    write_groups(store, RETURNED_NAME.format(f"{label}-{bucket:08d}"), shards, RETURNED, returned.__getitem__)
-    return RowCount(rows=len(found))
+    return return_scores(store, f"{label}-{bucket:08d}", np.ascontiguousarray(found["row"]), ranks)
 
 
 def add_up(shard: PassingShard, parts: Sequence[Part], by: str, store: Store) -> RowCount:

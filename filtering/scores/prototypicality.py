@@ -14,22 +14,10 @@ BLOCK_ROWS = 16_384
 def prototypicalities(
     images: Float32Array, homes: npt.NDArray[np.integer[Any]], centroids: Float32Array
 ) -> Float32Array:
-    """Return the cosine distance of each image to its own concept's centroid (arXiv 2206.14486).
+    """Return the cosine distance of each image to its own concept's centroid, float32 (n,) (arXiv 2206.14486).
 
-    Parameters
-    ----------
-    images : float32 (n, d)
-        Unit-norm rows.
-    homes : integers (n,)
-        Which of `centroids` is each image's own.
-    centroids : float32 (K, d)
-        Unit-norm rows.
-
-    Returns
-    -------
-    float32 (n,)
-        Between 0 and 2, higher for an image farther from the centroid, less typical and harder: the paper keeps
-        those where data are plenty.
+    `images`, float32 (n, d), and `centroids`, float32 (K, d), are unit-norm rows; `homes`, integers (n,), is each
+    image's own centroid. Higher is less typical and harder: the paper keeps those where data are plenty.
     """
     scores = np.empty(len(images), dtype=np.float32)
     for start in range(0, len(images), BLOCK_ROWS):

@@ -57,17 +57,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A score.
+    """A score: how it is computed, what it means, its inputs for a person, its paper and its parameters, if any.
 
-    Attributes
-    ----------
-    kind : how it is computed.
-    about : its meaning in a few words; higher scores are kept.
-    inputs : names of its inputs, for a person.
-    source : the paper.
-    settings : its parameters, None if it has none.
-    of_rows : for ROWS.
-    of_images, context : for IMAGES.
+    `of_rows` computes scores of ROWS, `of_images` and `context` those of IMAGES.
     """
 
     kind: Kind
@@ -168,13 +160,7 @@ LOWER_IS_HARDER = ("aum",)
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A score with its parameters.
-
-    Attributes
-    ----------
-    name : the scorer's.
-    settings : its parameters.
-    """
+    """A scorer's name, and its parameters."""
 
     name: str
     settings: Section | None = None
@@ -190,19 +176,9 @@ class Spec:
 
 
 def spec_of(score: Score, default: str) -> Spec:
-    """Return the score that a configuration names.
+    """Return the score that a configuration names; `default` is the scorer that `auto` stands for.
 
-    Parameters
-    ----------
-    score : Score
-        The name, and the parameters if there are any.
-    default : str
-        The scorer that `auto` stands for.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name (the message gives the nearest), or it needs parameters.
+    InputError if there is none of that name (the message gives the nearest), or it needs parameters.
     """
     if isinstance(score, ScoreTable):
         return Spec("table", score)

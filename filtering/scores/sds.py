@@ -10,18 +10,9 @@ from filtering.core.csr import FloatArray, Int64Array, KnnGraph
 def same_class_distances(graph: KnnGraph, k: int) -> npt.NDArray[np.float32]:
     """Return the mean Euclidean distance of each node to its k nearest neighbours (SDS, arXiv 2410.11215).
 
-    Parameters
-    ----------
-    graph : KnnGraph
-        The edges inside one concept, with squared distances; the paper's classes are the concepts.
-    k : int
-        How many of a node's edges, the shortest, count; a node with fewer has all of them counted.
-
-    Returns
-    -------
-    float32 (n,)
-        Higher for a sample that adds more diversity. A node without edges has no near neighbour of its concept: it
-        gets the largest distance of the others, 0 where there is none.
+    The graph has the edges inside one concept, with squared distances; the paper's classes are the concepts. A node
+    with fewer than k edges has all of them counted; one without gets the largest distance of the others, 0 where there
+    is none. Float32 (n,), higher for a sample that adds more diversity.
     """
     means: npt.NDArray[np.float64] = _mean_lengths(graph.indptr, graph.distances, k)
     alone = np.isnan(means)

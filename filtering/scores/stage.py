@@ -28,19 +28,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The inputs of scorers.
+    """The inputs of scorers: sections of the configuration, facts about the pool, and folders of other stages.
 
-    Attributes
-    ----------
-    model : the `embedding` section of the configuration; None for metadata, which has no model.
-    workers : the `ray` section of the configuration.
-    k : neighbours of a row in the graph.
-    shards : the pool's shards after the filters.
-    rows : how many rows passed the filters.
-    dimension : of the vectors.
-    concepts, graph : the folders of those stages' objects.
-    partitions : how many there are.
-    parts : the folders of the scores that a combination adds up, in its order.
+    `model` is None for metadata, which has no model; `k` is the graph's; `rows` passed the filters; `parts` are the
+    folders of the scores that a combination adds up, in its order.
     """
 
     model: Embedding | None

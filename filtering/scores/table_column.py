@@ -30,10 +30,7 @@ def check_table(source: ScoreTable) -> None:
 def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.float32]:
     """Return the column's value for each uid, float32 (n,), turned round where lower values are worth keeping.
 
-    Raises
-    ------
-    InputError
-        If a uid is not in the table, or a value is null, NaN or infinite.
+    InputError if a uid is not in the table, or a value is null, NaN or infinite.
     """
     table = read_parquet(source.table, ["uid", source.column])
     places = pc.index_in(uids.cast(pa.string()), value_set=table["uid"].cast(pa.string()).combine_chunks())

@@ -86,7 +86,7 @@ def score_graph(partition: int, graph: Store, k: int, store: Store) -> RowCount:
         for members in runs(part.concept):
             rows.append(part.row[members])
             scores.append(same_class_distances(inside_concept(part, members), k))
-    return _return(store, f"{partition:08d}", np.concatenate(rows), np.concatenate(scores))
+    return return_scores(store, f"{partition:08d}", np.concatenate(rows), np.concatenate(scores))
 
 
 def send_pairs(shard: PassingShard, settings: NegClipLoss, batches: int, batching: int, store: Store) -> RowCount:
@@ -115,7 +115,7 @@ def score_batch(batch: int, names: Sequence[str], temperature: float, label: str
     if pairs is None:
         return RowCount(rows=0)
     scores = neg_clip_losses(unit_rows(pairs["image"]), unit_rows(pairs["text"]), temperature)
-    return _return(store, label, np.ascontiguousarray(pairs["row"]), scores)
+    return return_scores(store, label, np.ascontiguousarray(pairs["row"]), scores)
 
 
 def gather_scores(shard: PassingShard, names: Sequence[str], store: Store) -> RowCount:
@@ -131,7 +131,8 @@ def gather_scores(shard: PassingShard, names: Sequence[str], store: Store) -> Ro
         return write_scores(store, shard.identity, sums / times)
 
 
-def _return(store: Store, label: str, rows: npt.NDArray[np.int64], scores: npt.NDArray[Any]) -> RowCount:
+def return_scores(store: Store, label: str, rows: npt.NDArray[np.int64], scores: npt.NDArray[Any]) -> RowCount:
+    """Send the scores of rows, global ids, to their shards."""
     shards, places = shard_and_row(rows)
     records = packed(RETURNED, row=places, score=scores)
     write_groups(store, RETURNED_NAME.format(label), shards, RETURNED, records.__getitem__)

@@ -1,4 +1,4 @@
-"""The objects of the selection stages, as the stages after them read them."""
+"""The stores that the steps of selection read, and the objects that they leave to the stages after them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from filtering.core.csr import Int64Array
+from filtering.filters.artifacts import PassingShard
 from filtering.runtime.shuffle import Records, read_groups
 from filtering.storage.store import Store
 
@@ -19,21 +20,38 @@ ALL_SHARDS = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
-class SelectionResult:
-    """The result of a step of selection.
+class Pool:
+    """The inputs that all steps share: the shards after the filters, and the folders of concepts and graph."""
 
-    Attributes
-    ----------
-    picks, available : int
-        Samples kept, and samples that reached the step.
-    wanted : int
-        Samples that the configuration asks for.
-    summary : str
-        One line for a person.
-    total : int or None
-        Samples that the step could keep at most; None where named selections were joined.
-    selected_concepts : int or None
-        Concepts whose order was not taken from a base.
+    shards: Sequence[PassingShard]
+    concepts: Store
+    graph: Store
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreStores:
+    """The folders of a step's scores: the score that picks, and the stratifying one, which may be the same."""
+
+    score: Store
+    difficulty: Store
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousResult:
+    """A base's picks of the same step, how many it could keep, and the identities of its unchanged shards."""
+
+    store: Store
+    total: int
+    shards: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionResult:
+    """How many samples a step kept, how many reached it, and how many the configuration asks for.
+
+    `total` is how many it could keep at most, None where named selections were joined; `selected_concepts` counts the
+    concepts whose order was not taken from a base.
     """
 
     picks: int
@@ -46,13 +64,7 @@ class SelectionResult:
 
 @dataclass(frozen=True, slots=True)
 class PickFilter:
-    """A stage that must have picked a sample.
-
-    Attributes
-    ----------
-    reason : the reason of a sample that it did not pick, as the manifest spells it.
-    store : the folder of its picks.
-    """
+    """A stage that must have picked a sample, and the reason of a sample that it did not, as the manifest spells it."""
 
     reason: str
     store: Store

@@ -18,9 +18,8 @@ class ConceptSamples:
     uids : bytes S32 (n,).
     scores : float64 (n,), higher means more worth keeping.
     graph : KnnGraph, the edges inside the concept.
-    border_rows : int64 (m,), the sample (0..n-1) of each edge that leaves the concept.
-    border_distances : float32 (m,), squared Euclidean.
-    border_scores : float64 (m,), the score of the sample at the other end.
+    border_rows, border_distances, border_scores : of each of the m edges that leave the concept: int64, its sample in
+        0..n-1; float32, its squared Euclidean distance; float64, the score of the sample at the other end.
     vectors : float32 (n, d), unit-norm image embeddings, for methods that ask for them; else None.
     """
 
@@ -36,20 +35,10 @@ class ConceptSamples:
 def concept_samples(
     part: ShardGraph, members: slice, score_of: npt.NDArray[np.float64], places: Int64Array, own: Int64Array
 ) -> ConceptSamples:
-    """Cut one concept out of a partition's graph.
+    """Cut the concept whose rows are `members` out of a partition's part of the graph, n rows.
 
-    Parameters
-    ----------
-    part : ShardGraph
-        The partition's part of the graph, n rows.
-    members : slice
-        The concept's rows in `part`.
-    score_of : float64 (u,)
-        Scores of every row that `part` touches.
-    places : int64 (nnz,)
-        For each edge of `part`, the place of its target in `score_of`.
-    own : int64 (n,)
-        For each row of `part`, its place in `score_of`.
+    `score_of`, float64 (u,), has the score of every row that `part` touches; `places`, int64 (nnz,), and `own`,
+    int64 (n,), are the places in it of each edge's target and of each row.
     """
     first, last = int(part.indptr[members.start]), int(part.indptr[members.stop])
     degrees = np.diff(part.indptr[members.start : members.stop + 1])
@@ -72,12 +61,7 @@ def concept_samples(
 def induced(concept: ConceptSamples, members: Int64Array) -> ConceptSamples:
     """Return some of a concept's samples as a concept of their own; their other edges cross its border.
 
-    Parameters
-    ----------
-    concept : ConceptSamples
-        The concept, n samples.
-    members : int64 (k,)
-        Distinct samples in [0, n), ascending, so that ties stay in the order of uids.
+    `members`, int64 (k,), are distinct and ascending, so that ties stay in the order of uids.
     """
     local = np.full(len(concept.uids), -1, dtype=np.int64)
     local[members] = np.arange(len(members))

@@ -30,22 +30,9 @@ Column = Literal["score", "difficulty"]
 def cut_at(
     stage: StageRun, label: str, partitions: int, rank: int, *, ties: bool = False, column: Column = "score"
 ) -> Cut:
-    """Return the cut below the row at a rank of the pool, the row with the greatest key having rank 0.
+    """Return the cut below the row at a rank of the pool; rank 0 has the greatest key, ranks are below the rows there.
 
-    Parameters
-    ----------
-    stage : StageRun
-        Its store holds the partitions' scores.
-    label : str
-        Begins the names of the tasks.
-    partitions : int
-        How many there are.
-    rank : int
-        From 0 to less than the rows that are still there.
-    ties : bool
-        Rows of equal scores are on the same side: the row ids in the keys do not count.
-    column : "score" or "difficulty"
-        The score that orders the rows.
+    With `ties`, rows of equal scores are on the same side: the row ids in the keys do not count.
     """
 
     def tasks_of(name: str, prefix: Cut) -> list[TaskSpec[RowCount]]:

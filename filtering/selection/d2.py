@@ -223,6 +223,3 @@ def _checked_scores(scores: npt.ArrayLike, nodes: int) -> Float64Array:
 def _check_gamma(name: str, gamma: float) -> None:
     if not (math.isfinite(gamma) and gamma >= 0):
         raise InputError(f"{name} must be finite and not negative, got {gamma}")
-
-
-__all__ = ["Border", "Kernel", "forward_messages", "greedy_picks", "select"]

@@ -31,23 +31,9 @@ def flexible_random(concept: ConceptSamples, budget: int, settings: FlexRandSett
 def flexrand_split(ratio: float, split: float) -> tuple[float, float]:
     """Return which shares of all samples to draw from the easy group and from the hard one.
 
-    Parameters
-    ----------
-    ratio : float
-        Share r of samples to keep, in [0, 1].
-    split : float
-        Share gamma of samples that count as easy, in [0, 1].
-
-    Returns
-    -------
-    tuple of float
-        Up to gamma = 1/2: easy = min(gamma, r / 2) and hard = r - easy; beyond: hard = min(1 - gamma, r / 2) and
-        easy = r - hard.
-
-    Raises
-    ------
-    InputError
-        If the ratio or the split is out of bounds.
+    For the share r = `ratio` to keep and the share gamma = `split` that counts as easy: up to gamma = 1/2,
+    easy = min(gamma, r / 2) and hard = r - easy; beyond, hard = min(1 - gamma, r / 2) and easy = r - hard. InputError
+    if either is not in [0, 1].
     """
     for name, value in (("ratio", ratio), ("split", split)):
         if not 0 <= value <= 1:
@@ -60,24 +46,11 @@ def flexrand_split(ratio: float, split: float) -> tuple[float, float]:
 
 
 def flexrand_counts(size: int, budget: int, split: float) -> tuple[int, int]:
-    """Return how many samples to draw from the easy group and from the hard one, summing to the budget exactly.
+    """Return how many of `size` samples to draw from the easy group and from the hard one, in sum the budget exactly.
 
     `flexrand_split` of budget / size, rounded to the nearest whole numbers (halves to the easy group, which holds
-    the nearest number to size * split); the other group gives the samples that a group lacks.
-
-    Parameters
-    ----------
-    size : int
-        Samples in both groups.
-    budget : int
-        Samples wanted, in [0, size].
-    split : float
-        The share of the samples that is the easy group, in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If the budget or the split is out of bounds.
+    the nearest number to size * split); the other group gives the samples that a group lacks. InputError if the budget
+    is not in [0, size].
     """
     if not 0 <= budget <= size:
         raise InputError(f"budget must lie between 0 and the {size} samples there are, got {budget}")
@@ -90,6 +63,3 @@ def flexrand_counts(size: int, budget: int, split: float) -> tuple[int, int]:
 def _nearest(value: float) -> int:
     # Halves go up, also those that a division left a digit short.
     return math.floor(value * (1 + 1e-12) + 0.5)
-
-
-__all__ = ["flexible_random", "flexrand_counts", "flexrand_split"]

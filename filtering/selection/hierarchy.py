@@ -15,22 +15,9 @@ def hierarchical_budgets(sizes: npt.ArrayLike, parents: Sequence[npt.ArrayLike],
 
     The clusters of the top level get equal budgets, as far as the samples below them reach (the others get the part
     that one cannot use), then each cluster's budget is shared in the same way among those right below it, down to the
-    concepts: a topic with many concepts no longer outweighs one with few.
-
-    Parameters
-    ----------
-    sizes : int (K,)
-        Samples in each concept.
-    parents : list of int (nodes,)
-        Level by level upwards: ``parents[0][concept]`` is the concept's node on level 1, ``parents[1][node]`` that
-        node's on level 2, and so on. An empty list gives `uniform_budgets`.
-    total : int
-        Samples to keep over all concepts, at most sum(sizes).
-
-    Raises
-    ------
-    InputError
-        If the levels do not fit together or the concepts hold fewer than `total` samples.
+    concepts: a topic with many concepts no longer outweighs one with few. `parents` goes upwards: ``parents[0]``,
+    int (K,), has each concept's node on level 1, ``parents[1]`` that node's on level 2; none gives `uniform_budgets`.
+    InputError if the levels do not fit together or the concepts hold fewer than `total` samples.
     """
     held, levels = [_whole_numbers("sizes", sizes)], [_whole_numbers("hierarchy", level) for level in parents]
     for level, above in zip(levels, [*levels[1:], None], strict=False):
@@ -67,6 +54,3 @@ def _whole_numbers(name: str, values: npt.ArrayLike) -> Int64Array:
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)) or (array < 0).any():
         raise InputError(f"{name} must be a list of whole numbers, 0 or more")
     return array.astype(np.int64)
-
-
-__all__ = ["hierarchical_budgets"]

@@ -19,15 +19,8 @@ Scale = Literal["fixed", "median"]
 class Kernel:
     """How a message fades with distance: exp(-gamma * d / unit).
 
-    Attributes
-    ----------
-    distance : d is the squared Euclidean distance (the paper), or the Euclidean one (the released code, dense path).
-    unit : the distance at which a message has faded to exp(-gamma), in the same measure.
-
-    Raises
-    ------
-    InputError
-        If the distance is unknown or the unit is not finite and above 0.
+    d is the squared Euclidean distance (the paper) or the Euclidean one (the released code, dense path); at the unit,
+    in the same measure, a message has faded to exp(-gamma). InputError if the unit is not finite and above 0.
     """
 
     distance: Distance = "squared"

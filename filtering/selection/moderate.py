@@ -21,14 +21,10 @@ def moderate_coreset(concept: ConceptSamples, budget: int, settings: NoSettings)
 
 
 def distances_to_median(vectors: npt.NDArray[np.float32]) -> Float64Array:
-    """Return the Euclidean distance of each row to the column-wise median, float64 (n,).
+    """Return the Euclidean distance of each row of finite vectors (n, d) to the column-wise median, float64 (n,).
 
-    The released code's class feature: a median for each dimension, not normalised again.
-
-    Parameters
-    ----------
-    vectors : float32 (n, d)
-        Finite. Columns and rows are taken a few at a time, never a float64 copy of all.
+    The released code's class feature: a median for each dimension, not normalised again. Columns and rows are taken a
+    few at a time, never a float64 copy of all.
     """
     if len(vectors) == 0:
         return np.zeros(0)
@@ -42,23 +38,11 @@ def distances_to_median(vectors: npt.NDArray[np.float32]) -> Float64Array:
 
 
 def middle(distances: npt.ArrayLike, budget: int) -> Int64Array:
-    """Return the middle of the distances' order, int64 (min(budget, n),), from the median outwards.
+    """Return the middle of the order of n distances, int64 (min(budget, n),), from the median outwards.
 
     The picks are the places [(n - budget) // 2, (n - budget) // 2 + budget) of the ascending order (ties: lowest
     position); of two places that are as far from the middle the nearer sample comes first. A smaller budget is a
-    prefix.
-
-    Parameters
-    ----------
-    distances : float (n,)
-        Finite.
-    budget : int
-        Samples wanted, not negative.
-
-    Raises
-    ------
-    InputError
-        If distances are not a list of finite numbers or the budget is negative.
+    prefix. InputError if distances are not finite or the budget is negative.
     """
     lengths = np.asarray(distances, dtype=np.float64)
     if lengths.ndim != 1 or not np.isfinite(lengths).all():

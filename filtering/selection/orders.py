@@ -6,17 +6,22 @@ larger one a longer. So orders are kept somewhat beyond the budget.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config.methods import StrataBudget
+from filtering.config.methods import METHODS, StrataBudget
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
+from filtering.runtime.shuffle import Records
+from filtering.selection.allotment import PoolStrata
 from filtering.selection.concept import ConceptSamples
+from filtering.selection.registry import SELECTORS
+from filtering.selection.strata import inside_strata, picks_by_stratum
 from filtering.storage.store import Store
 
 ORDERS_NAME = "{:08d}.orders.npz"
@@ -29,14 +34,7 @@ Digest = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The picks of one concept, in order.
-
-    Attributes
-    ----------
-    concept : its number.
-    digest : of everything that the order follows from.
-    picks : int64 (p,), places in the order of uids.
-    """
+    """The picks of a concept, places in the order of uids, int64 (p,), and a digest of what they follow from."""
 
     concept: int
     digest: Digest
@@ -65,14 +63,8 @@ def stored_budget(budget: int, size: int) -> int:
 def digest_of(samples: ConceptSamples, step: Step, extra: Iterable[npt.NDArray[Any]] = ()) -> Digest:
     """Return a digest of everything that a selector sees of a concept.
 
-    Parameters
-    ----------
-    samples : ConceptSamples
-        The concept.
-    step : Step
-        The step. Of its keys count the method, its parameters without those of `UNORDERED`, and how strata are cut.
-    extra : iterable of arrays
-        The other inputs of the order: strata and their budgets, or a budget that is no prefix of a larger one.
+    Of the step's keys count the method, its parameters without those of `UNORDERED`, and how strata are cut. `extra`
+    are the other inputs of the order: strata and their budgets, or a budget that is no prefix of a larger one.
     """
     strata = step.budget_settings if isinstance(step.budget_settings, StrataBudget) else None
     sections = [step.settings, *([strata] if strata else [])]
@@ -111,3 +103,64 @@ def read_orders(store: Store, partition: int) -> KnownOrders:
     spans = zip(found["concept"].tolist(), found["digest"].tolist(), [0, *ends][: len(ends)], ends, strict=True)
     picks = found["picks"].astype(np.int64)
     return KnownOrders([Order(concept, (a, b), picks[start:end]) for concept, (a, b), start, end in spans])
+
+
+class Picking:
+    """Picks among the samples of one concept after another, taking an earlier run's order where it is the same.
+
+    `budgets`, int64 (C,), are those of all concepts of the pool, `own`, SCORE (n,), the partition's rows; `strata` is
+    given where the budget is for strata of the pool. `orders` are those of the concepts so far, `selected` counts those
+    of them that were not taken from an earlier run.
+    """
+
+    def __init__(
+        self, step: Step, budgets: Int64Array, own: Records, strata: PoolStrata | None, known: KnownOrders
+    ) -> None:
+        self.step, self.budgets, self.own, self.strata, self.known = step, budgets, own, strata, known
+        self.method, self.selector = METHODS[step.method], SELECTORS[step.method]
+        self.in_strata = step.budget_settings if isinstance(step.budget_settings, StrataBudget) else None
+        self.orders: list[Order] = []
+        self.selected = 0
+
+    def chosen(self, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
+        """Return the picks of a concept whose rows are `members`, places in the order of uids, int64 (p,)."""
+        if self.in_strata:
+            return self._in_strata(self.in_strata, concept, members, samples)
+        budget, size = int(self.budgets[concept]), len(samples.uids)
+        # A method that decides how many itself may keep fewer than it may, and its order is whole all the same.
+        if self.selector.prefix and self.method.budget:
+            most = stored_budget(budget, size)
+            return self._order(concept, samples, partial(self._pick, samples, most), budget)[:budget]
+        # The picks follow from the budget, too, and are taken as a whole.
+        return self._order(concept, samples, partial(self._pick, samples, budget), extra=(np.array([budget]),))
+
+    def _pick(self, samples: ConceptSamples, budget: int) -> Int64Array:
+        return self.selector.pick(samples, budget, self.step.settings)
+
+    def _in_strata(self, settings: StrataBudget, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
+        hardness = self.own["difficulty"][members]
+        if self.strata is None:
+            budget = int(self.budgets[concept])
+            extra = (hardness, np.array([budget]))
+            picks = partial(inside_strata, samples, hardness, budget, settings, self._pick)
+        else:
+            numbers, budgets = self.strata.numbers(self.own["row"][members], hardness), self.strata.budgets_of(concept)
+            extra = (numbers, budgets)
+            picks = partial(picks_by_stratum, samples, numbers, budgets, self._pick)
+        return self._order(concept, samples, picks, extra=extra)
+
+    def _order(
+        self,
+        concept: int,
+        samples: ConceptSamples,
+        picks: Callable[[], Int64Array],
+        least: int = 0,
+        extra: Sequence[npt.NDArray[Any]] = (),
+    ) -> Int64Array:
+        """Return the order of a concept: an earlier run's if it has at least `least` picks, else new picks."""
+        digest = digest_of(samples, self.step, extra)
+        found = self.known.picks(concept, digest, least, len(samples.uids))
+        self.selected += found is None
+        order = picks() if found is None else found
+        self.orders.append(Order(concept, digest, order))
+        return order

@@ -25,14 +25,8 @@ Allot = Callable[[pa.Table, int, Any], Int64Array]
 class Selector:
     """A method of selection; its parameters and its budget are in `config.methods.METHODS`.
 
-    Attributes
-    ----------
-    pick : picks among the samples of one concept, in order.
-    about : a description in a few words.
-    source : the paper.
-    score : the scorer that `auto` stands for.
-    vectors : whether it reads the samples' embeddings.
-    prefix : whether the picks for a budget are the first picks for a larger one.
+    `pick` picks among the samples of one concept, in order; with `prefix`, the picks for a budget are the first picks
+    for a larger one. `score` is the scorer that `auto` stands for, `vectors` asks for the samples' embeddings.
     """
 
     pick: Pick
@@ -47,11 +41,7 @@ class Selector:
 class Budget:
     """How many samples each concept may keep; its parameters are in `config.methods.BUDGET_SECTIONS`.
 
-    Attributes
-    ----------
-    allot : the budgets of all concepts; None where the scores of the whole pool decide, in passes of their own.
-    about : a description in a few words.
-    source : the paper.
+    `allot` is None where the scores of the whole pool decide, in passes of their own.
     """
 
     allot: Allot | None

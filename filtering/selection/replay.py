@@ -13,13 +13,9 @@ from filtering.selection.kernel import Kernel
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A pick's message to a sample.
+    """A pick's message to a sample: the pick's rank from 0, its node, and what the sample's score fell by.
 
-    Attributes
-    ----------
-    rank : the pick's place in the order, from 0.
-    pick : its node.
-    amount : what the sample's score fell by; negative where the pick's score was below zero.
+    The amount is negative where the pick's score was below zero.
     """
 
     rank: int
@@ -33,9 +29,9 @@ class Replay:
 
     Attributes
     ----------
-    initial : the score after forward messages, before any pick.
-    pushes : the messages of picks that it got before it was picked, or before the last pick, in order.
-    left : the score when it was picked, or at the last pick.
+    initial : after forward messages, before any pick.
+    pushes : the messages that it got before it was picked, or before the last pick, in order.
+    left : when it was picked, or at the last pick.
     last : the score of the last pick, when it was picked; NaN where there was none.
     """
 
@@ -48,22 +44,10 @@ class Replay:
 def replay(
     graph: KnnGraph, messages: Float64Array, picks: Int64Array, node: int, gamma: float, kernel: Kernel = PAPER
 ) -> Replay:
-    """Take the picks of `greedy_picks` again and note their messages to one node.
+    """Take the picks of `greedy_picks` again and note their messages to one node until it is picked itself.
 
-    Parameters
-    ----------
-    graph : KnnGraph
-        The graph that was picked from, n nodes.
-    messages : float64 (n,)
-        Scores after forward messages.
-    picks : int64 (p,)
-        In their order.
-    node : int
-        The node whose score is followed, until it is picked itself.
-    gamma : float
-        As `greedy_picks` had it.
-    kernel : Kernel
-        As `greedy_picks` had it.
+    `messages`, float64 (n,), are the scores after forward messages, `picks`, int64 (p,), in order; gamma and kernel are
+    those that `greedy_picks` had.
     """
     x = np.array(messages, dtype=np.float64)
     there = np.ones(graph.nodes, dtype=bool)

@@ -19,8 +19,7 @@ from filtering.graph.sharded import positions
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
 from filtering.scores.artifacts import read_scores
-from filtering.selection.artifacts import picked_rows
-from filtering.selection.inputs import ScoreStores
+from filtering.selection.artifacts import ScoreStores, picked_rows
 from filtering.storage.store import Store
 
 # `difficulty` is the stratifying score: strata are ranges of it.
@@ -39,13 +38,7 @@ def vector_dtype(dimension: int) -> np.dtype[np.void]:
 
 
 def send_scores(shard: PassingShard, concepts: Store, scores: ScoreStores, store: Store) -> RowCount:
-    """Send the scores of a shard's rows, stratifying ones too, to the partitions of their concepts.
-
-    Raises
-    ------
-    InputError
-        If a score is not finite.
-    """
+    """Send the scores of a shard's rows to the partitions of their concepts; InputError if one is not finite."""
     rows, homes = read_homes(concepts, shard)
     values, difficulties = (_finite(shard, source, rows) for source in (scores.score, scores.difficulty))
     ids, partitions = global_rows(shard.index, rows), _partitions(concepts, homes)
@@ -85,13 +78,7 @@ def send_vectors(shard: PassingShard, concepts: Store, store: Store) -> RowCount
 
 
 def collect_scores(partition: int, names: Sequence[str], before: Store | None, store: Store) -> RowCount:
-    """Bring together the scores of the rows of a partition that the step before kept, and count them by concept.
-
-    Parameters
-    ----------
-    before : Store or None
-        The folder of the picks of the step before; None for the first step.
-    """
+    """Bring together the scores of a partition's rows that `before`, the step before, picked; count them by concept."""
     records = read_groups(store, names, partition)
     scores = np.zeros(0, SCORE) if records is None else records
     if before is not None:

@@ -26,26 +26,12 @@ def without_duplicates(concept: ConceptSamples, budget: int, settings: SemDedupS
 def semdedup(vectors: Vectors, epsilon: float, matches: Matches = "survivors", *, block: int = BLOCK) -> Int64Array:
     """Return the samples that are kept, int64 (kept,), the farthest from the mean direction first.
 
-    In the order of cosine distance to the mean direction (far first, ties: lowest position), j is dropped where an
-    earlier i has cos(i, j) > 1 - epsilon.
-
-    Parameters
-    ----------
-    vectors : float32 (n, d)
-        Unit-norm embeddings, finite. Cosines are float32: an epsilon below about 1e-6 is below their resolution.
-    epsilon : float
-        Cosine distance within which two samples count as duplicates, above 0.
-    matches : "survivors" or "all"
-        Whether i must itself have been kept, so that everything dropped has a survivor near it, or any earlier i
-        will do, as in the released code.
-    block : int
-        Rows compared at a time. Beside the vectors, 6 * block**2 + 8 * block * d + 40 * n bytes are held: never
-        n x n.
-
-    Raises
-    ------
-    InputError
-        If vectors are not a finite matrix, the epsilon is not above 0 or `matches` is unknown.
+    `vectors` are float32 (n, d), unit-norm. In the order of cosine distance to the mean direction (far first, ties:
+    lowest position), j is dropped where an earlier i has cos(i, j) > 1 - epsilon; cosines are float32, which does not
+    resolve an epsilon below about 1e-6. With "survivors", i must itself have been kept, so that everything dropped has
+    a survivor near it; with "all" any earlier i will do, as in the released code. Beside the vectors,
+    6 * block**2 + 8 * block * d + 40 * n bytes are held: never n x n. InputError if vectors are not finite, the epsilon
+    is not above 0 or `matches` is unknown.
     """
     _check(vectors, epsilon, matches)
     order = _far_first(vectors, block)

@@ -10,8 +10,7 @@ from filtering.runtime.rank_counts import COUNTS_SUFFIX
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.allotment import surviving_concepts, write_budgets
-from filtering.selection.artifacts import BUDGETS_NAME, SelectionResult
-from filtering.selection.inputs import Pool, PreviousResult, ScoreStores
+from filtering.selection.artifacts import BUDGETS_NAME, Pool, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import SELECTORS
 from filtering.selection.scores import (
     SENT_NAME,
@@ -54,27 +53,9 @@ def select_coreset(
     before: Store | None = None,
     previous: PreviousResult | None = None,
 ) -> SelectionResult:
-    """Spend the budget and write each partition's picks.
+    """Spend the budget and write each partition's picks; return how many samples were kept.
 
-    Parameters
-    ----------
-    stage : StageRun
-        Runs the tasks; its store gets the picks.
-    step : Step
-        The method and the budget, with their parameters.
-    pool : Pool
-        The inputs that all steps share.
-    scores : ScoreStores
-        The folders of the step's scores.
-    before : Store or None
-        The folder of the picks of the step before; None for the first.
-    previous : PreviousResult or None
-        The base's result of this step.
-
-    Returns
-    -------
-    SelectionResult
-        How many samples were kept, of how many.
+    `before` has the picks of the step before, None for the first step; `previous` is the base's result of this one.
     """
     adjacent = read_adjacent(pool.graph)
     available, new = _collect(stage, pool, scores, before, previous)

@@ -20,22 +20,9 @@ def strata_of(scores: npt.ArrayLike, count: int, drop_hardest: float) -> Int64Ar
     """Return each sample's stratum, int64 (n,), in 0..count - 1, or -1 where it is among the hardest.
 
     The int(n * drop_hardest) highest scores are dropped, of equal ones the highest positions; the rest falls into
-    `count` bins of equal width between its least and greatest score, the last bin closed (Algorithm 1). Equal scores
-    are all in bin 0.
-
-    Parameters
-    ----------
-    scores : float (n,)
-        Higher means harder and more worth keeping. Finite.
-    count : int
-        Number of strata, 1 or more; 50 in the paper.
-    drop_hardest : float
-        Share of samples in [0, 1] that are too hard to teach anything (beta in the paper).
-
-    Raises
-    ------
-    InputError
-        If scores are not finite numbers, or the count or the share is out of bounds.
+    `count` bins of equal width between its least and greatest score, the last bin closed (Algorithm 1; 50 bins in the
+    paper, where `drop_hardest` is beta). Equal scores are all in bin 0. InputError if scores, float (n,), are not
+    finite, or the count or the share is out of bounds.
     """
     checked = _checked_scores(scores)
     if count < 1:
@@ -55,15 +42,6 @@ def stratum_numbers(scores: npt.ArrayLike, low: float, high: float, count: int) 
 
     An edge belongs to the bin above it, the last one to the last bin. Scores outside of the range are in the first
     or the last bin; where low and high are equal, everything is in bin 0.
-
-    Parameters
-    ----------
-    scores : float (n,)
-        Finite.
-    low, high : float
-        Where the first bin begins and the last one ends; finite.
-    count : int
-        How many bins there are, 1 or more.
     """
     values = np.asarray(scores, dtype=np.float64)
     if not low < high:
@@ -82,13 +60,6 @@ def strata_budgets(sizes: npt.ArrayLike, total: int) -> Int64Array:
 
     From the smallest stratum that is not empty to the largest (ties: lowest number), each keeps
     min(size, remaining // strata left) (Algorithm 1): the larger ones get the part that a small one cannot use.
-
-    Parameters
-    ----------
-    sizes : int (K,)
-        Samples in each stratum, not negative.
-    total : int
-        Samples to keep, not negative.
     """
     counts = np.asarray(sizes, dtype=np.int64)
     if total < 0 or (counts < 0).any():
@@ -112,20 +83,8 @@ def inside_strata(
     """Return the picks of a selector inside strata of one concept, int64 (budget,) where it keeps to its budgets.
 
     Strata are ranges of the concept's difficulties, `settings.strata` of them after `settings.drop_hardest`. Where too
-    few samples are left, the dropped ones fill up, the least hard first, so that sizes are exact.
-
-    Parameters
-    ----------
-    concept : ConceptSamples
-        The concept, n samples.
-    difficulties : float (n,)
-        Higher is harder.
-    budget : int
-        Samples wanted, at most n.
-    settings : StrataBudget
-        How strata are cut.
-    pick : callable
-        A selector, called with each stratum's samples, as a concept of their own, and budget.
+    few samples are left, the dropped ones fill up, the least hard first, so that sizes are exact. `pick` gets each
+    stratum's samples, as a concept of their own, and its budget.
     """
     hardness = np.asarray(difficulties, dtype=np.float64)
     strata = strata_of(hardness, settings.strata, settings.drop_hardest)
@@ -145,18 +104,8 @@ def picks_by_stratum(
 ) -> Int64Array:
     """Return the picks of a selector inside given strata, int64, interleaved so that a prefix covers all strata.
 
-    The order is that of rank within the stratum / the stratum's budget, equal ones by stratum.
-
-    Parameters
-    ----------
-    concept : ConceptSamples
-        The concept, n samples.
-    strata : int64 (n,)
-        The stratum of each sample, below K; negative ones are left out.
-    budgets : int64 (K,)
-        Samples that each stratum keeps.
-    pick : callable
-        A selector, called with each stratum's samples, as a concept of their own, and budget.
+    The order is that of rank within the stratum / the stratum's budget, equal ones by stratum. `strata`, int64 (n,), is
+    the stratum of each sample, below K, negative to leave it out; `budgets`, int64 (K,), is what each stratum keeps.
     """
     picks, places = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
     for stratum in np.flatnonzero(budgets):

@@ -15,23 +15,9 @@ from filtering.storage.store import Store
 class Survivors:
     """The part of a partition's graph between rows that are still there, with the scores of all rows it touches.
 
-    Parameters
-    ----------
-    part : ShardGraph
-        The partition's part of the graph.
-    partitions : sequence of int
-        The partition, and those that it shares edges with.
-    scores : Store
-        Holds the scores of these partitions.
-
-    Attributes
-    ----------
-    part : ShardGraph
-        The part between these rows.
-    score_of : float64 (u,)
-        Scores of every row that the part touches.
-    own, edges : int64
-        The place in `score_of` of each row, and of each edge's target.
+    `scores` holds those of `partitions`: its own, and those that it shares edges with. `score_of`, float64 (u,), has
+    the score of every row that `part` touches; `own` and `edges`, int64, are the places in it of the part's rows and
+    of its edges' targets.
     """
 
     def __init__(self, part: ShardGraph, partitions: Sequence[int], scores: Store) -> None:

@@ -7,25 +7,19 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import read_concept_centroids
-from filtering.concepts.kmeans import centroid_hierarchy
 from filtering.concepts.partition import shard_and_row
 from filtering.config.methods import D2Settings, StrataBudget
 from filtering.config.selection import Step
-from filtering.core.csr import Int64Array
 from filtering.graph.sharded import positions
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, runs, write_groups
+from filtering.selection.allotment import read_strata
 from filtering.selection.artifacts import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
-from filtering.selection.orders import KnownOrders, read_orders, write_orders
-from filtering.selection.picking import Picking
-from filtering.selection.pool_strata import read_strata
+from filtering.selection.orders import KnownOrders, Picking, read_orders, write_orders
 from filtering.selection.scores import SCORE, read_collected, vectors_of, write_collected, write_concept_counts
 from filtering.selection.selectors import messages_of
 from filtering.selection.survivors import Survivors, survivors
 from filtering.storage.store import Store
-
-HIERARCHY_NAME = "hierarchy.npz"
 
 
 class PickCount(TypedDict):
@@ -45,12 +39,8 @@ class SelectionCount(PickCount):
 class Sources:
     """The inputs of selecting in a partition beside the stage's own store.
 
-    Attributes
-    ----------
-    graph : the folder of the graph stage.
-    scores : the folder of the scores after earlier rounds of messages; the stage's own where there were none.
-    base : the folder of a base's orders; None without a base.
-    vectors : the objects in which shards sent their vectors; empty where the method reads none.
+    `scores` are those after earlier rounds of messages, in the stage's own store where there were none; `base` has a
+    base's orders, `vectors` names the objects in which shards sent vectors, none where the method reads none.
     """
 
     graph: Store
@@ -101,15 +91,7 @@ def write_picks(store: Store, partition: int, picks: Records) -> None:
 def pass_messages(
     partition: int, adjacent: Sequence[int], settings: D2Settings, graph: Store, scores: Store, store: Store
 ) -> RowCount:
-    """Write a partition's scores after one more round of forward messages.
-
-    Parameters
-    ----------
-    scores : Store
-        The folder of the scores before the round.
-    store : Store
-        The folder of the scores after it.
-    """
+    """Write a partition's scores to `store` after one more round of forward messages from those in `scores`."""
     found = survivors(partition, adjacent, graph, scores)
     records = np.zeros(0, SCORE)
     if found is not None:
@@ -121,28 +103,8 @@ def pass_messages(
     return RowCount(rows=len(records))
 
 
-def write_hierarchy(concepts: Store, levels: int, seed: int, store: Store) -> None:
-    """Write a k-means hierarchy over the concepts' centroids: each node's parent on the level above."""
-    parents = centroid_hierarchy(read_concept_centroids(concepts), levels, seed)
-    store.write_arrays(HIERARCHY_NAME, {f"{level:02d}": array for level, array in enumerate(parents)})
-
-
-def read_hierarchy(store: Store) -> list[Int64Array]:
-    """Return each node's parent, int64 (nodes,), by level, the level above the concepts first."""
-    arrays = store.read_arrays(HIERARCHY_NAME)
-    return [arrays[level] for level in sorted(arrays)]
-
-
 def combine(partition: int, rule: str, parts: Sequence[Store], store: Store) -> PickCount:
-    """Write the rows of a partition that all of some steps picked, or any of them.
-
-    Parameters
-    ----------
-    rule : str
-        ``all`` or ``any``.
-    parts : sequence of Store
-        The folders of the steps' picks. In a concept, the picks of the first step come first.
-    """
+    """Write a partition's rows that all steps picked (rule `all`) or any; in a concept the first step's come first."""
     picks = combined_picks([partition_picks(part, partition) for part in parts], rule)
     write_concept_counts(store, partition, picks["concept"])
     write_picks(store, partition, picks)

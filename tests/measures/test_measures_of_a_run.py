@@ -12,7 +12,7 @@ from filtering.concepts.artifacts import read_queries
 from filtering.core.csr import KnnGraph
 from filtering.core.uids import sampled
 from filtering.embedding.artifacts import unit_rows
-from filtering.measures.artifacts import read_measures
+from filtering.measures.artifacts import MEASURES
 from filtering.measures.concepts import effective_concepts, support_distances
 from filtering.measures.coverage import mean_distance, nearest_distances
 from filtering.measures.matching import RandomFeatures, matching_distance
@@ -78,7 +78,7 @@ def test_concepts_in_effect_and_spread_follow_from_the_tables(measured, folder):
     assert measures["effective_concepts"]["selection"] == pytest.approx(
         np.exp(-(shares * np.log(shares)).sum()), abs=1e-3
     )
-    lines = read_measures(Store(str(folder / objects["measures"])))
+    lines = Store(str(folder / objects["measures"])).read_table(MEASURES)
     assert sum(lines["size"].to_pylist()) == 1100
     counts = dict(zip(*(part.tolist() for part in np.unique(concept, return_counts=True)), strict=True))
     assert dict(zip(lines["concept"].to_pylist(), lines["kept"].to_pylist(), strict=True)) == counts

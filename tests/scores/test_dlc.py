@@ -9,7 +9,6 @@ from filtering.scores.dlc import (
     candidate_prototypes,
     capacities,
     concept_sums,
-    learning_complexity,
     mean_prototypes,
 )
 
@@ -34,6 +33,13 @@ def by_loops(features, prototypes, labels, candidates=None):
             losses.append(peak + math.log(sum(math.exp(one - peak) for one in logits.values())) - logits[label])
         scores.append(sum(losses) / len(losses))
     return scores
+
+
+def learning_complexity(features, prototypes, labels):
+    complexity = Complexity(prototypes, labels)
+    for one in features:
+        complexity.add(one)
+    return complexity.scores()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from pools import member, members, write_tar
+from test_dlc import learning_complexity
 
 from filtering.concepts.artifacts import ASSIGNMENT_NAME
 from filtering.config.run import Embedding, Input
@@ -12,7 +13,7 @@ from filtering.embedding.model import ClipModel
 from filtering.embedding.tars import TarEmbedder
 from filtering.filters.artifacts import PassingShard
 from filtering.scores.artifacts import read_scores
-from filtering.scores.dlc import PROTOTYPES, capacities, concept_sums, learning_complexity, mean_prototypes
+from filtering.scores.dlc import PROTOTYPES, capacities, concept_sums, mean_prototypes
 from filtering.scores.dlc_worker import DlcScorer
 from filtering.scores.masked_tower import MaskedTower
 from filtering.shards.inventory import list_shards
