@@ -131,7 +131,7 @@ BUDGET_SECTIONS: dict[str, type[Section]] = {
 }
 
 
-class Parameters(dict[str, Any]):
+class Parameters(dict[str, object]):
     """Parameters of a section as they were given, not validated yet."""
 
     def __init__(self, section: type[Section], given: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ class Step(Section):
         return name
 
     @model_serializer(mode="wrap")
-    def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, object]:
         return _flat(self, nested(self))
 
     @property
@@ -168,12 +168,12 @@ class Selection(Step):
         return _in_sections(given)
 
     @model_serializer(mode="wrap")
-    def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, object]:
         found = nested(self)
         return {"steps": found["steps"]} if self.steps else _flat(self, found)
 
 
-def read_keys(given: Mapping[str, Any]) -> dict[str, Any]:
+def read_keys(given: Mapping[str, Any]) -> dict[str, object]:
     """Return those keys of a flat step that it reads, a list of steps alone if there is one; nothing is validated."""
     if given.get("steps"):
         return {"steps": given["steps"]}
@@ -205,18 +205,19 @@ def _budget_settings(given: Mapping[str, Any]) -> Parameters:
     return Parameters(BUDGET_SECTIONS.get(budget, NoSettings), given)
 
 
-def _in_sections(given: Mapping[str, Any]) -> dict[str, Any]:
+def _in_sections(given: Mapping[str, Any]) -> dict[str, object]:
     """Return a flat step with its parameters in sections of their own; a key that no section has stays where it is."""
     method, budget = _names(given)
-    inside: dict[str, Any] = {SETTINGS: _settings(given), BUDGET_SETTINGS: _budget_settings(given)}
-    read = {*inside[SETTINGS], *inside[BUDGET_SETTINGS]}
+    own, spent = _settings(given), _budget_settings(given)
+    read = {*own, *spent}
     if not method or (not budget and not METHODS[method].decides):
         # The unknown name is the mistake, not the parameters that may belong to it.
         read = parameter_keys()
-    return {key: value for key, value in given.items() if key not in read} | inside
+    rest = {key: value for key, value in given.items() if key not in read}
+    return {**rest, SETTINGS: own, BUDGET_SETTINGS: spent}
 
 
-def _flat(step: Step, nested: dict[str, Any]) -> dict[str, Any]:
+def _flat(step: Step, nested: Mapping[str, Any]) -> dict[str, object]:
     """Return a step as YAML has it, with the keys that it reads."""
     unread = set() if step.reads_keep else {"keep", "per"}
     if METHODS[step.method].decides:

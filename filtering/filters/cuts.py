@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from filtering.core.radix_select import SCORE_DIGITS, join_digits, order_keys, score_of, split_digits
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.judging import COLUMNS, PASSES, Failed, Judging, first_failed
-from filtering.filters.rules import place_of
 from filtering.runtime.rank_counts import count_keys, key_at_rank
 from filtering.runtime.records import RowCount
 from filtering.runtime.stage import StageRun
@@ -40,6 +39,15 @@ def score_threshold(stage: StageRun, shards: Sequence[EmbeddedShard], judging: J
         whole=True,
     )
     return score_of(join_digits(digits)) if digits else LEAST_SCORE
+
+
+def place_of(count: int, fraction: float) -> int:
+    """Return the place of DataComp's threshold among `count` descending scores, at least one.
+
+    It is the value at int(n * fraction), from 0, or the last; every score at or above it is kept, ties included
+    (arXiv 2304.14108, baselines).
+    """
+    return min(int(count * fraction), count - 1)
 
 
 def judged(shard: EmbeddedShard, judging: Judging, store: Store) -> Failed:

@@ -15,8 +15,9 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import DUPLICATE_UID, REASONS_NAME, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.judging import PASSES, Judging, Rule
+from filtering.filters.language import check_language
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
-from filtering.filters.words import list_identity, stored_list
+from filtering.filters.words import list_identity, listed, stored_list
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
@@ -50,6 +51,15 @@ def filters_key(filters: Sequence[Filter], embedding: str) -> StageKey:
     lists = [list_identity(step.words) for step in filters if step.words is not None]
     settings = [step.model_dump() for step in filters]
     return StageKey(NAME, VERSION, [settings, lists], (embedding,))
+
+
+def check_filters(filters: Sequence[Filter]) -> None:
+    """Refuse filters whose package or list is missing or whose language is unknown; InputError says what to do."""
+    for step in filters:
+        if step.language is not None:
+            check_language(step.language)
+        if step.words is not None:
+            listed(step.words)
 
 
 def apply_filters(
@@ -93,22 +103,18 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
     """Return the filters as rules; a fraction is of the rows that the filters before it let pass."""
     judging = Judging()
     for step in filters:
-        cut = step.clip_score
-        if cut is not None and cut.threshold is None:
-            threshold = score_threshold(stage, shards, judging, cut.keep or 1.0)
-            judging = judging.known_to(len(judging.rules)).followed_by(Rule(step, threshold))
+        number, cut = len(judging.rules), step.clip_score
+        if step.words is not None:
+            rule = Rule(step, words=stored_list(step.words, number, stage.store))
+        elif cut is None:
+            rule = Rule(step)
+        elif cut.threshold is not None:
+            rule = Rule(step, cut.threshold)
         else:
-            judging = judging.followed_by(_rule(stage, len(judging.rules), step))
+            rule = Rule(step, score_threshold(stage, shards, judging, cut.keep or 1.0))
+            judging = judging.known_to(number)
+        judging = judging.followed_by(rule)
     return judging
-
-
-def _rule(stage: StageRun, number: int, step: Filter) -> Rule:
-    """Return filter `number`, if it needs no rank of the pool."""
-    if step.words is not None:
-        return Rule(step, words=stored_list(step.words, number, stage.store))
-    if step.clip_score is not None and step.clip_score.threshold is not None:
-        return Rule(step, step.clip_score.threshold)
-    return Rule(step)
 
 
 def _previous_results(

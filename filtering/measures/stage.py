@@ -10,9 +10,7 @@ import pyarrow as pa
 from filtering.core import schemas
 from filtering.filters.artifacts import PassingShard
 from filtering.measures.artifacts import MEASURES, ByChoice, MeasuresResult
-from filtering.measures.concepts import effective_concepts
-from filtering.measures.coverage import mean_distance
-from filtering.measures.matching import matching_distance
+from filtering.measures.figures import effective_concepts, matching_distance, mean_distance
 from filtering.measures.tasks import (
     CHOICES,
     CONCEPTS_NAME,

@@ -13,9 +13,7 @@ from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import inside_concept, positions
-from filtering.measures.concepts import support_distances
-from filtering.measures.coverage import nearest_distances
-from filtering.measures.matching import RandomFeatures
+from filtering.measures.figures import RandomFeatures, nearest_distances, support_distances
 from filtering.runtime.shuffle import runs
 from filtering.selection.artifacts import picked_rows, read_picks
 from filtering.storage.store import Store

@@ -16,8 +16,7 @@ from filtering.embedding.artifacts import EmbeddingResult
 from filtering.embedding.checkpoint import model_files
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
 from filtering.filters.artifacts import FiltersResult, PassingShard
-from filtering.filters.checks import check_filters
-from filtering.filters.stage import apply_filters, filters_key
+from filtering.filters.stage import apply_filters, check_filters, filters_key
 from filtering.graph.artifacts import GraphResult
 from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
 from filtering.graph.tasks import GraphInputs

@@ -12,9 +12,8 @@ from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
-from filtering.scores.stage import Sources, score, scores_key
+from filtering.scores.stage import Sources, check_spec, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import SELECTORS
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key

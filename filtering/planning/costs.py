@@ -16,7 +16,7 @@ from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes
 from filtering.graph.sharded import EDGE, FOUND
-from filtering.measures.matching import NETWORKS, UNITS
+from filtering.measures.figures import NETWORKS, UNITS
 from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
 from filtering.selection.scores import SCORE, vector_dtype
 

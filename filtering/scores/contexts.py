@@ -46,6 +46,14 @@ def near_targets_context(settings: Targets, model: Embedding | None, concepts: S
     return {"near": np.repeat(near, read_sections(concepts))}
 
 
+def check_targets(url: str) -> None:
+    """Refuse targets that are not there or hold nothing; InputError in one line."""
+    if PurePosixPath(url.partition("#")[0]).suffix in FILES:
+        read_targets(url)
+    elif not Store(url).names():
+        raise InputError(f"targets: {url} is not there, or holds nothing")
+
+
 def _targets(url: str, model: Embedding | None, dimension: int) -> Float32Array:
     if PurePosixPath(url.partition("#")[0]).suffix in FILES:
         targets = read_targets(url)

@@ -36,14 +36,13 @@ class MaskedTower:
     ) -> None:
         self.weights = maskable(tower)
         self.evaluations = len(capacities)
+        sizes = [weight.numel() for weight in self.weights]
         if random_seed is None:
             importance = _magnitudes(self.weights)
         else:
-            count = sum(weight.numel() for weight in self.weights)
-            importance = np.random.default_rng(random_seed).random(count, dtype=np.float32)
+            importance = np.random.default_rng(random_seed).random(sum(sizes), dtype=np.float32)
         masked = len(importance) - np.rint(capacities * len(importance)).astype(np.int64)
         levels = torch.from_numpy(masked_from(importance, masked))
-        sizes = [weight.numel() for weight in self.weights]
         pairs = list(zip(self.weights, torch.split(levels, sizes), strict=True))
         self.levels = [level.view(weight.shape).to(weight.device) for weight, level in pairs]
         self.originals = [weight.detach().clone() for weight in self.weights]

@@ -78,13 +78,10 @@ def _column(file: str, name: str) -> npt.NDArray[Any]:
         if name not in parquet.schema_arrow.names:
             raise InputError(f"targets: {file} has no column {name}{nearest(name, parquet.schema_arrow.names)}")
         kind = parquet.schema_arrow.field(name).type
-        if not (_is_list(kind) and pa.types.is_floating(kind.value_type)):
+        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        if not (lists and pa.types.is_floating(kind.value_type)):
             raise InputError(f"targets: column {name} of {file} holds {kind}; it must hold lists of floats")
         return _matrix(f"{file}#{name}", parquet.read(columns=[name])[name])
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _matrix(url: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:

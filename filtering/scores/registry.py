@@ -148,7 +148,7 @@ SCORERS: dict[str, Scorer] = {
         "table",
         "arXiv 2001.10528",
         Dynamics,
-        of_rows=_column,
+        _column,
     ),
     "uniform": Scorer(Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", of_rows=_ones),
     "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine),

@@ -6,16 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from filtering.config.run import Embedding, Ray
-from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss
+from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
+from filtering.core.errors import InputError
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard
+from filtering.filters.phrases import read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
-from filtering.runtime.records import RowCount
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, TaskSpec, task
+from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, tasks
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.registry import Kind, Spec
+from filtering.scores.contexts import check_targets
+from filtering.scores.registry import Kind, Spec, parts_of
+from filtering.scores.table_column import check_table
 from filtering.storage.store import Store
 
 if TYPE_CHECKING:
@@ -61,6 +64,21 @@ INPUTS = {
 def scores_key(spec: Spec, inputs: Sequence[str]) -> StageKey:
     """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores."""
     return StageKey("scores", VERSION, spec.plain(), tuple(inputs))
+
+
+def check_spec(spec: Spec, model: Embedding | None) -> None:
+    """Refuse a score whose tables, targets or images are not there; InputError in one line."""
+    settings = spec.settings
+    if spec.scorer.kind is Kind.TOWERS and model is None:
+        raise InputError(f"selection.score: {spec.name} runs a model over images, and metadata has none; give tars")
+    if isinstance(settings, ScoreTable):
+        check_table(settings)
+    elif isinstance(settings, Targets):
+        check_targets(settings.targets)
+    elif isinstance(settings, MetaClip):
+        read_entries(settings.entries)
+    for part in parts_of(spec):
+        check_spec(part, model)
 
 
 def score(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
@@ -151,26 +169,27 @@ def _tower_scorer(model: Embedding, settings: Dlc) -> Callable[[PassingShard, St
 
 
 def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    settings = spec.settings
+    settings, scaled = spec.settings, list[parts.Part]()
     assert isinstance(settings, Combine)
-    scale_of: Callable[[StageRun, Sources, str, Store], parts.Scale] = _ranks if settings.by == "rank" else _figures
-    scaled = [
-        parts.Part(scores, part.weight, scale_of(stage, sources, f"part-{number}", scores))
-        for number, (scores, part) in enumerate(zip(sources.parts, settings.of, strict=True))
-    ]
+    for number, (scores, part) in enumerate(zip(sources.parts, settings.of, strict=True)):
+        label = f"part-{number}"
+        if settings.by == "rank":
+            scale: parts.Scale = _ranks(stage, sources, label, scores)
+        else:
+            scale = parts.pool_figures(_over_shards(stage, label, sources, parts.moments, scores))
+        scaled.append(parts.Part(scores, part.weight, scale))
     _over_shards(stage, "sum", sources, parts.add_up, scaled, settings.by, stage.store)
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
         stage.store.delete_all(suffix)
 
 
-def _figures(stage: StageRun, sources: Sources, label: str, part: Store) -> parts.PoolFigures:
-    """Return the pool's figures of a score."""
-    return parts.pool_figures(_over_shards(stage, label, sources, parts.moments, part))
-
-
 def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[str, ...]:
     """Rank the rows of the pool by a score; return the names of the objects that hold the ranks."""
-    counting = _counting(stage.store, sources, f"{label}-digit", part)
+    names = [f"{label}-digit-{shard.identity}" for shard in sources.shards]
+    counting = [
+        task(name, parts.count_scores, shard, part, name, stage.store)
+        for name, shard in zip(names, sources.shards, strict=True)
+    ]
     stage.map(counting, "shards")
     found = stage.call(f"{label}-bounds", parts.bound_buckets, counts_of(counting), label, stage.store)
     _over_shards(stage, f"{label}-send", sources, parts.send_ranked, part, label, stage.store)
@@ -181,14 +200,6 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
     ]
     stage.map(ranking, "buckets")
     return tuple(tasks.RETURNED_NAME.format(f"{label}-{at:08d}") for at in range(found["buckets"]))
-
-
-def _counting(store: Store, sources: Sources, label: str, part: Store) -> list[TaskSpec[RowCount]]:
-    names = [f"{label}-{shard.identity}" for shard in sources.shards]
-    return [
-        task(name, parts.count_scores, shard, part, name, store)
-        for name, shard in zip(names, sources.shards, strict=True)
-    ]
 
 
 def _gather(stage: StageRun, sources: Sources, names: Sequence[str]) -> None:

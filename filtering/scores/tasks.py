@@ -145,12 +145,8 @@ def match_captions(shard: PassingShard, settings: MetaClip, store: Store) -> Non
     captions = shard.embedded.rows(["caption"])["caption"].to_numpy()[rows]
     entries = read_entries(settings.entries)
     at, found = entries.matches(captions.tolist())
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "row": at,
-        "entry": found,
-        "count": np.bincount(found, minlength=len(entries)),
-    }
-    store.write_arrays(MATCHES_NAME.format(shard.identity), arrays)
+    count = np.bincount(found, minlength=len(entries))
+    store.write_arrays(MATCHES_NAME.format(shard.identity), {"row": at, "entry": found, "count": count})
 
 
 def count_matches(identities: Sequence[str], store: Store) -> None:
@@ -175,8 +171,8 @@ def sum_concepts(shard: PassingShard, concepts: Store, store: Store) -> ConceptC
     if len(rows) == 0:
         return ConceptCount(concepts=0)
     sums = concept_sums(unit_rows(shard.vectors(rows)), homes)
-    arrays: dict[str, npt.NDArray[Any]] = {"concepts": sums.concepts, "sums": sums.sums, "counts": sums.counts}
-    store.write_arrays(SUMS_NAME.format(shard.identity), arrays)
+    name = SUMS_NAME.format(shard.identity)
+    store.write_arrays(name, {"concepts": sums.concepts, "sums": sums.sums, "counts": sums.counts})
     return ConceptCount(concepts=len(sums.concepts))
 
 

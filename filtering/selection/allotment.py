@@ -1,10 +1,9 @@
 """The budgets of all concepts, as a step's budget allots them: from sizes, or from the scores of the whole pool."""
 
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concept_centroids, read_concepts
@@ -14,6 +13,7 @@ from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.core.radix_select import at_or_above
 from filtering.runtime.records import RowCount
+from filtering.runtime.shuffle import Records
 from filtering.runtime.stage import StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import BUDGETS_NAME, Pool
@@ -24,7 +24,6 @@ from filtering.selection.cuts import (
     cut_at,
     cut_at_score,
     keys_of,
-    partition_keys,
     read_cells,
     write_cells,
 )
@@ -115,11 +114,11 @@ class PoolStrata:
     cell: Int64Array
     budget: Int64Array
 
-    def numbers(self, rows: Int64Array, difficulties: npt.NDArray[np.floating[Any]]) -> Int64Array:
-        """Return the stratum of some rows by their difficulties, int64 (n,)."""
-        numbers = stratum_numbers(difficulties.astype(np.float32), self.low, self.high, self.count)
+    def numbers(self, rows: Records) -> Int64Array:
+        """Return the stratum of some rows, SCORE (n,), by their difficulties, int64 (n,)."""
+        numbers = stratum_numbers(rows["difficulty"], self.low, self.high, self.count)
         if self.cut:
-            numbers[at_or_above(keys_of(rows, difficulties), self.cut)] = self.count
+            numbers[at_or_above(keys_of(rows, "difficulty"), self.cut)] = self.count
         return numbers
 
     def budgets_of(self, concept: int) -> Int64Array:
@@ -155,8 +154,8 @@ def pool_strata(stage: StageRun, partitions: int, count: int, hardest: int, tota
 
 def difficulty_range(partition: int, cut: Cut, store: Store) -> DifficultyRange:
     """Return the least and the largest difficulty of a partition's rows below a cut; of all rows if it is empty."""
-    found = np.ascontiguousarray(read_collected(store, partition)["difficulty"])
-    below = found[~at_or_above(partition_keys(store, partition, "difficulty"), cut)] if cut else found
+    rows = read_collected(store, partition)
+    below = (rows[~at_or_above(keys_of(rows, "difficulty"), cut)] if cut else rows)["difficulty"]
     if len(below) == 0:
         return DifficultyRange(low=None, high=None)
     return DifficultyRange(low=float(below.min()), high=float(below.max()))
@@ -165,8 +164,8 @@ def difficulty_range(partition: int, cut: Cut, store: Store) -> DifficultyRange:
 def count_cells(partition: int, strata: PoolStrata, store: Store) -> RowCount:
     """Count a partition's rows by concept and stratum."""
     scores = read_collected(store, partition)
-    numbers = strata.numbers(np.ascontiguousarray(scores["row"]), np.ascontiguousarray(scores["difficulty"]))
-    cell, count = np.unique(scores["concept"].astype(np.int64) * (strata.count + 1) + numbers, return_counts=True)
+    cells = scores["concept"].astype(np.int64) * (strata.count + 1) + strata.numbers(scores)
+    cell, count = np.unique(cells, return_counts=True)
     write_cells(store, partition, cell, count)
     return RowCount(rows=len(scores))
 

@@ -70,19 +70,18 @@ class PickFilter:
     store: Store
 
 
-def read_picks(store: Store, names: Sequence[str], shard: int) -> Records:
-    """Return the picks, PICK (n,), of the shard at a place in the inventory, from the named objects."""
-    picks = read_groups(store, names, shard)
+def read_picks(store: Store, names: Sequence[str], first: int, last: int | None = None) -> Records:
+    """Return the picks, PICK (n,), of the shards [first, last) of the inventory, or of one, from the named objects."""
+    picks = read_groups(store, names, first, last)
     return np.zeros(0, PICK) if picks is None else picks
 
 
 def partition_picks(store: Store, partition: int) -> Records:
     """Return the picks of a partition, PICK (n,); none where it has no object."""
     try:
-        picks = read_groups(store, [PICKS_NAME.format(partition)], 0, ALL_SHARDS)
+        return read_picks(store, [PICKS_NAME.format(partition)], 0, ALL_SHARDS)
     except FileNotFoundError:
-        picks = None
-    return np.zeros(0, PICK) if picks is None else picks
+        return np.zeros(0, PICK)
 
 
 def picked_rows(store: Store, partition: int) -> Int64Array:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
-from filtering.selection.d2 import Float64Array
+from filtering.selection.kernel import Float64Array
 
 BISECTIONS = 200
 
@@ -36,7 +36,7 @@ def proportional_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) 
     InputError
         If sizes, total or minimum are no whole numbers or negative, or the total cannot be reached within the bounds.
     """
-    counts = _checked_sizes(sizes)
+    counts = whole_numbers("sizes", sizes)
     share = total / max(int(counts.sum()), 1)
     return _budgets(np.asarray(counts * share, dtype=np.float64), counts, total, minimum)
 
@@ -63,7 +63,7 @@ def uniform_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) -> In
     InputError
         As `proportional_budgets` does.
     """
-    counts = _checked_sizes(sizes)
+    counts = whole_numbers("sizes", sizes)
     return _budgets(np.zeros(len(counts)), counts, total, minimum)
 
 
@@ -106,7 +106,7 @@ def complexity_budgets(
     InputError
         If shapes differ, values are not finite, or the total cannot be reached within the bounds.
     """
-    counts = _checked_sizes(sizes)
+    counts = whole_numbers("sizes", sizes)
     intra, inter = _checked_column("d_intra", d_intra, counts), _checked_column("d_inter", d_inter, counts)
     if not (np.isfinite(temperature) and temperature > 0):
         raise InputError(f"temperature must be positive, got {temperature}")
@@ -155,12 +155,11 @@ def _rounded(values: Float64Array, upper: Int64Array, total: int) -> Int64Array:
     return whole
 
 
-def _checked_sizes(sizes: npt.ArrayLike) -> Int64Array:
-    array = np.asarray(sizes)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise InputError("sizes must be a list of whole numbers, one for each concept")
-    if (array < 0).any():
-        raise InputError("sizes must not be negative")
+def whole_numbers(name: str, values: npt.ArrayLike) -> Int64Array:
+    """Return a list of whole numbers, int64 (n,); InputError that has its name if it is none, or one is negative."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)) or (array < 0).any():
+        raise InputError(f"{name} must be a list of whole numbers, 0 or more")
     return array.astype(np.int64)
 
 

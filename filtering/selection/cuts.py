@@ -6,15 +6,15 @@ or above the cut as were asked for.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from filtering.core.csr import Int64Array
 from filtering.core.radix_select import SCORE_DIGITS, Digits, at_or_above, order_keys, split_digits
 from filtering.runtime.rank_counts import count_keys, key_at_rank
 from filtering.runtime.records import RowCount
+from filtering.runtime.shuffle import Records
 from filtering.runtime.stage import StageRun
 from filtering.runtime.task_spec import TaskSpec, task
 from filtering.selection.scores import read_collected
@@ -58,29 +58,22 @@ def counts_above(stage: StageRun, partitions: int, concepts: int, cut: Cut) -> I
     return counts
 
 
-def keys_of(rows: Int64Array, scores: npt.NDArray[np.floating[Any]]) -> Digits:
-    """Return the keys of rows, uint16 (n, 6): rows with greater keys are kept first."""
-    score = split_digits(order_keys(scores.astype(np.float32)), SCORE_DIGITS)
-    row = split_digits(~rows.astype(np.uint64), ROW_DIGITS)
+def keys_of(rows: Records, column: Column = "score") -> Digits:
+    """Return the keys of rows, SCORE (n,), by score or by difficulty, uint16 (n, 6); greater keys are kept first."""
+    score = split_digits(order_keys(rows[column]), SCORE_DIGITS)
+    row = split_digits(~rows["row"].astype(np.uint64), ROW_DIGITS)
     return np.concatenate([score, row], axis=1)
-
-
-def partition_keys(store: Store, partition: int, column: Column = "score") -> Digits:
-    """Return the keys of a partition's rows that are still there, by score or by difficulty."""
-    scores = read_collected(store, partition)
-    return keys_of(np.ascontiguousarray(scores["row"]), np.ascontiguousarray(scores[column]))
 
 
 def count_digit(partition: int, column: Column, prefix: Sequence[int], task_name: str, store: Store) -> RowCount:
     """Count a partition's rows whose keys begin with `prefix` by their next digit."""
-    return count_keys(store, task_name, partition_keys(store, partition, column), prefix)
+    return count_keys(store, task_name, keys_of(read_collected(store, partition), column), prefix)
 
 
 def count_above(partition: int, cut: Cut, store: Store) -> RowCount:
     """Count a partition's rows at or above a cut by concept."""
     scores = read_collected(store, partition)
-    above = at_or_above(partition_keys(store, partition), cut)
-    concept, count = np.unique(scores["concept"][above], return_counts=True)
+    concept, count = np.unique(scores["concept"][at_or_above(keys_of(scores), cut)], return_counts=True)
     write_cells(store, partition, concept.astype(np.int64), count)
     return RowCount(rows=int(count.sum()))
 

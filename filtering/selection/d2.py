@@ -14,10 +14,8 @@ import numpy.typing as npt
 
 from filtering.core.csr import FloatArray, Int64Array, KnnGraph
 from filtering.core.errors import InputError
-from filtering.selection.d2_loops import greedy_order, with_messages
-from filtering.selection.kernel import Distance, Kernel, Scale, check_option
+from filtering.selection.kernel import Distance, Float64Array, Kernel, Scale, check_option, greedy_order, with_messages
 
-Float64Array = npt.NDArray[np.float64]
 Messages = Literal["sum", "mean"]
 
 
@@ -25,11 +23,7 @@ Messages = Literal["sum", "mean"]
 class Border:
     """Edges that leave the graph: they carry forward messages, from scores that stay as they are.
 
-    Attributes
-    ----------
-    rows : int64 (m,), the node at this end of each edge.
-    distances : float (m,), squared Euclidean.
-    scores : float64 (m,), the score at the other end.
+    Of each of the m edges: the node at this end, int64, the squared Euclidean distance, and the other end's score.
     """
 
     rows: Int64Array

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from filtering.core.csr import Int64Array, grouped
 from filtering.core.errors import InputError
-from filtering.selection.budgets import uniform_budgets
+from filtering.selection.budgets import uniform_budgets, whole_numbers
 
 
 def hierarchical_budgets(sizes: npt.ArrayLike, parents: Sequence[npt.ArrayLike], total: int) -> Int64Array:
@@ -19,7 +19,7 @@ def hierarchical_budgets(sizes: npt.ArrayLike, parents: Sequence[npt.ArrayLike],
     int (K,), has each concept's node on level 1, ``parents[1]`` that node's on level 2; none gives `uniform_budgets`.
     InputError if the levels do not fit together or the concepts hold fewer than `total` samples.
     """
-    held, levels = [_whole_numbers("sizes", sizes)], [_whole_numbers("hierarchy", level) for level in parents]
+    held, levels = [whole_numbers("sizes", sizes)], [whole_numbers("hierarchy", level) for level in parents]
     for level, above in zip(levels, [*levels[1:], None], strict=False):
         nodes = int(level.max(initial=-1)) + 1 if above is None else len(above)
         held.append(_held_above(held[-1], level, nodes))
@@ -47,10 +47,3 @@ def _shared(budgets: Int64Array, capacities: Int64Array, parents: Int64Array) ->
         children = order[starts[node] : starts[node + 1]]
         shares[children] = uniform_budgets(capacities[children], int(budgets[node]))
     return shares
-
-
-def _whole_numbers(name: str, values: npt.ArrayLike) -> Int64Array:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)) or (array < 0).any():
-        raise InputError(f"{name} must be a list of whole numbers, 0 or more")
-    return array.astype(np.int64)

@@ -1,4 +1,8 @@
-"""The kernel of D2 Pruning: the weight of a message over a distance."""
+"""The kernel of D2 Pruning, the weight of a message over a distance, and the compiled loops that weigh by it.
+
+The loops take a graph's `indptr`, int64 (n + 1,), `indices`, int64 (m,), and squared `distances`, float (m,), and weigh
+an edge by exp(-gamma * d / unit); d is the root of the distance if `root` is set, else the distance itself.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,11 +10,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from filtering.config.validation import nearest
-from filtering.core.csr import FloatArray
+from filtering.core.csr import FloatArray, Int64Array
 from filtering.core.errors import InputError
 
+Float64Array = npt.NDArray[np.float64]
 Distance = Literal["squared", "euclidean"]
 Scale = Literal["fixed", "median"]
 
@@ -49,14 +55,14 @@ class Kernel:
         """Whether d is the square root of a graph's distance."""
         return self.distance == "euclidean"
 
-    def lengths(self, distances: FloatArray) -> npt.NDArray[np.float64]:
+    def lengths(self, distances: FloatArray) -> Float64Array:
         """Return d, float64 (m,), of squared distances, float (m,)."""
         whole = distances.astype(np.float64)
         return np.sqrt(whole) if self.root else whole
 
-    def weights(self, distances: FloatArray, gamma: float) -> npt.NDArray[np.float64]:
+    def weights(self, distances: FloatArray, gamma: float) -> Float64Array:
         """Return exp(-gamma * d / unit), float64 (m,), of squared distances, float (m,)."""
-        faded: npt.NDArray[np.float64] = np.exp(-gamma * self.lengths(distances) / self.unit)
+        faded: Float64Array = np.exp(-gamma * self.lengths(distances) / self.unit)
         return faded
 
 
@@ -64,3 +70,105 @@ def check_option(name: str, value: str, known: Any) -> None:
     """Refuse a value that is none of a Literal's, in one line with the nearest of them."""
     if value not in get_args(known):
         raise InputError(f"{name}: unknown value {value}{nearest(str(value), get_args(known))}")
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _weight(distance: float, gamma: float, root: bool, unit: float) -> float:
+    length = math.sqrt(np.float64(distance)) if root else np.float64(distance)
+    # In this order no product of a huge distance and a gamma of 0 is not a number; a unit of 1 changes no bit.
+    return math.exp(-gamma * length / unit)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def with_messages(
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    start: Float64Array,
+    scores: Float64Array,
+    gamma: float,
+    root: bool,
+    unit: float,
+) -> Float64Array:
+    """Return start_i + sum_j w_ij * scores_j, float64 (n,)."""
+    messages = start.copy()
+    for node in range(len(indptr) - 1):
+        for edge in range(indptr[node], indptr[node + 1]):
+            messages[node] += _weight(distances[edge], gamma, root, unit) * scores[indices[edge]]
+    return messages
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _before(x: Float64Array, a: int, b: int) -> bool:
+    return bool(x[a] > x[b] or (x[a] == x[b] and a < b))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _rise(heap: Int64Array, place: Int64Array, x: Float64Array, at: int) -> int:
+    node = heap[at]
+    while at > 0:
+        parent = (at - 1) >> 1
+        if not _before(x, node, heap[parent]):
+            break
+        heap[at] = heap[parent]
+        place[heap[at]] = at
+        at = parent
+    heap[at] = node
+    place[node] = at
+    return at
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _sink(heap: Int64Array, place: Int64Array, x: Float64Array, at: int, size: int) -> None:
+    node = heap[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and _before(x, heap[child + 1], heap[child]):
+            child += 1
+        if not _before(x, heap[child], node):
+            break
+        heap[at] = heap[child]
+        place[heap[at]] = at
+        at = child
+    heap[at] = node
+    place[node] = at
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def greedy_order(
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    x: Float64Array,
+    budget: int,
+    gamma: float,
+    root: bool,
+    unit: float,
+) -> Int64Array:
+    """Return the nodes in greedy order, int64 (budget,); `x`, float64 (n,), is changed.
+
+    An indexed binary heap, largest x first; `place[i]` is the position of node i in the heap, -1 once it is picked.
+    """
+    size = len(indptr) - 1
+    heap = np.arange(size)
+    place = np.arange(size)
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(heap, place, x, at, size)
+    picks = np.empty(budget, dtype=np.int64)
+    for rank in range(budget):
+        pick = heap[0]
+        picks[rank] = pick
+        place[pick] = -1
+        size -= 1
+        if size > 0:
+            heap[0] = heap[size]
+            _sink(heap, place, x, 0, size)
+        for edge in range(indptr[pick], indptr[pick + 1]):
+            neighbour = indices[edge]
+            if place[neighbour] >= 0:
+                x[neighbour] -= _weight(distances[edge], gamma, root, unit) * x[pick]
+                at = _rise(heap, place, x, place[neighbour])
+                _sink(heap, place, x, at, size)
+    return picks

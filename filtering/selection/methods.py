@@ -39,7 +39,9 @@ def methods() -> list[Part]:
         for name, one in SELECTORS.items()
     ]
     found += [
-        _part("budget", name, one.about, one.source, _budget_inputs(name), _fields(BUDGET_SECTIONS[name]))
+        _part(
+            "budget", name, one.about, one.source, "concepts" if one.allot else "scores", _fields(BUDGET_SECTIONS[name])
+        )
         for name, one in BUDGETS.items()
     ]
     found += [
@@ -58,14 +60,9 @@ def method(name: str) -> list[Part]:
 
 
 def _part(kind: str, name: str, about: str, source: str, inputs: str, parameters: list[Parameter]) -> Part:
+    keep = "higher is kept" if kind == "scorer" else ""
     return Part(
-        kind=kind,
-        name=name,
-        about=about,
-        inputs=inputs,
-        orientation="higher is kept" if kind == "scorer" else "",
-        source=source,
-        parameters=parameters,
+        kind=kind, name=name, about=about, inputs=inputs, orientation=keep, source=source, parameters=parameters
     )
 
 
@@ -73,10 +70,6 @@ def _selector_inputs(name: str) -> str:
     one, budget = SELECTORS[name], METHODS[name].budget
     inputs = [f"score (auto: {one.score})", f"budget (auto: {budget})" if budget else "no budget"]
     return ", ".join([*inputs, *["image embeddings"] * one.vectors])
-
-
-def _budget_inputs(name: str) -> str:
-    return "concepts" if BUDGETS[name].allot else "scores"
 
 
 def _selector_fields(name: str) -> list[Parameter]:

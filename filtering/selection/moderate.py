@@ -7,7 +7,7 @@ from filtering.config.methods import NoSettings
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.d2 import Float64Array
+from filtering.selection.kernel import Float64Array
 
 BLOCK = 2_048
 COLUMNS = 16

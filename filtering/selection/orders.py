@@ -6,7 +6,7 @@ larger one a longer. So orders are kept somewhat beyond the budget.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,19 +40,9 @@ class Order:
     digest: Digest
     picks: Int64Array
 
-
-class KnownOrders:
-    """The orders that an earlier run left in one partition."""
-
-    def __init__(self, orders: Sequence[Order] = ()) -> None:
-        self._orders = {order.concept: order for order in orders}
-
-    def picks(self, concept: int, digest: Digest, budget: int, size: int) -> Int64Array | None:
-        """Return the picks from the same samples, int64 (p,); None if there are fewer than the budget asks for."""
-        order = self._orders.get(concept)
-        if order is None or order.digest != digest:
-            return None
-        return order.picks if len(order.picks) >= min(budget, size) else None
+    def serves(self, digest: Digest, budget: int, size: int) -> bool:
+        """Return whether it is of the same samples, `size` of them, and has as many picks as the budget asks for."""
+        return self.digest == digest and len(self.picks) >= min(budget, size)
 
 
 def stored_budget(budget: int, size: int) -> int:
@@ -93,16 +83,16 @@ def write_orders(store: Store, partition: int, orders: Sequence[Order]) -> None:
     store.write_arrays(ORDERS_NAME.format(partition), arrays)
 
 
-def read_orders(store: Store, partition: int) -> KnownOrders:
-    """Return the orders of a partition's concepts; none where there is no object."""
+def read_orders(store: Store, partition: int) -> dict[int, Order]:
+    """Return the orders of a partition's concepts, by concept; none where there is no object."""
     try:
         found = store.read_arrays(ORDERS_NAME.format(partition))
     except FileNotFoundError:
-        return KnownOrders()
+        return {}
     ends = found["end"].tolist()
     spans = zip(found["concept"].tolist(), found["digest"].tolist(), [0, *ends][: len(ends)], ends, strict=True)
     picks = found["picks"].astype(np.int64)
-    return KnownOrders([Order(concept, (a, b), picks[start:end]) for concept, (a, b), start, end in spans])
+    return {concept: Order(concept, (a, b), picks[start:end]) for concept, (a, b), start, end in spans}
 
 
 class Picking:
@@ -114,7 +104,7 @@ class Picking:
     """
 
     def __init__(
-        self, step: Step, budgets: Int64Array, own: Records, strata: PoolStrata | None, known: KnownOrders
+        self, step: Step, budgets: Int64Array, own: Records, strata: PoolStrata | None, known: Mapping[int, Order]
     ) -> None:
         self.step, self.budgets, self.own, self.strata, self.known = step, budgets, own, strata, known
         self.method, self.selector = METHODS[step.method], SELECTORS[step.method]
@@ -144,7 +134,7 @@ class Picking:
             extra = (hardness, np.array([budget]))
             picks = partial(inside_strata, samples, hardness, budget, settings, self._pick)
         else:
-            numbers, budgets = self.strata.numbers(self.own["row"][members], hardness), self.strata.budgets_of(concept)
+            numbers, budgets = self.strata.numbers(self.own[members]), self.strata.budgets_of(concept)
             extra = (numbers, budgets)
             picks = partial(picks_by_stratum, samples, numbers, budgets, self._pick)
         return self._order(concept, samples, picks, extra=extra)
@@ -159,8 +149,9 @@ class Picking:
     ) -> Int64Array:
         """Return the order of a concept: an earlier run's if it has at least `least` picks, else new picks."""
         digest = digest_of(samples, self.step, extra)
-        found = self.known.picks(concept, digest, least, len(samples.uids))
-        self.selected += found is None
-        order = picks() if found is None else found
-        self.orders.append(Order(concept, digest, order))
-        return order
+        order = self.known.get(concept)
+        if order is None or not order.serves(digest, least, len(samples.uids)):
+            order = Order(concept, digest, picks())
+            self.selected += 1
+        self.orders.append(order)
+        return order.picks

@@ -60,18 +60,11 @@ SELECTORS: dict[str, Selector] = {
     ),
     "semdedup": Selector(without_duplicates, "no near-duplicates", "arXiv 2303.09540", score="uniform", vectors=True),
     "flexrand": Selector(
-        flexible_random,
-        "a draw from easy and from hard samples",
-        "arXiv 2402.05356",
-        score="prototypicality",
-        prefix=False,
+        flexible_random, "a draw from easy and from hard samples", "arXiv 2402.05356", "prototypicality", prefix=False
     ),
     "density": Selector(top_scores, "the farthest from the centroid", "arXiv 2401.04578", score="prototypicality"),
     "clip_powered": Selector(
-        top_scores,
-        "fit and distance from neighbours, in closed form",
-        "arXiv 2410.11215",
-        score="clip_powered",
+        top_scores, "fit and distance from neighbours, in closed form", "arXiv 2410.11215", "clip_powered"
     ),
     "metaclip": Selector(
         top_scores, "captions balanced against a list of entries", "arXiv 2309.16671", score="metaclip"

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.csr import Int64Array, KnnGraph
-from filtering.selection.d2 import PAPER, Float64Array
-from filtering.selection.kernel import Kernel
+from filtering.selection.d2 import PAPER
+from filtering.selection.kernel import Float64Array, Kernel
 
 
 @dataclass(frozen=True, slots=True)

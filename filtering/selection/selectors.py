@@ -6,8 +6,8 @@ from filtering.config.methods import D2Settings, NoSettings, RandomSettings, Thr
 from filtering.core.csr import Int64Array
 from filtering.core.uids import random_order
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.d2 import Border, Float64Array, forward_messages, greedy_picks
-from filtering.selection.kernel import Kernel
+from filtering.selection.d2 import Border, forward_messages, greedy_picks
+from filtering.selection.kernel import Float64Array, Kernel
 
 
 def d2_coreset(concept: ConceptSamples, budget: int, settings: D2Settings) -> Int64Array:

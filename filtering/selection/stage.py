@@ -138,18 +138,10 @@ def _pass_messages(stage: StageRun, step: Step, pool: Pool, adjacent: Mapping[in
     if not isinstance(settings, D2Settings):
         return scores
     for number in range(1, settings.rounds):
-        after = stage.store.child(f"{ROUND}{number}")
+        name = f"{ROUND}{number}"
+        after = stage.store.child(name)
         tasks = [
-            task(
-                f"{ROUND}{number}-{at:08d}",
-                pass_messages,
-                at,
-                adjacent.get(at, []),
-                settings,
-                pool.graph,
-                scores,
-                after,
-            )
+            task(f"{name}-{at:08d}", pass_messages, at, adjacent.get(at, []), settings, pool.graph, scores, after)
             for at in range(pool.partitions)
         ]
         stage.map(tasks, "partitions of messages")

@@ -9,7 +9,6 @@ from filtering.config.methods import StrataBudget
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples, induced
-from filtering.selection.d2 import Float64Array
 
 DROPPED = -1
 # A selector with its settings: the samples of a concept and a budget in, picks in order out.
@@ -24,7 +23,9 @@ def strata_of(scores: npt.ArrayLike, count: int, drop_hardest: float) -> Int64Ar
     paper, where `drop_hardest` is beta). Equal scores are all in bin 0. InputError if scores, float (n,), are not
     finite, or the count or the share is out of bounds.
     """
-    checked = _checked_scores(scores)
+    checked = np.asarray(scores, dtype=np.float64)
+    if checked.ndim != 1 or not np.isfinite(checked).all():
+        raise InputError("strata need a list of finite scores, one for each sample")
     if count < 1:
         raise InputError(f"strata must be 1 or more, got {count}")
     if not 0 <= drop_hardest <= 1:
@@ -115,10 +116,3 @@ def picks_by_stratum(
         places.append(np.arange(len(chosen)) / budgets[stratum])
     # A stable sort: equal places stay in the order of strata.
     return np.concatenate(picks)[np.argsort(np.concatenate(places), kind="stable")]
-
-
-def _checked_scores(scores: npt.ArrayLike) -> Float64Array:
-    array = np.asarray(scores, dtype=np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise InputError("strata need a list of finite scores, one for each sample")
-    return array

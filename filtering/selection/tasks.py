@@ -15,7 +15,7 @@ from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, runs, write_groups
 from filtering.selection.allotment import read_strata
 from filtering.selection.artifacts import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
-from filtering.selection.orders import KnownOrders, Picking, read_orders, write_orders
+from filtering.selection.orders import Picking, read_orders, write_orders
 from filtering.selection.scores import SCORE, read_collected, vectors_of, write_collected, write_concept_counts
 from filtering.selection.selectors import messages_of
 from filtering.selection.survivors import Survivors, survivors
@@ -57,7 +57,7 @@ def select(partition: int, adjacent: Sequence[int], step: Step, sources: Sources
     own = read_collected(store, partition)
     # In the order of the graph's rows.
     own = own[positions(np.ascontiguousarray(own["row"]), found.part.row)]
-    known = KnownOrders() if sources.base is None else read_orders(sources.base, partition)
+    known = read_orders(sources.base, partition) if sources.base else {}
     budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
     in_pool = isinstance(step.budget_settings, StrataBudget) and step.budget_settings.scope == "pool"
     picking = Picking(step, budgets, own, read_strata(store) if in_pool else None, known)

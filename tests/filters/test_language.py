@@ -7,8 +7,8 @@ import pytest
 from filtering.config.filters import Filter, LanguageFilter
 from filtering.core.errors import InputError
 from filtering.filters import language
-from filtering.filters.checks import check_filters
 from filtering.filters.language import check_language, identified, language_passes
+from filtering.filters.stage import check_filters
 
 CAPTIONS = ["a dog runs on the beach", "ein Hund läuft am Strand", "un chien court sur la plage", "犬が浜辺を走る"]
 

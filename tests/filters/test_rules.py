@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.config.filters import CaptionFilter, ImageFilter
-from filtering.filters.rules import caption_passes, image_passes, place_of
+from filtering.filters.cuts import place_of
+from filtering.filters.judging import caption_passes, image_passes
 
 
 def column(*captions):

@@ -3,7 +3,7 @@ import pytest
 
 from filtering.config.filters import Filter, WordsFilter
 from filtering.core.errors import InputError
-from filtering.filters.checks import check_filters
+from filtering.filters.stage import check_filters
 from filtering.filters.words import list_identity, stored_list, words_pass
 from filtering.storage.store import Store
 

@@ -5,7 +5,7 @@ import pytest
 from filtering.config.methods import DECIDED
 from filtering.config.run import load_config
 from filtering.config.selection import Step
-from filtering.filters.checks import check_filters
+from filtering.filters.stage import check_filters
 from filtering.scores.registry import spec_of
 from filtering.selection.registry import BUDGETS, SELECTORS
 

@@ -13,9 +13,14 @@ from filtering.core.csr import KnnGraph
 from filtering.core.uids import sampled
 from filtering.embedding.artifacts import unit_rows
 from filtering.measures.artifacts import MEASURES
-from filtering.measures.concepts import effective_concepts, support_distances
-from filtering.measures.coverage import mean_distance, nearest_distances
-from filtering.measures.matching import RandomFeatures, matching_distance
+from filtering.measures.figures import (
+    RandomFeatures,
+    effective_concepts,
+    matching_distance,
+    mean_distance,
+    nearest_distances,
+    support_distances,
+)
 from filtering.measures.tasks import RANDOM_SEED
 from filtering.storage.store import Store
 

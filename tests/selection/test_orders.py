@@ -15,7 +15,6 @@ from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import knn_graph
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.orders import (
-    KnownOrders,
     Order,
     digest_of,
     read_orders,
@@ -198,14 +197,12 @@ def same_picks(found, expected):
 
 
 def test_an_order_is_taken_as_far_as_it_reaches():
-    known = KnownOrders([Order(3, (1, 2), np.array([4, 0, 2]))])
+    known = Order(3, (1, 2), np.array([4, 0, 2]))
     for budget, size in ((0, 9), (2, 9), (3, 9), (9, 3)):
-        assert same_picks(known.picks(3, (1, 2), budget, size), [4, 0, 2])
-    assert known.picks(3, (1, 2), 4, 9) is None
-    assert known.picks(3, (1, 3), 2, 9) is None
-    assert known.picks(3, (2, 1), 2, 9) is None
-    assert known.picks(4, (1, 2), 2, 9) is None
-    assert KnownOrders().picks(3, (1, 2), 0, 9) is None
+        assert known.serves((1, 2), budget, size)
+    assert not known.serves((1, 2), 4, 9)
+    assert not known.serves((1, 3), 2, 9)
+    assert not known.serves((2, 1), 2, 9)
 
 
 digests = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
@@ -221,11 +218,14 @@ def test_orders_come_back(given_orders):
     ]
     write_orders(store, 5, written)
     known = read_orders(store, 5)
+    assert known.keys() == kept.keys()
     for concept, (digest, picks) in kept.items():
-        assert same_picks(known.picks(concept, digest, len(picks), 9), picks)
-        assert known.picks(concept, digest, len(picks) + 1, 9) is None
-        assert known.picks(concept, (digest[0] ^ 1, digest[1]), 0, 9) is None
+        assert known[concept].concept == concept
+        assert same_picks(known[concept].picks, picks)
+        assert known[concept].serves(digest, len(picks), 9)
+        assert not known[concept].serves(digest, len(picks) + 1, 9)
+        assert not known[concept].serves((digest[0] ^ 1, digest[1]), 0, 9)
 
 
 def test_a_partition_without_orders_knows_none(store):
-    assert read_orders(store, 0).picks(0, (0, 0), 0, 0) is None
+    assert read_orders(store, 0) == {}
