@@ -89,12 +89,9 @@ class HierarchicalBudget(Section):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What the configuration knows of a selection method.
+    """The section of a selection method's parameters, and the budget that `auto` stands for.
 
-    Attributes
-    ----------
-    settings : the section of its parameters.
-    budget : the budget that `auto` stands for; one of `DECIDED` if the method itself decides how many samples it keeps.
+    The budget is one of `DECIDED` if the method itself decides how many samples it keeps.
     """
 
     settings: type[Section] = NoSettings

@@ -45,10 +45,7 @@ COMMON = ("method", "score", "keep", "per", "budget")
 class Step(Section):
     """One step of selection: a method, the score it judges by, how many samples it keeps.
 
-    Attributes
-    ----------
-    settings : the parameters of the method.
-    budget_settings : the parameters of the budget.
+    `settings` and `budget_settings` are the parameters of the method and of the budget.
     """
 
     method: str = Field(DEFAULT_METHOD, description="the name of a selector, such as d2")

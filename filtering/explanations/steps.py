@@ -15,8 +15,8 @@ from filtering.graph.sharded import ShardGraph, positions
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.replay import Replay, replay
+from filtering.selection.scores import Survivors
 from filtering.selection.selectors import kernel_of, messages_of
-from filtering.selection.survivors import Survivors
 from filtering.storage.store import Store
 
 # Of the picks that pushed a sample down, those that took most.

@@ -75,10 +75,10 @@ def caption_passes(captions: pa.ChunkedArray, rule: CaptionFilter) -> npt.NDArra
     text = captions.combine_chunks() if isinstance(captions, pa.ChunkedArray) else captions
     trimmed = pc.utf8_trim_whitespace(text)
     words = pc.if_else(pc.equal(trimmed, ""), 0, pc.list_value_length(pc.utf8_split_whitespace(trimmed)))
-    characters = pc.utf8_length(text)
+    characters = pc.utf8_length(text).to_numpy(zero_copy_only=False)
     most = rule.max_characters if rule.max_characters is not None else np.iinfo(np.int32).max
-    passes = (words.to_numpy(zero_copy_only=False) >= rule.min_words) & _between(characters, rule.min_characters, most)
-    return np.asarray(passes, dtype=bool)
+    enough = (words.to_numpy(zero_copy_only=False) >= rule.min_words) & (characters >= rule.min_characters)
+    return np.asarray(enough & (characters <= most), dtype=bool)
 
 
 def image_passes(widths: pa.ChunkedArray, heights: pa.ChunkedArray, rule: ImageFilter) -> npt.NDArray[np.bool_]:
@@ -96,11 +96,6 @@ def image_passes(widths: pa.ChunkedArray, heights: pa.ChunkedArray, rule: ImageF
         with np.errstate(divide="ignore", invalid="ignore"):
             passes &= longer / shorter <= rule.max_aspect
     return np.asarray(passes | np.isnan(shorter), dtype=bool)
-
-
-def _between(values: pa.Array, least: int, most: int) -> npt.NDArray[np.bool_]:
-    numbers = values.to_numpy(zero_copy_only=False)
-    return np.asarray((numbers >= least) & (numbers <= most), dtype=bool)
 
 
 def _numbers(values: pa.ChunkedArray) -> npt.NDArray[Any]:

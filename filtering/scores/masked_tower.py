@@ -53,7 +53,9 @@ class MaskedTower:
         try:
             yield self._evaluations()
         finally:
-            self._put_back()
+            with torch.no_grad():
+                for weight, original in zip(self.weights, self.originals, strict=True):
+                    weight.copy_(original)
 
     def _evaluations(self) -> Iterator[int]:
         for evaluation in range(self.evaluations):
@@ -61,11 +63,6 @@ class MaskedTower:
                 for weight, level in zip(self.weights, self.levels, strict=True):
                     weight.masked_fill_(level <= evaluation, 0)
             yield evaluation
-
-    def _put_back(self) -> None:
-        with torch.no_grad():
-            for weight, original in zip(self.weights, self.originals, strict=True):
-                weight.copy_(original)
 
 
 def maskable(tower: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -1,10 +1,10 @@
-"""Scores and vectors on their way from shards to the partitions that need them.
+"""Scores and vectors on their way from shards to the partitions that need them, and the rows that are still there.
 
 A partition also reads the scores of the partitions that it shares edges with, so that the whole pool's scores are read
 a few times, however many partitions there are. Rows that an earlier step dropped have no score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,13 @@ from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
-from filtering.graph.sharded import positions
+from filtering.graph.artifacts import read_graph
+from filtering.graph.sharded import ShardGraph, positions, restricted
 from filtering.runtime.records import RowCount
-from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
+from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
 from filtering.scores.artifacts import read_scores
 from filtering.selection.artifacts import ScoreStores, picked_rows
+from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.storage.store import Store
 
 # `difficulty` is the stratifying score: strata are ranges of it.
@@ -125,6 +127,38 @@ def scores_of(ids: Int64Array, partitions: Sequence[int], store: Store) -> npt.N
     scores = np.full(len(ids), np.nan)
     scores[places[there]] = held["score"][there]
     return scores
+
+
+class Survivors:
+    """The part of a partition's graph between rows that are still there, with the scores of all rows it touches.
+
+    `scores` holds those of `partitions`: its own, and those that it shares edges with. `score_of`, float64 (u,), has
+    the score of every row that `part` touches; `own` and `edges`, int64, are the places in it of the part's rows and
+    of its edges' targets.
+    """
+
+    def __init__(self, part: ShardGraph, partitions: Sequence[int], scores: Store) -> None:
+        touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
+        self.score_of = scores_of(touched, partitions, scores)
+        there = ~np.isnan(self.score_of)[places]
+        self.own, self.edges = places[: len(part.row)], places[len(part.row) :]
+        self.part = part
+        if not there.all():
+            rows, targets = there[: len(part.row)], there[len(part.row) :]
+            sources = np.repeat(rows, np.diff(part.indptr))
+            self.part = restricted(part, rows, targets)
+            self.own, self.edges = self.own[rows], self.edges[targets & sources]
+
+    def concepts(self) -> Iterator[tuple[slice, ConceptSamples]]:
+        """Yield the places of each concept's rows, and the concept."""
+        for members in runs(self.part.concept):
+            yield members, concept_samples(self.part, members, self.score_of, self.edges, self.own)
+
+
+def survivors(partition: int, adjacent: Sequence[int], graph: Store, scores: Store) -> Survivors | None:
+    """Return the part of a partition's graph that is still there; None if it has no rows."""
+    part = read_graph(graph, partition)
+    return None if part is None else Survivors(part, [partition, *adjacent], scores)
 
 
 def vectors_of(rows: Int64Array, names: Sequence[str], partition: int, store: Store) -> npt.NDArray[np.float32]:

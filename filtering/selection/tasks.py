@@ -16,9 +16,16 @@ from filtering.runtime.shuffle import Records, packed, runs, write_groups
 from filtering.selection.allotment import read_strata
 from filtering.selection.artifacts import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
 from filtering.selection.orders import Picking, read_orders, write_orders
-from filtering.selection.scores import SCORE, read_collected, vectors_of, write_collected, write_concept_counts
+from filtering.selection.scores import (
+    SCORE,
+    Survivors,
+    read_collected,
+    survivors,
+    vectors_of,
+    write_collected,
+    write_concept_counts,
+)
 from filtering.selection.selectors import messages_of
-from filtering.selection.survivors import Survivors, survivors
 from filtering.storage.store import Store
 
 
