@@ -22,7 +22,4 @@ def over_shards(
     **kwargs: P.kwargs,
 ) -> list[R]:
     """Run `function(shard, *args)` for each shard, in tasks named by its identity, and return the results in order."""
-    return stage.map(
-        [task(f"{name}-{shard.identity}", function, shard, *args, **kwargs) for shard in shards],
-        unit,
-    )
+    return stage.map([task(f"{name}-{shard.identity}", function, shard, *args, **kwargs) for shard in shards], unit)

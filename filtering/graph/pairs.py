@@ -13,7 +13,6 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.concepts.nearest import Float32Array, Int32Array, offer, squared_distance
-from filtering.graph.device import device_candidates
 from filtering.graph.quantised import Quantised, has_int8_products, rounding_bounds
 
 # Candidates fetched beyond k, so that what rounding moves by a few places is still among those that are ranked.
@@ -24,6 +23,8 @@ BLOCK_ROWS = 512
 NARROW_ROWS = 2048
 # Columns that are compared with a threshold at once.
 STRIPE = 32
+# Products held on a GPU at once, in float32: 256 MB.
+DEVICE_PRODUCTS = 1 << 26
 
 # Products in float32, or in whole steps: int32.
 Products = npt.NDArray[Any]
@@ -52,7 +53,7 @@ def member_neighbours(
     """
     width = min(k + SPARE_CANDIDATES, max(len(vectors) - 1, 1))
     if device != "cpu":
-        candidates = device_candidates(_centred(vectors, own)[0], own, width, device)
+        candidates = _device_candidates(_centred(vectors, own)[0], own, width, device)
     elif coarse is None:
         centred, halves = _centred(vectors, own)
         candidates = _nearest(lambda rows, columns: centred[rows] @ centred[columns].T, halves, own, width)[0]
@@ -85,6 +86,26 @@ def _nearest(products: BlockProducts, halves: Products, own: int, width: int) ->
             columns = slice(start, min(start + BLOCK_ROWS, own if start < own else count))
             _offer(products(rows, columns), rows.start, columns.start, halves, nearness, found)
     return found, nearness
+
+
+def _device_candidates(vectors: Float32Array, own: int, width: int, device: str) -> Int32Array:
+    """Return the nearest candidates of each row, int32 (m, width), by torch on a device: blocks of float32 products."""
+    import torch
+
+    rows = torch.from_numpy(vectors).to(device)
+    halves = (rows * rows).sum(dim=1) / 2
+    found = np.full((len(vectors), width), -1, dtype=np.int32)
+    for first, last, columns in ((0, own, len(vectors)), (own, len(vectors), own)):
+        count, step = min(width, columns), max(1, DEVICE_PRODUCTS // max(columns, 1))
+        for start in range(first, last, step):
+            stop = min(start + step, last)
+            near = torch.addmm(-halves[:columns], rows[start:stop], rows[:columns].T)
+            # No row is its own neighbour; replicas are not among the columns.
+            near[:, start:stop].fill_diagonal_(-torch.inf)
+            values, places = near.topk(count, dim=1)
+            there = torch.where(torch.isinf(values), -1, places)
+            found[start:stop, :count] = there.to(torch.int32).cpu().numpy()
+    return found
 
 
 def _byte_products(coarse: Quantised) -> BlockProducts:

@@ -79,7 +79,7 @@ def plan(
     """
     question = question or Question()
     pool, count, size = _projected(measured_pool(config, shards), shards, question)
-    work, cpus = _work(config, pool, count), question.cpus or _cpus(config)
+    work, cpus = _work(config, pool), question.cpus or _cpus(config)
     pair = pair_seconds(work.dimension, min(cpus, os.cpu_count() or 1))
     embedding = _of_new(_embedding(config, pool, work, pair), shards, reusable)
     costs = [embedding, *stage_costs(work, pair, _asked(config, pool))]
@@ -123,12 +123,11 @@ def _projected(pool: Pool, shards: Sequence[Shard], question: Question) -> tuple
     return projected, max(1, math.ceil(count * scale)), int(size * scale)
 
 
-def _work(config: Config, pool: Pool, shards: int) -> Work:
+def _work(config: Config, pool: Pool) -> Work:
     clusters = min(wanted_clusters(config.concepts, pool.rows), max(pool.rows, 1))
     limit = config.concepts.partition_rows
     return Work(
         rows=pool.rows,
-        shards=shards,
         largest_shard=pool.largest_shard,
         dimension=pool.probe.dimension,
         clusters=clusters,

@@ -25,10 +25,8 @@ UNEVEN = 1.2
 class Work:
     """The pool and the settings that the formulas of `costs` depend on."""
 
-    # rows, shards, largest_shard: of the pool
-    rows: int
-    shards: int
-    largest_shard: int
+    rows: int  # of the pool
+    largest_shard: int  # rows of the largest shard
     dimension: int  # of the vectors
     clusters: int  # concepts
     # k, max_replicas, mean_replicas: of the graph, as configured

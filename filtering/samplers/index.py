@@ -133,13 +133,7 @@ class UidIndex:
 
 
 def _as_bytes(uids: Any) -> npt.NDArray[np.bytes_]:
-    """Return uids as bytes S32; what is longer becomes empty, which no uid is.
-
-    Raises
-    ------
-    InputError
-        If they are no strings.
-    """
+    """Return uids as bytes S32; what is longer becomes empty, which no uid is; InputError if they are no strings."""
     given = np.asarray(uids).reshape(-1)
     if len(given) == 0:
         return np.zeros(0, dtype="S32")

@@ -7,18 +7,11 @@ from torch.nn.functional import cross_entropy
 
 
 class Measures(NamedTuple):
-    """A batch of m samples.
+    """A batch of m samples."""
 
-    Attributes
-    ----------
-    losses : float (m,), with gradient: what is weighted and averaged for the step
-    right : bool (m,)
-    confidence : float (m,), the probability of the prediction, in [0, 1]
-    """
-
-    losses: torch.Tensor
-    right: torch.Tensor
-    confidence: torch.Tensor
+    losses: torch.Tensor  # float (m,), with gradient: what is weighted and averaged for the step
+    right: torch.Tensor  # bool (m,)
+    confidence: torch.Tensor  # float (m,), the probability of the prediction, in [0, 1]
 
 
 def class_measures(logits: torch.Tensor, labels: torch.Tensor) -> Measures:

@@ -23,30 +23,15 @@ COLUMNS = ["uid", "key", "concept", "score", "rank"]
 
 @dataclass(frozen=True, slots=True)
 class KeptSamples:
-    """The samples that a run kept, in the order of their uids.
+    """The samples that a run kept, in the order of their uids."""
 
-    Attributes
-    ----------
-    index : UidIndex
-        The uids; `index.find` and `index.positions` look samples up.
-    shard_urls : tuple of str
-        The shards that keep anything, in the pool's order: what a loop reads.
-    shards : int32 (n,)
-        Which of `shard_urls` a sample is in.
-    keys : pyarrow string (n,)
-        The samples' keys in their shards.
-    concepts : int32 (n,)
-    scores : float32 (n,)
-    ranks : int64 (n,)
-    """
-
-    index: UidIndex
-    shard_urls: tuple[str, ...]
-    shards: npt.NDArray[np.int32]
-    keys: Any
-    concepts: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-    ranks: npt.NDArray[np.int64]
+    index: UidIndex  # the uids; `index.find` and `index.positions` look samples up
+    shard_urls: tuple[str, ...]  # the shards that keep anything, in the pool's order: what a loop reads
+    shards: npt.NDArray[np.int32]  # int32 (n,), which of `shard_urls` a sample is in
+    keys: Any  # pyarrow string (n,), in their shards
+    concepts: npt.NDArray[np.int32]  # int32 (n,)
+    scores: npt.NDArray[np.float32]  # float32 (n,)
+    ranks: npt.NDArray[np.int64]  # int64 (n,)
 
     @property
     def uids(self) -> Uids:
