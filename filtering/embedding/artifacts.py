@@ -31,15 +31,9 @@ HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedShard:
-    """An embedded shard.
+    """An embedded shard, and the folder of its rows, and of its vectors unless they are in DataComp's npz.
 
-    Attributes
-    ----------
-    shard : Shard
-    store : Store
-        The folder of its rows, and of its vectors unless they are in DataComp's npz.
-    arrays : Arrays or None
-        Names of the npz arrays; None for tars.
+    `arrays` are the names of the npz arrays; None for tars.
     """
 
     shard: Shard
@@ -93,16 +87,9 @@ class TarCounts(ShardCounts):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingResult:
-    """What the embedding stage found: samples of the whole pool, and how many shards were embedded.
+    """What the embedding stage found: samples in the pool, those that have an embedding, and those that cannot be used.
 
-    Attributes
-    ----------
-    samples, rows, quarantined : int
-        Samples in the pool, those that have an embedding, and those that cannot be used.
-    embedded_shards, carried_shards : int
-        Shards that were embedded, and those that a base had.
-    by_shard : tuple of int
-        Samples in each shard, in the order of the inventory.
+    Carried shards are those that a base had; `by_shard` has the samples in each shard, in the order of the inventory.
     """
 
     samples: int

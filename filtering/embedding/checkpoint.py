@@ -15,13 +15,9 @@ from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """What open_clip is asked for.
+    """What open_clip is asked for: a model by name, with a tag of open_clip's or the path of a checkpoint.
 
-    Attributes
-    ----------
-    name : open_clip's name of the model.
-    config : path of the JSON that defines the model, None if open_clip knows it.
-    pretrained : a tag of open_clip's, or the path of a checkpoint.
+    `config` is the path of the JSON that defines the model, None if open_clip knows it.
     """
 
     name: str
@@ -30,13 +26,7 @@ class ModelFiles:
 
 
 def model_files(settings: Embedding) -> ModelFiles:
-    """Return what a configuration's `model` and `pretrained` stand for.
-
-    Raises
-    ------
-    InputError
-        If the model is unknown, has no weights, or a named file is not there.
-    """
+    """Return what a configuration's `model` and `pretrained` stand for; InputError if there is no such model."""
     if settings.model == "demo":
         return ModelFiles(MODEL_CONFIG.stem, str(MODEL_CONFIG), str(CHECKPOINT))
     if settings.model.endswith(".json"):

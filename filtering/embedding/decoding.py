@@ -1,17 +1,16 @@
 """The decoding operator: a tar in, batches of decoded and tokenised samples out, in the tar's own order."""
 
-import contextlib
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from filtering.config.run import Embedding
-from filtering.embedding.preparation import Preparation
+from filtering.embedding.images import Preparation
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import Span
 from filtering.shards.samples import Quarantined, Sample, read_samples
@@ -37,14 +36,9 @@ class Description:
 
 @dataclass(slots=True)
 class Batch:
-    """Samples ready for the towers, and what was quarantined since the batch before.
+    """Samples ready for the towers, and what was quarantined since the batch before, in the order of the tar.
 
-    Attributes
-    ----------
-    samples : n descriptions.
-    pixels : uint8 (n, height, width, 3).
-    tokens : int32 (n, context length).
-    quarantined : in the order of the tar.
+    Pixels are uint8 (n, height, width, 3), tokens int32 (n, context length).
     """
 
     samples: list[Description] = field(default_factory=list)
@@ -56,13 +50,9 @@ class Batch:
 def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iterator[Batch]:
     """Yield a shard's samples in batches of `settings.batch_size`; their composition depends on the tar alone.
 
-    Memory: one batch of pixels here, the samples that wait for their members (`samples.WINDOW_BYTES`), and one
-    image of at most `max_image_bytes`, decoded to at most `max_pixels`.
-
-    Yields
-    ------
-    Batch
-        Full, but for the last, which may be empty: it holds what was quarantined since the one before.
+    The last one may be empty: it holds what was quarantined since the one before. Memory: one batch of pixels here, the
+    samples that wait for their members (`samples.WINDOW_BYTES`), and one image of at most `max_image_bytes`, decoded to
+    at most `max_pixels`.
     """
     filling = _Filling(preparation, settings.batch_size)
     with stream_object(shard.url) as stream:
@@ -118,30 +108,12 @@ class _Filling:
 
 def ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
     """Yield items that a thread prepares up to `depth` ahead; its exception is raised here."""
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-    given_up = threading.Event()
-
-    def put(message: tuple[str, Any]) -> None:
-        while not given_up.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(message, timeout=1.0)
-                break
-
-    def work() -> None:
-        try:
-            for item in items:
-                put(("item", item))
-                if given_up.is_set():
-                    return
-            put(("end", None))
-        except BaseException as error:
-            put(("error", error))
-
-    threading.Thread(target=work, daemon=True).start()
+    iterator, end = iter(items), object()
+    thread = ThreadPoolExecutor(1)
     try:
-        while (message := ready.get())[0] == "item":
-            yield message[1]
+        waiting = deque(thread.submit(next, iterator, end) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, iterator, end))
+            yield cast(Item, item)
     finally:
-        given_up.set()
-    if message[0] == "error":
-        raise message[1]
+        thread.shutdown(wait=False, cancel_futures=True)

@@ -40,17 +40,8 @@ class Essentials:
 def essentials(data: bytes, max_pixels: int) -> Essentials:
     """Return an image's format, told by its first bytes, and the image without what does not decide its pixels.
 
-    Parameters
-    ----------
-    data : bytes
-        An encoded image.
-    max_pixels : int
-        That a TIFF's tile may have.
-
-    Raises
-    ------
-    Refused
-        If the bytes are no image of a known format, end too early, or would take out of proportion long to decode.
+    A TIFF's tile may have `max_pixels`. Refused if the bytes are no image of a known format, end too early, or would
+    take out of proportion long to decode.
     """
     found = next((one for one in FORMATS if one[1].match(data)), None)
     if found is None:

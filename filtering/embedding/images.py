@@ -1,11 +1,16 @@
-"""Decode untrusted images within bounds."""
+"""Decode untrusted images within bounds, and prepare samples for the towers of a model."""
 
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from filtering.config.limits import MAX_PIXELS
+from filtering.config.run import Embedding
 from filtering.core.errors import first_line
 from filtering.embedding.essentials import Refused, essentials
 from filtering.shards.faults import Fault
@@ -17,6 +22,8 @@ SHARE_OF_PIXELS = {"WEBP": 12 / 16}
 # A JPEG may be decoded smaller, but not below this many times the side that the model takes: the model's own
 # resizing then still does the last step, and the embedding stays within a cosine of 0.999 (at 2, coins did not).
 DRAFT_MARGIN = 3
+# A tower reads some tens of tokens: what a longer caption holds beyond this cannot reach it.
+TOKENIZED_CHARACTERS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +37,9 @@ class Decoded:
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int = 0) -> Decoded | Fault:
     """Return the image fully decoded, or why it cannot be: nothing is raised for bad bytes.
 
-    Parameters
-    ----------
-    data : bytes
-        An encoded image; its format is told by its content, not by a name.
-    max_pixels : int
-        Pixels; an image whose header declares more is not decoded. Decoding takes at most 12 bytes for each of them
-        beside the encoded bytes, twice.
-    draft_side : int
-        Pixels; a JPEG is decoded at 1/2, 1/4 or 1/8 of its size (by fewer DCT coefficients) as long as both sides
-        stay at least `DRAFT_MARGIN` times this. 0 decodes every image whole.
+    An image whose header declares more than `max_pixels` is not decoded; decoding takes at most 12 bytes for each of
+    them beside the encoded bytes, twice. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size (by fewer DCT coefficients)
+    as long as both sides stay at least `DRAFT_MARGIN` times `draft_side` pixels; 0 decodes every image whole.
     """
     try:
         known = essentials(data, max_pixels)
@@ -70,3 +70,41 @@ def _out_of_bounds(size: tuple[int, int], max_pixels: int) -> Fault | None:
     if max(width, height) > MAX_ASPECT * min(width, height):
         return Fault("image_too_narrow", f"{width} x {height} pixels, an aspect above {MAX_ASPECT:.0f}")
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """The part of a model's preprocessing that runs on CPUs, to images of `width` by `height` pixels.
+
+    `resize` is open_clip's own transforms up to, and without, the conversion to a tensor: image in, RGB image out.
+    `max_pixels` and `draft_side` are those of `decode_image`.
+    """
+
+    resize: Callable[[Any], Any]
+    tokenizer: Callable[[list[str]], Any]
+    width: int
+    height: int
+    max_pixels: int
+    draft_side: int
+
+    def image(self, data: bytes) -> tuple[npt.NDArray[np.uint8], Decoded] | Fault:
+        """Return an encoded image as the model takes it, uint8 (height, width, 3), or why it cannot be."""
+        decoded = decode_image(data, self.max_pixels, self.draft_side)
+        if isinstance(decoded, Fault):
+            return decoded
+        try:
+            pixels = np.asarray(self.resize(decoded.image))
+        except Exception as error:
+            # Resizing and conversion meet pixels of every mode: what they cannot take is the sample's fault.
+            return Fault("image_undecodable", f"cannot be preprocessed: {first_line(error)}")
+        return pixels, decoded
+
+    def tokens(self, captions: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Return the token ids of captions, int32 (n, context length)."""
+        ids = self.tokenizer([caption[:TOKENIZED_CHARACTERS] for caption in captions])
+        return np.asarray(ids, dtype=np.int32)
+
+
+def draft_side(settings: Embedding, width: int, height: int) -> int:
+    """Return the side that draft decoding must leave room for, 0 for exact decoding."""
+    return max(width, height) if settings.decoding == "draft" else 0

@@ -20,16 +20,9 @@ MEMBERS_PER_SAMPLE = 3
 
 
 def decoder_bytes(settings: Embedding, width: int, height: int, largest_shard: int) -> int:
-    """Return the most bytes of a process that decodes tars.
+    """Return the most bytes of a process that decodes tars, of at most `largest_shard` samples.
 
-    Parameters
-    ----------
-    settings : Embedding
-        `max_image_bytes`, `max_pixels` and `batch_size` bound it.
-    width, height : int
-        Pixels of the image that the model takes.
-    largest_shard : int
-        Samples in the largest shard.
+    Width and height are those of the image that the model takes, in pixels.
     """
     image = ENCODED_COPIES * settings.max_image_bytes + BYTES_PER_PIXEL * settings.max_pixels
     batches = (BATCHES_AHEAD + 2) * settings.batch_size * width * height * 3
@@ -40,14 +33,10 @@ def decoder_bytes(settings: Embedding, width: int, height: int, largest_shard: i
 def embedder_bytes(
     settings: Embedding, width: int, height: int, largest_shard: int, model_bytes: int, forward_bytes: tuple[int, int]
 ) -> int:
-    """Return the most bytes of a process that holds the model and decodes beside it.
+    """Return the most bytes of a process that holds the model, of `model_bytes`, and decodes beside it.
 
-    Parameters
-    ----------
-    model_bytes : int
-        The weights.
-    forward_bytes : (int, int)
-        What the towers need for one image, and for one caption, while they compute (measured by the probe).
+    `forward_bytes` are those that the towers need for one image, and for one caption, while they compute (measured by
+    the probe).
     """
     decoding = decoder_bytes(settings, width, height, largest_shard)
     floats = 2 * settings.batch_size * width * height * 3 * 4

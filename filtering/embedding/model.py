@@ -17,7 +17,7 @@ from torchvision.transforms import Compose, Normalize
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.checkpoint import ModelFiles, model_files
-from filtering.embedding.preparation import Preparation, draft_side
+from filtering.embedding.images import Preparation, draft_side
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # One thread each: the order of floating-point sums, and so the vectors, must not depend on the machine's load.
@@ -27,14 +27,7 @@ THREADS = 1
 class ClipModel:
     """Both towers of a CLIP model, with what prepares samples for them. Safe to call from several threads.
 
-    Parameters
-    ----------
-    settings : Embedding
-        The `embedding` section of the configuration.
-
-    Attributes
-    ----------
-    preparation : the CPU's part of the preprocessing; the conversion to floats is done here, on the device.
+    `preparation` is the CPU's part of the preprocessing; the conversion to floats is done here, on the device.
     """
 
     def __init__(self, settings: Embedding) -> None:

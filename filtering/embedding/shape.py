@@ -11,21 +11,8 @@ MOST_DECODERS = 64
 def embedder_shape(settings: Embedding, workers: Ray, capacity: Capacity, shards: int) -> tuple[WorkerShape, int]:
     """Return the embedding actors to ask for and the decoding tasks of each (0: decoded beside the model).
 
-    Parameters
-    ----------
-    settings : Embedding
-        The section `embedding` of the configuration.
-    workers : Ray
-        Its section `ray`.
-    capacity : Capacity
-        What the executor has now; numbers given in the configuration may exceed it, which makes a cluster grow.
-    shards : int
-        No more actors than shards are asked for.
-
-    Raises
-    ------
-    InputError
-        If a GPU is demanded and nothing says how many there will be.
+    Numbers given in the configuration may exceed the executor's capacity of now, which makes a cluster grow. No more
+    actors than shards are asked for. InputError if a GPU is demanded and nothing says how many there will be.
     """
     if not capacity.remote:
         return WorkerShape(1, 1, 0), 0

@@ -36,13 +36,7 @@ def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKe
 
 
 def check_base(base: Base, source: Input, settings: Embedding) -> None:
-    """Refuse a base whose embeddings are others than this run would make.
-
-    Raises
-    ------
-    InputError
-        One line that says what to do.
-    """
+    """Refuse a base whose embeddings are others than this run would make."""
     if not base.store(NAME).url.endswith(f"/{embedding_key(source, settings, '').folder}"):
         raise InputError(
             f"base: {base.url} was embedded with another model or other settings under embedding or input.arrays; "
@@ -58,17 +52,7 @@ def embed(
     shards: Sequence[Shard],
     reusable: Reusable | None = None,
 ) -> EmbeddingResult:
-    """Embed every shard that the base does not have; return how many samples there are, usable and not.
-
-    Parameters
-    ----------
-    source, settings, workers : Input, Embedding, Ray
-        The sections `input`, `embedding` and `ray` of the configuration.
-    shards : sequence of Shard
-        The inventory.
-    reusable : Reusable, optional
-        What a base has of them.
-    """
+    """Embed every shard of the inventory that the base does not have; return how many samples there are."""
     known = _known(reusable)
     new = [shard for shard in shards if shard.identity not in known]
     for shard, count in zip(new, _embedded(stage, source, settings, workers, new), strict=True):

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from filtering.config.run import Embedding
 from filtering.embedding.artifacts import TarCounts
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
+from filtering.embedding.images import Preparation
 from filtering.embedding.model import ClipModel
-from filtering.embedding.preparation import Preparation
 from filtering.embedding.writer import ShardWriter
 from filtering.runtime import metrics
+from filtering.shards.faults import Fault
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined
-from filtering.shards.tar import Fault
 from filtering.storage.store import Store
 
 Vectors = npt.NDArray[np.float16]
@@ -26,13 +26,8 @@ Vectors = npt.NDArray[np.float16]
 class TarEmbedder:
     """Embeds whole tars with one model; built once in each worker, called from as many threads as it has decoders.
 
-    Parameters
-    ----------
-    settings : Embedding
-        The `embedding` section of the configuration.
-    decoders : int
-        Number of tars that processes of their own, on any node, decode at once for this embedder. With 0, one tar at a
-        time is decoded in a thread beside the model, which is better where the same CPUs also run the model.
+    Processes of their own, on any node, decode `decoders` tars at once for this embedder. With 0, one tar at a time is
+    decoded in a thread beside the model, which is better where the same CPUs also run the model.
     """
 
     def __init__(self, settings: Embedding, decoders: int = 0) -> None:

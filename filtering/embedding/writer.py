@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -121,10 +121,10 @@ class _Rows:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.schema = path, schema
         self.file = pq.ParquetWriter(path, schema, compression="zstd")
-        self.waiting: list[dict[str, Any]] = []
+        self.waiting: list[Mapping[str, object]] = []
         self.waiting_text = self.count = 0
 
-    def add(self, row: dict[str, Any], text: int) -> None:
+    def add(self, row: Mapping[str, object], text: int) -> None:
         self.waiting.append(row)
         self.waiting_text += text
         self.count += 1

@@ -1,9 +1,8 @@
 """What is written of samples beside their embeddings: their rows, scores, and what their JSON or metadata says."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,17 +27,7 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Where a run's tables of samples are.
-
-    Attributes
-    ----------
-    arrays : Arrays or None
-        Names of the npz arrays; None for tars.
-    scores : tuple of (str, Store)
-        The name and the folder of every score that the run computed.
-    max_image_bytes : int
-        The run's `embedding.max_image_bytes`.
-    """
+    """Where a run's tables of samples are: names of the npz arrays (None for tars), names and folders of its scores."""
 
     arrays: Arrays | None
     scores: tuple[tuple[str, Store], ...]
@@ -99,13 +88,13 @@ def rows_of(source: Source, rows: pa.Table) -> Positions:
     return np.asarray(found, dtype=np.int64)
 
 
-def json_fields(source: Source, names: Sequence[str], max_image_bytes: int) -> list[dict[str, Any]]:
+def json_fields(source: Source, names: Sequence[str], max_image_bytes: int) -> list[Mapping[str, object]]:
     """Return some fields of the JSON of each sample of a shard's table, in its order; none where there is no JSON.
 
     Errors are those of `kept_members`.
     """
     keys = source.keys()
-    fields: list[dict[str, Any]] = [{} for _ in keys]
+    fields: list[Mapping[str, object]] = [{} for _ in keys]
     for row, group in kept_members(source, keys, max_image_bytes, _json_limit):
         metadata = chosen_members(group).metadata
         if metadata is not None and metadata.data is not None:
@@ -118,7 +107,7 @@ def _json_limit(name: str) -> int | None:
     return MAX_JSON_BYTES if at is not None and at.kind == METADATA else None
 
 
-def _fields(data: bytes, names: Sequence[str]) -> dict[str, Any]:
+def _fields(data: bytes, names: Sequence[str]) -> Mapping[str, object]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
@@ -126,7 +115,7 @@ def _fields(data: bytes, names: Sequence[str]) -> dict[str, Any]:
     return {name: found.get(name) for name in names} if isinstance(found, dict) else {}
 
 
-def text(value: Any) -> str | None:
+def text(value: object) -> str | None:
     """Return a value of untrusted JSON if it is a text that a table can hold."""
     if not isinstance(value, str):
         return None
@@ -134,7 +123,7 @@ def text(value: Any) -> str | None:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def whole_number(value: Any) -> int | None:
+def whole_number(value: object) -> int | None:
     """Return a value of untrusted JSON if it is a whole number that an int64 can hold."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 

@@ -74,15 +74,8 @@ class RangeCopier:
         if self.pipe:
             self.pipe.close()
 
-    def copy(self, pieces: Iterable[Piece]) -> int:
-        """Append pieces in their order and return how many bytes that makes.
-
-        Raises
-        ------
-        InputError
-            If a piece ends after its file.
-        """
-        before = self.file.tell()
+    def copy(self, pieces: Iterable[Piece]) -> None:
+        """Append pieces in their order; InputError if one ends after its file."""
         for local, together in groupby(merged(pieces), key=lambda piece: _is_local(piece.url)):
             if local:
                 for piece in together:
@@ -93,7 +86,6 @@ class RangeCopier:
                 for data in _fetched(together):
                     self.write(data)
                     self._begin_writeback()
-        return self.file.tell() - before
 
     def write(self, data: bytes) -> None:
         """Append bytes."""

@@ -3,7 +3,7 @@
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -47,22 +47,10 @@ ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """How metadata is written.
+    """How metadata is written: where, from which tables, of every embedded sample or of the kept ones.
 
-    Attributes
-    ----------
-    out : Store
-        The output.
-    scratch : Store
-        The export's own folder.
-    tables : Tables
-        The run's tables.
-    model : str
-        DataComp's short name of the model, empty if it has none; of tars.
-    all : bool
-        Whether every embedded sample is written.
-    look : bool
-        Whether the JSON members of tars are read.
+    `model` is DataComp's short name of the model that embedded tars, empty if it has none; `look`, whether the JSON
+    members of tars are read.
     """
 
     out: Store
@@ -124,7 +112,7 @@ def _parts(source: Source, rows: pa.Table, places: Positions, metadata: Metadata
 
 def _described(source: Source, rows: pa.Table, metadata: Metadata) -> pa.Table:
     """Return the columns of DataComp's metadata for the samples of a tar."""
-    found: list[dict[str, Any]] = [{} for _ in range(len(rows))]
+    found: list[Mapping[str, object]] = [{} for _ in range(len(rows))]
     if metadata.look:
         found = json_fields(source, FIELDS, metadata.tables.max_image_bytes)
     sizes = {}
@@ -149,7 +137,7 @@ def _described(source: Source, rows: pa.Table, metadata: Metadata) -> pa.Table:
     )
 
 
-def _boxes(value: Any) -> list[list[float]] | None:
+def _boxes(value: object) -> list[list[float]] | None:
     if not isinstance(value, list) or not all(isinstance(box, list) for box in value):
         return None
     numbers = (number for box in value for number in box)

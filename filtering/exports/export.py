@@ -1,11 +1,10 @@
 """Exports of a finished run: DataComp's subset and metadata, lists of shards and keys, tars, and parquet."""
 
 from collections.abc import Callable
-from typing import Any
 
 from filtering.core.errors import InputError
 from filtering.exports.datacomp import export_datacomp, write_subset
-from filtering.exports.job import Export, Written, check_place, finish_export
+from filtering.exports.job import Export, Facts, Written, check_place, finish_export
 from filtering.exports.options import Options, check_format
 from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
@@ -31,7 +30,7 @@ def export(
     options: Options | None = None,
     progress: Reporter | None = None,
     executor: Executor | None = None,
-) -> dict[str, Any]:
+) -> Facts:
     """Write an export of a finished run and return what was written; the same call resumes one that was killed.
 
     Parameters
@@ -71,7 +70,7 @@ def export(
     return {"format": form, "out": out, **written}
 
 
-def _subset(run: Store, out: str) -> dict[str, Any]:
+def _subset(run: Store, out: str) -> Facts:
     record = read_run(run)
     write_subset(run, out if out.endswith(".npy") else f"{out.rstrip('/')}/subset.npy")
     return {"kept": record["totals"]["kept"], "objects": 1}

@@ -1,9 +1,9 @@
 """An export at work: leased, on Ray, resumed where an earlier attempt at the same one stopped."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from filtering.config.run import Ray
 from filtering.core.errors import InputError
@@ -24,6 +24,10 @@ IDENTITY = "export.json"
 MANIFEST = "manifest.json"
 
 
+# The content of a manifest.
+Facts = Mapping[str, object]
+
+
 class Samples(TypedDict):
     """The result of a task: how many samples it wrote."""
 
@@ -32,34 +36,15 @@ class Samples(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an export has written.
+    """What an export has written: fields of the manifest besides the run and the options, and a line for a person."""
 
-    Attributes
-    ----------
-    facts : mapping
-        Fields of the manifest besides the run that was exported and the options.
-    summary : str
-        One line for a person.
-    """
-
-    facts: dict[str, Any]
+    facts: Facts
     summary: str
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export at work.
-
-    Attributes
-    ----------
-    run : FinishedRun
-        The run that is exported.
-    options : Options
-    out : Store
-        The output.
-    stage : StageRun
-        Runs its tasks; its store is deleted when the export is finished.
-    """
+    """An export at work: a finished run, the output, and a stage whose store is deleted when it is finished."""
 
     run: FinishedRun
     options: Options
@@ -80,20 +65,11 @@ def finish_export(
     body: Callable[[Export], Written],
     progress: Reporter | None = None,
     executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Start or resume an export and return its manifest, which is written last.
+) -> Facts:
+    """Start or resume an export, of which `body` writes every object but the manifest, and return that.
 
-    Parameters
-    ----------
-    body : callable
-        Writes every other object.
-    executor : Executor
-        Runs its tasks; Ray on `options.cpus` if none is given.
-
-    Raises
-    ------
-    InputError
-        If another export is at work there, or has left its objects there.
+    Ray runs its tasks, on `options.cpus`, if no executor is given. InputError if another export is at work there, or
+    has left its objects there.
     """
     identity = {"format": form, "options": options.decisive(), **run.origin()}
     state, progress = out.child(STATE), progress or LineReporter()
@@ -108,7 +84,7 @@ def finish_export(
         try:
             progress.start("export", 1, "")
             written = body(Export(run, options, out, stage))
-            found = identity | written.facts
+            found = {**identity, **written.facts}
             lease.check(fresh=True)
             out.write_json(MANIFEST, found)
             progress.finish(written.summary)
@@ -135,17 +111,17 @@ def _forget(state: Store) -> None:
         state.delete(name)
 
 
-def _finished(out: Store, identity: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(out: Store, identity: Facts) -> Facts | None:
     """Return the manifest if this very export is there already; refuse if another one is."""
     if not out.exists(MANIFEST):
         return None
-    found: dict[str, Any] = out.read_json(MANIFEST)
+    found: Facts = out.read_json(MANIFEST)
     if {name: found.get(name) for name in identity} == identity:
         return found
     raise InputError(f"--out: {out.url} holds another export, {_named(found)}; choose another folder, or delete it")
 
 
-def _claim(out: Store, state: Store, identity: dict[str, Any]) -> None:
+def _claim(out: Store, state: Store, identity: Facts) -> None:
     if (done := _finished(out, identity)) is not None:
         raise InputError(f"--out: {out.url} was finished just now, with {done.get('kept', 0):,} samples")
     if not state.exists(IDENTITY):
@@ -159,9 +135,10 @@ def _claim(out: Store, state: Store, identity: dict[str, Any]) -> None:
         )
 
 
-def _named(identity: dict[str, Any]) -> str:
+def _named(identity: Facts) -> str:
     given = [f"--format {identity.get('format', 'unknown')}"]
-    for name, value in identity.get("options", {}).items():
+    options = identity.get("options")
+    for name, value in options.items() if isinstance(options, Mapping) else ():
         if value is not None and value is not False:
             given.append(flag(name) + ("" if value is True else f" {value}"))
     return f"{' '.join(given)} of run {identity.get('run_id', 'unknown')}"

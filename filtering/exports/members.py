@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.exports.copying import Piece, merged
 from filtering.manifests.finished import Source
+from filtering.shards.faults import Damaged
 from filtering.shards.grouping import Group
 from filtering.shards.inventory import Shard, current, difference
 from filtering.shards.members import Limits, MissingSamplesError, groups_at, groups_by_key
@@ -26,16 +27,10 @@ COPIED_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """The byte ranges of samples in the file that holds them, those of one sample in their order.
+    """The byte ranges of n samples, int64 (r,): members with their headers and padding, those of a sample in order.
 
-    Attributes
-    ----------
-    rows : int64 (n,)
-        The row of each sample in the kept table.
-    sample : int64 (r,)
-        To which of `rows` each range belongs, ascending.
-    start, end : int64 (r,)
-        The ranges: members with their headers and padding.
+    `rows`, int64 (n,), are the samples' rows in the kept table; `sample`, int64 (r,), ascending, is the place in `rows`
+    to which each range belongs.
     """
 
     rows: Positions
@@ -68,22 +63,10 @@ class Ranges:
 def kept_ranges(source: Source, max_image_bytes: int, folder: Path | None = None) -> Iterator[tuple[Shard, Ranges]]:
     """Give the byte ranges of the kept samples of a shard, and what holds them, for as long as the context lasts.
 
-    A tar stays where it is; of a compressed one the kept samples are put into a temporary file. Samples are in the
-    order of their first bytes. Memory: about 500 bytes for each kept sample.
+    A tar stays where it is; of a compressed one the kept samples are put into a temporary file, or into `folder`, where
+    they are left. Samples are in the order of their first bytes. Memory: about 500 bytes for each kept sample.
 
-    Parameters
-    ----------
-    source : Source
-        The shard, and its kept table.
-    max_image_bytes : int
-        The run's `embedding.max_image_bytes`.
-    folder : Path, optional
-        Where the excerpt is put, and left.
-
-    Raises
-    ------
-    InputError
-        If the shard is gone or no longer what the run saw, or lacks a kept sample: it names shard and key.
+    InputError, which names shard and key, if the shard is gone, is no longer what the run saw, or lacks a kept sample.
     """
     keys = source.keys()
     table = _located(source, keys, max_image_bytes)
@@ -107,17 +90,7 @@ def kept_members(
 ) -> Iterator[tuple[int, Group]]:
     """Yield the members of kept samples, each with the place of its key; for readers of a few members of each.
 
-    Parameters
-    ----------
-    keys : sequence of str
-        The keys of the shard's table.
-    limit_of : callable
-        As for `filtering.shards.members.groups_at`.
-
-    Raises
-    ------
-    InputError
-        As `kept_ranges`.
+    Errors are those of `kept_ranges`.
     """
     rows = {key: row for row, key in enumerate(keys)}
     wanted = wanted_samples(keys, _located(source, keys, max_image_bytes))
@@ -135,7 +108,7 @@ def _located(source: Source, keys: Sequence[str], max_image_bytes: int) -> Table
     """Return the offsets of the kept samples, (k,): those noted while the shard was embedded, or found in it now."""
     changed = _change_of(source)
     offsets = None if changed else source.offsets()
-    if offsets is None:
+    if offsets is None or (offsets.places(keys) < 0).any():
         offsets = _found(source, keys, max_image_bytes)
     places = offsets.places(keys)
     missing = np.flatnonzero(places < 0)
@@ -203,10 +176,13 @@ def _pieces(holder: Shard, group: Group) -> Iterator[Piece]:
 def _excerpt(shard: Shard, table: Table, path: Path) -> Table:
     """Write the spans of a compressed tar to a file, and return the offsets of the samples in it."""
     regions = joined(sorted(zip(table["start"].tolist(), table["end"].tolist(), strict=True)), 0)
-    with path.open("wb") as file:
-        for region, source in zip(regions, region_sources(shard, regions, compressed=True), strict=True):
-            for at in range(region.start, region.end, COPIED_BYTES):
-                file.write(source.take(min(COPIED_BYTES, region.end - at)))
+    try:
+        with path.open("wb") as file:
+            for region, source in zip(regions, region_sources(shard, regions, compressed=True), strict=True):
+                for at in range(region.start, region.end, COPIED_BYTES):
+                    file.write(source.take(min(COPIED_BYTES, region.end - at)))
+    except Damaged as damage:
+        raise RunError(f"{shard.url}: {damage.fault.detail}") from None
     starts, sizes = (np.array(part, np.int64) for part in zip(*((a, b - a) for a, b in regions), strict=True))
     shift = (np.cumsum(sizes) - sizes - starts)[np.searchsorted(starts, table["start"], side="right") - 1]
     moved = table.copy()

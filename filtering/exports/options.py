@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
@@ -13,19 +13,7 @@ PARQUET_ROWS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `filtering export`.
-
-    Attributes
-    ----------
-    samples : to aim at in each output object; None is the format's own number.
-    bytes : to aim at in each output tar, instead of samples.
-    shuffle : whether samples are put in a random order over the whole pool.
-    seed : of that order.
-    embeddings : whether DataComp metadata is written, with embeddings.
-    all : whether that holds every embedded sample, not the kept ones alone.
-    no_urls : whether tars are not looked into for their samples' URLs.
-    cpus : how many CPUs may be used; decides nothing but how long it takes.
-    """
+    """The options of `filtering export`; `samples` or `bytes` are those to aim at in each output object."""
 
     samples: int | None = None
     bytes: int | None = None
@@ -36,7 +24,7 @@ class Options:
     no_urls: bool = False
     cpus: int | Literal["auto"] = "auto"
 
-    def decisive(self) -> dict[str, Any]:
+    def decisive(self) -> Mapping[str, object]:
         """Return the options that decide what is written."""
         found = asdict(self)
         del found["cpus"]
@@ -54,13 +42,7 @@ NEEDS = {"seed": "shuffle", "all": "embeddings", "no_urls": "embeddings"}
 
 
 def check_format(form: str, options: Options) -> None:
-    """Refuse a format that there is none of, and options that it does not have.
-
-    Raises
-    ------
-    InputError
-        One line: the option, what is wrong, the nearest valid name.
-    """
+    """Refuse a format that there is none of, and options that it does not have, with the nearest valid name."""
     if form not in KNOWN:
         raise InputError(f"--format: unknown format {form}{nearest(form, KNOWN)}")
     default = Options()

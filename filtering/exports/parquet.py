@@ -31,19 +31,7 @@ OWN_SCORE = "clip_score"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is written where.
-
-    Attributes
-    ----------
-    out : Store
-        The output.
-    scratch : Store
-        The export's own folder.
-    tables : Tables
-        The run's tables.
-    urls : bool
-        Whether there is a column of URLs.
-    """
+    """What is written where: a run's tables, with a column of URLs or without."""
 
     out: Store
     scratch: Store

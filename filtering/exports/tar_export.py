@@ -32,10 +32,7 @@ Part = TypeVar("Part", Placed, PlacedBucket)
 def export_tars(export: Export) -> Written:
     """Write the tars, their statistics and sizes.json; return what the manifest says of them.
 
-    Raises
-    ------
-    InputError
-        If the pool has no tars, has changed, or a sample does not fit into a tar of that size.
+    InputError if the pool has changed, or a sample does not fit into a tar of that size.
     """
     run, options = export.run, export.options
     limit = run.record["config"]["embedding"]["max_image_bytes"]
@@ -116,16 +113,10 @@ def _placed(sources: Sequence[Source], whole: Sequence[bool]) -> Callable[[int, 
 
 
 def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int, int], Part]) -> list[list[Part]]:
-    """Return, for each tar, the parts in which its samples may be.
+    """Return, for each tar, the parts in which its samples may be, given the size of each part, in samples or bytes.
 
-    Parameters
-    ----------
-    sizes : list of int
-        Of each part, in samples or bytes, in their order.
-    last : int
-        The size of the very last sample. No sample is larger than a tar, so that no tar before its own is empty.
-    placed : callable
-        A part, given its place and the position at which it starts.
+    `last` is the size of the very last sample; none is larger than a tar, so that no tar before its own is empty.
+    `placed` makes a part from its place and the position at which it starts.
     """
     tars: list[list[Part]] = [[] for _ in range((sum(sizes) - last) // target.each + 1)]
     position = 0

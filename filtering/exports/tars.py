@@ -34,21 +34,7 @@ END_MARK = bytes(2 * tarfile.BLOCKSIZE)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The tars that are written, and their size.
-
-    Attributes
-    ----------
-    out : Store
-        The output.
-    scratch : Store
-        The folder of objects that tasks write for later tasks.
-    each : int
-        Samples or bytes in a tar.
-    by_bytes : bool
-        Whether `each` is in bytes.
-    max_image_bytes : int
-        The run's `embedding.max_image_bytes`.
-    """
+    """The tars that are written, of `each` samples or bytes, with a folder of objects for later tasks."""
 
     out: Store
     scratch: Store
@@ -193,14 +179,7 @@ class NewTar:
     def add(self, pieces: Iterable[Piece], sizes: Positions, keys: Sequence[int]) -> int | None:
         """Append samples; return the first one that does not begin with a member of its key, None if all do.
 
-        Parameters
-        ----------
-        pieces : iterable of Piece
-            The bytes of the samples, one after the other.
-        sizes : int64 (n,)
-            Bytes of each sample.
-        keys : sequence of int
-            The hash of each sample's key.
+        Their pieces follow each other; `sizes`, int64 (n,), are their bytes, `keys` the hashes of their keys.
         """
         starts = self.copier.file.tell() + np.cumsum(sizes) - sizes
         self.copier.copy(pieces)

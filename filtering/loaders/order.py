@@ -14,11 +14,8 @@ from filtering.manifests.finished import Source
 class Seat:
     """One of the processes that share an epoch: a worker of a DataLoader on a node.
 
-    Attributes
-    ----------
-    rank, nodes : this node (a rank, as torch.distributed counts them), and how many there are.
-    worker, workers : this worker, and how many a node has; 0 and 1 where there is no DataLoader.
-    loading : whether a DataLoader's worker sits here.
+    `rank` of `nodes` as torch.distributed counts them, `worker` of `workers` of a node: 0 of 1 where there is no
+    DataLoader, which `loading` tells.
     """
 
     rank: int = 0
@@ -42,12 +39,8 @@ class Seat:
 class Order:
     """How epochs go through the shards.
 
-    Attributes
-    ----------
-    shuffled : whether the order differs from epoch to epoch.
-    seed : with the epoch decides the order, which is the same on every node.
-    resampled : whether shards are drawn with replacement, without end, by every worker for itself.
-    weights : float, one a shard: how often it is drawn; None is equally often.
+    Where they are shuffled, seed and epoch decide the order, which is the same on every node. Where they are resampled,
+    each worker draws them with replacement, without end, as often as `weights` say, one a shard.
     """
 
     shuffled: bool = False
@@ -97,10 +90,7 @@ def checked_weights(weights: Sequence[float] | str | None, sources: Sequence[Sou
 def this_seat(node: tuple[int, int] | None = None) -> Seat:
     """Return the seat of this process: RANK and WORLD_SIZE, else torch.distributed, and the DataLoader's worker.
 
-    Parameters
-    ----------
-    node : pair of int, optional
-        Rank and number of nodes where neither says it.
+    `node` is the rank and the number of nodes where neither says it.
     """
     import torch.utils.data
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import webdataset
 from webdataset.compat import FluidInterface
@@ -10,24 +10,14 @@ from webdataset.compat import FluidInterface
 from filtering.core.errors import InputError
 from filtering.loaders.epochs import Epochs
 from filtering.loaders.order import Order, Seat, checked_weights, this_node, this_seat
-from filtering.loaders.pool import KeptPool, read_pool
-from filtering.loaders.reader import FoundOffsets, OnChanged, Reader, Sample
+from filtering.loaders.reader import FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
 from filtering.storage.store import Store, absolute
 
 
 class KeptSource:
     """The first stage of the pipeline: each call is this process's part of the next epoch.
 
-    Parameters
-    ----------
-    pool : KeptPool
-        The shards of which something is kept.
-    order : Order
-        How epochs go through them.
-    reader : Reader
-        How one of them is read.
-    shuffle : int
-        Samples among which the next one is drawn; 0 leaves them in order.
+    The next sample is drawn among `shuffle` of them; 0 leaves them in order.
     """
 
     def __init__(self, pool: KeptPool, order: Order, reader: Reader, shuffle: int) -> None:
@@ -35,7 +25,7 @@ class KeptSource:
         self.epochs = Epochs()
         self._node: tuple[int, int] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # A worker that is spawned does not know the process group of the loop.
         return self.__dict__ | {"_node": this_node() or self._node}
 

@@ -1,4 +1,4 @@
-"""Reads the kept samples of a shard, as webdataset gives samples."""
+"""The shards of which a run kept anything, and their kept samples, as webdataset gives samples."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,8 +7,8 @@ from typing import Literal
 
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, RunError
-from filtering.loaders.pool import ChangedShardError
-from filtering.manifests.finished import Source
+from filtering.manifests.finished import Source, read_finished
+from filtering.runtime import latest
 from filtering.shards.grouping import Group
 from filtering.shards.inventory import Shard, current, difference
 from filtering.shards.members import groups_at, groups_by_key, limits_of_keys
@@ -25,6 +25,35 @@ Sample = dict[str, str | bytes]
 OnChanged = Literal["error", "skip", "read"]
 ON_CHANGED = ("error", "skip", "read")
 RESERVED = ("__key__", "__url__")
+
+
+class ChangedShardError(InputError):
+    """A shard is not the one that the run read: it was replaced, changed or deleted since."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPool:
+    """The shards of which a finished run kept something, in the pool's order; their keys are read with them."""
+
+    manifest_hash: str
+    sources: tuple[Source, ...]
+
+    @property
+    def samples(self) -> int:
+        """Kept samples in all."""
+        return sum(source.kept for source in self.sources)
+
+
+def read_pool(run_url: str) -> KeptPool:
+    """Return the kept samples of a finished run over tars; InputError if none is there, or nothing was kept."""
+    run = read_finished(Store(latest.run_url(run_url)))
+    if run.from_metadata:
+        line = "its input was DataComp metadata, so it has no tars to read; export --format datacomp gives its uids"
+        raise InputError(f"{run.store.url}: {line}")
+    sources = tuple(run.kept_sources())
+    if not sources:
+        raise InputError(f"{run.store.url}: the run kept nothing, so there is nothing to train on")
+    return KeptPool(run.record["manifest_hash"], sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +77,10 @@ class FoundOffsets:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How shards are read.
+    """How shards are read, and those that are not the ones that the run read.
 
-    Attributes
-    ----------
-    on_changed : str
-        What is done with a shard that is not the one that the run read.
-    handler : callable
-        Given an error, returns whether to go on with the next shard, or raises; as webdataset's handlers.
-    found : FoundOffsets or None
-        Where offsets are written and looked up that the run did not note.
+    `handler`, given an error, returns whether to go on with the next shard, or raises, as webdataset's handlers do.
+    `found` is where offsets are written and looked up that the run did not note.
     """
 
     on_changed: OnChanged
@@ -72,12 +95,8 @@ class Reader:
     def samples(self, sources: Iterable[Source]) -> Iterator[Sample]:
         """Yield the kept samples of shards, one shard after the other; its keys are in memory, no other's.
 
-        Raises
-        ------
-        ChangedShardError
-            If a shard has changed, unless such shards are skipped or read.
-        RunError, FileNotFoundError
-            If the handler raises again what it is given: a shard is damaged or lacks kept samples.
+        ChangedShardError if a shard has changed, unless such shards are skipped or read. RunError or FileNotFoundError
+        if a shard is damaged, gone or lacks kept samples, and the handler raises again what it is given.
         """
         for source in sources:
             now = self._current(source.shard)

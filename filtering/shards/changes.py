@@ -13,14 +13,9 @@ GONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Two inventories of a pool, compared by URL, size and version.
+    """Two inventories of a pool, compared by URL, size and version: new, changed and removed URLs.
 
-    Attributes
-    ----------
-    new : URLs that were not there before.
-    changed : URLs whose content is another.
-    removed : URLs that are not there any more.
-    places : int64 (b,), for each shard of the earlier inventory its place now, -1 where it is gone or changed.
+    `places`, int64 (b,): for each shard of the earlier inventory its place now, -1 where it is gone or changed.
     """
 
     new: tuple[str, ...]

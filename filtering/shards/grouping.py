@@ -28,34 +28,25 @@ class Quarantined:
 
 @dataclass(slots=True)
 class Group:
-    """The members seen of one key.
-
-    Attributes
-    ----------
-    key : shared by all of them.
-    members : by extension.
-    plain : the first of each kind whose extension has no further dot, by kind.
-    places : of all members, in order.
-    kinds : of members it has.
-    dotted : whether any extension has further dots.
-    lost : the member that the shard ended in, if it did.
-    size : bytes they hold in memory, about.
-    start, end : offsets of the first header of the first one, and of what follows the last one.
-    alone : whether the bytes from `start` to `end` are its members and nothing else.
-    compressed : whether the tar is compressed.
-    """
+    """The members seen of one key, by extension."""
 
     key: str
     compressed: bool = False
     members: dict[str, Member] = field(default_factory=dict)
+    # The first of each kind whose extension has no further dot, by kind.
     plain: dict[str, Member] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
+    # Whether any extension has further dots.
     dotted: bool = False
+    # The member that the shard ended in, if it did.
     lost: Member | None = None
+    # Bytes they hold in memory, about.
     size: int = 0
+    # Offsets of the first header of the first one, and of what follows the last one.
     start: int = -1
     end: int = -1
+    # Whether the bytes in between are its members and nothing else.
     alone: bool = True
 
     def add(self, at: Place, member: Member) -> int:
@@ -108,12 +99,7 @@ class Group:
 class Grouping:
     """Collects members by key; a key's second member of one extension belongs to a duplicate of the sample.
 
-    Parameters
-    ----------
-    window_bytes : int
-        That may wait for members which come later; beyond, the oldest samples are closed unfinished.
-    compressed : bool
-        Whether the tar is compressed.
+    `window_bytes` may wait for members which come later; beyond, the oldest samples are closed unfinished.
     """
 
     def __init__(self, window_bytes: int, compressed: bool = False) -> None:

@@ -2,29 +2,26 @@
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+
+import fsspec
+from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
+from fsspec.implementations.local import LocalFileSystem
 
 from filtering.config.run import Input
 from filtering.core.errors import InputError
-from filtering.shards.patterns import expand
 from filtering.storage.retries import retried
-from filtering.storage.store import Store, digest, filesystem_of
+from filtering.storage.store import Store, absolute, digest, filesystem_of, is_pattern
 
 INVENTORY = "shards.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One shard of the pool: a tar, or a parquet file of DataComp metadata.
+    """One shard of the pool: a tar, or a parquet file of DataComp metadata; `index` is its place in the inventory.
 
-    Attributes
-    ----------
-    index : position in the inventory, from 0.
-    url : absolute path or URL.
-    size : bytes.
-    version : the store's etag, or the modification time on a disk.
+    Its version is the store's etag, or the modification time on a disk.
     """
 
     index: int
@@ -42,7 +39,7 @@ class Shard:
         """16 hex digits that name the shard's objects and change with its content."""
         return digest([self.url, self.size, self.version])
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, str | int]:
         """Return the shard as JSON-able data."""
         return asdict(self)
 
@@ -76,13 +73,7 @@ def base_name(url: str) -> str:
 
 
 def list_shards(source: Input) -> list[Shard]:
-    """Return the pool's shards in the order of their patterns.
-
-    Raises
-    ------
-    InputError
-        If a pattern matches nothing or a named shard is not there.
-    """
+    """Return the pool's shards in the order of their patterns; InputError where one matches nothing or is missing."""
     if source.shards is not None:
         return _found("input.shards", expand(source.shards, ".tar"))
     return _found("input.metadata", expand(source.metadata or (), ".parquet"))
@@ -96,7 +87,7 @@ def arrays_url(shard: Shard) -> str:
 def size_and_version(url: str) -> tuple[int, str]:
     """Return an object's size and version as an inventory has them; FileNotFoundError if there is none."""
     filesystem, path = filesystem_of(url)
-    entry: dict[str, Any] = retried(lambda: filesystem.info(path), url)
+    entry = retried(lambda: filesystem.info(path), url)
     return int(entry["size"]), _version(entry)
 
 
@@ -132,7 +123,10 @@ def _listed(urls: Iterable[str]) -> dict[str, tuple[int, str]]:
     known: dict[str, tuple[int, str]] = {}
     for members in folders.values():
         filesystem, path = filesystem_of(members[0])
-        entries = {entry["name"]: entry for entry in _entries(filesystem, posixpath.dirname(path))}
+        try:
+            entries = {entry["name"]: entry for entry in filesystem.ls(posixpath.dirname(path), detail=True)}
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         for url in members:
             entry = entries.get(filesystem_of(url)[1])
             if entry is not None:
@@ -140,15 +134,46 @@ def _listed(urls: Iterable[str]) -> dict[str, tuple[int, str]]:
     return known
 
 
-def _entries(filesystem: Any, folder: str) -> list[dict[str, Any]]:
+def _version(entry: Mapping[str, object]) -> str:
+    names = ("ETag", "etag", "md5Hash", "mtime", "LastModified")
+    return next((str(entry[name]) for name in names if entry.get(name) is not None), "")
+
+
+def expand(patterns: str | Iterable[str], suffix: str) -> list[str]:
+    """Return the URLs that paths, brace ranges, globs or directories stand for, in order, each once.
+
+    A directory stands for the objects in it that end in `suffix`. InputError if a pattern matches nothing.
+    """
+    given = [patterns] if isinstance(patterns, str) else list(patterns)
+    urls: dict[str, None] = {}
+    for pattern in given:
+        try:
+            ranges = list(braceexpand(pattern))
+        except UnbalancedBracesError:
+            raise InputError(f"{pattern}: its braces do not match") from None
+        for url in ranges:
+            urls.update(dict.fromkeys(_matches(url, suffix)))
+    return list(urls)
+
+
+def _matches(url: str, suffix: str) -> list[str]:
+    filesystem, path = filesystem_of(url)
+    if is_pattern(path):
+        found = sorted(retried(lambda: filesystem.glob(path), url))
+    elif path.endswith(suffix) or (listed := _folder(filesystem, path, url)) is None:
+        return [absolute(url)]
+    else:
+        found = sorted(entry for entry in listed if entry.endswith(suffix))
+    if not found:
+        raise InputError(f"{url}: no {suffix} file is there")
+    local = isinstance(filesystem, LocalFileSystem)
+    return [entry if local else filesystem.unstrip_protocol(entry) for entry in found]
+
+
+def _folder(filesystem: fsspec.AbstractFileSystem, folder: str, url: str) -> list[str] | None:
+    """Return what is directly inside a folder, in one listing, or None if it is none."""
     try:
-        return list(filesystem.ls(folder, detail=True))
+        listed: list[str] = retried(lambda: filesystem.ls(folder, detail=False), url)
     except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _version(entry: dict[str, Any]) -> str:
-    for name in ("ETag", "etag", "md5Hash", "mtime", "LastModified"):
-        if entry.get(name) is not None:
-            return str(entry[name])
-    return ""
+        return None
+    return None if listed == [folder] else listed

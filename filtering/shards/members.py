@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from filtering.core.errors import RunError
-from filtering.shards.disk import SparseFile
 from filtering.shards.faults import Damaged, Fault
 from filtering.shards.grouping import Group, Grouping, shortly_named
 from filtering.shards.inventory import Shard
@@ -15,7 +14,7 @@ from filtering.shards.names import place
 from filtering.shards.offsets import COMPRESSED, Span, Wanted
 from filtering.shards.regions import Region, gap_bytes, joined, open_tar, region_sources
 from filtering.shards.samples import WINDOW_BYTES
-from filtering.shards.source import ByteSource
+from filtering.shards.source import ByteSource, SparseFile
 from filtering.shards.tar import TarReader
 
 # Given a member's name, returns how many bytes of data it may have, None where its data are not wanted.
@@ -44,43 +43,25 @@ def groups_at(
     Only their spans are read, and of a compressed tar what precedes them. Memory is that of `region_sources`, and the
     samples that are interleaved, at most `WINDOW_BYTES` of them unless a single one has more.
 
-    Parameters
-    ----------
-    shard : Shard
-        The one that spans were noted of: whoever calls has compared its size and version.
-    wanted : sequence of Wanted
-        In any order.
-    limit_of : callable
-        As for `filtering.shards.tar.read_members`.
-    hold : bool
-        Whether data are read at all; otherwise members have their offsets alone.
-    whole : bool
-        Whether nearly all bytes of the spans are wanted; otherwise those on a disk are read in small steps.
-
-    Raises
-    ------
-    RunError
-        If other bytes are at a span than were noted: the tar or the offsets are damaged.
+    Whoever calls has compared the shard's size and version. Without `hold`, members have their offsets and no data;
+    `whole` as in `region_sources`. RunError if other bytes are at a span than were noted: the tar or the offsets are
+    damaged.
     """
     ordered = deque(sorted(wanted, key=lambda one: one.span.start))
     compressed = any(one.span.layout & COMPRESSED for one in ordered)
     regions = joined([(one.span.start, one.span.end) for one in ordered], gap_bytes(shard))
-    for region, source in zip(regions, region_sources(shard, regions, compressed, whole), strict=True):
-        try:
+    try:
+        for region, source in zip(regions, region_sources(shard, regions, compressed, whole), strict=True):
             yield from _groups(TarReader(source, hold), region, ordered, limit_of)
-        except Damaged as damage:
-            raise RunError(f"{shard.url}: {damage.fault.detail}") from None
+    except Damaged as damage:
+        raise RunError(f"{shard.url}: {damage.fault.detail}") from None
 
 
 def groups_by_key(url: str, keys: Collection[str], limit_of: Limits, hold: bool = True) -> Iterator[Group]:
     """Yield the samples of some keys, read from the start of the tar to the last of them, in the order of their ends.
 
     For tars whose offsets were not noted, or are no longer those of the tar. A key has one sample, the first.
-
-    Raises
-    ------
-    MissingSamplesError
-        If some are not there; the others have been yielded.
+    MissingSamplesError if some are not there; the others have been yielded.
     """
     left, fault = set(keys), None
     with open_tar(url) as stream:

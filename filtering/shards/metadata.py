@@ -36,18 +36,15 @@ def array_names(url: str) -> list[str]:
 def read_array(url: str, name: str) -> npt.NDArray[Any]:
     """Return an array of an npz; on a local disk an uncompressed one is mapped in place, not read.
 
-    Raises
-    ------
-    UnreadableError
-        If the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded. What the
-        storage raises passes as it is.
+    UnreadableError if the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded.
+    What the storage raises passes as it is.
     """
     with _opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
         entry = _entry(archive, url, name)
         if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
             return _mapped(url, stream, entry.header_offset)
         with archive.open(entry) as member:
-            shape, _, dtype = _header(member)
+            shape, _, dtype = npy_header(member)
             if math.prod(shape) * dtype.itemsize > MOST_IN_A_BYTE * stream.seek(0, io.SEEK_END):
                 raise UnreadableError(
                     f"{url}: array {name} says that it has the shape {shape}, which the file cannot hold"
@@ -64,16 +61,13 @@ def array_shape(url: str, name: str) -> tuple[int, ...]:
         zipfile.ZipFile(stream) as archive,
         archive.open(_entry(archive, url, name)) as member,
     ):
-        return _header(member)[0]
+        return npy_header(member)[0]
 
 
 def read_columns(url: str) -> pa.Table:
     """Return uid, key, caption and sizes of a DataComp parquet, under this package's names.
 
-    Raises
-    ------
-    UnreadableError
-        If the parquet is damaged or has no uid column. What the storage raises passes as it is.
+    UnreadableError if the parquet is damaged or has no uid column. What the storage raises passes as it is.
     """
     with _opened(url, "the table") as stream:
         file = pq.ParquetFile(stream)
@@ -158,7 +152,7 @@ def _mapped(url: str, stream: BinaryIO, header_offset: int) -> npt.NDArray[Any]:
     stream.seek(header_offset)
     name_bytes, extra_bytes = struct.unpack("<HH", stream.read(LOCAL_HEADER_BYTES)[26:30])
     stream.seek(header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes)
-    shape, fortran, dtype = _header(stream)
+    shape, fortran, dtype = npy_header(stream)
     if dtype.hasobject:
         raise ValueError("it holds pickled objects, which are never loaded")
     order: Literal["F", "C"] = "F" if fortran else "C"
@@ -167,7 +161,7 @@ def _mapped(url: str, stream: BinaryIO, header_offset: int) -> npt.NDArray[Any]:
     return mapped
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, Fortran order and dtype of the npy that starts here; the stream is left at its data."""
     version = np.lib.format.read_magic(stream)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)

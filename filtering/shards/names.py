@@ -16,15 +16,10 @@ SHORT_CHARACTERS = 100
 
 
 class Place(NamedTuple):
-    """Where a member belongs.
+    """Where a member belongs: to a key, as an extension (what follows the key's dot, in lower case), as a kind or none.
 
-    Attributes
-    ----------
-    key : of the sample; shortened if the name is too long.
-    extension : what follows the key's dot, in lower case; shortened if it is long.
-    kind : image, caption, metadata, or None.
-    stem : the extension without its last part; members of one pair share it.
-    too_long : whether the name has more than `MAX_NAME_CHARACTERS`.
+    `stem` is the extension without its last part; members of one pair share it. Keys of names that are too long, with
+    more than `MAX_NAME_CHARACTERS`, and long extensions are shortened.
     """
 
     key: str

@@ -4,12 +4,14 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from filtering.core.errors import RunError
+from filtering.shards.metadata import npy_header
+from filtering.shards.tar import BLOCK
 from filtering.storage.store import Store
 
 # How the bytes of a span are to be read: see `Span`.
@@ -23,14 +25,9 @@ Table = npt.NDArray[np.void]
 class Span(NamedTuple):
     """The bytes of a tar from the first header of a sample's first member to the end of its last one's padding.
 
-    Attributes
-    ----------
-    start, end : int
-        Offsets, of the inflated bytes where the tar is compressed.
-    layout : int
-        0: the span holds the sample's members and nothing else. `MIXED`: other bytes stand between them (members of
-        other samples, repeats, links, global headers); the sample is then the first member of each extension of its
-        key in the span. `COMPRESSED`: the tar is read from its start, as its offsets cannot be sought.
+    `layout` 0: the span holds the sample's members and nothing else. `MIXED`: other bytes stand between them (members
+    of other samples, repeats, links, global headers); the sample is then the first member of each extension of its key
+    in the span. `COMPRESSED`: offsets are those of the inflated bytes, and the tar is read from its start.
     """
 
     start: int
@@ -47,25 +44,18 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """The spans of samples of one tar.
-
-    Attributes
-    ----------
-    table : array of `OFFSET`, (n,)
-        In the order in which they were noted.
-    """
+    """The spans of samples of one tar: a table of `OFFSET`, (n,), in the order in which they were noted."""
 
     table: Table
 
     def places(self, keys: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the row of each key in the table, int64 (k,), -1 where there is none."""
+        """Return the row of each key in the table, int64 (k,), -1 where there is none, or where keys share a hash."""
         wanted = np.array([key_hash(key) for key in keys], dtype=np.uint64)
-        if not len(self.table):
-            return np.full(len(wanted), -1, dtype=np.int64)
         order = np.argsort(self.table["key"], kind="stable")
         known = self.table["key"][order]
-        found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-        return np.where(known[found] == wanted, order[found], -1)
+        first, behind = (np.searchsorted(known, wanted, side) for side in ("left", "right"))
+        # Two keys of one hash are made on purpose: neither may stand for the other.
+        return np.where(behind - first == 1, np.append(order, -1)[first], -1)
 
     def wanted(self, keys: Sequence[str]) -> list[Wanted] | None:
         """Return the samples of keys with their spans, None unless all are in the table."""
@@ -96,12 +86,23 @@ def read_offsets(store: Store, name: str) -> Offsets | None:
     except FileNotFoundError:
         return None
     try:
-        table: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError):
-        table = np.empty(0)
-    if table.dtype != OFFSET or table.ndim != 1 or not ((table["start"] >= 0) & (table["end"] > table["start"])).all():
+        table = _parsed(data)
+    except Exception:
+        # numpy meets a damaged header with errors of every kind.
+        table = None
+    if table is None:
         raise RunError(f"{store.path(name)}: does not hold offsets, the file is damaged")
     return Offsets(table)
+
+
+def _parsed(data: bytes) -> Table | None:
+    """Return the table of an npy object, None if it holds something else; nothing is allocated that it only claims."""
+    stream = io.BytesIO(data)
+    shape, _, dtype = npy_header(stream)
+    table = np.frombuffer(data, OFFSET, offset=stream.tell())
+    start, end = table["start"], table["end"]
+    whole = (start >= 0) & (end > start) & (start % BLOCK == 0) & (end % BLOCK == 0)
+    return table if dtype == OFFSET and shape == table.shape and whole.all() else None
 
 
 def write_offsets(store: Store, name: str, offsets: Offsets) -> None:

@@ -10,9 +10,8 @@ from typing import BinaryIO, NamedTuple, cast
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import RunError
-from filtering.shards.disk import SparseFile
 from filtering.shards.inventory import Shard
-from filtering.shards.source import ByteSource
+from filtering.shards.source import ByteSource, SparseFile
 from filtering.storage.store import filesystem_of, is_local, read_range, stream_object
 from filtering.storage.streams import fetched_ahead
 
@@ -57,23 +56,11 @@ def region_sources(
 ) -> Iterator[ByteSource]:
     """Yield, for each region, a source that stands at its start and is read before the next one is asked for.
 
+    Regions ascend without overlaps. A compressed tar is inflated from its start. Unless the `whole` of the regions is
+    wanted, those on a disk are read in small steps. An object of S3 is read only as long as it has the shard's version.
     Memory: a chunk of 128 KiB; of a remote tar, `REQUESTS_AT_ONCE` requests of `REQUEST_BYTES`.
 
-    Parameters
-    ----------
-    shard : Shard
-        Read from S3 only as long as it has this version.
-    regions : sequence of Region
-        In ascending order, without overlaps.
-    compressed : bool
-        Whether the tar is compressed: it is then inflated from its start.
-    whole : bool
-        Whether all bytes of the regions are wanted; otherwise those on a disk are read in small steps.
-
-    Raises
-    ------
-    RunError
-        If the shard is shorter than that, or was replaced.
+    RunError if a remote shard is shorter than that, or was replaced; Damaged if a compressed one ends before a region.
     """
     if compressed:
         yield from _inflated(shard, regions)
@@ -98,7 +85,7 @@ def _requested(shard: Shard, regions: Sequence[Region]) -> Iterator[ByteSource]:
     requests = (request for region in regions for request in _requests(region))
     with closing(fetched_ahead(partial(_fetch, shard), requests, REQUESTS_AT_ONCE)) as blocks:
         for region in regions:
-            own = islice(blocks, len(list(_requests(region))))
+            own = islice(blocks, -(-(region.end - region.start) // REQUEST_BYTES))
             yield ByteSource(cast(BinaryIO, _Blocks(own)), region.start)
             for _ in own:
                 pass

@@ -50,21 +50,8 @@ def read_samples(
 
     Whatever the tar holds, memory is bounded: `window_bytes`, two images of `max_image_bytes` and about 1 kB for each
     of `max_members`. What is yielded holds at most `max_text_bytes` of text in all, and 500 bytes for each entry after.
-
-    Parameters
-    ----------
-    stream : binary file
-        The tar.
-    shard_name : str
-        Base name of the shard, from which uids are derived where a sample's JSON has none.
-    window_bytes : int
-        Bytes that may wait for members which come later; samples interleaved more widely are closed unfinished.
-    max_image_bytes : int
-        Bytes of an encoded image; a larger one is not read.
-    max_text_bytes : int
-        Bytes of captions and names; samples after that many are quarantined.
-    max_members : int
-        Members that are read.
+    Samples interleaved more widely than `window_bytes` are closed unfinished, larger images are not read, and samples
+    after that much text are quarantined. From `shard_name`, its base name, uids are derived where the JSON has none.
     """
     source = ByteSource(stream)
     members = TarReader(source).members(member_limits(max_image_bytes), max_members)
@@ -74,13 +61,7 @@ def read_samples(
 
 
 def member_limits(max_image_bytes: int = MAX_IMAGE_BYTES) -> Callable[[str], int | None]:
-    """Return what `filtering.shards.tar.read_members` takes: bytes that a member of a name may have, None for others.
-
-    Parameters
-    ----------
-    max_image_bytes : int
-        Bytes of an encoded image.
-    """
+    """Return the limits that `filtering.shards.tar.read_members` takes, for images, captions and JSON."""
     limits = {IMAGE: max_image_bytes, CAPTION: MAX_CAPTION_BYTES, METADATA: MAX_JSON_BYTES}
 
     def limit_of(name: str) -> int | None:
@@ -116,15 +97,7 @@ def _briefly(one: Sample | Quarantined, limit: int) -> Quarantined:
 
 
 def sample_of(group: Group, shard_name: str) -> Sample | Quarantined:
-    """Return the sample that the members of a key make, or why they make none.
-
-    Parameters
-    ----------
-    group : Group
-        All members of the key, of which images, captions and JSON are held.
-    shard_name : str
-        See `read_samples`.
-    """
+    """Return the sample that the members of a key make, all of them, or why they make none; see `read_samples`."""
     if group.lost and group.lost.fault:
         return Quarantined(group.lost.name, group.key, group.lost.fault)
     image, caption, metadata = chosen_members(group)

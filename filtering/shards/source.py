@@ -1,30 +1,30 @@
-"""Exact reads from the start of a stream to its end, gzip-compressed or not, in bounded memory."""
+"""Exact reads of streams, gzip-compressed or not, and of tars on a disk of which only what is wanted is read."""
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Callable
 from typing import BinaryIO
 
 from filtering.shards.faults import Damaged
+from filtering.storage.retries import count
 
 CHUNK = 1 << 17
 GZIP_MAGIC = b"\x1f\x8b"
 # Pictures hardly shrink; what inflates further than this, after the first bytes, is made to keep its reader busy.
 MAX_INFLATION = 100
 INFLATION_FREE_BYTES = 64 << 20
+# What is read where a member was passed: the headers that follow, and often the small members between two images.
+FIRST_BYTES = 8 << 10
 
 
 class ByteSource:
-    """Hands out a stream's bytes; knows how far it came.
+    """Hands out the bytes of a stream, which is read from start to end, never sought; knows how far it came.
 
-    Parameters
-    ----------
-    stream : binary file
-        Read from start to end, never sought; inflated if it starts like gzip. Where it has a method `skip`, which
-        passes some bytes and returns how many, bytes that are not wanted are passed by it rather than read.
-    start : int, optional
-        The offset of the stream's first byte in a tar that is not compressed; without it, the stream is a whole tar.
+    Where the stream has a method `skip`, which passes some bytes and returns how many, bytes that are not wanted are
+    passed by it rather than read. `start` is the offset of its first byte in a tar that is not compressed; without it,
+    the stream is a whole tar, inflated if it starts like gzip.
     """
 
     def __init__(self, stream: BinaryIO, start: int | None = None) -> None:
@@ -51,13 +51,7 @@ class ByteSource:
         return self._passed + self._at
 
     def take(self, size: int) -> bytes:
-        """Return exactly `size` bytes.
-
-        Raises
-        ------
-        Damaged
-            If the stream ends before.
-        """
+        """Return exactly `size` bytes; Damaged if the stream ends before."""
         data = self.take_or_end(size)
         if len(data) < size:
             self._ended(size - len(data))
@@ -141,3 +135,49 @@ class _Rejoined(io.RawIOBase):
         buffer[: len(data)] = data
         self.given += len(data)
         return len(data)
+
+
+class SparseFile(io.RawIOBase):
+    """A file read forward, in which bytes are passed without being read; counts what it reads.
+
+    Reads are small after bytes were passed and double up to `CHUNK` from there, so that both tars of which nearly
+    everything and tars of which nearly nothing is wanted are read in few requests and few bytes.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = self._end = os.fstat(self._file).st_size
+        self._at = 0
+        self._most = FIRST_BYTES
+
+    def move(self, start: int, end: int, whole: bool) -> None:
+        """Go on at an offset and let the file end at another; `whole` if nothing in between is to be passed."""
+        self._at, self._end = start, min(end, self._size)
+        self._most = CHUNK if whole else FIRST_BYTES
+
+    def readable(self) -> bool:
+        """Return that the file can be read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return some bytes, perhaps fewer than asked for, none at the end."""
+        most = min(self._most, self._end - self._at)
+        data = os.pread(self._file, most if size < 0 else min(size, most), self._at) if most > 0 else b""
+        self._at += len(data)
+        self._most = min(2 * self._most, CHUNK)
+        count("read_bytes", len(data))
+        return data
+
+    def skip(self, size: int) -> int:
+        """Pass bytes and return how many there were."""
+        passed = min(size, max(self._end - self._at, 0))
+        self._at += passed
+        if passed > FIRST_BYTES:
+            self._most = FIRST_BYTES
+        return passed
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            os.close(self._file)
+        super().close()

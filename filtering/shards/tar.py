@@ -3,15 +3,26 @@
 `tarfile` ends silently at a damaged header and `webdataset` raises; a filter must know what it did not see.
 """
 
+import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from filtering.shards.faults import Damaged, Fault
-from filtering.shards.header import BLOCK, NAME_ERRORS, Header, parse_block, parse_records
 from filtering.shards.source import ByteSource
 
-__all__ = ["BLOCK", "MAX_MEMBERS", "Fault", "Member", "read_members"]
+BLOCK = tarfile.BLOCKSIZE
+# Names that are not UTF-8 stay readable and can be written to a table.
+NAME_ERRORS = "backslashreplace"
+
+# What nearly every block looks like from its byte 100 on: a regular file or a PAX header, all numbers octal.
+# Everything else is left to `tarfile`, which is slower and knows more.
+ORDINARY = re.compile(
+    rb"(?:[0-7]{7}[\0 ]){3}([0-7]{11})[\0 ][0-7]{11}[\0 ]([0-7]{6})\0 ([0x])(?s:.{172})(?:[0-7]{7}[\0 ]|\0{8}){2}"
+)
+NUMBERS, CHECKSUM, PREFIX, SPARSE_MORE = 100, slice(148, 156), slice(345, 500), 482
+RELEVANT = re.compile(rb"path=|size=|GNU\.sparse\.")
 
 MAX_MEMBERS = 1_000_000
 MAX_HEADER_BYTES = 1 << 20
@@ -36,34 +47,101 @@ NOT_FILES = {
 }
 
 
-class Member(NamedTuple):
-    """A member of a tar. Offsets are bytes of the tar, inflated where it is compressed.
+class Header(NamedTuple):
+    """A member's header: its name as in the tar, never to be used as a path, bytes of its data, tar's type byte.
 
-    Attributes
-    ----------
-    name : str
-        As in the tar, never to be used as a path.
-    data : bytes or None
-        None if it was not wanted or has a fault.
-    fault : Fault or None
-    ends : bool
-        Whether it is the last one, whose fault kept the rest of the tar from being read; its name is empty where no
-        member was being read.
-    size : int
-        Bytes of `data`, or that it would have if data were held.
-    start, end : int
-        Offsets of its first header and of the next member; -1 where it ends the tar.
-    foreign : tuple of (int, int)
-        Offsets of global headers among its headers: they say something of all members that follow.
+    `more_maps`: whether further blocks of an old GNU sparse header follow.
     """
 
     name: str
+    size: int
+    kind: bytes
+    more_maps: bool = False
+
+
+class Records(NamedTuple):
+    """What a PAX header says of the member that follows it; None where it says nothing."""
+
+    name: str | None = None
+    size: int | None = None
+    sparse: bool = False
+
+
+def parse_block(block: bytes, at: int) -> Header | None:
+    """Return the header in a block of 512 bytes, None if it is the end mark; `at` is its offset, for messages.
+
+    Damaged if it is no header, or its checksum or one of its numbers is wrong.
+    """
+    found = ORDINARY.match(block, NUMBERS)
+    if found is None or int(found[2], 8) != _checksum(block):
+        return _parse_any(block, at)
+    name = text(block[:NUMBERS])
+    if block[PREFIX.start]:
+        name = f"{text(block[PREFIX])}/{name}"
+    return Header(name, int(found[1], 8), found[3])
+
+
+def text(field: bytes) -> str:
+    """Return the text up to the first NUL."""
+    return field.partition(b"\0")[0].decode("utf-8", NAME_ERRORS)
+
+
+def parse_records(data: bytes) -> Records:
+    """Return what the records of a PAX header say, each `length key=value` and a line end.
+
+    What follows a malformed record is not read.
+    """
+    if not RELEVANT.search(data):
+        return Records()
+    name = size = None
+    sparse, at = False, 0
+    while (space := data.find(b" ", at, at + 20)) > at and data[at:space].isdigit():
+        end = at + int(data[at:space])
+        if not space < end <= len(data):
+            break
+        key, _, value = data[space + 1 : end - 1].partition(b"=")
+        if key == b"path":
+            name = value.decode("utf-8", NAME_ERRORS)
+        elif key == b"size" and value.isdigit() and len(value) < 20:
+            size = int(value)
+        sparse = sparse or key.startswith(b"GNU.sparse.")
+        at = end
+    return Records(name, size, sparse)
+
+
+def _parse_any(block: bytes, at: int) -> Header | None:
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", NAME_ERRORS)
+    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+        return None
+    except (tarfile.HeaderError, ValueError) as error:
+        raise Damaged("corrupt_tar", f"no tar header at byte {at} ({error})") from None
+    return Header(info.name, info.size, info.type, bool(block[SPARSE_MORE]))
+
+
+def _checksum(block: bytes) -> int:
+    """Return the sum of a block's bytes, its checksum field read as spaces."""
+    # The low half of Adler-32 is the plain sum of up to 256 bytes, taken in C.
+    first, second = zlib.adler32(block[:256], 0) & 0xFFFF, zlib.adler32(block[256:], 0) & 0xFFFF
+    return first + second - sum(block[CHECKSUM]) + 8 * ord(" ")
+
+
+class Member(NamedTuple):
+    """A member of a tar. Offsets are bytes of the tar, inflated where it is compressed."""
+
+    # As in the tar, never to be used as a path.
+    name: str
+    # None if it was not wanted or has a fault.
     data: bytes | None
     fault: Fault | None = None
+    # Whether its fault kept the rest of the tar from being read; its name is empty where no member was being read.
     ends: bool = False
+    # Bytes of `data`, or that it would have if data were held.
     size: int = 0
+    # Offsets of its first header and of the next member; -1 where it ends the tar.
     start: int = -1
     end: int = -1
+    # Offsets of global headers among its headers: they say something of all members that follow.
     foreign: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -77,28 +155,17 @@ def read_members(
 ) -> Iterator[Member]:
     """Yield the members of a tar (gzip-compressed or not) in order; memory is bounded by the largest limit.
 
-    Parameters
-    ----------
-    stream : binary file
-        Read from start to end, never sought.
-    limit_of : callable
-        Given a member's name, how many bytes of data it may have, or None if they are not wanted. A larger member
-        is skipped with the fault ``member_too_large``.
-    max_members : int
-        What follows so many is not read; the last member then has the fault ``shard_too_long``.
+    `limit_of` returns, given a member's name, how many bytes of data it may have, or None if they are not wanted; a
+    larger member is skipped with the fault ``member_too_large``. What follows `max_members` is not read; the last one
+    then has the fault ``shard_too_long``.
     """
     yield from TarReader(ByteSource(stream)).members(limit_of, max_members)
 
 
 class TarReader:
-    """Reads headers and members; knows which member it is in.
+    """Reads headers and members from where a source stands; knows which member it is in.
 
-    Parameters
-    ----------
-    source : ByteSource
-        Stands at a member.
-    hold : bool
-        Whether data are read; without, they are passed, and members have a size alone.
+    Without `hold`, data are passed rather than read, and members have a size alone.
     """
 
     def __init__(self, source: ByteSource, hold: bool = True) -> None:

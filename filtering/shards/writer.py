@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,51 +40,24 @@ _MTIME = 1700000000.25
 
 @dataclass(frozen=True, slots=True)
 class ShardSample:
-    """One sample as it goes into a tar.
+    """One sample as it goes into a tar; neither its image nor its caption is checked, and None leaves the member out.
 
-    Attributes
-    ----------
-    key : str
-        Name shared by the sample's members; must be free of dots and slashes.
-    image : bytes or None
-        Contents of the image member, not checked; None leaves the member out.
-    caption : bytes or None
-        Contents of the ``.txt`` member, not checked; None leaves the member out.
-    metadata : mapping
-        Contents of the ``.json`` member and of the parquet row, by column of `PARQUET_SCHEMA`.
-        Columns it lacks are null in the parquet, except ``key``.
-    image_extension : str
-        Extension of the image member, without its dot.
+    The metadata is the ``.json`` member and the parquet row, by column of `PARQUET_SCHEMA`; columns it lacks are null
+    in the parquet, except ``key``.
     """
 
     key: str
     image: bytes | None
     caption: bytes | None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     image_extension: str = "jpg"
 
 
 def write_shard(directory: str | Path, index: int, samples: Sequence[ShardSample]) -> Path:
-    """Write one shard: a tar, its parquet and its statistics.
+    """Write one shard, a tar, its parquet and its statistics, over files of the same names, and return the tar.
 
-    Parameters
-    ----------
-    directory : str or Path
-        Folder for the three files; made if absent. Files of the same names are replaced.
-    index : int
-        Shard number, the eight digits of the files' names.
-    samples : sequence of ShardSample
-        The samples, in the order they are written.
-
-    Returns
-    -------
-    Path
-        The tar.
-
-    Raises
-    ------
-    InputError
-        If two samples share a key, or a key has a dot or a slash in it.
+    The folder is made if absent; `index` is the eight digits of the files' names. InputError if two samples share a
+    key, or a key has a dot or a slash in it.
     """
     _check_keys(samples)
     folder = Path(directory)
@@ -130,7 +102,7 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
     return header
 
 
-def _statistics(samples: Sequence[ShardSample]) -> dict[str, Any]:
+def _statistics(samples: Sequence[ShardSample]) -> Mapping[str, object]:
     statuses = Counter(str(sample.metadata.get("status", "success")) for sample in samples)
     return {
         "count": len(samples),
@@ -144,5 +116,5 @@ def _statistics(samples: Sequence[ShardSample]) -> dict[str, Any]:
     }
 
 
-def _json(content: Mapping[str, Any]) -> str:
+def _json(content: Mapping[str, object]) -> str:
     return json.dumps(dict(content), indent=4)

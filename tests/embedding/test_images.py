@@ -12,7 +12,7 @@ from PIL import Image
 
 from filtering.config.limits import MAX_PIXELS
 from filtering.embedding.images import Decoded, decode_image
-from filtering.shards.tar import Fault
+from filtering.shards.faults import Fault
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 

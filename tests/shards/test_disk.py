@@ -7,7 +7,7 @@ from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from filtering.shards.disk import SparseFile
+from filtering.shards.source import SparseFile
 from filtering.shards.tar import read_members
 
 

@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 from examples import examples
 from hostile import cases, header, padded, record
@@ -17,10 +18,11 @@ from pools import members, tar_bytes
 from filtering.config.run import Input
 from filtering.core.errors import RunError
 from filtering.shards import members as reading
+from filtering.shards import offsets as noting
 from filtering.shards.grouping import Group
 from filtering.shards.inventory import Shard, list_shards
 from filtering.shards.members import MissingSamplesError, groups_at, groups_by_key, keys_at
-from filtering.shards.offsets import Offsets, Span, Wanted, offsets_of, read_offsets, write_offsets
+from filtering.shards.offsets import OFFSET, Offsets, Span, Wanted, offsets_of, read_offsets, write_offsets
 from filtering.shards.samples import Sample, member_limits, read_samples, sample_of
 from filtering.shards.tar import read_members
 from filtering.storage.store import Store, stream_object
@@ -204,3 +206,55 @@ def test_damaged_offsets_are_an_error_of_one_line(tmp_path, damage):
     write_offsets(store, "a.npy", Offsets(offsets_of([("a", Span(1024, 512, 0))]).table))
     with pytest.raises(RunError, match=r"a\.npy: does not hold offsets, the file is damaged"):
         read_offsets(store, "a.npy")
+
+
+def npy(descr: object, shape: object, data: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        npy(OFFSET.descr, (1 << 50,)),
+        npy(OFFSET.descr, (2,), bytes(25)),
+        npy(OFFSET.descr, (1, 1), bytes(25)),
+        npy("|O", (25,), bytes(25)),
+        npy("|u1", (25,), bytes(25)),
+        npy(OFFSET.descr, (1,), bytes(8) + (1).to_bytes(8, "little") + (513).to_bytes(8, "little") + b"\0"),
+        npy("|u1", (0,)).replace(b"{", b"("),
+        npy("|u1", (0,)).replace(b"{'descr'", b"[[[[[[[[["),
+        b"PK\x05\x06" + bytes(18),
+    ],
+    ids=["huge", "short", "2d", "objects", "bytes", "askew", "no_dict", "brackets", "zip"],
+)
+def test_offsets_that_only_claim_to_be_some_are_refused(tmp_path, data):
+    store = Store(str(tmp_path))
+    store.write("a.npy", data)
+    with pytest.raises(RunError, match=r"a\.npy: does not hold offsets, the file is damaged"):
+        read_offsets(store, "a.npy")
+
+
+def test_keys_that_share_a_hash_are_looked_up_in_the_tar(monkeypatch):
+    monkeypatch.setattr(noting, "key_hash", lambda key: len(key))
+    offsets = offsets_of([("a", Span(0, 512, 0)), ("b", Span(512, 1024, 0)), ("cc", Span(1024, 1536, 0))])
+    assert offsets.places(["a", "b", "cc", "ddd"]).tolist() == [-1, -1, 2, -1]
+    assert offsets.wanted(["a", "cc"]) is None
+
+
+@pytest.mark.parametrize("span", [Span(1 << 40, (1 << 40) + 512, 2), Span(1 << 20, 1 << 21, 2)], ids=str)
+def test_a_span_behind_the_end_of_a_compressed_tar_is_refused(tmp_path, span):
+    path = tmp_path / "00000000.tar"
+    path.write_bytes(gzip.compress(tar_bytes(members(0, 2))))
+    with pytest.raises(RunError, match=r"^[^\n]*00000000\.tar: [^\n]*$"):
+        list(groups_at(shard_of(str(path)), [Wanted("a", span)], everything))
+
+
+def test_a_span_without_end_is_not_asked_for_whole():
+    url = f"memory://{uuid.uuid4().hex}/00000000.tar"
+    with fsspec.open(url, "wb") as file:
+        file.write(tar_bytes(members(0, 2)))
+    (first, *_) = noted(shard_of(url))
+    with pytest.raises(RunError, match=r"00000000\.tar: ends at byte [\d,]+, too early"):
+        list(groups_at(shard_of(url), [Wanted(first.key, Span(0, 1 << 60, 1))], everything))

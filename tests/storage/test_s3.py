@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from filtering.core.errors import InputError, RunError
-from filtering.shards.patterns import expand
+from filtering.shards.inventory import expand
 from filtering.storage.retries import taken
 from filtering.storage.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
 from filtering.storage.store import (

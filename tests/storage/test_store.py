@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from filtering.core.errors import InputError, RunError
-from filtering.shards.patterns import expand
+from filtering.shards.inventory import expand
 from filtering.storage.retries import taken
 from filtering.storage.store import (
     Store,

@@ -1,5 +1,7 @@
 """Exports whose tasks run one after the other in this process, and say nothing."""
 
+from collections.abc import Mapping
+
 from pools import Silent
 
 from filtering.exports import export as exports
@@ -11,6 +13,6 @@ from filtering.storage.store import Store
 
 def export(
     run: Store, form: str, out: str, options: Options | None = None, executor: Executor | None = None
-) -> dict[str, object]:
+) -> Mapping[str, object]:
     """Write an export of a finished run as `filtering.exports.export.export` does, and return what was written."""
     return exports.export(run, form, out, options, Silent(), executor or InProcessExecutor())
