@@ -5,17 +5,7 @@ from typing import Any
 
 
 def of_filter(record: Mapping[str, Any], reason: str, line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a filter asks for and what a sample has.
-
-    Parameters
-    ----------
-    record : mapping
-        The run's run.json.
-    reason : str
-        Such as filter:caption.
-    line : mapping
-        The sample's caption, width, height and clip_score.
-    """
+    """Return what a filter (its reason, such as filter:caption) asks for, and what a sample has."""
     kind = reason.partition(":")[2]
     # Of several filters of a kind nobody noted which one it was; the first is shown where there is one.
     one = next(each for each in record["filters"] if each["kind"] == kind)

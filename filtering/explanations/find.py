@@ -21,34 +21,17 @@ AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of the manifest.
+    """A line of the manifest."""
 
-    Attributes
-    ----------
-    kind : kept, dropped or quarantined.
-    shard : the place of its shard in the inventory.
-    line : the columns of that table.
-    """
-
-    kind: str
-    shard: int
-    line: dict[str, Any]
+    kind: str  # kept, dropped or quarantined
+    shard: int  # the place of its shard in the inventory
+    line: dict[str, Any]  # the columns of that table
 
 
 def find(run: Store, sample: str) -> Place:
-    """Return where a sample is.
+    """Return where a sample is: a uid, a key, the name of a tar member, or SHARD/KEY with or without the extension.
 
-    Parameters
-    ----------
-    run : Store
-        A finished run.
-    sample : str
-        A uid (32 hex digits), a key, the name of a tar member, or SHARD/KEY, with or without the shard's extension.
-
-    Raises
-    ------
-    InputError
-        If there is no such sample, or several shards have one of that key.
+    Raises InputError if there is no such sample, or several shards have one of that key.
     """
     urls = [line["url"] for line in read_shard_lines(run)]
     shards, key = _of_shard(urls, sample)

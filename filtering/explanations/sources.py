@@ -28,14 +28,7 @@ COLUMNS = ["uid", "key", "caption", "width", "height", "clip_score"]
 class Sources:
     """A finished run as explanations read it.
 
-    Attributes
-    ----------
-    finished : the run, its shards with the places of their rows.
-
-    Raises
-    ------
-    InputError
-        If the run is not finished, or is of a version that did not keep what is asked for.
+    Raises InputError if the run is not finished, or is of a version that did not keep what is asked for.
     """
 
     def __init__(self, run: Store) -> None:
@@ -109,19 +102,13 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A sample beside the one that is explained.
+    """A sample beside the one that is explained."""
 
-    Attributes
-    ----------
-    uid, key, caption, shard : of the sample.
-    rank : its place among the picks of its concept; None where it is not kept.
-    """
-
-    uid: str
+    uid: str  # uid, key, caption, shard: of the sample
     key: str
     caption: str
     shard: str
-    rank: int | None
+    rank: int | None  # its place among the picks of its concept; None where it is not kept
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data."""

@@ -26,15 +26,7 @@ Record = Mapping[str, Any]
 
 
 def deciding_step(sources: Sources, reason: str, partition: int, row: int) -> Record:
-    """Return the step that left a sample out, or the last one that picked it, as run.json has it.
-
-    Parameters
-    ----------
-    reason : str
-        As the manifest spells it; empty for a kept sample.
-    row : int
-        Its global id.
-    """
+    """Return the step that left out a sample (global id `row`) for a reason, or, if there is none, that picked it."""
     steps: list[Record] = [step for step in sources.record["steps"] if step["settings"]]
     if not reason:
         # Of a union, a selection that picked it.
@@ -51,25 +43,7 @@ def _picked(sources: Sources, step: Record, partition: int, row: int) -> bool:
 
 
 def of_step(sources: Sources, found: Record, part: ShardGraph, partition: int, at: int) -> dict[str, Any]:
-    """Return what a step did with a sample.
-
-    Parameters
-    ----------
-    found : mapping
-        The step, as run.json has it.
-    part : ShardGraph
-        The partition's part of the graph.
-    at : int
-        Where the sample stands in it.
-
-    Returns
-    -------
-    dict
-        The step's stage, method, score (its name), `value` (of the sample), `candidates` (samples of the concept that
-        reached the step), `higher` (how many of them score higher), budget, picked (how many were), rank (among the
-        picks, from 0, or None), `least_picked` (the lowest score that was picked), `messages`: of D2, `heard`, `left`,
-        `last_pick` and `pushes`, see `filtering.selection.replay`; None where its picks are no single greedy order.
-    """
+    """Return what a step did with the sample that stands at a place of a partition's part of the graph."""
     store, step = sources.run.child(found["folder"]), recorded_step(found["settings"])
     samples, rows = _samples(sources, store, part, partition, int(part.concept[at]))
     node = int(positions(rows, part.row[[at]])[0])

@@ -7,13 +7,7 @@ Record = Mapping[str, Any]
 
 
 def verdict(found: Record) -> str:
-    """Return in a sentence why a sample was kept or dropped.
-
-    Parameters
-    ----------
-    found : mapping
-        What `filtering.explanations.why` knows of it.
-    """
+    """Return in a sentence why a sample was kept or dropped."""
     if "filter" in found:
         return _filtered(found)
     step, messages = found["step"], found["step"]["messages"]

@@ -27,21 +27,11 @@ HASHED_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class ManifestsResult:
-    """Where the samples of the pool ended.
+    """Where the samples of the pool ended."""
 
-    Attributes
-    ----------
-    totals : mapping
-        Samples by `input`, `kept`, `dropped` and `quarantined`.
-    reasons : mapping
-        Samples by reason, of `dropped` and of `quarantined`.
-    manifest_hash : str
-        The hash of the selection, see `manifest_hash`.
-    """
-
-    totals: dict[str, int]
-    reasons: dict[str, dict[str, int]]
-    manifest_hash: str
+    totals: dict[str, int]  # samples by `input`, `kept`, `dropped` and `quarantined`
+    reasons: dict[str, dict[str, int]]  # samples by reason, of `dropped` and of `quarantined`
+    manifest_hash: str  # the hash of the selection, see `manifest_hash`
 
     @property
     def summary(self) -> str:

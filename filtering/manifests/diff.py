@@ -22,18 +22,12 @@ NEW_SHARD, REMOVED_SHARD, NEW_SAMPLE, GONE_SAMPLE = "new shard", "removed shard"
 
 @dataclass(slots=True)
 class Counts:
-    """What changed, in one concept or in all.
+    """What changed, in one concept or in all."""
 
-    Attributes
-    ----------
-    before, after : samples kept in either run.
-    both : kept in both.
-    became_kept, became_dropped : by why: the reason of the run that does not keep them, or that it lacks them.
-    """
-
-    before: int = 0
+    before: int = 0  # before, after: samples kept in either run
     after: int = 0
-    both: int = 0
+    both: int = 0  # kept in both
+    # became_kept, became_dropped: by why: the reason of the run that does not keep them, or that it lacks them
     became_kept: Counter[str] = field(default_factory=Counter)
     became_dropped: Counter[str] = field(default_factory=Counter)
 

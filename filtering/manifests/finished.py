@@ -21,26 +21,13 @@ RowsNeed = Literal["optional", "needed"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A shard of the pool, and the table of its kept samples.
+    """A shard of the pool, and the table of its kept samples."""
 
-    Attributes
-    ----------
-    shard : Shard
-        As the run found it.
-    kept : int
-        Number of kept samples.
-    store : Store
-        The folder of the table.
-    table_name : str
-        The name of the table, `schemas.KEPT`, in the shard's order.
-    rows : Store or None
-        The folder of its rows and vectors, of an earlier run perhaps; None where it is not known.
-    """
-
-    shard: Shard
-    kept: int
-    store: Store
-    table_name: str
+    shard: Shard  # as the run found it
+    kept: int  # number of kept samples
+    store: Store  # the folder of the table
+    table_name: str  # the name of the table, `schemas.KEPT`, in the shard's order
+    # The folder of its rows and vectors, of an earlier run perhaps; None where it is not known
     rows: Store | None = None
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
@@ -65,18 +52,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run as those see it that read what it kept.
+    """A run as those see it that read what it kept."""
 
-    Attributes
-    ----------
-    store : its directory.
-    record : its run.json.
-    sources : its shards, all of them, in the order of the inventory.
-    """
-
-    store: Store
-    record: RunRecord
-    sources: tuple[Source, ...]
+    store: Store  # its directory
+    record: RunRecord  # its run.json
+    sources: tuple[Source, ...]  # its shards, all of them, in the order of the inventory
 
     @property
     def from_metadata(self) -> bool:
@@ -100,18 +80,8 @@ class FinishedRun:
 def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional") -> FinishedRun:
     """Return a finished run.
 
-    Parameters
-    ----------
-    inventory : bool
-        Whether sizes and versions of the shards must be known; otherwise shards have their URLs alone.
-    rows : str
-        With `inventory`: ``needed``, the folders of the shards' rows must be known; ``optional``, sources have them as
-        far as they are.
-
-    Raises
-    ------
-    InputError
-        If it is not finished, or its inventory is gone.
+    Without `inventory` the shards have their URLs alone. With it, `rows` says whether the folders of the shards' rows
+    must be known. Raises InputError if the run is not finished, or its inventory is gone.
     """
     record, lines = read_run(run), read_shard_lines(run)
     shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, Store]()

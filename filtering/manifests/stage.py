@@ -40,17 +40,9 @@ def write_manifests(
 ) -> ManifestsResult:
     """Write every table of the manifest; return totals, reasons and the manifest hash.
 
-    Parameters
-    ----------
-    pick_filters : list of PickFilter
-        The steps of selection: the first that did not pick a sample is its reason, the picks of the last are kept.
-    samples : list of int
-        Samples found in each shard by the embedding stage.
-
-    Raises
-    ------
-    RunError
-        If a shard's kept, dropped and quarantined samples do not add up to its samples.
+    The first of `pick_filters` (the steps of selection, in order) that did not pick a sample is its reason; the picks
+    of the last are kept. `samples` are counted by shard while embedding. Raises RunError if a shard's kept, dropped and
+    quarantined samples do not add up to its samples.
     """
     run = stage.runtime.store
     picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]

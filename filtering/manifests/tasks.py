@@ -31,17 +31,7 @@ class ShardSplit(TypedDict):
 def split_shard(
     shard: PassingShard, pick_filters: Sequence[PickFilter], names: Sequence[Sequence[str]], run: Store
 ) -> ShardSplit:
-    """Write a shard's kept, dropped and quarantined tables.
-
-    Parameters
-    ----------
-    pick_filters : list of PickFilter
-        The steps of selection, in order.
-    names : list of list of str
-        The objects that hold the picks of each step.
-    run : Store
-        The run's directory.
-    """
+    """Write a shard's kept, dropped and quarantined tables; `names` are the objects with the picks of each step."""
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
     picks, picked = np.zeros(0, PICK), np.zeros(0, np.int64)

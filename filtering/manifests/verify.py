@@ -28,13 +28,7 @@ RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "
 
 
 def problems(run: Store) -> Iterator[str]:
-    """Yield what does not hold, a line each; nothing if the run is sound.
-
-    Raises
-    ------
-    InputError
-        If there is no finished run.
-    """
+    """Yield what does not hold, a line each; nothing if the run is sound. Raises InputError if it is not finished."""
     record = read_run(run)
     missing = [key for key in RUN_KEYS if key not in record]
     if missing:

@@ -33,25 +33,13 @@ def run_id(config: Config, shards: Sequence[Shard]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What every part of a run shares, and the stages that have finished.
-
-    Attributes
-    ----------
-    config : Config
-    runtime : Runtime
-    shards : tuple of Shard
-        The pool, in the order of the inventory.
-    reusable : Reusable or None
-        What a base has of it.
-    finished : list of Finished
-        In order; `take` appends to it.
-    """
+    """What every part of a run shares, and the stages that have finished."""
 
     config: Config
     runtime: Runtime
-    shards: tuple[Shard, ...]
-    reusable: Reusable | None = None
-    finished: list[Finished[Any]] = field(default_factory=list)
+    shards: tuple[Shard, ...]  # the pool, in the order of the inventory
+    reusable: Reusable | None = None  # what a base has of it
+    finished: list[Finished[Any]] = field(default_factory=list)  # in order; `take` appends to it
 
     def stage(self, key: StageKey) -> StageRun:
         """Return a stage of this run."""
@@ -74,16 +62,9 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class SelectionInputs:
-    """The finished stages that selection reads.
+    """The finished stages that selection reads."""
 
-    Attributes
-    ----------
-    shards : tuple of PassingShard
-        The pool's shards after the filters.
-    embedding, filters, concepts, graph : Finished
-    """
-
-    shards: tuple[PassingShard, ...]
+    shards: tuple[PassingShard, ...]  # the pool's shards after the filters
     embedding: Finished[EmbeddingResult]
     filters: Finished[FiltersResult]
     concepts: Finished[ConceptsResult]

@@ -27,13 +27,9 @@ from filtering.storage.store import Store, absolute
 def run(config: Config, progress: Reporter | None = None) -> RunRecord:
     """Start or resume a run, an incremental one if the configuration has a base, and return its run.json.
 
-    Raises
-    ------
-    InputError
-        If the configuration, the base or the pool cannot work, another incremental run is active under the same root,
-        or the output holds another finished run.
-    RunError
-        If a stage fails, or the written run does not verify; `latest.json` stays as it is.
+    Raises InputError if the configuration, the base or the pool cannot work, another incremental run is active under
+    the same root, or the output holds another finished run; RunError if a stage fails, or the written run does not
+    verify: `latest.json` stays as it is.
     """
     reports = progress or LineReporter()
     body = _full if config.base is None else _incremental
@@ -123,13 +119,7 @@ def _base(url: str | None) -> Base | None:
 
 
 def _finished(config: Config, store: Store) -> RunRecord | None:
-    """Return run.json of a finished run; None if it has not finished.
-
-    Raises
-    ------
-    InputError
-        If it is a run of another pool or configuration: a finished run is never changed.
-    """
+    """Return run.json of a finished run, None if it has not finished; refuse a run of another pool or configuration."""
     if not store.exists(RUN):
         return None
     record = read_run(store)
@@ -142,13 +132,7 @@ def _finished(config: Config, store: Store) -> RunRecord | None:
 
 
 def _check(store: Store, root: Store) -> None:
-    """Verify a run.
-
-    Raises
-    ------
-    RunError
-        If there is a problem.
-    """
+    """Verify a run; RunError if there is a problem."""
     found = list(problems(store))
     if found:
         count, stays = f"{len(found)} problem{'s' * (len(found) > 1)}", latest_name(root) or "unset"

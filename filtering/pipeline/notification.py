@@ -22,10 +22,7 @@ def notified(
 ) -> RunRecord:
     """Call `work`, notify the configured webhook when it has ended, and return its run.json.
 
-    Raises
-    ------
-    InputError
-        Before `work` is called, if an environment variable that the configuration names is missing.
+    Raises InputError before `work` is called if an environment variable that the configuration names is missing.
     """
     if config.notify is None:
         return work()
@@ -56,27 +53,11 @@ def payload(
     error: BaseException | None = None,
     clock: Clock = CLOCK,
 ) -> Payload:
-    """Return the payload about a run that has ended.
+    """Return the payload about a run that has ended: one that finished has a record, any other an error.
 
-    Parameters
-    ----------
-    run : str
-        The run's path or URL.
-    began : float
-        Its start, in seconds since the epoch.
-    record : RunRecord, optional
-        The run.json of a run that finished.
-    error : BaseException, optional
-        The error that ended a run.
-    clock : Clock, optional
-        Gives the time.
-
-    Returns
-    -------
-    dict
-        ``text`` (a line for people, which chat programs show), ``state`` (finished, failed or stopped), ``run``,
-        ``started`` (ISO 8601, UTC), ``seconds``; of a finished run the keys `INCLUDED` and ``stages``, seconds by
-        name; else ``error``. At most `LARGEST_BYTES` as JSON.
+    It has ``text`` (a line for people, which chat programs show), ``state`` (finished, failed or stopped), ``run``,
+    ``started`` (ISO 8601, UTC), ``seconds``; of a finished run the keys `INCLUDED` and ``stages``, seconds by name;
+    else ``error``. It takes at most `LARGEST_BYTES` as JSON.
     """
     found: Payload = {
         "state": _state(error),

@@ -15,37 +15,19 @@ from filtering.storage.store import Store, filesystem_of, is_local
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """The folder of an incremental run.
-
-    Attributes
-    ----------
-    name : of the folder.
-    started : seconds since the epoch.
-    verified : whether the run has finished and was verified.
-    retired : whether its deletion has begun.
-    base : the name of its base's folder; empty if it has no base.
-    """
+    """The folder of an incremental run."""
 
     name: str
-    started: float
-    verified: bool
-    retired: bool
-    base: str = ""
+    started: float  # seconds since the epoch
+    verified: bool  # whether the run has finished and was verified
+    retired: bool  # whether its deletion has begun
+    base: str = ""  # the name of its base's folder; empty if it has no base
 
 
 def retire(root: Store, most: int, latest: str | None, say: Callable[[str], None]) -> list[str]:
-    """Delete all but the newest incremental runs, except data that retained runs reference; return the deleted names.
+    """Delete all but the newest `most` verified runs, except data that retained runs reference; return their names.
 
-    Parameters
-    ----------
-    root : Store
-        The folder that holds the folders of the runs. Other folders in it are left alone.
-    most : int
-        Number of verified runs to retain.
-    latest : str or None
-        A run that is always retained.
-    say : callable
-        Receives a line that names the deleted runs.
+    Folders under the root that hold no incremental run are left alone; the run `latest` is always retained.
     """
     runs = sorted(_increments(root), key=lambda run: (run.started, run.name), reverse=True)
     sound = [run for run in runs if run.verified and not run.retired]

@@ -195,10 +195,7 @@ def _graph(
 def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
     """Return the other run's concepts that are used, and their identity; None where concepts are trained.
 
-    Raises
-    ------
-    InputError
-        If the run that `concepts.centroids` names is missing, or has no concepts that can be used.
+    Raises InputError if the run that `concepts.centroids` names is missing, or has no concepts that can be used.
     """
     named = config.concepts.centroids
     origin = base if named is None else read_base(absolute(named), "concepts.centroids")

@@ -22,24 +22,12 @@ from filtering.storage.store import Store, digest
 
 @dataclass(frozen=True, slots=True)
 class TakenStep:
-    """A step as it was taken.
-
-    Attributes
-    ----------
-    stage : Finished
-        Its stage.
-    settings : Step or None
-        None where named selections were joined.
-    reason : str
-        The reason of a sample that it left out, as the manifest spells it.
-    score : str
-        The score that picked; empty where selections were joined.
-    """
+    """A step as it was taken."""
 
     stage: Finished[SelectionResult]
-    settings: Step | None
-    reason: str
-    score: str = ""
+    settings: Step | None  # none where named selections were joined
+    reason: str  # of a sample that it left out, as the manifest spells it
+    score: str = ""  # the score that picked; empty where selections were joined
 
     def record(self) -> StepRecord:
         """Return the step as it is in run.json."""
@@ -54,23 +42,13 @@ class TakenStep:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The whole selection.
+    """The whole selection."""
 
-    Attributes
-    ----------
-    last : Finished
-        The stage whose picks are kept.
-    pick_filters : tuple of PickFilter
-        The stages that must have picked a sample, in order; its reason is that of the first that did not.
-    steps : tuple of TakenStep
-        In order.
-    scores : mapping
-        The stage of each score by its name; a name that comes again with other parameters has a number.
-    """
-
-    last: Finished[SelectionResult]
+    last: Finished[SelectionResult]  # the stage whose picks are kept
+    # The stages that must have picked a sample, in order; its reason is that of the first that did not
     pick_filters: tuple[PickFilter, ...]
     steps: tuple[TakenStep, ...]
+    # The stage of each score by its name; a name that comes again with other parameters has a number
     scores: Mapping[str, Finished[ScoresResult]]
 
 
@@ -189,13 +167,7 @@ def model_of(config: Config) -> Embedding | None:
 
 
 def check_steps(config: Config) -> None:
-    """Refuse what no step can do before any work is done.
-
-    Raises
-    ------
-    InputError
-        One line: the key, what is wrong, the nearest valid name.
-    """
+    """Refuse what no step can do before any work is done: InputError with the key and the nearest valid name."""
     _check_increments(config)
     for step in every_step(config):
         for spec in specs_of(step):
@@ -214,10 +186,7 @@ def _check_increments(config: Config) -> None:
 def every_step(config: Config) -> Iterator[Step]:
     """Yield every step that a configuration takes, those of named selections where they are named.
 
-    Raises
-    ------
-    InputError
-        If a selection is unknown or refers to itself.
+    Raises InputError if a selection is unknown or refers to itself.
     """
     return _every_step(config.selection.steps or (config.selection,), config.selections, ())
 

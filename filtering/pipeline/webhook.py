@@ -27,45 +27,27 @@ FIRST_CEILING_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The address of a webhook, with the secrets that the configuration only names.
+    """The address of a webhook, with the secrets that the configuration only names."""
 
-    Attributes
-    ----------
-    url : an http or https URL, which may be secret.
-    token : a bearer token, or None.
-    timeout : seconds for one attempt, from the connection to the response.
-    retries : maximum number of further attempts.
-    """
-
-    url: str = field(repr=False)
-    token: str | None = field(repr=False)
-    timeout: float
-    retries: int
+    url: str = field(repr=False)  # an http or https URL, which may be secret
+    token: str | None = field(repr=False)  # a bearer token, or None
+    timeout: float  # seconds for one attempt, from the connection to the response
+    retries: int  # maximum number of further attempts
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The outcome of one attempt.
+    """The outcome of one attempt."""
 
-    Attributes
-    ----------
-    fault : the error; None if the payload was accepted.
-    passing : whether the error may be temporary.
-    wait : the seconds that the server wants until the next attempt, or None.
-    """
-
-    fault: str | None = None
-    passing: bool = False
-    wait: float | None = None
+    fault: str | None = None  # the error; None if the payload was accepted
+    passing: bool = False  # whether the error may be temporary
+    wait: float | None = None  # the seconds that the server wants until the next attempt, or None
 
 
 def webhook(settings: Notify, environment: Mapping[str, str] = os.environ) -> Webhook:
     """Return the webhook that a configuration describes.
 
-    Raises
-    ------
-    InputError
-        If an environment variable is missing or invalid; the line never contains its value.
+    Raises InputError if an environment variable is missing or invalid; the line never contains its value.
     """
     if settings.url_env is None:
         at, url = "notify.url", settings.url or ""

@@ -37,51 +37,27 @@ from filtering.scores.registry import SCORERS
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the workers found.
+    """What the workers found."""
 
-    Attributes
-    ----------
-    shards, pictured_shards : shards of the pool, and those of them that were read for images.
-    concepts : a line for each of C concepts, as `tables.CONCEPTS` has them.
-    budgets : int64 (C,), samples that each concept may keep.
-    positions : by concept its position on the map, x and y; the concepts of the map have a row in the report.
-    captions : the sampled captions, `survey.CAPTIONS`.
-    counts : by score how often its values occur.
-    surveys : by shard.
-    examined : by partition.
-    lines : by concept its kept samples, mean score, and samples with a near-duplicate.
-    groups : the largest groups of near-duplicates.
-    filtered : by reason the rows of examples of what a filter dropped.
-    lowest : the dropped rows with the lowest CLIP scores.
-    samples : the samples that are shown.
-    """
-
-    shards: int
+    shards: int  # shards, pictured_shards: shards of the pool, and those of them that were read for images
     pictured_shards: int
-    concepts: pa.Table
-    budgets: npt.NDArray[np.int64]
+    concepts: pa.Table  # a line for each of C concepts, as `tables.CONCEPTS` has them
+    budgets: npt.NDArray[np.int64]  # int64 (C,), samples that each concept may keep
+    # By concept its position on the map, x and y; the concepts of the map have a row in the report
     positions: Mapping[int, tuple[float, float]]
-    captions: pa.Table
-    counts: Mapping[str, Counts]
-    surveys: Sequence[Survey]
-    examined: Sequence[Examined]
-    lines: Mapping[int, ConceptLine]
-    groups: Sequence[Group]
-    filtered: Mapping[str, Sequence[int]]
-    lowest: Sequence[int]
-    samples: Samples
+    captions: pa.Table  # the sampled captions, `survey.CAPTIONS`
+    counts: Mapping[str, Counts]  # by score how often its values occur
+    surveys: Sequence[Survey]  # by shard
+    examined: Sequence[Examined]  # by partition
+    lines: Mapping[int, ConceptLine]  # by concept its kept samples, mean score, and samples with a near-duplicate
+    groups: Sequence[Group]  # the largest groups of near-duplicates
+    filtered: Mapping[str, Sequence[int]]  # by reason the rows of examples of what a filter dropped
+    lowest: Sequence[int]  # the dropped rows with the lowest CLIP scores
+    samples: Samples  # the samples that are shown
 
 
 def assembled(record: RunRecord, found: Findings) -> Report:
-    """Return the report's data.
-
-    Parameters
-    ----------
-    record : RunRecord
-        The run.json, as far as it is known before the report is written.
-    found : Findings
-        The results of the surveys.
-    """
+    """Return the report's data, from run.json as far as it is known by now and the results of the surveys."""
     rows, step = concept_rows(found), judging_step(record["steps"])
     graph, output = from_plain(GraphResult, record["graph"], RUN), record["config"]["output"]
     drift = from_plain(Drift, record["drift"], RUN) if "drift" in record else None

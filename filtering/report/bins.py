@@ -23,16 +23,10 @@ LEAST, MOST = 0.0025, 0.9975
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often values occur.
+    """How often values occur."""
 
-    Attributes
-    ----------
-    key : uint32 (m,), ascending, the first bits of their keys.
-    kept, dropped : int64 (m,), samples with such a value.
-    """
-
-    key: npt.NDArray[np.uint32]
-    kept: npt.NDArray[np.int64]
+    key: npt.NDArray[np.uint32]  # uint32 (m,), ascending, the first bits of their keys
+    kept: npt.NDArray[np.int64]  # kept, dropped: int64 (m,), samples with such a value
     dropped: npt.NDArray[np.int64]
 
 

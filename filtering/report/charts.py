@@ -26,23 +26,14 @@ SHORT_COUNT = "format(datum.value, datum.value >= 10000 ? '~s' : ',')"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the flow: the samples that left and those that stayed.
+    """One step of the flow: the samples that left and those that stayed."""
 
-    Attributes
-    ----------
-    label : the outcome of these samples, in plain words
-    meaning : its reason, in plain words; may be empty
-    code : the reason as in the manifests; may be empty
-    count : samples
-    kind : input, quarantined, dropped or kept
-    stayed, left : lengths on the bar, of `FLOW_WIDTH`: the samples that stayed after it, and those that left
-    """
-
-    label: str
-    meaning: str
-    code: str
+    label: str  # the outcome of these samples, in plain words
+    meaning: str  # its reason, in plain words; may be empty
+    code: str  # the reason as in the manifests; may be empty
     count: int
-    kind: str
+    kind: str  # input, quarantined, dropped or kept
+    # stayed, left: lengths on the bar, of `FLOW_WIDTH`: the samples that stayed after it, and those that left
     stayed: float = 0.0
     left: float = 0.0
 
@@ -70,18 +61,11 @@ class BinValue(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class HistogramChart:
-    """A histogram as the report shows it.
+    """A histogram as the report shows it."""
 
-    Attributes
-    ----------
-    svg : the chart
-    bins : the numbers behind it
-    shared : whether kept and dropped have the same scale
-    """
-
-    svg: Markup
-    bins: tuple[Bin, ...]
-    shared: bool
+    svg: Markup  # the chart
+    bins: tuple[Bin, ...]  # the numbers behind it
+    shared: bool  # whether kept and dropped have the same scale
 
 
 def flow(totals: Mapping[str, int], dropped_by_reason: Mapping[str, int]) -> tuple[Step, ...]:

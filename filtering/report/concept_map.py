@@ -47,18 +47,11 @@ class Label(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ConceptMap:
-    """The map as the report shows it.
+    """The map as the report shows it."""
 
-    Attributes
-    ----------
-    svg : the chart; its marks' `data-tip` begin with 'Concept' and the number
-    legend : the number and the meaning of each shade in use
-    shown : number of concepts that are drawn
-    """
-
-    svg: Markup
-    legend: tuple[tuple[int, str], ...]
-    shown: int
+    svg: Markup  # the chart; its marks' `data-tip` begin with 'Concept' and the number
+    legend: tuple[tuple[int, str], ...]  # the number and the meaning of each shade in use
+    shown: int  # number of concepts that are drawn
 
 
 def concept_map(rows: Sequence[ConceptRow]) -> ConceptMap | None:

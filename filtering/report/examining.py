@@ -64,12 +64,8 @@ def examine_partition(
 ) -> Examined:
     """Write a line for each concept of a partition; return examples and the largest groups of near-duplicates.
 
-    Parameters
-    ----------
-    chosen : list of int
-        Concepts with contact sheets.
-    pictured : list of int or None
-        Shards whose images are read; None for metadata, which has no images, so that any sample may be shown.
+    The concepts `chosen` have contact sheets. Images are read from the shards `pictured`; metadata has none (None), so
+    that any sample may be shown.
     """
     part = read_graph(locations.graph, partition)
     if part is None:
@@ -94,12 +90,7 @@ def read_lines(store: Store, partition: int) -> Iterator[tuple[int, ConceptLine]
 
 
 class _Partition:
-    """A partition with the picks and scores of its rows.
-
-    Attributes
-    ----------
-    rows : see `Examined`.
-    """
+    """A partition with the picks and scores of its rows; for `rows` see `Examined`."""
 
     def __init__(self, part: ShardGraph, partition: int, locations: Locations, pictured: Sequence[int] | None) -> None:
         self.part = part

@@ -15,34 +15,19 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Some samples of one concept, int64 positions in the concept.
+    """Some samples of one concept, int64 positions in the concept."""
 
-    Attributes
-    ----------
-    kept : the first picks
-    dropped : dropped samples, highest score first
-    hardest, easiest : samples with the highest and with the lowest scores
-    """
-
-    kept: Int64Array
-    dropped: Int64Array
-    hardest: Int64Array
+    kept: Int64Array  # the first picks
+    dropped: Int64Array  # dropped samples, highest score first
+    hardest: Int64Array  # hardest, easiest: samples with the highest and with the lowest scores
     easiest: Int64Array
 
 
 def concept_examples(scores: Float64Array, ranks: Int64Array, eligible: Mask, most: int) -> Examples:
-    """Choose examples among the n samples of a concept, at most `most` of each kind.
+    """Choose examples among the n samples of a concept, at most `most` of each kind, `eligible` ones before all others.
 
-    Parameters
-    ----------
-    scores : float64 (n,)
-        Scores of the last step; NaN where an earlier step had dropped the sample.
-    ranks : int64 (n,)
-        Position among the picks, -1 where the sample is dropped.
-    eligible : bool (n,)
-        Samples to prefer, because their images can be shown.
-    most : int
-        Maximum number of examples of each kind.
+    Scores are float64 (n,), NaN where an earlier step had dropped the sample; ranks among the picks int64 (n,), -1
+    where the sample is dropped.
     """
     everyone, kept = np.arange(len(scores)), ranks >= 0
     scored = everyone[np.isfinite(scores)]
@@ -56,15 +41,7 @@ def concept_examples(scores: Float64Array, ranks: Int64Array, eligible: Mask, mo
 
 
 def covering_neighbours(graph: KnnGraph, kept: Mask) -> tuple[Int64Array, Float64Array]:
-    """Return the nearest kept neighbour of each node, int64 (n,), -1 where there is none, and the cosine to it.
-
-    Parameters
-    ----------
-    graph : KnnGraph
-        The edges inside a concept, squared Euclidean distances of unit vectors.
-    kept : bool (n,)
-        Which nodes are kept.
-    """
+    """Return the nearest kept neighbour of each node of a concept, int64 (n,), -1 for none, and the cosine to it."""
     near, alike = np.full(graph.nodes, -1, dtype=np.int64), np.full(graph.nodes, np.nan)
     sources = np.repeat(np.arange(graph.nodes), graph.degrees)
     there = kept[graph.indices]
@@ -79,14 +56,8 @@ def covering_neighbours(graph: KnnGraph, kept: Mask) -> tuple[Int64Array, Float6
 def near_duplicates(part: ShardGraph, least: float) -> tuple[Mask, Int64Array]:
     """Return which rows of a partition have a near-duplicate, bool (n,), and the group of each row, int64 (n,).
 
-    A row without near-duplicates is a group of its own; groups end at the partition's border.
-
-    Parameters
-    ----------
-    part : ShardGraph
-        The partition's part of the graph, n rows.
-    least : float
-        Minimum cosine of near-duplicates.
+    Near-duplicates have at least the cosine `least`. A row without one is a group of its own; groups end at the
+    partition's border.
     """
     rows = len(part.row)
     near = cosines(part.distances) >= least

@@ -7,15 +7,10 @@ import numpy.typing as npt
 
 
 def concept_map(centroids: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return a position for each concept, float64 (C, 2) between 0 and 1: the first two principal components.
+    """Return a position for each centroid (C, d), float64 (C, 2) between 0 and 1: the first two principal components.
 
     Principal components crowd most concepts into the middle; the mean of the component and its rank spreads them and
     preserves neighbourhoods.
-
-    Parameters
-    ----------
-    centroids : float32 (C, d)
-        Unit-norm.
     """
     centred = centroids.astype(np.float64) - centroids.mean(axis=0, dtype=np.float64)
     _, vectors = np.linalg.eigh(centred.T @ centred)

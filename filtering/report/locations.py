@@ -10,24 +10,16 @@ from filtering.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Locations:
-    """The folders of a run that the report reads, and the one that it writes to.
+    """The folders of a run that the report reads, and the one that it writes to."""
 
-    Attributes
-    ----------
-    run : the run's directory.
-    concepts, graph, picks : the folders of the concepts, the graph and the picks of the last step.
-    judged : the folder with the scores of the last step that used a score, by partition; None if no step did.
-    scores : the folder of each score, by its name.
-    store : the folder of the report's own objects.
-    """
-
-    run: Store
-    concepts: Store
+    run: Store  # the run's directory
+    concepts: Store  # concepts, graph, picks: the folders of the concepts, the graph and the picks of the last step
     graph: Store
     picks: Store
+    # The folder with the scores of the last step that used a score, by partition; None if no step did
     judged: Store | None
-    scores: Mapping[str, Store]
-    store: Store
+    scores: Mapping[str, Store]  # the folder of each score, by its name
+    store: Store  # the folder of the report's own objects
 
 
 def locations_of(run: Store, record: RunRecord, store: Store) -> Locations:

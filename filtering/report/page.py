@@ -34,19 +34,12 @@ MOST_SHEETS = 200
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The size limits of a page.
+    """The size limits of a page."""
 
-    Attributes
-    ----------
-    pictures : bytes of all images together, in base64
-    caption, name : characters of a caption and of a concept's words
-    text : characters of any other text
-    """
-
-    pictures: int
-    caption: int
+    pictures: int  # bytes of all images together, in base64
+    caption: int  # caption, name: characters of a caption and of a concept's words
     name: int
-    text: int
+    text: int  # characters of any other text
 
 
 # The first one that makes the page small enough is used.

@@ -34,15 +34,7 @@ def picture(jpeg: bytes | None) -> Picture | None:
 
 
 def admitted(report: Report, budget: int) -> frozenset[bytes]:
-    """Return the images that fit into a budget: the first ones in the order of importance.
-
-    Parameters
-    ----------
-    report : Report
-        The data of the report.
-    budget : int
-        Bytes that all images may take, in base64 and each as often as it is shown.
-    """
+    """Return the most important images that fit into a budget of bytes, in base64 and each as often as it is shown."""
     shown = [jpeg for jpeg in _jpegs(report) if jpeg is not None]
     times, room, found = Counter(shown), budget, set[bytes]()
     for jpeg in times:

@@ -22,20 +22,9 @@ CHANGED_CONCEPTS = 500
 def report_page(run: Store, out: str | None = None, against: str | None = None) -> str:
     """Return the path or URL of a run's report; a copy, or a report with changes, is written first.
 
-    Parameters
-    ----------
-    run : Store
-        A finished run.
-    out : str or None
-        A folder, path or URL, for a copy of the report.
-    against : str or None
-        Another finished run: the report then also shows the changes since that run; it is written to `out`, or to
-        filtering-report in the current folder.
-
-    Raises
-    ------
-    InputError
-        If one of the runs is not finished, or the report's data is missing.
+    A copy goes to the folder `out`. With `against`, another finished run, the report also shows the changes since that
+    run; it goes to `out`, or to filtering-report in the current folder. Raises InputError if one of the runs is not
+    finished, or the report's data is missing.
     """
     read_run(run)
     if out is None and against is None:

@@ -18,15 +18,10 @@ ROWS, SHEETS, LARGEST = 10_000, 48, 32
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The samples that the report shows.
+    """The samples that the report shows."""
 
-    Attributes
-    ----------
-    shown : by global row id.
-    judged : of samples that reached selection, by global row id: score, rank, covering neighbour, cosine to it.
-    """
-
-    shown: Mapping[int, ShownRow]
+    shown: Mapping[int, ShownRow]  # by global row id
+    # Of samples that reached selection, by global row id: score, rank, covering neighbour, cosine to it
     judged: Mapping[int, Sequence[float]]
 
     def thumbnail(self, row: int) -> Thumbnail:

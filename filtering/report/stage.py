@@ -58,17 +58,7 @@ def report_key(config: Config, manifests: str) -> StageKey:
 
 
 def write_report(stage: StageRun, record: RunRecord, shards: Sequence[PassingShard], partitions: int) -> ReportResult:
-    """Write report/index.html and report/page.json; return the report's size.
-
-    Parameters
-    ----------
-    record : RunRecord
-        The run.json, as far as it is known before the report is written.
-    shards : list of PassingShard
-        The pool's shards after the filters.
-    partitions : int
-        Number of partitions.
-    """
+    """Write report/index.html and report/page.json; return the report's size."""
     report = assembled(record, _findings(stage, record, shards, partitions))
     stage.runtime.store.write(REPORT_DATA, report_bytes(report))
     data = render(report).encode()

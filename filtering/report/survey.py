@@ -58,14 +58,9 @@ class Merged(TypedDict):
 
 
 def survey_shard(shard: PassingShard, share: float, pictured: bool, locations: Locations) -> Survey:
-    """Count a shard's scores, sample its captions, and find the dropped rows with the lowest CLIP scores.
+    """Count a shard's scores, sample a `share` of its captions, and find the dropped rows with the lowest CLIP scores.
 
-    Parameters
-    ----------
-    share : float
-        Share of the captions that is sampled to name the concepts.
-    pictured : bool
-        Whether examples may come from this shard.
+    Examples come from `pictured` shards alone.
     """
     store, rows = locations.store, shard.embedded.rows(["uid", "caption", "clip_score"])
     reasons = drop_reasons(shard, rows["uid"], locations.run)
@@ -139,17 +134,7 @@ def _scored(scores: npt.NDArray[np.float32], ids: Int64Array, most: int) -> Scor
 
 
 def merge_surveys(names: Sequence[str], name: str, store: Store) -> Merged:
-    """Merge the counts and captions of some shards.
-
-    Parameters
-    ----------
-    names : list of str
-        The shards' identities.
-    name : str
-        The name of the merged objects.
-    store : Store
-        The folder of the report's objects.
-    """
+    """Merge the counts and captions of some shards, given by identity, into the objects of one name."""
     store.write_arrays(COUNTS_NAME.format(name), _count_arrays(total_counts(store, names)))
     captions = read_captions(store, names)
     store.write_table(CAPTIONS_NAME.format(name), captions)

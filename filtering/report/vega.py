@@ -63,18 +63,9 @@ CONFIG: Spec = {
 
 
 def svg(spec: Spec, kind: str, label: str, role: str = "img") -> Markup:
-    """Return the chart of a specification.
+    """Return the chart of a Vega-Lite specification; text in it and the label must be clean (`report.text.one_line`).
 
-    Parameters
-    ----------
-    spec : dict
-        A Vega-Lite unit or concatenation; text in it must be clean (`filtering.report.text.one_line`).
-    kind : str
-        The CSS class of the chart.
-    label : str
-        A description for screen readers; clean as well.
-    role : str
-        The role img, or group if the page's script makes the marks reachable by keyboard.
+    `kind` is the chart's CSS class. The role is group where the page's script makes the marks reachable by keyboard.
     """
     drawn = vl_convert.vegalite_to_svg({"config": CONFIG, **spec}, vl_version=VERSION)
     root = ElementTree.fromstring(drawn)

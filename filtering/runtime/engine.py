@@ -97,13 +97,7 @@ class RayExecutor:
         return run_in_pool(self.pool(workers), attempts, callback)
 
     def pool(self, workers: Workers) -> WorkerPool:
-        """Return the pool of workers that run tasks.
-
-        Raises
-        ------
-        InputError
-            If the cluster has no GPU now, but one is wanted: the tasks would wait for ever.
-        """
+        """Return the pool of workers that run tasks; InputError if a GPU is wanted and there is none to wait for."""
         capacity = self.capacity()
         if isinstance(workers, Actors):
             return ActorPool(workers.plan(capacity))

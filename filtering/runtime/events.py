@@ -20,15 +20,10 @@ def _always() -> None:
 
 @dataclass(slots=True)
 class EventLog:
-    """Appends events to a run's directory; on object stores it is flushed every few seconds and at the end.
+    """Appends events to a run's directory; on object stores it is flushed every few seconds and at the end."""
 
-    Attributes
-    ----------
-    store : the run's directory.
-    allowed : called before the whole log is put; raises if another run owns the output by now.
-    """
-
-    store: Store
+    store: Store  # the run's directory
+    # Called before the whole log is put; raises if another run owns the output by now
     allowed: Callable[[], None] = _always
     local: bool = field(init=False)
     lines: list[str] = field(init=False, default_factory=list)

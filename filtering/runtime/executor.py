@@ -45,10 +45,7 @@ class Executor(Protocol):
     ) -> Iterator[tuple[Attempt, TaskRecord]]:
         """Yield each attempt with its record as it ends, in any order.
 
-        Raises
-        ------
-        RunError
-            If a task fails, or keeps being lost. Errors made for people pass through as they are.
+        Raises RunError if a task fails, or keeps being lost. Errors made for people pass through as they are.
         """
 
     def stop(self) -> None:
@@ -79,27 +76,8 @@ def run_tasks(
 ) -> list[TaskRecord]:
     """Run the tasks whose markers are missing and return every task's record, in the order of `tasks`.
 
-    Parameters
-    ----------
-    executor : Executor
-        Runs them; not started if every task is already done.
-    stage : str
-        The stage's name, for metrics.
-    store : Store
-        Where markers are.
-    tasks : sequence of TaskSpec
-        In any order; those that need the most memory begin first.
-    callback : Callback
-        Receives tasks as they end.
-    workers : Workers, optional
-        What takes the tasks; workers of one CPU unless given.
-    fence : Fence, optional
-        Checked by every worker before it writes a marker.
-
-    Raises
-    ------
-    RunError
-        If a task keeps failing. Errors made for people pass through as they are.
+    Tasks that need the most memory begin first. The executor is not started if every task is done. Workers have one CPU
+    unless given, and check the fence before they write a marker. Errors are those of `Executor.run`.
     """
     present = set(store.names(MARKER))
     records = {task.name: store.read_json(task.name + MARKER) for task in tasks if task.name + MARKER in present}
@@ -125,11 +103,8 @@ class LostError(Exception):
 def task_error(error: Exception, task: TaskSpec[Any]) -> Exception:
     """Return what a task's exception means for the run.
 
-    Returns
-    -------
-    Exception
-        The error itself if it was made for people; a `LostError` if the task is to be tried again; else a RunError that
-        names the task.
+    It is the error itself if it was made for people; a `LostError` if the task is to be tried again; else a RunError
+    that names the task.
     """
     if isinstance(error, FilteringError):
         return error

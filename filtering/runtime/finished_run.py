@@ -24,18 +24,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A finished run from which another run starts.
+    """A finished run from which another run starts."""
 
-    Attributes
-    ----------
-    url : its directory.
-    record : its run.json.
-    shards : its inventory.
-    """
-
-    url: str
-    record: RunRecord
-    shards: tuple[Shard, ...]
+    url: str  # its directory
+    record: RunRecord  # its run.json
+    shards: tuple[Shard, ...]  # its inventory
 
     def store(self, stage: str) -> Store:
         """Return the folder of a stage's objects."""
@@ -50,13 +43,7 @@ class Base:
         return str([cost["fingerprint"] for cost in self.record["stages"] if cost["name"] == stage][-1])
 
     def result(self, stage: str, kind: type[T]) -> T:
-        """Return the result of a stage.
-
-        Raises
-        ------
-        InputError
-            If an older version of filtering wrote it, whose results have another form.
-        """
+        """Return the result of a stage; InputError if an older version of filtering wrote it in another form."""
         name = f"{self.fingerprint(stage)}.stage.json"
         try:
             return from_plain(kind, self.store(stage).read_json(name)["result"], self.store(stage).path(name))
@@ -68,17 +55,11 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Reusable:
-    """The reusable part of a base.
-
-    Attributes
-    ----------
-    base : the base.
-    changes : how its shards differ from the pool now.
-    same : identities of the shards whose samples pass the filters as before; known once the filters have run.
-    """
+    """The reusable part of a base."""
 
     base: Base
-    changes: Changes
+    changes: Changes  # how its shards differ from the pool now
+    # Identities of the shards whose samples pass the filters as before; known once the filters have run
     same: frozenset[str] = field(default_factory=frozenset)
 
     def identities(self) -> set[str]:
@@ -93,13 +74,7 @@ class Reusable:
 
 
 def read_base(url: str, key: str = "base") -> Base:
-    """Return a finished run as a base; `key` is the configuration key that names it, for errors.
-
-    Raises
-    ------
-    InputError
-        If there is no finished run.
-    """
+    """Return a finished run as a base; InputError, with the configuration key that names it, if there is none."""
     run = Store(url)
     if not run.exists(RUN):
         raise InputError(f"{key}: {url} holds no finished run (no {RUN})")

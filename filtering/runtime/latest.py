@@ -41,10 +41,7 @@ def latest_name(root: Store) -> str | None:
 def run_url(url: str) -> str:
     """Return the directory of a run, absolute: `ROOT/latest` stands for the run that `latest.json` names.
 
-    Raises
-    ------
-    InputError
-        If it is ROOT/latest and no incremental run has been verified there.
+    Raises InputError if it is ROOT/latest and no incremental run has been verified there.
     """
     found = Store(absolute(url.rstrip("/")))
     root, name = root_of(found), found.url.rpartition("/")[2]

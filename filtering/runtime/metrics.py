@@ -13,18 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric as it is declared to Ray.
+    """One metric as it is declared to Ray."""
 
-    Attributes
-    ----------
-    help : what Prometheus shows beside it.
-    tags : its labels, besides those that Ray adds (node, worker, session).
-    boundaries : upper bounds of a histogram's buckets, in seconds; empty for a counter.
-    """
-
-    help: str
-    tags: tuple[str, ...] = ()
-    boundaries: tuple[float, ...] = ()
+    help: str  # what Prometheus shows beside it
+    tags: tuple[str, ...] = ()  # its labels, besides those that Ray adds (node, worker, session)
+    boundaries: tuple[float, ...] = ()  # upper bounds of a histogram's buckets, in seconds; empty for a counter
 
 
 # A batch takes milliseconds on a GPU and seconds on a CPU; a task seconds to an hour.
@@ -57,19 +50,7 @@ def exported_names() -> frozenset[str]:
 
 
 def task_finished(stage: str, seconds: float, retries: int, read_bytes: int, written_bytes: int) -> None:
-    """Count a finished task.
-
-    Parameters
-    ----------
-    stage : str
-        The stage it belongs to.
-    seconds : float
-        How long it took.
-    retries : int
-        Storage requests that were tried again.
-    read_bytes, written_bytes : int
-        What it read from storage and wrote to it.
-    """
+    """Count a finished task, the storage requests that it repeated, and what it read and wrote."""
     _count("filtering_tasks_total", 1, stage=stage)
     _observe("filtering_task_duration_seconds", seconds, stage=stage)
     _count("filtering_storage_retries_total", retries, stage=stage)
@@ -89,17 +70,7 @@ def samples_quarantined(reasons: Mapping[str, int]) -> None:
 
 
 def batch_embedded(samples: int, forward_seconds: float, waited_seconds: float) -> None:
-    """Count a batch that went through the model.
-
-    Parameters
-    ----------
-    samples : int
-        The size of the batch.
-    forward_seconds : float
-        How long the model took for it.
-    waited_seconds : float
-        How long the model had waited for the batch to be decoded.
-    """
+    """Count a batch that went through the model, and how long the model had waited for it to be decoded."""
     _count("filtering_forward_samples_total", samples)
     _observe("filtering_forward_duration_seconds", forward_seconds)
     _count("filtering_forward_seconds_total", forward_seconds)

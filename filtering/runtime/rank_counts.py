@@ -43,28 +43,13 @@ def key_at_rank(
 ) -> tuple[int, ...]:
     """Return the first digits of the key at a rank of the pool, the greatest key having rank 0.
 
-    Parameters
-    ----------
-    stage : StageRun
-        Runs the tasks; its store holds the counts, under names that end in `COUNTS_SUFFIX`.
-    label : str
-        Begins the names of the tasks; unique in the stage.
-    tasks_of : callable
-        Returns the counting tasks of a round: see `CountTasks`.
-    rank_of : callable
-        Returns the rank, from the number of rows that were counted.
-    digits : int
-        Most digits to find. Rows whose keys begin with the same ones count as equal.
-    unit : str
-        What a counting task stands for, such as "shards".
-    whole : bool
-        Find all digits, even if fewer separate the row at the rank from the rows after it.
+    `tasks_of` returns the counting tasks of a round, each for one `unit` such as "shards"; `rank_of` the rank, from the
+    number of rows that were counted. The counts are in the stage's folder, under names that begin with `label`, which
+    is unique in the stage, and end in `COUNTS_SUFFIX`. At most `digits` are found: rows whose keys begin with the same
+    ones count as equal. With `whole` all are found, even if fewer separate the row at the rank from the rows after it.
 
-    Returns
-    -------
-    tuple of int
-        Digits of 16 bits, the most significant first; the rows at or above them (`at_or_above`) are the rows up to
-        the rank, and those equal to it. Empty if no row was counted.
+    The digits have 16 bits, the most significant first; the rows at or above them (`at_or_above`) are the rows up to
+    the rank, and those equal to it. There are none if no row was counted.
     """
     prefix: tuple[int, ...] = ()
     rank = 0

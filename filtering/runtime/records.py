@@ -30,21 +30,9 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[T], plain: Any, where: str) -> T:
-    """Return the dataclass that `to_plain` wrote.
+    """Return the dataclass that `to_plain` wrote; fields that it does not have are ignored.
 
-    Parameters
-    ----------
-    kind : type
-        The dataclass.
-    plain : JSON-able
-        Fields that it does not have are ignored.
-    where : str
-        The object that was read, for the error.
-
-    Raises
-    ------
-    RunError
-        If fields are missing or of another type.
+    Raises RunError if fields are missing or of another type; it names `where` they were read.
     """
     try:
         return cast(T, _adapter(cast(Any, kind)).validate_python(plain))

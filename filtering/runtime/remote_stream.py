@@ -15,16 +15,9 @@ R = TypeVar("R")
 class RemoteStream(Generic[S, P, R]):
     """Runs a generator function as a Ray task of one CPU for each call; a lost process fails the call.
 
-    What the generator moves from and to storage is counted here as if this process had moved it.
-
-    Parameters
-    ----------
-    function : callable
-        A generator function of a module, so that workers can import it.
-    shared : object
-        Its first argument in every call; sent to the cluster once.
-    ahead : int
-        Items that wait to be taken before the generator pauses.
+    What the generator moves from and to storage is counted here as if this process had moved it. The function is one of
+    a module, so that workers can import it; `shared`, its first argument in every call, is sent to the cluster once. It
+    pauses while `ahead` items wait to be taken.
     """
 
     def __init__(self, function: Callable[Concatenate[S, P], Iterator[R]], shared: S, ahead: int) -> None:

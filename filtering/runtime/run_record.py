@@ -93,13 +93,7 @@ class RunRecord(TypedDict):
 
 
 def read_run(run: Store) -> RunRecord:
-    """Return run.json of a finished run.
-
-    Raises
-    ------
-    InputError
-        If there is no finished run.
-    """
+    """Return run.json of a finished run; InputError if there is none."""
     if not run.exists(RUN):
         raise InputError(f"{run.url}: holds no finished run (no {RUN})")
     record: RunRecord = run.read_json(RUN)

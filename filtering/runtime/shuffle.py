@@ -31,21 +31,10 @@ def write_groups(
     dtype: np.dtype[Any],
     records: Callable[[Positions], Records],
 ) -> list[int]:
-    """Write records sorted by group as one object, and return the groups that are in it, ascending.
+    """Write records sorted by group (a partition, a shard), int (n,), as one object; return its groups, ascending.
 
-    Parameters
-    ----------
-    store : Store
-        Where the object goes.
-    name : str
-        Its name there.
-    groups : int (n,)
-        The group (a partition, a shard) of each record, not negative.
-    dtype : dtype
-        That of the records.
-    records : callable
-        Returns the records that stand at some positions of `groups`; asked for about 16 MB at a time. The order inside
-        a group is that of the positions.
+    `records` returns the records that stand at some positions of `groups`, and is asked for about 16 MB at a time. The
+    order inside a group is that of the positions.
     """
     order = np.argsort(groups, kind="stable")
     spans = list(runs(groups[order]))

@@ -50,10 +50,7 @@ class Runtime:
 def leased(store: Store, progress: Reporter, key: str = "output") -> Iterator[Lease]:
     """Hold the lease on an output: the first write, which tells whether anything can be written at all.
 
-    Raises
-    ------
-    InputError
-        If another run holds it, or nothing can be written; `key` says where the output was named.
+    Raises InputError if another run holds it, or nothing can be written; `key` says where the output was named.
     """
     lease = Lease(store, announce=progress.say)
     try:
@@ -71,27 +68,14 @@ def leased(store: Store, progress: Reporter, key: str = "output") -> Iterator[Le
 
 @dataclass(frozen=True, slots=True)
 class StageKey:
-    """The identity of a stage's result: its settings, the format version of its code, and its inputs' identities.
+    """The identity of a stage's result: its settings, the format version of its code, and its inputs' identities."""
 
-    Attributes
-    ----------
-    name : str
-        Such as "graph".
-    version : int
-        Raised when the code changes what it writes.
-    settings : JSON-able
-        What of the configuration decides the result.
-    inputs : tuple of str
-        Fingerprints of the stages that it reads.
-    per_shard : bool
-        Its objects are named by shard identity and depend on one shard each, so that they outlive changes of the
-        inventory; the folder then leaves `inputs` out.
-    """
-
-    name: str
-    version: int
-    settings: Any
-    inputs: tuple[str, ...] = ()
+    name: str  # such as "graph"
+    version: int  # raised when the code changes what it writes
+    settings: Any  # what of the configuration decides the result
+    inputs: tuple[str, ...] = ()  # fingerprints of the stages that it reads
+    # Its objects are named by shard identity and depend on one shard each, so that they outlive changes of the
+    # inventory; the folder then leaves `inputs` out
     per_shard: bool = False
 
     @property
@@ -114,23 +98,12 @@ class StageKey:
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[S]):
-    """A finished stage.
-
-    Attributes
-    ----------
-    key : StageKey
-    store : Store
-        The folder of its objects.
-    result : dataclass
-        What it found.
-    cost : StageCost
-        What it took.
-    """
+    """A finished stage."""
 
     key: StageKey
-    store: Store
+    store: Store  # the folder of its objects
     result: S
-    cost: StageCost
+    cost: StageCost  # what it took
 
     @property
     def fingerprint(self) -> str:
@@ -140,13 +113,7 @@ class Finished(Generic[S]):
 
 @dataclass(slots=True)
 class StageRun:
-    """A stage at work: runs tasks and adds up what they take.
-
-    Attributes
-    ----------
-    runtime : Runtime
-    key : StageKey
-    """
+    """A stage at work: runs tasks and adds up what they take."""
 
     runtime: Runtime
     key: StageKey
@@ -171,15 +138,7 @@ class StageRun:
         self.runtime.store.child(parent).delete_folders(name)
 
     def run(self, result: type[S], body: Callable[["StageRun"], S]) -> Finished[S]:
-        """Return the finished stage: from its record if it finished before, else by running `body`.
-
-        Parameters
-        ----------
-        result : type
-            What `body` returns: a frozen dataclass, which is recorded with the time and memory used.
-        body : callable
-            Does the work.
-        """
+        """Return the finished stage: from its record if it finished before, else from `body`, which is recorded."""
         if self.finished():
             return self._reused(result)
         signals.check()
@@ -194,16 +153,9 @@ class StageRun:
         return Finished(self.key, self.store, found, cost)
 
     def map(self, tasks: Sequence[TaskSpec[R]], unit: str, workers: Workers | None = None) -> list[R]:
-        """Run tasks, those with a marker excepted, and return their results in order.
+        """Run tasks, each for one `unit` such as "shards", those with a marker excepted; return their results in order.
 
-        Parameters
-        ----------
-        tasks : sequence of TaskSpec
-            Of one kind: their results have one type.
-        unit : str
-            What a task stands for, such as "shards".
-        workers : Workers, optional
-            What takes the tasks; workers of one CPU unless given.
+        Workers have one CPU unless given.
         """
         runtime, name = self.runtime, self.key.name
         runtime.progress.start(name, len(tasks), unit)

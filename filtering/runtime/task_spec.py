@@ -10,25 +10,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec(Generic[R]):
-    """One unit of work: a shard or a partition.
+    """One unit of work: a shard or a partition."""
 
-    Attributes
-    ----------
-    name : str
-        Unique in its stage; names the task's objects and its marker.
-    function : callable or None
-        What a worker calls, and what the task's result is; None where the worker's own function is meant (`Actors`).
-    args, kwargs : tuple, mapping
-        The arguments; `task` has checked them against the function's parameters.
-    memory : int
-        Bytes that the executor reserves on the node; 0 reserves none.
-    """
-
-    name: str
+    name: str  # unique in its stage; names the task's objects and its marker
+    # What a worker calls, and what the task's result is; None where the worker's own function is meant (`Actors`)
     function: Callable[..., R] | None
-    args: tuple[Any, ...] = ()
+    args: tuple[Any, ...] = ()  # args, kwargs: the arguments; `task` has checked them against the function's parameters
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    memory: int = 0
+    memory: int = 0  # bytes that the executor reserves on the node; 0 reserves none
 
     def reserving(self, memory: int) -> "TaskSpec[R]":
         """Return the task with `memory` bytes reserved for it."""
@@ -36,41 +25,21 @@ class TaskSpec(Generic[R]):
 
 
 def task(name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskSpec[R]:
-    """Return a task that calls `function` with these arguments.
+    """Return a task that calls a function of a module with these arguments; its name is unique in the stage.
 
-    Parameters
-    ----------
-    name : str
-        Unique in its stage.
-    function : callable
-        A function of a module, so that workers can import it. It returns JSON-able data, which becomes the record of
-        the task; a task that has a record is not run again.
-    *args, **kwargs
-        What it takes.
-
-    Returns
-    -------
-    TaskSpec
-        With the function's return type.
+    The function returns JSON-able data, which becomes the record of the task; a task that has a record is not run
+    again.
     """
     return TaskSpec(name, function, args, kwargs)
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What an executor has now.
+    """What an executor has now."""
 
-    Attributes
-    ----------
-    cpus, gpus : int
-        How many of each may be used; at least one CPU.
-    remote : bool
-        Whether workers are processes of their own, which may start tasks themselves.
-    """
-
-    cpus: int
+    cpus: int  # cpus, gpus: how many of each may be used; at least one CPU
     gpus: int
-    remote: bool = True
+    remote: bool = True  # whether workers are processes of their own, which may start tasks themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +62,9 @@ class ActorPlan(Generic[P, R]):
 
 @dataclass(frozen=True, slots=True)
 class Actors(Generic[P, R]):
-    """Workers that each call `build` of a plan once and run every task with its result.
+    """Workers that each call `build` of a plan once and run every task with its result."""
 
-    Attributes
-    ----------
-    plan : callable
-        Returns the plan for what the executor has when the first task is run.
-    """
-
-    plan: Callable[[Capacity], ActorPlan[P, R]]
+    plan: Callable[[Capacity], ActorPlan[P, R]]  # returns the plan for what the executor has when the first task is run
 
     def task(self, name: str, /, *args: P.args, **kwargs: P.kwargs) -> TaskSpec[R]:
         """Return a task for one of these workers."""

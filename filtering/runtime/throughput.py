@@ -5,21 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What an attempt at a stage has done so far.
+    """What an attempt at a stage has done so far."""
 
-    Attributes
-    ----------
-    seconds : since the first of its tasks began; before one has ended, since it began with the stage.
-    done, total : tasks.
-    resumed : of the tasks done, those of earlier attempts: they took none of the seconds.
-    samples : in the tasks that this attempt has done; 0 where tasks are not counted in samples.
-    """
-
-    seconds: float
-    done: int
+    seconds: float  # since the first of its tasks began; before one has ended, since it began with the stage
+    done: int  # done, total: tasks
     total: int
-    resumed: int = 0
-    samples: int = 0
+    resumed: int = 0  # of the tasks done, those of earlier attempts: they took none of the seconds
+    samples: int = 0  # in the tasks that this attempt has done; 0 where tasks are not counted in samples
 
     @property
     def samples_per_second(self) -> float | None:

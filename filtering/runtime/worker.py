@@ -38,27 +38,13 @@ class TaskRecord(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A task on its way to a worker.
+    """A task on its way to a worker."""
 
-    Attributes
-    ----------
-    stage : str
-        The name of its stage.
-    task : TaskSpec
-        What is to be done.
-    store : Store
-        Where its marker goes.
-    fence : Fence or None
-        Checked before the marker is written; None where no lease is held.
-    version : str
-        The driver's version of this package, which the worker's must equal.
-    """
-
-    stage: str
+    stage: str  # the name of its stage
     task: TaskSpec[Any]
-    store: Store
-    fence: Fence | None = None
-    version: str = filtering.__version__
+    store: Store  # where its marker goes
+    fence: Fence | None = None  # checked before the marker is written; None where no lease is held
+    version: str = filtering.__version__  # the driver's version of this package, which the worker's must equal
 
 
 def run_alone(attempt: Attempt, function: Callable[..., Any] | None = None) -> TaskRecord:
@@ -72,17 +58,8 @@ def run_alone(attempt: Attempt, function: Callable[..., Any] | None = None) -> T
 def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) -> TaskRecord:
     """Run a task in this process and commit it: its marker is written last, with its result and cost.
 
-    Parameters
-    ----------
-    attempt : Attempt
-        The task.
-    function : callable, optional
-        What an actor has built; used by tasks that name no function.
-
-    Returns
-    -------
-    TaskRecord
-        As the marker holds it, so that a resumed run sees the same result.
+    An actor gives the function that it has built to tasks that name none. The record is returned as the marker holds
+    it, so that a resumed run sees the same.
     """
     if attempt.version != filtering.__version__:
         raise RunError(
