@@ -1,13 +1,13 @@
 """Why a sample was kept, dropped or quarantined: its scores, its concept, its neighbours, and the step that decided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from filtering.concepts.partition import global_rows
-from filtering.core.csr import Int64Array, cosines
-from filtering.explanations.filters import of_filter
+from filtering.core.csr import cosines
+from filtering.explanations.explanation import ConceptFacts, Explanation, FilterFacts, Neighbour
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
 from filtering.explanations.steps import deciding_step, of_step
@@ -15,12 +15,13 @@ from filtering.explanations.verdict import verdict
 from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.manifests.reasons import explained
+from filtering.runtime.run_record import RunRecord
 from filtering.storage.store import Store
 
 NEIGHBOURS = 10
 
 
-def explain(run_url: str, sample: str) -> dict[str, Any]:
+def explain(run_url: str, sample: str) -> Explanation:
     """Return why a sample of a finished run was kept, dropped or quarantined.
 
     Parameters
@@ -32,11 +33,10 @@ def explain(run_url: str, sample: str) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        `outcome`, uid, key, shard, and `reason`, `meaning` (in plain words) of what is not kept; of a quarantined one
-        `detail`. Of others the `verdict` (why, in a sentence), the caption, size and `scores`; where a filter decided,
-        `filter`; else `concept` (number, words, size, density), `neighbours` (cosine, kept or not, rank), and `step`:
-        the step of selection that decided, see `filtering.explanations.steps`.
+    Explanation
+        A dictionary: `outcome`, uid, key, shard, and `reason`, `meaning` (in plain words) of what is not kept; of a
+        quarantined sample `detail`. Of others the `verdict` (why, in a sentence), the caption, size and `scores`; where
+        a filter decided, `filter`; else `concept`, `neighbours`, and `step`, the step of selection that decided.
 
     Raises
     ------
@@ -45,63 +45,69 @@ def explain(run_url: str, sample: str) -> dict[str, Any]:
     """
     sources = Sources(Store(run_url))
     place = find(sources.run, sample)
-    found = {"run": run_url, "outcome": place.kind} | _named(place)
+    found = Explanation(run=run_url, outcome=place.kind)
+    found.update(_named(place))
     if place.kind == "quarantined":
-        return found | {"member": place.line["member"], "detail": place.line["detail"]}
+        found["member"], found["detail"] = place.line["member"], place.line["detail"]
+        return found
     rows = sources.shard(place.shard).embedded.rows(COLUMNS)
     row = rows["uid"].to_pylist().index(place.line["uid"])
     line = rows.slice(row, 1).to_pylist()[0]
-    found |= {name: line[name] for name in ("caption", "width", "height")}
+    found["caption"], found["width"], found["height"] = line["caption"], line["width"], line["height"]
     found["scores"] = {"clip_score": line["clip_score"]} | sources.scores(place.shard, row)
     if found["reason"].startswith("filter:"):
-        found |= {"filter": of_filter(sources.record, found["reason"], line)}
+        found["filter"] = _of_filter(sources.record, found["reason"], line)
     else:
-        found |= _in_concept(sources, place, row, found["reason"])
-    return found | {"verdict": verdict(found)}
+        found.update(_in_concept(sources, place, row, found["reason"]))
+    found["verdict"] = verdict(found)
+    return found
 
 
-def _named(place: Place) -> dict[str, Any]:
-    reason = place.line.get("reason", "")
+def _named(place: Place) -> Explanation:
+    line, reason = place.line, place.line.get("reason", "")
     meaning = explained(reason)[1] if reason else ""
-    named = {name: place.line.get(name) for name in ("uid", "key", "shard")}
-    return named | {"reason": reason, "meaning": meaning}
+    return Explanation(uid=line.get("uid"), key=line.get("key"), shard=line["shard"], reason=reason, meaning=meaning)
 
 
-def _in_concept(sources: Sources, place: Place, row: int, reason: str) -> dict[str, Any]:
+def _of_filter(record: RunRecord, reason: str, line: Mapping[str, Any]) -> FilterFacts:
+    """Return what a filter (its reason, such as filter:caption) asks for, and what a sample has."""
+    kind = reason.partition(":")[2]
+    # Of several filters of a kind nobody noted which one it was; the first is shown where there is one.
+    one = next(each for each in record["filters"] if each["kind"] == kind)
+    asked = dict(one["settings"]) | ({} if one["threshold"] is None else {"threshold": one["threshold"]})
+    caption = line["caption"]
+    has = {
+        "caption": {"words": len(caption.split()), "characters": len(caption)},
+        "image": {"width": line["width"], "height": line["height"]},
+        "clip_score": {"clip_score": line["clip_score"]},
+    }
+    return FilterFacts(filter=kind, asks=asked, has=has.get(kind, {"caption": caption}))
+
+
+def _in_concept(sources: Sources, place: Place, row: int, reason: str) -> Explanation:
     concept = sources.home(place.shard, row)
     line = sources.concepts.slice(concept, 1).to_pylist()[0]
-    part = read_graph(sources.folder("graph"), line["partition"])
+    words, size, partition = list(sources.words(concept)), line["size"], line["partition"]
+    part = read_graph(sources.folder("graph"), partition)
     assert part is not None, "a partition that a sample stands in has rows"
     ident = int(global_rows(place.shard, np.array([row]))[0])
     at = int(positions(part.row, np.array([ident]))[0])
-    step = deciding_step(sources, reason, line["partition"], ident)
-    return {
-        "concept": {
-            "concept": concept,
-            "words": list(sources.words(concept)),
-            "size": line["size"],
-            "density": 1 - line["d_intra"],
-        },
-        "neighbours": _neighbours(sources, part, at),
-        "step": of_step(sources, step, part, line["partition"], at),
-    }
+    step = deciding_step(sources, reason, partition, ident)
+    return Explanation(
+        concept=ConceptFacts(concept=concept, words=words, size=size, density=1 - line["d_intra"]),
+        neighbours=_neighbours(sources, part, at),
+        step=of_step(sources, step, part, partition, at),
+    )
 
 
-def _neighbours(sources: Sources, part: ShardGraph, at: int) -> list[dict[str, Any]]:
+def _neighbours(sources: Sources, part: ShardGraph, at: int) -> list[Neighbour]:
     """Return a row's neighbours in the graph, the nearest first."""
     first, last = int(part.indptr[at]), int(part.indptr[at + 1])
     order = first + np.argsort(part.distances[first:last], kind="stable")[:NEIGHBOURS]
     ids, alike = part.indices[order], cosines(part.distances[order])
-    inside = positions(part.row, ids)
+    places = positions(part.row, ids)
+    same = (places >= 0) & (part.concept[places] == part.concept[at])
     return [
-        seen.plain() | {"cosine": round(cosine, 4), "same_concept": bool(same)}
-        for seen, cosine, same in zip(
-            sources.samples(ids.tolist()), alike.tolist(), _same_concept(part, at, inside), strict=True
-        )
+        {**seen, "cosine": round(cosine, 4), "same_concept": here}
+        for seen, cosine, here in zip(sources.samples(ids.tolist()), alike.tolist(), same.tolist(), strict=True)
     ]
-
-
-def _same_concept(part: ShardGraph, at: int, places: Int64Array) -> Sequence[bool]:
-    here = (places >= 0) & (part.concept[places] == part.concept[at])
-    same: list[bool] = here.tolist()
-    return same

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,13 +19,24 @@ from filtering.storage.store import Store
 AT_ONCE = 16
 
 
+class ManifestLine(TypedDict, total=False):
+    """What explanations read of a line of the manifest, of any outcome."""
+
+    uid: str
+    key: str
+    shard: str
+    reason: str
+    member: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A line of the manifest."""
 
     kind: str  # kept, dropped or quarantined
     shard: int  # the place of its shard in the inventory
-    line: dict[str, Any]  # the columns of that table
+    line: ManifestLine
 
 
 def find(run: Store, sample: str) -> Place:

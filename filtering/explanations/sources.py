@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +11,7 @@ from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import shard_and_row
 from filtering.config.run import Arrays
 from filtering.core.errors import InputError
+from filtering.explanations.explanation import SeenSample
 from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import REPORT_DATA, table_name
@@ -81,7 +80,7 @@ class Sources:
         rows = parse_report(self.run.read(REPORT_DATA)).concepts
         return next((row.words for row in rows if row.concept == concept), ())
 
-    def samples(self, ids: Sequence[int]) -> list["Seen"]:
+    def samples(self, ids: Sequence[int]) -> list[SeenSample]:
         """Return what is known of rows, by their global ids."""
         places, rows = (part.tolist() for part in shard_and_row(np.asarray(ids, dtype=np.int64)))
         needed = sorted(set(places))
@@ -94,29 +93,10 @@ class Sources:
         ranks = dict(zip(kept["uid"].to_pylist(), kept["rank"].to_pylist(), strict=True))
         return self.shard(at).embedded.rows(["uid", "key", "caption"]), ranks
 
-    def _seen(self, tables: tuple[pa.Table, dict[str, int]], at: int, row: int) -> "Seen":
+    def _seen(self, tables: tuple[pa.Table, dict[str, int]], at: int, row: int) -> SeenSample:
         rows, ranks = tables
         line = rows.slice(row, 1).to_pylist()[0]
-        return Seen(**line, shard=self.finished.sources[at].shard.name, rank=ranks.get(line["uid"]))
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A sample beside the one that is explained."""
-
-    uid: str  # uid, key, caption, shard: of the sample
-    key: str
-    caption: str
-    shard: str
-    rank: int | None  # its place among the picks of its concept; None where it is not kept
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {
-            "uid": self.uid,
-            "key": self.key,
-            "shard": self.shard,
-            "caption": self.caption,
-            "kept": self.rank is not None,
-            "rank": self.rank,
-        }
+        shard, rank = self.finished.sources[at].shard.name, ranks.get(line["uid"])
+        return SeenSample(
+            uid=line["uid"], key=line["key"], shard=shard, caption=line["caption"], kept=rank is not None, rank=rank
+        )

@@ -1,20 +1,19 @@
 """What the step of selection that decided did with a sample, and, of D2, which picks pushed it down."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from filtering.config.aliases import recorded_step
 from filtering.config.methods import D2Settings
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
+from filtering.explanations.explanation import Messages, Push, StepFacts
 from filtering.explanations.sources import Sources
 from filtering.graph.artifacts import read_adjacent
 from filtering.graph.sharded import ShardGraph, positions
+from filtering.runtime.run_record import StepRecord
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.replay import Replay, replay
+from filtering.selection.replay import replay
 from filtering.selection.scores import Survivors
 from filtering.selection.selectors import kernel_of, messages_of
 from filtering.storage.store import Store
@@ -22,12 +21,10 @@ from filtering.storage.store import Store
 # Of the picks that pushed a sample down, those that took most.
 PUSHES = 5
 
-Record = Mapping[str, Any]
 
-
-def deciding_step(sources: Sources, reason: str, partition: int, row: int) -> Record:
+def deciding_step(sources: Sources, reason: str, partition: int, row: int) -> StepRecord:
     """Return the step that left out a sample (global id `row`) for a reason, or, if there is none, that picked it."""
-    steps: list[Record] = [step for step in sources.record["steps"] if step["settings"]]
+    steps: list[StepRecord] = [step for step in sources.record["steps"] if step["settings"]]
     if not reason:
         # Of a union, a selection that picked it.
         return next(step for step in reversed(steps) if _picked(sources, step, partition, row))
@@ -38,12 +35,13 @@ def deciding_step(sources: Sources, reason: str, partition: int, row: int) -> Re
     return (out or steps[-1:])[0]
 
 
-def _picked(sources: Sources, step: Record, partition: int, row: int) -> bool:
+def _picked(sources: Sources, step: StepRecord, partition: int, row: int) -> bool:
     return bool(np.isin(row, partition_picks(sources.run.child(step["folder"]), partition)["row"]))
 
 
-def of_step(sources: Sources, found: Record, part: ShardGraph, partition: int, at: int) -> dict[str, Any]:
+def of_step(sources: Sources, found: StepRecord, part: ShardGraph, partition: int, at: int) -> StepFacts:
     """Return what a step did with the sample that stands at a place of a partition's part of the graph."""
+    assert found["settings"] is not None, "where selections are joined, one of them decided"
     store, step = sources.run.child(found["folder"]), recorded_step(found["settings"])
     samples, rows = _samples(sources, store, part, partition, int(part.concept[at]))
     node = int(positions(rows, part.row[[at]])[0])
@@ -54,19 +52,19 @@ def of_step(sources: Sources, found: Record, part: ShardGraph, partition: int, a
     budgets = store.read_arrays(BUDGETS_NAME)["budgets"]
     ranks = np.flatnonzero(order == node)
     scores = samples.scores
-    return {
-        "stage": found["stage"],
-        "method": step.method,
-        "score": found["score"],
-        "value": float(scores[node]),
-        "candidates": len(scores),
-        "higher": int((scores > scores[node]).sum()),
-        "budget": int(budgets[part.concept[at]]),
-        "picked": len(order),
-        "rank": int(ranks[0]) if len(ranks) else None,
-        "least_picked": float(scores[order].min()) if len(order) else None,
-        "messages": _messages(sources, step, samples, rows, order, node),
-    }
+    return StepFacts(
+        stage=found["stage"],
+        method=step.method,
+        score=found["score"],
+        value=float(scores[node]),
+        candidates=len(scores),
+        higher=int((scores > scores[node]).sum()),
+        budget=int(budgets[part.concept[at]]),
+        picked=len(order),
+        rank=int(ranks[0]) if len(ranks) else None,
+        least_picked=float(scores[order].min()) if len(order) else None,
+        messages=_messages(sources, step, samples, rows, order, node),
+    )
 
 
 def _samples(
@@ -83,7 +81,7 @@ def _samples(
 
 def _messages(
     sources: Sources, step: Step, samples: ConceptSamples, rows: Int64Array, order: Int64Array, node: int
-) -> dict[str, Any] | None:
+) -> Messages | None:
     settings = step.settings
     # More rounds need the scores of rows further away, and strata have a greedy order each.
     if not isinstance(settings, D2Settings) or settings.rounds > 1 or step.budget_name == "strata":
@@ -91,17 +89,11 @@ def _messages(
     heard = messages_of(samples, settings) if settings.rounds else samples.scores
     kernel = kernel_of(samples, settings)
     found = replay(samples.graph, heard, order, node, settings.gamma_reverse, kernel)
-    return {
-        "heard": found.initial,
-        "left": found.left,
-        "last_pick": found.last,
-        "taken": sum(push.amount for push in found.pushes),
-        "pushes": _pushes(sources, found, rows),
-    }
-
-
-def _pushes(sources: Sources, found: Replay, rows: Int64Array) -> list[dict[str, Any]]:
-    """Return the picks that took most, the most first."""
+    # The picks that took most, the most first.
     most = sorted(found.pushes, key=lambda push: (-push.amount, push.rank))[:PUSHES]
     seen = sources.samples(rows[[push.pick for push in most]].tolist()) if most else []
-    return [one.plain() | {"picked_as": push.rank, "took": push.amount} for one, push in zip(seen, most, strict=True)]
+    pushes: list[Push] = [
+        {**one, "picked_as": push.rank, "took": push.amount} for one, push in zip(seen, most, strict=True)
+    ]
+    taken = sum(push.amount for push in found.pushes)
+    return Messages(heard=found.initial, left=found.left, last_pick=found.last, taken=taken, pushes=pushes)

@@ -1,17 +1,14 @@
 """Why, in a sentence."""
 
-from collections.abc import Mapping
-from typing import Any
-
-Record = Mapping[str, Any]
+from filtering.explanations.explanation import Explanation, Messages, StepFacts
 
 
-def verdict(found: Record) -> str:
+def verdict(found: Explanation) -> str:
     """Return in a sentence why a sample was kept or dropped."""
     if "filter" in found:
         return _filtered(found)
     step, messages = found["step"], found["step"]["messages"]
-    if found["outcome"] == "kept":
+    if found["outcome"] == "kept" and step["rank"] is not None:
         return f"pick {step['rank'] + 1:,} of {step['picked']:,} in its concept" + _by_score(step)
     if messages is not None and messages["pushes"]:
         return _pushed(messages)
@@ -23,20 +20,20 @@ def verdict(found: Record) -> str:
     return str(found["meaning"])
 
 
-def _filtered(found: Record) -> str:
+def _filtered(found: Explanation) -> str:
     asks, has = found["filter"]["asks"], found["filter"]["has"]
     if "threshold" in asks:
         return f"its CLIP score, {has['clip_score']:.4f}, is below {asks['threshold']:.4f}"
     return str(found["meaning"])
 
 
-def _by_score(step: Record) -> str:
+def _by_score(step: StepFacts) -> str:
     if step["messages"] is None:
         return ""
     return f": its score was {step['messages']['left']:.4f} when it was picked"
 
 
-def _pushed(messages: Record) -> str:
+def _pushed(messages: Messages) -> str:
     first = messages["pushes"][0]
     heard, left, last = messages["heard"], f"{messages['left']:.4f}", f"{messages['last_pick']:.4f}"
     if heard < messages["last_pick"]:

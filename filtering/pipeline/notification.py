@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from filtering.config.run import CREDENTIALS, Config
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import FilteringError, one_line
-from filtering.pipeline.webhook import Payload, Webhook, body, deliver, webhook
+from filtering.pipeline.webhook import Webhook, body, deliver, webhook
+from filtering.runtime.records import JsonObject
 from filtering.runtime.run_record import RunRecord
 
 LARGEST_BYTES = 64 << 10
@@ -40,7 +41,7 @@ def notified(
     return record
 
 
-def _notify(hook: Webhook, about: Payload, say: Callable[[str], None], attempts: int, clock: Clock) -> None:
+def _notify(hook: Webhook, about: JsonObject, say: Callable[[str], None], attempts: int, clock: Clock) -> None:
     fault = deliver(hook, about, attempts, clock)
     if fault is not None:
         say(f"warning: notify: the webhook did not receive that the run {about['state']}: {fault}")
@@ -52,14 +53,14 @@ def payload(
     record: RunRecord | None = None,
     error: BaseException | None = None,
     clock: Clock = CLOCK,
-) -> Payload:
+) -> JsonObject:
     """Return the payload about a run that has ended: one that finished has a record, any other an error.
 
     It has ``text`` (a line for people, which chat programs show), ``state`` (finished, failed or stopped), ``run``,
     ``started`` (ISO 8601, UTC), ``seconds``; of a finished run the keys `INCLUDED` and ``stages``, seconds by name;
     else ``error``. It takes at most `LARGEST_BYTES` as JSON.
     """
-    found: Payload = {
+    found: JsonObject = {
         "state": _state(error),
         "run": run,
         "started": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
@@ -88,7 +89,7 @@ def _words(error: BaseException) -> str:
     return CREDENTIALS.sub("://***@", text)[:LONGEST_ERROR]
 
 
-def _line(found: Payload) -> str:
+def _line(found: JsonObject) -> str:
     head = f"filtering {found['state']}: {found['run']} after {found['seconds']:,.0f} s"
     if "error" in found:
         return f"{head}: {found['error']}"
@@ -99,7 +100,7 @@ def _line(found: Payload) -> str:
     return f"{head}, kept {found['totals']['kept']:,} of {found['totals']['input']:,}{shards}"
 
 
-def _bounded(found: Payload) -> Payload:
+def _bounded(found: JsonObject) -> JsonObject:
     """Leave out long values until the payload is small enough, and list the keys that are left out."""
     left_out = []
     for name in LEFT_OUT:

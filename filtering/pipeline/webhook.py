@@ -12,15 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from filtering.config.run import Notify
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError
+from filtering.runtime.records import JsonObject
 
-# A JSON object that is posted.
-Payload = dict[str, Any]
 LONGEST_PAUSE_SECONDS = 60.0
 FIRST_CEILING_SECONDS = 1.0
 
@@ -78,7 +76,7 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def deliver(hook: Webhook, payload: Payload, attempts: int | None = None, clock: Clock = CLOCK) -> str | None:
+def deliver(hook: Webhook, payload: JsonObject, attempts: int | None = None, clock: Clock = CLOCK) -> str | None:
     """Post a payload; return None if it was accepted, else the reason in one line.
 
     Lost connections, time-outs, 429 and 5xx are retried, `hook.retries` times unless `attempts` is given, after growing
@@ -97,7 +95,7 @@ def deliver(hook: Webhook, payload: Payload, attempts: int | None = None, clock:
     return f"{attempt.fault} ({number} attempt{'s' * (number > 1)})"
 
 
-def body(payload: Payload) -> bytes:
+def body(payload: JsonObject) -> bytes:
     """Return the bytes of a payload."""
     return json.dumps(payload, default=str).encode()
 

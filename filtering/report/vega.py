@@ -1,7 +1,6 @@
 """A Vega-Lite specification as an inline SVG that is safe in the page: no link, no script, no style."""
 
 import re
-from typing import Any
 from xml.etree import ElementTree
 
 import vl_convert
@@ -9,7 +8,7 @@ from markupsafe import Markup
 
 VERSION = "6.1"
 # A Vega-Lite specification, or a part of one.
-Spec = dict[str, Any]
+Spec = dict[str, object]
 # The elements of a chart; anything else that the converter writes is removed.
 TAGS = frozenset(("svg", "g", "path", "line", "rect", "text", "circle"))
 ATTRIBUTES = frozenset(

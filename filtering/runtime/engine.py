@@ -39,7 +39,7 @@ class RayExecutor:
         address = self._address()
         if address != "local":
             _check_reachable(address or _recorded_address())
-        options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
+        options: dict[str, object] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
         if address == "local":
             cpus = None if self.settings.num_cpus == "auto" else self.settings.num_cpus
             options |= {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filtering.runtime.records import JsonObject
 from filtering.storage.store import Store, is_local
 
 NAME = "events.jsonl"
@@ -65,7 +66,7 @@ class EventLog:
             self.put_at = time.monotonic()
 
 
-def read_events(store: Store) -> list[dict[str, Any]]:
+def read_events(store: Store) -> list[JsonObject]:
     """Return a run's events, oldest first; a line cut off by a crash is left out."""
     events = []
     for line in store.read(NAME).decode(errors="replace").splitlines():

@@ -7,7 +7,7 @@ fixed-size records sorted by group, so that a reader asks each object for its he
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,14 @@ def _chunks(
         yield records(order[start : start + step]).tobytes()
 
 
+class _Header(TypedDict):
+    """The fields of an object's records, its groups, and where each of these starts and the last one ends."""
+
+    dtype: list[list[Any]]
+    groups: list[int]
+    starts: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where records lie: from which byte of which object, how many, of which dtype."""
@@ -111,12 +119,12 @@ def _find(url: str, first: int, last: int) -> _Place | None:
     return _Place(url, offset + starts[begin] * dtype.itemsize, starts[end] - starts[begin], dtype)
 
 
-def _header(url: str) -> tuple[dict[str, Any], int]:
+def _header(url: str) -> tuple["_Header", int]:
     data = read_range(url, 0, HEADER_BYTES)
     end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
     if end > len(data):
         data += read_range(url, len(data), end)
-    header: dict[str, Any] = json.loads(data[LENGTH_BYTES:end])
+    header: _Header = json.loads(data[LENGTH_BYTES:end])
     return header, end
 
 

@@ -1,29 +1,61 @@
-"""How a run stands, from its events alone: works while it runs, after it died, and after the cluster is gone."""
+"""The state of a run from its events alone: while it runs, after it died, and after the cluster is gone."""
 
 import time
-from typing import Any
+from typing import TypedDict, cast
 
 from filtering.core.errors import InputError
 from filtering.runtime.events import NAME, read_events
+from filtering.runtime.records import JsonObject
 from filtering.runtime.throughput import Throughput
 from filtering.storage.lease_record import writer
 from filtering.storage.store import Store
 
-# What `progress` says of a stage, as it is.
-TOLD = (
-    "unit",
-    "samples",
-    "quarantined",
-    "quarantine_reasons",
-    "retries",
-    "lost_tasks",
-    "read_bytes",
-    "written_bytes",
-    "peak_memory_bytes",
-)
+
+class TaskSums(TypedDict, total=False):
+    """What the events of a stage at work say of it, under the same names."""
+
+    unit: str  # what a task stands for, such as "shards"
+    samples: int
+    quarantined: int
+    quarantine_reasons: dict[str, int]
+    retries: int  # storage requests repeated
+    lost_tasks: int  # tasks started again
+    read_bytes: int
+    written_bytes: int
+    peak_memory_bytes: int  # of a task
 
 
-def status(run: Store) -> dict[str, Any]:
+class StageStatus(TaskSums, total=False):
+    """A stage: running, done or reused (an earlier attempt had finished it); what is not known has no key."""
+
+    name: str
+    state: str
+    tasks_done: int
+    tasks: int
+    samples_per_second: float
+    tasks_per_second: float
+    seconds_left: float
+    seconds: float  # like the summary, once it is done
+    summary: str
+
+
+class RunStatus(TypedDict, total=False):
+    """A run: running, finished, failed, or stopped; what is not known has no key.
+
+    It has stopped if it was killed or cut off from its output: nobody holds its lease, and the same command resumes it.
+    """
+
+    run: str
+    state: str
+    stages: list[StageStatus]
+    totals: dict[str, int]  # samples by outcome; like the hash, once it is finished
+    manifest_hash: str
+    error: str
+    writer: str  # who runs it
+    quiet_seconds: float  # since its last event
+
+
+def status(run: Store) -> RunStatus:
     """Return the state of a run.
 
     Parameters
@@ -33,13 +65,8 @@ def status(run: Store) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        `state`: running, finished, failed, or stopped (killed, or cut off from its output: nobody holds its lease;
-        the same command resumes it); `writer`, who runs it; `quiet_seconds` since its last event; `stages`: name,
-        state, `tasks_done` of `tasks`, samples and quarantined so far with `quarantine_reasons`,
-        `samples_per_second`, `tasks_per_second`, `seconds_left`, `peak_memory_bytes` of a task, `retries` (storage
-        requests repeated), `lost_tasks` (tasks started again), bytes read and written; once done, seconds and
-        summary; `totals` once the run is finished.
+    RunStatus
+        A dictionary: the state of the run and of its stages, as of its last event.
 
     Raises
     ------
@@ -49,35 +76,35 @@ def status(run: Store) -> dict[str, Any]:
     if not run.exists(NAME):
         raise InputError(f"{run.url}: holds no run (no {NAME})")
     events = _latest_attempt(read_events(run))
-    stages: dict[str, dict[str, Any]] = {}
-    result: dict[str, Any] = {"run": run.url, "state": "running", "stages": []}
+    stages: dict[str, StageStatus] = {}
+    result = RunStatus(run=run.url, state="running", stages=[])
     for event in events:
         _apply(event, stages, result)
-    last = events[-1]["time"] if events else 0.0
     result["stages"] = list(stages.values())
     if result["state"] == "running":
         holder = writer(run)
-        result |= {"writer": holder[0]} if holder else {"state": "stopped"}
-    result["quiet_seconds"] = round(max(0.0, time.time() - last), 1)
+        result.update(RunStatus(writer=holder[0]) if holder else RunStatus(state="stopped"))
+    result["quiet_seconds"] = round(max(0.0, time.time() - (events[-1]["time"] if events else 0.0)), 1)
     return result
 
 
-def _latest_attempt(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _latest_attempt(events: list[JsonObject]) -> list[JsonObject]:
     starts = [at for at, event in enumerate(events) if event["event"] == "run_started"]
     return events[starts[-1] :] if starts else events
 
 
-def _apply(event: dict[str, Any], stages: dict[str, dict[str, Any]], result: dict[str, Any]) -> None:
-    kind = event["event"]
+def _apply(event: JsonObject, stages: dict[str, StageStatus], result: RunStatus) -> None:
+    kind, name = event["event"], event.get("stage", "")
     if kind == "stage_started":
-        stages[event["stage"]] = {"name": event["stage"], "state": "running", "tasks_done": 0}
+        stages[name] = StageStatus(name=name, state="running", tasks_done=0)
     elif kind == "progress":
-        stages[event["stage"]] |= _progress(event)
+        stages[name].update(_progress(event))
     elif kind == "stage_finished":
-        kept = {key: event[key] for key in ("seconds", "peak_memory_bytes", "summary")}
-        told = {key: value for key, value in stages.get(event["stage"], {}).items() if key != "seconds_left"}
-        state = "reused" if event.get("reused") else "done"
-        stages[event["stage"]] = told | {"name": event["stage"], "state": state, **kept}
+        stage = stages.setdefault(name, StageStatus(name=name))
+        stage.pop("seconds_left", None)
+        stage["state"] = "reused" if event.get("reused") else "done"
+        stage["seconds"], stage["peak_memory_bytes"] = event["seconds"], event["peak_memory_bytes"]
+        stage["summary"] = event["summary"]
     elif kind == "run_finished":
         result["state"] = "finished"
         result["totals"] = {key: event[key] for key in ("input", "kept", "dropped", "quarantined")}
@@ -86,11 +113,11 @@ def _apply(event: dict[str, Any], stages: dict[str, dict[str, Any]], result: dic
         result["state"], result["error"] = "failed", f"{event['error']}: {event['detail']}"
 
 
-def _progress(event: dict[str, Any]) -> dict[str, Any]:
-    found = {"tasks_done": event["done"], "tasks": event["total"]} | {key: event[key] for key in TOLD if key in event}
+def _progress(event: JsonObject) -> StageStatus:
+    told = {key: event[key] for key in TaskSums.__annotations__ if key in event}
     samples = event.get("samples", 0) - event["resumed_samples"]
     throughput = Throughput(event["seconds"], event["done"], event["total"], event["resumed_tasks"], samples)
     for name, digits in (("samples_per_second", 1), ("tasks_per_second", 3), ("seconds_left", 1)):
         if (value := getattr(throughput, name)) is not None:
-            found[name] = round(value, digits)
-    return found
+            told[name] = round(value, digits)
+    return cast(StageStatus, {"tasks_done": event["done"], "tasks": event["total"]} | told)

@@ -64,9 +64,10 @@ class TaskPool:
                 f"{self.node_memory / 1e9:.2f} GB; lower concepts.partition_rows or raise concepts.clusters"
             )
         self.running += 1
-        needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": self.gpus or None, "memory": task.memory or None}
-        remote = self.remote(**needs, max_retries=0, name=task.name)
-        return remote.remote(attempt)
+        needs = self.remote(
+            num_cpus=1, num_gpus=self.gpus or None, memory=task.memory or None, max_retries=0, name=task.name
+        )
+        return needs.remote(attempt)
 
     def ended(self, reference: Any, lost: bool) -> None:
         """See `WorkerPool.ended`."""
