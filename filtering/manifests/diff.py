@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,39 @@ import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.manifests.artifacts import CHECKSUMS, ShardLine, read_shard_lines, table_name
-from filtering.runtime.finished_run import Base, read_base
+from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
 
 # Shards that are compared at once; most of the time goes by in requests.
 AT_ONCE = 8
 NEW_SHARD, REMOVED_SHARD, NEW_SAMPLE, GONE_SAMPLE = "new shard", "removed shard", "new sample", "sample is gone"
+
+
+class ChangedCounts(TypedDict):
+    """Kept samples, and by reason those that became kept and those that became dropped, in one concept or in all."""
+
+    kept_before: int
+    kept_after: int
+    kept_in_both: int
+    became_kept: dict[str, int]
+    became_dropped: dict[str, int]
+
+
+class ChangedConcept(ChangedCounts):
+    """The counts of a concept in which something changed."""
+
+    concept: int
+    run: NotRequired[str]  # whose concept it is, before or after, where the runs' concepts differ
+
+
+class RunDiff(ChangedCounts):
+    """The counts of all samples, and what else differs between two runs."""
+
+    before: str
+    after: str
+    shards: dict[str, int]  # how many are new, removed and in both
+    same_concepts: bool  # whether concepts have the same centroids, and so the same numbers
+    concepts: list[ChangedConcept]  # most changes first
 
 
 @dataclass(slots=True)
@@ -33,11 +60,9 @@ class Counts:
 
     def add(self, other: "Counts") -> None:
         """Add what changed elsewhere."""
-        self.before, self.after, self.both = (
-            self.before + other.before,
-            self.after + other.after,
-            self.both + other.both,
-        )
+        self.before += other.before
+        self.after += other.after
+        self.both += other.both
         self.became_kept.update(other.became_kept)
         self.became_dropped.update(other.became_dropped)
 
@@ -46,17 +71,23 @@ class Counts:
         """Samples that are kept by one run alone."""
         return self.became_kept.total() + self.became_dropped.total()
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> ChangedCounts:
         """Return it as plain data."""
-        reasons = {name: dict(getattr(self, name).most_common()) for name in ("became_kept", "became_dropped")}
-        return {"kept_before": self.before, "kept_after": self.after, "kept_in_both": self.both, **reasons}
+        gained, lost = (dict(counts.most_common()) for counts in (self.became_kept, self.became_dropped))
+        return {
+            "kept_before": self.before,
+            "kept_after": self.after,
+            "kept_in_both": self.both,
+            "became_kept": gained,
+            "became_dropped": lost,
+        }
 
 
 # By run (0 before, 1 after) and concept.
 ByConcept = dict[tuple[int, int], Counts]
 
 
-def diff(before: str, after: str) -> dict[str, Any]:
+def diff(before: str, after: str) -> RunDiff:
     """Compare two finished runs, shard by shard; memory holds the tables of a few shards.
 
     Parameters
@@ -66,20 +97,19 @@ def diff(before: str, after: str) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        The counts of `Counts` for all; `shards`: how many are new, removed and in both; `same_concepts`, whether
-        concepts have the same centroids and so the same numbers; `concepts`: the counts of each concept in which
-        something changed, most changes first (`run` says whose concept it is where they differ).
+    RunDiff
+        A dictionary: the counts for all, and of each concept in which something changed.
 
     Raises
     ------
     InputError
         If one of them is no finished run.
     """
-    runs = read_base(before, "diff"), read_base(after, "diff")
-    same = len({run.result("concepts", ConceptsResult).identity for run in runs}) == 1
-    pairs = list(_pairs(*(read_shard_lines(Store(run.url)) for run in runs)))
-    sums = [Store(run.url).read_json(CHECKSUMS) for run in runs]
+    bases = read_base(Store(before), "diff"), read_base(Store(after), "diff")
+    same = len({base.result("concepts", ConceptsResult).identity for base in bases}) == 1
+    runs = bases[0].run, bases[1].run
+    pairs = list(_pairs(*map(read_shard_lines, runs)))
+    sums = [run.read_json(CHECKSUMS) for run in runs]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         found = list(threads.map(lambda pair: _compared(runs, sums, *pair), pairs))
     total, concepts = Counts(), defaultdict[tuple[int, int], Counts](Counts)
@@ -98,11 +128,11 @@ def diff(before: str, after: str) -> dict[str, Any]:
     }
 
 
-def _lines(concepts: ByConcept, same: bool) -> Iterator[dict[str, Any]]:
+def _lines(concepts: ByConcept, same: bool) -> Iterator[ChangedConcept]:
     changed = {key: counts for key, counts in concepts.items() if counts.moved}
     for (run, concept), counts in sorted(changed.items(), key=lambda item: (-item[1].moved, item[0])):
         whose = {} if same else {"run": ("before", "after")[run]}
-        yield {"concept": concept, **whose, **counts.plain()}
+        yield cast(ChangedConcept, {"concept": concept, **whose, **counts.plain()})
 
 
 def _pairs(before: Sequence[ShardLine], after: Sequence[ShardLine]) -> Iterator[tuple[int | None, int | None]]:
@@ -114,11 +144,11 @@ def _pairs(before: Sequence[ShardLine], after: Sequence[ShardLine]) -> Iterator[
 
 
 def _compared(
-    runs: tuple[Base, Base], sums: Sequence[dict[str, str]], before: int | None, after: int | None
+    runs: tuple[Store, Store], sums: Sequence[dict[str, str]], before: int | None, after: int | None
 ) -> ByConcept:
     """Compare one shard."""
     found: ByConcept = defaultdict(Counts)
-    old, new = (_kept(Store(run.url), at) for run, at in zip(runs, (before, after), strict=True))
+    old, new = (_kept(run, at) for run, at in zip(runs, (before, after), strict=True))
     for run, table in enumerate((old, new)):
         concepts, counts = np.unique(table["concept"].to_numpy(), return_counts=True)
         for concept, count in zip(concepts.tolist(), counts.tolist(), strict=True):
@@ -127,9 +157,9 @@ def _compared(
     unchanged = None not in names and sums[0].get(names[0] or "") == sums[1].get(names[1] or "")
     gained = new.slice(0, 0) if unchanged else _without(new, old)
     lost = old.slice(0, 0) if unchanged else _without(old, new)
-    why = NEW_SHARD if before is None else _why(Store(runs[0].url), before, gained, NEW_SAMPLE)
+    why = NEW_SHARD if before is None else _why(runs[0], before, gained, NEW_SAMPLE)
     _count(found, 1, gained, why, "became_kept")
-    why = REMOVED_SHARD if after is None else _why(Store(runs[1].url), after, lost, GONE_SAMPLE)
+    why = REMOVED_SHARD if after is None else _why(runs[1], after, lost, GONE_SAMPLE)
     _count(found, 0, lost, why, "became_dropped")
     for concept, count in Counter(_without(new, gained)["concept"].to_pylist()).items():
         found[1, concept].both += count

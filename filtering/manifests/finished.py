@@ -113,7 +113,7 @@ def _rows(run: Store, record: RunRecord, need: RowsNeed) -> dict[str, Store]:
 
 
 def _known_rows(run: Store, record: RunRecord) -> dict[str, Store]:
-    return {identity: place.store for identity, place in shard_locations(Base(run.url, record, ())).items()}
+    return {identity: place.store for identity, place in shard_locations(Base(run, record, ())).items()}
 
 
 def _inventory(run: Store, record: RunRecord) -> list[Shard]:

@@ -115,7 +115,7 @@ def _run(config: Config, store: Store, increment: IncrementRecord, progress: Rep
 
 
 def _base(url: str | None) -> Base | None:
-    return None if url is None else read_base(url)
+    return None if url is None else read_base(Store(url))
 
 
 def _finished(config: Config, store: Store) -> RunRecord | None:

@@ -61,7 +61,7 @@ def _increments(root: Store) -> Iterator[Increment]:
 def _needed(root: Store, retained: set[str]) -> Iterator[str]:
     """Yield the paths, or their beginnings, of the objects that retained runs reference."""
     for name in retained & set(root.names()):
-        base = read_base(root.path(name))
+        base = read_base(root.child(name))
         yield from _embeddings(base)
         yield from _parts(base)
 

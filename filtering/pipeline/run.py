@@ -198,7 +198,7 @@ def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
     Raises InputError if the run that `concepts.centroids` names is missing, or has no concepts that can be used.
     """
     named = config.concepts.centroids
-    origin = base if named is None else read_base(absolute(named), "concepts.centroids")
+    origin = base if named is None else read_base(Store(absolute(named)), "concepts.centroids")
     if origin is None or config.concepts.refit:
         return None
     found = origin.result(CONCEPTS, ConceptsResult)

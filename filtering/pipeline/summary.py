@@ -69,7 +69,7 @@ def _filters(filters: Sequence[Filter], found: FiltersResult) -> list[FilterReco
 def _base(reusable: Reusable, inputs: SelectionInputs, selection: SelectionResult) -> BaseRecord:
     every, searched = inputs.concepts.result.concepts, inputs.graph.result.searched_concepts
     return BaseRecord(
-        run=reusable.base.url,
+        run=reusable.base.run.url,
         run_id=reusable.base.record["run_id"],
         shards=reusable.changes.counts(),
         embedded_shards=inputs.embedding.result.embedded_shards,

@@ -108,7 +108,7 @@ def plan(
         price=round(sum(prices), 2) if prices else None,
         stages=stages,
         bottleneck=bottleneck(stages, allowed if here else None),
-        base=None if reusable is None else PlannedBase(run=reusable.base.url, shards=reusable.changes.counts()),
+        base=None if reusable is None else PlannedBase(run=reusable.base.run.url, shards=reusable.changes.counts()),
         probe=cast(Measured, asdict(pool.probe) | {"pair_seconds": pair}),
     )
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from filtering.core.errors import InputError
+from filtering.manifests import diff
 from filtering.manifests.artifacts import REPORT, REPORT_DATA
-from filtering.manifests.diff import diff
 from filtering.report.data import Report, parse_report
 from filtering.report.page import render
 from filtering.report.parts import Against, ChangedConcept
@@ -42,10 +41,10 @@ def _compared(run: Store, against: str) -> Report:
         )
     report = parse_report(run.read(REPORT_DATA))
     names = {row.concept: row.words for row in report.concepts}
-    return replace(report, against=_against(diff(against, run.url), names))
+    return replace(report, against=_against(diff.diff(against, run.url), names))
 
 
-def _against(found: Mapping[str, Any], names: Mapping[int, tuple[str, ...]]) -> Against:
+def _against(found: diff.RunDiff, names: Mapping[int, tuple[str, ...]]) -> Against:
     changed = found["concepts"]
     return Against(
         run=found["before"],
@@ -60,7 +59,7 @@ def _against(found: Mapping[str, Any], names: Mapping[int, tuple[str, ...]]) -> 
     )
 
 
-def _changed(one: Mapping[str, Any], names: Mapping[int, tuple[str, ...]]) -> ChangedConcept:
+def _changed(one: diff.ChangedConcept, names: Mapping[int, tuple[str, ...]]) -> ChangedConcept:
     run = one.get("run", "")
     return ChangedConcept(
         concept=one["concept"],

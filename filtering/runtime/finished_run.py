@@ -26,13 +26,13 @@ T = TypeVar("T")
 class Base:
     """A finished run from which another run starts."""
 
-    url: str  # its directory
+    run: Store  # its directory
     record: RunRecord  # its run.json
     shards: tuple[Shard, ...]  # its inventory
 
     def store(self, stage: str) -> Store:
         """Return the folder of a stage's objects."""
-        return Store(self.url).child(self.record["objects"][stage])
+        return self.run.child(self.record["objects"][stage])
 
     def has(self, stage: str) -> bool:
         """Say whether the run had a stage of that name."""
@@ -49,7 +49,7 @@ class Base:
             return from_plain(kind, self.store(stage).read_json(name)["result"], self.store(stage).path(name))
         except RunError:
             raise InputError(
-                f"{self.url}: an older version of filtering wrote its {stage}; run it again, or set no base"
+                f"{self.run.url}: an older version of filtering wrote its {stage}; run it again, or set no base"
             ) from None
 
 
@@ -73,19 +73,18 @@ class Reusable:
         return np.where(same, self.changes.places, GONE)
 
 
-def read_base(url: str, key: str = "base") -> Base:
+def read_base(run: Store, key: str = "base") -> Base:
     """Return a finished run as a base; InputError, with the configuration key that names it, if there is none."""
-    run = Store(url)
     if not run.exists(RUN):
-        raise InputError(f"{key}: {url} holds no finished run (no {RUN})")
+        raise InputError(f"{key}: {run.url} holds no finished run (no {RUN})")
     record: RunRecord = run.read_json(RUN)
     try:
         shards = read_inventory(run.child(record["objects"]["inventory"]))
     except (KeyError, FileNotFoundError):
         raise InputError(
-            f"{key}: {url} has no inventory; it was deleted by retention, or an older version of filtering wrote it"
+            f"{key}: {run.url} has no inventory; it was deleted by retention, or an older version of filtering wrote it"
         ) from None
-    return Base(url, record, tuple(shards))
+    return Base(run, record, tuple(shards))
 
 
 def reusable_from(base: Base, shards: Sequence[Shard]) -> Reusable:

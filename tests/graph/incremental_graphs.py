@@ -108,7 +108,7 @@ class Night:
         reusable = None
         if before is not None:
             store.child("concepts").write_arrays(TOUCHED, {"changed": touched[0], "searched": touched[1]})
-            base = Base(before[1].url, {"objects": {"graph": "graph"}}, before[0].shards)
+            base = Base(before[1], {"objects": {"graph": "graph"}}, before[0].shards)
             same = frozenset(shard.identity for shard in self.shards)
             reusable = Reusable(base, changes(base.shards, self.shards), same)
         return store, build_graph(PlainStage(store.child("graph")), inputs_of(store, self.k), reusable)
