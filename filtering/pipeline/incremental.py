@@ -13,9 +13,8 @@ from filtering.core.errors import InputError, RunError
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.context import run_id
-from filtering.pipeline.increment_record import RETIRED, IncrementRecord, read_increment, write_increment
 from filtering.pipeline.notification import notified
-from filtering.pipeline.retention import retire
+from filtering.pipeline.retention import RETIRED, IncrementRecord, read_increment, retire, write_increment
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.latest import LATEST, POINTER, LatestRecord, latest_name, read_latest, root_of, run_url
 from filtering.runtime.progress import LineReporter, Reporter

@@ -1,16 +1,45 @@
-"""Retention: older incremental runs are deleted, except data that retained runs still reference."""
+"""Records of incremental runs, and retention: older ones are deleted, except data that retained runs reference."""
 
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypedDict
 
 from filtering.embedding.artifacts import shard_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
-from filtering.pipeline.increment_record import RETIRED, read_increment
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.run_record import RUN
 from filtering.storage.store import Store, filesystem_of, is_local
+
+# The file's name is older than the term.
+RECORD = "night.json"
+# Written before the data of an old run is deleted: the folder then holds no run any more.
+RETIRED = "retired.json"
+
+
+class IncrementRecord(TypedDict):
+    """The base of an incremental run (None: the first run has none), its start, and whether it has been verified.
+
+    `started` is in seconds since the epoch.
+    """
+
+    base: str | None
+    started: float
+    verified: bool
+
+
+def read_increment(run: Store) -> IncrementRecord | None:
+    """Return the record of an incremental run; None if the folder holds no such run."""
+    if not run.exists(RECORD):
+        return None
+    record: IncrementRecord = run.read_json(RECORD)
+    return record
+
+
+def write_increment(run: Store, record: IncrementRecord) -> None:
+    """Write the record of an incremental run."""
+    run.write_json(RECORD, record)
 
 
 @dataclass(frozen=True, slots=True)

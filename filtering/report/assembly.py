@@ -12,20 +12,19 @@ import yaml
 from filtering.concepts.artifacts import Drift
 from filtering.graph.artifacts import GraphResult
 from filtering.report.bins import Counts, binned
-from filtering.report.data import Report
-from filtering.report.decision import decisions, judging_step
-from filtering.report.examining import DUPLICATE_COSINE, GROUPS, ConceptLine, Examined, Group
-from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts
-from filtering.report.measures import measure_rows
-from filtering.report.parts import (
+from filtering.report.data import (
     ConceptRow,
     DuplicateGroup,
     Histogram,
     QuarantineExample,
     ReasonExamples,
+    Report,
     Sheet,
     StageCost,
 )
+from filtering.report.decision import decisions, judging_step
+from filtering.report.examining import DUPLICATE_COSINE, GROUPS, ConceptLine, Examined, Group
+from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts, measure_rows
 from filtering.report.samples import Samples
 from filtering.report.survey import PER_FAULT, Survey, few_by_reason
 from filtering.report.words import distinctive_words

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.radix_select import order_keys, score_of
-from filtering.report.parts import Histogram
+from filtering.report.data import Histogram
 
 # Sign, exponent and 11 bits of the fraction.
 KEPT_BITS = 20

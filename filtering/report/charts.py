@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypedDict
 
 from markupsafe import Markup
 
 from filtering.manifests.reasons import explained
-from filtering.report.parts import Histogram
+from filtering.report.data import Histogram
 from filtering.report.text import count, hundredths, one_line, percent, score_name
 from filtering.report.vega import Spec, svg
 
@@ -88,7 +88,7 @@ def _placed(step: Step, stayed: float, left: float) -> Step:
     left = max(left, LEAST_WIDTH) if step.count and step.kind != "kept" else left
     stayed = max(stayed, LEAST_WIDTH) if step.count and step.kind == "kept" else stayed
     stayed = min(stayed, FLOW_WIDTH - left)
-    return Step(step.label, step.meaning, step.code, step.count, step.kind, round(stayed, 1), round(left, 1))
+    return replace(step, stayed=round(stayed, 1), left=round(left, 1))
 
 
 def _dropped(by_reason: Mapping[str, int], total: int) -> list[Step]:

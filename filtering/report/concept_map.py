@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from markupsafe import Markup
 
-from filtering.report.parts import ConceptRow
+from filtering.report.data import ConceptRow
 from filtering.report.text import count, one_line, percent
 from filtering.report.vega import Spec, svg
 

@@ -1,10 +1,30 @@
-"""Facts of a run as labels and text for the report."""
+"""Facts and measures of a run, as labels and text for the report."""
+
+from collections.abc import Mapping
 
 from filtering.concepts.artifacts import Drift
 from filtering.graph.artifacts import GraphResult
+from filtering.report.data import Measure
 from filtering.runtime.run_record import BaseRecord, RunRecord
 
 Facts = tuple[tuple[str, str], ...]
+Figures = Mapping[str, Mapping[str, float | None]]
+MEANINGS = {
+    "coverage": ("Coverage", "mean distance of the pool's images to the nearest kept image; less is better"),
+    "matching": (
+        "Matching",
+        "squared distance of the mean embeddings of pool and selection; less is closer to the pool",
+    ),
+    "effective_concepts": (
+        "Concepts in effect",
+        "the number of equally filled concepts with the same diversity; more is more even",
+    ),
+    "spread": (
+        "Spread",
+        "mean distance of dropped samples to the nearest kept neighbour in their concept; less is better",
+    ),
+    "without_kept_neighbour": ("Not covered", "share of dropped samples without a kept neighbour in their concept"),
+}
 
 
 def dropped_in_order(run: RunRecord) -> dict[str, int]:
@@ -62,4 +82,13 @@ def commands(output: str) -> Facts:
         (f"filtering explain {output} UID", "why a sample was kept or dropped: its scores, rank and neighbours"),
         (f"filtering report {output} --against RUN", "this report, with the changes since another run"),
         (f"filtering export {output} --format datacomp --out subset.npy", "the kept samples as DataComp's subset file"),
+    )
+
+
+def measure_rows(figures: Figures) -> tuple[Measure, ...]:
+    """Return a run's measures, as run.json has them, in the order to show them."""
+    return tuple(
+        Measure(*MEANINGS[name], *(values.get(choice) for choice in ("pool", "selection", "random")))
+        for name, values in figures.items()
+        if name in MEANINGS
     )

@@ -52,19 +52,7 @@ class ShownRow(TypedDict):
     jpeg: bytes | None
 
 
-class Fetched(TypedDict):
-    """The number of images that were read."""
-
-    pictures: int
-
-
-class LaidOut(TypedDict):
-    """The number of concepts on the map."""
-
-    concepts: int
-
-
-def fetch_samples(shard: PassingShard, rows: Sequence[int], pictured: bool, locations: Locations) -> Fetched:
+def fetch_samples(shard: PassingShard, rows: Sequence[int], pictured: bool, locations: Locations) -> None:
     """Write the samples of a shard that the report shows, with their images if `pictured`."""
     table = shard.embedded.rows(["uid", "key", "caption", "clip_score"])
     reasons = pa.chunked_array([drop_reasons(shard, table["uid"], locations.run)])
@@ -79,7 +67,6 @@ def fetch_samples(shard: PassingShard, rows: Sequence[int], pictured: bool, loca
     }
     shown = pa.table([columns[name] for name in SHOWN.names], schema=SHOWN)
     locations.store.write_table(SHOWN_NAME.format(shard.identity), shown)
-    return Fetched(pictures=len(pictures))
 
 
 def read_shown(store: Store, identities: Sequence[str]) -> Mapping[int, ShownRow]:
@@ -120,11 +107,10 @@ def _thumbnail(sample: Sample) -> bytes | None:
     return buffer.getvalue()
 
 
-def lay_out(concepts: Sequence[int], locations: Locations) -> LaidOut:
+def lay_out(concepts: Sequence[int], locations: Locations) -> None:
     """Write the positions of some concepts on the map."""
     centroids = read_concept_centroids(locations.concepts)[np.asarray(concepts, dtype=np.int64)]
     locations.store.write_arrays(MAP_NAME, {"places": concept_map(centroids)})
-    return LaidOut(concepts=len(concepts))
 
 
 def read_map(store: Store) -> list[tuple[float, float]]:

@@ -6,11 +6,10 @@ cleaned and escaped, and the page's Content-Security-Policy allows no request an
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -20,8 +19,7 @@ from filtering.manifests.reasons import explained
 from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
-from filtering.report.data import Report
-from filtering.report.parts import ConceptRow, QuarantineExample
+from filtering.report.data import ConceptRow, QuarantineExample, Report
 from filtering.report.pictures import Picture, admitted, picture
 
 TEMPLATE = "page.html.j2"
@@ -128,24 +126,13 @@ def _faults(page: Report) -> list[_Fault]:
     return sorted(faults, key=lambda fault: -fault.count)
 
 
-def _policy_hash(block: str) -> Markup:
+def policy_hash(block: str) -> Markup:
     """Return the name of an inline block in a Content-Security-Policy."""
     digest = hashlib.sha256(block.encode("utf-8")).digest()
     return Markup(f"'sha256-{base64.b64encode(digest).decode('ascii')}'")
 
 
-FILTERS: Mapping[str, Any] = {
-    "brief": text.brief,
-    "count": text.count,
-    "duration": duration,
-    "explained": explained,
-    "figure": text.figure,
-    "memory": text.memory,
-    "number": text.number,
-    "percent": text.percent,
-    "policy_hash": _policy_hash,
-    "score_name": text.score_name,
-}
+FILTERS = (text.brief, text.count, duration, explained, text.figure, text.memory, text.number, text.percent)
 
 
 @cache
@@ -159,6 +146,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS
+    environment.filters |= {each.__name__: each for each in (*FILTERS, policy_hash, text.score_name)}
     environment.globals |= {"bar": bar}
     return environment.get_template(TEMPLATE)

@@ -8,8 +8,7 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from filtering.report.data import Report
-from filtering.report.parts import Thumbnail
+from filtering.report.data import Report, Thumbnail
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ from dataclasses import replace
 from filtering.core.errors import InputError
 from filtering.manifests import diff
 from filtering.manifests.artifacts import REPORT, REPORT_DATA
-from filtering.report.data import Report, parse_report
+from filtering.report.data import Against, ChangedConcept, Report, parse_report
 from filtering.report.page import render
-from filtering.report.parts import Against, ChangedConcept
 from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store, absolute, write_object
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
+from filtering.report.data import Cover, Sheet, Thumbnail
 from filtering.report.examining import Examined, Group, SheetRows
 from filtering.report.fetching import ShownRow
-from filtering.report.parts import Cover, Sheet, Thumbnail
 from filtering.report.survey import LOWEST, PER_REASON, LowestRows
 
 # Concepts with a row in the table, and those of them with contact sheets: the largest, and some of every size.

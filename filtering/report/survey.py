@@ -51,12 +51,6 @@ class Survey(LowestRows):
     examples: list[QuarantinedRow]
 
 
-class Merged(TypedDict):
-    """The number of captions that were merged."""
-
-    captions: int
-
-
 def survey_shard(shard: PassingShard, share: float, pictured: bool, locations: Locations) -> Survey:
     """Count a shard's scores, sample a `share` of its captions, and find the dropped rows with the lowest CLIP scores.
 
@@ -133,12 +127,10 @@ def _scored(scores: npt.NDArray[np.float32], ids: Int64Array, most: int) -> Scor
     return [list(pair) for pair in zip(scores[:most].tolist(), ids[:most].tolist(), strict=True)]
 
 
-def merge_surveys(names: Sequence[str], name: str, store: Store) -> Merged:
+def merge_surveys(names: Sequence[str], name: str, store: Store) -> None:
     """Merge the counts and captions of some shards, given by identity, into the objects of one name."""
     store.write_arrays(COUNTS_NAME.format(name), _count_arrays(total_counts(store, names)))
-    captions = read_captions(store, names)
-    store.write_table(CAPTIONS_NAME.format(name), captions)
-    return Merged(captions=len(captions))
+    store.write_table(CAPTIONS_NAME.format(name), read_captions(store, names))
 
 
 def total_counts(store: Store, names: Sequence[str]) -> dict[str, Counts]:

@@ -11,34 +11,10 @@ VERSION = "6.1"
 Spec = dict[str, object]
 # The elements of a chart; anything else that the converter writes is removed.
 TAGS = frozenset(("svg", "g", "path", "line", "rect", "text", "circle"))
-ATTRIBUTES = frozenset(
-    [
-        "d",
-        "x",
-        "y",
-        "x1",
-        "x2",
-        "y1",
-        "y2",
-        "r",
-        "cx",
-        "cy",
-        "width",
-        "height",
-        "transform",
-        "fill",
-        "fill-opacity",
-        "stroke",
-        "stroke-width",
-        "stroke-opacity",
-        "stroke-dasharray",
-        "stroke-linejoin",
-        "opacity",
-        "text-anchor",
-        "font-size",
-        "font-weight",
-    ]
-)
+PLACES = ("d", "x", "y", "x1", "x2", "y1", "y2", "r", "cx", "cy", "width", "height", "transform")
+STROKES = ("stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linejoin")
+TEXTS = ("text-anchor", "font-size", "font-weight")
+ATTRIBUTES = frozenset((*PLACES, *STROKES, *TEXTS, "fill", "fill-opacity", "opacity"))
 TIP = "data-tip"
 FRAME = frozenset(("background", "foreground"))
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?:e-\d+)?")

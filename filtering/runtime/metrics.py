@@ -40,15 +40,6 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def exported_names() -> frozenset[str]:
-    """Return the names of all series as Prometheus scrapes them, a histogram's three among them."""
-    return frozenset(
-        f"ray_{name}{suffix}"
-        for name, metric in METRICS.items()
-        for suffix in (("_bucket", "_count", "_sum") if metric.boundaries else ("",))
-    )
-
-
 def task_finished(stage: str, seconds: float, retries: int, read_bytes: int, written_bytes: int) -> None:
     """Count a finished task, the storage requests that it repeated, and what it read and wrote."""
     _count("filtering_tasks_total", 1, stage=stage)

@@ -6,7 +6,7 @@ from typing import TypedDict, cast
 from filtering.core.errors import InputError
 from filtering.runtime.events import NAME, read_events
 from filtering.runtime.records import JsonObject
-from filtering.runtime.throughput import Throughput
+from filtering.runtime.stage_progress import Throughput
 from filtering.storage.lease_record import writer
 from filtering.storage.store import Store
 

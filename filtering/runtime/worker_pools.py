@@ -29,15 +29,18 @@ class WorkerPool(Protocol):
 
     def starting(self) -> list[Any]:
         """Return references that become ready when a worker is up."""
+        return []
 
     def joined(self, reference: Any) -> None:
         """Receive that a reference of `starting` is ready."""
+        return
 
     def release(self) -> None:
         """Release idle workers: no further attempt will come, except those whose workers die."""
+        return
 
 
-class TaskPool:
+class TaskPool(WorkerPool):
     """Plain Ray tasks of one CPU each; those that find no CPU are the demand that makes a cluster grow.
 
     `gpus` is the share of a GPU that each of them takes besides.
@@ -73,18 +76,8 @@ class TaskPool:
         """See `WorkerPool.ended`."""
         self.running -= 1
 
-    def starting(self) -> list[Any]:
-        """See `WorkerPool.starting`."""
-        return []
 
-    def joined(self, reference: Any) -> None:
-        """See `WorkerPool.joined`."""
-
-    def release(self) -> None:
-        """See `WorkerPool.release`."""
-
-
-class ActorPool:
+class ActorPool(WorkerPool):
     """Actors that keep what is costly to build, such as a model on a GPU.
 
     All are asked for at once: those that find no node are the demand that makes a cluster grow, and attempts go only

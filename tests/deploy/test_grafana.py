@@ -4,9 +4,8 @@ from pathlib import Path
 
 import promql_parser
 import pytest
+from exported_metrics import exported_names
 from ray.dashboard.modules.metrics.dashboards import default_dashboard_panels
-
-from filtering.runtime.metrics import exported_names
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "jobs/grafana/filtering.json").read_text())
 ROWS = [panel for panel in DASHBOARD["panels"] if panel["type"] == "row"]

@@ -14,8 +14,7 @@ from filtering.core.errors import InputError
 from filtering.embedding.artifacts import ShardLocation, write_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
 from filtering.pipeline import incremental
-from filtering.pipeline.increment_record import RECORD, RETIRED
-from filtering.pipeline.retention import retire
+from filtering.pipeline.retention import RECORD, RETIRED, retire
 from filtering.storage.store import Store
 
 PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)

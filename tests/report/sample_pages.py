@@ -9,8 +9,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from filtering.report.data import Report
-from filtering.report.parts import (
+from filtering.report.data import (
     Against,
     ChangedConcept,
     ConceptRow,
@@ -20,6 +19,7 @@ from filtering.report.parts import (
     Measure,
     QuarantineExample,
     ReasonExamples,
+    Report,
     Sheet,
     StageCost,
     Thumbnail,

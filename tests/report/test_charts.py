@@ -12,7 +12,7 @@ import filtering
 from filtering.manifests.reasons import FAULTS, STEPS, explained
 from filtering.report.charts import flow, histogram
 from filtering.report.concept_map import concept_map, share_bounds
-from filtering.report.parts import ConceptRow, Histogram
+from filtering.report.data import ConceptRow, Histogram
 from filtering.report.text import one_line
 from filtering.selection.registry import SELECTORS
 

@@ -1,5 +1,5 @@
-from filtering.report.measures import MEANINGS, measure_rows
-from filtering.report.parts import Measure
+from filtering.report.data import Measure
+from filtering.report.facts import MEANINGS, measure_rows
 
 
 def test_figures_of_a_run_in_plain_words():

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_pages import EMPTY, HOSTILE, Reader, concept, distinct_jpeg, full_page, thumbnail
 
+from filtering.report.data import Histogram, Sheet
 from filtering.report.page import LARGEST_PAGE, render
-from filtering.report.parts import Histogram, Sheet
 from filtering.report.pictures import admitted
 
 

@@ -4,6 +4,7 @@ from unittest import mock
 
 import pytest
 import ray
+from exported_metrics import exported_names
 from prometheus_client.parser import text_string_to_metric_families
 
 from filtering.runtime import metrics
@@ -112,4 +113,4 @@ def test_nothing_is_counted_while_ray_is_not_initialised(series):
 
 
 def test_the_declared_names_are_the_exported_ones(series):
-    assert {name for name, _ in series} == metrics.exported_names()
+    assert {name for name, _ in series} == exported_names()
