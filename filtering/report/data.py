@@ -129,34 +129,6 @@ class QuarantineExample:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangedConcept:
-    """A concept in which two runs decide differently."""
-
-    concept: int
-    run: str  # the run that the number belongs to, before or after; empty if both runs use the same numbers
-    words: tuple[str, ...]  # its distinctive words, if known
-    before: int  # before, after: samples kept by either run
-    after: int
-    gained: int  # gained, lost: samples that became kept, and that became dropped
-    lost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Against:
-    """The differences of this run from a second run."""
-
-    run: str
-    before: int  # before, after, both: samples kept by the second run, by this one, by both
-    after: int
-    both: int
-    gained: Mapping[str, int]  # gained, lost: samples that became kept, and that became dropped, by reason
-    lost: Mapping[str, int]
-    shards: Mapping[str, int]  # numbers of shards that are new, removed and in both
-    concepts: tuple[ChangedConcept, ...]  # concepts with changes, most changes first, at most some hundreds
-    more_concepts: int  # number of further concepts with changes
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """The data of the report."""
 
@@ -190,7 +162,6 @@ class Report:
     config_yaml: str  # the resolved configuration
     versions: Mapping[str, str]  # versions of the software, by name
     commands: tuple[tuple[str, str], ...]  # commands that reproduce the run and inspect it, each with its purpose
-    against: Against | None = None  # the differences from a second run; None if none was given
 
 
 class _Stored(BaseModel):

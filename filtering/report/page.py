@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from filtering.core.formatting import duration
+from filtering.manifests.diff import RunDiff
 from filtering.manifests.reasons import explained
 from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
@@ -28,6 +29,8 @@ LARGEST_PAGE = 15_000_000
 ROWS_AT_ONCE = 200
 MOST_ROWS = 10_000
 MOST_SHEETS = 200
+# Concepts whose changes since another run are listed.
+CHANGED_CONCEPTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,12 @@ class _Fault:
     examples: tuple[QuarantineExample, ...]
 
 
-def render(report: Report) -> str:
-    """Return the report as an HTML page of at most 15 MB: no external request, no text of a sample is executed."""
-    known = _known(report)
+def render(report: Report, against: RunDiff | None = None) -> str:
+    """Return the report as an HTML page of at most 15 MB: no external request, no text of a sample is executed.
+
+    With `against` it also shows the changes since another run.
+    """
+    known = _known(report) | {"against": against}
     for limits in LIMITS:
         pictures = admitted(report, limits.pictures)
         html = _template().render(known | {"limits": limits, "picture_of": _picture_of(pictures)})
@@ -76,6 +82,8 @@ def _known(page: Report) -> dict[str, object]:
     filtered = sum(count for reason, count in page.dropped_by_reason.items() if reason.startswith("filter:"))
     return {
         "page": page,
+        "words": {row.concept: row.words for row in page.concepts},
+        "changed_concepts": CHANGED_CONCEPTS,
         "headline": text.headline(page.totals),
         "steps": flow(page.totals, page.dropped_by_reason),
         "filtered": filtered,

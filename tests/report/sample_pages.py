@@ -10,8 +10,6 @@ from io import BytesIO
 from PIL import Image
 
 from filtering.report.data import (
-    Against,
-    ChangedConcept,
     ConceptRow,
     Cover,
     DuplicateGroup,
@@ -162,18 +160,32 @@ def full_page(texts=HOSTILE):
         config_yaml=f"input:\n  shards: {first}\n",
         versions={first: first},
         commands=tuple((text, text) for text in texts),
-        against=Against(
-            first,
-            900,
-            1_240,
-            800,
-            {first: 400},
-            {first: 100},
-            {"new": 1},
-            (ChangedConcept(7, first, texts, 1, 2, 3, 4),),
-            5,
-        ),
     )
+
+
+def changes(texts=HOSTILE):
+    """What changed since another run, its name hostile as well."""
+    first = texts[0]
+    one = {
+        "kept_before": 1,
+        "kept_after": 2,
+        "kept_in_both": 0,
+        "became_kept": {first: 3},
+        "became_dropped": {first: 4},
+    }
+    return {
+        "before": first,
+        "after": first,
+        "kept_before": 900,
+        "kept_after": 1_240,
+        "kept_in_both": 800,
+        "became_kept": {first: 400},
+        "became_dropped": {first: 100},
+        "shards": {"new": 1},
+        "same_concepts": False,
+        # More than the page lists.
+        "concepts": [{"concept": 7, "run": first, **one}] * 505,
+    }
 
 
 def distinct_jpeg(at):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_pages import EMPTY, HOSTILE, Reader, concept, distinct_jpeg, full_page, thumbnail
+from sample_pages import EMPTY, HOSTILE, Reader, changes, concept, distinct_jpeg, full_page, thumbnail
 
 from filtering.report.data import Histogram, Sheet
 from filtering.report.page import LARGEST_PAGE, render
@@ -15,7 +15,7 @@ from filtering.report.pictures import admitted
 
 @pytest.fixture(scope="module")
 def html():
-    return render(full_page())
+    return render(full_page(), changes())
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def reader(html):
 
 
 def test_hostile_text_adds_no_element_and_no_attribute(reader):
-    harmless = Reader(render(full_page(tuple("h" * len(text) for text in HOSTILE))))
+    texts = tuple("h" * len(text) for text in HOSTILE)
+    harmless = Reader(render(full_page(texts), changes(texts)))
     assert [tag for tag, _, _ in reader.elements] == [tag for tag, _, _ in harmless.elements]
     assert [list(attrs) for _, attrs, _ in reader.elements] == [list(attrs) for _, attrs, _ in harmless.elements]
     assert not [name for _, attrs, _ in reader.elements for name in attrs if name.startswith("on")]
@@ -111,7 +112,7 @@ def test_what_changed_stands_before_the_flow(html, reader):
     assert html.index('id="against"') < html.index('id="outcome"')
     figures = [text for _, text in reader.all("dd")]
     assert {"900", "1,240", "800", "400", "100"} <= set(figures)
-    assert "Changes" not in [text for _, text in Reader(render(replace(full_page(), against=None))).all("a")]
+    assert "Changes" not in [text for _, text in Reader(render(full_page())).all("a")]
 
 
 def test_warnings_stand_before_the_headline(html):
@@ -178,7 +179,7 @@ def test_no_page_is_larger_than_it_may_be():
     sheet = Sheet(thumbs, thumbs, thumbs, thumbs)
     rows = tuple(concept(at, (worst,), sheet=sheet if at < 10 else None) for at in range(10_000))
     page = replace(full_page((worst,) * 8), concepts=rows, lowest=thumbs)
-    assert len(render(page).encode()) < LARGEST_PAGE
+    assert len(render(page, changes((worst,) * 8)).encode()) < LARGEST_PAGE
 
 
 @given(st.text(st.characters(codec=None)))

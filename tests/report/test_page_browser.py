@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import FLAGS, Visit, brightness, bubble, column, found_browser, overflow, serious
 from playwright.sync_api import expect, sync_playwright
-from sample_pages import concept, full_page, large_page, usual_page
+from sample_pages import changes, concept, full_page, large_page, usual_page
 
 from filtering.report.page import render
 
@@ -53,7 +53,7 @@ def visit(browser):
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(render(usual_page()))
+    path.write_text(render(usual_page(), changes(("a dog on a beach",))))
     return path
 
 
@@ -225,7 +225,9 @@ def test_all_is_there_without_scripts(visit, usual):
 @pytest.mark.parametrize("scripts", [True, False])
 def test_every_row_can_be_seen(visit, tmp_path, scripts):
     path = tmp_path / "index.html"
-    path.write_text(render(replace(usual_page(), concepts=tuple(concept(at) for at in range(500)))))
+    path.write_text(
+        render(replace(usual_page(), concepts=tuple(concept(at) for at in range(500))), changes(("a dog on a beach",)))
+    )
     page = visit(path, java_script_enabled=scripts)
     if scripts:
         page.get_by_role("button", name="Show all 500").click()
@@ -263,7 +265,7 @@ def test_hostile_captions_are_inert(visit, tmp_path):
     counts = []
     for name, texts in (("hostile", HOSTILE), ("harmless", tuple("h" * len(clean) for clean in HOSTILE))):
         path = tmp_path / f"{name}.html"
-        path.write_text(render(full_page(texts)))
+        path.write_text(render(full_page(texts), changes(texts)))
         page = visit(path)
         page.locator('#concept-table a[href="#concept-7"]').click()
         expect(page.locator("#concept-7")).to_be_visible()
