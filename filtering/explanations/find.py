@@ -40,10 +40,7 @@ class Place:
 
 
 def find(run: Store, sample: str) -> Place:
-    """Return where a sample is: a uid, a key, the name of a tar member, or SHARD/KEY with or without the extension.
-
-    Raises InputError if there is no such sample, or several shards have one of that key.
-    """
+    """Return where a sample is: a uid, a key, a tar member or SHARD/KEY; InputError if no shard or several have it."""
     urls = [line["url"] for line in read_shard_lines(run)]
     shards, key = _of_shard(urls, sample)
     # A shard that is named is looked into first: the whole pool may have a million.

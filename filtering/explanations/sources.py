@@ -25,10 +25,7 @@ COLUMNS = ["uid", "key", "caption", "width", "height", "clip_score"]
 
 
 class Sources:
-    """A finished run as explanations read it.
-
-    Raises InputError if the run is not finished, or is of a version that did not keep what is asked for.
-    """
+    """A finished run as explanations read it; InputError if it is not finished, or an older version wrote it."""
 
     def __init__(self, run: Store) -> None:
         self.finished: FinishedRun = read_finished(run, rows="needed")

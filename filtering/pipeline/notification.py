@@ -21,10 +21,7 @@ LEFT_OUT = ("drift", "reasons", "warnings", "stages", "base")
 def notified(
     config: Config, work: Callable[[], RunRecord], say: Callable[[str], None], clock: Clock = CLOCK
 ) -> RunRecord:
-    """Call `work`, notify the configured webhook when it has ended, and return its run.json.
-
-    Raises InputError before `work` is called if an environment variable that the configuration names is missing.
-    """
+    """Call `work`, notify the webhook when it has ended, return run.json; InputError beforehand for a bad webhook."""
     if config.notify is None:
         return work()
     hook, began = webhook(config.notify), clock.wall()

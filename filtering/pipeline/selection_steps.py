@@ -184,10 +184,7 @@ def _check_increments(config: Config) -> None:
 
 
 def every_step(config: Config) -> Iterator[Step]:
-    """Yield every step that a configuration takes, those of named selections where they are named.
-
-    Raises InputError if a selection is unknown or refers to itself.
-    """
+    """Yield every step, those of named selections where they are named; InputError for unknown and circular names."""
     return _every_step(config.selection.steps or (config.selection,), config.selections, ())
 
 

@@ -43,10 +43,7 @@ class Attempt:
 
 
 def webhook(settings: Notify, environment: Mapping[str, str] = os.environ) -> Webhook:
-    """Return the webhook that a configuration describes.
-
-    Raises InputError if an environment variable is missing or invalid; the line never contains its value.
-    """
+    """Return the configured webhook; InputError, without the value, for a missing or invalid environment variable."""
     if settings.url_env is None:
         at, url = "notify.url", settings.url or ""
     else:

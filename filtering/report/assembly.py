@@ -1,5 +1,8 @@
 """The report's data from run.json and the findings of the workers."""
 
+import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,11 +30,13 @@ from filtering.report.examining import DUPLICATE_COSINE, GROUPS, ConceptLine, Ex
 from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts, measure_rows
 from filtering.report.samples import Samples
 from filtering.report.survey import PER_FAULT, Survey, few_by_reason
-from filtering.report.words import distinctive_words
 from filtering.runtime import run_record
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.scores.registry import SCORERS
+
+WORD = re.compile(r"[^\W\d_]{3,}")
+WORDS_PER_CONCEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,28 @@ def concept_names(captions: pa.Table) -> dict[int, tuple[str, ...]]:
     for concept, caption in zip(captions["concept"].to_pylist(), captions["caption"].to_pylist(), strict=True):
         by_concept.setdefault(concept, []).append(caption)
     return distinctive_words(by_concept)
+
+
+def distinctive_words(captions: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
+    """Return the most distinctive words of each concept's captions, best first.
+
+    A word's weight is its frequency in the concept times log(1 + average words a concept / its frequency in all).
+    """
+    counts = {
+        concept: Counter(word for caption in texts for word in set(WORD.findall(caption.lower())))
+        for concept, texts in captions.items()
+    }
+    total: Counter[str] = Counter()
+    for count in counts.values():
+        total.update(count)
+    average = sum(total.values()) / max(len(counts), 1)
+    return {concept: _best(count, total, average) for concept, count in counts.items()}
+
+
+def _best(count: Counter[str], total: Counter[str], average: float) -> tuple[str, ...]:
+    weights = {word: n * math.log(1 + average / total[word]) for word, n in count.items()}
+    ordered = sorted(weights, key=lambda word: (-weights[word], word))
+    return tuple(ordered[:WORDS_PER_CONCEPT])
 
 
 def largest_groups(examined: Sequence[Examined]) -> list[Group]:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypedDict
 
 from markupsafe import Markup
 
@@ -45,18 +44,6 @@ class Bin:
     label: str
     kept: int
     dropped: int
-
-
-class BinValue(TypedDict):
-    """One bin of a histogram as Vega-Lite reads it."""
-
-    low: float
-    high: float
-    kept: int
-    dropped: int
-    share: float
-    open: bool
-    about: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +97,16 @@ def histogram(given: Histogram) -> HistogramChart | None:
     tops = [max(max(counts), 1) for counts in (given.kept, given.dropped)]
     shared = max(tops) <= COMPARABLE * min(tops)
     tops = [max(tops)] * 2 if shared else tops
-    values = [
-        BinValue(
-            low=low,
-            high=high,
-            kept=each.kept,
-            dropped=each.dropped,
-            share=each.kept / max(each.kept + each.dropped, 1),
-            open=(given.below and at == 0) or (given.above and at == len(bins) - 1),
-            about=_about(each),
-        )
+    values: list[Spec] = [
+        {
+            "low": low,
+            "high": high,
+            "kept": each.kept,
+            "dropped": each.dropped,
+            "share": each.kept / max(each.kept + each.dropped, 1),
+            "open": (given.below and at == 0) or (given.above and at == len(bins) - 1),
+            "about": _about(each),
+        }
         for at, (low, high, each) in enumerate(zip(edges, edges[1:], bins, strict=False))
     ]
     return HistogramChart(svg(_histogram_spec(values, edges, tops), "plot", _summary(given, bins)), bins, shared)
@@ -154,7 +141,7 @@ def _decimals(step: float) -> int:
     return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
-def _histogram_spec(values: list[BinValue], edges: Sequence[float], tops: Sequence[float]) -> Spec:
+def _histogram_spec(values: list[Spec], edges: Sequence[float], tops: Sequence[float]) -> Spec:
     """Kept grows up and dropped grows down from one score axis; below them is the share that was kept."""
     domain = [edges[0], edges[-1]]
     plots = [

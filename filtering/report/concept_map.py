@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypedDict
 
 from markupsafe import Markup
 
@@ -27,24 +26,6 @@ LONGEST_NAME = 24
 OBSTACLES = 40
 
 
-class Bubble(TypedDict):
-    """A concept as Vega-Lite reads it."""
-
-    x: float
-    y: float
-    area: float
-    fill: str
-    about: str
-
-
-class Label(TypedDict):
-    """A concept's name on the map."""
-
-    x: float
-    y: float
-    name: str
-
-
 @dataclass(frozen=True, slots=True)
 class ConceptMap:
     """The map as the report shows it."""
@@ -62,14 +43,14 @@ def concept_map(rows: Sequence[ConceptRow]) -> ConceptMap | None:
         return None
     bounds = share_bounds([row.kept / row.size for row in drawn])
     areas = _areas([row.size for row in drawn])
-    values = [
-        Bubble(
-            x=min(max(row.x, 0.0), 1.0),
-            y=min(max(row.y, 0.0), 1.0),
-            area=area,
-            fill=f"var(--share-{_shade(row.kept / row.size, bounds)})",
-            about=_about(row),
-        )
+    values: list[Spec] = [
+        {
+            "x": min(max(row.x, 0.0), 1.0),
+            "y": min(max(row.y, 0.0), 1.0),
+            "area": area,
+            "fill": f"var(--share-{_shade(row.kept / row.size, bounds)})",
+            "about": _about(row),
+        }
         for row, area in zip(drawn, areas, strict=True)
     ]
     label = f"Map of {len(drawn):,} concepts; similar concepts are close to each other"
@@ -113,9 +94,9 @@ def _about(row: ConceptRow) -> str:
     return f"{name}. {count(row.kept)} of {count(row.size)} kept ({percent(row.kept, row.size)})"
 
 
-def _names(rows: Sequence[ConceptRow], areas: Sequence[float]) -> list[Label]:
+def _names(rows: Sequence[ConceptRow], areas: Sequence[float]) -> list[Spec]:
     """Return the names of the largest concepts, above or below their bubbles, where they hide no large bubble."""
-    names: list[Label] = []
+    names: list[Spec] = []
     circles = [
         (row.x * WIDTH, (1 - row.y) * HEIGHT, math.sqrt(area / math.pi)) for row, area in zip(rows, areas, strict=True)
     ]
@@ -128,7 +109,7 @@ def _names(rows: Sequence[ConceptRow], areas: Sequence[float]) -> list[Label]:
         free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
         if name and free:
             taken.append(free[0])
-            names.append(Label(x=x / WIDTH, y=1 - free[0][3] / HEIGHT, name=name))
+            names.append({"x": x / WIDTH, "y": 1 - free[0][3] / HEIGHT, "name": name})
         if len(names) == MOST_NAMES:
             break
     return names
@@ -138,7 +119,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _spec(values: list[Bubble], names: list[Label]) -> Spec:
+def _spec(values: list[Spec], names: list[Spec]) -> Spec:
     scale = {"domain": [0, 1]}
     place = {name: {"field": name, "type": "quantitative", "scale": scale, "axis": None} for name in ("x", "y")}
     asis = {"scale": None, "type": "quantitative"}

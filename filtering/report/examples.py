@@ -56,8 +56,7 @@ def covering_neighbours(graph: KnnGraph, kept: Mask) -> tuple[Int64Array, Float6
 def near_duplicates(part: ShardGraph, least: float) -> tuple[Mask, Int64Array]:
     """Return which rows of a partition have a near-duplicate, bool (n,), and the group of each row, int64 (n,).
 
-    Near-duplicates have at least the cosine `least`. A row without one is a group of its own; groups end at the
-    partition's border.
+    A row without a neighbour of at least the cosine `least` is its own group; groups end at the partition's border.
     """
     rows = len(part.row)
     near = cosines(part.distances) >= least

@@ -52,10 +52,7 @@ class Survey(LowestRows):
 
 
 def survey_shard(shard: PassingShard, share: float, pictured: bool, locations: Locations) -> Survey:
-    """Count a shard's scores, sample a `share` of its captions, and find the dropped rows with the lowest CLIP scores.
-
-    Examples come from `pictured` shards alone.
-    """
+    """Count a shard's scores, sample a share of its captions, and find the lowest dropped rows if it is `pictured`."""
     store, rows = locations.store, shard.embedded.rows(["uid", "caption", "clip_score"])
     reasons = drop_reasons(shard, rows["uid"], locations.run)
     kept = np.asarray(reasons.is_null())

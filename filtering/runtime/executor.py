@@ -101,11 +101,7 @@ class LostError(Exception):
 
 
 def task_error(error: Exception, task: TaskSpec[Any]) -> Exception:
-    """Return what a task's exception means for the run.
-
-    It is the error itself if it was made for people; a `LostError` if the task is to be tried again; else a RunError
-    that names the task.
-    """
+    """Return what a task's error means: itself if made for people, a `LostError` to try again, or a RunError."""
     if isinstance(error, FilteringError):
         return error
     if retries.judged(error, task.name).attempts > 1:

@@ -39,10 +39,7 @@ def latest_name(root: Store) -> str | None:
 
 
 def run_url(url: str) -> str:
-    """Return the directory of a run, absolute: `ROOT/latest` stands for the run that `latest.json` names.
-
-    Raises InputError if it is ROOT/latest and no incremental run has been verified there.
-    """
+    """Return the absolute directory of a run; ROOT/latest is the newest verified run, InputError before the first."""
     found = Store(absolute(url.rstrip("/")))
     root, name = root_of(found), found.url.rpartition("/")[2]
     if name != LATEST or found.exists(RUN):

@@ -30,10 +30,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[T], plain: Any, where: str) -> T:
-    """Return the dataclass that `to_plain` wrote; fields that it does not have are ignored.
-
-    Raises RunError if fields are missing or of another type; it names `where` they were read.
-    """
+    """Return the dataclass that `to_plain` wrote; RunError, with `where` it was read, if the value has another form."""
     try:
         return cast(T, _adapter(cast(Any, kind)).validate_python(plain))
     except ValidationError as error:

@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.report.words import distinctive_words
+from filtering.report.assembly import distinctive_words
 
 
 def test_shared_words_give_way_to_distinctive_ones():
