@@ -25,9 +25,16 @@ from filtering.report.data import (
     Sheet,
     StageCost,
 )
-from filtering.report.decision import decisions, judging_step
 from filtering.report.examining import DUPLICATE_COSINE, GROUPS, ConceptLine, Examined, Group
-from filtering.report.facts import base_facts, commands, dropped_in_order, graph_facts, measure_rows
+from filtering.report.facts import (
+    base_facts,
+    commands,
+    decisions,
+    dropped_in_order,
+    graph_facts,
+    judging_step,
+    measure_rows,
+)
 from filtering.report.samples import Samples
 from filtering.report.survey import PER_FAULT, Survey, few_by_reason
 from filtering.runtime import run_record

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from filtering.report.decision import judging_step
+from filtering.report.facts import judging_step
 from filtering.runtime.run_record import RunRecord
 from filtering.storage.store import Store
 

@@ -18,14 +18,7 @@ from filtering.report.examining import ConceptLine, Examined, examine_partition,
 from filtering.report.fetching import ShownRow, fetch_samples, lay_out, read_map, read_shown
 from filtering.report.locations import Locations, locations_of
 from filtering.report.page import render
-from filtering.report.survey import (
-    TOGETHER,
-    Survey,
-    merge_surveys,
-    read_captions,
-    survey_shard,
-    total_counts,
-)
+from filtering.report.survey import TOGETHER, Survey, merge_surveys, read_captions, survey_shard, total_counts
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import StageKey, StageRun

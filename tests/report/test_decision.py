@@ -1,7 +1,7 @@
 import pytest
 
 from filtering.config.selection import Step
-from filtering.report.decision import SHARES, decisions
+from filtering.report.facts import SHARES, decisions
 from filtering.selection.registry import BUDGETS, SELECTORS
 
 
