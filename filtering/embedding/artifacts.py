@@ -66,7 +66,11 @@ class EmbeddedShard:
     def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[np.float16]:
         if self.arrays is not None:
             return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
-        return _read_vectors(self.store, VECTORS_NAME.format(self.shard.identity, kind))
+        name = VECTORS_NAME.format(self.shard.identity, kind)
+        file = self.store.path(name) if is_local(self.store.url) else io.BytesIO(self.store.read(name))
+        mode: Literal["r"] | None = "r" if isinstance(file, str) else None
+        vectors: npt.NDArray[np.float16] = np.load(file, mmap_mode=mode, allow_pickle=False)
+        return vectors
 
 
 class ShardCounts(TypedDict):
@@ -168,11 +172,3 @@ def widened(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _look_up(halves: npt.NDArray[np.uint16], table: npt.NDArray[np.float32], wide: npt.NDArray[np.float32]) -> None:
     for at in range(len(halves)):
         wide[at] = table[halves[at]]
-
-
-def _read_vectors(store: Store, name: str) -> npt.NDArray[np.float16]:
-    if is_local(store.url):
-        mapped: npt.NDArray[np.float16] = np.load(store.path(name), mmap_mode="r", allow_pickle=False)
-        return mapped
-    read: npt.NDArray[np.float16] = np.load(io.BytesIO(store.read(name)), allow_pickle=False)
-    return read

@@ -38,17 +38,18 @@ class TarEmbedder:
 
     def __call__(self, shard: Shard, store: Store) -> TarCounts:
         """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
-        group = _Group(self.settings.text_batch_size)
+        waiting = _Waiting(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
         with ShardWriter(store, shard) as writer:
             for batch in self._batches(shard, self.settings):
                 for entry in batch.quarantined:
                     writer.refuse(entry)
                 if batch.samples:
-                    group.add(batch, self._images(batch, spent))
-                if group.full():
-                    self._write(group.taken(), writer, spent)
-            self._write(group.taken(), writer, spent)
+                    waiting.add(batch, self._images(batch, spent))
+                if waiting.full():
+                    self._write(waiting, writer, spent)
+                    waiting = _Waiting(self.settings.text_batch_size)
+            self._write(waiting, writer, spent)
             found = writer.commit()
         metrics.samples_embedded(found["rows"])
         metrics.samples_quarantined(found["quarantine_reasons"])
@@ -66,13 +67,13 @@ class TarEmbedder:
         metrics.batch_embedded(len(batch.samples), time.monotonic() - started, waited)
         return images
 
-    def _write(self, group: "_Embedded", writer: ShardWriter, spent: dict[str, float]) -> None:
+    def _write(self, waiting: "_Waiting", writer: ShardWriter, spent: dict[str, float]) -> None:
         """Embed the captions of several batches of images at once, and write what has two finite vectors."""
-        if not group.samples:
+        if not waiting.samples:
             return
         with self.occupancy.taken(spent):
-            texts = self.model.texts(np.concatenate(group.tokens)).astype(np.float16)
-        _write_finite(writer, group.samples, np.concatenate(group.images), texts)
+            texts = self.model.texts(np.concatenate(waiting.tokens)).astype(np.float16)
+        _write_finite(writer, waiting.samples, np.concatenate(waiting.images), texts)
 
 
 def _decoder(preparation: Preparation, remote: bool) -> Callable[[Shard, Embedding], Iterator[Batch]]:
@@ -112,34 +113,23 @@ class Occupancy:
             spent["forward_seconds"] += ended - started
 
 
-class _Embedded:
-    """Samples whose images are embedded and whose captions are not yet."""
+class _Waiting:
+    """Samples whose images are embedded, until there are captions for a batch of their own size."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.samples: list[Description] = []
         self.images: list[Vectors] = []
         self.tokens: list[npt.NDArray[np.int32]] = []
 
-
-class _Group:
-    """Gathers batches of images until there are captions for a batch of their own size."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.embedded = _Embedded()
-
     def add(self, batch: Batch, images: Vectors) -> None:
-        self.embedded.samples += batch.samples
-        self.embedded.images.append(images)
+        self.samples += batch.samples
+        self.images.append(images)
         # A copy: what Ray hands out lies in its store for as long as anything refers to it.
-        self.embedded.tokens.append(batch.tokens.copy())
+        self.tokens.append(batch.tokens.copy())
 
     def full(self) -> bool:
-        return len(self.embedded.samples) >= self.size
-
-    def taken(self) -> _Embedded:
-        embedded, self.embedded = self.embedded, _Embedded()
-        return embedded
+        return len(self.samples) >= self.size
 
 
 def _write_finite(writer: ShardWriter, samples: Sequence[Description], images: Vectors, texts: Vectors) -> None:

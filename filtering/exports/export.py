@@ -9,7 +9,7 @@ from filtering.exports.options import Options, check_format
 from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
 from filtering.exports.tar_export import export_tars
-from filtering.manifests.finished import FinishedRun, read_finished
+from filtering.manifests.finished import read_finished
 from filtering.runtime.executor import Executor
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
@@ -65,7 +65,11 @@ def export(
     if out.endswith(".npy"):
         raise InputError(f"--out: {out} must be a folder, for more than the subset file is written")
     found = read_finished(run, form != "shards", "needed" if form in ("datacomp", "parquet") else "optional")
-    _check_fits(found, form)
+    if form == "tar" and found.from_metadata:
+        raise InputError(
+            "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp "
+            "and parquet"
+        )
     written = finish_export(found, form, options, Store(absolute(out)), FORMATS[form], progress, executor)
     return {"format": form, "out": out, **written}
 
@@ -74,11 +78,3 @@ def _subset(run: Store, out: str) -> Facts:
     record = read_run(run)
     write_subset(run, out if out.endswith(".npy") else f"{out.rstrip('/')}/subset.npy")
     return {"kept": record["totals"]["kept"], "objects": 1}
-
-
-def _check_fits(run: FinishedRun, form: str) -> None:
-    if form == "tar" and run.from_metadata:
-        raise InputError(
-            "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp "
-            "and parquet"
-        )

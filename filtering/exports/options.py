@@ -50,7 +50,8 @@ def check_format(form: str, options: Options) -> None:
         if one.name == "cpus" or getattr(options, one.name) == getattr(default, one.name):
             continue
         if one.name not in KNOWN[form]:
-            raise InputError(f"{flag(one.name)}: is no option of --format {form}; {_whose(one.name)}")
+            forms = " and ".join(form for form, names in KNOWN.items() if one.name in names)
+            raise InputError(f"{flag(one.name)}: is no option of --format {form}; it is one of {forms}")
         other = NEEDS.get(one.name)
         if other in KNOWN[form] and not getattr(options, str(other)):
             raise InputError(f"{flag(one.name)}: means nothing without {flag(str(other))}")
@@ -61,11 +62,6 @@ def check_format(form: str, options: Options) -> None:
             raise InputError(f"{flag(name)}: {value} is not valid; it must be a positive whole number")
     if options.seed is not None and not 0 <= options.seed < 2**32:
         raise InputError(f"--seed: {options.seed} is not valid; it must be a whole number, 0 or more, below 2**32")
-
-
-def _whose(name: str) -> str:
-    forms = [form for form, names in KNOWN.items() if name in names]
-    return f"it is one of {' and '.join(forms)}"
 
 
 def flag(name: str) -> str:

@@ -19,6 +19,7 @@ from filtering.exports.tars import (
     Indexed,
     Placed,
     Target,
+    append,
     counted,
     index_shards,
     misplaced,
@@ -148,7 +149,7 @@ def copy_shuffled(number: int, buckets: Sequence[PlacedBucket], target: Target) 
     first = np.flatnonzero(_firsts(records) == np.arange(len(records)))
     sizes = np.add.reduceat(records["end"] - records["start"], first)
     with written_tar(number, target) as tar:
-        wrong = tar.add(_pieces(records, holders), sizes, records["key"][first].tolist())
+        wrong = append(tar, _pieces(records, holders), sizes, records["key"][first].tolist())
         if wrong is not None:
             found = records[first[wrong]]
             source = sources[int(found["source"])].source

@@ -159,42 +159,36 @@ def _between(positions: Positions, number: int, target: Target) -> slice:
     return slice(first, last)
 
 
-def _copy(tar: "NewTar", keys: Keys, source: Source, holder: Shard, ranges: Ranges) -> int:
+def _copy(tar: RangeCopier, keys: Keys, source: Source, holder: Shard, ranges: Ranges) -> int:
     """Append samples to a tar and return how many."""
     known = source.keys()
     own = [known[row] for row in ranges.rows.tolist()]
     keys.add(own, source.shard.url)
-    wrong = tar.add(ranges.pieces(holder), ranges.sizes(), [key_hash(key) for key in own])
+    wrong = append(tar, ranges.pieces(holder), ranges.sizes(), [key_hash(key) for key in own])
     if wrong is not None:
         raise misplaced(source, own[wrong])
     return len(own)
 
 
-class NewTar:
-    """A tar that is written to a local file."""
+def append(tar: RangeCopier, pieces: Iterable[Piece], sizes: Positions, keys: Sequence[int]) -> int | None:
+    """Append samples to a tar; return the first one that does not begin with a member of its key, None if all do.
 
-    def __init__(self, copier: RangeCopier) -> None:
-        self.copier = copier
-
-    def add(self, pieces: Iterable[Piece], sizes: Positions, keys: Sequence[int]) -> int | None:
-        """Append samples; return the first one that does not begin with a member of its key, None if all do.
-
-        Their pieces follow each other; `sizes`, int64 (n,), are their bytes, `keys` the hashes of their keys.
-        """
-        starts = self.copier.file.tell() + np.cumsum(sizes) - sizes
-        self.copier.copy(pieces)
-        found = keys_at(self.copier.path, starts.tolist())
-        wrong = (at for at, (key, hashed) in enumerate(zip(found, keys, strict=True)) if key_hash(key) != hashed)
-        return next(wrong, None)
+    Their pieces follow each other; `sizes`, int64 (n,), are their bytes, `keys` the hashes of their keys.
+    """
+    starts = tar.file.tell() + np.cumsum(sizes) - sizes
+    tar.copy(pieces)
+    found = keys_at(tar.path, starts.tolist())
+    wrong = (at for at, (key, hashed) in enumerate(zip(found, keys, strict=True)) if key_hash(key) != hashed)
+    return next(wrong, None)
 
 
 @contextmanager
-def written_tar(number: int, target: Target) -> Iterator[NewTar]:
+def written_tar(number: int, target: Target) -> Iterator[RangeCopier]:
     """Give the tar of a number to append to; it is ended and becomes an object when the context is left in order."""
     with scratch_folder(target.scratch) as folder:
         path = folder / "tar"
         with RangeCopier(path) as copier:
-            yield NewTar(copier)
+            yield copier
             copier.write(END_MARK)
             copier.write(bytes(-copier.file.tell() % tarfile.RECORDSIZE))
         commit_file(target.out.path(NAME.format(number)), str(path))

@@ -1,4 +1,4 @@
-"""Which shards a worker reads in an epoch, in which order."""
+"""Which epoch a pass through the pool is, and which shards a worker reads in it, in which order."""
 
 import os
 import random
@@ -6,8 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
+import torch.distributed
+import torch.utils.data
+
 from filtering.core.errors import InputError
 from filtering.manifests.finished import Source
+
+MOST_WORKERS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,38 @@ class Order:
             yield from generator.choices(sources, cum_weights=heights)
 
 
+class Epochs:
+    """Counts passes from 0; `set_value` says which epoch the next one is, in the loop and in its workers.
+
+    Workers are often started anew for every epoch, with a copy of what the loop has, so the count lies in shared
+    memory. Every worker counts for itself, and apart from those of a loader with more or fewer workers and from a
+    loop that reads without any: all workers of one loader begin the same epoch, whoever read the pipeline before.
+    It has the methods of open_clip's shared epoch and can stand in for it.
+    """
+
+    def __init__(self) -> None:
+        # Row 0 is a loop without workers.
+        self._next = torch.zeros((MOST_WORKERS + 1, MOST_WORKERS), dtype=torch.int64)
+        self._next.share_memory_()  # type: ignore[no-untyped-call]
+
+    def begin(self, seat: Seat) -> int:
+        """Return the epoch of a pass that begins; InputError if a loader has too many workers to count."""
+        if seat.workers > MOST_WORKERS:
+            raise InputError(f"a loader of {seat.workers} workers; at most {MOST_WORKERS} can be told their epoch")
+        row = seat.workers if seat.loading else 0
+        epoch = int(self._next[row, seat.worker])
+        self._next[row, seat.worker] = epoch + 1
+        return epoch
+
+    def set_value(self, epoch: int) -> None:
+        """Say which epoch the next pass is."""
+        self._next.fill_(epoch)
+
+    def get_value(self) -> int:
+        """Return the epoch of the next pass, the latest where workers are at different ones."""
+        return int(self._next.max())
+
+
 def checked_weights(weights: Sequence[float] | str | None, sources: Sequence[Source]) -> tuple[float, ...] | None:
     """Return the weights of resampling; InputError if they are not one for each shard, or no weights."""
     if weights is None:
@@ -92,8 +129,6 @@ def this_seat(node: tuple[int, int] | None = None) -> Seat:
 
     `node` is the rank and the number of nodes where neither says it.
     """
-    import torch.utils.data
-
     found = this_node() or node or (0, 1)
     worker = torch.utils.data.get_worker_info()
     return Seat(*found) if worker is None else Seat(*found, worker.id, worker.num_workers, loading=True)
@@ -103,8 +138,6 @@ def this_node() -> tuple[int, int] | None:
     """Return rank and number of nodes, None if nothing says so: a process that was spawned has no process group."""
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    import torch.distributed
-
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return None

@@ -8,8 +8,7 @@ import webdataset
 from webdataset.compat import FluidInterface
 
 from filtering.core.errors import InputError
-from filtering.loaders.epochs import Epochs
-from filtering.loaders.order import Order, Seat, checked_weights, this_node, this_seat
+from filtering.loaders.order import Epochs, Order, Seat, checked_weights, this_node, this_seat
 from filtering.loaders.reader import FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
 from filtering.storage.store import Store, absolute
 

@@ -201,24 +201,20 @@ class Grouping:
     def _end(self, at: Place | None, member: Member) -> None:
         """Record that the rest of the shard is lost: by its unfinished last sample, or an entry of its own."""
         last = self._current
-        if at and shortened(at.key) not in self._closed and at.extension not in self._extensions(at.key):
+        group = self._open.get(at.key) if at else None
+        if at and shortened(at.key) not in self._closed and not (group and at.extension in group.members):
             self._place(at, member)
         elif last and not at and self._may_have_lost_members(last):
             last.lost = Member(last.key, None, member.fault, ends=True)
         else:
             self._entries.append(Quarantined(member.name, None, member.fault or Fault("corrupt_tar", "")))
 
-    def _extensions(self, key: str) -> dict[str, Member]:
-        return self._open[key].members if key in self._open else {}
-
     def _may_have_lost_members(self, group: Group) -> bool:
         """Say whether members of the group may have been lost; a JSON, too, unless others do without one."""
-        bare = any(IMAGE in other.kinds and METADATA not in other.kinds for other in self._others(group))
+        others = (other for other in self._open.values() if other is not group)
+        bare = any(IMAGE in other.kinds and METADATA not in other.kinds for other in others)
         wanted = {IMAGE, CAPTION} if bare and not self._has_metadata else ALL_KINDS
         return not wanted <= group.kinds
-
-    def _others(self, group: Group) -> Iterator[Group]:
-        return (other for other in self._open.values() if other is not group)
 
     def _closed_by_lack_of_room(self) -> Iterator[Group]:
         while self._waiting > self._window_bytes and len(self._open) > 1:
