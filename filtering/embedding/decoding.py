@@ -50,9 +50,13 @@ class Batch:
 def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iterator[Batch]:
     """Yield a shard's samples in batches of `settings.batch_size`; their composition depends on the tar alone.
 
-    The last one may be empty: it holds what was quarantined since the one before. Memory: one batch of pixels here, the
-    samples that wait for their members (`samples.WINDOW_BYTES`), and one image of at most `max_image_bytes`, decoded to
-    at most `max_pixels`.
+    Memory: one batch of pixels here, the samples that wait for their members (`samples.WINDOW_BYTES`), and one
+    image of at most `max_image_bytes`, decoded to at most `max_pixels`.
+
+    Yields
+    ------
+    Batch
+        Full, but for the last, which may be empty: it holds what was quarantined since the one before.
     """
     filling = _Filling(preparation, settings.batch_size)
     with stream_object(shard.url) as stream:
