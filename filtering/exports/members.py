@@ -108,9 +108,10 @@ def _located(source: Source, keys: Sequence[str], max_image_bytes: int) -> Table
     """Return the offsets of the kept samples, (k,): those noted while the shard was embedded, or found in it now."""
     changed = _change_of(source)
     offsets = None if changed else source.offsets()
-    if offsets is None or (offsets.places(keys) < 0).any():
+    places = offsets.places(keys) if offsets else None
+    if offsets is None or places is None or (places < 0).any():
         offsets = _found(source, keys, max_image_bytes)
-    places = offsets.places(keys)
+        places = offsets.places(keys)
     missing = np.flatnonzero(places < 0)
     if len(missing):
         more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""

@@ -15,7 +15,7 @@ from filtering.shards.offsets import COMPRESSED, Span, Wanted
 from filtering.shards.regions import Region, gap_bytes, joined, open_tar, region_sources
 from filtering.shards.samples import WINDOW_BYTES
 from filtering.shards.source import ByteSource, SparseFile
-from filtering.shards.tar import TarReader
+from filtering.shards.tar import BLOCK, TarReader, usual_name
 
 # Given a member's name, returns how many bytes of data it may have, None where its data are not wanted.
 Limits = Callable[[str], int | None]
@@ -82,12 +82,16 @@ def keys_at(path: Path, starts: Sequence[int]) -> Iterator[str]:
     """Yield the key of the member that begins at each offset of a tar on a disk; an empty one where none does."""
     with SparseFile(str(path)) as file:
         for start in starts:
-            file.move(start, sys.maxsize, whole=False)
             try:
-                header = TarReader(ByteSource(cast(BinaryIO, file), start)).header()
+                file.move(start, sys.maxsize, whole=False)
+                name = usual_name(file.read(3 * BLOCK))
+                if not name:
+                    file.move(start, sys.maxsize, whole=False)
+                    header = TarReader(ByteSource(cast(BinaryIO, file), start)).header()
+                    name = header.name if header else ""
             except Damaged:
-                header = None
-            at = place(header.name) if header else None
+                name = ""
+            at = place(name)
             yield at.key if at else ""
 
 

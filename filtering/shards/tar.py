@@ -81,6 +81,18 @@ def parse_block(block: bytes, at: int) -> Header | None:
     return Header(name, int(found[1], 8), found[3])
 
 
+def usual_name(head: bytes) -> str:
+    """Return the name in the first three blocks of a member as most tars have them, nothing where it takes a reader.
+
+    That is its header alone, or behind a PAX header of one block of records that say nothing of its name or size.
+    Damaged as in `parse_block`.
+    """
+    header = parse_block(head[:BLOCK], 0)
+    if header and header.kind == tarfile.XHDTYPE and header.size <= BLOCK and not RELEVANT.search(head, BLOCK):
+        header = parse_block(head[2 * BLOCK :], 0)
+    return header.name if header and header.kind == tarfile.REGTYPE else ""
+
+
 def text(field: bytes) -> str:
     """Return the text up to the first NUL."""
     return field.partition(b"\0")[0].decode("utf-8", NAME_ERRORS)
