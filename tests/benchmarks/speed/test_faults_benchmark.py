@@ -23,6 +23,7 @@ def signals() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_worker_costs_seconds_and_no_manifest(measured):
     cells, printed = measured(faults.main, "--faults", "worker", "actor", "--stages", "embedding", "graph", *SMALL)
     found = {(cell["fault"], cell["stage"]): cell for cell in cells}
@@ -41,6 +42,7 @@ def no_cluster(nodes: int, cpus: int, dashboard: bool, **environment: str) -> It
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_store_that_fails_costs_no_manifest(measured, monkeypatch):
     monkeypatch.setattr(faults, "ray_cluster", no_cluster)
     (cell,), printed = measured(faults.main, "--faults", "s3-errors", *SMALL)
