@@ -119,16 +119,17 @@ def _of_batches(stage: StageRun, spec: Spec, sources: Sources) -> None:
 
 def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches: int, number: int) -> list[str]:
     """Score the pool once in random batches; return the names of the objects that hold the scores."""
-    counts = _over_shards(stage, f"send-{number}", sources, tasks.send_pairs, settings, batches, number, stage.store)
+    counts = _over_shards(stage, f"pairs-{number}", sources, tasks.send_pairs, settings, batches, number, stage.store)
     filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["rows"]]
-    sent, labels = [tasks.SENT_NAME.format(one) for one in filled], [f"{number}-{at:08d}" for at in range(batches)]
+    own = f"-{number}{tasks.SENT_SUFFIX}"
+    sent, labels = [f"{identity}{own}" for identity in filled], [f"{number}-{at:08d}" for at in range(batches)]
     scoring = [
         task(f"batch-{label}", tasks.score_batch, batch, sent, settings.temperature, label, stage.store)
         for batch, label in enumerate(labels)
     ]
     found = stage.map(scoring, "batches")
-    # Before the next batching writes under the same names: all vectors of the pool, twice.
-    stage.store.delete_all(tasks.SENT_SUFFIX)
+    # Before the next batching: all vectors of the pool, twice. A later one may have begun before a kill: its own stay.
+    stage.store.delete_all(own)
     return [tasks.RETURNED_NAME.format(label) for label, count in zip(labels, found, strict=True) if count["rows"]]
 
 

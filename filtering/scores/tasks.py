@@ -105,7 +105,7 @@ def send_pairs(shard: PassingShard, settings: NegClipLoss, batches: int, batchin
     def records(at: npt.NDArray[np.int64]) -> Records:
         return packed(dtype, row=ids[at], image=images[source[at]], text=texts[source[at]])
 
-    write_groups(store, SENT_NAME.format(shard.identity), numbers, dtype, records)
+    write_groups(store, SENT_NAME.format(f"{shard.identity}-{batching}"), numbers, dtype, records)
     return RowCount(rows=len(rows))
 
 
