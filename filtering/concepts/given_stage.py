@@ -31,7 +31,6 @@ from filtering.concepts.reuse import (
     reuse_assignment,
     reuse_queries,
 )
-from filtering.concepts.shard_tasks import over_shards
 from filtering.concepts.stage import NAME, concepts_result, delete_consumed
 from filtering.concepts.statistics import Statistics, concepts_table, rows_in_a_partition, summed_statistics
 from filtering.concepts.touched import SEARCHED_SUFFIX, find_searched, join_searched, write_changed
@@ -96,9 +95,9 @@ def assign_to_given(
     sample = _Sample(settings.seed, graph.k, rows)
     _write_queries(stage, sample, pool, reusable)
     if reusable is not None:
-        over_shards(stage, "reuse", "shards reused", pool.same, reuse_assignment, reusable.base.store, store)
-    over_shards(stage, "nearest", "shards compared", pool.new, find_nearest, graph.max_replicas, graph.k, store)
-    over_shards(stage, "assign", "shards assigned", pool.new, assign_concepts, store)
+        stage.over_shards("reuse", "shards reused", pool.same, reuse_assignment, reusable.base.store, store)
+    stage.over_shards("nearest", "shards compared", pool.new, find_nearest, graph.max_replicas, graph.k, store)
+    stage.over_shards("assign", "shards assigned", pool.new, assign_concepts, store)
     recall_rows = _find_exact(stage, sample, pool, reusable)
     sums, new = (summed_statistics(store, _identities(some)) for some in (pool.every, pool.new))
     partitions = _partitions(reusable, sums, settings.partition_rows)
@@ -145,9 +144,7 @@ def _identities(shards: Sequence[PassingShard]) -> list[str]:
 
 def _draw(stage: StageRun, sample: _Sample, shards: Sequence[PassingShard]) -> None:
     """Sample the rows on which recall is measured; no centroids are trained."""
-    over_shards(
-        stage, "sample", "shards sampled", shards, sample_shard, 0.0, 0.0, sample.seed, sample.rows, stage.store
-    )
+    stage.over_shards("sample", "shards sampled", shards, sample_shard, 0.0, 0.0, sample.seed, sample.rows, stage.store)
 
 
 def _write_queries(stage: StageRun, sample: _Sample, pool: _Pool, reusable: ReusableConcepts | None) -> None:
@@ -158,7 +155,7 @@ def _write_queries(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reus
         return
     found = stage.call("queries", reuse_queries, _identities(pool.new), reusable.base, stage.store)
     if found["fresh"]:
-        over_shards(stage, "measure", "shards measured", pool.same, find_nearest_rows, sample.k, stage.store)
+        stage.over_shards("measure", "shards measured", pool.same, find_nearest_rows, sample.k, stage.store)
 
 
 def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: ReusableConcepts | None) -> int:
@@ -177,7 +174,7 @@ def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reusabl
         return rows
     _draw(stage, sample, pool.every)
     stage.call("resampled", resample_queries, everyone, store)
-    over_shards(stage, "remeasure", "shards measured", pool.every, find_nearest_rows, k, store)
+    stage.over_shards("remeasure", "shards measured", pool.every, find_nearest_rows, k, store)
     return stage.call("exact-again", find_exact, everyone, None, k, store)["rows"]
 
 
@@ -199,7 +196,7 @@ def _touched(stage: StageRun, pool: _Pool, reusable: ReusableConcepts) -> Touche
     """Compare the concepts with the base's, and write which are searched again."""
     store = stage.store
     stage.call("changed", write_changed, _identities(pool.new), list(reusable.gone), reusable.base.store, store)
-    over_shards(stage, "searched", "shards compared", pool.every, find_searched, store)
+    stage.over_shards("searched", "shards compared", pool.every, find_searched, store)
     found = stage.call("touched", join_searched, _identities(pool.every), store)
     store.delete_all(SEARCHED_SUFFIX)
     return TouchedCounts(found["changed"], found["searched"])

@@ -7,7 +7,6 @@ from filtering.concepts.grouping import group
 from filtering.config.run import Graph
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.runtime.task_spec import task
 from filtering.storage.store import Store
 
 NAME = "partitions"
@@ -24,8 +23,7 @@ def group_rows(stage: StageRun, settings: Graph, shards: Sequence[PassingShard],
 
     Where parts of a base's graph are reused, only members of concepts that are searched again are written.
     """
-    tasks = [task(shard.identity, group, shard, settings.max_replicas, concepts, stage.store) for shard in shards]
-    counts = stage.map(tasks, "shards")
+    counts = stage.over_shards("", "shards", shards, group, settings.max_replicas, concepts, stage.store)
     return PartitionsResult(
         rows=sum(count["rows"] for count in counts),
         replicas=sum(count["replicas"] for count in counts),

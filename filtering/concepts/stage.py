@@ -17,7 +17,6 @@ from filtering.concepts.artifacts import (
 from filtering.concepts.assignment import CELLS_SUFFIX, assign_concepts, find_nearest
 from filtering.concepts.kmeans import automatic_clusters
 from filtering.concepts.replication import decide_replication
-from filtering.concepts.shard_tasks import over_shards
 from filtering.concepts.statistics import concepts_table, summed_statistics
 from filtering.concepts.training import SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX
 from filtering.concepts.training_stage import train
@@ -59,12 +58,12 @@ def find_concepts(
     store, identities = stage.store, [shard.identity for shard in shards]
     clusters = wanted_clusters(settings, rows)
     train(stage, shards, clusters, settings.seed, rows)
-    over_shards(stage, "nearest", "shards compared", shards, find_nearest, graph.max_replicas, graph.k, store)
+    stage.over_shards("nearest", "shards compared", shards, find_nearest, graph.max_replicas, graph.k, store)
     largest = largest_concept(settings, rows, clusters)
     replication = stage.call(
         "replication", decide_replication, identities, graph.k, graph.recall, graph.mean_replicas, largest, store
     )
-    over_shards(stage, "assign", "shards assigned", shards, assign_concepts, store)
+    stage.over_shards("assign", "shards assigned", shards, assign_concepts, store)
     sums = summed_statistics(store, identities)
     store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
     store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows))

@@ -13,7 +13,6 @@ from filtering.concepts.kmeans import (
     group_shares,
     largest_in_sample,
 )
-from filtering.concepts.shard_tasks import over_shards
 from filtering.concepts.training import (
     FINE_NAME,
     MOVED_NAME,
@@ -42,7 +41,7 @@ def train(stage: StageRun, shards: Sequence[PassingShard], clusters: int, seed: 
     """Train about `clusters` centroids on samples of the shards' `rows` rows, and write them."""
     groups = coarse_groups(clusters)
     fine, coarse = (count * POINTS_PER_CENTROID / max(rows, 1) for count in (clusters, COARSE_POINTS * groups))
-    over_shards(stage, "sample", "shards sampled", shards, sample_shard, fine, coarse, seed, rows, stage.store)
+    stage.over_shards("sample", "shards sampled", shards, sample_shard, fine, coarse, seed, rows, stage.store)
     identities = [shard.identity for shard in shards]
     stage.call("groups", find_groups, identities, groups, seed, stage.store)
     tasks = [task(f"spread-{identity}", spread_sample, identity, stage.store) for identity in identities]

@@ -23,7 +23,7 @@ from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.stage import Finished, StageKey, StageRun
-from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
+from filtering.runtime.task_spec import ActorPlan, Actors, Capacity
 from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
@@ -100,8 +100,7 @@ def _embedded(
     stage: StageRun, source: Input, settings: Embedding, workers: Ray, shards: Sequence[Shard]
 ) -> list[ShardCounts]:
     if source.metadata is not None:
-        read = MetadataReader(source.arrays)
-        return stage.map([task(shard.identity, read, shard, stage.store) for shard in shards], "shards")
+        return stage.over_shards("", "shards", shards, MetadataReader(source.arrays), stage.store)
     actors = Actors(partial(_plan, settings, workers, len(shards)))
     return stage.map([actors.task(shard.identity, shard, stage.store) for shard in shards], "shards", actors)
 

@@ -23,7 +23,6 @@ from filtering.manifests.artifacts import (
 )
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
 from filtering.storage.store import Store, checksum
 
@@ -46,8 +45,7 @@ def write_manifests(
     """
     run = stage.runtime.store
     picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]
-    tasks = [task(shard.identity, split_shard, shard, list(pick_filters), picks, run) for shard in shards]
-    splits = stage.map(tasks, "shards")
+    splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run)
     _check_conservation(shards, samples, splits)
     kept = [run.read_table(table_name("kept", shard.index), ["uid", "key"]) for shard in shards]
     _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)

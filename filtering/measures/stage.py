@@ -70,11 +70,9 @@ def measure(stage: StageRun, selection: MeasuredSelection) -> MeasuresResult:
 def _measured_shards(stage: StageRun, found: MeasuredSelection) -> list[str]:
     """Measure each shard; return the identities of those that have rows."""
     names, picks, concepts, share = found.picks.names(PICKS_SUFFIX), found.picks, found.concepts, found.share
-    tasks = [
-        task(f"shard-{shard.identity}", measure_shard, shard, picks, names, share, concepts, stage.store)
-        for shard in found.shards
-    ]
-    counts = stage.map(tasks, "shards")
+    counts = stage.over_shards(
+        "shard", "shards", found.shards, measure_shard, picks, names, share, concepts, stage.store
+    )
     return [shard.identity for shard, count in zip(found.shards, counts, strict=True) if count["rows"]]
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from filtering.core.errors import FilteringError, InputError, one_line
 from filtering.runtime import signals
@@ -24,6 +24,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Identified(Protocol):
+    """A shard, in whatever form: its tasks are named by its identity."""
+
+    @property
+    def identity(self) -> str:
+        """Name the shard, with its version."""
+
+
 class StageResult(Protocol):
     """What a stage returns: a frozen dataclass of JSON-able fields."""
 
@@ -33,6 +41,7 @@ class StageResult(Protocol):
 
 
 S = TypeVar("S", bound=StageResult)
+Shard = TypeVar("Shard", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,20 @@ class StageRun:
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
         results: list[R] = [record["result"] for record in records]
         return results
+
+    def over_shards(
+        self,
+        name: str,
+        unit: str,
+        shards: Sequence[Shard],
+        function: Callable[Concatenate[Shard, P], R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[R]:
+        """Run `function(shard, *args)` for each shard, in a task named by `name` and its identity; as `map`."""
+        prefix = f"{name}-" if name else ""
+        return self.map([task(f"{prefix}{one.identity}", function, one, *args, **kwargs) for one in shards], unit)
 
     def call(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one task and return its result."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from filtering.config.run import Embedding, Ray
 from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from filtering.scores.dlc_worker import ScoredRows
 
 VERSION = 3
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
 
 def _of_images(stage: StageRun, spec: Spec, sources: Sources) -> None:
     stage.call("context", tasks.write_context, spec, sources.model, sources.concepts, stage.store)
-    _over_shards(stage, "", sources, tasks.score_images, spec, sources.concepts, stage.store)
+    stage.over_shards("", "shards", sources.shards, tasks.score_images, spec, sources.concepts, stage.store)
 
 
 def _of_graph(stage: StageRun, spec: Spec, sources: Sources) -> None:
@@ -119,7 +117,9 @@ def _of_batches(stage: StageRun, spec: Spec, sources: Sources) -> None:
 
 def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches: int, number: int) -> list[str]:
     """Score the pool once in random batches; return the names of the objects that hold the scores."""
-    counts = _over_shards(stage, f"pairs-{number}", sources, tasks.send_pairs, settings, batches, number, stage.store)
+    counts = stage.over_shards(
+        f"pairs-{number}", "shards", sources.shards, tasks.send_pairs, settings, batches, number, stage.store
+    )
     filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["rows"]]
     own = f"-{number}{tasks.SENT_SUFFIX}"
     sent, labels = [f"{identity}{own}" for identity in filled], [f"{number}-{at:08d}" for at in range(batches)]
@@ -136,16 +136,16 @@ def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches:
 def _of_captions(stage: StageRun, spec: Spec, sources: Sources) -> None:
     settings = spec.settings
     assert isinstance(settings, MetaClip)
-    _over_shards(stage, "match", sources, tasks.match_captions, settings, stage.store)
+    stage.over_shards("match", "shards", sources.shards, tasks.match_captions, settings, stage.store)
     stage.call("counts", tasks.count_matches, [shard.identity for shard in sources.shards], stage.store)
-    _over_shards(stage, "score", sources, tasks.score_captions, settings, stage.store)
+    stage.over_shards("score", "shards", sources.shards, tasks.score_captions, settings, stage.store)
     stage.store.delete_all(tasks.MATCHES_SUFFIX)
 
 
 def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
     concepts, settings, model = sources.concepts, spec.settings, sources.model
     assert isinstance(settings, Dlc) and model is not None
-    counts = _over_shards(stage, "sums", sources, tasks.sum_concepts, concepts, stage.store)
+    counts = stage.over_shards("sums", "shards", sources.shards, tasks.sum_concepts, concepts, stage.store)
     filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["concepts"]]
     stage.call("prototypes", tasks.write_prototypes, filled, concepts, sources.dimension, stage.store)
     stage.store.delete_all(tasks.SUMS_SUFFIX)
@@ -177,9 +177,9 @@ def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
         if settings.by == "rank":
             scale: parts.Scale = _ranks(stage, sources, label, scores)
         else:
-            scale = parts.pool_figures(_over_shards(stage, label, sources, parts.moments, scores))
+            scale = parts.pool_figures(stage.over_shards(label, "shards", sources.shards, parts.moments, scores))
         scaled.append(parts.Part(scores, part.weight, scale))
-    _over_shards(stage, "sum", sources, parts.add_up, scaled, settings.by, stage.store)
+    stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, stage.store)
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
         stage.store.delete_all(suffix)
 
@@ -193,7 +193,7 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
     ]
     stage.map(counting, "shards")
     found = stage.call(f"{label}-bounds", parts.bound_buckets, counts_of(counting), label, stage.store)
-    _over_shards(stage, f"{label}-send", sources, parts.send_ranked, part, label, stage.store)
+    stage.over_shards(f"{label}-send", "shards", sources.shards, parts.send_ranked, part, label, stage.store)
     sent, rows = [tasks.SENT_NAME.format(f"{label}-{shard.identity}") for shard in sources.shards], found["rows"]
     ranking = [
         task(f"{label}-rank-{at:08d}", parts.rank_bucket, at, sent, label, rows, stage.store)
@@ -204,22 +204,8 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
 
 
 def _gather(stage: StageRun, sources: Sources, names: Sequence[str]) -> None:
-    _over_shards(stage, "gather", sources, tasks.gather_scores, list(names), stage.store)
+    stage.over_shards("gather", "shards", sources.shards, tasks.gather_scores, list(names), stage.store)
     stage.store.delete_all(tasks.RETURNED_SUFFIX)
-
-
-def _over_shards(
-    stage: StageRun,
-    name: str,
-    sources: Sources,
-    function: Callable[Concatenate[PassingShard, P], R],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> list[R]:
-    prefix = f"{name}-" if name else ""
-    work = [task(f"{prefix}{shard.identity}", function, shard, *args, **kwargs) for shard in sources.shards]
-    return stage.map(work, "shards")
 
 
 COMPUTE: dict[Kind, Callable[[StageRun, Spec, Sources], None]] = {

@@ -99,19 +99,17 @@ def _collect(
 ) -> tuple[int, int]:
     """Bring the scores to their partitions; return how many rows are still there, and how many the base had not."""
     store = stage.store
-    sending = [
-        task(f"send-{shard.identity}", send_scores, shard, pool.concepts, scores, store) for shard in pool.shards
-    ]
-    sent = zip(pool.shards, stage.map(sending, "shards"), strict=True)
+    counts = stage.over_shards("send", "shards", pool.shards, send_scores, pool.concepts, scores, store)
+    sent = zip(pool.shards, counts, strict=True)
     known = previous.shards if previous else frozenset()
     new = sum(count["rows"] for shard, count in sent if shard.identity not in known)
     names = [SENT_NAME.format(shard.identity) for shard in pool.shards]
     collecting = [
         task(f"collect-{number:08d}", collect_scores, number, names, before, store) for number in range(pool.partitions)
     ]
-    counts = stage.map(collecting, "partitions collected")
+    collected = stage.map(collecting, "partitions collected")
     store.delete_all(SENT_SUFFIX)
-    return sum(count["rows"] for count in counts), new
+    return sum(count["rows"] for count in collected), new
 
 
 def _select(
@@ -151,8 +149,7 @@ def _pass_messages(stage: StageRun, step: Step, pool: Pool, adjacent: Mapping[in
 
 def _send_vectors(stage: StageRun, pool: Pool) -> tuple[str, ...]:
     """Send every row's vector to its partition; return the names of the objects that hold them."""
-    tasks = [task(f"vectors-{s.identity}", send_vectors, s, pool.concepts, stage.store) for s in pool.shards]
-    counts = stage.map(tasks, "shards of vectors")
+    counts = stage.over_shards("vectors", "shards of vectors", pool.shards, send_vectors, pool.concepts, stage.store)
     filled = [shard for shard, count in zip(pool.shards, counts, strict=True) if count["rows"]]
     return tuple(VECTORS_NAME.format(shard.identity) for shard in filled)
 
