@@ -22,11 +22,12 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.lib import fashion_mnist
 from benchmarks.lib.arguments import add_outputs, parser_of
+from benchmarks.lib.kmeans import train_centroids
 from benchmarks.lib.pool_like import vectors
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.lib.timing import seconds_of
 from filtering.concepts.exact_search import recall_at_k
-from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters, train_centroids
+from filtering.concepts.kmeans import POINTS_PER_CENTROID, automatic_clusters
 from filtering.concepts.nearest import CentroidIndex, Float32Array, Int32Array
 from filtering.concepts.partition import Partition
 from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_margins, margin_for, needed_margins

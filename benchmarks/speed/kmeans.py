@@ -18,10 +18,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.lib.arguments import add_outputs, parser_of
+from benchmarks.lib.kmeans import train_centroids
 from benchmarks.lib.pool_like import vectors
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.lib.timing import timed
-from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, train_centroids
+from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID
 from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array, Int32Array
 from filtering.embedding.artifacts import unit_rows
 

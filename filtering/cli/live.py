@@ -118,7 +118,8 @@ class Current:
             self.spinner = Spinner("line")
         # Below the stage's name, where there is room for that.
         indent = NAME_WIDTH + 3 if options.max_width >= NARROW else 2
-        below = (Padding(Text(words, "dim"), (0, 0, 0, indent)) for words in (self._told(), self._to_come()) if words)
+        coming = f"then {', '.join(later)}" if (later := to_come(self.stage)) else ""
+        below = (Padding(Text(words, "dim"), (0, 0, 0, indent)) for words in (self._told(), coming) if words)
         yield Group(self._bar(options.max_width), *below)
 
     def _bar(self, width: int) -> Table:
@@ -136,9 +137,6 @@ class Current:
     def _told(self) -> str:
         waiting = "no rate until the first is done" if self.unit and self.total > 1 and not self.done else ""
         return ", ".join(filter(None, (self.note or waiting, machine_memory())))
-
-    def _to_come(self) -> str:
-        return f"then {', '.join(later)}" if (later := to_come(self.stage)) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,16 +36,8 @@ def heading(kind: str) -> str:
     return f"{kind}s ({KEYS[kind]})" + ("; higher scores are kept" if kind == "scorer" else "")
 
 
-def _title(entry: Entry) -> str:
-    return f", a {entry['kind']} ({KEYS[entry['kind']]}): {entry['about']}"
-
-
 def _labelled(entry: Entry) -> Iterator[tuple[str, str]]:
     return ((label, entry[label]) for label in ("inputs", "orientation", "source") if entry[label])
-
-
-def _default(parameter: Mapping[str, Any]) -> str:
-    return f" (default: {parameter['default']})" if "default" in parameter else ""
 
 
 def overview_view(entries: Sequence[Entry]) -> "RenderableType":
@@ -74,8 +66,10 @@ def _entry_view(entry: Entry) -> "list[RenderableType]":
     for label, value in _labelled(entry):
         table.add_row(text(label, "dim"), value)
     for one in entry["parameters"]:
-        table.add_row(text(one["name"], "cyan"), spans(one["description"], (_default(one), "dim")))
-    return [spans((entry["name"], "bold cyan"), _title(entry)), indented(table)]
+        default = f" (default: {one['default']})" if "default" in one else ""
+        table.add_row(text(one["name"], "cyan"), spans(one["description"], (default, "dim")))
+    title = f", a {entry['kind']} ({KEYS[entry['kind']]}): {entry['about']}"
+    return [spans((entry["name"], "bold cyan"), title), indented(table)]
 
 
 def _paper(entry: Entry) -> str:

@@ -1,7 +1,7 @@
 """What `filtering` prints without arguments: what to do next, here. It must be quick: nothing is imported for it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 DEMO = "filtering-demo/run"
@@ -10,6 +10,10 @@ NEEDED = (re.compile(r"^input:", re.MULTILINE), re.compile(r"^output:[ \t]*['\"]
 LARGEST, MOST = 100_000, 100
 WIDTH = 44
 PLAN = "its rows, memory, disk space and time; writes nothing"
+_COMMANDS = (
+    "Inspect a run: filtering status RUN --watch, report RUN, explain RUN SAMPLE, diff RUN_A RUN_B",
+    "All commands: filtering --help; one command: filtering COMMAND --help",
+)
 
 
 def welcome(folder: Path | None = None) -> list[str]:
@@ -21,7 +25,7 @@ def welcome(folder: Path | None = None) -> list[str]:
         _demo((folder / DEMO / "run.json").exists()),
         *(_configuration(folder, path) for path in configs[:2]),
         *([] if configs else [_own_pool()]),
-        _looking(),
+        _COMMANDS,
     ]
     return "\n\n".join("\n".join(part) for part in parts).splitlines()
 
@@ -81,13 +85,6 @@ def _look_at(run: str) -> list[str]:
         _line(f"filtering status {run}", "its stages and totals"),
         _line(f"filtering report {run}", "the path of its report"),
         _line(f"filtering explain {run} SAMPLE", "why a sample was kept or dropped"),
-    ]
-
-
-def _looking() -> Sequence[str]:
-    return [
-        "Inspect a run: filtering status RUN --watch, report RUN, explain RUN SAMPLE, diff RUN_A RUN_B",
-        "All commands: filtering --help; one command: filtering COMMAND --help",
     ]
 
 

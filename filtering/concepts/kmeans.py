@@ -47,25 +47,6 @@ def coarse_groups(clusters: int) -> int:
     return 1 if clusters <= FLAT_CLUSTERS else math.ceil(math.sqrt(clusters))
 
 
-def train_centroids(sample: Float32Array, clusters: int, seed: int) -> Centroids:
-    """Return about `clusters` unit-norm centroids: more where large clusters were split, fewer where twins were merged.
-
-    A run does the same in tasks for shards and groups; this is one process. `sample`, float32 (n, d), has unit-norm
-    rows, at least one. Equal input, seed and thread count give equal centroids.
-    """
-    clusters = min(clusters, len(sample))
-    coarse = spherical_kmeans(sample, coarse_groups(clusters), seed)
-    home = nearest_centroids(sample, coarse, 1)[0][:, 0]
-    shares = group_shares(np.bincount(home, minlength=len(coarse)), clusters)
-    largest = largest_in_sample(len(sample), clusters)
-    parts = [clustered_group(sample[home == group], int(shares[group]), seed, largest) for group in range(len(coarse))]
-    numbers = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
-    centroids = Centroids.unmoved(np.concatenate(parts), numbers)
-    for _ in range(REFINEMENTS):
-        centroids = moved_centroids(centroids, *member_sums(sample, centroids))
-    return without_twins(centroids)
-
-
 def member_sums(sample: Float32Array, centroids: Centroids) -> tuple[Int64Array, Int64Array, Float32Array]:
     """Return the centroids that are nearest to some sampled row, ascending, int64 (m,), those rows' number and sum."""
     home = CentroidIndex(centroids).nearest(sample, 1)[0][:, 0]

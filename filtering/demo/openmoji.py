@@ -144,14 +144,11 @@ def _caption(hexcode: str) -> str | None:
     codes = [int(code, 16) for code in hexcode.split("-") if code != _SELECTOR]
     known = _emoji_names().get("".join(map(chr, codes)))
     if known is not None:
-        return f"flag of {_phrase(known)}" if _is_flag(codes) else _phrase(known)
+        is_flag = codes[-1] == _TAGS.stop or (len(codes) == 2 and codes[0] in _REGIONAL)
+        return f"flag of {_phrase(known)}" if is_flag else _phrase(known)
     if codes[-1] == _TAGS.stop:
         return _region_caption(codes)
     return _composed_caption(hexcode)
-
-
-def _is_flag(codes: list[int]) -> bool:
-    return codes[-1] == _TAGS.stop or (len(codes) == 2 and codes[0] in _REGIONAL)
 
 
 def _region_caption(codes: list[int]) -> str:

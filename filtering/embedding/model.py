@@ -37,7 +37,8 @@ class ClipModel:
         self.model, preprocess, tokenizer = _loaded(model_files(settings), self.device, self.precision)
         self.model.eval()
         resize, normalize = _halves(preprocess)
-        self.mean, self.std = (_channels(values, self.device) for values in (normalize.mean, normalize.std))
+        # By channel, to be broadcast over a batch of pictures.
+        self.mean, self.std = torch.tensor([normalize.mean, normalize.std], device=self.device).view(2, 1, -1, 1, 1)
         height, width = _sides(self.model.visual.image_size)
         side = draft_side(settings, width, height)
         self.preparation = Preparation(resize, tokenizer, width, height, settings.max_pixels, side)
@@ -101,10 +102,6 @@ def _halves(preprocess: Any) -> tuple[Compose, Normalize]:
     if not isinstance(normalize, Normalize):
         raise InputError("embedding.model: its preprocessing does not end with a normalisation, as open_clip's does")
     return Compose(resize), normalize
-
-
-def _channels(values: Any, device: str) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 def _sides(size: Any) -> tuple[int, int]:

@@ -191,11 +191,8 @@ def _names(sources: Sequence[Source]) -> list[str]:
     """Return a name of 32 hex digits for each shard: its own, if it is such a one and no other shard has it."""
     own = [source.shard.name.removesuffix(".parquet") for source in sources]
     times = Counter(own)
+    places = (f"{source.shard.index:08d}/{source.shard.name}".encode() for source in sources)
     return [
-        name if re.fullmatch(PATTERN, name) and times[name] == 1 else _derived(source)
-        for name, source in zip(own, sources, strict=True)
+        name if re.fullmatch(PATTERN, name) and times[name] == 1 else blake2b(place, digest_size=16).hexdigest()
+        for name, place in zip(own, places, strict=True)
     ]
-
-
-def _derived(source: Source) -> str:
-    return blake2b(f"{source.shard.index:08d}/{source.shard.name}".encode(), digest_size=16).hexdigest()

@@ -75,11 +75,7 @@ def remaining_edges(base: BasePart, again: Int64Array) -> Records:
     """Return the edges of a base, EDGE (m,), that were chosen by rows which do not choose again.
 
     `again`, int64 (a,), unique: the rows that choose again, of this partition and of all that it shares edges with.
-
-    Raises
-    ------
-    RunError
-        If a row that does not choose again chose one that is gone: the base does not fit today's pool.
+    RunError if a row that does not choose again chose one that is gone: the base does not fit today's pool.
     """
     graph, chosen = base.graph, base.chosen
     row, target = np.repeat(graph.row, np.diff(graph.indptr)), graph.indices

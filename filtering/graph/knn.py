@@ -50,14 +50,9 @@ def nearest_neighbours(
 ) -> tuple[Int64Array, npt.NDArray[np.float32]]:
     """Return the k nearest candidates, finite float32 (c, d), of each query, finite float32 (q, d), itself left out.
 
-    `own`, int64 (q,), is the candidate that is the query itself, -1 where it is not among them.
-
-    Returns
-    -------
-    neighbours : int64 (q, k)
-        Candidate positions, nearest first, ties to the lowest position; -1 where there are fewer than k.
-    distances : float32 (q, k)
-        Squared Euclidean distances; infinite where there is no neighbour.
+    `own`, int64 (q,), is the candidate that is the query itself, -1 where it is not among them. Neighbours, int64
+    (q, k), are positions of candidates, nearest first, ties to the lowest position, -1 where there are fewer than k;
+    distances, float32 (q, k), are squared Euclidean ones, infinite where there is no neighbour.
     """
     if k < 1:
         raise InputError(f"k must be a positive whole number, got {k}")

@@ -42,14 +42,9 @@ def member_neighbours(
     """Return the k nearest members of each member: of the own rows among all, of the replicas among the own rows.
 
     `vectors`, float32 (m, d), are unit-norm: the concept's own rows, then its replicas. Candidates are found by
-    `coarse`, the same rows, else in float32, and on `device`: cpu, or cuda, in float32; the CPU ranks them.
-
-    Returns
-    -------
-    neighbours : int32 (m, k)
-        Places in `vectors`, nearest first; -1 where there are fewer than k.
-    distances : float32 (m, k)
-        Squared Euclidean distances, equal bits from both ends; infinite where there is no neighbour.
+    `coarse`, the same rows, else in float32, and on `device`: cpu, or cuda, in float32; the CPU ranks them. Neighbours,
+    int32 (m, k), are places in `vectors`, nearest first, -1 where there are fewer than k; distances, float32 (m, k),
+    are squared Euclidean ones, equal bits from both ends, infinite where there is no neighbour.
     """
     width = min(k + SPARE_CANDIDATES, max(len(vectors) - 1, 1))
     if device != "cpu":

@@ -14,7 +14,6 @@ from filtering.shards.inventory import Shard, current, difference
 from filtering.shards.members import groups_at, groups_by_key, limits_of_keys
 from filtering.shards.names import place
 from filtering.shards.offsets import Offsets, Span, offsets_of, read_offsets, write_offsets
-from filtering.shards.tar import Member
 from filtering.storage.store import Store
 
 MAX_MEMBER_BYTES = 1 << 30
@@ -161,15 +160,11 @@ def _sample(group: Group, url: str) -> Sample:
     """Return a sample as webdataset gives it: the bytes of its members by extension, its key and its shard."""
     found: Sample = {"__key__": group.key, "__url__": url}
     for member in group.members.values():
-        extension = _extension(member)
+        # What follows the first dot of the name, as webdataset names it.
+        extension = member.name.rpartition("/")[2].partition(".")[2].lower()
         if member.data is not None and extension not in RESERVED:
             found[extension] = member.data
         elif member.data is None and member.regular:
             detail = member.fault.detail if member.fault else "its members lie too far apart"
             raise RunError(f"{url}: {member.name}: {detail}")
     return found
-
-
-def _extension(member: Member) -> str:
-    """Return what follows the first dot of a member's name, in lower case, as webdataset names it."""
-    return member.name.rpartition("/")[2].partition(".")[2].lower()

@@ -105,15 +105,11 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
 def _rows(run: Store, record: RunRecord, need: RowsNeed) -> dict[str, Store]:
     """Return the folder of each shard's rows, by identity."""
     try:
-        return _known_rows(run, record)
+        return {identity: place.store for identity, place in shard_locations(Base(run, record, ())).items()}
     except (InputError, LookupError):
         if need == "needed":
             raise
         return {}
-
-
-def _known_rows(run: Store, record: RunRecord) -> dict[str, Store]:
-    return {identity: place.store for identity, place in shard_locations(Base(run, record, ())).items()}
 
 
 def _inventory(run: Store, record: RunRecord) -> list[Shard]:

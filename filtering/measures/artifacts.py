@@ -11,22 +11,13 @@ ByChoice = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class MeasuresResult:
-    """What is kept against the whole pool, and against a random choice of equal size, as run.json has it.
+    """What is kept against the whole pool, and against a random choice of equal size, as run.json has it."""
 
-    Attributes
-    ----------
-    coverage : mean distance of pool samples to the nearest kept one.
-    matching : squared distance between the mean features of the pool and of what is kept.
-    effective_concepts : concepts in effect.
-    spread : mean distance of dropped samples to their nearest kept neighbour.
-    without_kept_neighbour : share of dropped samples that have no kept neighbour.
-    """
-
-    coverage: ByChoice
-    matching: ByChoice
-    effective_concepts: ByChoice
-    spread: ByChoice
-    without_kept_neighbour: ByChoice
+    coverage: ByChoice  # mean distance of pool samples to the nearest kept one
+    matching: ByChoice  # squared distance between the mean features of the pool and of what is kept
+    effective_concepts: ByChoice  # concepts in effect
+    spread: ByChoice  # mean distance of dropped samples to their nearest kept neighbour
+    without_kept_neighbour: ByChoice  # share of dropped samples that have no kept neighbour
 
     @property
     def summary(self) -> str:

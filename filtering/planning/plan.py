@@ -79,11 +79,13 @@ def plan(
     """
     question = question or Question()
     pool, count, size = _projected(measured_pool(config, shards), shards, question)
-    work, cpus = _work(config, pool), question.cpus or _cpus(config)
-    pair = pair_seconds(work.dimension, min(cpus, os.cpu_count() or 1))
+    work, here_cpus = _work(config, pool), os.cpu_count() or 1
+    cpus = question.cpus or (here_cpus if config.ray.num_cpus == "auto" else config.ray.num_cpus)
+    pair = pair_seconds(work.dimension, min(cpus, here_cpus))
     embedding = _of_new(_embedding(config, pool, work, pair), shards, reusable)
     costs = [embedding, *stage_costs(work, pair, _asked(config, pool))]
-    allowed, here = _memory_bytes() // cpus, question.rows is None and question.cpus is None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    allowed, here = memory // cpus, question.rows is None and question.cpus is None
     if here:
         _refuse_what_cannot_fit(costs, allowed, cpus)
     seconds = COMMAND_SECONDS + sum(cost.seconds(cpus) for cost in costs)
@@ -206,11 +208,3 @@ def _refuse_what_cannot_fit(costs: Sequence[StageCost], allowed: int, cpus: int)
             f"plan: stage {worst.name} needs {needed / 1e9:.1f} GB a task, but {cpus} workers share "
             f"{allowed * cpus / 1e9:.1f} GB, {allowed / 1e9:.1f} GB each; lower ray.num_cpus, {MEMORY_KEYS[tars]}"
         )
-
-
-def _cpus(config: Config) -> int:
-    return (os.cpu_count() or 1) if config.ray.num_cpus == "auto" else config.ray.num_cpus
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -127,7 +127,8 @@ def _about(each: Bin) -> str:
 
 def _bins(given: Histogram) -> tuple[Bin, ...]:
     number = len(given.kept)
-    decimals = _decimals((given.edges[-1] - given.edges[0]) / max(number, 1)) + 1
+    step = (given.edges[-1] - given.edges[0]) / max(number, 1)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) + 1
     edges = [f"{edge + 0.0:,.{decimals}f}" for edge in given.edges]
     labels = [f"{low} to {high}" for low, high in pairwise(edges)]
     if given.below:
@@ -135,10 +136,6 @@ def _bins(given: Histogram) -> tuple[Bin, ...]:
     if given.above:
         labels[-1] = f"above {edges[-2]}"
     return tuple(Bin(*each) for each in zip(labels, given.kept, given.dropped, strict=True))
-
-
-def _decimals(step: float) -> int:
-    return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
 def _histogram_spec(values: list[Spec], edges: Sequence[float], tops: Sequence[float]) -> Spec:

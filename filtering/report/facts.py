@@ -1,7 +1,6 @@
 """A run in plain words for the report: how it decided, facts, and measures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from filtering.concepts.artifacts import Drift
 from filtering.config.aliases import recorded_step
@@ -71,12 +70,9 @@ def judging_step(steps: Sequence[StepRecord]) -> StepRecord | None:
 
 def _filter(found: FilterRecord) -> str:
     words = FILTERS[found["kind"]].format(threshold=found["threshold"])
-    given = ", ".join(f"{key} {_text(value)}" for key, value in found["settings"].items())
+    settings = {key: value if isinstance(value, list) else [value] for key, value in found["settings"].items()}
+    given = ", ".join(f"{key} {', '.join(map(str, values))}" for key, values in settings.items())
     return f"Filter {found['kind']} ({given}): {words[0].lower()}{words[1:]}." if given else f"{words}."
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _step(found: StepRecord) -> str:

@@ -104,7 +104,13 @@ def shown_rows(
     lowest: Sequence[int],
 ) -> dict[int, list[int]]:
     """Return the rows of the samples to show, those of covering neighbours included, by the index of their shard."""
-    sheets = [row for one in examined for sheet in one["sheets"].values() for rows in _each(sheet) for row in rows]
+    sheets = [
+        row
+        for one in examined
+        for sheet in one["sheets"].values()
+        for rows in (sheet["kept"], sheet["dropped"], sheet["hardest"], sheet["easiest"])
+        for row in rows
+    ]
     covers = {row: int(values[2]) for row, values in judged_rows(examined).items()}
     rows = {*sheets, *lowest, *(row for group in groups for row in group["rows"])}
     rows |= {row for chosen in filtered.values() for row in chosen}
@@ -113,7 +119,3 @@ def shown_rows(
     for shard, row in zip(*(part.tolist() for part in shard_and_row(np.array(sorted(rows), np.int64))), strict=True):
         found.setdefault(shard, []).append(row)
     return found
-
-
-def _each(sheet: SheetRows) -> tuple[list[int], ...]:
-    return sheet["kept"], sheet["dropped"], sheet["hardest"], sheet["easiest"]

@@ -26,8 +26,8 @@ from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.scores.contexts import Context, concept_context, near_targets_context, targets_context
+from filtering.scores.distances import prototypicalities
 from filtering.scores.norm_sim import norm_sims
-from filtering.scores.prototypicality import prototypicalities
 from filtering.scores.table_column import column_scores
 from filtering.storage.store import Store
 

@@ -18,11 +18,11 @@ from filtering.graph.sharded import inside_concept
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
 from filtering.scores.artifacts import SCORES_NAME
+from filtering.scores.distances import same_class_distances
 from filtering.scores.dlc import PROTOTYPES, ConceptSums, concept_sums, mean_prototypes
 from filtering.scores.metaclip import metaclip_keys
 from filtering.scores.neg_clip_loss import batch_numbers, neg_clip_losses
 from filtering.scores.registry import Spec
-from filtering.scores.sds import same_class_distances
 from filtering.storage.store import Store
 
 CONTEXT = "context.npz"

@@ -11,25 +11,17 @@ from filtering.graph.sharded import ShardGraph
 
 @dataclass(frozen=True, slots=True)
 class ConceptSamples:
-    """The n samples of one concept, in the order of their uids.
+    """The n samples of one concept, in the order of their uids."""
 
-    Attributes
-    ----------
-    uids : bytes S32 (n,).
-    scores : float64 (n,), higher means more worth keeping.
-    graph : KnnGraph, the edges inside the concept.
-    border_rows, border_distances, border_scores : of each of the m edges that leave the concept: int64, its sample in
-        0..n-1; float32, its squared Euclidean distance; float64, the score of the sample at the other end.
-    vectors : float32 (n, d), unit-norm image embeddings, for methods that ask for them; else None.
-    """
-
-    uids: npt.NDArray[np.bytes_]
-    scores: npt.NDArray[np.float64]
-    graph: KnnGraph
+    uids: npt.NDArray[np.bytes_]  # S32 (n,)
+    scores: npt.NDArray[np.float64]  # (n,), higher means more worth keeping
+    graph: KnnGraph  # the edges inside the concept
+    # Of each of the m edges that leave the concept: its sample in 0..n-1, its squared Euclidean distance, and the score
+    # of the sample at the other end
     border_rows: Int64Array
     border_distances: npt.NDArray[np.float32]
     border_scores: npt.NDArray[np.float64]
-    vectors: npt.NDArray[np.float32] | None = None
+    vectors: npt.NDArray[np.float32] | None = None  # (n, d), unit-norm image embeddings, for methods that ask for them
 
 
 def concept_samples(

@@ -25,20 +25,12 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The score of one sample during the picks.
+    """The score of one sample during the picks."""
 
-    Attributes
-    ----------
-    initial : after forward messages, before any pick.
-    pushes : the messages that it got before it was picked, or before the last pick, in order.
-    left : when it was picked, or at the last pick.
-    last : the score of the last pick, when it was picked; NaN where there was none.
-    """
-
-    initial: float
-    pushes: tuple[Push, ...]
-    left: float
-    last: float
+    initial: float  # after forward messages, before any pick
+    pushes: tuple[Push, ...]  # the messages that it got before it was picked, or before the last pick, in order
+    left: float  # when it was picked, or at the last pick
+    last: float  # the score of the last pick, when it was picked; NaN where there was none
 
 
 def replay(

@@ -61,7 +61,7 @@ def read_samples(
 
 
 def member_limits(max_image_bytes: int = MAX_IMAGE_BYTES) -> Callable[[str], int | None]:
-    """Return the limits that `filtering.shards.tar.read_members` takes, for images, captions and JSON."""
+    """Return the limits that `filtering.shards.tar.TarReader.members` takes, for images, captions and JSON."""
     limits = {IMAGE: max_image_bytes, CAPTION: MAX_CAPTION_BYTES, METADATA: MAX_JSON_BYTES}
 
     def limit_of(name: str) -> int | None:

@@ -7,7 +7,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from filtering.shards.faults import Damaged, Fault
 from filtering.shards.source import ByteSource
@@ -162,18 +162,6 @@ class Member(NamedTuple):
         return self.fault is None or self.fault.reason != NOT_A_FILE
 
 
-def read_members(
-    stream: BinaryIO, limit_of: Callable[[str], int | None], max_members: int = MAX_MEMBERS
-) -> Iterator[Member]:
-    """Yield the members of a tar (gzip-compressed or not) in order; memory is bounded by the largest limit.
-
-    `limit_of` returns, given a member's name, how many bytes of data it may have, or None if they are not wanted; a
-    larger member is skipped with the fault ``member_too_large``. What follows `max_members` is not read; the last one
-    then has the fault ``shard_too_long``.
-    """
-    yield from TarReader(ByteSource(stream)).members(limit_of, max_members)
-
-
 class TarReader:
     """Reads headers and members from where a source stands; knows which member it is in.
 
@@ -187,7 +175,12 @@ class TarReader:
         self.foreign: tuple[tuple[int, int], ...] = ()
 
     def members(self, limit_of: Callable[[str], int | None], max_members: int = MAX_MEMBERS) -> Iterator[Member]:
-        """Yield the members up to the end mark; see `read_members`."""
+        """Yield the members up to the end mark; memory is bounded by the largest limit.
+
+        `limit_of` returns, given a member's name, how many bytes of data it may have, or None if they are not wanted; a
+        larger member is skipped with the fault ``member_too_large``. What follows `max_members` is not read; the last
+        one then has the fault ``shard_too_long``.
+        """
         try:
             for _ in range(max_members):
                 header = self.header()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.lib.kmeans import train_centroids
 from filtering.concepts.kmeans import (
     FLAT_CLUSTERS,
     OVERSIZED,
@@ -10,7 +11,6 @@ from filtering.concepts.kmeans import (
     member_sums,
     moved_centroids,
     spherical_kmeans,
-    train_centroids,
 )
 from filtering.concepts.nearest import Centroids, nearest_centroids
 

@@ -10,6 +10,7 @@ from finished_runs import MAX_IMAGE_BYTES, note_offsets, usable, write_finished
 from hostile import cases
 from in_process import export
 from pools import member, members, write_tar
+from tar_members import read_members
 
 from filtering.config.run import Input
 from filtering.core.errors import InputError, RunError
@@ -19,7 +20,6 @@ from filtering.exports.options import Options
 from filtering.manifests.finished import Source, read_finished
 from filtering.shards.inventory import list_shards
 from filtering.shards.offsets import COMPRESSED, Span
-from filtering.shards.tar import read_members
 from filtering.storage.retries import taken
 
 

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from filtering.scores import prototypicality
-from filtering.scores.prototypicality import prototypicalities
+from filtering.scores import distances
+from filtering.scores.distances import prototypicalities
 
 
 @pytest.mark.parametrize("block", [4, 16_384])
 @pytest.mark.parametrize("rows", [0, 1, 9])
 def test_scores_are_those_of_plain_loops(monkeypatch, block, rows):
-    monkeypatch.setattr(prototypicality, "BLOCK_ROWS", block)
+    monkeypatch.setattr(distances, "BLOCK_ROWS", block)
     random = np.random.default_rng(0)
     images, centroids = (random.normal(size=(count, 6)).astype(np.float32) for count in (rows, 3))
     for vectors in (images, centroids):

@@ -11,8 +11,8 @@ from pools import metadata_config, tar_config
 from filtering.core.csr import KnnGraph
 from filtering.embedding.artifacts import unit_rows
 from filtering.scores.combination import mid_ranks, minmax, over_mean, zscores
+from filtering.scores.distances import same_class_distances
 from filtering.scores.neg_clip_loss import batch_numbers, neg_clip_losses
-from filtering.scores.sds import same_class_distances
 
 TOLERANCE = 2e-3
 

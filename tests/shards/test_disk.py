@@ -6,9 +6,9 @@ import tarfile
 from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from tar_members import read_members
 
 from filtering.shards.source import SparseFile
-from filtering.shards.tar import read_members
 
 
 def tar_of(members) -> bytes:

@@ -14,6 +14,7 @@ from hostile import cases, header, padded, record
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pools import members, tar_bytes
+from tar_members import read_members
 
 from filtering.config.run import Input
 from filtering.core.errors import RunError
@@ -24,7 +25,6 @@ from filtering.shards.inventory import Shard, list_shards
 from filtering.shards.members import MissingSamplesError, groups_at, groups_by_key, keys_at
 from filtering.shards.offsets import OFFSET, Offsets, Span, Wanted, offsets_of, read_offsets, write_offsets
 from filtering.shards.samples import Sample, member_limits, read_samples, sample_of
-from filtering.shards.tar import read_members
 from filtering.storage.store import Store, stream_object
 
 KEYS = st.sampled_from(["a", "b", "c", "d/a", "e" * 120])

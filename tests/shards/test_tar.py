@@ -9,8 +9,9 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from tar_members import read_members
 
-from filtering.shards.tar import BLOCK, read_members
+from filtering.shards.tar import BLOCK
 
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
 

@@ -16,7 +16,7 @@ from benchmarks.quality.coreset.knobs import Knobs
 from benchmarks.quality.coreset.pool import Pool, Values, by_group, rejoined
 from filtering.config.methods import D2Settings, FlexRandSettings, NoSettings, RandomSettings, StrataBudget
 from filtering.scores.combination import minmax, over_mean
-from filtering.scores.sds import same_class_distances
+from filtering.scores.distances import same_class_distances
 from filtering.selection.budgets import complexity_budgets
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.flexrand import flexible_random

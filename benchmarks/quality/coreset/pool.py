@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.lib.kmeans import train_centroids
 from benchmarks.quality.coreset.data import Int64Array
 from benchmarks.quality.coreset.scoring import COMPLEXITY, Scores
-from filtering.concepts.kmeans import inter_distances, train_centroids
+from filtering.concepts.kmeans import inter_distances
 from filtering.concepts.nearest import CentroidIndex, Centroids
 from filtering.core.csr import KnnGraph
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import knn_graph
-from filtering.scores.prototypicality import prototypicalities
+from filtering.scores.distances import prototypicalities
 from filtering.selection.budgets import proportional_budgets
 from filtering.selection.concept import ConceptSamples
 

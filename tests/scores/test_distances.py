@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.csr import KnnGraph, symmetrised
-from filtering.scores.sds import same_class_distances
+from filtering.scores.distances import same_class_distances
 
 
 def by_loops(graph, k):
