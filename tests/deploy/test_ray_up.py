@@ -41,6 +41,7 @@ def autoscaling(prepared):
     return AutoscalingConfig(prepared, skip_content_hash=True)
 
 
+@pytest.mark.slow
 def test_the_head_takes_no_task(prepared):
     head = prepared["available_node_types"]["head"]
     assert head["resources"]["CPU"] == 0

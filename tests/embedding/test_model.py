@@ -29,6 +29,7 @@ def test_a_checkpoint_file_loads_as_the_demo_model_does(tmp_path):
     assert np.allclose(np.linalg.norm(own[0], axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_open_clip_name_with_a_checkpoint_path_loads(tmp_path):
     model = open_clip.create_model("RN50")
     import torch

@@ -111,7 +111,7 @@ def test_a_list_of_other_words_filters_again(run, pool, tmp_path):
 def test_the_baselines_of_datacomp_run(run, pool, tmp_path, name):
     arrays = [np.load(path)["l14_img"] for path in pool.glob("*.npz")]
     np.save(tmp_path / "targets.npy", np.concatenate(arrays)[::4])
-    overrides = [f"input.metadata={pool}/*.parquet", f"output={tmp_path}/run"]
+    overrides = [f"input.metadata={pool}/*.parquet", f"output={tmp_path}/run", "ray.address=none"]
     if name.startswith("image-based"):
         targets = f"{{image_based: {{targets: {tmp_path}/targets.npy}}}}"
         overrides += ["concepts.clusters=12", f"selection.score={targets}"]

@@ -13,6 +13,7 @@ needs_a_browser = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_a_browser
 def test_pictures_of_a_report_are_written(metadata_run, tmp_path):
     assert pictures.main([str(metadata_run), "--out", str(tmp_path)]) == 0

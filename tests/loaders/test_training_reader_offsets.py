@@ -51,6 +51,7 @@ def test_a_disk_is_read_at_the_kept_places_alone(tmp_path):
     assert placed < passed < 0.4 * size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_s3_is_read_whole_once_and_at_the_kept_places_from_then_on(proxy, s3, workers):
     folder = f"s3://{s3.bucket}/reader-{workers}"
@@ -68,6 +69,7 @@ def test_s3_is_read_whole_once_and_at_the_kept_places_from_then_on(proxy, s3, wo
     assert read_bytes[1] < 0.25 * size
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_now_and_then_costs_nothing(proxy, s3):
     folder = f"s3://{s3.bucket}/reader-faults"
     run, _ = write_pool(folder)
@@ -77,6 +79,7 @@ def test_a_store_that_fails_now_and_then_costs_nothing(proxy, s3):
         assert list(kept_pipeline(run, offsets=f"{folder}/places")) == expected
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_replaced_while_it_is_read_is_an_error(proxy, s3):
     folder = f"s3://{s3.bucket}/reader-replaced"
     run, _ = write_pool(folder)

@@ -109,6 +109,7 @@ def test_only_what_a_new_shard_touches_is_searched_and_selected_again(night, tmp
         assert abs(record["recall"] - full["recall"]) < 0.05
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_the_same_takes_no_work_but_another_budget_takes_other_prefixes(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [400, 300])
     config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.3})

@@ -259,6 +259,7 @@ def test_a_night_whose_deletion_has_begun_is_no_run_any_more(root, monkeypatch):
     assert root.names() == ["n2"]
 
 
+@pytest.mark.slow
 def test_an_s3_that_answers_with_errors_now_and_then_loses_nothing_and_keeps_nothing(proxy, s3):
     root = Store(f"s3://{s3.bucket}/{uuid.uuid4().hex}")
     write_night(root, "n1", 1, [("n1", f"{at:02x}") for at in range(20)], ["n1"] * 5)

@@ -21,6 +21,7 @@ def store(proxy, s3):
     return Store(f"s3://{s3.bucket}/{uuid.uuid4().hex}")
 
 
+@pytest.mark.slow
 def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(store, proxy, s3, metadata_pool, tmp_path):
     for path in metadata_pool.iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())

@@ -32,6 +32,7 @@ def test_tars_are_counted_from_their_bytes_where_there_are_no_statistics(tar_poo
     assert found["dimension"] == 128
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_refused_with_its_numbers(metadata_pool, tmp_path):
     config = metadata_config(metadata_pool, tmp_path / "run", ray={"num_cpus": 100_000})
     with pytest.raises(InputError, match=r"stage \w+ needs [\d.]+ GB a task, but 100000 workers share"):

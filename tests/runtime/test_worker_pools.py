@@ -55,7 +55,7 @@ def test_a_task_that_always_kills_its_worker_ends_the_run_with_its_name(executor
         run_tasks(executor, "stage", Store(str(tmp_path)), [task("poison", _by_value(fatal))], Watcher())
 
 
-@pytest.mark.parametrize("where", ["in process", "ray"])
+@pytest.mark.parametrize("where", ["in process", pytest.param("ray", marks=pytest.mark.ray)])
 def test_a_broken_connection_is_tried_again(request, tmp_path, where):
     executor = InProcessExecutor() if where == "in process" else request.getfixturevalue("executor")
 

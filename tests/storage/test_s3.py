@@ -37,6 +37,7 @@ def noise(size, seed=0):
 FAULTS = [{"error_rate": 0.1}, {"cut_rate": 0.1}, {"error_rate": 0.1, "cut_rate": 0.1, "denied_rate": 0.02, "seed": 1}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS)
 def test_every_function_gives_exact_bytes_under_faults(store, proxy, faults):
     proxy.set(**faults)
@@ -63,6 +64,7 @@ def test_every_function_gives_exact_bytes_under_faults(store, proxy, faults):
     assert store.names() == ["block", "empty", "large"]
 
 
+@pytest.mark.slow
 def test_many_small_objects_survive_faults(store, proxy):
     proxy.set(error_rate=0.1, cut_rate=0.05, denied_rate=0.05)
     for number in range(60):
@@ -113,6 +115,7 @@ def test_names_on_s3_are_no_patterns(proxy, s3):
     assert other.names() == ["a", "deep"]
 
 
+@pytest.mark.slow
 def test_a_cut_stream_asks_only_for_what_was_lost(store, proxy):
     data = noise(60 * MIB)
     store.write("tar", data)
@@ -239,6 +242,7 @@ def test_a_hung_connection_is_given_up(store, proxy, monkeypatch):
     assert taken()["retries"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [{}, {"error_rate": 0.2, "cut_rate": 0.2}])
 def test_one_of_racing_writers_creates_an_object(store, proxy, faults):
     proxy.set(**faults)
@@ -275,6 +279,7 @@ def test_small_objects_take_one_request_and_listings_do_not_touch_the_parent(sto
     assert store.child("empty").names() == []
 
 
+@pytest.mark.slow
 def test_a_listing_goes_on_at_the_page_that_failed(store, proxy, s3):
     prefix, client = store.url.rsplit("/", 1)[-1], s3.client()
     in_threads(
