@@ -50,7 +50,7 @@ def test_decoding_elsewhere_writes_the_same_bytes(cluster, pool):
     beside = embedded(pool, "beside", batch_size=8)
     elsewhere = embedded(pool, "elsewhere", decoders=1, batch_size=8)
     assert beside[0] == elsewhere[0]
-    assert len(beside[0]) == 4
+    assert len(beside[0]) == 5
 
 
 def test_what_cannot_be_used_is_counted_by_reason(pool):

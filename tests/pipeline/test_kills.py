@@ -154,7 +154,8 @@ def second(tmp_path_factory) -> Undisturbed:
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_increment_killed_at_any_write_goes_on_from_where_it_began(storage, second, stage):
     root = Store("mortal://runs")
-    for place in some_of(second.places()[stage], 1 + (stage == "report")):
+    # A third of the writes: a run without a base is killed at every one.
+    for place in some_of(second.places()[stage][::3], 1 + (stage == "report")):
         second.is_killed(storage, place)
         assert latest_name(root) in "12"
         assert list(problems(root.child(latest_name(root)))) == []

@@ -8,6 +8,7 @@ the order in which requests arrive. GET /-/counts tells what was done; POST /-/f
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -63,6 +64,8 @@ class Proxy:
         self.seen: Counter[str] = Counter()
         self.in_flight = 0
         self.session: aiohttp.ClientSession
+        # moto looks whether an object is there, and writes it then: two at once would both succeed.
+        self.conditional = asyncio.Lock()
 
     async def serve(self, port: int) -> None:
         """Serve until cancelled; prints the port."""
@@ -118,9 +121,9 @@ class Proxy:
         completes = request.method == "POST" and "uploadId" in request.query
         cut = cut or (completes and self.next("lose_completions"))
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        async with self.session.request(
-            request.method, self.target + request.raw_path, headers=headers, data=body or None, allow_redirects=False
-        ) as answer:
+        alone = self.conditional if "If-None-Match" in request.headers else contextlib.nullcontext()
+        url, given = self.target + request.raw_path, {"headers": headers, "data": body or None}
+        async with alone, self.session.request(request.method, url, allow_redirects=False, **given) as answer:
             return await self.forward(request, answer, draw.random() if cut else None)
 
     async def forward(
