@@ -25,7 +25,7 @@ from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import BUDGETS_NAME
 
-VERSION = 4
+VERSION = 5
 # The report stays small whatever the pool's size: examples come from this many shards, and as many more are read for
 # the neighbours and duplicates of these.
 PICTURED_SHARDS, MORE_SHARDS = 32, 32
