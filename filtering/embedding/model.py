@@ -38,7 +38,10 @@ class ClipModel:
         self.model.eval()
         resize, normalize = _halves(preprocess)
         # By channel, to be broadcast over a batch of pictures.
-        self.mean, self.std = torch.tensor([normalize.mean, normalize.std], device=self.device).view(2, 1, -1, 1, 1)
+        self.mean, self.std = (
+            torch.tensor(values, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+            for values in (normalize.mean, normalize.std)
+        )
         height, width = _sides(self.model.visual.image_size)
         side = draft_side(settings, width, height)
         self.preparation = Preparation(resize, tokenizer, width, height, settings.max_pixels, side)
