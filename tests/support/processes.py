@@ -27,11 +27,12 @@ def write_config(path: Path, config: dict) -> str:
 
 
 def events(run: Path) -> list[dict]:
+    """The events of a run so far; a last line that is still being written is left out."""
     try:
-        lines = (run / "events.jsonl").read_text().splitlines()
+        text = (run / "events.jsonl").read_text()
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def kill_in_stage(arguments: Sequence[str], run: Path, stage: str, **environment: str) -> None:
