@@ -5,7 +5,6 @@ With pytest-xdist each worker is a session: it has its own Ray, its own S3 and i
 
 import json
 import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -47,8 +46,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def rays() -> Iterator[Path]:
+    """The folder in which every Ray that the session's tests start has one of its own."""
+    # Short: the path of a socket may have 107 characters.
+    temporary = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
+    with temporary as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder) / "ray"
+
+
+@pytest.fixture(autouse=True)
+def started_rays(request, rays) -> Iterator[None]:
+    """Refuse a test that starts a Ray and is not marked `ray`: it takes seconds, which `make check` does not have."""
+    before = set(rays.glob("session_*"))
+    yield
+    if not request.node.get_closest_marker("ray"):
+        assert set(rays.glob("session_*")) == before, "starts a Ray: mark it with pytest.mark.ray"
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
+def cluster(rays) -> Iterator[str]:
     """A Ray of two CPUs that every run of the session shares; its address."""
     options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
     # Here: runs in this process need none, and it takes seconds.
@@ -56,12 +74,9 @@ def cluster() -> Iterator[str]:
 
     # Every 10 seconds by default, which test_metrics.py would wait for twice.
     metrics = {"metrics_report_interval_ms": 2000}
-    # Of its own, and short: the path of a socket may have 107 characters.
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    ray.init(address="local", log_to_driver=False, _temp_dir=folder, _system_config=metrics, **options)
+    ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -141,6 +156,8 @@ def proxy(shared_proxy, s3, monkeypatch) -> FaultyProxy:
     for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
         monkeypatch.setenv(name, shared_proxy.url)
     RetryingS3.clear_instance_cache()
+    # The faults depend on how often a request came, not on when; tests/storage/test_retries.py looks at the pauses.
+    monkeypatch.setattr("filtering.storage.retries.FIRST_CEILING_SECONDS", 0.01)
     shared_proxy.set()
     taken()
     return shared_proxy
