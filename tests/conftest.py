@@ -5,6 +5,7 @@ With pytest-xdist each worker is a session: it has its own Ray, its own S3 and i
 
 import json
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -26,16 +27,20 @@ from filtering.pipeline import run as pipeline
 from filtering.storage.retries import taken
 from filtering.storage.s3 import RetryingS3
 
-# Chosen by --hypothesis-profile; tests/support/examples.py says how a test asks for more or fewer than the profile.
+# Chosen by --hypothesis-profile: quick by `make check`, full by `make test`, thorough before a release (an hour).
+# tests/support/examples.py says how a test asks for more or fewer than the profile.
 # A machine that is busy with other tests is slow, which says nothing about a test.
-for profile, count in {"quick": 10, "full": 150}.items():
+for profile, count in {"quick": 10, "full": 100, "thorough": 1000}.items():
     settings.register_profile(
         profile, max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
     )
 settings.load_profile("full")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+RAY_FILES = pytest.StashKey[set[Path]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs a real Ray, and begin with the files that take longest, so that no worker ends alone."""
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
@@ -43,7 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("ray"):
             item.add_marker("slow")
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    on_ray = config.stash[RAY_FILES] = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: (item.path not in on_ray, -slow[item.path]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,6 +60,7 @@ def rays() -> Iterator[Path]:
     with temporary as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         yield Path(folder) / "ray"
+        end_ray()
 
 
 @pytest.fixture(autouse=True)
@@ -65,18 +72,31 @@ def started_rays(request, rays) -> Iterator[None]:
         assert set(rays.glob("session_*")) == before, "starts a Ray: mark it with pytest.mark.ray"
 
 
-@pytest.fixture(scope="session")
-def cluster(rays) -> Iterator[str]:
+@pytest.fixture(scope="module", autouse=True)
+def needed_ray(request) -> None:
+    """End the Ray of the files before if this one has no use for it: a Ray that idles takes a sixth of a core."""
+    if request.path not in request.config.stash[RAY_FILES]:
+        end_ray()
+
+
+def end_ray() -> None:
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(rays) -> str:
     """A Ray of two CPUs that every run of the session shares; its address."""
-    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
     # Here: runs in this process need none, and it takes seconds.
     import ray
 
-    # Every 10 seconds by default, which test_metrics.py would wait for twice.
-    metrics = {"metrics_report_interval_ms": 2000}
-    ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
-    yield ray.get_runtime_context().gcs_address
-    ray.shutdown()
+    if not ray.is_initialized():
+        # Every 10 seconds by default, which test_metrics.py would wait for twice.
+        metrics = {"metrics_report_interval_ms": 2000}
+        options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
+        ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
+    return ray.get_runtime_context().gcs_address
 
 
 @pytest.fixture

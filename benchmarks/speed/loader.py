@@ -37,6 +37,7 @@ from filtering.loaders import kept_pipeline
 from filtering.shards.inventory import list_shards
 from filtering.shards.writer import write_shard
 from filtering.storage.retries import taken
+from filtering.storage.s3 import RetryingS3
 from filtering.storage.store import stream_object
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.finished_runs import write_finished
@@ -112,7 +113,10 @@ def _place(folder: str, s3: bool) -> Iterator[tuple[str, Counts]]:
             return {"read_bytes": found["bytes_out"], "requests": found["requests"]}
 
         with mock.patch.dict(os.environ, KEYS | {"AWS_ENDPOINT_URL": proxy.url}):
+            # A filesystem keeps the endpoint of when it was made.
+            RetryingS3.clear_instance_cache()
             yield "s3://bucket", counts
+        RetryingS3.clear_instance_cache()
 
 
 def _written(folder: Path, place: str, given: argparse.Namespace) -> Kept:

@@ -1,6 +1,7 @@
 """Runs that start from the one before: equal to a run over the whole pool, at less work."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,24 +65,48 @@ def whole(config: dict, base: Path, output: Path) -> dict:
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sections", SECTIONS.values(), ids=SECTIONS)
-def test_three_nights_end_as_runs_over_the_whole_pool_do(night, tmp_path, sections):
-    pool = write_metadata(tmp_path / "pool", [300, 250, 200])
-
-    def config(name):
-        return metadata_config(pool, tmp_path / name, base="latest", **sections)
-
-    night(config("1"))
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory) -> list[Path]:
+    """A pool in three nights: the second has a new and a changed shard, the third a shard less."""
+    folder = tmp_path_factory.mktemp("pools")
+    pool = write_metadata(folder / "pool", [300, 250, 200])
+    nights = [shutil.copytree(pool, folder / "1")]
     write_metadata(pool, [60], seed=1)
     rewritten(pool, 0, seed=2)
-    second = night(config("2"))
+    nights.append(shutil.copytree(pool, folder / "2"))
+    removed(pool, 2)
+    nights.append(shutil.copytree(pool, folder / "3"))
+    return nights
+
+
+@pytest.fixture(scope="module")
+def reused(tmp_path_factory) -> Path:
+    """Where runs over whole pools are written: each selection takes the place of the one before, and its graph."""
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sections", SECTIONS.values(), ids=SECTIONS)
+def test_three_nights_end_as_runs_over_the_whole_pool_do(night, pools, reused, tmp_path, sections):
+    pool = reused / "pool"
+
+    def config(output, base=None):
+        return metadata_config(pool, output, base=base and str(base), **sections)
+
+    def becomes(state):
+        shutil.rmtree(pool, ignore_errors=True)
+        shutil.copytree(state, pool)
+
+    becomes(pools[0])
+    night(config(reused / "1"))
+    becomes(pools[1])
+    second = night(config(tmp_path / "2", base=reused / "1"))
     assert second["base"]["shards"] == {"new": 1, "changed": 1, "removed": 0, "same": 2}
     assert second["base"]["embedded_shards"] == 2
-    assert second["manifest_hash"] == night(whole(config("2"), tmp_path / "1", tmp_path / "b" / "2"))["manifest_hash"]
-    removed(pool, 2)
-    third = night(config("3"))
-    full = night(whole(config("3"), tmp_path / "1", tmp_path / "b" / "3"))
+    assert second["manifest_hash"] == night(whole(config(""), reused / "1", reused / "2"))["manifest_hash"]
+    becomes(pools[2])
+    third = night(config(tmp_path / "3", base=tmp_path / "2"))
+    full = night(whole(config(""), reused / "1", reused / "3"))
     assert third["base"]["shards"] == {"new": 0, "changed": 0, "removed": 1, "same": 3}
     assert third["base"]["embedded_shards"] == 0
     assert third["manifest_hash"] == full["manifest_hash"]
