@@ -27,7 +27,7 @@ from filtering.pipeline import run as pipeline
 from filtering.storage.retries import taken
 from filtering.storage.s3 import RetryingS3
 
-# Chosen by --hypothesis-profile: quick by `make check`, full by `make test`, thorough before a release (an hour).
+# Chosen by --hypothesis-profile: quick by `make check`, full by `make test`, thorough before a release.
 # tests/support/examples.py says how a test asks for more or fewer than the profile.
 # A machine that is busy with other tests is slow, which says nothing about a test.
 for profile, count in {"quick": 10, "full": 100, "thorough": 1000}.items():
