@@ -20,12 +20,12 @@ import pytest
 from faulty_proxy import FaultyProxy
 from hypothesis import HealthCheck, settings
 from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
+from s3_endpoint import s3_at
 from s3_server import Server, s3_server
 
 from filtering.config.run import Config, parse_config
 from filtering.pipeline import run as pipeline
 from filtering.storage.retries import taken
-from filtering.storage.s3 import RetryingS3
 
 # Chosen by --hypothesis-profile: quick by `make check`, full by `make test`, thorough before a release.
 # tests/support/examples.py says how a test asks for more or fewer than the profile.
@@ -41,7 +41,7 @@ RAY_FILES = pytest.StashKey[set[Path]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs a real Ray, and begin with the files that take longest, so that no worker ends alone."""
+    """Mark what needs a real Ray; begin with the files on it, then those that take longest: no worker ends alone."""
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker("ray")
@@ -169,18 +169,14 @@ def shared_proxy(s3) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def proxy(shared_proxy, s3, monkeypatch) -> FaultyProxy:
+def proxy(shared_proxy, s3, monkeypatch) -> Iterator[FaultyProxy]:
     """The proxy without faults, and this process set up to reach the store through it."""
-    for name, value in (s3.keys | {"AWS_DEFAULT_REGION": "us-east-1"}).items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
-        monkeypatch.setenv(name, shared_proxy.url)
-    RetryingS3.clear_instance_cache()
     # The faults depend on how often a request came, not on when; tests/storage/test_retries.py looks at the pauses.
     monkeypatch.setattr("filtering.storage.retries.FIRST_CEILING_SECONDS", 0.01)
-    shared_proxy.set()
-    taken()
-    return shared_proxy
+    with s3_at(shared_proxy.url, s3.keys):
+        shared_proxy.set()
+        taken()
+        yield shared_proxy
 
 
 @pytest.fixture

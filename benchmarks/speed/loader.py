@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import webdataset as wds
 
@@ -37,12 +36,12 @@ from filtering.loaders import kept_pipeline
 from filtering.shards.inventory import list_shards
 from filtering.shards.writer import write_shard
 from filtering.storage.retries import taken
-from filtering.storage.s3 import RetryingS3
 from filtering.storage.store import stream_object
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.finished_runs import write_finished
+from tests.support.s3_endpoint import s3_at
 
-KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 DELAY_SECONDS, BYTES_PER_SECOND = 0.02, 100e6
 
 Counts = Callable[[], dict[str, int]]
@@ -112,11 +111,8 @@ def _place(folder: str, s3: bool) -> Iterator[tuple[str, Counts]]:
             proxy.set(latency=DELAY_SECONDS, bytes_per_second=BYTES_PER_SECOND)
             return {"read_bytes": found["bytes_out"], "requests": found["requests"]}
 
-        with mock.patch.dict(os.environ, KEYS | {"AWS_ENDPOINT_URL": proxy.url}):
-            # A filesystem keeps the endpoint of when it was made.
-            RetryingS3.clear_instance_cache()
+        with s3_at(proxy.url, KEYS):
             yield "s3://bucket", counts
-        RetryingS3.clear_instance_cache()
 
 
 def _written(folder: Path, place: str, given: argparse.Namespace) -> Kept:

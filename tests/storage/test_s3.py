@@ -7,6 +7,7 @@ import time
 import uuid
 
 import pytest
+from s3_endpoint import s3_at
 
 from filtering.core.errors import InputError, RunError
 from filtering.shards.inventory import expand
@@ -222,12 +223,10 @@ def test_what_is_not_there_is_named_and_not_asked_for_twice(store, proxy, s3):
     assert taken()["retries"] == 0
 
 
-def test_a_store_that_is_away_ends_in_one_line(store, monkeypatch):
+def test_a_store_that_is_away_ends_in_one_line(store, s3, monkeypatch):
     monkeypatch.setattr("filtering.storage.s3.ATTEMPTS", 3)
-    for name in ("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    RetryingS3.clear_instance_cache()
-    with pytest.raises(RunError, match=rf"^{store.path('x')}: kept failing, last with EndpointConnectionError: .*$"):
+    refused = rf"^{store.path('x')}: kept failing, last with EndpointConnectionError: .*$"
+    with s3_at("http://127.0.0.1:9", s3.keys), pytest.raises(RunError, match=refused):
         store.read("x")
 
 
