@@ -66,17 +66,16 @@ def whole(config: dict, base: Path, output: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def pools(tmp_path_factory) -> list[Path]:
+def states(tmp_path_factory) -> list[Path]:
     """A pool in three nights: the second has a new and a changed shard, the third a shard less."""
-    folder = tmp_path_factory.mktemp("pools")
+    folder = tmp_path_factory.mktemp("states")
     pool = write_metadata(folder / "pool", [300, 250, 200])
     nights = [shutil.copytree(pool, folder / "1")]
     write_metadata(pool, [60], seed=1)
     rewritten(pool, 0, seed=2)
     nights.append(shutil.copytree(pool, folder / "2"))
     removed(pool, 2)
-    nights.append(shutil.copytree(pool, folder / "3"))
-    return nights
+    return [*nights, pool]
 
 
 @pytest.fixture(scope="module")
@@ -87,26 +86,25 @@ def reused(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sections", SECTIONS.values(), ids=SECTIONS)
-def test_three_nights_end_as_runs_over_the_whole_pool_do(night, pools, reused, tmp_path, sections):
+def test_three_nights_end_as_runs_over_the_whole_pool_do(night, states, reused, tmp_path, sections):
     pool = reused / "pool"
-
-    def config(output, base=None):
-        return metadata_config(pool, output, base=base and str(base), **sections)
+    config = metadata_config(pool, reused / "1", **sections)
 
     def becomes(state):
         shutil.rmtree(pool, ignore_errors=True)
         shutil.copytree(state, pool)
 
-    becomes(pools[0])
-    night(config(reused / "1"))
-    becomes(pools[1])
-    second = night(config(tmp_path / "2", base=reused / "1"))
+    becomes(states[0])
+    night(config)
+    becomes(states[1])
+    second = night(config | {"output": str(tmp_path / "2"), "base": str(reused / "1")})
+    full = night(whole(config, reused / "1", reused / "2"))
     assert second["base"]["shards"] == {"new": 1, "changed": 1, "removed": 0, "same": 2}
     assert second["base"]["embedded_shards"] == 2
-    assert second["manifest_hash"] == night(whole(config(""), reused / "1", reused / "2"))["manifest_hash"]
-    becomes(pools[2])
-    third = night(config(tmp_path / "3", base=tmp_path / "2"))
-    full = night(whole(config(""), reused / "1", reused / "3"))
+    assert second["manifest_hash"] == full["manifest_hash"]
+    becomes(states[2])
+    third = night(config | {"output": str(tmp_path / "3"), "base": str(tmp_path / "2")})
+    full = night(whole(config, reused / "1", reused / "3"))
     assert third["base"]["shards"] == {"new": 0, "changed": 0, "removed": 1, "same": 3}
     assert third["base"]["embedded_shards"] == 0
     assert third["manifest_hash"] == full["manifest_hash"]
