@@ -9,6 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers: each has a Ray, an S3 and temporary folders of its own. A file's tests stay together, the slow ones first.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# How much of each property and of each enumeration is tried: quick, full or thorough (tests/conftest.py).
+PROFILE ?= full
 
 .PHONY: demo test check lint types clean
 
@@ -16,7 +18,7 @@ demo: .venv/.demo
 	$(BIN)/filtering demo
 
 test: .venv/.dev
-	$(PYTEST)
+	$(PYTEST) --hypothesis-profile $(PROFILE)
 
 # What takes seconds, with few examples of each property.
 check: .venv/.dev
