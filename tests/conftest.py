@@ -3,7 +3,7 @@
 With pytest-xdist each worker is a session: it has its own Ray, its own S3 and its own temporary folders.
 """
 
-import json
+import gc
 import os
 import sys
 import tempfile
@@ -35,6 +35,17 @@ for profile, count in {"quick": 10, "full": 100, "thorough": 1000}.items():
         profile, max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
     )
 settings.load_profile("full")
+
+
+def pytest_collection() -> None:
+    """Do not look for garbage among what is being imported."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Nor ever again: each look through all that was imported takes half a second."""
+    gc.freeze()
+    gc.enable()
 
 
 RAY_FILES = pytest.StashKey[set[Path]]()
@@ -86,8 +97,8 @@ def end_ray() -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster(rays) -> str:
-    """A Ray of two CPUs that every run of the session shares; its address."""
+def cluster(rays, shared_proxy, s3) -> str:
+    """A Ray of two CPUs that every run of the session shares, and whose workers reach the S3; its address."""
     # Here: runs in this process need none, and it takes seconds.
     import ray
 
@@ -95,7 +106,9 @@ def cluster(rays) -> str:
         # Every 10 seconds by default, which test_metrics.py would wait for twice.
         metrics = {"metrics_report_interval_ms": 2000}
         options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
-        ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
+        # As on a cluster's machines: workers have the credentials in their environment, which is that of Ray's start.
+        with s3_at(shared_proxy.url, s3.keys):
+            ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
     return ray.get_runtime_context().gcs_address
 
 
@@ -177,12 +190,3 @@ def proxy(shared_proxy, s3, monkeypatch) -> Iterator[FaultyProxy]:
         shared_proxy.set()
         taken()
         yield shared_proxy
-
-
-@pytest.fixture
-def joined_s3(joined, proxy, s3) -> dict[str, str]:
-    """The environment as `joined` gives it, in which the run's workers, too, reach the store through the proxy."""
-    store = s3.keys | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": proxy.url}
-    # Ray's workers have the environment of the session's Ray, but for what the job adds, as `ray job submit` does.
-    job = {"runtime_env": {"env_vars": store | {"FSSPEC_S3_ENDPOINT_URL": proxy.url}}}
-    return joined | {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job)}

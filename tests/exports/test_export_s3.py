@@ -1,14 +1,14 @@
 """Exports from S3 to S3, under faults: the bytes of a calm export on a disk."""
 
-import json
 import uuid
 
 import pytest
 from finished_runs import write_finished
 from in_process import export
-from processes import call
 
+from filtering.config.run import Ray
 from filtering.exports.options import Options
+from filtering.runtime.executor import executor_for
 from filtering.storage.store import Store
 
 
@@ -23,10 +23,14 @@ def chosen(uid: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [pytest.param({}, id="on Ray", marks=pytest.mark.ray), pytest.param({"shuffle": True, "seed": 1}, id="shuffled")],
+    ("executor", "options"),
+    [
+        pytest.param("auto", {}, id="on Ray", marks=pytest.mark.ray),
+        pytest.param("none", {"shuffle": True, "seed": 1}, id="shuffled"),
+    ],
+    indirect=["executor"],
 )
-def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(store, proxy, tar_pool, tmp_path, request, options):
+def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(store, proxy, tar_pool, tmp_path, executor, options):
     options = options | {"samples": 7}
     for path in tar_pool.iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())
@@ -34,14 +38,7 @@ def test_from_s3_to_s3_under_faults_tars_are_those_of_a_disk(store, proxy, tar_p
     export(local, "tar", str(tmp_path / "out"), Options(**options))
     remote = write_finished(store.path("run"), store.path("pool"), chosen)
     proxy.set(error_rate=0.1, cut_rate=0.1)
-    if "shuffle" in options:
-        done = export(remote, "tar", store.path("out"), Options(**options))
-    else:
-        joined = request.getfixturevalue("joined_s3")
-        arguments = [remote.url, "--format", "tar", "--out", store.path("out"), "--samples", "7", "--json"]
-        told = call("export", *arguments, **joined)
-        assert told.returncode == 0, told.stderr
-        done = json.loads(told.stdout)
+    done = export(remote, "tar", store.path("out"), Options(**options), executor_for(Ray(**executor)))
     proxy.set()
     assert done["shards"] == len(list((tmp_path / "out").glob("*.tar")))
     names = sorted(path.name for path in (tmp_path / "out").iterdir() if path.name != "manifest.json")

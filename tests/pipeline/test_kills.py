@@ -92,7 +92,7 @@ def calm(pool) -> Undisturbed:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_killed_at_any_write_of_a_stage_ends_with_the_objects_of_an_undisturbed_one(storage, calm, stage):
     assert calm.places().keys() == set(STAGES)
-    for place in some_of(calm.places()[stage], 2):
+    for place in some_of(calm.places()[stage], 2, step=3):
         calm.is_killed(storage, place)
         if not RUN.exists("run.json"):
             with pytest.raises(InputError, match="holds no finished run"):
@@ -137,8 +137,8 @@ def test_another_selection_in_the_place_of_a_finished_run_may_be_killed_at_any_w
     config = metadata_config(pool, RUN.url, selection=selection, **SMALL)
     other = undisturbed(storage, partial(start, config))
     places = [place for stage, found in other.places().items() if stage not in ("report",) for place in found]
-    # Each takes others: what all have in common is killed at each of its writes by one of them.
-    for place in some_of(places, 3, step=len(SELECTIONS), start=list(SELECTIONS).index(name)):
+    # Each takes others: what all have in common is killed at every second write, by one of them.
+    for place in some_of(places, 3, step=2 * len(SELECTIONS), start=2 * list(SELECTIONS).index(name)):
         other.is_killed(storage, place)
         goes_on(storage, other)
 
@@ -167,7 +167,7 @@ def second(tmp_path_factory) -> Undisturbed:
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_increment_killed_at_any_write_goes_on_from_where_it_began(storage, second, stage):
     root = Store("mortal://runs")
-    for place in some_of(second.places()[stage], 1 + (stage == "report"), step=5):
+    for place in some_of(second.places()[stage], 1 + (stage == "report"), step=8):
         second.is_killed(storage, place)
         assert latest_name(root) in "12"
         assert list(problems(root.child(latest_name(root)))) == []

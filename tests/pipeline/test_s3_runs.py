@@ -1,17 +1,18 @@
 """Runs over a real S3 that fails: what they keep is what a calm run on a disk keeps."""
 
 import json
+import shutil
 import uuid
 
 import pytest
-from pools import Silent, metadata_config, tar_config, write_metadata
-from processes import call, write_config
+from pools import members, tar_config, write_tar
+from processes import write_config
 
 from filtering.cli import main
-from filtering.config.run import Arrays, Input, parse_config
+from filtering.config.run import Arrays, Input
 from filtering.core.errors import InputError
+from filtering.embedding.artifacts import ROWS_NAME
 from filtering.embedding.metadata import MetadataReader
-from filtering.pipeline import incremental
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store, read_object
 
@@ -19,6 +20,21 @@ from filtering.storage.store import Store, read_object
 @pytest.fixture
 def store(proxy, s3):
     return Store(f"s3://{s3.bucket}/{uuid.uuid4().hex}")
+
+
+@pytest.mark.slow
+def test_metadata_on_s3_that_fails_is_read_as_from_a_disk(store, proxy, metadata_pool, tmp_path):
+    for path in metadata_pool.iterdir():
+        store.write(f"pool/{path.name}", path.read_bytes())
+    proxy.set(error_rate=0.2, cut_rate=0.2)
+    found = []
+    for pool in (str(metadata_pool), store.path("pool")):
+        output, shards = Store(str(tmp_path)), list_shards(Input(metadata=f"{pool}/*.parquet"))
+        counts = [MetadataReader(Arrays())(shard, output) for shard in shards]
+        found.append((counts, [output.read(ROWS_NAME.format(shard.identity)) for shard in shards]))
+    counts = proxy.counts()
+    assert found[0] == found[1]
+    assert min(counts["InternalError"], counts["SlowDown"], counts["cut"]) > 0
 
 
 @pytest.mark.slow
@@ -35,59 +51,48 @@ def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(stor
     assert MetadataReader(Arrays())(shard, output)["quarantined"] == 0
 
 
+@pytest.fixture
+def run_under_faults(proxy, s3, tmp_path, capsys):
+    """Run a configuration while a share of all requests fails, and return its run.json; nothing shows the secret."""
+
+    def start(config, rate):
+        proxy.set(error_rate=rate, cut_rate=rate)
+        ended, said = main(["run", "--config", write_config(tmp_path / "s3.yaml", config)]), capsys.readouterr()
+        counts = proxy.counts()
+        proxy.set()
+        assert ended == 0, said.err
+        assert min(counts["InternalError"], counts["SlowDown"], counts["cut"]) > 5
+        secret = s3.keys["AWS_SECRET_ACCESS_KEY"]
+        assert not any(secret.encode() in body for body in bodies_under(s3, config["output"]))
+        assert secret not in said.out + said.err
+        return json.loads(read_object(f"{config['output']}/run.json"))
+
+    return start
+
+
+def hash_of(run):
+    return json.loads((run / "run.json").read_text())["manifest_hash"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("kind", "configured", "address", "rate"),
-    [
-        # Ray's workers wait before they ask again, as they do outside of tests.
-        pytest.param("metadata", metadata_config, "auto", 0.05, marks=pytest.mark.ray),
-        ("tar", tar_config, "none", 0.1),
-    ],
-)
-def test_from_s3_to_s3_under_faults_the_manifest_is_that_of_a_calm_local_run(
-    kind, configured, address, rate, s3, proxy, store, tmp_path, request, capsys
+def test_increments_on_s3_that_fails_give_the_manifests_of_calm_local_runs(
+    run, run_under_faults, store, tar_pool, tar_run, tmp_path, capsys
 ):
-    local = json.loads((request.getfixturevalue(f"{kind}_run") / "run.json").read_text())
-    for path in request.getfixturevalue(f"{kind}_pool").iterdir():
+    for path in tar_pool.iterdir():
         store.write(f"pool/{path.name}", path.read_bytes())
-    output = store.path("first")
-    config = configured(store.path("pool"), output, ray={"address": address})
-    arguments = ["run", "--config", write_config(tmp_path / "s3.yaml", config)]
-    proxy.set(error_rate=rate, cut_rate=rate)
-    if address == "auto":
-        done = call(*arguments, **request.getfixturevalue("joined_s3"))
-        ended, said = done.returncode, done.stderr
-    else:
-        ended, said = main(arguments), capsys.readouterr().err
-    assert ended == 0, said
-    record = json.loads(read_object(f"{output}/run.json"))
-    assert record["manifest_hash"] == local["manifest_hash"]
-    counts = proxy.counts()
-    assert min(counts["InternalError"], counts["SlowDown"], counts["cut"]) > 5
-    secret = s3.keys["AWS_SECRET_ACCESS_KEY"]
-    assert not any(secret.encode() in body for body in bodies_under(s3, output))
-    assert secret not in said
-    if kind == "metadata":
-        assert main(["verify", output]) == 0
-        assert main(["status", output]) == 0
-        assert "finished" in capsys.readouterr().out
-        assert main(arguments) == 0
-        assert capsys.readouterr().err.count("already done") == 11
-
-
-@pytest.mark.slow
-def test_increments_on_s3_start_from_each_other_and_old_ones_go(proxy, s3, store, tmp_path, capsys):
-    pool = write_metadata(tmp_path / "pool", [300, 250])
-    config = metadata_config(pool, store.path("1"), base="latest", retention={"keep_runs": 1})
-
-    def increment(name):
-        return incremental.run(parse_config(config | {"output": store.path(name)}), Silent())
-
-    increment("1")
-    write_metadata(pool, [40], seed=1)
-    second = increment("2")
+    pool, sections = store.path("pool"), {"base": "latest", "retention": {"keep_runs": 1}}
+    first = run_under_faults(tar_config(pool, store.path("1"), **sections), 0.1)
+    assert first["manifest_hash"] == hash_of(tar_run)
+    grown = shutil.copytree(tar_pool, tmp_path / "pool")
+    write_tar(grown / "new.tar", members(9, 8))
+    store.write("pool/new.tar", (grown / "new.tar").read_bytes())
+    second = run_under_faults(tar_config(pool, store.path("2"), **sections), 0.05)
     assert second["base"]["embedded_shards"] == 1
+    alone = run(tar_config(grown, tmp_path / "run", concepts={"centroids": str(tar_run)}))
+    assert second["manifest_hash"] == alone["manifest_hash"]
+    assert main(["verify", store.path("2")]) == 0
+    capsys.readouterr()
     assert main(["status", store.path("latest"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"] == store.path("2")
     assert store.exists("1/retired.json")

@@ -163,8 +163,8 @@ def full_page(texts=HOSTILE):
     )
 
 
-def changes(texts=HOSTILE):
-    """What changed since another run, its name hostile as well."""
+def changes(texts=HOSTILE, concepts=505):
+    """What changed since another run, its name hostile as well: in more concepts than the page lists."""
     first = texts[0]
     one = {
         "kept_before": 1,
@@ -183,8 +183,7 @@ def changes(texts=HOSTILE):
         "became_dropped": {first: 100},
         "shards": {"new": 1},
         "same_concepts": False,
-        # More than the page lists.
-        "concepts": [{"concept": 7, "run": first, **one}] * 505,
+        "concepts": [{"concept": 7, "run": first, **one}] * concepts,
     }
 
 

@@ -53,7 +53,7 @@ def visit(browser):
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(render(usual_page(), changes(("a dog on a beach",))))
+    path.write_text(render(usual_page(), changes(("a dog on a beach",), concepts=3)))
     return path
 
 
@@ -226,7 +226,7 @@ def test_all_is_there_without_scripts(visit, usual):
 def test_every_row_can_be_seen(visit, tmp_path, scripts):
     path = tmp_path / "index.html"
     path.write_text(
-        render(replace(usual_page(), concepts=tuple(concept(at) for at in range(500))), changes(("a dog on a beach",)))
+        render(replace(usual_page(), concepts=tuple(concept(at) for at in range(500))), changes(concepts=3))
     )
     page = visit(path, java_script_enabled=scripts)
     if scripts:
@@ -245,7 +245,8 @@ def test_ten_thousand_concepts_load_at_once(visit, large):
         metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
         return min(took, metrics["ThreadTime"])
 
-    assert min(seconds() for _ in range(3)) < 2
+    # Once of three times: the machine may be at something else.
+    assert any(seconds() < 2 for _ in range(3))
 
 
 def test_ten_thousand_concepts_sort_and_search_at_once(visit, large):

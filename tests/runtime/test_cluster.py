@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from clusters import RAY, Cluster, current_stage, ray_cluster, until
 from pools import metadata_config, tar_config
-from processes import call, command, write_config
+from processes import command, write_config
+from s3_endpoint import s3_at
+
+from filtering.cli import main
+from filtering.storage.store import read_object
 
 pytestmark = [
     pytest.mark.ray,
@@ -29,35 +33,35 @@ def nodes(s3):
         yield cluster
 
 
-def hash_after_a_node_died(cluster: Cluster, config: dict, stage: str, folder: Path) -> str:
-    """Run on the cluster, kill the node that is caught working in the stage, and return the manifest's hash."""
-    config["ray"] = {"address": cluster.address}
-    out, arguments = Path(config["output"]), ["run", "--config", write_config(folder / "run.yaml", config)]
+def lose_node(cluster: Cluster, driver: subprocess.Popen, out: Path, stage: str) -> None:
+    """Kill the node that is caught working in a stage; another joins before, where it is the last."""
+
+    def within() -> bool:
+        return driver.poll() is None and current_stage(out) == stage
+
+    until(lambda: driver.poll() is not None or within(), f"stage {stage} begins")
+    caught = cluster.catch_working(within)
+    assert caught, f"no task of stage {stage} was caught"
+    cluster.add_nodes(3 - len(cluster.nodes))
+    cluster.kill_node(caught[0])
+
+
+def test_a_run_survives_the_death_of_a_node_that_embeds_and_of_one_in_its_graph(run, nodes, tar_pool, tmp_path):
+    sections = {"concepts": {"clusters": 12, "partition_rows": 20}, "graph": {"k": 5}}
+    calm = run(tar_config(tar_pool, tmp_path / "calm", **sections))["manifest_hash"]
+    out = tmp_path / "run"
+    config = tar_config(tar_pool, out, ray={"address": nodes.address}, **sections)
+    arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command(*arguments), text=True, env=cluster.environment, **streams) as driver:
+    with subprocess.Popen(command(*arguments), text=True, env=nodes.environment, **streams) as driver:
         try:
-            until(lambda: driver.poll() is not None or current_stage(out) == stage, f"stage {stage} begins")
-            caught = cluster.catch_working(lambda: driver.poll() is None and current_stage(out) == stage)
-            assert caught, f"no task of stage {stage} was caught"
-            cluster.kill_node(caught[0])
+            for stage in ("embedding", "graph"):
+                lose_node(nodes, driver, out, stage)
             said = driver.communicate(timeout=200)[1]
         finally:
             driver.kill()
     assert driver.returncode == 0, said
-    return json.loads((out / "run.json").read_text())["manifest_hash"]
-
-
-def test_a_run_over_metadata_survives_the_death_of_a_node_in_its_graph(run, nodes, metadata_pool, tmp_path):
-    sections = {"concepts": {"clusters": 12, "partition_rows": 100}}
-    calm = run(metadata_config(metadata_pool, tmp_path / "calm", **sections))["manifest_hash"]
-    config = metadata_config(metadata_pool, tmp_path / "run", **sections)
-    assert hash_after_a_node_died(nodes, config, "graph", tmp_path) == calm
-
-
-def test_a_run_over_tars_survives_the_death_of_a_node_that_embeds(tar_run, nodes, tar_pool, tmp_path):
-    nodes.add_nodes(3 - len(nodes.nodes))
-    calm = json.loads((tar_run / "run.json").read_text())["manifest_hash"]
-    assert hash_after_a_node_died(nodes, tar_config(tar_pool, tmp_path / "run"), "embedding", tmp_path) == calm
+    assert json.loads((out / "run.json").read_text())["manifest_hash"] == calm
 
 
 def test_a_cluster_with_another_ray_is_refused_in_one_line(nodes, metadata_pool, tmp_path):
@@ -78,7 +82,7 @@ def submit(cluster: Cluster, name: str, *job: str) -> subprocess.CompletedProces
 
 
 def test_a_night_is_submitted_once_and_its_run_can_be_read_after_the_cluster_is_gone(
-    nodes, s3, metadata_pool, tmp_path
+    nodes, s3, metadata_pool, metadata_run, tmp_path, capsys
 ):
     for path in metadata_pool.iterdir():
         s3.client().upload_file(str(path), s3.bucket, f"metadata/{path.name}")
@@ -95,5 +99,8 @@ def test_a_night_is_submitted_once_and_its_run_can_be_read_after_the_cluster_is_
     assert again.returncode != 0
     assert "nightly already exists" in again.stdout + again.stderr
     nodes.stop()
-    assert "finished" in call("status", output, **nodes.environment).stdout
-    assert call("verify", output, **nodes.environment).returncode == 0
+    with s3_at(s3.endpoint, s3.keys):
+        assert main(["status", output]) == main(["verify", output]) == 0
+        record = json.loads(read_object(f"{output}/run.json"))
+    assert "finished" in capsys.readouterr().out
+    assert record["manifest_hash"] == json.loads((metadata_run / "run.json").read_text())["manifest_hash"]

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from unittest import mock
 
 import fsspec
 
@@ -12,12 +11,19 @@ import fsspec
 def s3_at(url: str, keys: Mapping[str, str]) -> Iterator[None]:
     """Reach the S3 at a URL with credentials, given as environment variables."""
     endpoint = dict.fromkeys(("AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"), url)
-    with mock.patch.dict(os.environ, {"AWS_DEFAULT_REGION": "us-east-1", **endpoint, **keys}):
+    settings = {"AWS_DEFAULT_REGION": "us-east-1", **endpoint, **keys}
+    # What else is set meanwhile stays: Ray's start leaves the token of its cluster in the environment.
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    _forget()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
         _forget()
-        try:
-            yield
-        finally:
-            _forget()
 
 
 def _forget() -> None:
