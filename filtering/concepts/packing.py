@@ -30,7 +30,9 @@ def packed_partitions(
     left, right, both = _both_ways(homes, others, rows, count)
     pairs = np.concatenate([left, right]), np.concatenate([right, left])
     indptr, indices, weights = sorted_edges(*pairs, np.concatenate([both, both]), count)
-    partitions: npt.NDArray[np.int32] = _grown(np.asarray(members, dtype=np.int64), indptr, indices, weights, limit)
+    partitions, touched = np.full(count, -1, dtype=np.int32), np.empty(count, dtype=np.int64)
+    scratch = np.ones(count), np.zeros(count), touched
+    _grow(np.asarray(members, dtype=np.int64), indptr, indices, weights, limit, *scratch, partitions)
     return partitions
 
 
@@ -45,16 +47,20 @@ def _both_ways(
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _grown(
-    members: Int64Array, indptr: Int64Array, indices: Int64Array, weights: npt.NDArray[np.float64], limit: int
-) -> npt.NDArray[np.int32]:
+def _grow(
+    members: Int64Array,
+    indptr: Int64Array,
+    indices: Int64Array,
+    weights: npt.NDArray[np.float64],
+    limit: int,
+    totals: npt.NDArray[np.float64],
+    shares: npt.NDArray[np.float64],
+    touched: Int64Array,
+    partitions: npt.NDArray[np.int32],
+) -> None:
     count = len(members)
-    totals = np.ones(count)
     for concept in range(count):
         totals[concept] += weights[indptr[concept] : indptr[concept + 1]].sum()
-    partitions = np.full(count, -1, dtype=np.int32)
-    shares = np.zeros(count)
-    touched = np.empty(count, dtype=np.int64)
     partition, first = 0, 0
     while first < count:
         held, near, concept = 0, 0, first
@@ -81,4 +87,3 @@ def _grown(
         for at in range(near):
             shares[touched[at]] = 0
         partition += 1
-    return partitions

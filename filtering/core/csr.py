@@ -82,7 +82,8 @@ def sorted_edges(
     """
     order, starts = grouped(rows, nodes)
     columns, distances = columns[order], distances[order]
-    kept: Int64Array = _sort_each_row(starts, columns, distances)
+    kept = np.zeros(nodes, dtype=np.int64)
+    _sort_rows(starts, columns, distances, kept)
     first = np.repeat(starts[:-1], kept) + _counted(kept)
     return _pointers(kept), columns[first], distances[first]
 
@@ -93,7 +94,9 @@ def grouped(rows: Int64Array, nodes: int) -> tuple[Int64Array, Int64Array]:
     Rows are int64 (m,), in [0, `nodes`).
     """
     starts = row_pointers(rows, nodes)
-    return _counting_sort(np.ascontiguousarray(rows), starts), starts
+    order = np.empty(len(rows), dtype=np.int64)
+    _counting_sort(np.ascontiguousarray(rows), starts[:-1].copy(), order)
+    return order, starts
 
 
 def row_pointers(rows: Int64Array, nodes: int) -> Int64Array:
@@ -169,33 +172,39 @@ def _counted(counts: Int64Array) -> Int64Array:
     return np.arange(int(counts.sum())) - np.repeat(starts, counts)
 
 
+# Kernels of the package make no array: numpy's functions take numba seconds to compile, on every machine anew.
+
+
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _counting_sort(rows: Int64Array, starts: Int64Array) -> Int64Array:
-    place = starts[:-1].copy()
-    order = np.empty(len(rows), dtype=np.int64)
+def _counting_sort(rows: Int64Array, place: Int64Array, order: Int64Array) -> None:
     for at in range(len(rows)):
         order[place[rows[at]]] = at
         place[rows[at]] += 1
-    return order
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _sort_each_row(starts: Int64Array, columns: Int64Array, distances: FloatArray) -> Int64Array:
-    """Sort each row by column in place, the shortest of repeated edges first, and return how many are distinct."""
-    kept = np.zeros(len(starts) - 1, dtype=np.int64)
+def _sort_rows(starts: Int64Array, columns: Int64Array, distances: FloatArray, kept: Int64Array) -> None:
+    """Sort each row by column in place (Shell's sort), the shortest of repeated edges first; `kept` are distinct."""
     for row in range(len(kept)):
-        here, lengths = columns[starts[row] : starts[row + 1]], distances[starts[row] : starts[row + 1]]
-        order = np.argsort(here, kind="mergesort")
-        here[:], lengths[:] = here[order], lengths[order]
-        last = -1
-        for at in range(len(here)):
-            if last >= 0 and here[last] == here[at]:
-                lengths[last] = min(lengths[last], lengths[at])
+        first, end, gap = starts[row], starts[row + 1], 1
+        while 3 * gap + 1 < end - first:
+            gap = 3 * gap + 1
+        while gap > 0:
+            for at in range(first + gap, end):
+                to, column, length = at, columns[at], distances[at]
+                while to - gap >= first and columns[to - gap] > column:
+                    columns[to], distances[to] = columns[to - gap], distances[to - gap]
+                    to -= gap
+                columns[to], distances[to] = column, length
+            gap //= 3
+        last = first - 1
+        for at in range(first, end):
+            if last >= first and columns[last] == columns[at]:
+                distances[last] = min(distances[last], distances[at])
             else:
                 last += 1
-                here[last], lengths[last] = here[at], lengths[at]
-        kept[row] = last + 1
-    return kept
+                columns[last], distances[last] = columns[at], distances[at]
+        kept[row] = last + 1 - first
 
 
 def _transposed(
@@ -203,20 +212,23 @@ def _transposed(
 ) -> tuple[Int64Array, Int64Array, FloatArray]:
     """Transpose CSR by counting; the rows of the result are sorted."""
     starts = row_pointers(indices, len(indptr) - 1)
-    return starts, *_scattered(indptr, indices, distances, starts)
+    sources, lengths = np.empty_like(indices), np.empty_like(distances)
+    _scatter(indptr, indices, distances, starts[:-1].copy(), sources, lengths)
+    return starts, sources, lengths
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _scattered(
-    indptr: Int64Array, indices: Int64Array, distances: FloatArray, starts: Int64Array
-) -> tuple[Int64Array, FloatArray]:
-    place = starts[:-1].copy()
-    sources = np.empty_like(indices)
-    lengths = np.empty_like(distances)
+def _scatter(
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    place: Int64Array,
+    sources: Int64Array,
+    lengths: FloatArray,
+) -> None:
     for node in range(len(indptr) - 1):
         for edge in range(indptr[node], indptr[node + 1]):
             at = place[indices[edge]]
             sources[at] = node
             lengths[at] = distances[edge]
             place[indices[edge]] += 1
-    return sources, lengths

@@ -18,7 +18,8 @@ class Components:
 
     def roots(self) -> Int64Array:
         """Return the least row of the component that each row is in, int64 (n,)."""
-        found: Int64Array = _roots(self.parents)
+        found = np.empty_like(self.parents)
+        _find_roots(self.parents, found)
         return found
 
     def sizes(self) -> Int64Array:
@@ -44,8 +45,6 @@ def _join(parents: Int64Array, left: Int64Array, right: Int64Array) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _roots(parents: Int64Array) -> Int64Array:
-    roots = np.empty_like(parents)
+def _find_roots(parents: Int64Array, roots: Int64Array) -> None:
     for node in range(len(parents)):
         roots[node] = _root(parents, node)
-    return roots

@@ -47,7 +47,10 @@ def quantised(vectors: Float32Array) -> Quantised:
     """Return unit-norm vectors, float32 (n, d), rotated and rounded."""
     signs, mixed = _signs(-(-vectors.shape[1] // MIXED) * MIXED)
     step = CLIPPED_AT / (STEPS * len(signs) ** 0.5)
-    return Quantised(*_rotated(vectors, signs, mixed, np.float32(1 / (step * mixed**0.5))))
+    rows, halves = np.empty((len(vectors), len(signs)), dtype=np.int8), np.empty(len(vectors), dtype=np.int32)
+    lanes = np.zeros((len(signs), LANES), dtype=np.float32)
+    _rotate(vectors, signs, mixed, np.float32(1 / (step * mixed**0.5)), lanes, rows, halves)
+    return Quantised(rows, halves)
 
 
 def rounding_bounds(distances: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float64]:
@@ -84,13 +87,17 @@ def _signs(width: int) -> tuple[Float32Array, int]:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _rotated(
-    vectors: Float32Array, signs: Float32Array, mixed: int, inverse: np.float32
-) -> tuple[Int8Array, Int32Array]:
+def _rotate(
+    vectors: Float32Array,
+    signs: Float32Array,
+    mixed: int,
+    inverse: np.float32,
+    lanes: Float32Array,
+    rows: Int8Array,
+    halves: Int32Array,
+) -> None:
     count, dimension = vectors.shape
     width = len(signs)
-    rows, halves = np.empty((count, width), dtype=np.int8), np.empty(count, dtype=np.int32)
-    lanes = np.zeros((width, LANES), dtype=np.float32)
     most = np.float32(STEPS)
     for start in range(0, count, LANES):
         held = min(LANES, count - start)
@@ -114,4 +121,3 @@ def _rotated(
                 rows[start + lane, at] = steps
                 square += steps * steps
             halves[start + lane] = square // 2
-    return rows, halves

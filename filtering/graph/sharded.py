@@ -141,9 +141,10 @@ def inside_concept(graph: ShardGraph, members: slice) -> KnnGraph:
 
 def positions(known: Int64Array, ids: Int64Array) -> Int64Array:
     """Return where each id stands in `known` (unique, any order), int64 (m,); -1 where it is not there."""
-    if len(known) == 0:
-        return np.full(len(ids), -1, dtype=np.int64)
-    found: Int64Array = _looked_up(known, np.ascontiguousarray(ids))
+    found = np.full(len(ids), -1, dtype=np.int64)
+    if len(known):
+        bits = max(1, (2 * len(known) - 1).bit_length())
+        _look_up(known, np.ascontiguousarray(ids), np.full(1 << bits, -1, dtype=np.int64), bits, found)
     return found
 
 
@@ -214,19 +215,14 @@ def _offer(
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _looked_up(known: Int64Array, ids: Int64Array) -> Int64Array:
+def _look_up(known: Int64Array, ids: Int64Array, table: Int64Array, bits: int, found: Int64Array) -> None:
     """Look ids up in an open-addressing hash table: global ids lie too far apart for a plain array."""
-    bits = 1
-    while (1 << bits) < 2 * len(known):
-        bits += 1
     mask, shift = (1 << bits) - 1, np.uint64(64 - bits)
-    table = np.full(1 << bits, -1, dtype=np.int64)
     for at in range(len(known)):
         slot = np.int64((np.uint64(known[at]) * np.uint64(0x9E3779B97F4A7C15)) >> shift)
         while table[slot] >= 0:
             slot = (slot + 1) & mask
         table[slot] = at
-    found = np.full(len(ids), -1, dtype=np.int64)
     for at in range(len(ids)):
         slot = np.int64((np.uint64(ids[at]) * np.uint64(0x9E3779B97F4A7C15)) >> shift)
         while table[slot] >= 0:
@@ -234,4 +230,3 @@ def _looked_up(known: Int64Array, ids: Int64Array) -> Int64Array:
                 found[at] = table[slot]
                 break
             slot = (slot + 1) & mask
-    return found

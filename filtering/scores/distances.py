@@ -1,5 +1,6 @@
 """Scores that are distances: to a concept's centre (prototypicality), to its nearest samples (diversity, SDS)."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,18 +37,29 @@ def same_class_distances(graph: KnnGraph, k: int) -> npt.NDArray[np.float32]:
     with fewer than k edges has all of them counted; one without gets the largest distance of the others, 0 where there
     is none. Float32 (n,), higher for a sample that adds more diversity.
     """
-    means: npt.NDArray[np.float64] = _mean_lengths(graph.indptr, graph.distances, k)
+    means = np.full(graph.nodes, np.nan)
+    _mean_lengths(graph.indptr, graph.distances, np.empty(k, dtype=graph.distances.dtype), means)
     alone = np.isnan(means)
     means[alone] = means[~alone].max(initial=0.0)
     return means.astype(np.float32)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _mean_lengths(indptr: Int64Array, distances: FloatArray, k: int) -> npt.NDArray[np.float64]:
-    """Return the mean root of each row's k least values, NaN where a row is empty."""
-    means = np.full(len(indptr) - 1, np.nan)
+def _mean_lengths(indptr: Int64Array, distances: FloatArray, least: FloatArray, means: npt.NDArray[np.float64]) -> None:
+    """Write the mean root of each row's k least values, those that `least`, (k,), has room for; not of empty rows."""
     for node in range(len(means)):
-        nearest = np.sort(distances[indptr[node] : indptr[node + 1]])[:k]
-        if len(nearest):
-            means[node] = np.sqrt(nearest.astype(np.float64)).mean()
-    return means
+        count = 0
+        for edge in range(indptr[node], indptr[node + 1]):
+            distance = distances[edge]
+            if count < len(least) or distance < least[count - 1]:
+                count = min(count + 1, len(least))
+                at = count - 1
+                while at > 0 and least[at - 1] > distance:
+                    least[at] = least[at - 1]
+                    at -= 1
+                least[at] = distance
+        if count:
+            total = 0.0
+            for at in range(count):
+                total += math.sqrt(np.float64(least[at]))
+            means[node] = total / count

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from filtering.core.csr import FloatArray, Int64Array, KnnGraph
 from filtering.core.errors import InputError
-from filtering.selection.kernel import Distance, Float64Array, Kernel, Scale, check_option, greedy_order, with_messages
+from filtering.selection.kernel import Distance, Float64Array, Kernel, Scale, check_option, pick_greedily, with_messages
 
 Messages = Literal["sum", "mean"]
 
@@ -176,7 +176,8 @@ def greedy_picks(
         raise InputError(f"budget must not be negative, got {budget}")
     budget = min(int(budget), graph.nodes)
     edges = graph.indptr, graph.indices, graph.distances
-    picks: Int64Array = greedy_order(*edges, x, budget, gamma, kernel.root, kernel.unit)
+    heap, place, picks = np.arange(len(x)), np.arange(len(x)), np.empty(budget, dtype=np.int64)
+    pick_greedily(*edges, x, heap, place, picks, gamma, kernel.root, kernel.unit)
     return picks
 
 

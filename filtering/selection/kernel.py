@@ -137,27 +137,27 @@ def _sink(heap: Int64Array, place: Int64Array, x: Float64Array, at: int, size: i
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def greedy_order(
+def pick_greedily(
     indptr: Int64Array,
     indices: Int64Array,
     distances: FloatArray,
     x: Float64Array,
-    budget: int,
+    heap: Int64Array,
+    place: Int64Array,
+    picks: Int64Array,
     gamma: float,
     root: bool,
     unit: float,
-) -> Int64Array:
-    """Return the nodes in greedy order, int64 (budget,); `x`, float64 (n,), is changed.
+) -> None:
+    """Write the first nodes in greedy order to `picks`, int64 (budget,); `x`, float64 (n,), is changed.
 
-    An indexed binary heap, largest x first; `place[i]` is the position of node i in the heap, -1 once it is picked.
+    `heap` and `place`, both 0 to n - 1 at first, are an indexed binary heap, largest x first: `place[i]` is the
+    position of node i in the heap, -1 once it is picked.
     """
     size = len(indptr) - 1
-    heap = np.arange(size)
-    place = np.arange(size)
     for at in range(size // 2 - 1, -1, -1):
         _sink(heap, place, x, at, size)
-    picks = np.empty(budget, dtype=np.int64)
-    for rank in range(budget):
+    for rank in range(len(picks)):
         pick = heap[0]
         picks[rank] = pick
         place[pick] = -1
@@ -171,4 +171,3 @@ def greedy_order(
                 x[neighbour] -= _weight(distances[edge], gamma, root, unit) * x[pick]
                 at = _rise(heap, place, x, place[neighbour])
                 _sink(heap, place, x, at, size)
-    return picks
