@@ -1,7 +1,7 @@
 """`filtering methods`: the selectors, budgets and scorers that a configuration can name."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from filtering.cli.declaration import Command, argument
@@ -36,10 +36,6 @@ def heading(kind: str) -> str:
     return f"{kind}s ({KEYS[kind]})" + ("; higher scores are kept" if kind == "scorer" else "")
 
 
-def _labelled(entry: Entry) -> Iterator[tuple[str, str]]:
-    return ((label, entry[label]) for label in ("inputs", "orientation", "source") if entry[label])
-
-
 def overview_view(entries: Sequence[Entry]) -> "RenderableType":
     """Return a table of all parts, kind by kind."""
     width = max(len(entry["name"]) for entry in entries)
@@ -63,8 +59,9 @@ def _entry_view(entry: Entry) -> "list[RenderableType]":
     table = columns()
     table.add_column(min_width=13, no_wrap=True)
     table.add_column()
-    for label, value in _labelled(entry):
-        table.add_row(text(label, "dim"), value)
+    for label in ("inputs", "orientation", "source"):
+        if entry[label]:
+            table.add_row(text(label, "dim"), entry[label])
     for one in entry["parameters"]:
         default = f" (default: {one['default']})" if "default" in one else ""
         table.add_row(text(one["name"], "cyan"), spans(one["description"], (default, "dim")))

@@ -136,14 +136,10 @@ def _form(value: Any) -> str:
     return "[sets]" if sets else "[step]"
 
 
-def _number(value: Any) -> str:
-    return "[list]" if isinstance(value, list | tuple) else "[one]"
-
-
 Part = Annotated[Annotated[Step, Tag("[step]")] | Annotated[Sets, Tag("[sets]")], Discriminator(_form)]
 Steps = Annotated[
     Annotated[Part, Tag("[one]")] | Annotated[tuple[Part, ...], Field(min_length=1), Tag("[list]")],
-    Discriminator(_number),
+    Discriminator(lambda value: "[list]" if isinstance(value, list | tuple) else "[one]"),
 ]
 
 

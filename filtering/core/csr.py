@@ -211,24 +211,6 @@ def _transposed(
     indptr: Int64Array, indices: Int64Array, distances: FloatArray
 ) -> tuple[Int64Array, Int64Array, FloatArray]:
     """Transpose CSR by counting; the rows of the result are sorted."""
-    starts = row_pointers(indices, len(indptr) - 1)
-    sources, lengths = np.empty_like(indices), np.empty_like(distances)
-    _scatter(indptr, indices, distances, starts[:-1].copy(), sources, lengths)
-    return starts, sources, lengths
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _scatter(
-    indptr: Int64Array,
-    indices: Int64Array,
-    distances: FloatArray,
-    place: Int64Array,
-    sources: Int64Array,
-    lengths: FloatArray,
-) -> None:
-    for node in range(len(indptr) - 1):
-        for edge in range(indptr[node], indptr[node + 1]):
-            at = place[indices[edge]]
-            sources[at] = node
-            lengths[at] = distances[edge]
-            place[indices[edge]] += 1
+    order, starts = grouped(indices, len(indptr) - 1)
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    return starts, rows[order], distances[order]

@@ -134,7 +134,8 @@ def _filter_shard(
 ) -> JudgedShard:
     name, repeats = REASONS_NAME.format(shard.shard.identity), read_repeats(store, buckets, at)
     earlier = previous.store.read_table(name)["reason"].to_pylist() if previous else []
-    if previous and previous.judged and np.array_equal(_repeated(earlier), np.sort(repeats)):
+    repeated = np.flatnonzero([reason == DUPLICATE_UID for reason in earlier])
+    if previous and previous.judged and np.array_equal(repeated, np.sort(repeats)):
         reasons = earlier
     else:
         reasons = _reasons(judged(shard, judging, store).tolist(), judging.rules, repeats)
@@ -148,7 +149,3 @@ def _reasons(failed: Sequence[int], rules: Sequence[Rule], repeats: npt.NDArray[
     for row in repeats.tolist():
         reasons[row] = DUPLICATE_UID
     return reasons
-
-
-def _repeated(reasons: Sequence[str | None]) -> npt.NDArray[np.int64]:
-    return np.flatnonzero([reason == DUPLICATE_UID for reason in reasons])

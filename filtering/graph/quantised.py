@@ -49,7 +49,7 @@ def quantised(vectors: Float32Array) -> Quantised:
     step = CLIPPED_AT / (STEPS * len(signs) ** 0.5)
     rows, halves = np.empty((len(vectors), len(signs)), dtype=np.int8), np.empty(len(vectors), dtype=np.int32)
     lanes = np.zeros((len(signs), LANES), dtype=np.float32)
-    _rotate(vectors, signs, mixed, np.float32(1 / (step * mixed**0.5)), lanes, rows, halves)
+    _rotate(vectors, signs, np.float32(1 / (step * mixed**0.5)), lanes, rows, halves)
     return Quantised(rows, halves)
 
 
@@ -90,7 +90,6 @@ def _signs(width: int) -> tuple[Float32Array, int]:
 def _rotate(
     vectors: Float32Array,
     signs: Float32Array,
-    mixed: int,
     inverse: np.float32,
     lanes: Float32Array,
     rows: Int8Array,
@@ -106,7 +105,7 @@ def _rotate(
             for at in range(dimension):
                 lanes[at, lane] = vectors[start + lane, at] * signs[at]
         apart = 1
-        while apart < mixed:
+        while apart < width & -width:
             for first in range(0, width, 2 * apart):
                 for at in range(first, first + apart):
                     for lane in range(LANES):
