@@ -15,10 +15,10 @@ from filtering.storage.store import Store
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(tmp_path, monkeypatch):
-    # A quarter of the pool, in partitions of a quarter: several again, and edges that cross them.
-    monkeypatch.setattr(job, "build_pool", partial(build_pool, limit=1000))
+    # An eighth of the pool, in partitions of an eighth: several again, and edges that cross them.
+    monkeypatch.setattr(job, "build_pool", partial(build_pool, limit=500))
     monkeypatch.setitem(job.CONFIG, "ray", {"address": "none"})
-    monkeypatch.setitem(job.CONFIG, "concepts", {"partition_rows": job.CONFIG["concepts"]["partition_rows"] // 4})
+    monkeypatch.setitem(job.CONFIG, "concepts", {"partition_rows": job.CONFIG["concepts"]["partition_rows"] // 8})
     result = job.run_demo(str(tmp_path / "demo"), Silent())
     assert list(problems(Store(str(tmp_path / "demo/run")))) == []
     assert result["totals"]["input"] == sum(result["totals"][kind] for kind in ("kept", "dropped", "quarantined"))

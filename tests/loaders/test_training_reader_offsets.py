@@ -13,7 +13,7 @@ from filtering.loaders import ChangedShardError, kept_pipeline
 from filtering.storage.retries import taken
 from filtering.storage.store import Store, write_object
 
-SHARDS, SAMPLES, EVERY = 3, 400, 10
+SHARDS, SAMPLES, EVERY = 3, 200, 10
 
 
 def samples_of(shard: int) -> list[tuple[str, dict[str, bytes]]]:

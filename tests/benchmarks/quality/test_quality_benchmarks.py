@@ -116,14 +116,14 @@ def test_tuning_never_reads_the_test_and_leaves_its_choice(fashion_mnist, tmp_pa
 
 
 def test_the_demo_clip_is_trained_and_measured(tmp_path, capsys):
-    assert demo_clip(["--out", str(tmp_path), "--epochs", "1", "--batch-size", "8", "--pictures", "24"]) == 0
+    assert demo_clip(["--out", str(tmp_path), "--epochs", "1", "--batch-size", "4", "--pictures", "12"]) == 0
     card = json.loads((tmp_path / "card.json").read_text())
-    assert (card["training_pictures"], card["held_out_pictures"]) == (24, 24)
+    assert (card["training_pictures"], card["held_out_pictures"]) == (12, 12)
     assert card["weights_bytes"] == (tmp_path / "weights.safetensors").stat().st_size < 10_000_000
     assert 0 <= card["held_out_image_to_text"]["R@1"] <= card["held_out_image_to_text"]["R@10"] <= 1
     assert 0 <= card["held_out_swapped_caption_auc"] <= 1
     capsys.readouterr()
-    assert demo_clip(["--out", str(tmp_path), "--pictures", "24", "--evaluate"]) == 0
+    assert demo_clip(["--out", str(tmp_path), "--pictures", "12", "--evaluate"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == {key: card[key] for key in figures}
 
