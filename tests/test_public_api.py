@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from pools import tar_config
 
 import filtering
 
@@ -39,8 +37,9 @@ def test_importing_loads_nothing_heavy(statement):
 @pytest.mark.slow
 def test_the_examples_of_the_documentation_run(tar_pool, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config = tar_config(tar_pool, "runs/first") | {"ray": {"address": "none"}}
-    Path("run.yaml").write_text(yaml.safe_dump(config))
+    Path("pool").symlink_to(tar_pool)
+    (config,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    Path("run.yaml").write_text(config)
     examples = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
     names: dict = {}
     for example in examples:

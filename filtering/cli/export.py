@@ -18,7 +18,7 @@ def _export(given: argparse.Namespace) -> int:
     names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls")
     options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")
     found = export(Store(existing_run(given.run)), given.format, given.out, options, progress_reporter())
-    line = f"{found['kept']:,} kept samples as {given.format} in {given.out} ({found['objects']} objects)"
+    line = f"{found['kept']:,} kept samples as {given.format} in {given.out} (objects: {found['objects']})"
     return print_result(given, found, lambda: [line])
 
 

@@ -74,7 +74,11 @@ def _output(folder: Path, path: Path) -> str:
 
 def _own_pool() -> list[str]:
     return [
-        "For your own pool, write `input: {shards: pool/*.tar}` and `output: runs/first` to run.yaml, then:",
+        "For your own pool, write to run.yaml:",
+        "  input: {shards: pool/*.tar}",
+        "  embedding: {model: ViT-B-32, pretrained: datacomp_xl_s13b_b90k}",
+        "  output: runs/first",
+        "Then:",
         _line("filtering plan --config run.yaml", PLAN),
         _line("filtering run --config run.yaml", "start the run; the same command resumes it"),
     ]

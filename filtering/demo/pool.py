@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,6 @@ def encode_jpeg(image: Image.Image, quality: int = 95) -> bytes:
     return buffer.getvalue()
 
 
-def _recompressed(image: Image.Image) -> bytes:
-    return encode_jpeg(image, quality=40)
-
-
 def _shrunk(image: Image.Image) -> bytes:
     size = (image.width * 3 // 4, image.height * 3 // 4)
     return encode_jpeg(image.resize(size, Image.Resampling.BICUBIC))
@@ -74,7 +71,7 @@ def _recoloured(image: Image.Image) -> bytes:
     return encode_jpeg(ImageEnhance.Brightness(ImageEnhance.Color(image).enhance(1.25)).enhance(0.95))
 
 
-NEAR_DUPLICATES: tuple[Encode, ...] = (_recompressed, _shrunk, _recoloured)
+NEAR_DUPLICATES: tuple[Encode, ...] = (partial(encode_jpeg, quality=40), _shrunk, _recoloured)
 """The ways a near duplicate is made from an RGB picture; each gives the bytes of a JPEG file."""
 
 

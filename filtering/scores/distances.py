@@ -8,6 +8,7 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.core.csr import FloatArray, Int64Array, KnnGraph
+from filtering.core.errors import InputError
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -37,8 +38,11 @@ def same_class_distances(graph: KnnGraph, k: int) -> npt.NDArray[np.float32]:
     with fewer than k edges has all of them counted; one without gets the largest distance of the others, 0 where there
     is none. Float32 (n,), higher for a sample that adds more diversity.
     """
+    if k < 1:
+        raise InputError(f"k must be at least 1, got {k}")
     means = np.full(graph.nodes, np.nan)
-    _mean_lengths(graph.indptr, graph.distances, np.empty(k, dtype=graph.distances.dtype), means)
+    least = np.empty(min(k, int(graph.degrees.max(initial=0))), dtype=graph.distances.dtype)
+    _mean_lengths(graph.indptr, graph.distances, least, means)
     alone = np.isnan(means)
     means[alone] = means[~alone].max(initial=0.0)
     return means.astype(np.float32)

@@ -85,10 +85,6 @@ def _column(rows: pa.Table, settings: ScoreTable) -> Float32Array:
     return column_scores(rows["uid"], settings)
 
 
-def _near_targets(images: Float32Array, homes: Int32Array, context: Arrays) -> Float32Array:
-    return context["near"][homes].astype(np.float32)
-
-
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
     "clip_score": Scorer(Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", of_rows=_stored),
@@ -110,7 +106,7 @@ SCORERS: dict[str, Scorer] = {
         "images, concepts, targets",
         "arXiv 2304.14108",
         Targets,
-        of_images=_near_targets,
+        of_images=lambda images, homes, context: context["near"][homes].astype(np.float32),
         context=near_targets_context,
     ),
     "prototypicality": Scorer(

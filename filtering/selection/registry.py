@@ -1,4 +1,4 @@
-"""Selectors and budgets by name: a new one is a function, a line here and a line in `config.methods`."""
+"""Selectors and budgets by name: a function, a line here, in `config.methods` and in `manifests.reasons`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ import pytest
 from pools import metadata_config
 from processes import call, write_config
 
+from filtering.cli import main
 from filtering.cli.run import run_lines
 
 CONFIG = ["run", "--config", "run.yaml"]
@@ -76,3 +77,11 @@ def test_every_mistake_of_a_configuration_is_a_line(call_main, config_file):
         "filtering: graph.kk: unknown key",
         "filtering: selection.keep: 2.5 is not valid",
     ]
+
+
+def test_a_finished_run_is_not_done_again(metadata_pool, tmp_path, capsys):
+    config = metadata_config(metadata_pool, tmp_path / "run")
+    arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
+    for done in (0, 11):
+        assert main(arguments) == 0
+        assert capsys.readouterr().err.count("already done") == done

@@ -1,6 +1,11 @@
+import re
+
 import pytest
+import yaml
 
 from filtering.cli import main
+from filtering.config.run import parse_config
+from filtering.embedding.checkpoint import model_files
 
 
 def alone(capsys, folder, monkeypatch):
@@ -13,7 +18,15 @@ def test_without_arguments_it_says_what_to_do_first(tmp_path, monkeypatch, capsy
     told = alone(capsys, tmp_path, monkeypatch)
     for command in ("filtering demo", "filtering plan --config", "filtering run --config", "filtering --help"):
         assert command in told
-    assert len(told.splitlines()) < 15
+    assert len(told.splitlines()) < 20
+
+
+def test_the_configuration_that_it_proposes_is_valid(tmp_path, monkeypatch, capsys):
+    told = [line.strip() for line in alone(capsys, tmp_path, monkeypatch).splitlines()]
+    config = parse_config(
+        yaml.safe_load("\n".join(line for line in told if re.match("(input|embedding|output): ", line)))
+    )
+    assert model_files(config.embedding).name == "ViT-B-32"
 
 
 def test_without_arguments_it_knows_the_finished_demo(tmp_path, monkeypatch, capsys):

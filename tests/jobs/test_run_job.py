@@ -1,5 +1,6 @@
 """The job that `ray job submit` runs, as a process of its own."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,4 +20,5 @@ def test_the_job_runs_a_configuration(metadata_pool, tmp_path):
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"manifest  {tmp_path}/run/manifest" in done.stdout
+    assert json.loads((tmp_path / "run/run.json").read_text())["totals"]["kept"] == 220
     assert list(problems(Store(str(tmp_path / "run")))) == []

@@ -41,7 +41,7 @@ def lose_node(cluster: Cluster, driver: subprocess.Popen, out: Path, stage: str)
 
     until(lambda: driver.poll() is not None or within(), f"stage {stage} begins")
     caught = cluster.catch_working(within)
-    assert caught, f"no task of stage {stage} was caught"
+    assert caught, f"no task of stage {stage} was caught; the run said {(out.parent / 'said').read_text()}"
     cluster.add_nodes(3 - len(cluster.nodes))
     cluster.kill_node(caught[0])
 
@@ -52,15 +52,16 @@ def test_a_run_survives_the_death_of_a_node_that_embeds_and_of_one_in_its_graph(
     out = tmp_path / "run"
     config = tar_config(tar_pool, out, ray={"address": nodes.address}, **sections)
     arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command(*arguments), text=True, env=nodes.environment, **streams) as driver:
-        try:
-            for stage in ("embedding", "graph"):
-                lose_node(nodes, driver, out, stage)
-            said = driver.communicate(timeout=200)[1]
-        finally:
-            driver.kill()
-    assert driver.returncode == 0, said
+    with (tmp_path / "said").open("w") as said:
+        driver = subprocess.Popen(command(*arguments), env=nodes.environment, stdout=subprocess.DEVNULL, stderr=said)
+    try:
+        for stage in ("embedding", "graph"):
+            lose_node(nodes, driver, out, stage)
+        driver.wait(200)
+    finally:
+        driver.kill()
+        driver.wait()
+    assert driver.returncode == 0, (tmp_path / "said").read_text()
     assert json.loads((out / "run.json").read_text())["manifest_hash"] == calm
 
 

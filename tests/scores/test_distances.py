@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.csr import KnnGraph, symmetrised
+from filtering.core.errors import InputError
 from filtering.scores.distances import same_class_distances
 
 
@@ -36,6 +37,13 @@ def test_a_node_without_edges_gets_the_largest():
     graph = symmetrised(np.array([0, 1]), np.array([1, 2]), np.array([1.0, 9.0]), 5)
     assert same_class_distances(graph, 1).tolist() == [1, 1, 3, 3, 3]
     assert same_class_distances(graph, 2).tolist() == [1, 2, 3, 3, 3]
+
+
+def test_a_mean_of_no_neighbour_is_refused_and_of_more_than_there_are_is_that_of_all():
+    graph = symmetrised(np.array([0, 1]), np.array([1, 2]), np.array([1.0, 9.0]), 3)
+    with pytest.raises(InputError, match="k must be at least 1, got 0"):
+        same_class_distances(graph, 0)
+    assert same_class_distances(graph, 10**12).tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("nodes", [0, 1, 3])
