@@ -74,11 +74,10 @@ def _output(folder: Path, path: Path) -> str:
 
 def _own_pool() -> list[str]:
     return [
-        "For your own pool, write to run.yaml:",
+        "For your own pool, write these three lines to run.yaml, then plan and run it:",
         "  input: {shards: pool/*.tar}",
         "  embedding: {model: ViT-B-32, pretrained: datacomp_xl_s13b_b90k}",
         "  output: runs/first",
-        "Then:",
         _line("filtering plan --config run.yaml", PLAN),
         _line("filtering run --config run.yaml", "start the run; the same command resumes it"),
     ]

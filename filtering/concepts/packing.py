@@ -30,8 +30,8 @@ def packed_partitions(
     left, right, both = _both_ways(homes, others, rows, count)
     pairs = np.concatenate([left, right]), np.concatenate([right, left])
     indptr, indices, weights = sorted_edges(*pairs, np.concatenate([both, both]), count)
-    partitions, touched = np.full(count, -1, dtype=np.int32), np.empty(count, dtype=np.int64)
-    scratch = np.ones(count), np.zeros(count), touched
+    partitions = np.full(count, -1, dtype=np.int32)
+    scratch = np.ones(count), np.zeros(count), np.empty(count, dtype=np.int64)
     _grow(np.asarray(members, dtype=np.int64), indptr, indices, weights, limit, *scratch, partitions)
     return partitions
 

@@ -156,8 +156,8 @@ def _check_edges(indptr: Int64Array, indices: Int64Array, distances: FloatArray)
     if (rows == indices).any():
         node = rows[rows == indices][0]
         raise InputError(f"graph: node {node} has an edge to itself")
-    backward = _transposed(indptr, indices, distances)
-    forward = _transposed(*backward)
+    backward = _transposed(rows, indices, distances, nodes)
+    forward = _transposed(np.repeat(np.arange(nodes), np.diff(backward[0])), *backward[1:], nodes)
     if ((forward[1][1:] == forward[1][:-1]) & (rows[1:] == rows[:-1])).any():
         raise InputError("graph: an edge is listed twice")
     if not (np.array_equal(forward[0], backward[0]) and np.array_equal(forward[1], backward[1])):
@@ -208,9 +208,8 @@ def _sort_rows(starts: Int64Array, columns: Int64Array, distances: FloatArray, k
 
 
 def _transposed(
-    indptr: Int64Array, indices: Int64Array, distances: FloatArray
+    rows: Int64Array, indices: Int64Array, distances: FloatArray, nodes: int
 ) -> tuple[Int64Array, Int64Array, FloatArray]:
-    """Transpose CSR by counting; the rows of the result are sorted."""
-    order, starts = grouped(indices, len(indptr) - 1)
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    """Transpose edges, ascending by row, by counting; CSR whose rows are sorted."""
+    order, starts = grouped(indices, nodes)
     return starts, rows[order], distances[order]

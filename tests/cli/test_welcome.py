@@ -18,7 +18,7 @@ def test_without_arguments_it_says_what_to_do_first(tmp_path, monkeypatch, capsy
     told = alone(capsys, tmp_path, monkeypatch)
     for command in ("filtering demo", "filtering plan --config", "filtering run --config", "filtering --help"):
         assert command in told
-    assert len(told.splitlines()) < 20
+    assert len(told.splitlines()) < 15
 
 
 def test_the_configuration_that_it_proposes_is_valid(tmp_path, monkeypatch, capsys):

@@ -1,9 +1,9 @@
 """One body for both executors: whoever runs the tasks, a run writes the same objects."""
 
-import json
 from pathlib import Path
 
 import pytest
+from finished_runs import hash_of
 from in_process import export
 from mortal import comparable
 from pools import Silent, metadata_config, tar_config, write_metadata
@@ -27,10 +27,6 @@ def decided(run: Path) -> dict[str, object]:
     """What runs of one pool have in common wherever they write: all but the page, which tells the configuration."""
     its_own = ("/stages/report-", "/stages/final.json", "/report/", "/run.json")
     return {path: data for path, data in objects(run).items() if not path.startswith(its_own)}
-
-
-def hash_of(folder: Path) -> str:
-    return json.loads((folder / "run.json").read_text())["manifest_hash"]
 
 
 @pytest.fixture(params=["metadata", "tar"])

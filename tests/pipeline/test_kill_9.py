@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from finished_runs import hash_of
 from pools import Silent, metadata_config, write_metadata
 from processes import kill_in_stage, write_config
 
@@ -11,10 +12,6 @@ from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
 from filtering.pipeline import incremental
 from filtering.storage.store import Store
-
-
-def hash_of(folder):
-    return json.loads((folder / "run.json").read_text())["manifest_hash"]
 
 
 @pytest.mark.timeout(600)

@@ -5,6 +5,7 @@ import shutil
 import uuid
 
 import pytest
+from finished_runs import hash_of
 from pools import members, tar_config, write_tar
 from processes import write_config
 
@@ -68,10 +69,6 @@ def run_under_faults(proxy, s3, tmp_path, capsys):
         return json.loads(read_object(f"{config['output']}/run.json"))
 
     return start
-
-
-def hash_of(run):
-    return json.loads((run / "run.json").read_text())["manifest_hash"]
 
 
 @pytest.mark.slow

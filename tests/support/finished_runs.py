@@ -78,3 +78,8 @@ def _record(kept: int) -> dict:
     objects = {"inventory": "stages/inventory-0", "embedding": "stages/embedding-0"}
     totals = {"kept": kept}
     return dict.fromkeys(names, "0") | {"config": config, "objects": objects, "totals": totals, "stages": []}
+
+
+def hash_of(run: Path) -> str:
+    """The hash of a finished run's manifest."""
+    return str(json.loads((run / "run.json").read_text())["manifest_hash"])
