@@ -17,6 +17,7 @@ from filtering.config.settings_file import read_settings
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import explained
 from filtering.core.errors import InputError
+from filtering.core.uid_rule import UidRule, Uids, canonical_url
 
 LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
@@ -40,6 +41,26 @@ class Input(Section):
     shards: Urls | None = Field(None, description="a path, URL, brace range, glob, directory, or a list of them")
     metadata: Urls | None = Field(None, description="a path, URL, brace range, glob, directory, or a list of them")
     arrays: Arrays = Field(Arrays(), description="a mapping with image and text")
+    uids: Uids = Field("url", description="url or name: what the uids of samples that bring none follow from")
+    root: str | None = Field(
+        None, min_length=1, description="the path or URL of the folder below which uids follow from URLs"
+    )
+
+    @field_validator("root")
+    @classmethod
+    def _spelled(cls, root: str | None) -> str | None:
+        return None if root is None else canonical_url(root)
+
+    @property
+    def uid_rule(self) -> UidRule:
+        """How samples that bring no uid get theirs."""
+        return UidRule(self.uids, self.root)
+
+    @model_validator(mode="after")
+    def _root_is_read(self) -> "Input":
+        if self.uids == "name" and self.root is not None:
+            raise ValueError("give either input.uids: name or input.root, not both")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> "Input":

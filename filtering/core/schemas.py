@@ -3,7 +3,8 @@
 import pyarrow as pa
 
 # Embedding -> everything after: a row for each sample that has an embedding, in the shard's own order.
-# `source_row` is the row of its vectors in the shard's arrays.
+# `source_row` is the row of its vectors in the shard's arrays; `content` is `filtering.core.uids.content_hash`, null or
+# missing where an older version embedded the shard.
 ROWS = pa.schema(
     [
         ("uid", pa.string()),
@@ -13,6 +14,7 @@ ROWS = pa.schema(
         ("height", pa.int32()),
         ("source_row", pa.int32()),
         ("clip_score", pa.float32()),
+        ("content", pa.uint64()),
     ]
 )
 

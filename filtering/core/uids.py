@@ -27,9 +27,25 @@ def is_uid(text: object) -> bool:
     return isinstance(text, str) and PATTERN.fullmatch(text) is not None
 
 
-def derived_uid(shard_name: str, key: str) -> str:
-    """Return the uid of a sample that brings none: the first 32 hex digits of blake2b over shard name/key."""
-    return hashlib.blake2b(f"{shard_name}/{key}".encode()).hexdigest()[:32]
+def derived_uid(shard: str, key: str) -> str:
+    """Return the uid of a sample that brings none: the first 32 hex digits of blake2b over shard/key.
+
+    `shard` is its place (`filtering.core.uid_rule.UidRule.place`).
+    """
+    # Names on a disk need not be UTF-8; Python holds their other bytes as halves of surrogate pairs.
+    return hashlib.blake2b(f"{shard}/{key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def content_hash(caption: str, image: bytes) -> int:
+    """Return a number below 2^64, never 0, that tells a caption and the bytes of an image, or of a vector, from others.
+
+    Samples of one uid and one content are one sample, repeated.
+    """
+    text = caption.encode("utf-8", "surrogatepass")
+    # Their lengths apart, a caption cannot end in what an image begins with.
+    found = hashlib.blake2b(len(text).to_bytes(8, "little") + text, digest_size=8)
+    found.update(image)
+    return int.from_bytes(found.digest(), "little") or 1
 
 
 def subset_array(uids: Uids) -> npt.NDArray[np.void]:

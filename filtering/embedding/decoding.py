@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.run import Embedding
+from filtering.core.uid_rule import BY_URL, UidRule
+from filtering.core.uids import content_hash
 from filtering.embedding.images import Preparation
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import Span
@@ -32,6 +34,7 @@ class Description:
     height: int
     member: str
     span: Span
+    content: int  # `filtering.core.uids.content_hash`
 
 
 @dataclass(slots=True)
@@ -47,7 +50,7 @@ class Batch:
     quarantined: list[Quarantined] = field(default_factory=list)
 
 
-def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iterator[Batch]:
+def batches(shard: Shard, preparation: Preparation, settings: Embedding, uid_rule: UidRule = BY_URL) -> Iterator[Batch]:
     """Yield a shard's samples in batches of `settings.batch_size`; their composition depends on the tar alone.
 
     Memory: one batch of pixels here, the samples that wait for their members (`samples.WINDOW_BYTES`), and one
@@ -60,16 +63,16 @@ def batches(shard: Shard, preparation: Preparation, settings: Embedding) -> Iter
     """
     filling = _Filling(preparation, settings.batch_size)
     with stream_object(shard.url) as stream:
-        for entry in read_samples(stream, shard.name, max_image_bytes=settings.max_image_bytes):
+        for entry in read_samples(stream, uid_rule.place(shard.url), max_image_bytes=settings.max_image_bytes):
             filling.add(entry)
             if filling.full():
                 yield filling.taken()
     yield filling.taken()
 
 
-def decode(preparation: Preparation, shard: Shard, settings: Embedding) -> Iterator[Batch]:
+def decode(preparation: Preparation, shard: Shard, settings: Embedding, uid_rule: UidRule) -> Iterator[Batch]:
     """Yield a shard's batches: `batches` with what all shards share in front, for a `RemoteStream`."""
-    return batches(shard, preparation, settings)
+    return batches(shard, preparation, settings, uid_rule)
 
 
 class _Filling:
@@ -96,8 +99,9 @@ class _Filling:
             return
         pixels, decoded = prepared
         self.pixels[len(self.batch.samples)] = pixels
+        content = content_hash(entry.caption, entry.image)
         self.batch.samples.append(
-            Description(entry.uid, entry.key, entry.caption, *decoded.size, entry.image_member, entry.span)
+            Description(entry.uid, entry.key, entry.caption, *decoded.size, entry.image_member, entry.span, content)
         )
 
     def taken(self) -> Batch:

@@ -1,6 +1,7 @@
 """Take DataComp metadata as it is: rows checked, vectors left where they lie."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from filtering.config.run import Arrays
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import first_line
+from filtering.core.uid_rule import BY_URL, UidRule
+from filtering.core.uids import content_hash
 from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, ShardCounts, widened
 from filtering.shards.inventory import Shard, arrays_url
-from filtering.shards.metadata import UnreadableError, malformed_uids, read_array, read_columns
+from filtering.shards.metadata import UnreadableError, malformed_uids, read_array, read_columns, with_uids
 from filtering.storage.store import Store
 
 BLOCK_ROWS = 2_048
@@ -25,21 +28,21 @@ UNREADABLE = (UnreadableError, FileNotFoundError)
 class MetadataReader:
     """Reads a parquet file and its npz; the models' towers are never loaded."""
 
-    def __init__(self, arrays: Arrays) -> None:
-        self.arrays = arrays
+    def __init__(self, arrays: Arrays, uid_rule: UidRule = BY_URL) -> None:
+        self.arrays, self.uid_rule = arrays, uid_rule
 
     def __call__(self, shard: Shard, store: Store) -> ShardCounts:
         """Write the shard's rows and quarantine; return how many of each."""
-        table, fault = _columns(shard)
+        table, fault = _columns(shard, self.uid_rule)
         reasons: npt.NDArray[Any] = np.full(len(table), USABLE, dtype=object)
-        scores = np.zeros(len(table), dtype=np.float32)
+        scores, contents = np.zeros(len(table), dtype=np.float32), np.zeros(len(table), dtype=np.uint64)
         if fault is None and len(table):
-            scores, reasons, fault = self._scored(shard, len(table))
+            scores, contents, reasons, fault = self._scored(shard, table["caption"].to_pylist())
             reasons[malformed_uids(table["uid"])] = "uid_malformed"
         if fault is not None:
             reasons[:] = fault[0]
         good = reasons == USABLE
-        rows = _rows(table, scores).filter(pa.array(good))
+        rows = _rows(table, scores, contents).filter(pa.array(good))
         quarantined = _quarantined(shard, table.filter(pa.array(~good)), reasons[~good], fault)
         store.write_table(ROWS_NAME.format(shard.identity), rows)
         store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
@@ -52,22 +55,27 @@ class MetadataReader:
         )
 
     def _scored(
-        self, shard: Shard, count: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], tuple[str, str] | None]:
-        """Return clip scores, reasons by row, and the fault of the whole file if it has one."""
-        scores, reasons = np.zeros(count, dtype=np.float32), np.full(count, USABLE, dtype=object)
+        self, shard: Shard, captions: Sequence[str]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint64], npt.NDArray[Any], tuple[str, str] | None]:
+        """Return clip scores, contents and reasons by row, and the fault of the whole file if it has one."""
+        count = len(captions)
+        scores, contents = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=np.uint64)
+        reasons = np.full(count, USABLE, dtype=object)
         try:
             images = read_array(arrays_url(shard), self.arrays.image)
             texts = read_array(arrays_url(shard), self.arrays.text)
         except UNREADABLE as error:
-            return scores, reasons, ("arrays_unreadable", first_line(error))
+            return scores, contents, reasons, ("arrays_unreadable", first_line(error))
         if images.ndim != 2 or images.shape != texts.shape or len(images) != count:
             detail = f"{count} rows, image array {images.shape}, text array {texts.shape}"
-            return scores, reasons, ("arrays_mismatch", detail)
+            return scores, contents, reasons, ("arrays_mismatch", detail)
         for start in range(0, count, BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
             scores[block], reasons[block] = _checked(images[block], texts[block])
-        return scores, reasons, None
+            contents[block] = [
+                content_hash(*pair) for pair in zip(captions[block], map(bytes, images[block]), strict=True)
+            ]
+        return scores, contents, reasons, None
 
 
 def _checked(images: npt.NDArray[Any], texts: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
@@ -84,15 +92,19 @@ def _checked(images: npt.NDArray[Any], texts: npt.NDArray[Any]) -> tuple[npt.NDA
     return np.where(usable, scores, 0).astype(np.float32), reasons.astype(object)
 
 
-def _columns(shard: Shard) -> tuple[pa.Table, tuple[str, str] | None]:
+def _columns(shard: Shard, uid_rule: UidRule) -> tuple[pa.Table, tuple[str, str] | None]:
     try:
-        return read_columns(shard.url), None
+        return with_uids(read_columns(shard.url), uid_rule.place(shard.url)), None
     except UNREADABLE as error:
         return schemas.ROWS.empty_table(), ("metadata_unreadable", first_line(error))
 
 
-def _rows(table: pa.Table, scores: npt.NDArray[np.float32]) -> pa.Table:
-    numbered = {"source_row": pa.array(np.arange(len(table), dtype=np.int32)), "clip_score": pa.array(scores)}
+def _rows(table: pa.Table, scores: npt.NDArray[np.float32], contents: npt.NDArray[np.uint64]) -> pa.Table:
+    numbered = {
+        "source_row": pa.array(np.arange(len(table), dtype=np.int32)),
+        "clip_score": pa.array(scores),
+        "content": pa.array(contents),
+    }
     columns = [numbered.get(name, table[name] if name in table.column_names else None) for name in schemas.ROWS.names]
     return pa.table(columns, schema=schemas.ROWS)
 

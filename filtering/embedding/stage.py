@@ -6,6 +6,7 @@ from typing import Any
 
 from filtering.config.run import Embedding, Input, Ray
 from filtering.core.errors import InputError
+from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import (
     NAME,
     ROWS_NAME,
@@ -28,6 +29,8 @@ from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
 VERSION = 3
+# Of the reading of metadata, which costs so little that nobody misses rows of another version.
+METADATA_VERSION = 2
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
@@ -35,13 +38,28 @@ def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKe
     return StageKey(NAME, VERSION, _settings(source, settings), (inventory,), per_shard=True)
 
 
-def check_base(base: Base, source: Input, settings: Embedding) -> None:
-    """Refuse a base whose embeddings are others than this run would make."""
-    if not base.store(NAME).url.endswith(f"/{embedding_key(source, settings, '').folder}"):
+def check_base(base: Base, source: Input, settings: Embedding, shards: Sequence[Shard]) -> None:
+    """Refuse a base whose embeddings are others than this run would make, or whose derived uids are."""
+    rule = UidRule.recorded(base.record)
+    as_there = source.model_copy(update={"uids": rule.uids, "root": rule.root})
+    if not base.store(NAME).url.endswith(f"/{embedding_key(as_there, settings, '').folder}"):
         raise InputError(
-            f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays; "
-            "take those of its run.json, or give no base, so that the whole pool is embedded"
+            f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays, "
+            "or by another version; take those of its run.json, or give no base, so that the whole pool is embedded"
         )
+    if not _same_uids(rule, source.uid_rule, base.shards, shards):
+        raise InputError(
+            f"base: {base.run.url} was made with {rule}; with {source.uid_rule}, samples without a uid of their own would "
+            f"get others; set {rule}, or give no base, so that the whole pool is embedded"
+        )
+
+
+def _same_uids(before: UidRule, now: UidRule, there: Sequence[Shard], shards: Sequence[Shard]) -> bool:
+    """Say whether two rules agree on the shards of two inventories; a pool that moved has no shard in both."""
+    if before.uids != now.uids:
+        return False
+    urls = {shard.url for shard in there}
+    return before == now or all(before.place(one.url) == now.place(one.url) for one in shards if one.url in urls)
 
 
 def embed(
@@ -79,10 +97,12 @@ def embedded_shards(
 
 
 def _settings(source: Input, settings: Embedding) -> Any:
+    # Rows have the uids. By the shard's name they are those of versions that had no other rule.
+    rule = [] if source.uids == "name" else [source.uids, source.root]
     if source.metadata is not None:
-        return ["metadata", source.arrays.model_dump()]
+        return ["metadata", METADATA_VERSION, source.arrays.model_dump(), *rule]
     keys = settings.model_dump(exclude={"model", "pretrained"})
-    return ["tars", model_identity(settings), keys]
+    return ["tars", model_identity(settings), keys, *rule]
 
 
 def _known(reusable: Reusable | None) -> ShardLocations:
@@ -100,18 +120,22 @@ def _embedded(
     stage: StageRun, source: Input, settings: Embedding, workers: Ray, shards: Sequence[Shard]
 ) -> list[ShardCounts]:
     if source.metadata is not None:
-        return stage.over_shards("", "shards", shards, MetadataReader(source.arrays), stage.store)
-    actors = Actors(partial(_plan, settings, workers, len(shards)))
+        return stage.over_shards("", "shards", shards, MetadataReader(source.arrays, source.uid_rule), stage.store)
+    actors = Actors(partial(_plan, source.uid_rule, settings, workers, len(shards)))
     return stage.map([actors.task(shard.identity, shard, stage.store) for shard in shards], "shards", actors)
 
 
-def _plan(settings: Embedding, workers: Ray, shards: int, capacity: Capacity) -> ActorPlan[[Shard, Store], ShardCounts]:
+def _plan(
+    uid_rule: UidRule, settings: Embedding, workers: Ray, shards: int, capacity: Capacity
+) -> ActorPlan[[Shard, Store], ShardCounts]:
     shape, decoders = embedder_shape(settings, workers, capacity, shards)
-    return ActorPlan(shape, partial(tar_embedder, settings, decoders))
+    return ActorPlan(shape, partial(tar_embedder, settings, decoders, uid_rule))
 
 
-def tar_embedder(settings: Embedding, decoders: int) -> Callable[[Shard, Store], ShardCounts]:
+def tar_embedder(
+    settings: Embedding, decoders: int, uid_rule: UidRule = BY_URL
+) -> Callable[[Shard, Store], ShardCounts]:
     """Return a `TarEmbedder`; torch and open_clip are loaded by whoever calls this, an actor and not the driver."""
     from filtering.embedding.tars import TarEmbedder
 
-    return TarEmbedder(settings, decoders)
+    return TarEmbedder(settings, decoders, uid_rule)

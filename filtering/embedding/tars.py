@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.run import Embedding
+from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import TarCounts
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
 from filtering.embedding.images import Preparation
@@ -30,8 +31,8 @@ class TarEmbedder:
     decoded in a thread beside the model, which is better where the same CPUs also run the model.
     """
 
-    def __init__(self, settings: Embedding, decoders: int = 0) -> None:
-        self.settings = settings
+    def __init__(self, settings: Embedding, decoders: int = 0, uid_rule: UidRule = BY_URL) -> None:
+        self.settings, self.uid_rule = settings, uid_rule
         self.model = ClipModel(settings)
         self.occupancy = Occupancy()
         self._batches = _decoder(self.model.preparation, decoders > 0)
@@ -41,7 +42,7 @@ class TarEmbedder:
         waiting = _Waiting(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
         with ShardWriter(store, shard) as writer:
-            for batch in self._batches(shard, self.settings):
+            for batch in self._batches(shard, self.settings, self.uid_rule):
                 for entry in batch.quarantined:
                     writer.refuse(entry)
                 if batch.samples:
@@ -76,10 +77,10 @@ class TarEmbedder:
         _write_finite(writer, waiting.samples, np.concatenate(waiting.images), texts)
 
 
-def _decoder(preparation: Preparation, remote: bool) -> Callable[[Shard, Embedding], Iterator[Batch]]:
+def _decoder(preparation: Preparation, remote: bool) -> Callable[[Shard, Embedding, UidRule], Iterator[Batch]]:
     """Return what decodes a shard into batches: in processes of its own, or in a thread beside the model."""
     if not remote:
-        return lambda shard, settings: ahead(batches(shard, preparation, settings), BATCHES_AHEAD)
+        return lambda shard, settings, rule: ahead(batches(shard, preparation, settings, rule), BATCHES_AHEAD)
     # Ray takes seconds to import, and a run in one process does without it.
     from filtering.runtime.remote_stream import RemoteStream
 

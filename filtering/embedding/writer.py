@@ -22,6 +22,8 @@ from filtering.shards.samples import Quarantined
 from filtering.storage.store import Store, commit_file
 
 ROWS_AT_ONCE = 8192
+# Columns of a row that are its sample's.
+DESCRIBED = ("uid", "key", "caption", "width", "height", "content")
 TEXT_AT_ONCE = 16 << 20
 
 
@@ -54,7 +56,7 @@ class ShardWriter:
         """Take samples with their vectors, float16 (n, d) each."""
         scores = clip_scores(unit_rows(images), unit_rows(texts))
         for sample, score in zip(samples, scores, strict=True):
-            row = {name: getattr(sample, name) for name in ("uid", "key", "caption", "width", "height")}
+            row = {name: getattr(sample, name) for name in DESCRIBED}
             self.rows.add(row | {"source_row": self.rows.count, "clip_score": score}, len(sample.caption))
         self.images.add(images)
         self.texts.add(texts)

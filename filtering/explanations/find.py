@@ -1,5 +1,6 @@
 """Where one sample of a finished run is: by its uid, by its key, or by shard and key."""
 
+import posixpath
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,19 +41,25 @@ class Place:
 
 
 def find(run: Store, sample: str) -> Place:
-    """Return where a sample is: a uid, a key, a tar member or SHARD/KEY; InputError if no shard or several have it."""
+    """Return where a sample is: a uid, a key, a tar member or SHARD/KEY; InputError if no shard or several have it.
+
+    A shard is named by the end of its URL: as many of its parts as needed.
+    """
     urls = [line["url"] for line in read_shard_lines(run)]
     shards, key = _of_shard(urls, sample)
     # A shard that is named is looked into first: the whole pool may have a million.
     found = _searched(run, shards, key, every=True)
     found = found or _searched(run, range(len(urls)), sample, every=not is_uid(sample))
+    if not found and sample != sample.lower() and is_uid(sample.lower()):
+        found = _searched(run, range(len(urls)), sample.lower(), every=False)
     if not found:
         raise InputError(f"explain: {run.url} has no sample {sample}{_hint(urls, sample)}")
     if len({place.shard for place in found}) > 1:
-        names = sorted(_name(urls[place.shard]) for place in found)
+        names = _apart(urls, sorted({place.shard for place in found}))
+        key = _of_shard(urls, sample)[1]
         raise InputError(
             f"explain: {len(names)} shards have a sample {sample}; say which one: "
-            f"{', '.join(f'{name}/{sample}' for name in names[:3])}{', ...' if len(names) > 3 else ''}"
+            f"{', '.join(f'{name}/{key}' for name in names[:3])}{', ...' if len(names) > 3 else ''}"
         )
     return found[0]
 
@@ -87,10 +94,25 @@ def _of_shard(urls: Sequence[str], sample: str) -> tuple[list[int], str]:
     """Return the shards that SHARD/KEY may mean, and the key."""
     for at in (place for place, character in enumerate(sample) if character == "/"):
         shard = sample[:at]
-        places = [n for n, url in enumerate(urls) if shard in (_name(url), _stem(url)) or url == shard]
+        places = [n for n, url in enumerate(urls) if _is_named(url, shard)]
         if places:
             return places, sample[at + 1 :]
     return [], sample
+
+
+def _is_named(url: str, name: str) -> bool:
+    """Say whether a shard's URL is or ends in a name, with its suffix or without."""
+    return any(f"/{one}".endswith(f"/{name}") for one in (url, posixpath.splitext(url)[0]))
+
+
+def _apart(urls: Sequence[str], shards: Sequence[int]) -> list[str]:
+    """Return names of shards: as many of the last parts of their URLs as tell them apart."""
+    parts = [urls[shard].split("/") for shard in shards]
+    for count in range(1, max(map(len, parts))):
+        names = ["/".join(one[-count:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [urls[shard] for shard in shards]
 
 
 def _hint(urls: Sequence[str], sample: str) -> str:
@@ -98,10 +120,6 @@ def _hint(urls: Sequence[str], sample: str) -> str:
     if "/" in sample and not _of_shard(urls, sample)[0]:
         return f"; and no shard {shard}{nearest(shard, {_stem(url) for url in urls[:1000]})}"
     return "; give a uid, a key, or SHARD/KEY"
-
-
-def _name(url: str) -> str:
-    return PurePosixPath(url).name
 
 
 def _stem(url: str) -> str:

@@ -16,7 +16,7 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
 from filtering.scores.artifacts import read_scores
-from filtering.shards.names import METADATA, place
+from filtering.shards.names import METADATA, column, place
 from filtering.shards.samples import MAX_JSON_BYTES, chosen_members
 from filtering.storage.store import Store, open_object
 
@@ -112,7 +112,9 @@ def _fields(data: bytes, names: Sequence[str]) -> Mapping[str, object]:
         found = json.loads(data)
     except (ValueError, RecursionError):
         return {}
-    return {name: found.get(name) for name in names} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: found.get(column(found, (name,)) or name) for name in names}
 
 
 def text(value: object) -> str | None:
@@ -128,11 +130,18 @@ def whole_number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
-def metadata_rows(url: str, rows: Positions, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield some rows, ascending, of a parquet of DataComp metadata, `ROWS_AT_ONCE` read at a time."""
+def metadata_rows(url: str, rows: Positions, only: str | None = None) -> Iterator[pa.Table]:
+    """Yield some rows, ascending, of a parquet of DataComp metadata, `ROWS_AT_ONCE` read at a time.
+
+    Of one column, it has the name asked for, and nothing is yielded where it is not there.
+    """
     with open_object(url) as stream:
         file, at = pq.ParquetFile(stream), 0
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+        found = None if only is None else column(file.schema_arrow.names, (only,))
+        if only is not None and found is None:
+            return
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=None if found is None else [found]):
+            batch = batch if only is None else batch.rename_columns([only])
             begin, end = np.searchsorted(rows, [at, at + len(batch)]).tolist()
             yield pa.Table.from_batches([batch]).take(pa.array(rows[begin:end] - at))
             at += len(batch)

@@ -34,6 +34,7 @@ from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
 from filtering.shards.inventory import arrays_url
 from filtering.shards.metadata import array_names, read_array
+from filtering.shards.names import column
 from filtering.storage.store import Store, commit_file, stream_object, write_chunks
 
 VECTORS_AT_ONCE = 4_096
@@ -106,8 +107,18 @@ def write_metadata(source: Source, name: str, metadata: Metadata) -> Samples:
 
 def _parts(source: Source, rows: pa.Table, places: Positions, metadata: Metadata) -> Iterator[pa.Table]:
     if metadata.tables.arrays is not None:
-        return metadata_rows(source.shard.url, places)
+        return _with_uids(metadata_rows(source.shard.url, places), rows["uid"])
     return iter([_described(source, rows, metadata)])
+
+
+def _with_uids(parts: Iterable[pa.Table], uids: pa.ChunkedArray) -> Iterator[pa.Table]:
+    """Yield the rows of a parquet with the uids that the run knows them by: in lower case, or derived."""
+    at = 0
+    for part in parts:
+        known, there = uids.slice(at, len(part)), column(part.column_names, ("uid",))
+        at += len(part)
+        place = 0 if there is None else part.column_names.index(there)
+        yield part.add_column(0, "uid", known) if there is None else part.set_column(place, "uid", known)
 
 
 def _described(source: Source, rows: pa.Table, metadata: Metadata) -> pa.Table:

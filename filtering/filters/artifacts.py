@@ -14,7 +14,9 @@ from filtering.storage.store import Store
 
 REASONS_NAME = "{}.reasons.parquet"
 # A sample with the uid of an earlier one is quarantined, not dropped: two samples cannot share a line of the manifest.
-DUPLICATE_UID = "duplicate_uid"
+# It is that sample once more, or another one.
+DUPLICATE_UID, UID_CONFLICT = "duplicate_uid", "uid_conflict"
+REPEATED = (DUPLICATE_UID, UID_CONFLICT)
 # Vectors are taken from a shard in blocks of this many rows, whatever the shard holds.
 BLOCK_ROWS = 16_384
 

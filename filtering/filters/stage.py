@@ -1,18 +1,16 @@
 """The filters stage: uids that occur twice, then the configured filters in order, over the whole pool."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.config.filters import Filter
 from filtering.core import schemas
 from filtering.embedding.artifacts import EmbeddedShard
-from filtering.filters.artifacts import DUPLICATE_UID, REASONS_NAME, FiltersResult
+from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.judging import PASSES, Judging, Rule
 from filtering.filters.language import check_language
@@ -24,7 +22,7 @@ from filtering.runtime.task_spec import task
 from filtering.storage.store import Store
 
 NAME = "filters"
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +132,8 @@ def _filter_shard(
 ) -> JudgedShard:
     name, repeats = REASONS_NAME.format(shard.shard.identity), read_repeats(store, buckets, at)
     earlier = previous.store.read_table(name)["reason"].to_pylist() if previous else []
-    repeated = np.flatnonzero([reason == DUPLICATE_UID for reason in earlier])
-    if previous and previous.judged and np.array_equal(repeated, np.sort(repeats)):
+    repeated = {row: reason for row, reason in enumerate(earlier) if reason in REPEATED}
+    if previous and previous.judged and repeated == repeats:
         reasons = earlier
     else:
         reasons = _reasons(judged(shard, judging, store).tolist(), judging.rules, repeats)
@@ -144,8 +142,8 @@ def _filter_shard(
     return JudgedShard(rows=len(reasons), passed=reasons.count(None), same=same)
 
 
-def _reasons(failed: Sequence[int], rules: Sequence[Rule], repeats: npt.NDArray[np.int32]) -> list[str | None]:
+def _reasons(failed: Sequence[int], rules: Sequence[Rule], repeats: Mapping[int, str]) -> list[str | None]:
     reasons = [None if number == PASSES else f"filter:{rules[number].step.kind}" for number in failed]
-    for row in repeats.tolist():
-        reasons[row] = DUPLICATE_UID
+    for row, reason in repeats.items():
+        reasons[row] = reason
     return reasons

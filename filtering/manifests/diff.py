@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
+from filtering.core.uid_rule import UidRule
 from filtering.manifests.artifacts import CHECKSUMS, ShardLine, read_shard_lines, table_name
 from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
@@ -110,8 +111,10 @@ def diff(before: str, after: str) -> RunDiff:
     runs = bases[0].run, bases[1].run
     pairs = list(_pairs(*map(read_shard_lines, runs)))
     sums = [run.read_json(CHECKSUMS) for run in runs]
+    # By another rule, a sample has another uid; in its shard its key tells it from others too.
+    name = "uid" if len({UidRule.recorded(base.record) for base in bases}) == 1 else "key"
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        found = list(threads.map(lambda pair: _compared(runs, sums, *pair), pairs))
+        found = list(threads.map(lambda pair: _compared(runs, sums, name, *pair), pairs))
     total, concepts = Counts(), defaultdict[tuple[int, int], Counts](Counts)
     for counts in found:
         for (run, concept), one in counts.items():
@@ -144,9 +147,9 @@ def _pairs(before: Sequence[ShardLine], after: Sequence[ShardLine]) -> Iterator[
 
 
 def _compared(
-    runs: tuple[Store, Store], sums: Sequence[dict[str, str]], before: int | None, after: int | None
+    runs: tuple[Store, Store], sums: Sequence[dict[str, str]], name: str, before: int | None, after: int | None
 ) -> ByConcept:
-    """Compare one shard."""
+    """Compare one shard, whose samples are the same where they have the same `name`, uid or key."""
     found: ByConcept = defaultdict(Counts)
     old, new = (_kept(run, at) for run, at in zip(runs, (before, after), strict=True))
     for run, table in enumerate((old, new)):
@@ -155,13 +158,13 @@ def _compared(
             found[run, concept].add(Counts(before=count) if run == 0 else Counts(after=count))
     names = [None if at is None else table_name("kept", at) for at in (before, after)]
     unchanged = None not in names and sums[0].get(names[0] or "") == sums[1].get(names[1] or "")
-    gained = new.slice(0, 0) if unchanged else _without(new, old)
-    lost = old.slice(0, 0) if unchanged else _without(old, new)
-    why = NEW_SHARD if before is None else _why(runs[0], before, gained, NEW_SAMPLE)
+    gained = new.slice(0, 0) if unchanged else _without(new, old, name)
+    lost = old.slice(0, 0) if unchanged else _without(old, new, name)
+    why = NEW_SHARD if before is None else _why(runs[0], before, gained, name, NEW_SAMPLE)
     _count(found, 1, gained, why, "became_kept")
-    why = REMOVED_SHARD if after is None else _why(runs[1], after, lost, GONE_SAMPLE)
+    why = REMOVED_SHARD if after is None else _why(runs[1], after, lost, name, GONE_SAMPLE)
     _count(found, 0, lost, why, "became_dropped")
-    for concept, count in Counter(_without(new, gained)["concept"].to_pylist()).items():
+    for concept, count in Counter(_without(new, gained, name)["concept"].to_pylist()).items():
         found[1, concept].both += count
     return found
 
@@ -178,17 +181,17 @@ def _kept(run: Store, at: int | None) -> pa.Table:
     return run.read_table(table_name("kept", at), ["uid", "key", "concept"])
 
 
-def _without(rows: pa.Table, others: pa.Table) -> pa.Table:
-    return rows.filter(pc.invert(pc.is_in(rows["uid"], value_set=others["uid"].combine_chunks())))
+def _without(rows: pa.Table, others: pa.Table, name: str) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows[name], value_set=others[name].combine_chunks())))
 
 
-def _why(run: Store, at: int, rows: pa.Table, missing: str) -> list[str]:
+def _why(run: Store, at: int, rows: pa.Table, name: str, missing: str) -> list[str]:
     """Return why a run does not keep some samples of a shard."""
     if len(rows) == 0:
         return []
-    dropped = run.read_table(table_name("dropped", at), ["uid", "reason"])
+    dropped = run.read_table(table_name("dropped", at), [name, "reason"])
     quarantined = run.read_table(table_name("quarantined", at), ["key", "reason"])
-    by_uid = dict(zip(dropped["uid"].to_pylist(), dropped["reason"].to_pylist(), strict=True))
+    by_name = dict(zip(dropped[name].to_pylist(), dropped["reason"].to_pylist(), strict=True))
     by_key = dict(zip(quarantined["key"].to_pylist(), quarantined["reason"].to_pylist(), strict=True))
-    pairs = zip(rows["uid"].to_pylist(), rows["key"].to_pylist(), strict=True)
-    return [by_uid.get(uid) or (f"quarantined:{by_key[key]}" if key in by_key else missing) for uid, key in pairs]
+    pairs = zip(rows[name].to_pylist(), rows["key"].to_pylist(), strict=True)
+    return [by_name.get(one) or (f"quarantined:{by_key[key]}" if key in by_key else missing) for one, key in pairs]

@@ -43,7 +43,7 @@ FAULTS: Words = {
     "corrupt_tar": ("Damaged tar", "the shard can be read only up to the damage"),
     "data_after_end": ("Data after the end", "the shard continues after its end mark; that part is not read"),
     "duplicate_key": ("Repeated key", "its shard uses the key more than once"),
-    "duplicate_uid": ("Repeated uid", "an earlier sample of the pool has the same uid"),
+    "duplicate_uid": ("Repeated uid", "the same sample, with the same uid, is earlier in the pool"),
     "embedding_not_finite": ("Embedding is not finite", "the embedding contains NaN or infinity"),
     "embedding_zero": ("Embedding is zero", "the embedding has no direction"),
     "empty_shard": ("Empty shard", "the shard has no bytes"),
@@ -65,6 +65,7 @@ FAULTS: Words = {
     "shard_text_too_large": ("Too much text", "the captions and names of its shard exceed the memory limit"),
     "shard_too_long": ("Shard too long", "the shard has more members than the limit"),
     "truncated_tar": ("Shard cut off", "the shard ends too early"),
+    "uid_conflict": ("Uid of another sample", "an earlier sample of the pool with other content has the same uid"),
     "uid_malformed": ("Malformed uid", "the uid is not 32 hexadecimal digits"),
 }
 # Further reasons for differences between two runs.

@@ -11,11 +11,16 @@ import pyarrow.compute as pc
 
 from filtering.concepts.partition import shard_and_row
 from filtering.core import schemas
-from filtering.filters.artifacts import DUPLICATE_UID, PassingShard
+from filtering.filters.artifacts import DUPLICATE_UID, REPEATED, UID_CONFLICT, PassingShard
 from filtering.manifests.artifacts import Kind, table_name
 from filtering.runtime.shuffle import Records
 from filtering.selection.artifacts import PICK, PickFilter, read_picks
 from filtering.storage.store import Store, checksum, parquet_bytes
+
+REPEAT_DETAILS = {
+    DUPLICATE_UID: " was seen before in the pool",
+    UID_CONFLICT: " is that of an earlier sample of the pool, whose caption or image is another",
+}
 
 
 class ShardSplit(TypedDict):
@@ -71,20 +76,22 @@ def _kept(rows: pa.Table, picks: Records, picked: npt.NDArray[np.int64], url: st
 
 
 def _dropped(rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
-    here = (reasons != "") & (reasons != DUPLICATE_UID)
+    here = (reasons != "") & ~np.isin(reasons, REPEATED)
     chosen = rows.filter(pa.array(here))
     columns = [chosen["uid"], chosen["key"], pa.array([url] * len(chosen), pa.string())]
     return pa.table([*columns, pa.array(reasons[here], pa.string())], schema=schemas.DROPPED)
 
 
 def _quarantined(shard: PassingShard, rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:
-    repeated = rows.filter(pa.array(reasons == DUPLICATE_UID))
-    details = pc.binary_join_element_wise("uid ", repeated["uid"], " was seen before in the pool", "")
+    here = np.isin(reasons, REPEATED)
+    repeated, why = rows.filter(pa.array(here)), reasons[here]
+    ends = pa.array([REPEAT_DETAILS[reason] for reason in why], pa.string())
+    details = pc.binary_join_element_wise("uid ", repeated["uid"], ends, "")
     columns = [
         pa.array([url] * len(repeated), pa.string()),
         repeated["key"],
         repeated["key"],
-        pa.array([DUPLICATE_UID] * len(repeated), pa.string()),
+        pa.array(why, pa.string()),
         details,
     ]
     return pa.concat_tables([shard.embedded.quarantined(), pa.table(columns, schema=schemas.QUARANTINED)])

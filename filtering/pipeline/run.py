@@ -34,7 +34,7 @@ from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_f
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun, leased
-from filtering.shards.inventory import InventoryResult, Shard, arrays_url, list_shards, write_inventory
+from filtering.shards.inventory import InventoryResult, Shard, arrays_url, check_uids, list_shards, write_inventory
 from filtering.shards.metadata import UnreadableError, array_names
 from filtering.storage.store import Store, absolute
 
@@ -65,12 +65,13 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     check_filters(config.filters)
     check_steps(config)
     shards = list_shards(config.input)
+    check_uids(config.input, shards)
     if config.input.metadata is not None:
         _check_arrays(config, shards)
     else:
         model_files(config.embedding)
     if base is not None:
-        check_base(base, config.input, config.embedding)
+        check_base(base, config.input, config.embedding, shards)
     _origin(config, base)
     return shards
 

@@ -127,7 +127,7 @@ def _stated_samples(shard: Shard) -> int | None:
 
 def _counted_samples(shard: Shard) -> int:
     with stream_object(shard.url) as stream:
-        return sum(1 for _ in read_samples(stream, shard.name))
+        return sum(1 for _ in read_samples(stream, shard.url))
 
 
 def _probed(config: Config, shards: Sequence[Shard]) -> Probe:
@@ -174,7 +174,7 @@ def _first_samples(shards: Sequence[Shard]) -> list[Sample]:
     samples: list[Sample] = []
     for shard in shards[: 4 * PROBE_SHARDS]:
         with stream_object(shard.url) as stream:
-            for entry in read_samples(stream, shard.name):
+            for entry in read_samples(stream, shard.url):
                 samples += [entry] if isinstance(entry, Sample) else []
                 if len(samples) == PROBE_SAMPLES:
                     return samples

@@ -77,11 +77,11 @@ def read_shown(store: Store, identities: Sequence[str]) -> Mapping[int, ShownRow
 
 def _pictures(shard: PassingShard, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     """Yield small images of the wanted keys; for a repeated key, of the first sample."""
-    name = shard.embedded.shard.name
+    url = shard.embedded.shard.url
     # Samples that are not there any more are shown without their images.
     with contextlib.suppress(MissingSamplesError):
         for group in _groups(shard.embedded, sorted(wanted)):
-            entry = sample_of(group, name)
+            entry = sample_of(group, url)
             if isinstance(entry, Sample) and (picture := _thumbnail(entry)):
                 yield entry.key, picture
 

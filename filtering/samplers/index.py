@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.errors import InputError
+from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import Uids
 
 ABSENT = -1
@@ -27,6 +28,8 @@ class UidIndex:
     ----------
     uids : bytes S32 (n,)
         In any order, each once.
+    uid_rule : UidRule, optional
+        How the pool's samples that bring no uid were given theirs; `kept_samples` gives the run's.
 
     Raises
     ------
@@ -34,7 +37,8 @@ class UidIndex:
         If a uid is there twice.
     """
 
-    def __init__(self, uids: Uids) -> None:
+    def __init__(self, uids: Uids, uid_rule: UidRule = BY_URL) -> None:
+        self.uid_rule = uid_rule
         self.uids: Uids = np.sort(np.asarray(uids, dtype="S32"))
         repeated = np.flatnonzero(self.uids[1:] == self.uids[:-1])
         if len(repeated):

@@ -1,7 +1,7 @@
 """A run's kept samples, read for training."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.core import schemas
+from filtering.core.errors import InputError
+from filtering.core.uid_rule import UidRule, canonical_url
 from filtering.core.uids import Uids, uid_array
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.runtime import latest
@@ -42,13 +44,15 @@ class KeptSamples:
         return len(self.index)
 
 
-def kept_samples(run_url: str) -> KeptSamples:
+def kept_samples(run_url: str, root: str | None = None) -> KeptSamples:
     """Return the samples that a finished run kept.
 
     Parameters
     ----------
     run_url : str
         The run's folder, the `output` of its configuration; ROOT/latest stands for the latest night's.
+    root : str, optional
+        Where the pool is read from now, if the run had an `input.root` and the pool was moved or copied since.
 
     Returns
     -------
@@ -58,21 +62,29 @@ def kept_samples(run_url: str) -> KeptSamples:
     Raises
     ------
     InputError
-        If no finished run is there, or a uid is kept twice.
+        If no finished run is there, a uid is kept twice, or a root is given of a run that had none.
     """
     run = Store(latest.run_url(run_url))
-    read_run(run)
+    uid_rule = _moved(UidRule.recorded(read_run(run)), root)
     lines = [line for line in read_shard_lines(run) if line["kept"]]
     with ThreadPoolExecutor(READERS) as readers:
         parts = list(readers.map(lambda line: run.read_table(line["keys"], COLUMNS), lines))
     shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
     table = pa.concat_tables(parts) if parts else schemas.KEPT.empty_table()
-    return _ordered(table, shards, tuple(line["url"] for line in lines))
+    return _ordered(table, shards, tuple(line["url"] for line in lines), uid_rule)
 
 
-def _ordered(table: pa.Table, shards: npt.NDArray[np.int32], urls: tuple[str, ...]) -> KeptSamples:
+def _moved(rule: UidRule, root: str | None) -> UidRule:
+    if root is None:
+        return rule
+    if rule.root is None:
+        raise InputError(f"root: the run had no input.root ({rule}), so the uids of its samples do not follow from one")
+    return replace(rule, root=canonical_url(root))
+
+
+def _ordered(table: pa.Table, shards: npt.NDArray[np.int32], urls: tuple[str, ...], uid_rule: UidRule) -> KeptSamples:
     uids = uid_array(table["uid"])
     order = np.argsort(uids, kind="stable")
     sort = pa.array(order)
     concepts, scores, ranks = (table[name].to_numpy()[order] for name in ("concept", "score", "rank"))
-    return KeptSamples(UidIndex(uids), urls, shards[order], table["key"].take(sort), concepts, scores, ranks)
+    return KeptSamples(UidIndex(uids, uid_rule), urls, shards[order], table["key"].take(sort), concepts, scores, ranks)

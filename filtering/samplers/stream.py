@@ -1,15 +1,17 @@
 """The stage of a webdataset pipeline that lets an epoch's samples through, each with its position and weight."""
 
 import json
-import posixpath
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from filtering.core.errors import InputError
+from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import Uids, derived_uid, is_uid
 from filtering.samplers.index import UidIndex
 
@@ -37,7 +39,8 @@ class Shown:
     weights : float32 (n,)
         By position in the index; 0 hides a sample.
     uid_of : function of a sample
-        Returns its uid, by default `sample_uid`. A sample whose uid is not of the pool is looked up by its key.
+        Returns its uid, by default `sample_uid` by the index's rule. A sample whose uid is not of the pool is looked up
+        by its key.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Shown:
     ) -> None:
         self._uids = torch.from_numpy(index.uids.view(np.uint8))
         self._weights = torch.tensor(weights)
-        self.uid_of = uid_of or sample_uid
+        self.uid_of = uid_of or partial(sample_uid, uid_rule=index.uid_rule)
 
     def __call__(self, source: Iterable[Sample]) -> Iterator[Sample]:
         """Yield the samples that are shown, in the order in which they come.
@@ -77,19 +80,21 @@ class Shown:
             warnings.warn(f"none of {seen} samples is one of the pool's {len(uids)}", RuntimeWarning, stacklevel=2)
 
 
-def sample_uid(sample: Sample) -> str | None:
+def sample_uid(sample: Sample, uid_rule: UidRule = BY_URL) -> str | None:
     """Return the uid of a webdataset sample, as the run named it.
 
     Parameters
     ----------
     sample : dict
         As webdataset gives it, its JSON decoded or not.
+    uid_rule : UidRule, optional
+        The run's rule for samples that bring no uid; by default that of a run which says nothing of it.
 
     Returns
     -------
     str or None
-        The uid of the sample's JSON, in lower case; without one what the run derived from the names of shard and key.
-        None where it has none the run could have kept.
+        The uid of the sample's JSON, in lower case; without one what the run derived from shard and key. None where it
+        has none the run could have kept.
     """
     fields = sample.get("json", {})
     if not isinstance(fields, dict):
@@ -100,7 +105,11 @@ def sample_uid(sample: Sample) -> str | None:
     uid = fields.get("uid") if isinstance(fields, dict) else None
     if uid is not None:
         return uid.lower() if isinstance(uid, str) else None
-    return derived_uid(posixpath.basename(str(sample.get("__url__", ""))), str(sample["__key__"]))
+    try:
+        return derived_uid(uid_rule.place(str(sample.get("__url__", ""))), str(sample["__key__"]))
+    except InputError:
+        # Not below the root, so not of the pool.
+        return None
 
 
 def _position(uids: Uids, uid: str | None) -> int | None:

@@ -33,7 +33,9 @@ def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.f
     InputError if a uid is not in the table, or a value is null, NaN or infinite.
     """
     table = read_parquet(source.table, ["uid", source.column])
-    places = pc.index_in(uids.cast(pa.string()), value_set=table["uid"].cast(pa.string()).combine_chunks())
+    # Uids of the pool are in lower case, however they were written.
+    known = pc.utf8_lower(table["uid"].cast(pa.string())).combine_chunks()
+    places = pc.index_in(uids.cast(pa.string()), value_set=known)
     if places.null_count:
         missing = uids.filter(pc.is_null(places))[0].as_py()
         raise InputError(

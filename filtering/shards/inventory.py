@@ -79,6 +79,21 @@ def list_shards(source: Input) -> list[Shard]:
     return _found("input.metadata", expand(source.metadata or (), ".parquet"))
 
 
+def check_uids(source: Input, shards: Sequence[Shard]) -> None:
+    """Refuse two shards whose samples would be given the same uids, and a shard outside the root, by an InputError."""
+    seen: dict[str, str] = {}
+    for shard in shards:
+        if (other := seen.setdefault(source.uid_rule.place(shard.url), shard.url)) != shard.url:
+            pair = f"{other} and {shard.url}"
+            if source.uids == "name":
+                raise InputError(f"input.uids: {pair} have one name, so their samples would share uids; set it to url")
+            key = "shards" if source.shards is not None else "metadata"
+            raise InputError(
+                f"input.{key}: {pair} differ in nothing that uids follow from, only in a query or their spelling; if "
+                "they are one shard, name it once, else set input.uids: name"
+            )
+
+
 def arrays_url(shard: Shard) -> str:
     """Return the npz that belongs to a parquet file of DataComp metadata."""
     return shard.url.removesuffix(".parquet") + ".npz"

@@ -5,7 +5,7 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, BinaryIO, Literal, cast
 
 import numpy as np
@@ -15,9 +15,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filtering.core.errors import InputError, first_line
+from filtering.core.uids import derived_uid
+from filtering.shards.names import CAPTIONS, column
 from filtering.storage.store import is_local, open_object
 
 LOCAL_HEADER_BYTES = 30
+# By this package's names of a table's columns, others' names. A size is the picture's own before that it was stored with.
+KNOWN_AS = {
+    "uid": ("uid",),
+    "key": ("key",),
+    "caption": CAPTIONS,
+    "width": ("original_width", "width"),
+    "height": ("original_height", "height"),
+}
 UID_PATTERN = r"\A[0-9a-f]{32}\z"
 # Deflate packs no more bytes than this into one: an array that says it is larger would only take the memory.
 MOST_IN_A_BYTE = 1032
@@ -67,15 +77,27 @@ def array_shape(url: str, name: str) -> tuple[int, ...]:
 def read_columns(url: str) -> pa.Table:
     """Return uid, key, caption and sizes of a DataComp parquet, under this package's names.
 
-    UnreadableError if the parquet is damaged or has no uid column. What the storage raises passes as it is.
+    Columns may be named in capitals, as LAION's are. A uid is in lower case, null where the parquet has none; a key is
+    then the row's number, unless there is a key. UnreadableError if the parquet is damaged. What the storage raises
+    passes as it is.
     """
     with _opened(url, "the table") as stream:
         file = pq.ParquetFile(stream)
-        present = set(file.schema_arrow.names)
-        if "uid" not in present:
-            raise UnreadableError(f"{url}: has no uid column")
-        wanted = ["uid", "key", "text", "caption", "original_width", "original_height"]
-        return _renamed(file.read(columns=[name for name in wanted if name in present]))
+        found = {name: column(file.schema_arrow.names, known) for name, known in KNOWN_AS.items()}
+        read = {name: there for name, there in found.items() if there is not None}
+        # Of a table without any of them, the number of rows.
+        table = file.read(columns=sorted(set(read.values())) or file.schema_arrow.names[:1])
+        return _renamed(table, read)
+
+
+def with_uids(table: pa.Table, place: str) -> pa.Table:
+    """Return a table of `read_columns` with uids derived from a shard's place and keys where there is none."""
+    missing = np.asarray(table["uid"].is_null())
+    if not missing.any():
+        return table
+    keys, uids = table["key"].filter(pa.array(missing)).to_pylist(), table["uid"].to_numpy()
+    uids[missing] = [derived_uid(place, key) for key in keys]
+    return table.set_column(table.column_names.index("uid"), "uid", pa.array(uids, pa.string()))
 
 
 def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -125,24 +147,35 @@ def _entry(archive: zipfile.ZipFile, url: str, name: str) -> zipfile.ZipInfo:
         raise UnreadableError(f"{url}: has no array {name}") from None
 
 
-def _renamed(table: pa.Table) -> pa.Table:
-    uid = table["uid"].cast(pa.string())
-    key = table["key"].cast(pa.string()) if "key" in table.column_names else uid
-    caption = next((table[name] for name in ("text", "caption") if name in table.column_names), None)
-    caption = pa.nulls(len(table), pa.string()) if caption is None else caption.cast(pa.string())
+def _renamed(table: pa.Table, read: Mapping[str, str]) -> pa.Table:
+    uid = pc.utf8_lower(_texts(table, read.get("uid")))
     return pa.table(
         {
             "uid": uid,
-            "key": key.fill_null("") if key.null_count else key,
-            "caption": caption.fill_null(""),
-            "width": _sizes(table, "original_width"),
-            "height": _sizes(table, "original_height"),
+            "key": _keys(table, uid, read.get("key")),
+            "caption": _texts(table, read.get("caption")).fill_null(""),
+            "width": _sizes(table, read.get("width")),
+            "height": _sizes(table, read.get("height")),
         }
     )
 
 
-def _sizes(table: pa.Table, name: str) -> Any:
-    if name not in table.column_names:
+def _keys(table: pa.Table, uid: pa.ChunkedArray, name: str | None) -> pa.ChunkedArray:
+    """Return keys: a row's own, else its uid, else its number."""
+    keys = uid if name is None else _texts(table, name)
+    if not keys.null_count:
+        return keys
+    numbers = pa.array(np.arange(len(table))).cast(pa.string())
+    return pc.if_else(uid.is_null(), pc.coalesce(keys, numbers), keys.fill_null(""))
+
+
+def _texts(table: pa.Table, name: str | None) -> pa.ChunkedArray:
+    texts = pa.nulls(len(table), pa.string()) if name is None else table[name].cast(pa.string())
+    return pa.chunked_array([texts]) if isinstance(texts, pa.Array) else texts
+
+
+def _sizes(table: pa.Table, name: str | None) -> Any:
+    if name is None:
         return pa.nulls(len(table), pa.int32())
     return table[name].cast(pa.int32(), safe=False)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from typing import NamedTuple
 NAME = re.compile(r"^((?:.*/)?[^./]+)\.([^/]*)$", re.DOTALL)
 IMAGE, CAPTION, METADATA = "image", "caption", "metadata"
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+# What a caption goes by in JSON and in tables, such as LAION's TEXT; the first of them counts.
+CAPTIONS = ("text", "caption")
 KINDS = {**dict.fromkeys(IMAGES, IMAGE), "txt": CAPTION, "json": METADATA}
 
 MAX_NAME_CHARACTERS = 4096
@@ -45,6 +48,14 @@ def place(name: str) -> Place | None:
         extension = f"{stem}.{last}"
     too_long = len(name) > MAX_NAME_CHARACTERS
     return Place(shortened(key) if too_long else key, extension, KINDS.get(last), stem, too_long)
+
+
+def column(present: Iterable[str], names: Iterable[str]) -> str | None:
+    """Return which of the columns that are present has the first of some names, if need be in capitals, else None."""
+    there = list(present)
+    capitals = {one.lower(): one for one in reversed(there)}
+    exact = next((name for name in names if name in there), None)
+    return exact or next((capitals[name] for name in names if name in capitals), None)
 
 
 def shortened(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.core.uids import derived_uid, is_uid, random_order, sampled, subset_array, uid_array
+from filtering.core.uids import content_hash, derived_uid, is_uid, random_order, sampled, subset_array, uid_array
 
 DIGITS = "0123456789abcdef"
 UIDS = st.lists(st.text(DIGITS, min_size=32, max_size=32), max_size=20)
@@ -50,6 +50,18 @@ def test_a_derived_uid_depends_on_shard_and_key():
     assert uid == hashlib.blake2b(b"00000000.tar/000000017").hexdigest()[:32]
     assert is_uid(uid)
     assert len({derived_uid(shard, key) for shard in ("a", "b") for key in ("x", "y", "é")}) == 6
+
+
+def test_a_name_on_a_disk_need_not_be_utf8():
+    assert is_uid(derived_uid("/pool/\udcff.tar", "a"))
+
+
+def test_a_content_is_a_caption_and_an_image():
+    pairs = [("a", b"b"), ("ab", b""), ("", b"ab"), ("a", b"c"), ("b", b"b")]
+    found = [content_hash(caption, image) for caption, image in pairs]
+    assert len(set(found)) == len(pairs)
+    assert all(0 < number < 2**64 for number in found)
+    assert found == [content_hash(caption, image) for caption, image in pairs]
 
 
 @given(UIDS, st.integers(0, 2**32 - 1), st.floats(-0.5, 1.5), st.randoms(use_true_random=False))

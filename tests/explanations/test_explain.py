@@ -68,6 +68,21 @@ def test_a_key_of_several_shards_is_refused_with_their_names(tar_why):
     assert explain(str(tar_why), "00001/0003")["shard"].endswith("00001.tar")
 
 
+def test_shards_of_one_name_are_told_apart_by_their_folders(run, tmp_path):
+    for number, name in enumerate(("cc3m", "cc12m")):
+        (tmp_path / name).mkdir()
+        samples = [member(f"{at:04d}", 100 * number + at) for at in range(4)]
+        write_tar(tmp_path / name / "00000.tar", [part for sample in samples for part in sample])
+    run(tar_config([f"{tmp_path}/cc3m", f"{tmp_path}/cc12m"], tmp_path / "run", concepts={"clusters": 1}))
+    for name in ("0002", "00000/0002", "00000.tar/0002"):
+        with pytest.raises(InputError, match=r"say which one: cc3m/00000\.tar/0002, cc12m/00000\.tar/0002$"):
+            explain(str(tmp_path / "run"), name)
+    for shard in ("cc12m/00000.tar", "cc12m/00000", f"{tmp_path}/cc12m/00000.tar"):
+        found = explain(str(tmp_path / "run"), f"{shard}/0002")
+        assert (found["shard"], found["key"]) == (f"{tmp_path}/cc12m/00000.tar", "0002")
+        assert explain(str(tmp_path / "run"), found["uid"].upper())["uid"] == found["uid"]
+
+
 def test_what_is_not_there_is_refused(tar_why):
     with pytest.raises(InputError, match="has no sample nothing; give a uid, a key, or SHARD/KEY"):
         explain(str(tar_why), "nothing")

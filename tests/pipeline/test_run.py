@@ -177,7 +177,7 @@ def test_bad_metadata_rows_are_quarantined(run, tmp_path):
     found = record["reasons"]["quarantined"]
     assert sum(count for reason, count in found.items() if reason.startswith("arrays_")) == lost
     rest = {reason: count for reason, count in found.items() if not reason.startswith("arrays_")}
-    assert rest == {"duplicate_uid": 1, "embedding_not_finite": 1, "embedding_zero": 1, "uid_malformed": 1}
+    assert rest == {"uid_conflict": 1, "embedding_not_finite": 1, "embedding_zero": 1, "uid_malformed": 1}
     assert list(problems(Store(str(tmp_path / "run")))) == []
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import pickle
 import time
@@ -8,6 +9,7 @@ import torch
 import webdataset
 from kept_runs import uid, uids
 
+from filtering.core.uid_rule import UidRule
 from filtering.core.uids import derived_uid
 from filtering.samplers.index import UidIndex
 from filtering.samplers.infobatch import InfoBatch
@@ -79,17 +81,29 @@ def test_a_stream_without_any_sample_of_the_pool_is_warned_of(tmp_path):
     [
         ({"json": json.dumps({"uid": uid(1).upper()}).encode()}, uid(1)),
         ({"json": {"uid": uid(1)}}, uid(1)),
-        ({"json": b"{}"}, derived_uid("00.tar", "dir/7")),
-        ({}, derived_uid("00.tar", "dir/7")),
-        ({"json": b'{"uid": null}'}, derived_uid("00.tar", "dir/7")),
+        ({"json": b"{}"}, derived_uid("s3://pool/00.tar", "dir/7")),
+        ({}, derived_uid("s3://pool/00.tar", "dir/7")),
+        ({"__url__": "s3a://pool/00.tar"}, derived_uid("s3://pool/00.tar", "dir/7")),
+        ({"json": b'{"uid": null}'}, derived_uid("s3://pool/00.tar", "dir/7")),
         ({"json": b'{"uid": 5}'}, None),
-        ({"json": b"[]"}, derived_uid("00.tar", "dir/7")),
+        ({"json": b"[]"}, derived_uid("s3://pool/00.tar", "dir/7")),
         ({"json": b"{broken"}, None),
         ({"json": b"\xff"}, None),
     ],
 )
 def test_a_samples_uid_is_the_runs(sample, expected):
     assert sample_uid({"__key__": "dir/7", "__url__": "s3://pool/00.tar", **sample}) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "place"),
+    [(UidRule("name"), "00.tar"), (UidRule(root="s3://pool"), "00.tar"), (UidRule(root="s3://x"), None)],
+)
+def test_a_stage_derives_uids_by_the_rule_of_its_index(rule, place):
+    index = UidIndex(np.array([derived_uid("00.tar", "7")], dtype="S32"), rule)
+    sample = {"__key__": "7", "__url__": "s3://pool/00.tar"}
+    with pytest.warns(RuntimeWarning) if place is None else contextlib.nullcontext():
+        assert len(list(Shown(index, np.ones(1, np.float32))([sample]))) == (place is not None)
 
 
 def test_a_sample_may_be_named_by_its_key_or_by_a_function():

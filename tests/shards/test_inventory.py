@@ -4,7 +4,7 @@ import pytest
 
 from filtering.config.run import Input
 from filtering.core.errors import InputError
-from filtering.shards.inventory import Shard, arrays_url, list_shards
+from filtering.shards.inventory import Shard, arrays_url, check_uids, list_shards
 from filtering.storage.store import write_object
 
 
@@ -77,3 +77,31 @@ def test_shards_elsewhere():
     shards = list_shards(Input(shards="memory://inventory/{0..1}.tar"))
     assert [(shard.name, shard.size) for shard in shards] == [("0.tar", 1), ("1.tar", 1)]
     assert [shard.name for shard in list_shards(Input(shards="memory://inventory"))] == ["0.tar", "1.tar"]
+
+
+def shards_at(*urls):
+    return [Shard(index, url, 1, "1") for index, url in enumerate(urls)]
+
+
+def test_two_shards_of_one_name_are_told_apart_by_their_urls_alone():
+    shards = shards_at("/cc3m/00000.tar", "/cc12m/00000.tar")
+    check_uids(Input(shards="/"), shards)
+    check_uids(Input(shards="/", root="/"), shards)
+    message = r"^input\.uids: /cc3m/00000\.tar and /cc12m/00000\.tar have one name, .*; set it to url$"
+    with pytest.raises(InputError, match=message):
+        check_uids(Input(shards="/", uids="name"), shards)
+    check_uids(Input(shards="/", uids="name"), shards_at("/cc3m/00000.tar", "/cc12m/00001.tar"))
+
+
+@pytest.mark.parametrize("source", [Input(shards="/"), Input(metadata="/")])
+def test_two_spellings_of_one_shard_are_refused(source):
+    key = "shards" if source.shards else "metadata"
+    with pytest.raises(InputError, match=rf"^input\.{key}: s3://p/0 and s3a://p/0 differ in nothing"):
+        check_uids(source, shards_at("s3://p/0", "s3a://p/0"))
+    with pytest.raises(InputError, match=r"\?id=1 and .*\?id=2 .* input\.uids: name$"):
+        check_uids(source, shards_at("https://p/get?id=1", "https://p/get?id=2"))
+
+
+def test_every_shard_is_below_the_root():
+    with pytest.raises(InputError, match=r"input\.root: s3://q/0 is not below s3://p"):
+        check_uids(Input(shards="/", root="s3a://p/"), shards_at("s3://p/0", "s3://q/0"))

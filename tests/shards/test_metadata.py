@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
+from filtering.core.uids import derived_uid
 from filtering.shards.metadata import (
     UnreadableError,
     array_names,
@@ -17,6 +18,7 @@ from filtering.shards.metadata import (
     malformed_uids,
     read_array,
     read_columns,
+    with_uids,
 )
 from filtering.storage.store import write_object
 
@@ -158,9 +160,53 @@ def test_a_caption_column_stands_in_for_text(tmp_path):
     assert read_columns(parquet(tmp_path, uid=UIDS, caption=["x", "y"]))["caption"].to_pylist() == ["x", "y"]
 
 
-def test_a_table_without_uids_is_refused(tmp_path):
-    with pytest.raises(InputError, match="uid"):
-        read_columns(parquet(tmp_path, key=["a"]))
+def test_columns_may_be_named_in_capitals_as_laions_are(tmp_path):
+    path = parquet(tmp_path, UID=UIDS, TEXT=["x", "y"], WIDTH=[3, 4], HEIGHT=[5, 6], URL=["", ""])
+    assert read_columns(path).to_pydict() == {
+        "uid": UIDS,
+        "key": UIDS,
+        "caption": ["x", "y"],
+        "width": [3, 4],
+        "height": [5, 6],
+    }
+
+
+def test_a_column_in_small_letters_comes_before_one_in_capitals(tmp_path):
+    assert read_columns(parquet(tmp_path, TEXT=["a"], caption=["b"]))["caption"].to_pylist() == ["b"]
+    assert read_columns(parquet(tmp_path, Caption=["a"], text=["b"]))["caption"].to_pylist() == ["b"]
+
+
+def test_the_size_of_the_original_picture_comes_before_that_of_the_stored_one(tmp_path):
+    path = parquet(tmp_path, uid=UIDS, width=[1, 1], original_width=[3, 4])
+    assert read_columns(path)["width"].to_pylist() == [3, 4]
+
+
+def test_an_upper_case_uid_is_lowered(tmp_path):
+    table = read_columns(parquet(tmp_path, uid=["AB" * 16, "x"]))
+    assert table["uid"].to_pylist() == ["ab" * 16, "x"]
+    assert malformed_uids(table["uid"]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys"),
+    [
+        ({"key": ["a", "b"]}, ["a", "b"]),
+        ({"key": ["a", None]}, ["a", "1"]),
+        ({"key": [7, 8]}, ["7", "8"]),
+        ({"text": ["x", "y"]}, ["0", "1"]),
+        ({"other": [1, 2]}, ["0", "1"]),
+        ({"uid": pa.array([None, None], pa.string())}, ["0", "1"]),
+    ],
+)
+def test_a_row_without_a_uid_gets_one_of_shard_and_key_or_number(tmp_path, columns, keys):
+    table = with_uids(read_columns(parquet(tmp_path, **columns)), "/pool/0.parquet")
+    assert table["key"].to_pylist() == keys
+    assert table["uid"].to_pylist() == [derived_uid("/pool/0.parquet", key) for key in keys]
+
+
+def test_only_a_uid_that_is_missing_is_derived(tmp_path):
+    table = with_uids(read_columns(parquet(tmp_path, uid=[UIDS[0], None], key=["a", "b"])), "p")
+    assert table["uid"].to_pylist() == [UIDS[0], derived_uid("p", "b")]
 
 
 def test_malformed_uids_are_marked():

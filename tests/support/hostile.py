@@ -267,7 +267,7 @@ def metadata() -> Iterator[Case]:
     yield Case("json", tar_bytes(parts), [(name, outcome) for name, (_, outcome) in fields.items()])
     uid = json.dumps({"uid": UID}).encode()
     twice = tar_bytes([*sample("a", fields=uid), *sample("b", fields=uid)])
-    yield Case("uid_1_twice_in_a_shard", twice, [A_KEPT, ("b", "duplicate_uid")])
+    yield Case("uid_1_twice_in_a_shard", twice, [A_KEPT, ("b", "uid_conflict")])
     yield Case("uid_2_in_another_shard", tar_bytes(sample("a", fields=uid)), [("a", "duplicate_uid")])
 
 

@@ -130,11 +130,11 @@ def metadata_config(pool: Path, output: Path | str, **sections) -> dict:
     }
 
 
-def tar_config(pool: Path, output: Path | str, **sections) -> dict:
+def tar_config(pool: Path | list[str], output: Path | str, **sections) -> dict:
     """A configuration over tars with the small CLIP, which runs in this process unless told else."""
     return {
         "ray": {"address": "none"},
-        "input": {"shards": str(pool)},
+        "input": {"shards": pool if isinstance(pool, list) else str(pool)},
         "output": str(output),
         "embedding": {"model": "demo", "batch_size": 8},
         "selection": {"keep": 0.5},
