@@ -49,8 +49,8 @@ def check_base(base: Base, source: Input, settings: Embedding, shards: Sequence[
         )
     if not _same_uids(rule, source.uid_rule, base.shards, shards):
         raise InputError(
-            f"base: {base.run.url} was made with {rule}; with {source.uid_rule}, samples without a uid of their own would "
-            f"get others; set {rule}, or give no base, so that the whole pool is embedded"
+            f"base: {base.run.url} was made with {rule}; with {source.uid_rule}, samples that bring no uid would get "
+            f"others; set {rule}, or give no base, so that the whole pool is embedded"
         )
 
 

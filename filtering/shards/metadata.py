@@ -20,7 +20,7 @@ from filtering.shards.names import CAPTIONS, column
 from filtering.storage.store import is_local, open_object
 
 LOCAL_HEADER_BYTES = 30
-# By this package's names of a table's columns, others' names. A size is the picture's own before that it was stored with.
+# By this package's names of columns, those of others. A picture's own size comes before that of its stored copy.
 KNOWN_AS = {
     "uid": ("uid",),
     "key": ("key",),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 NAME = re.compile(r"^((?:.*/)?[^./]+)\.([^/]*)$", re.DOTALL)
 IMAGE, CAPTION, METADATA = "image", "caption", "metadata"
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-# What a caption goes by in JSON and in tables, such as LAION's TEXT; the first of them counts.
+# What a table's column of captions is called; LAION writes it in capitals. The first that is there counts.
 CAPTIONS = ("text", "caption")
 KINDS = {**dict.fromkeys(IMAGES, IMAGE), "txt": CAPTION, "json": METADATA}
 

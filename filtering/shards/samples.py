@@ -1,7 +1,7 @@
 """Read a tar as image-caption samples; what is no whole sample becomes a quarantine entry."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -9,7 +9,7 @@ from filtering.config.limits import MAX_IMAGE_BYTES
 from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping, Quarantined
-from filtering.shards.names import CAPTION, CAPTIONS, IMAGE, METADATA, place, shortened
+from filtering.shards.names import CAPTION, IMAGE, METADATA, place, shortened
 from filtering.shards.offsets import Span
 from filtering.shards.source import ByteSource
 from filtering.shards.tar import MAX_MEMBERS, Member, TarReader
@@ -23,8 +23,6 @@ MAX_TEXT_BYTES = 256 << 20
 # Samples whose members are not adjacent wait for them while no more than this many bytes wait in all.
 WINDOW_BYTES = 64 << 20
 
-NO_CAPTION = Fault("missing_caption", "no .txt member, and no caption in its JSON")
-Fields = Mapping[str, object]
 TOO_LARGE = {CAPTION: "caption_too_long", METADATA: "json_too_large"}
 
 
@@ -100,17 +98,14 @@ def _briefly(one: Sample | Quarantined, limit: int) -> Quarantined:
 
 
 def sample_of(group: Group, shard: str) -> Sample | Quarantined:
-    """Return the sample that the members of a key make, all of them, or why they make none; see `read_samples`.
-
-    Its caption is the text of its .txt, or that of its JSON where it has no .txt.
-    """
+    """Return the sample that the members of a key make, all of them, or why they make none; see `read_samples`."""
     if group.lost and group.lost.fault:
         return Quarantined(group.lost.name, group.key, group.lost.fault)
     image, caption, metadata = chosen_members(group)
     if image is None:
         return Quarantined(group.key, group.key, Fault("missing_image", "no image member"))
-    if caption is None and metadata is None:
-        return Quarantined(group.key, group.key, NO_CAPTION)
+    if caption is None:
+        return Quarantined(group.key, group.key, Fault("missing_caption", "no .txt member"))
     for kind, part in ((IMAGE, image), (CAPTION, caption), (METADATA, metadata)):
         if part and part.fault:
             return Quarantined(part.name, group.key, _fault(kind, part.fault))
@@ -135,36 +130,15 @@ def _fault(kind: str, fault: Fault) -> Fault:
     return Fault(TOO_LARGE.get(kind, fault.reason), fault.detail) if fault.reason == "member_too_large" else fault
 
 
-def _checked(
-    group: Group, image: Member, caption: Member | None, metadata: Member | None, shard: str
-) -> Sample | Quarantined:
-    key, described = group.key, metadata.name if metadata else group.key
-    fields = _fields(metadata)
-    text = _text(caption.data or b"") if caption else _described(fields)
+def _checked(group: Group, image: Member, caption: Member, metadata: Member | None, shard: str) -> Sample | Quarantined:
+    key, text = group.key, _text(caption.data or b"")
     if isinstance(text, Fault):
-        return Quarantined(caption.name if caption else key, key, text)
-    uid = fields if isinstance(fields, Fault) else _uid(fields)
+        return Quarantined(caption.name, key, text)
+    uid = _uid(metadata)
     if isinstance(uid, Fault):
-        return Quarantined(described, key, uid)
+        return Quarantined(metadata.name if metadata else key, key, uid)
     uid = uid or derived_uid(shard, key)
     return Sample(uid, key, text, image.data or b"", image.name, group.span)
-
-
-def _described(fields: Fields | Fault) -> str | Fault:
-    """Return the caption of a sample's JSON, under any of the names that one goes by."""
-    if isinstance(fields, Fault):
-        return NO_CAPTION
-    names = [*CAPTIONS, *(name for name in fields if name.lower() in CAPTIONS)]
-    text = next((one for name in names if isinstance(one := fields.get(name), str)), None)
-    if text is None:
-        return NO_CAPTION
-    try:
-        data = text.encode()
-    except UnicodeEncodeError as error:
-        return Fault("caption_not_utf8", f"character {error.start} of the JSON's caption is half of a surrogate pair")
-    if len(data) > MAX_CAPTION_BYTES:
-        return Fault("caption_too_long", f"{len(data)} bytes, at most {MAX_CAPTION_BYTES}")
-    return _text(data)
 
 
 def _text(data: bytes) -> str | Fault:
@@ -175,21 +149,18 @@ def _text(data: bytes) -> str | Fault:
     return text if text.strip() else Fault("caption_empty", "holds no text")
 
 
-def _fields(metadata: Member | None) -> Fields | Fault:
+def _uid(metadata: Member | None) -> str | Fault | None:
+    """Return the uid of a sample's JSON, None where it has none."""
     if metadata is None:
-        return {}
+        return None
     try:
         fields = json.loads(metadata.data or b"")
     except (ValueError, RecursionError):
         return Fault("json_broken", "is not JSON")
-    return fields if isinstance(fields, dict) else Fault("json_broken", "is not a JSON object")
-
-
-def _uid(fields: Fields) -> str | Fault | None:
-    """Return the uid of a sample's JSON, None where it has none."""
+    if not isinstance(fields, dict):
+        return Fault("json_broken", "is not a JSON object")
     uid = fields.get("uid")
     if uid is None:
         return None
-    if isinstance(uid, str) and is_uid(uid.lower()):
-        return uid.lower()
-    return Fault("uid_malformed", "uid must be 32 hexadecimal digits")
+    uid = uid.lower() if isinstance(uid, str) else uid
+    return uid if is_uid(uid) else Fault("uid_malformed", "uid must be 32 hexadecimal digits")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from in_process import export
@@ -114,6 +115,26 @@ def test_metadata_of_tars_is_datacomps_and_goes_in_again(tar_finished, run, tmp_
     again = metadata_config(tmp_path / "out", tmp_path / "again", selection={"keep": 0.5}, concepts={"clusters": 2})
     again["input"]["arrays"] = {"image": "img", "text": "txt"}
     assert run(again)["totals"] == {"input": 20, "kept": 10, "dropped": 10, "quarantined": 0}
+
+
+@pytest.mark.parametrize("uid", ["uid", "UID", None])
+def test_tables_as_laion_writes_them_come_out_with_the_runs_uids(run, tmp_path, uid):
+    pool = write_metadata(tmp_path / "pool", [20])
+    (path,) = pool.glob("*.parquet")
+    table = pq.read_table(path)
+    named = {"TEXT": table["text"], "URL": table["url"]}
+    pq.write_table(pa.table(named | ({uid: pc.utf8_upper(table["uid"])} if uid else {})), path)
+    run(metadata_config(pool, tmp_path / "run", concepts={"clusters": 1}, selection={"keep": 0.5}))
+    finished = Store(str(tmp_path / "run"))
+    export(finished, "parquet", str(tmp_path / "out"), Options())
+    rows = pq.read_table(tmp_path / "out/00000000.parquet").to_pylist()
+    known = {row["url"]: row["text"] for row in table.to_pylist()}
+    assert len(rows) == 10
+    assert all(known[row["url"]] == row["caption"] for row in rows)
+    export(finished, "datacomp", str(tmp_path / "metadata"), Options(embeddings=True))
+    written = pq.read_table(next((tmp_path / "metadata").glob("*.parquet")))
+    assert set(written["uid"].to_pylist()) == {row["uid"] for row in rows}
+    assert uid is None or {row["uid"] for row in rows} < set(table["uid"].to_pylist())
 
 
 def test_metadata_of_metadata_is_the_same_rows_and_arrays(metadata_finished, metadata_pool, tmp_path):

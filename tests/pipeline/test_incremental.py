@@ -153,10 +153,10 @@ def test_a_uid_whose_first_shard_is_gone_is_kept_from_the_next(night, tmp_path):
     for shard in (0, 1, 2):
         write_tar(pool / f"{shard}.tar", shared(members(shard, 6), shard))
     first = night(tar_config(pool, tmp_path / "1", base="latest"))
-    assert first["reasons"]["quarantined"] == {"duplicate_uid": 2}
+    assert first["reasons"]["quarantined"] == {"uid_conflict": 2}
     (pool / "0.tar").unlink()
     second = night(tar_config(pool, tmp_path / "2", base="latest"))
-    assert second["reasons"]["quarantined"] == {"duplicate_uid": 1}
+    assert second["reasons"]["quarantined"] == {"uid_conflict": 1}
     assert second["base"]["embedded_shards"] == 0
     full = night(whole(tar_config(pool, tmp_path / "2"), tmp_path / "1", tmp_path / "b" / "2"))
     assert second["manifest_hash"] == full["manifest_hash"]

@@ -32,6 +32,11 @@ def test_values_are_joined_by_uid(source):
     assert column_scores(asked(), table).tolist() == []
 
 
+def test_uids_of_a_table_may_be_in_upper_case(source):
+    uids = ["AB" * 16, "cd" * 16]
+    assert column_scores(asked("cd" * 16, "ab" * 16), source([1.0, 2.0], uids)).tolist() == [2.0, 1.0]
+
+
 def test_uids_in_chunks(source):
     chunks = pa.chunked_array([[UIDS[1]], [], [UIDS[0], UIDS[2]]], pa.string())
     assert column_scores(chunks, source([1.0, 2.0, 3.0])).tolist() == [2.0, 1.0, 3.0]

@@ -211,13 +211,6 @@ def test_a_tiny_window_reports_each_sample_once(window):
         ([("a.json", b"{}")], "missing_image"),
         ([("a.jpg", b"x")], "missing_caption"),
         ([("a.jpg", b"x"), ("a.json", b"{}")], "missing_caption"),
-        ([("a.jpg", b"x"), ("a.json", b'{"caption": null}')], "missing_caption"),
-        ([("a.jpg", b"x"), ("a.json", b'{"caption": ["x"]}')], "missing_caption"),
-        ([("a.jpg", b"x"), ("a.json", b"[]")], "missing_caption"),
-        ([("a.jpg", b"x"), ("a.json", b'{"TEXT": " "}')], "caption_empty"),
-        ([("a.jpg", b"x"), ("a.json", b'{"TEXT": "\\ud800"}')], "caption_not_utf8"),
-        ([("a.jpg", b"x"), ("a.json", b'{"TEXT": "' + b"x" * (MAX_CAPTION_BYTES + 1) + b'"}')], "caption_too_long"),
-        ([*pair("a", caption=b""), ("a.json", b'{"TEXT": "x"}')], "caption_empty"),
         (pair("a", caption=b"\xff\xfe"), "caption_not_utf8"),
         (pair("a", caption=b"\xed\xa0\x80"), "caption_not_utf8"),
         (pair("a", caption=b""), "caption_empty"),
@@ -256,17 +249,6 @@ def test_a_uid_is_derived_where_there_is_none(fields):
     members = pair("a") if fields is None else [*pair("a"), ("a.json", fields)]
     samples, _ = read(tar_of(*members))
     assert samples[0].uid == derived_uid(SHARD, "a")
-
-
-@pytest.mark.parametrize("name", ["text", "caption", "TEXT", "Caption"])
-def test_a_caption_may_be_in_the_json_alone(name):
-    samples, _ = read(tar_of(("a.jpg", b"x"), ("a.json", json.dumps({"text": None, name: "a dog"}).encode())))
-    assert [one.caption for one in samples] == ["a dog"]
-
-
-def test_the_text_member_comes_before_the_json():
-    samples, _ = read(tar_of(*pair("a", caption=b"a cat"), ("a.json", b'{"TEXT": "a dog"}')))
-    assert [one.caption for one in samples] == ["a cat"]
 
 
 def test_an_upper_case_uid_is_lowered():

@@ -130,11 +130,15 @@ def metadata_config(pool: Path, output: Path | str, **sections) -> dict:
     }
 
 
-def tar_config(pool: Path | list[str], output: Path | str, **sections) -> dict:
-    """A configuration over tars with the small CLIP, which runs in this process unless told else."""
+def tar_config(pool: Path | str | list[str], output: Path | str, **sections) -> dict:
+    """A configuration over tars with the small CLIP, which runs in this process unless told else.
+
+    A pool in one folder is its own root: samples that bring no uid have the same one wherever a test puts its files.
+    """
+    source = {"shards": pool} if isinstance(pool, list) else {"shards": str(pool), "root": str(pool)}
     return {
         "ray": {"address": "none"},
-        "input": {"shards": pool if isinstance(pool, list) else str(pool)},
+        "input": source,
         "output": str(output),
         "embedding": {"model": "demo", "batch_size": 8},
         "selection": {"keep": 0.5},
