@@ -107,11 +107,11 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
 
 
 def metadata_cost(work: Work, pair_seconds: float) -> StageCost:
-    """Return the cost of reading DataComp metadata: 1.5 us a row, and two vectors of it widened and multiplied."""
+    """Return the cost of reading DataComp metadata: 3 us a row, and two vectors widened and multiplied, one hashed."""
     pace = pair_seconds / expected_pair_seconds(work.dimension)
-    seconds = work.rows * (1.5e-6 + 4.3e-9 * work.dimension)
-    memory = PROCESS_BYTES + work.largest_shard * (4 * work.dimension + 300)
-    return StageCost("embedding", seconds * pace, 0, memory, work.rows * 60, start_seconds=EMBEDDING_START)
+    seconds = work.rows * (3e-6 + 7e-9 * work.dimension)
+    memory = PROCESS_BYTES + work.largest_shard * (4 * work.dimension + 400)
+    return StageCost("embedding", seconds * pace, 0, memory, work.rows * 68, start_seconds=EMBEDDING_START)
 
 
 def expected_pair_seconds(dimension: int) -> float:
@@ -130,7 +130,7 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
     cells = 8 * work.max_replicas
     return [
         StageCost(
-            "filters", rows * 1.5e-6 * pace, 0, PROCESS_BYTES + min(rows, BUCKET_ROWS) * 120 + shard * 300, rows * 42
+            "filters", rows * 1.5e-6 * pace, 0, PROCESS_BYTES + min(rows, BUCKET_ROWS) * 136 + shard * 300, rows * 50
         ),
         StageCost(
             "concepts",
