@@ -23,7 +23,9 @@ from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.storage.store import Store, checksum, digest
+from filtering.runtime.stage_objects import consume
+from filtering.storage.checksums import content_sum
+from filtering.storage.store import Store, digest
 
 NAME = "concepts"
 VERSION = 4
@@ -74,7 +76,7 @@ def find_concepts(
 def delete_consumed(store: Store) -> None:
     """Delete the objects that no task reads any more: a fifth of the room that the grouped rows will take."""
     for suffix in CONSUMED_SUFFIXES:
-        store.delete_all(suffix)
+        consume(store, suffix)
 
 
 def concepts_result(store: Store, rows: int) -> ConceptsResult:
@@ -93,7 +95,7 @@ def concepts_result(store: Store, rows: int) -> ConceptsResult:
 
 def identity_of(store: Store) -> str:
     """Return the identity of trained concepts: a digest of the centroids, the margin of replicas and the sections."""
-    return digest([checksum(store.read(name)) for name in (CENTROIDS, REPLICATION)])
+    return digest([content_sum(store.read_checked(name)) for name in (CENTROIDS, REPLICATION)])
 
 
 def wanted_clusters(settings: Concepts, rows: int) -> int:

@@ -15,7 +15,7 @@ from filtering.demo.openmoji import nameless_count
 from filtering.demo.pool import build_pool
 from filtering.demo.quality import Measure, measures
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
-from filtering.manifests.artifacts import REPORT
+from filtering.manifests.artifacts import REPORT, read_manifest
 from filtering.pipeline import run as pipeline
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
@@ -106,7 +106,8 @@ def _measured(folder: Path, config: Config) -> list[Measure]:
 
 def _uids(run: Store, kind: str) -> list[str]:
     names = run.child(f"manifest/{kind}").names(".parquet")
-    return [uid for name in names for uid in run.read_table(f"manifest/{kind}/{name}", ["uid"])["uid"].to_pylist()]
+    tables = [read_manifest(run, f"manifest/{kind}/{name}", ["uid"]) for name in names]
+    return [uid for table in tables for uid in table["uid"].to_pylist()]
 
 
 def _concepts(config: Config, run: Store) -> tuple[dict[str, int], int]:

@@ -1,6 +1,5 @@
 """An embedded shard: its rows and vectors, wherever they lie."""
 
-import io
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -15,7 +14,7 @@ from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
-from filtering.storage.store import Store, is_local
+from filtering.storage.store import Store
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
@@ -66,11 +65,7 @@ class EmbeddedShard:
     def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[np.float16]:
         if self.arrays is not None:
             return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
-        name = VECTORS_NAME.format(self.shard.identity, kind)
-        file = self.store.path(name) if is_local(self.store.url) else io.BytesIO(self.store.read(name))
-        mode: Literal["r"] | None = "r" if isinstance(file, str) else None
-        vectors: npt.NDArray[np.float16] = np.load(file, mmap_mode=mode, allow_pickle=False)
-        return vectors
+        return self.store.read_array(VECTORS_NAME.format(self.shard.identity, kind))
 
 
 class ShardCounts(TypedDict):
@@ -130,7 +125,7 @@ def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> No
     folders = sorted({place.store.url for place in where.values()})
     number = {folder: at for at, folder in enumerate(folders)}
     shards = {identity: [number[place.store.url], *place[1:]] for identity, place in where.items()}
-    store.write_json(LOCATIONS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
+    store.write_record(LOCATIONS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
 
 
 def shard_locations(run: Base) -> ShardLocations:
@@ -141,7 +136,7 @@ def shard_locations(run: Base) -> ShardLocations:
 def read_locations(store: Store, fingerprint: str) -> ShardLocations:
     """Return where each shard's rows are."""
     try:
-        found = store.read_json(LOCATIONS_NAME.format(fingerprint))
+        found = store.read_record(LOCATIONS_NAME.format(fingerprint))
     except FileNotFoundError:
         raise InputError(
             f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"

@@ -19,6 +19,7 @@ from filtering.embedding.decoding import Description
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import OFFSET, offsets_of
 from filtering.shards.samples import Quarantined
+from filtering.storage.checksums import PLAIN_SLOT, add_slot, fill_file
 from filtering.storage.store import Store, commit_file
 
 ROWS_AT_ONCE = 8192
@@ -77,6 +78,7 @@ class ShardWriter:
         )
         for part, name in names:
             part.close()
+            fill_file(self.store.path(name), part.path)
             commit_file(self.store.path(name), str(part.path))
         rows, quarantined = self.rows.count, self.quarantined.count
         return ShardCounts(
@@ -105,6 +107,7 @@ class _Array:
 
     def close(self) -> None:
         if not self.file.closed:
+            self.file.write(PLAIN_SLOT)
             self.file.seek(0)
             self._header()
             self.file.close()
@@ -135,6 +138,7 @@ class _Rows:
         if self.file.is_open:
             if self.waiting or not self.count:
                 self._flush()
+            add_slot(self.file)
             self.file.close()
 
     def _flush(self) -> None:

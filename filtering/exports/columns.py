@@ -15,6 +15,7 @@ from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
+from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.scores.artifacts import read_scores
 from filtering.shards.names import METADATA, place
 from filtering.shards.samples import MAX_JSON_BYTES, chosen_members
@@ -69,7 +70,7 @@ def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
             continue
         store = run.store.child(f"stages/scores-{stage['fingerprint']}")
         try:
-            name = store.read_json(f"{stage['fingerprint']}.stage.json")["result"]["score"]
+            name = store.read_record(f"{stage['fingerprint']}{RECORD_SUFFIX}")["result"]["score"]
         except FileNotFoundError:
             raise InputError(f"{store.url}: the scores that the run computed are gone") from None
         seen[name] = seen.get(name, 0) + 1

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
-from filtering.manifests.artifacts import CHECKSUMS, ShardLine, read_shard_lines, table_name
+from filtering.manifests.artifacts import CHECKSUMS, ShardLine, read_manifest, read_shard_lines, table_name
 from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
 
@@ -175,7 +175,7 @@ def _count(found: ByConcept, run: int, rows: pa.Table, why: str | list[str], nam
 def _kept(run: Store, at: int | None) -> pa.Table:
     if at is None:
         return pa.table({"uid": pa.array([], pa.string()), "key": pa.array([], pa.string()), "concept": []})
-    return run.read_table(table_name("kept", at), ["uid", "key", "concept"])
+    return read_manifest(run, table_name("kept", at), ["uid", "key", "concept"])
 
 
 def _without(rows: pa.Table, others: pa.Table) -> pa.Table:
@@ -186,8 +186,8 @@ def _why(run: Store, at: int, rows: pa.Table, missing: str) -> list[str]:
     """Return why a run does not keep some samples of a shard."""
     if len(rows) == 0:
         return []
-    dropped = run.read_table(table_name("dropped", at), ["uid", "reason"])
-    quarantined = run.read_table(table_name("quarantined", at), ["key", "reason"])
+    dropped = read_manifest(run, table_name("dropped", at), ["uid", "reason"])
+    quarantined = read_manifest(run, table_name("quarantined", at), ["key", "reason"])
     by_uid = dict(zip(dropped["uid"].to_pylist(), dropped["reason"].to_pylist(), strict=True))
     by_key = dict(zip(quarantined["key"].to_pylist(), quarantined["reason"].to_pylist(), strict=True))
     pairs = zip(rows["uid"].to_pylist(), rows["key"].to_pylist(), strict=True)

@@ -25,6 +25,7 @@ from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key
+from filtering.pipeline.repair import check_all, check_report, make_room, repeated
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
 from filtering.report.stage import ReportResult, report_key, write_report
@@ -33,13 +34,10 @@ from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord
-from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun, leased
+from filtering.runtime.stage import Finished, Runtime, StageRun, leased
 from filtering.shards.inventory import InventoryResult, Shard, arrays_url, list_shards, write_inventory
 from filtering.shards.metadata import UnreadableError, array_names
 from filtering.storage.store import Store, absolute
-
-# The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
-FINAL = "final.json"
 
 
 def check(config: Config, base: Base | None = None) -> list[Shard]:
@@ -118,7 +116,7 @@ def run(
         runtime = Runtime(store, executor_for(config.ray), events, progress, lease)
         try:
             reusable = None if base is None else reusable_from(base, shards)
-            record = _through_the_stages(RunContext(config, runtime, tuple(shards), reusable))
+            record = repeated(RunContext(config, runtime, tuple(shards), reusable), _through_the_stages)
             events.flush()
         except BaseException as error:
             # A run that lost its lease may not even say so: the log is the new holder's.
@@ -182,7 +180,8 @@ def _graph(
     settings, gpus = context.config.graph, context.config.ray.gpus_per_search
     partitions = partitions_key(concepts.fingerprint)
     key, grouping = graph_key(settings.k, partitions.fingerprint), context.stage(partitions)
-    if needs_grouped_rows(context.stage(key)) and grouping.finished() and not grouped_names(grouping.store):
+    graph = context.stage(key)
+    if not graph.finished() and needs_grouped_rows(graph) and grouping.finished() and not grouped_names(grouping.store):
         # They went when a graph had been searched; that graph is not this one.
         grouping.forget()
     grouped = context.take(
@@ -227,36 +226,24 @@ def _finish(
     config, runtime, pick_filters = context.config, context.runtime, selected.pick_filters
     passing, samples = inputs.shards, inputs.embedding.result.by_shard
     key = manifests_key([one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint)
-    _make_room(runtime, key)
+    make_room(context, key)
     manifests = context.take(key, ManifestsResult, lambda stage: write_manifests(stage, pick_filters, passing, samples))
     summary = run_summary(context, inputs, selected, measures.result, manifests.result)
     partitions = inputs.concepts.result.partitions
+    report = report_key(config, manifests.fingerprint)
+    check_report(context.stage(report))
     context.take(
-        report_key(config, manifests.fingerprint),
+        report,
         ReportResult,
         lambda stage: write_report(stage, summary, passing, partitions),
     )
+    check_all(context)
     record: RunRecord = {**summary, "stages": context.costs(), "finished": round(time.time(), 3)}
     runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
     runtime.events.append("run_finished", manifest_hash=record["manifest_hash"], **totals)
     return record
-
-
-def _make_room(runtime: Runtime, manifests: StageKey) -> None:
-    """Forget manifests of another selection before this one writes under the same names."""
-    store = runtime.store
-    final = store.child(FOLDER)
-    if final.exists(FINAL) and final.read_json(FINAL) == manifests.fingerprint:
-        return
-    runtime.lease.check(fresh=True)
-    store.delete(RUN)
-    final.delete_folders("manifests-")
-    final.delete_folders("report-")
-    store.delete_folders("manifest")
-    store.delete_folders("report")
-    final.write_json(FINAL, manifests.fingerprint)
 
 
 def _write_inventory(stage: StageRun, shards: Sequence[Shard]) -> InventoryResult:

@@ -1,13 +1,15 @@
 """Executors run the tasks of a stage; markers say which tasks are already done."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from filtering.config.run import Ray
 from filtering.core.errors import FilteringError, RunError, first_line
+from filtering.runtime.stage_objects import Consumed, faults, raise_first
 from filtering.runtime.task_spec import Capacity, TaskSpec, TaskWorkers, Workers
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.storage import retries
+from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Fence
 from filtering.storage.store import MARKER, Store
 
@@ -32,6 +34,9 @@ class Callback(Protocol):
 
     def retried(self, task: TaskSpec[Any], cause: str) -> None:
         """Receive a task that is started again."""
+
+    def damaged(self, error: DamagedError) -> None:
+        """Receive what is wrong with an object of a task that was done, and is run again."""
 
 
 class Executor(Protocol):
@@ -79,8 +84,7 @@ def run_tasks(
     Tasks that need the most memory begin first. The executor is not started if every task is done. Workers have one CPU
     unless given, and check the fence before they write a marker. Errors are those of `Executor.run`.
     """
-    present = set(store.names(MARKER))
-    records = {task.name: store.read_json(task.name + MARKER) for task in tasks if task.name + MARKER in present}
+    records = _done(store, tasks, callback)
     callback.resumed(records.values())
     # Those of the largest partitions first: one begun last would leave all other CPUs without work.
     missing = sorted((task for task in tasks if task.name not in records), key=lambda task: -task.memory)
@@ -90,6 +94,24 @@ def run_tasks(
             records[attempt.task.name] = record
             callback.finished(attempt.task, record)
     return [records[task.name] for task in tasks]
+
+
+def _done(store: Store, tasks: Sequence[TaskSpec[Any]], callback: Callback) -> dict[str, TaskRecord]:
+    """Return the records of the tasks that are done and whose objects are there as they were written."""
+    present, records = store.sizes(), dict[str, TaskRecord]()
+    consumed = Consumed.of(present)
+    for task in tasks:
+        marker = task.name + MARKER
+        if marker not in present:
+            continue
+        try:
+            record = cast(TaskRecord, store.read_record(marker))
+            raise_first(store, faults(record["objects"], present, consumed))
+        except DamagedError as error:
+            callback.damaged(error)
+        else:
+            records[task.name] = record
+    return records
 
 
 class LostError(Exception):

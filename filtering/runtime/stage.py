@@ -14,10 +14,20 @@ from filtering.runtime.executor import Executor, run_tasks
 from filtering.runtime.progress import Reporter
 from filtering.runtime.records import JsonObject, from_plain, to_plain
 from filtering.runtime.run_record import StageCost
-from filtering.runtime.stage_progress import FROM_RECORD, StageProgress
+from filtering.runtime.stage_objects import (
+    RECORD_SUFFIX,
+    check_stage,
+    forget_object,
+    forget_stage,
+    names_inside,
+    write_index,
+)
+from filtering.runtime.stage_progress import FROM_RECORD, StageProgress, tell_damaged
 from filtering.runtime.task_spec import TaskSpec, Workers, task
+from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Lease
 from filtering.storage.store import Store, digest
+from filtering.storage.written import noted
 
 FOLDER = "stages"
 P = ParamSpec("P")
@@ -102,7 +112,7 @@ class StageKey:
     @property
     def record(self) -> str:
         """The name of the object that says that the stage is done."""
-        return f"{self.fingerprint}.stage.json"
+        return f"{self.fingerprint}{RECORD_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,8 @@ class StageRun:
     tasks_run: int = field(default=0, init=False)
     retried: int = field(default=0, init=False)
     moved: Counter[str] = field(default_factory=Counter, init=False)
+    # What the tasks have written: names of objects in the stage's folder, with their bytes
+    objects: dict[str, int] = field(default_factory=dict, init=False)
 
     @property
     def store(self) -> Store:
@@ -137,14 +149,26 @@ class StageRun:
         return self.runtime.store.child(self.key.folder)
 
     def finished(self) -> bool:
-        """Return whether the stage is done."""
-        return self.store.exists(self.key.record)
+        """Return whether the stage is done; it is not if an object of it is missing, which is then made again."""
+        if not self.store.exists(self.key.record):
+            return False
+        try:
+            check_stage(self.store, self.key.fingerprint)
+        except DamagedError as error:
+            self.repair(error)
+            return False
+        return True
 
     def forget(self) -> None:
         """Delete everything that the stage has written, so that it runs again."""
         self.runtime.lease.check(fresh=True)
-        parent, _, name = self.key.folder.rpartition("/")
-        self.runtime.store.child(parent).delete_folders(name)
+        forget_stage(self.store)
+
+    def repair(self, error: DamagedError) -> None:
+        """Say what is wrong with an object of the stage, and let it be made again."""
+        tell_damaged(self.runtime.events, self.runtime.progress, error)
+        self.runtime.lease.check(fresh=True)
+        forget_object(self.store, error.url.removeprefix(self.store.path("")))
 
     def run(self, result: type[S], body: Callable[["StageRun"], S]) -> Finished[S]:
         """Return the finished stage: from its record if it finished before, else from `body`, which is recorded."""
@@ -154,10 +178,12 @@ class StageRun:
         self.runtime.events.append("stage_started", stage=self.key.name, fingerprint=self.key.fingerprint)
         self.runtime.progress.start(self.key.name, 1, "")
         started = time.monotonic()
-        found = body(self)
+        with noted() as written:
+            found = body(self)
         cost = self._cost(round(time.monotonic() - started, 3), found.summary)
         self.runtime.lease.check()
-        self.store.write_json(self.key.record, {"cost": cost, "result": to_plain(found)})
+        write_index(self.store, self.key.fingerprint, self.objects | names_inside(self.store, written))
+        self.store.write_record(self.key.record, {"cost": cost, "result": to_plain(found)})
         self._finish(cost, "")
         return Finished(self.key, self.store, found, cost)
 
@@ -176,6 +202,8 @@ class StageRun:
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
         self.retried += progress.lost_tasks
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
+        for record in records:
+            self.objects |= record["objects"]
         results: list[R] = [record["result"] for record in records]
         return results
 
@@ -213,7 +241,7 @@ class StageRun:
 
     def _reused(self, result: type[S]) -> Finished[S]:
         self.runtime.progress.start(self.key.name, 1, "")
-        record: JsonObject = self.store.read_json(self.key.record)
+        record: JsonObject = self.store.read_record(self.key.record)
         cost = cast(StageCost, {**record["cost"], "reused": True})
         self._finish(cost, ", already done")
         found = from_plain(result, record["result"], self.store.path(self.key.record))

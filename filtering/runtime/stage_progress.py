@@ -11,6 +11,7 @@ from filtering.runtime.events import EventLog
 from filtering.runtime.progress import Reporter
 from filtering.runtime.task_spec import TaskSpec
 from filtering.runtime.worker import TaskRecord
+from filtering.storage.checksums import DamagedError
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0
@@ -54,6 +55,12 @@ def rate_words(throughput: Throughput) -> str:
     if not tasks:
         return ""
     return f"{tasks:,.1f}/s" if tasks >= 1 else f"{60 * tasks:,.1f}/min"
+
+
+def tell_damaged(events: EventLog, progress: Reporter, error: DamagedError) -> None:
+    """Record, and say in one line, that an object is damaged or missing and is made again."""
+    events.append("object_damaged", url=error.url, fault=error.fault)
+    progress.say(f"{error.url}: {error.fault}; it is made again")
 
 
 @dataclass(slots=True)
@@ -109,6 +116,10 @@ class StageProgress:
         self.lost_tasks += 1
         self.events.append("task_retried", stage=self.stage, task=task.name, cause=cause)
         self._tell()
+
+    def damaged(self, error: DamagedError) -> None:
+        """Record that an object of a task that was done is damaged or missing: the task is run again."""
+        tell_damaged(self.events, self.progress, error)
 
     def note(self) -> str:
         """Return what a person wants to know while it works: rate, time left, memory, what goes wrong."""

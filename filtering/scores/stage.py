@@ -13,6 +13,7 @@ from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, tasks
 from filtering.scores.artifacts import ScoresResult
@@ -129,7 +130,7 @@ def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches:
     ]
     found = stage.map(scoring, "batches")
     # Before the next batching: all vectors of the pool, twice. A later one may have begun before a kill: its own stay.
-    stage.store.delete_all(own)
+    consume(stage.store, own)
     return [tasks.RETURNED_NAME.format(label) for label, count in zip(labels, found, strict=True) if count["rows"]]
 
 
@@ -139,7 +140,7 @@ def _of_captions(stage: StageRun, spec: Spec, sources: Sources) -> None:
     stage.over_shards("match", "shards", sources.shards, tasks.match_captions, settings, stage.store)
     stage.call("counts", tasks.count_matches, [shard.identity for shard in sources.shards], stage.store)
     stage.over_shards("score", "shards", sources.shards, tasks.score_captions, settings, stage.store)
-    stage.store.delete_all(tasks.MATCHES_SUFFIX)
+    consume(stage.store, tasks.MATCHES_SUFFIX)
 
 
 def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
@@ -148,7 +149,7 @@ def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
     counts = stage.over_shards("sums", "shards", sources.shards, tasks.sum_concepts, concepts, stage.store)
     filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["concepts"]]
     stage.call("prototypes", tasks.write_prototypes, filled, concepts, sources.dimension, stage.store)
-    stage.store.delete_all(tasks.SUMS_SUFFIX)
+    consume(stage.store, tasks.SUMS_SUFFIX)
     actors = Actors(partial(_tower_plan, model, settings, sources.workers, len(sources.shards)))
     scoring = [actors.task(f"towers-{s.identity}", s, concepts, stage.store) for s in sources.shards]
     stage.map(scoring, "shards", actors)
@@ -181,7 +182,7 @@ def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
         scaled.append(parts.Part(scores, part.weight, scale))
     stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, stage.store)
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
-        stage.store.delete_all(suffix)
+        consume(stage.store, suffix)
 
 
 def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[str, ...]:
@@ -205,7 +206,7 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
 
 def _gather(stage: StageRun, sources: Sources, names: Sequence[str]) -> None:
     stage.over_shards("gather", "shards", sources.shards, tasks.gather_scores, list(names), stage.store)
-    stage.store.delete_all(tasks.RETURNED_SUFFIX)
+    consume(stage.store, tasks.RETURNED_SUFFIX)
 
 
 COMPUTE: dict[Kind, Callable[[StageRun, Spec, Sources], None]] = {

@@ -59,12 +59,12 @@ class InventoryResult:
 
 def write_inventory(store: Store, shards: Sequence[Shard]) -> None:
     """Write an inventory into a folder."""
-    store.write_json(INVENTORY, [shard.plain() for shard in shards])
+    store.write_record(INVENTORY, {"shards": [shard.plain() for shard in shards]})
 
 
 def read_inventory(store: Store) -> list[Shard]:
     """Return the inventory in a folder; FileNotFoundError if there is none."""
-    return [Shard(**shard) for shard in store.read_json(INVENTORY)]
+    return [Shard(**shard) for shard in store.read_record(INVENTORY)["shards"]]
 
 
 def base_name(url: str) -> str:

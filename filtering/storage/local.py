@@ -5,13 +5,17 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_whole(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file chunk by chunk, replacing what was there; its folder is made."""
-    _written_beside(path, chunks).replace(path)
+def write_whole(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
+    """Write a file chunk by chunk, replacing what was there; its folder is made.
+
+    `finish` may write again what it must know all chunks for, before anyone sees the file.
+    """
+    _written_beside(path, chunks, finish).replace(path)
 
 
 def create_whole(path: Path, data: bytes) -> bool:
@@ -48,11 +52,13 @@ def remove_empty_folders(top: Path) -> None:
                 Path(folder).rmdir()
 
 
-def _written_beside(path: Path, chunks: Iterable[bytes]) -> Path:
+def _written_beside(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     with temporary.open("wb") as file:
         file.writelines(chunks)
+        if finish is not None:
+            finish(file)
     return temporary
 
 

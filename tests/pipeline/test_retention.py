@@ -15,6 +15,7 @@ from filtering.embedding.artifacts import ShardLocation, write_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
 from filtering.pipeline import incremental
 from filtering.pipeline.retention import RECORD, RETIRED, retire
+from filtering.shards.inventory import write_inventory
 from filtering.storage.store import Store
 
 PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)
@@ -60,7 +61,7 @@ def write_night(root, name, started, embedded=(), parts=(), verified=True, base=
     folders = {identity: root.child(night).child(OBJECTS["embedding"]) for night, identity in embedded}
     where = {identity: ShardLocation(store, 1, 1, 0) for identity, store in folders.items()}
     write_locations(embedding, "f", where)
-    folder.child(OBJECTS["inventory"]).write_json("shards.json", [])
+    write_inventory(folder.child(OBJECTS["inventory"]), [])
     others = sorted(set(parts) - {name})
     if others:
         run_of = np.array([others.index(night) if night in others else -1 for night in parts], dtype=np.int32)
