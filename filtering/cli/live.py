@@ -18,6 +18,7 @@ from rich.text import Text
 from filtering.cli.drawing import NAME_WIDTH, columns, console_on, mark, to_come
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
+from filtering.core.secrets import redacted
 
 MEMORY = Path("/proc/meminfo")
 # Narrower, the count and the time are worth more than a bar.
@@ -64,7 +65,7 @@ class LiveReporter:
 
     def say(self, line: str) -> None:
         """See `Reporter.say`."""
-        self.console.print(line)
+        self.console.print(redacted(line))
 
     def stop(self) -> None:
         """See `Reporter.stop`. The stage stays the current one, so that it can still be finished."""

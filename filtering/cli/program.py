@@ -11,7 +11,8 @@ from typing import NoReturn
 from filtering.cli.declaration import INTERRUPTED
 from filtering.cli.parser import commands, new_parser
 from filtering.cli.welcome import welcome
-from filtering.core.errors import FilteringError, one_line
+from filtering.core.errors import FilteringError, InputError, one_line
+from filtering.core.secrets import redacted, refused_secret
 from filtering.runtime import signals
 
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # What libraries print, Ray's notices above all, goes to stderr: stdout is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
+            _refuse_secrets(words)
             return chosen.body(given)
     except FilteringError as error:
         return _failed(given, error, error.exit_status, str(error))
@@ -50,8 +52,15 @@ def command(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status)
 
 
+def _refuse_secrets(words: Sequence[str]) -> None:
+    # An address on the command line is printed, and stored, like one in the configuration.
+    for word in words:
+        if line := refused_secret("command line", word):
+            raise InputError(line)
+
+
 def _failed(given: argparse.Namespace, error: BaseException, status: int, lines: str) -> int:
     if given.debug:
-        traceback.print_exception(error)
+        sys.stderr.write(redacted("".join(traceback.format_exception(error))))
     sys.stderr.writelines(f"filtering: {line}\n" for line in lines.split("\n"))
     return status

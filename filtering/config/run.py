@@ -17,13 +17,12 @@ from filtering.config.settings_file import read_settings
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import explained
 from filtering.core.errors import InputError
+from filtering.core.secrets import refused_secret
 
 LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
 # Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
-# A name and a secret before the host. A port is not a secret, and a secret may contain slashes.
-CREDENTIALS = re.compile(r"://[^/@:\s]*:(?!\d+(/|$))[^@]*@")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -248,5 +247,7 @@ def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             _refuse_credentials(inner, path)
-    elif isinstance(value, str) and CREDENTIALS.search(value):
-        raise InputError(f"{'.'.join(path)}: holds credentials; leave them out and use the environment")
+    elif isinstance(value, str):
+        remedy = "name an environment variable that holds it in notify.url_env" if path == ("notify", "url") else ""
+        if line := refused_secret(".".join(path), value, remedy):
+            raise InputError(line)

@@ -1,10 +1,15 @@
 """The errors a person may see: a line for each mistake, with the exit status of the command line."""
 
+from filtering.core.secrets import redacted
+
 
 class FilteringError(Exception):
-    """Base of every error the package raises on purpose."""
+    """Base of every error the package raises on purpose; secrets in the URLs of its message are masked."""
 
     exit_status = 1
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(redacted(word) if isinstance(word, str) else word for word in words))
 
 
 class InputError(FilteringError, ValueError):
@@ -18,10 +23,10 @@ class RunError(FilteringError, RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 200 characters; its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    """Return the first line of an error's message, at most 200 characters, secrets masked; else its type."""
+    return redacted(str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's type and text without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    """Return an error's type and text without line breaks, secrets masked."""
+    return " ".join(redacted(f"{type(error).__name__}: {error}").split()).removesuffix(":")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filtering.core.secrets import redacted
 from filtering.runtime.records import JsonObject
 from filtering.storage.store import Store, is_local
 
@@ -39,8 +40,8 @@ class EventLog:
             self._append("")
 
     def append(self, event: str, **fields: Any) -> None:
-        """Record one event with the time, seconds since the epoch."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
+        """Record one event with the time, seconds since the epoch; secrets in its URLs are masked."""
+        line = redacted(json.dumps({"time": round(time.time(), 3), "event": event, **fields}))
         if self.local:
             self._append(line)
             return

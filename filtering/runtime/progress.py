@@ -5,6 +5,7 @@ import sys
 from typing import Protocol
 
 from filtering.core.clock import CLOCK, Clock
+from filtering.core.secrets import redacted
 
 LINE_INTERVAL = 10.0
 
@@ -66,5 +67,5 @@ class LineReporter:
 def _say(line: str) -> None:
     # Nobody listening any more (a closed pipe) is no reason for a run to fail.
     with contextlib.suppress(OSError):
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(redacted(line) + "\n")
         sys.stderr.flush()

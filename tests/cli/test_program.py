@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from filtering.manifests import verify
 
 
@@ -26,3 +28,29 @@ def test_what_a_library_prints_stays_off_stdout(metadata_run, call_main, monkeyp
     assert status == 0
     assert json.loads(out)["ok"] is True
     assert "a notice of a library" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "s3://key:Zm9vYmFy@bucket/run"),
+        ("run", "--config", "https://Zm9vYmFy@127.0.0.1:9/run.yaml"),
+        ("run", "--config", "run.yaml", "--set", "output=https://127.0.0.1:9/x?X-Amz-Signature=Zm9vYmFy"),
+        ("report", "runs/first", "--out=https://127.0.0.1:9/x?sig=Zm9vYmFy"),
+    ],
+)
+def test_a_secret_on_the_command_line_is_refused_and_not_repeated(words, call_main):
+    status, out, err = call_main(*words)
+    assert status == 2
+    assert "holds credentials" in err and len(err.splitlines()) == 1
+    assert "Zm9vYmFy" not in out + err
+
+
+def test_a_traceback_has_no_secrets(call_main, monkeypatch, metadata_run):
+    def refused(run):
+        raise ConnectionError("no answer of https://host/x?token=Zm9vYmFy")
+
+    monkeypatch.setattr(verify, "problems", refused)
+    status, _, err = call_main("verify", str(metadata_run), "--debug")
+    assert status == 1
+    assert "Traceback" in err and "token=***" in err and "Zm9vYmFy" not in err

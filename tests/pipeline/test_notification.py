@@ -175,7 +175,11 @@ def test_what_is_no_web_address_is_refused_without_being_shown(url):
             {"url": "https://a.org", "token_env": "xoxb-secret"},
             "notify.token_env: must be the name of an environment variable, such as HOOK_URL",
         ),
-        ({"url": "https://name:secret@a.org"}, "notify.url: holds credentials; leave them out and use the environment"),
+        (
+            {"url": "https://name:secret@a.org"},
+            "notify.url: https://***@a.org holds credentials (a name or password before the host); "
+            "name an environment variable that holds it in notify.url_env",
+        ),
         (
             {"url": "https://a.org", "when": ["sucess"]},
             'notify.when.0: "sucess" is not valid; it must be a list of success and failure; did you mean success?',

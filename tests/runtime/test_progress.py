@@ -17,3 +17,8 @@ def test_there_are_lines_now_and_then(capsys):
         f"embedding    3/8 shards, 10 s, {NOTE}",
         "embedding    4,505 samples embedded (12.0 s)",
     ]
+
+
+def test_a_line_shows_no_secret(capsys):
+    LineReporter().say("base: https://host/run?sig=Zm9vYmFy is used")
+    assert capsys.readouterr().err == "base: https://host/run?sig=*** is used\n"
