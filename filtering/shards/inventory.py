@@ -1,18 +1,16 @@
 """The inventory: which shards a pool has, each with an identity that changes when its content does."""
 
 import posixpath
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-
-import fsspec
-from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
-from fsspec.implementations.local import LocalFileSystem
 
 from filtering.config.run import Input
 from filtering.core.errors import InputError
+from filtering.shards.listing import listed, unusable
+from filtering.shards.patterns import expand
 from filtering.storage.retries import retried
-from filtering.storage.store import Store, absolute, digest, filesystem_of, is_pattern
+from filtering.storage.store import Store, digest, filesystem_of
+from filtering.storage.urls import without_query
 
 INVENTORY = "shards.json"
 
@@ -69,7 +67,7 @@ def read_inventory(store: Store) -> list[Shard]:
 
 def base_name(url: str) -> str:
     """Return the last part of a path or URL."""
-    return posixpath.basename(url)
+    return posixpath.basename(without_query(url))
 
 
 def list_shards(source: Input) -> list[Shard]:
@@ -107,73 +105,15 @@ def difference(before: Shard, now: Shard) -> str:
 def _found(key: str, urls: list[str]) -> list[Shard]:
     if not urls:
         raise InputError(f"{key}: names no shard")
-    known = _listed(urls)
-    missing = [url for url in urls if url not in known]
-    if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise InputError(f"{key}: {missing[0]} is not there{more}")
-    return [Shard(index, url, *known[url]) for index, url in enumerate(urls)]
-
-
-def _listed(urls: Iterable[str]) -> dict[str, tuple[int, str]]:
-    """Return size and version of each URL, with one listing for each folder rather than one request each."""
-    folders: dict[str, list[str]] = defaultdict(list)
-    for url in urls:
-        folders[posixpath.dirname(url)].append(url)
-    known: dict[str, tuple[int, str]] = {}
-    for members in folders.values():
-        filesystem, path = filesystem_of(members[0])
-        try:
-            entries = {entry["name"]: entry for entry in filesystem.ls(posixpath.dirname(path), detail=True)}
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for url in members:
-            entry = entries.get(filesystem_of(url)[1])
-            if entry is not None:
-                known[url] = int(entry["size"]), _version(entry)
-    return known
+    known = listed(urls)
+    faults = {url: fault for url in urls if (fault := unusable(url, known.get(url)))}
+    if faults:
+        url, fault = next(iter(faults.items()))
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise InputError(f"{key}: {url} {fault}{more}")
+    return [Shard(index, url, int(known[url]["size"]), _version(known[url])) for index, url in enumerate(urls)]
 
 
 def _version(entry: Mapping[str, object]) -> str:
     names = ("ETag", "etag", "md5Hash", "mtime", "LastModified")
     return next((str(entry[name]) for name in names if entry.get(name) is not None), "")
-
-
-def expand(patterns: str | Iterable[str], suffix: str) -> list[str]:
-    """Return the URLs that paths, brace ranges, globs or directories stand for, in order, each once.
-
-    A directory stands for the objects in it that end in `suffix`. InputError if a pattern matches nothing.
-    """
-    given = [patterns] if isinstance(patterns, str) else list(patterns)
-    urls: dict[str, None] = {}
-    for pattern in given:
-        try:
-            ranges = list(braceexpand(pattern))
-        except UnbalancedBracesError:
-            raise InputError(f"{pattern}: its braces do not match") from None
-        for url in ranges:
-            urls.update(dict.fromkeys(_matches(url, suffix)))
-    return list(urls)
-
-
-def _matches(url: str, suffix: str) -> list[str]:
-    filesystem, path = filesystem_of(url)
-    if is_pattern(path):
-        found = sorted(retried(lambda: filesystem.glob(path), url))
-    elif path.endswith(suffix) or (listed := _folder(filesystem, path, url)) is None:
-        return [absolute(url)]
-    else:
-        found = sorted(entry for entry in listed if entry.endswith(suffix))
-    if not found:
-        raise InputError(f"{url}: no {suffix} file is there")
-    local = isinstance(filesystem, LocalFileSystem)
-    return [entry if local else filesystem.unstrip_protocol(entry) for entry in found]
-
-
-def _folder(filesystem: fsspec.AbstractFileSystem, folder: str, url: str) -> list[str] | None:
-    """Return what is directly inside a folder, in one listing, or None if it is none."""
-    try:
-        listed: list[str] = retried(lambda: filesystem.ls(folder, detail=False), url)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return None if listed == [folder] else listed

@@ -20,20 +20,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import RunError
 from filtering.storage import checksums
 from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole
 from filtering.storage.retries import retried
-from filtering.storage.streams import block_stream, count_bytes, disk_stream, is_s3
+from filtering.storage.streams import block_stream, checks_versions, count_bytes, disk_stream, is_s3
+from filtering.storage.urls import absolute as absolute
+from filtering.storage.urls import filesystem_of as filesystem_of
+from filtering.storage.urls import is_http, is_pattern
+from filtering.storage.urls import is_local as is_local
 from filtering.storage.written import note, note_deleted
 
 MARKER = ".done"
 DELETED_AT_ONCE = 1000
 Result = TypeVar("Result")
-
-# By name: boto is imported, which takes a second, when the first URL of S3 is opened.
-for _scheme in ("s3", "s3a"):
-    fsspec.register_implementation(_scheme, "filtering.storage.s3.RetryingS3", clobber=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,31 +199,6 @@ def _delete_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
         filesystem.rm(path, recursive=True)
 
 
-def is_pattern(path: str) -> bool:
-    """Say whether filesystems take a path for a pattern."""
-    return any(character in path for character in "*?[")
-
-
-def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Return the filesystem of a URL and the path on it."""
-    try:
-        # Listings are never cached: other processes write what this one reads.
-        filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"{url}: cannot be opened ({error})") from None
-    return filesystem, path
-
-
-def is_local(url: str) -> bool:
-    """Say whether a URL is on this machine's disk."""
-    return isinstance(filesystem_of(url)[0], LocalFileSystem)
-
-
-def absolute(url: str) -> str:
-    """Return a local path made absolute, so that workers elsewhere in the tree find it; other URLs as is."""
-    return filesystem_of(url)[1] if is_local(url) else url
-
-
 def _asked(url: str, operation: Callable[[fsspec.AbstractFileSystem, str], Result]) -> Result:
     """Return what an operation on a URL's filesystem returns; it must come to the same when it is done twice."""
     filesystem, path = filesystem_of(url)
@@ -250,17 +225,25 @@ def read_object(url: str) -> bytes:
 def read_range(url: str, start: int | None, end: int | None, version: str = "") -> bytes:
     """Return the bytes [start, end) of an object, fewer where it ends before.
 
-    On S3 alone (no other store takes it with a range) RunError if the object's etag is no longer `version`.
+    On S3 and the web (no other store takes it with a range) RunError if the object's version is no longer `version`.
     """
 
     def read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-        if version and is_s3(filesystem):
+        if version and checks_versions(filesystem):
             return bytes(filesystem.read_block(path, start, end, version))
         data = bytes(filesystem.cat_file(path, start=start, end=end))
         count_bytes(filesystem, "read_bytes", len(data))
         return data
 
     return _asked(url, read)
+
+
+def offers_ranges(url: str) -> bool:
+    """Say whether parts of an object can be read, as anywhere but on some web servers; else it is read from its start.
+
+    FileNotFoundError if there is none.
+    """
+    return not is_http(url) or bool(_asked(url, lambda filesystem, path: filesystem.info(path)["ranges"]))
 
 
 def write_chunks(url: str, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
