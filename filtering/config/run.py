@@ -18,6 +18,7 @@ from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Sect
 from filtering.config.validation import explained
 from filtering.core.errors import InputError
 from filtering.core.secrets import refused_secret
+from filtering.storage.urls import NOT_WRITTEN, is_http
 
 LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
@@ -172,6 +173,13 @@ class Config(Section):
 
     _warnings: tuple[str, ...] = PrivateAttr(())
 
+    @field_validator("output")
+    @classmethod
+    def _is_writable(cls, output: str) -> str:
+        if is_http(output):
+            raise ValueError(f"{output}: {NOT_WRITTEN}")
+        return output
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """One line for each former name of a key or value that was given."""
@@ -243,11 +251,12 @@ def parse_config(data: Mapping[str, Any]) -> Config:
 def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
+            _refuse_credentials(str(key), path)
             _refuse_credentials(inner, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for inner in value:
             _refuse_credentials(inner, path)
     elif isinstance(value, str):
         remedy = "name an environment variable that holds it in notify.url_env" if path == ("notify", "url") else ""
-        if line := refused_secret(".".join(path), value, remedy):
+        if line := refused_secret(".".join(path) or "configuration", value, remedy):
             raise InputError(line)

@@ -8,8 +8,9 @@ class FilteringError(Exception):
 
     exit_status = 1
 
-    def __init__(self, *words: object) -> None:
-        super().__init__(*(redacted(word) if isinstance(word, str) else word for word in words))
+    def __str__(self) -> str:
+        """Return its lines."""
+        return "\n".join(redacted(str(line)) for line in self.args)
 
 
 class InputError(FilteringError, ValueError):

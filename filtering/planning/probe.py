@@ -22,6 +22,7 @@ from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import array_shape
 from filtering.shards.samples import Sample, read_samples
 from filtering.storage.store import filesystem_of, open_object, stream_object
+from filtering.storage.urls import beside
 
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64
@@ -117,7 +118,7 @@ def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
 
 
 def _stated_samples(shard: Shard) -> int | None:
-    url = shard.url.removesuffix(".tar") + "_stats.json"
+    url = beside(shard.url, ".tar", "_stats.json")
     filesystem, path = filesystem_of(url)
     try:
         return int(json.loads(filesystem.cat_file(path))["successes"])

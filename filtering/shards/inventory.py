@@ -1,17 +1,20 @@
 """The inventory: which shards a pool has, each with an identity that changes when its content does."""
 
+import logging
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from filtering.config.run import Input
 from filtering.core.errors import InputError
+from filtering.core.secrets import redacted
 from filtering.shards.listing import listed, unusable
 from filtering.shards.patterns import expand
 from filtering.storage.retries import retried
 from filtering.storage.store import Store, digest, filesystem_of
-from filtering.storage.urls import without_query
+from filtering.storage.urls import beside, without_query
 
+LOG = logging.getLogger(__name__)
 INVENTORY = "shards.json"
 
 
@@ -79,7 +82,7 @@ def list_shards(source: Input) -> list[Shard]:
 
 def arrays_url(shard: Shard) -> str:
     """Return the npz that belongs to a parquet file of DataComp metadata."""
-    return shard.url.removesuffix(".parquet") + ".npz"
+    return beside(shard.url, ".parquet", ".npz")
 
 
 def size_and_version(url: str) -> tuple[int, str]:
@@ -111,7 +114,16 @@ def _found(key: str, urls: list[str]) -> list[Shard]:
         url, fault = next(iter(faults.items()))
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise InputError(f"{key}: {url} {fault}{more}")
-    return [Shard(index, url, int(known[url]["size"]), _version(known[url])) for index, url in enumerate(urls)]
+    shards = [Shard(index, url, int(known[url]["size"]), _version(known[url])) for index, url in enumerate(urls)]
+    _warn_of_versions(key, [shard.url for shard in shards if not shard.version])
+    return shards
+
+
+def _warn_of_versions(key: str, urls: Sequence[str]) -> None:
+    if urls:
+        more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
+        line = "has neither an etag nor a date, so a change that keeps its size will not be noticed"
+        LOG.warning("filtering: %s: %s %s%s", key, redacted(urls[0]), line, more)
 
 
 def _version(entry: Mapping[str, object]) -> str:

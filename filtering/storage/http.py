@@ -15,6 +15,7 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.implementations.http import HTTPFileSystem
 from fsspec.spec import AbstractBufferedFile
 
+from filtering.core.errors import InputError
 from filtering.storage.http_answers import (
     CHUNK_BYTES,
     Entry,
@@ -27,6 +28,7 @@ from filtering.storage.http_answers import (
     version_of,
 )
 from filtering.storage.retries import Backoff, count
+from filtering.storage.urls import NOT_WRITTEN
 
 BLOCK_BYTES = 8 << 20
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
@@ -95,6 +97,12 @@ class Web(HTTPFileSystem):  # type: ignore[misc]
     def stream(self, url: str) -> BinaryIO:
         """Open an object of a server without ranges, to be read once; errors as in `filtering.storage.streams`."""
         return cast(BinaryIO, io.BufferedReader(_Whole(self, url), CHUNK_BYTES))
+
+    async def _pipe_file(self, path: str, value: bytes, **_: object) -> None:
+        raise InputError(f"{path}: {NOT_WRITTEN}")
+
+    async def _put_file(self, lpath: str, rpath: str, **_: object) -> None:
+        raise InputError(f"{rpath}: {NOT_WRITTEN}")
 
     def _open(self, path: str, mode: str = "rb", **_: object) -> Any:
         entry = self.info(path)

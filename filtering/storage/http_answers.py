@@ -42,10 +42,11 @@ def judged(error: Exception, url: str) -> Verdict:
         return Verdict(1, InputError(f"{url}: is not a URL ({one_line(error)})"))
     if isinstance(error, aiohttp.TooManyRedirects):
         return Verdict(1, InputError(f"{url}: the server redirects without an end"))
-    unknown = isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno == socket.EAI_NONAME
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno == socket.EAI_NONAME:
+        line = f"{url}: no server of that name is known; check the address, or the DNS of this machine"
+        return Verdict(DENIED_ATTEMPTS, InputError(line))
     if isinstance(error, aiohttp.ClientError | TimeoutError | ConnectionError):
-        failing = RunError(f"{url}: kept failing, last with {one_line(error)}")
-        return Verdict(DENIED_ATTEMPTS if unknown else ATTEMPTS, failing)
+        return Verdict(ATTEMPTS, RunError(f"{url}: kept failing, last with {one_line(error)}"))
     return judged_anywhere(error, url)
 
 

@@ -5,12 +5,13 @@ import re
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.core.errors import InputError, one_line
+from filtering.core.errors import InputError, first_line
 
 # By name: boto is imported, which takes a second, when the first URL of S3 is opened.
 for _scheme, _class in (("s3", "s3.RetryingS3"), ("s3a", "s3.RetryingS3"), ("http", "http.Web"), ("https", "http.Web")):
     fsspec.register_implementation(_scheme, f"filtering.storage.{_class}", clobber=True)
 
+NOT_WRITTEN = "nothing can be written to a web server; give a path, or a store's URL such as s3://bucket/run"
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 # Slashes that follow one another, and folders called `.`: names of the same file on a disk, of another object on S3.
 _REPEATED = re.compile(r"/(?:\.?/)+")
@@ -44,13 +45,13 @@ def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         package = INSTALL.get(scheme(url))
-        remedy = f"install it on every node: pip install {package}" if package else one_line(error)
+        remedy = f"install it on every node: pip install {package}" if package else first_line(error)
         raise InputError(f"{url}: {scheme(url)}:// needs a package that is not here; {remedy}") from None
     except ValueError as error:
-        raise InputError(f"{url}: cannot be opened ({error})") from None
+        raise InputError(f"{url}: cannot be opened ({first_line(error)})") from None
     except OSError as error:
         # Filesystems that connect when they are made, such as ftp and hdfs, and archives that are not there.
-        raise InputError(f"{url}: cannot be opened ({one_line(error)})") from None
+        raise InputError(f"{url}: cannot be opened ({type(error).__name__}: {first_line(error)})") from None
     return filesystem, _REPEATED.sub("/", path) if isinstance(filesystem, LocalFileSystem) else path
 
 
@@ -82,3 +83,9 @@ def is_pattern(path: str) -> bool:
 def without_query(url: str) -> str:
     """Return a URL of the web without its query, such as ?download=true; other URLs as they are."""
     return re.split(r"[?#]", url, maxsplit=1)[0] if is_http(url) else url
+
+
+def beside(url: str, suffix: str, other: str) -> str:
+    """Return the URL of the object beside one, named like it but for its suffix; a query stays."""
+    path = without_query(url)
+    return path.removesuffix(suffix) + other + url[len(path) :]

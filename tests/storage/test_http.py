@@ -10,7 +10,16 @@ from web_server import WebServer
 from filtering.core.errors import InputError, RunError
 from filtering.storage import http
 from filtering.storage.retries import taken
-from filtering.storage.store import filesystem_of, offers_ranges, open_object, read_object, read_range, stream_object
+from filtering.storage.store import (
+    filesystem_of,
+    offers_ranges,
+    open_object,
+    read_object,
+    read_range,
+    stream_object,
+    write_chunks,
+    write_object,
+)
 
 DATA = np.random.default_rng(0).bytes(700_000)
 HABITS = {
@@ -146,7 +155,7 @@ def test_a_refusal_is_one_line_that_names_the_url(folder, monkeypatch, status, k
     [
         ("http://127.0.0.1:1/x.tar", "kept failing, last with ClientConnectorError: "),
         ("http://127.0.0.1:99999/x.tar", "is not a URL ("),
-        ("https://no-such-host.invalid/x.tar", "kept failing, last with ClientConnectorDNSError: "),
+        ("https://no-such-host.invalid/x.tar", "no server of that name is known; check the address"),
     ],
 )
 def test_a_server_that_is_not_there_is_one_line_that_names_the_url(monkeypatch, url, line):
@@ -193,3 +202,10 @@ def test_an_index_is_a_listing_and_other_objects_are_none(folder):
         assert filesystem.glob(server.url("x*.tar")) == [server.url("x.tar")]
         with pytest.raises(NotADirectoryError):
             filesystem.ls(server.url("x.tar"))
+
+
+def test_nothing_is_written(folder):
+    with WebServer(folder) as server:
+        for write in (write_object, lambda url, data: write_chunks(url, [data])):
+            with pytest.raises(InputError, match=r"^http://\S*/new: nothing can be written to a web server; "):
+                write(server.url("new"), b"x")
