@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 # webdataset's rule: the key is everything before the first dot of the base name (the folder stays part of it).
 NAME = re.compile(r"^((?:.*/)?[^./]+)\.([^/]*)$", re.DOTALL)
+# What unpacking with a tool that does not know extended headers, or packing on a Mac, leaves beside the files.
+LEFTOVER = re.compile(r"(?:^|/)(?:PaxHeaders?(?:\.\d+)?|GNUSparseFile\.\d+|__MACOSX)/")
 IMAGE, CAPTION, METADATA = "image", "caption", "metadata"
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 KINDS = {**dict.fromkeys(IMAGES, IMAGE), "txt": CAPTION, "json": METADATA}
@@ -34,7 +36,7 @@ class Place(NamedTuple):
 def place(name: str) -> Place | None:
     """Return where the member of a name belongs, None if its name has no key."""
     match = NAME.match(name)
-    if match is None:
+    if match is None or ("/" in name and LEFTOVER.search(name)):
         return None
     key, extension = match[1], match[2].lower()
     stem, _, last = extension.rpartition(".")
