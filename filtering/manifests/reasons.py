@@ -61,7 +61,7 @@ FAULTS: Words = {
     "missing_caption": ("No caption", "the sample has an image and no caption"),
     "missing_image": ("No image", "the sample has a caption and no image"),
     "name_too_long": ("Name too long", "a member's name is longer than the limit"),
-    "not_a_file": ("Not a file", "a member is a link, a folder or a device"),
+    "not_a_file": ("Not a file", "a member is a link, a device or a sparse file"),
     "shard_text_too_large": ("Too much text", "the captions and names of its shard exceed the memory limit"),
     "shard_too_long": ("Shard too long", "the shard has more members than the limit"),
     "truncated_tar": ("Shard cut off", "the shard ends too early"),
