@@ -19,7 +19,7 @@ from filtering.shards.members import Limits, MissingSamplesError, groups_at, gro
 from filtering.shards.offsets import COMPRESSED, MIXED, Offsets, Span, Table, offsets_of, wanted_samples
 from filtering.shards.regions import joined, region_sources
 from filtering.shards.samples import member_limits
-from filtering.storage.store import offers_ranges
+from filtering.storage.streams import offers_ranges
 
 Positions = npt.NDArray[np.int64]
 # Bytes of an excerpt that are in memory at once.

@@ -12,8 +12,8 @@ from fsspec.implementations.local import LocalFileSystem
 from filtering.core.errors import RunError
 from filtering.shards.inventory import Shard
 from filtering.shards.source import ByteSource, SparseFile
-from filtering.storage.store import filesystem_of, is_local, offers_ranges, read_range, stream_object
-from filtering.storage.streams import fetched_ahead
+from filtering.storage.store import filesystem_of, is_local, read_range, stream_object
+from filtering.storage.streams import fetched_ahead, offers_ranges
 
 # Bytes of one request, and requests that are under way, and in memory, at a time.
 REQUEST_BYTES = 1 << 20

@@ -27,8 +27,8 @@ from filtering.storage.retries import retried
 from filtering.storage.streams import block_stream, checks_versions, count_bytes, disk_stream, is_s3
 from filtering.storage.urls import absolute as absolute
 from filtering.storage.urls import filesystem_of as filesystem_of
-from filtering.storage.urls import is_http, is_pattern
 from filtering.storage.urls import is_local as is_local
+from filtering.storage.urls import is_pattern
 from filtering.storage.written import note, note_deleted
 
 MARKER = ".done"
@@ -236,14 +236,6 @@ def read_range(url: str, start: int | None, end: int | None, version: str = "") 
         return data
 
     return _asked(url, read)
-
-
-def offers_ranges(url: str) -> bool:
-    """Say whether parts of an object can be read, as anywhere but on some web servers; else it is read from its start.
-
-    FileNotFoundError if there is none.
-    """
-    return not is_http(url) or bool(_asked(url, lambda filesystem, path: filesystem.info(path)["ranges"]))
 
 
 def write_chunks(url: str, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import RunError
 from filtering.storage.retries import ShortBodyError, count, retried
+from filtering.storage.urls import filesystem_of, is_http
 
 BLOCK_BYTES = 8 << 20
 BUFFER_BYTES = 1 << 20
@@ -133,6 +134,17 @@ def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
         return data
 
     return cast(BinaryIO, io.BufferedReader(BlockStream(url, opened["size"], fetch), BUFFER_BYTES))
+
+
+def offers_ranges(url: str) -> bool:
+    """Say whether parts of an object can be read, as anywhere but on some web servers; else it is read from its start.
+
+    FileNotFoundError if there is none.
+    """
+    if not is_http(url):
+        return True
+    filesystem, path = filesystem_of(url)
+    return bool(retried(lambda: filesystem.info(path), url)["ranges"])
 
 
 def _block(filesystem: Any, path: str, start: int, end: int, opened: Mapping[str, object]) -> bytes | None:

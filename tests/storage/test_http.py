@@ -12,7 +12,6 @@ from filtering.storage import http
 from filtering.storage.retries import taken
 from filtering.storage.store import (
     filesystem_of,
-    offers_ranges,
     open_object,
     read_object,
     read_range,
@@ -20,6 +19,7 @@ from filtering.storage.store import (
     write_chunks,
     write_object,
 )
+from filtering.storage.streams import offers_ranges
 
 DATA = np.random.default_rng(0).bytes(700_000)
 HABITS = {
