@@ -53,7 +53,12 @@ class LiveReporter:
     def advance(self, done: int, note: str = "") -> None:
         """See `Reporter.advance`."""
         if self.current is not None:
-            self.current.done, self.current.note = done, note
+            self.current.done, self.current.note, self.current.waits = done, note, ""
+
+    def wait(self, what: str) -> None:
+        """See `Reporter.wait`."""
+        if self.current is not None:
+            self.current.waits = what
 
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""
@@ -102,7 +107,7 @@ class _Unfailing(io.TextIOBase):
 
 @dataclass(slots=True)
 class Current:
-    """The stage at work, as it is drawn: the values of `Reporter.start` and `Reporter.advance`, and when it started."""
+    """The stage at work, as it is drawn: what `Reporter` was told of it, and when it started."""
 
     stage: str
     total: int
@@ -111,6 +116,7 @@ class Current:
     clock: Clock
     done: int = 0
     note: str = ""
+    waits: str = ""  # what it waits for before its first unit
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -125,7 +131,7 @@ class Current:
 
     def _bar(self, width: int) -> Table:
         # Of one task nothing is known until it is done: its bar only moves.
-        known = self.total if self.unit and self.total > 1 else None
+        known = self.total if self.unit and self.total > 1 and not self.waits else None
         row = columns(1, expand=True)
         for ratio in (None, None, *([1] * (width >= NARROW)), None, None):
             row.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
@@ -137,7 +143,7 @@ class Current:
 
     def _told(self) -> str:
         waiting = "no rate until the first is done" if self.unit and self.total > 1 and not self.done else ""
-        return ", ".join(filter(None, (self.note or waiting, machine_memory())))
+        return ", ".join(filter(None, (self.waits or self.note or waiting, machine_memory())))
 
 
 @dataclass(frozen=True, slots=True)

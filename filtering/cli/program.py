@@ -12,6 +12,7 @@ from filtering.cli.declaration import INTERRUPTED
 from filtering.cli.parser import commands, new_parser
 from filtering.cli.welcome import welcome
 from filtering.core.errors import FilteringError, InputError, one_line
+from filtering.core.interpreter import REMEDY, this_interpreter
 from filtering.core.secrets import redacted, refused_secret
 from filtering.runtime import signals
 
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # While Ray starts, its own answer to a request to end is in force: SystemExit.
         resumed = f"; the same command resumes {chosen.resumes}" if chosen.resumes else ""
         return _failed(given, error, INTERRUPTED, f"stopped{resumed}")
+    except ImportError as error:
+        line = f"{error}: this command runs {this_interpreter()}, which has not all that this package needs; {REMEDY}"
+        return _failed(given, error, 1, line)
     except Exception as error:
         return _failed(given, error, 1, f"{one_line(error)} (--debug shows the traceback)")
 

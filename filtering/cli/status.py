@@ -192,7 +192,9 @@ def stage_line(stage: State) -> str:
 
 
 def done_words(stage: State) -> str:
-    """Return how many tasks of a stage are done."""
+    """Return how many tasks of a stage are done, or what it waits for before its first."""
+    if "waits" in stage:
+        return str(stage["waits"])
     of = f" of {stage['tasks']:,}" if "tasks" in stage else ""
     return f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')}"
 

@@ -107,7 +107,7 @@ def _embedded(
 
 def _plan(settings: Embedding, workers: Ray, shards: int, capacity: Capacity) -> ActorPlan[[Shard, Store], ShardCounts]:
     shape, decoders = embedder_shape(settings, workers, capacity, shards)
-    return ActorPlan(shape, partial(tar_embedder, settings, decoders))
+    return ActorPlan(shape, partial(tar_embedder, settings, decoders), settings.model)
 
 
 def tar_embedder(settings: Embedding, decoders: int) -> Callable[[Shard, Store], ShardCounts]:

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -17,6 +17,7 @@ from filtering.runtime.local_ray import CONNECTION, LocalRay
 from filtering.runtime.task_spec import Actors, Capacity, TaskSpec, Workers
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.runtime.worker_pools import ActorPool, TaskPool, WorkerPool
+from filtering.runtime.worker_python import lacking_worker
 
 CONNECT_SECONDS = 5.0
 # After so long without news, the callback is told that the stage goes on.
@@ -31,17 +32,18 @@ class RayExecutor:
         self.local: LocalRay | None = None
         self.ours = False
 
-    def start(self) -> None:
-        """Join the cluster of the configuration, or start one on this machine."""
+    def start(self, waiting: Callable[[str], None] = lambda what: None) -> None:
+        """Join the cluster of the configuration, or start one on this machine; `waiting` receives what takes time."""
         if ray.is_initialized():
             return
         address = self._address()
         if address == "local":
             cpus = self.settings.num_cpus
             self.local = LocalRay(None if cpus == "auto" else cpus)
-            self.local.start()
+            self.local.start(waiting)
         else:
             _check_reachable(address or _recorded_address())
+            waiting(f"joining the cluster at {address or _recorded_address()}")
             try:
                 ray.init(address=address, **CONNECTION)
             except Exception as error:
@@ -79,6 +81,7 @@ class RayExecutor:
         self, attempts: Sequence[Attempt], workers: Workers, callback: Callback
     ) -> Iterator[tuple[Attempt, TaskRecord]]:
         """See `Executor.run`."""
+        self.start(callback.waiting)
         return run_in_pool(self.pool(workers), attempts, callback)
 
     def pool(self, workers: Workers) -> WorkerPool:
@@ -106,9 +109,11 @@ def run_in_pool(
             running[pool.submit(attempt)] = attempt
         if not waiting:
             pool.release()
+        if waits := pool.waits_for():
+            callback.waiting(waits)
         ready, _ = ray.wait([*running, *pool.starting()], num_returns=1, timeout=QUIET_SECONDS)
         if not ready:
-            callback.waiting()
+            callback.waiting(waits)
             continue
         reference = ready[0]
         if reference not in running:
@@ -135,6 +140,9 @@ def _result(reference: Any, task: TaskSpec[Any]) -> TaskRecord:
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         # A decoder that died takes down the attempt of the embedder that it worked for, but not the embedder.
+        # What was sent could not even be read there, or only this far.
+        if isinstance(cause, ImportError | ray.exceptions.RaySystemError) and (lacking := lacking_worker(error)):
+            raise lacking from error
         if isinstance(cause, ray.exceptions.RayError):
             raise LostError(cause, worker=False) from error
         meaning = task_error(cause, task)

@@ -29,8 +29,8 @@ class Callback(Protocol):
     def finished(self, task: TaskSpec[Any], record: TaskRecord) -> None:
         """Receive a finished task."""
 
-    def waiting(self) -> None:
-        """Receive that no task ended for a while."""
+    def waiting(self, what: str = "") -> None:
+        """Receive that no task ended for a while, or what has to be there before the first can be worked on."""
 
     def retried(self, task: TaskSpec[Any], cause: str) -> None:
         """Receive a task that is started again."""

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,19 @@ class LocalRay:
         self.head: _Head | None = None
         self.before: dict[str, str | None] = {}
 
-    def start(self) -> None:
-        """Start it and connect to it; RunError, which names the log that says why, if it does not start."""
+    def start(self, waiting: Callable[[str], None] = lambda what: None) -> None:
+        """Start it and connect to it; RunError, which names the log that says why, if it does not start.
+
+        `waiting` receives, every moment, what is waited for.
+        """
         reason = ""
         self._authenticate()
         try:
-            for patience in PATIENCE:
+            for number, patience in enumerate(PATIENCE, 1):
+                told = "starting Ray" if number == 1 else f"starting Ray, try {number} of {len(PATIENCE)}"
                 self.head = _Head(self.cpus, self.environment)
                 try:
-                    self.head.connect(patience)
+                    self.head.connect(patience, partial(waiting, told))
                     return
                 except _NotStarted as error:
                     reason = f"{error}; {_advice(self.head.folder)}"
@@ -138,16 +143,16 @@ class _Head:
                 start_new_session=True,
             )
 
-    def connect(self, patience: float) -> None:
+    def connect(self, patience: float, waiting: Callable[[], None]) -> None:
         """Wait until it is up and connect to it; _NotStarted if it ends, or is not up in time."""
-        address = self._address(patience)
+        address = self._address(patience, waiting)
         try:
             ray.init(address=address, **CONNECTION)
         except Exception as error:
             ray.shutdown()
             raise _NotStarted(f"{first_line(error)}, and {self._reason()}") from error
 
-    def _address(self, patience: float) -> str:
+    def _address(self, patience: float, waiting: Callable[[], None]) -> str:
         # Written, at once, when the raylet has registered.
         address = self.folder / "ray_current_cluster"
         deadline = time.monotonic() + patience
@@ -160,6 +165,7 @@ class _Head:
                 raise _NotStarted(self._reason())
             if ended := self._ended():
                 raise _NotStarted(f"its {ended} ended, and {self._reason()}")
+            waiting()
             time.sleep(0.1)
         raise _NotStarted(f"not within {duration(patience)}, and {self._reason()}")
 

@@ -19,6 +19,9 @@ class Reporter(Protocol):
     def advance(self, done: int, note: str = "") -> None:
         """Say how many units of the current stage are done, and how it goes."""
 
+    def wait(self, what: str) -> None:
+        """Say what the current stage waits for before its first unit can be worked on."""
+
     def finish(self, summary: str) -> None:
         """End the current stage with a line on what it found."""
 
@@ -45,11 +48,11 @@ class LineReporter:
 
     def advance(self, done: int, note: str = "") -> None:
         """See `Reporter.advance`."""
-        now = self.clock.monotonic()
-        if now - self.last >= LINE_INTERVAL:
-            self.last = now
-            told = f", {note}" if note else ""
-            _say(f"{self.stage:<12} {done:,}/{self.total:,} {self.unit}, {now - self.started:.0f} s{told}")
+        self._now_and_then(f"{done:,}/{self.total:,} {self.unit}", f", {note}" if note else "")
+
+    def wait(self, what: str) -> None:
+        """See `Reporter.wait`."""
+        self._now_and_then(what, "")
 
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""
@@ -62,6 +65,12 @@ class LineReporter:
 
     def stop(self) -> None:
         """See `Reporter.stop`."""
+
+    def _now_and_then(self, state: str, note: str) -> None:
+        now = self.clock.monotonic()
+        if now - self.last >= LINE_INTERVAL:
+            self.last = now
+            _say(f"{self.stage:<12} {state}, {now - self.started:.0f} s{note}")
 
 
 def _say(line: str) -> None:

@@ -15,6 +15,8 @@ from filtering.storage.checksums import DamagedError
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0
+# While it waits for the same thing.
+QUIET_SECONDS = 10.0
 FROM_RESULT = ("samples", "quarantined")
 FROM_RECORD: tuple[Literal["retries", "read_bytes", "written_bytes"], ...] = ("retries", "read_bytes", "written_bytes")
 
@@ -83,6 +85,7 @@ class StageProgress:
     started: float = field(init=False)
     began: float | None = None
     told: float = 0.0
+    waits: str = ""
 
     def __post_init__(self) -> None:
         self.started = self.clock.monotonic()
@@ -99,6 +102,7 @@ class StageProgress:
     def finished(self, task: TaskSpec[Any], record: TaskRecord) -> None:
         """Take in a finished task."""
         self._add(record)
+        self.waits = ""
         # Rates count from when the first task began: workers may take a minute to start, but only once.
         began = max(self.started, self.clock.monotonic() - record["seconds"])
         self.began = began if self.began is None else min(self.began, began)
@@ -106,10 +110,17 @@ class StageProgress:
             self._tell()
         self.progress.advance(self.done, self.note())
 
-    def waiting(self) -> None:
-        """Say that it goes on, though nothing ended for a while."""
-        self._tell()
-        self.progress.advance(self.done, self.note())
+    def waiting(self, what: str = "") -> None:
+        """Say that it goes on, though nothing ended for a while; before a task has ended here, what it waits for."""
+        if self.done > self.resumed_tasks:
+            what = ""
+        if not what or what != self.waits or self.clock.monotonic() - self.told >= QUIET_SECONDS:
+            self.waits = what
+            self._tell()
+        if what:
+            self.progress.wait(what)
+        else:
+            self.progress.advance(self.done, self.note())
 
     def retried(self, task: TaskSpec[Any], cause: str) -> None:
         """Record that a task is started again, and why."""
@@ -159,6 +170,7 @@ class StageProgress:
             resumed_tasks=self.resumed_tasks,
             resumed_samples=self.resumed_samples,
             lost_tasks=self.lost_tasks,
+            **({"waits": self.waits} if self.waits else {}),
             **numbers,
             **({"peak_memory_bytes": self.peak_memory_bytes} if self.peak_memory_bytes else {}),
             **({"quarantine_reasons": dict(self.reasons)} if self.reasons else {}),

@@ -160,7 +160,7 @@ def _tower_plan(
 ) -> ActorPlan[[PassingShard, Store, Store], "ScoredRows"]:
     shape, _ = embedder_shape(model, workers, capacity, shards)
     # Masks are in the weights of the one model that an actor has: one shard at a time.
-    return ActorPlan(replace(shape, at_once=1), partial(_tower_scorer, model, settings))
+    return ActorPlan(replace(shape, at_once=1), partial(_tower_scorer, model, settings), model.model)
 
 
 def _tower_scorer(model: Embedding, settings: Dlc) -> Callable[[PassingShard, Store, Store], "ScoredRows"]:

@@ -1,10 +1,14 @@
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from filtering.manifests import verify
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_nothing_heavy_is_imported_before_a_command_needs_it():
@@ -54,3 +58,17 @@ def test_a_traceback_has_no_secrets(call_main, monkeypatch, metadata_run):
     status, _, err = call_main("verify", str(metadata_run), "--debug")
     assert status == 1
     assert "Traceback" in err and "token=***" in err and "Zm9vYmFy" not in err
+
+
+@pytest.mark.parametrize("start", [["-m", "filtering", "run"], ["jobs/run.py"], ["jobs/nightly.py"]])
+def test_a_python_that_lacks_what_the_package_needs_is_named(start, tmp_path):
+    (tmp_path / "pydantic.py").write_text("raise ModuleNotFoundError(\"No module named 'pydantic'\")")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    line = [sys.executable, *start, "--config", "run.yaml"]
+    failed = subprocess.run(
+        line, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    (said,) = failed.stderr.splitlines()
+    assert said.startswith(f"filtering: No module named 'pydantic': this command runs {sys.executable} (Python 3.")
+    assert "docker/Dockerfile" in said
