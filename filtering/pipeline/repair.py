@@ -1,18 +1,23 @@
 """Objects of a run that are damaged or missing: what they were made from is still there, so they are made again."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
 from filtering.pipeline.context import RunContext
 from filtering.report.stage import damaged_report
 from filtering.runtime.run_record import RUN, RunRecord
-from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun
-from filtering.runtime.stage_objects import damaged_objects, forget_object
+from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun
+from filtering.runtime.stage_objects import damaged_of, faults_of, forget_object, objects_left
 from filtering.runtime.stage_progress import tell_damaged
+from filtering.runtime.task_spec import task
 from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store
 
+# What the driver reads and checks by itself, and how many objects of more than that a task reads.
+CHECKED_HERE, AT_ONCE = 1 << 30, 256
 # Which manifests lie under manifest/ and report/: these names have no fingerprint.
 FINAL = "final.json"
 
@@ -72,17 +77,39 @@ def check_report(stage: StageRun) -> None:
 
 
 def check_all(context: RunContext) -> None:
-    """Read and check all objects of a run of which nothing was left to do: damaged ones are forgotten, `Repaired`."""
+    """Read and check all objects that earlier attempts at the run left: damaged ones are forgotten, `Repaired`.
+
+    The stages that ran now have checked what they read themselves, which need not be everything.
+    """
     runtime = context.runtime
-    if not all(stage.cost.get("reused") for stage in context.finished):
+    left = [stage for stage in context.finished if stage.resumed]
+    if not left:
         return
     runtime.progress.start("check", 1, "")
-    found = [error for stage in context.finished for error in damaged_objects(stage.store, stage.fingerprint)]
+    found = [error for stage in left for error in _damaged(context, stage)]
     runtime.progress.finish(f"{len(found):,} objects are damaged" if found else "every object is as it was written")
     for error in found:
         _forget(runtime, error)
     if found:
         raise Repaired
+
+
+def _damaged(context: RunContext, stage: Finished[Any]) -> list[DamagedError]:
+    """Read all objects of a finished stage, in tasks if they are many bytes; return what is wrong with them."""
+    try:
+        sizes = objects_left(stage.store, stage.fingerprint)
+    except DamagedError as error:
+        return [error]
+    names = list(sizes)
+    if sum(sizes.values()) <= CHECKED_HERE:
+        return damaged_of(stage.store, names)
+    # A name of its own: whatever an earlier check found, the objects may have been damaged since.
+    checking = context.stage(StageKey("check", 1, [stage.fingerprint, uuid.uuid4().hex]))
+    parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
+    tasks = [task(f"{number:08d}", faults_of, stage.store, part) for number, part in enumerate(parts)]
+    found = [DamagedError(url, fault) for part in checking.map(tasks, "tasks") for url, fault in part]
+    checking.forget()
+    return found
 
 
 def _forget(runtime: Runtime, damaged: DamagedError) -> None:

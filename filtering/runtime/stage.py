@@ -123,6 +123,7 @@ class Finished(Generic[S]):
     store: Store  # the folder of its objects
     result: S
     cost: StageCost  # what it took
+    resumed: bool = False  # whether an earlier attempt at the run wrote some of its objects
 
     @property
     def fingerprint(self) -> str:
@@ -139,6 +140,7 @@ class StageRun:
     peak_memory_bytes: int = field(default=0, init=False)
     tasks_run: int = field(default=0, init=False)
     retried: int = field(default=0, init=False)
+    resumed: bool = field(default=False, init=False)
     moved: Counter[str] = field(default_factory=Counter, init=False)
     # What the tasks have written: names of objects in the stage's folder, with their bytes
     objects: dict[str, int] = field(default_factory=dict, init=False)
@@ -185,7 +187,7 @@ class StageRun:
         write_index(self.store, self.key.fingerprint, self.objects | names_inside(self.store, written))
         self.store.write_record(self.key.record, {"cost": cost, "result": to_plain(found)})
         self._finish(cost, "")
-        return Finished(self.key, self.store, found, cost)
+        return Finished(self.key, self.store, found, cost, self.resumed)
 
     def map(self, tasks: Sequence[TaskSpec[R]], unit: str, workers: Workers | None = None) -> list[R]:
         """Run tasks, each for one `unit` such as "shards", those with a marker excepted; return their results in order.
@@ -199,6 +201,7 @@ class StageRun:
             runtime.executor, name, self.store, tasks, progress, workers=workers, fence=runtime.lease.fence()
         )
         self.tasks_run += len(tasks)
+        self.resumed |= progress.resumed_tasks > 0
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
         self.retried += progress.lost_tasks
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
@@ -245,7 +248,7 @@ class StageRun:
         cost = cast(StageCost, {**record["cost"], "reused": True})
         self._finish(cost, ", already done")
         found = from_plain(result, record["result"], self.store.path(self.key.record))
-        return Finished(self.key, self.store, found, cost)
+        return Finished(self.key, self.store, found, cost, resumed=True)
 
     def _finish(self, cost: StageCost, note: str) -> None:
         self.runtime.events.append("stage_finished", **{**cost, "stage": cost["name"]})

@@ -4,7 +4,7 @@ A task's record lists the objects that it wrote; when the stage is done, one tab
 that a later step has read for the last time are deleted: a mark, written before, says which those are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -106,15 +106,27 @@ def check_stage(store: Store, fingerprint: str) -> None:
 def damaged_objects(store: Store, fingerprint: str) -> Iterator[DamagedError]:
     """Read every object of a finished stage, and yield what is wrong with those that are damaged or missing."""
     try:
-        store.read_checked(f"{fingerprint}{RECORD_SUFFIX}")
-        names = read_index(store, fingerprint)
+        yield from damaged_of(store, list(objects_left(store, fingerprint)))
     except DamagedError as error:
         yield error
-        return
+
+
+def objects_left(store: Store, fingerprint: str) -> dict[str, int]:
+    """Return the names and bytes of the objects that a finished stage has now; DamagedError if they are not known."""
+    store.read_checked(f"{fingerprint}{RECORD_SUFFIX}")
     consumed = Consumed.of(store.names(MARK))
+    return {name: size for name, size in read_index(store, fingerprint).items() if not consumed.has(name)}
+
+
+def damaged_of(store: Store, names: Sequence[str]) -> list[DamagedError]:
+    """Read some objects of a stage, and return what is wrong with those that are damaged or missing."""
     with ThreadPoolExecutor(READERS, thread_name_prefix="check") as readers:
-        left = [name for name in names if not consumed.has(name)]
-        yield from filter(None, readers.map(partial(_fault, store), left))
+        return [error for error in readers.map(partial(_fault, store), names) if error]
+
+
+def faults_of(store: Store, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the URLs of the damaged or missing ones of some objects, with what is wrong: the result of a task."""
+    return [(error.url, error.fault) for error in damaged_of(store, names)]
 
 
 def _fault(store: Store, name: str) -> DamagedError | None:
