@@ -56,6 +56,7 @@ class PlanView:
         yield from (text(line) for line in self._bottleneck_lines(options))
         yield from map(text, (_total_words(self.found), *_probe_lines(self.found["probe"], self.device)))
         yield from map(text, _base_lines(self.found["base"]))
+        yield from (text(f"quarantined: {line}") for line in self.found["warnings"])
 
     def _tables(self, console: "Console", options: "ConsoleOptions") -> "list[Table]":
         """Return one table, or two where that is too wide for the terminal, and those without bars if need be."""

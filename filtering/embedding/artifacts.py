@@ -1,5 +1,7 @@
 """An embedded shard: its rows and vectors, wherever they lie."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 from numba import njit
 
 from filtering.config.run import Arrays
+from filtering.core import schemas
 from filtering.core.errors import InputError
 from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
@@ -25,6 +28,7 @@ VECTORS_NAME = "{}.{}.npy"
 OFFSETS_NAME = "{}.offsets.npy"
 # By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
 LOCATIONS_NAME = "{}.where.json"
+ARRAYS_MISMATCH = "arrays_mismatch"
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
@@ -32,20 +36,33 @@ HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 class EmbeddedShard:
     """An embedded shard, and the folder of its rows, and of its vectors unless they are in DataComp's npz.
 
-    `arrays` are the names of the npz arrays; None for tars.
+    `arrays` are the names of the npz arrays; None for tars. `mismatch` says why none of its rows can be used beside the
+    rest of the pool: its vectors have another dimension; empty where they have not.
     """
 
     shard: Shard
     store: Store
     arrays: Arrays | None = None
+    mismatch: str = ""
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
         """Return the table `tables.ROWS` of this shard, or some of its columns."""
+        if self.mismatch:
+            empty = schemas.ROWS.empty_table()
+            return empty if columns is None else empty.select(columns)
         return self.store.read_table(ROWS_NAME.format(self.shard.identity), columns)
 
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""
-        return self.store.read_table(QUARANTINE_NAME.format(self.shard.identity))
+        found = self.store.read_table(QUARANTINE_NAME.format(self.shard.identity))
+        return pa.concat_tables([found, self._mismatched()]) if self.mismatch else found
+
+    def _mismatched(self) -> pa.Table:
+        rows = self.store.read_table(ROWS_NAME.format(self.shard.identity), ["uid", "key"])
+        said = {"shard": self.shard.url, "reason": ARRAYS_MISMATCH, "detail": self.mismatch}
+        columns = {name: pa.array([word] * len(rows), pa.string()) for name, word in said.items()}
+        columns |= {"member": rows["uid"], "key": rows["key"]}
+        return pa.table([columns[name] for name in schemas.QUARANTINED.names], schema=schemas.QUARANTINED)
 
     def offsets(self) -> Offsets | None:
         """Return where the samples stand in the tar; None of metadata, and where an older version embedded the shard.
@@ -75,6 +92,12 @@ class ShardCounts(TypedDict):
     rows: int
     quarantined: int
     quarantine_reasons: dict[str, int]
+
+
+class MetadataCounts(ShardCounts):
+    """The result of taking a file of metadata: besides, the dimension of its vectors; 0 where no row is usable."""
+
+    dimension: int
 
 
 class TarCounts(ShardCounts):
@@ -108,12 +131,16 @@ class EmbeddingResult:
 
 
 class ShardLocation(NamedTuple):
-    """The folder of an embedded shard's objects, and the numbers of its samples, rows and quarantined samples."""
+    """The folder of an embedded shard's objects, and the numbers of its samples, rows and quarantined samples.
+
+    `dimension` is that of its vectors, 0 where it is not known: tars have all that of the model.
+    """
 
     store: Store
     samples: int
     rows: int
     quarantined: int
+    dimension: int = 0
 
 
 # By the shard's identity.
@@ -143,6 +170,19 @@ def read_locations(store: Store, fingerprint: str) -> ShardLocations:
         ) from None
     stores = [Store(folder) for folder in found["folders"]]
     return {identity: ShardLocation(stores[at], *counts) for identity, (at, *counts) in found["shards"].items()}
+
+
+def pool_dimension(places: Iterable[ShardLocation]) -> int:
+    """Return the dimension that the vectors of most rows have, of several the one that comes first; 0 if none is known.
+
+    One file of another dimension costs its own rows, wherever it stands in the pool.
+    """
+    rows = Counter[int]()
+    for place in places:
+        if place.dimension:
+            rows[place.dimension] += place.rows
+    # Of equal counts the first that was counted.
+    return rows.most_common(1)[0][0] if rows else 0
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from filtering.config.run import Embedding, Input, Ray
 from filtering.core.errors import InputError
@@ -11,9 +11,11 @@ from filtering.embedding.artifacts import (
     ROWS_NAME,
     EmbeddedShard,
     EmbeddingResult,
+    MetadataCounts,
     ShardCounts,
     ShardLocation,
     ShardLocations,
+    pool_dimension,
     read_locations,
     shard_locations,
     write_locations,
@@ -27,7 +29,7 @@ from filtering.runtime.task_spec import ActorPlan, Actors, Capacity
 from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
-VERSION = 3
+VERSION = 4
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
@@ -56,17 +58,34 @@ def embed(
     known = _known(reusable)
     new = [shard for shard in shards if shard.identity not in known]
     for shard, count in zip(new, _embedded(stage, source, settings, workers, new), strict=True):
-        known[shard.identity] = ShardLocation(stage.store, count["samples"], count["rows"], count["quarantined"])
+        dimension = cast(MetadataCounts, count)["dimension"] if "dimension" in count else 0
+        known[shard.identity] = ShardLocation(
+            stage.store, count["samples"], count["rows"], count["quarantined"], dimension
+        )
     where = {shard.identity: known[shard.identity] for shard in shards}
+    if reusable is not None:
+        _check_dimension(reusable.base, where)
     write_locations(stage.store, stage.key.fingerprint, where)
+    mismatches, samples = _mismatches(where), sum(place.samples for place in where.values())
+    rows = sum(place.rows for identity, place in where.items() if identity not in mismatches)
     return EmbeddingResult(
-        samples=sum(place.samples for place in where.values()),
-        rows=sum(place.rows for place in where.values()),
-        quarantined=sum(place.quarantined for place in where.values()),
+        samples=samples,
+        rows=rows,
+        quarantined=samples - rows,
         embedded_shards=len(new),
         carried_shards=len(shards) - len(new),
         by_shard=tuple(place.samples for place in where.values()),
     )
+
+
+def _check_dimension(base: Base, where: ShardLocations) -> None:
+    """Refuse a base of whose vectors the pool's are not: nothing that it found holds for them."""
+    before, now = pool_dimension(shard_locations(base).values()), pool_dimension(where.values())
+    if before and now and before != now:
+        raise InputError(
+            f"base: the vectors of {base.run.url} have {before} dimensions, those of most rows now have {now}; "
+            "remove the files of the wrong dimension, or give no base"
+        )
 
 
 def embedded_shards(
@@ -75,7 +94,21 @@ def embedded_shards(
     """Return the shards as the stages after this one read them."""
     arrays = source.arrays if source.metadata is not None else None
     where = read_locations(embedding.store, embedding.fingerprint)
-    return [EmbeddedShard(shard, where[shard.identity].store, arrays) for shard in shards]
+    mismatches = _mismatches({shard.identity: where[shard.identity] for shard in shards})
+    return [
+        EmbeddedShard(shard, where[shard.identity].store, arrays, mismatches.get(shard.identity, ""))
+        for shard in shards
+    ]
+
+
+def _mismatches(where: ShardLocations) -> dict[str, str]:
+    """Return which shards have vectors of another dimension than the pool, and what to say of them."""
+    most = pool_dimension(where.values())
+    return {
+        identity: f"its vectors have {place.dimension} dimensions, those of the pool have {most}"
+        for identity, place in where.items()
+        if place.dimension not in (0, most)
+    }
 
 
 def _settings(source: Input, settings: Embedding) -> Any:

@@ -11,16 +11,17 @@ from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config
-from filtering.core.errors import FilteringError, InputError
+from filtering.core.errors import FilteringError, one_line
 from filtering.embedding.artifacts import EmbeddingResult
 from filtering.embedding.checkpoint import model_files
+from filtering.embedding.metadata import check_arrays
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.filters.stage import apply_filters, check_filters, filters_key
 from filtering.graph.artifacts import GraphResult
 from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
 from filtering.graph.tasks import GraphInputs
-from filtering.manifests.artifacts import ManifestsResult
+from filtering.manifests.artifacts import REPORT, ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
@@ -35,8 +36,8 @@ from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_f
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import Finished, Runtime, StageRun, leased
-from filtering.shards.inventory import InventoryResult, Shard, arrays_url, list_shards, write_inventory
-from filtering.shards.metadata import UnreadableError, array_names
+from filtering.shards.inventory import InventoryResult, Shard, list_shards, write_inventory
+from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store, absolute
 
 
@@ -64,7 +65,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     check_steps(config)
     shards = list_shards(config.input)
     if config.input.metadata is not None:
-        _check_arrays(config, shards)
+        check_arrays(config.input.arrays, shards)
     else:
         model_files(config.embedding)
     if base is not None:
@@ -223,22 +224,18 @@ def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -
 def _finish(
     context: RunContext, inputs: SelectionInputs, selected: Selected, measures: Finished[MeasuresResult]
 ) -> RunRecord:
-    config, runtime, pick_filters = context.config, context.runtime, selected.pick_filters
+    runtime, pick_filters = context.runtime, selected.pick_filters
     passing, samples = inputs.shards, inputs.embedding.result.by_shard
     key = manifests_key([one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint)
     make_room(context, key)
     manifests = context.take(key, ManifestsResult, lambda stage: write_manifests(stage, pick_filters, passing, samples))
     summary = run_summary(context, inputs, selected, measures.result, manifests.result)
     partitions = inputs.concepts.result.partitions
-    report = report_key(config, manifests.fingerprint)
-    check_report(context.stage(report))
-    context.take(
-        report,
-        ReportResult,
-        lambda stage: write_report(stage, summary, passing, partitions),
-    )
+    failure = _report(context, manifests, summary, passing, partitions)
     check_all(context)
-    record: RunRecord = {**summary, "stages": context.costs(), "finished": round(time.time(), 3)}
+    warnings = [*summary["warnings"], *failure]
+    finished = round(time.time(), 3)
+    record: RunRecord = {**summary, "warnings": warnings, "stages": context.costs(), "finished": finished}
     runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
@@ -246,21 +243,31 @@ def _finish(
     return record
 
 
+def _report(
+    context: RunContext,
+    manifests: Finished[ManifestsResult],
+    summary: RunRecord,
+    shards: Sequence[PassingShard],
+    partitions: int,
+) -> list[str]:
+    """Write the report; return a warning if that failed, which does not undo manifests that are written."""
+    key, runtime = report_key(context.config, manifests.fingerprint), context.runtime
+    check_report(context.stage(key))
+    try:
+        context.take(key, ReportResult, lambda stage: write_report(stage, summary, shards, partitions))
+        return []
+    except DamagedError:
+        # What the report reads is made again.
+        raise
+    except Exception as error:
+        # A report of other settings would say what does not hold of this run.
+        runtime.store.delete(REPORT)
+        said = f"the report could not be written ({one_line(error)[:500]}); the manifests are whole"
+        runtime.events.append("report_failed", detail=said)
+        runtime.progress.say(f"warning: {said}")
+        return [f"{said}; the same command tries again"]
+
+
 def _write_inventory(stage: StageRun, shards: Sequence[Shard]) -> InventoryResult:
     write_inventory(stage.store, shards)
     return InventoryResult(len(shards), sum(shard.size for shard in shards))
-
-
-def _check_arrays(config: Config, shards: list[Shard]) -> None:
-    """Look for the named arrays in the first npz that can be read; one that cannot is quarantined later."""
-    for shard in shards:
-        url = arrays_url(shard)
-        try:
-            names = array_names(url)
-        except (UnreadableError, FileNotFoundError):
-            continue
-        for name in (config.input.arrays.image, config.input.arrays.text):
-            if name not in names:
-                raise InputError(f"input.arrays: {url} has no array {name}; it has {', '.join(names)}")
-        return
-    raise InputError(f"input.metadata: no npz can be read, {arrays_url(shards[0])} for one")

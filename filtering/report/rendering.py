@@ -20,6 +20,8 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
     finished, or the report's data is missing.
     """
     read_run(run)
+    if against is None and not run.exists(REPORT):
+        raise InputError(f"report: {run.url} has no {REPORT}; run its configuration again, which writes it")
     if out is None and against is None:
         return run.path(REPORT)
     page = f"{absolute(out or FOLDER).rstrip('/')}/index.html"

@@ -2,25 +2,28 @@
 
 import contextlib
 import io
-import math
 import struct
 import zipfile
 from collections.abc import Iterator
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from filtering.core.errors import InputError, first_line
+from filtering.shards.columns import TableRows, table_rows
+from filtering.shards.npy import ArrayHeader, npy_header
+from filtering.shards.parquet import BoundedParquet
 from filtering.storage.store import is_local, open_object
 
 LOCAL_HEADER_BYTES = 30
 UID_PATTERN = r"\A[0-9a-f]{32}\z"
-# Deflate packs no more bytes than this into one: an array that says it is larger would only take the memory.
-MOST_IN_A_BYTE = 1032
+# A compressed array may have this many bytes, whatever its size in the file, and so many for each of these: vectors are
+# hardly smaller compressed, and what is would only take the memory.
+BYTES_ALWAYS = 64 << 20
+BYTES_A_BYTE = 32
 
 
 class UnreadableError(InputError):
@@ -36,46 +39,41 @@ def array_names(url: str) -> list[str]:
 def read_array(url: str, name: str) -> npt.NDArray[Any]:
     """Return an array of an npz; on a local disk an uncompressed one is mapped in place, not read.
 
-    UnreadableError if the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded.
-    What the storage raises passes as it is.
+    UnreadableError if the npz is damaged, has no array of that name, says that it is larger than the file can hold, or
+    holds pickled objects, which are never loaded. What the storage raises passes as it is.
     """
     with _opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
-        entry = _entry(archive, url, name)
+        entry, header = _checked_entry(archive, url, name)
+        if header.dtype.hasobject:
+            raise ValueError("it holds pickled objects, which are never loaded")
         if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-            return _mapped(url, stream, entry.header_offset)
+            return _mapped(url, _data_start(archive, stream.stream, entry), header)
         with archive.open(entry) as member:
-            shape, _, dtype = npy_header(member)
-            if math.prod(shape) * dtype.itemsize > MOST_IN_A_BYTE * stream.seek(0, io.SEEK_END):
-                raise UnreadableError(
-                    f"{url}: array {name} says that it has the shape {shape}, which the file cannot hold"
-                )
-            member.seek(0)
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
 
 
-def array_shape(url: str, name: str) -> tuple[int, ...]:
-    """Return the shape of an array of an npz, from its header alone; errors as in `read_array`."""
-    with (
-        _opened(url, f"array {name}") as stream,
-        zipfile.ZipFile(stream) as archive,
-        archive.open(_entry(archive, url, name)) as member,
-    ):
-        return npy_header(member)[0]
+def array_header(url: str, name: str) -> ArrayHeader:
+    """Return what an array of an npz says of itself, without reading it; errors as in `read_array`."""
+    with _opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
+        return _checked_entry(archive, url, name)[1]
 
 
-def read_columns(url: str) -> pa.Table:
-    """Return uid, key, caption and sizes of a DataComp parquet, under this package's names.
+def read_columns(url: str) -> TableRows:
+    """Return the rows of a DataComp parquet; those that cannot be used, all of them at worst, have a reason.
 
-    UnreadableError if the parquet is damaged or has no uid column. What the storage raises passes as it is.
+    UnreadableError if the parquet's footer is damaged, so that it does not even tell how many rows there are, or tells
+    more than the file can hold. What the storage raises passes as it is.
     """
     with _opened(url, "the table") as stream:
-        file = pq.ParquetFile(stream)
-        present = set(file.schema_arrow.names)
-        if "uid" not in present:
-            raise UnreadableError(f"{url}: has no uid column")
-        wanted = ["uid", "key", "text", "caption", "original_width", "original_height"]
-        return _renamed(file.read(columns=[name for name in wanted if name in present]))
+        file = BoundedParquet(stream.stream, stream.seek(0, io.SEEK_END))
+        return table_rows(file, lambda error: stream.failure is None)
+
+
+def row_count(url: str) -> int:
+    """Return how many rows a parquet has, from its footer; errors as in `read_columns`."""
+    with _opened(url, "the table") as stream:
+        return BoundedParquet(stream.stream, stream.seek(0, io.SEEK_END)).rows
 
 
 def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -91,6 +89,11 @@ class _Watched:
         self._stream = stream
         self.failure: Exception | None = None
 
+    @property
+    def stream(self) -> BinaryIO:
+        """Itself, as readers want it."""
+        return cast(BinaryIO, self)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -103,12 +106,12 @@ class _Watched:
 
 
 @contextlib.contextmanager
-def _opened(url: str, what: str) -> Iterator[BinaryIO]:
+def _opened(url: str, what: str) -> Iterator["_Watched"]:
     """Open an object of which `what` is read, and turn what damaged bytes raise into one line for a person."""
     with open_object(url) as stream:
         watched = _Watched(stream)
         try:
-            yield cast(BinaryIO, watched)
+            yield watched
         except (UnreadableError, MemoryError):
             raise
         except Exception as error:
@@ -118,52 +121,41 @@ def _opened(url: str, what: str) -> Iterator[BinaryIO]:
             raise UnreadableError(f"{url}: {what} cannot be read ({first_line(error)})") from None
 
 
-def _entry(archive: zipfile.ZipFile, url: str, name: str) -> zipfile.ZipInfo:
+def _checked_entry(archive: zipfile.ZipFile, url: str, name: str) -> tuple[zipfile.ZipInfo, ArrayHeader]:
+    """Return where an array lies, and its header, which says no more than there are bytes for."""
     try:
-        return archive.getinfo(f"{name}.npy")
+        entry = archive.getinfo(f"{name}.npy")
     except KeyError:
         raise UnreadableError(f"{url}: has no array {name}") from None
+    with archive.open(entry) as member:
+        header = npy_header(member)
+    if entry.compress_type == zipfile.ZIP_STORED:
+        held = min(entry.file_size, entry.compress_size)
+    else:
+        held = min(entry.file_size, BYTES_ALWAYS + BYTES_A_BYTE * entry.compress_size)
+    if header.start + header.nbytes > held:
+        raise UnreadableError(
+            f"{url}: array {name} says that it has the shape {header.shape}, which the file cannot hold"
+        )
+    return entry, header
 
 
-def _renamed(table: pa.Table) -> pa.Table:
-    uid = table["uid"].cast(pa.string())
-    key = table["key"].cast(pa.string()) if "key" in table.column_names else uid
-    caption = next((table[name] for name in ("text", "caption") if name in table.column_names), None)
-    caption = pa.nulls(len(table), pa.string()) if caption is None else caption.cast(pa.string())
-    return pa.table(
-        {
-            "uid": uid,
-            "key": key.fill_null("") if key.null_count else key,
-            "caption": caption.fill_null(""),
-            "width": _sizes(table, "original_width"),
-            "height": _sizes(table, "original_height"),
-        }
-    )
-
-
-def _sizes(table: pa.Table, name: str) -> Any:
-    if name not in table.column_names:
-        return pa.nulls(len(table), pa.int32())
-    return table[name].cast(pa.int32(), safe=False)
-
-
-def _mapped(url: str, stream: BinaryIO, header_offset: int) -> npt.NDArray[Any]:
-    """Map a stored npy member: its data starts after the zip's local header and the npy header."""
-    stream.seek(header_offset)
+def _data_start(archive: zipfile.ZipFile, stream: BinaryIO, entry: zipfile.ZipInfo) -> int:
+    """Return where the bytes of a stored member start: after the zip's local header. They end before the next one's."""
+    stream.seek(entry.header_offset)
     name_bytes, extra_bytes = struct.unpack("<HH", stream.read(LOCAL_HEADER_BYTES)[26:30])
-    stream.seek(header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes)
-    shape, fortran, dtype = npy_header(stream)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are never loaded")
-    order: Literal["F", "C"] = "F" if fortran else "C"
+    start = entry.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+    after = [other.header_offset for other in archive.infolist() if other.header_offset > entry.header_offset]
+    # The archive's own list of members comes after the last one.
+    end = min([archive.start_dir, *after])
+    if start + entry.file_size > end:
+        raise ValueError(f"it says that it has {entry.file_size:,} bytes, but {max(end - start, 0):,} are there")
+    return int(start)
+
+
+def _mapped(url: str, start: int, header: ArrayHeader) -> npt.NDArray[Any]:
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    place = start + header.start
     path = url.removeprefix("file://")
-    mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", stream.tell(), shape, order).reshape(shape)
+    mapped: npt.NDArray[Any] = np.memmap(path, header.dtype, "r", place, header.shape, order).reshape(header.shape)
     return mapped
-
-
-def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, Fortran order and dtype of the npy that starts here; the stream is left at its data."""
-    version = np.lib.format.read_magic(stream)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-    shape, fortran, dtype = read_header(stream)
-    return shape, fortran, dtype

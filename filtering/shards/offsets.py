@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from filtering.shards.metadata import npy_header
+from filtering.shards.npy import npy_header
 from filtering.shards.tar import BLOCK
 from filtering.storage.checksums import DamagedError, MissingError, array_bytes
 from filtering.storage.store import Store
@@ -97,12 +97,12 @@ def read_offsets(store: Store, name: str) -> Offsets | None:
 
 def _parsed(data: bytes) -> Table | None:
     """Return the table of an npy object, None if it holds something else; nothing is allocated that it only claims."""
-    stream = io.BytesIO(data)
-    shape, _, dtype = npy_header(stream)
-    table = np.frombuffer(data, OFFSET, offset=stream.tell(), count=shape[0] if len(shape) == 1 else -1)
+    header = npy_header(io.BytesIO(data))
+    count = header.shape[0] if len(header.shape) == 1 else -1
+    table = np.frombuffer(data, OFFSET, offset=header.start, count=count)
     start, end = table["start"], table["end"]
     whole = (start >= 0) & (end > start) & (start % BLOCK == 0) & (end % BLOCK == 0)
-    return table if dtype == OFFSET and shape == table.shape and whole.all() else None
+    return table if header.dtype == OFFSET and header.shape == table.shape and whole.all() else None
 
 
 def write_offsets(store: Store, name: str, offsets: Offsets) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from filtering.config.limits import MAX_IMAGE_BYTES
+from filtering.core.captions import holds_text
 from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping, Quarantined
@@ -147,7 +148,7 @@ def _text(data: bytes) -> str | Fault:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return Fault("caption_not_utf8", f"byte {error.start} is not UTF-8")
-    return text if text.strip() else Fault("caption_empty", "holds no text")
+    return text if holds_text(text) else Fault("caption_empty", "holds no text")
 
 
 def _uid(metadata: Member | None) -> str | Fault | None:
