@@ -49,7 +49,7 @@ class Tables:
     def score(self, store: Store, source: Source) -> npt.NDArray[np.float32]:
         """Return a score of each row of a shard; InputError if it is gone."""
         try:
-            return read_scores(store, source.shard.identity)
+            return read_scores(store, source.shard.identity).astype(np.float32)
         except FileNotFoundError:
             raise InputError(f"{store.url}: the scores of {source.shard.url} are gone") from None
 

@@ -92,9 +92,11 @@ class Selecting:
         return before
 
     def _step(self, step: Step, name: str, before: _Left) -> _Left:
-        score, difficulty = map(self._score, specs_of(step))
+        specs = specs_of(step)
+        score, difficulty = map(self._score, specs)
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
-        previous, scores = self._previous(name), ScoreStores(score.store, difficulty.store)
+        wide = any(spec.wide for spec in specs)
+        previous, scores = self._previous(name), ScoreStores(score.store, difficulty.store, wide)
         stage = self.context.take(
             selection_key(name, step, inputs, previous),
             SelectionResult,

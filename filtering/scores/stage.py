@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from filtering.scores.dlc_worker import ScoredRows
 
 VERSION = 3
+# Of scores that are kept as float64.
+WIDE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ INPUTS = {
 
 def scores_key(spec: Spec, inputs: Sequence[str]) -> StageKey:
     """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores."""
-    return StageKey("scores", VERSION, spec.plain(), tuple(inputs))
+    return StageKey("scores", WIDE_VERSION if spec.wide else VERSION, spec.plain(), tuple(inputs))
 
 
 def check_spec(spec: Spec, model: Embedding | None) -> None:
@@ -180,7 +182,7 @@ def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
         else:
             scale = parts.pool_figures(stage.over_shards(label, "shards", sources.shards, parts.moments, scores))
         scaled.append(parts.Part(scores, part.weight, scale))
-    stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, stage.store)
+    stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, spec.dtype, stage.store)
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
         consume(stage.store, suffix)
 

@@ -26,6 +26,7 @@ from filtering.scores.registry import Spec
 from filtering.storage.store import Store
 
 CONTEXT = "context.npz"
+FLOAT32 = np.dtype(np.float32)
 # A score on its way back to its shard.
 SENT_SUFFIX = ".sent"
 SENT_NAME = "{}" + SENT_SUFFIX
@@ -45,9 +46,9 @@ class ConceptCount(TypedDict):
     concepts: int
 
 
-def write_scores(store: Store, identity: str, scores: npt.NDArray[Any]) -> RowCount:
+def write_scores(store: Store, identity: str, scores: npt.NDArray[Any], dtype: np.dtype[Any] = FLOAT32) -> RowCount:
     """Write the score of each row of a shard, NaN where a row has none."""
-    store.write_arrays(SCORES_NAME.format(identity), {"score": scores.astype(np.float32)})
+    store.write_arrays(SCORES_NAME.format(identity), {"score": scores.astype(dtype)})
     return RowCount(rows=len(scores))
 
 
@@ -56,7 +57,7 @@ def score_rows(shard: EmbeddedShard, spec: Spec, store: Store) -> RowCount:
     function = spec.scorer.of_rows
     assert function is not None
     rows = shard.rows(["uid", "clip_score"])
-    return write_scores(store, shard.shard.identity, function(rows, spec.settings))
+    return write_scores(store, shard.shard.identity, function(rows, spec.settings), spec.dtype)
 
 
 def write_context(spec: Spec, model: Embedding | None, concepts: Store, store: Store) -> None:

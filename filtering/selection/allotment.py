@@ -37,18 +37,21 @@ HIERARCHY_NAME = "hierarchy.npz"
 STRATA_NAME = "strata.npz"
 
 
-def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available: int) -> None:
-    """Write how many samples each concept may keep, `total` of `available`; strata over the pool with their budgets."""
+def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available: int, *, wide: bool = False) -> None:
+    """Write how many samples each concept may keep, `total` of `available`; strata over the pool with their budgets.
+
+    `wide` says whether the scores are float64.
+    """
     name, settings, concepts = step.budget_name, step.budget_settings, surviving_concepts(stage, pool)
     sizes = concepts["size"].to_numpy()
     if not name:
         budgets = sizes
     elif isinstance(settings, StrataBudget) and settings.scope == "pool":
         hardest = int(available * settings.drop_hardest)
-        write_strata(stage.store, pool_strata(stage, pool.partitions, settings.strata, hardest, total))
+        write_strata(stage.store, pool_strata(stage, pool.partitions, settings.strata, hardest, total, wide=wide))
         budgets = sizes
     elif name in ("pool", "threshold"):
-        cut = _cut(stage, step, pool, total, available)
+        cut = _cut(stage, step, pool, total, available, wide)
         budgets = np.zeros_like(sizes) if cut is None else counts_above(stage, pool.partitions, len(sizes), cut)
     else:
         budgets = _allotted(stage, step, concepts, pool, total)
@@ -88,15 +91,16 @@ def read_hierarchy(store: Store) -> list[Int64Array]:
     return [arrays[level] for level in sorted(arrays)]
 
 
-def _cut(stage: StageRun, step: Step, pool: Pool, total: int, available: int) -> Cut | None:
+def _cut(stage: StageRun, step: Step, pool: Pool, total: int, available: int, wide: bool) -> Cut | None:
     """Return the cut at and above which rows of the whole pool are kept; None if no row is kept."""
     if not isinstance(step.settings, ThresholdSettings):
-        return cut_at(stage, "cut", pool.partitions, total - 1) if total else None
+        return cut_at(stage, "cut", pool.partitions, total - 1, wide=wide) if total else None
     if step.settings.threshold is not None:
-        return cut_at_score(step.settings.threshold)
+        return cut_at_score(step.settings.threshold, wide=wide)
     # DataComp's rule: the value at int(n * fraction), and all that equal it.
     place = int(available * step.keep) if isinstance(step.keep, float) else step.keep - 1
-    return cut_at(stage, "cut", pool.partitions, min(place, available - 1), ties=True) if available else None
+    place = min(place, available - 1)
+    return cut_at(stage, "cut", pool.partitions, place, wide=wide, ties=True) if available else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +141,12 @@ class DifficultyRange(TypedDict):
     high: float | None
 
 
-def pool_strata(stage: StageRun, partitions: int, count: int, hardest: int, total: int) -> PoolStrata:
+def pool_strata(
+    stage: StageRun, partitions: int, count: int, hardest: int, total: int, *, wide: bool = False
+) -> PoolStrata:
     """Return `count` strata of the pool that spend `total`, after the `hardest` rows were set apart."""
     numbers, store, nothing = range(partitions), stage.store, np.zeros(0, dtype=np.int64)
-    cut = cut_at(stage, "hardest", partitions, hardest - 1, column="difficulty") if hardest else ()
+    cut = cut_at(stage, "hardest", partitions, hardest - 1, wide=wide, column="difficulty") if hardest else ()
     measuring = [task(f"range-{number:08d}", difficulty_range, number, cut, store) for number in numbers]
     ranges = stage.map(measuring, "partitions measured")
     low = min((found["low"] for found in ranges if found["low"] is not None), default=0.0)

@@ -64,7 +64,7 @@ def select_coreset(
     if step.per == "increment":
         wanted = (previous.total if previous else 0) + wanted_total(step.keep, new)
     total = min(wanted, available)
-    write_budgets(stage, step, pool, total, available)
+    write_budgets(stage, step, pool, total, available, wide=scores.wide)
     counts = _select(stage, step, pool, adjacent, previous)
     # The scores stay, by partition: the report and `filtering explain` read them.
     for suffix in (VECTORS_SUFFIX, COUNTS_SUFFIX):
@@ -107,7 +107,8 @@ def _collect(
     new = sum(count["rows"] for shard, count in sent if shard.identity not in known)
     names = [SENT_NAME.format(shard.identity) for shard in pool.shards]
     collecting = [
-        task(f"collect-{number:08d}", collect_scores, number, names, before, store) for number in range(pool.partitions)
+        task(f"collect-{number:08d}", collect_scores, number, names, before, store, scores.wide)
+        for number in range(pool.partitions)
     ]
     collected = stage.map(collecting, "partitions collected")
     consume(store, SENT_SUFFIX)

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.core.captions import blank_captions
-from filtering.core.errors import InputError, first_line
+from filtering.core.errors import first_line
 from filtering.shards.cells import ColumnError, Texts, sizes, texts
 from filtering.shards.names import MAX_NAME_CHARACTERS
-from filtering.shards.parquet import BoundedParquet
+from filtering.shards.parquet import BoundedParquet, BoundsError
 from filtering.shards.samples import MAX_CAPTION_BYTES
 
 # The columns of a row, and under which names a table may have them; the first that is there is taken.
@@ -75,7 +75,7 @@ def table_rows(file: BoundedParquet, is_damage: Callable[[Exception], bool]) -> 
     wanted, faults = _columns_of(file.schema)
     try:
         file.check(list(wanted.values()))
-    except InputError as error:
+    except BoundsError as error:
         return unreadable_rows(file.rows, str(error))
     reader = _Reader(file, wanted, "; ".join(faults), is_damage)
     return joined([part for group in file.groups for part in reader.group(group)])

@@ -32,7 +32,7 @@ class UnreadableError(InputError):
 
 def array_names(url: str) -> list[str]:
     """Return the names of the arrays in an npz; errors as in `read_array`."""
-    with _opened(url, "the npz") as stream, zipfile.ZipFile(stream) as archive:
+    with opened(url, "the npz") as stream, zipfile.ZipFile(stream) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
@@ -42,7 +42,7 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
     UnreadableError if the npz is damaged, has no array of that name, says that it is larger than the file can hold, or
     holds pickled objects, which are never loaded. What the storage raises passes as it is.
     """
-    with _opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
+    with opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
         entry, header = _checked_entry(archive, url, name)
         if header.dtype.hasobject:
             raise ValueError("it holds pickled objects, which are never loaded")
@@ -55,7 +55,7 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
 
 def array_header(url: str, name: str) -> ArrayHeader:
     """Return what an array of an npz says of itself, without reading it; errors as in `read_array`."""
-    with _opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
+    with opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
         return _checked_entry(archive, url, name)[1]
 
 
@@ -65,14 +65,14 @@ def read_columns(url: str) -> TableRows:
     UnreadableError if the parquet's footer is damaged, so that it does not even tell how many rows there are, or tells
     more than the file can hold. What the storage raises passes as it is.
     """
-    with _opened(url, "the table") as stream:
+    with opened(url, "the table") as stream:
         file = BoundedParquet(stream.stream, stream.seek(0, io.SEEK_END))
         return table_rows(file, lambda error: stream.failure is None)
 
 
 def row_count(url: str) -> int:
     """Return how many rows a parquet has, from its footer; errors as in `read_columns`."""
-    with _opened(url, "the table") as stream:
+    with opened(url, "the table") as stream:
         return BoundedParquet(stream.stream, stream.seek(0, io.SEEK_END)).rows
 
 
@@ -82,7 +82,7 @@ def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     return ~np.asarray(matched.to_numpy(), dtype=bool)
 
 
-class _Watched:
+class Watched:
     """A stream that remembers what its storage raised, so that its bytes are not blamed for that."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -98,6 +98,7 @@ class _Watched:
         return getattr(self._stream, name)
 
     def read(self, size: int = -1) -> bytes:
+        """Read as a stream does, and remember what is raised."""
         try:
             return self._stream.read(size)
         except Exception as error:
@@ -106,13 +107,13 @@ class _Watched:
 
 
 @contextlib.contextmanager
-def _opened(url: str, what: str) -> Iterator["_Watched"]:
+def opened(url: str, what: str) -> Iterator["Watched"]:
     """Open an object of which `what` is read, and turn what damaged bytes raise into one line for a person."""
     with open_object(url) as stream:
-        watched = _Watched(stream)
+        watched = Watched(stream)
         try:
             yield watched
-        except (UnreadableError, MemoryError):
+        except (InputError, MemoryError):
             raise
         except Exception as error:
             if watched.failure is not None:

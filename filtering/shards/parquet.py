@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filtering.core.errors import InputError
 from filtering.core.formatting import size
 
 # A file may have this many rows or unpack to this many bytes, whatever its size, ...
@@ -26,8 +25,12 @@ BATCH_BYTES = 64 << 20
 LONG_BATCH_ROWS = 1_024
 
 
+class BoundsError(ValueError):
+    """A file says that it holds more than it may; one line without its name."""
+
+
 class BoundedParquet:
-    """A parquet file of `stored` bytes; InputError in one line if it says that it holds more than it may."""
+    """A parquet file of `stored` bytes; BoundsError if it says that it holds more than it may."""
 
     def __init__(self, stream: BinaryIO, stored: int) -> None:
         self.stream = stream
@@ -35,7 +38,7 @@ class BoundedParquet:
         self.allowed = BYTES_ALWAYS + BYTES_A_BYTE * stored
         rows = self.file.metadata.num_rows
         if rows > max(ROWS_ALWAYS, stored):
-            raise InputError(f"says that it has {rows:,} rows, which a file of {size(stored)} cannot hold")
+            raise BoundsError(f"says that it has {rows:,} rows, which a file of {size(stored)} cannot hold")
 
     @property
     def rows(self) -> int:
@@ -57,11 +60,11 @@ class BoundedParquet:
         return int(self.file.metadata.row_group(group).num_rows)
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuse columns that unpack to more than the file may: InputError, with the column."""
+        """Refuse columns that unpack to more than the file may: BoundsError, with the column."""
         for name in names:
             unpacked = sum(self._unpacked(group, name) for group in self.groups)
             if unpacked > self.allowed:
-                raise InputError(
+                raise BoundsError(
                     f"says that column {name} unpacks to {size(unpacked)}; it may be {size(self.allowed)} at most"
                 )
 
