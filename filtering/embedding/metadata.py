@@ -172,7 +172,7 @@ def _quarantined(
 ) -> pa.Table:
     """Return the entries of some rows; one without uid and key is named by its place."""
     uid, key = (found.table[name].take(pa.array(rows)) for name in ("uid", "key"))
-    named = pc.if_else(pc.equal(uid, ""), key, uid)
+    named = pc.coalesce(pc.if_else(pc.equal(uid, ""), None, uid), key)
     places = pa.array([f"row {row}" if found.counted else "" for row in rows.tolist()], pa.string())
     columns = {
         "shard": pa.array([shard.url] * len(rows), pa.string()),

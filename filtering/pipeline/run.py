@@ -262,10 +262,11 @@ def _report(
     except Exception as error:
         # A report of other settings would say what does not hold of this run.
         runtime.store.delete(REPORT)
-        said = f"the report could not be written ({one_line(error)[:500]}); the manifests are whole"
+        why = one_line(error)[:500]
+        said = f"the report could not be written ({why}); the manifests are whole; the same command tries again"
         runtime.events.append("report_failed", detail=said)
         runtime.progress.say(f"warning: {said}")
-        return [f"{said}; the same command tries again"]
+        return [said]
 
 
 def _write_inventory(stage: StageRun, shards: Sequence[Shard]) -> InventoryResult:

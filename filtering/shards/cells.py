@@ -25,7 +25,7 @@ class ColumnError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A column as text, string (n,), empty where a cell is missing; `not_utf8` and `too_long`, bool (n,).
+    """A column as text, string (n,), null where a cell is missing; `not_utf8` and `too_long`, bool (n,).
 
     Of cells that are not UTF-8 or too long there is the beginning, with a mark for each byte that is no text.
     """
@@ -48,9 +48,9 @@ def texts(name: str, column: pa.Array, most: int) -> Texts:
     data, too_long = _bounded(name, column, most)
     try:
         # From bytes: that looks at each of them, which a cast of texts does not.
-        return Texts(data.cast(pa.string()).fill_null(""), np.zeros(len(data), dtype=bool), too_long)
+        return Texts(data.cast(pa.string()), np.zeros(len(data), dtype=bool), too_long)
     except pa.ArrowInvalid:
-        cells = [_decoded(cell or b"") for cell in data.to_pylist()]
+        cells = [(None, False) if cell is None else _decoded(cell) for cell in data.to_pylist()]
         not_utf8 = np.array([wrong for _, wrong in cells], dtype=bool) & ~too_long
         return Texts(pa.array([text for text, _ in cells], pa.string()), not_utf8, too_long)
 

@@ -43,8 +43,8 @@ Words = npt.NDArray[Any]
 class TableRows:
     """The rows of a table, `SCHEMA` (n,), and by row the reason why it cannot be used, "" where it can, with a detail.
 
-    Of a row that cannot be read at all nothing is known, uid and key are empty. `counted` is False where one row stands
-    for all of a table that does not even say how many it has.
+    A uid is null where a row has none; a key is then empty, unless there is one. `counted` is False where one row
+    stands for all of a table that does not even say how many it has.
     """
 
     table: pa.Table
@@ -59,9 +59,8 @@ class TableRows:
 
 def unreadable_rows(count: int, detail: str) -> TableRows:
     """Return rows of which nothing can be read."""
-    empty = pa.array([""] * count, pa.string())
-    nothing = pa.nulls(count, pa.int32())
-    table = pa.table([empty, empty, empty, nothing, nothing], schema=SCHEMA)
+    empty, nothing = pa.array([""] * count, pa.string()), pa.nulls(count, pa.int32())
+    table = pa.table([pa.nulls(count, pa.string()), empty, empty, nothing, nothing], schema=SCHEMA)
     return TableRows(table, _words(count, UNREADABLE), _words(count, detail))
 
 
@@ -143,13 +142,13 @@ class _Reader:
         found.note(over, "shard_text_too_large", f"captions and keys of its file exceed {self.file.allowed} bytes")
         captions = pc.if_else(pa.array(over), "", caption.values) if over.any() else caption.values
         # A sample without a key is named by its uid.
-        keys = pc.if_else(pc.equal(key.values, ""), uid.values, key.values)
-        table = pa.table([uid.values, keys, captions, width, height], schema=SCHEMA)
+        keys = pc.coalesce(pc.if_else(pc.equal(key.values, ""), None, key.values), uid.values, "")
+        table = pa.table([uid.values, keys, captions.fill_null(""), width, height], schema=SCHEMA)
         return TableRows(table, found.reasons, found.details)
 
     def _over(self, *columns: pa.StringArray) -> npt.NDArray[np.bool_]:
         """Return the rows after those whose texts, and those before, are as long as the file's may be together."""
-        lengths = [pc.binary_length(column).to_numpy(zero_copy_only=False).astype(np.int64) for column in columns]
+        lengths = [pc.binary_length(column).fill_null(0).to_numpy().astype(np.int64) for column in columns]
         ends = self.text_bytes + np.cumsum(np.sum(lengths, axis=0))
         self.text_bytes = int(ends[-1]) if len(ends) else self.text_bytes
         return np.asarray(ends > self.file.allowed, dtype=bool)
@@ -168,14 +167,14 @@ class _Batch:
         return given is not None and not pa.types.is_null(self.batch.schema.field(given).type)
 
     def text(self, name: str) -> Texts:
-        """Return a column of text, empty where there is none."""
+        """Return a column of text, null where there is none."""
         nothing = np.zeros(len(self.batch), dtype=bool)
         try:
             if self.has(name):
                 return texts(self.wanted[name], self.batch.column(self.wanted[name]), LONGEST[name])
         except ColumnError as error:
             self.note(~nothing, UNREADABLE, str(error))
-        return Texts(pa.array([""] * len(self.batch), pa.string()), nothing, nothing)
+        return Texts(pa.nulls(len(self.batch), pa.string()), nothing, nothing)
 
     def size(self, name: str) -> pa.Int32Array:
         """Return a column of pixels, null where there is none."""

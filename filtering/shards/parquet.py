@@ -21,6 +21,8 @@ BYTES_A_BYTE = 32
 # Rows at a time, fewer where they are long: what is at hand at once is about this many bytes.
 BATCH_ROWS = 16_384
 BATCH_BYTES = 64 << 20
+# Bytes of a value, by parquet's type.
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 # Rows at a time where a dictionary has long cells.
 LONG_BATCH_ROWS = 1_024
 
@@ -91,28 +93,31 @@ class BoundedParquet:
             chunk.physical_type == "BYTE_ARRAY"
             and chunk.has_dictionary_page
             and chunk.total_uncompressed_size * self.rows_of(group) > self.allowed
-            for chunk in self._chunks(group, name)
+            for _, chunk in self._parts(group, name)
         )
 
     def _encoded(self, names: Sequence[str]) -> pq.ParquetFile:
         return pq.ParquetFile(self.stream, metadata=self.file.metadata, read_dictionary=list(names))
 
     def _unpacked(self, group: int, name: str) -> int:
-        stated = sum(int(chunk.total_uncompressed_size) for chunk in self._chunks(group, name))
-        return max(stated, self._width(name) * self.rows_of(group))
+        """Return the bytes of a column, as the footer has them, or of its values where these take more: equal ones."""
+        parts = list(self._parts(group, name))
+        stated = sum(int(chunk.total_uncompressed_size) for _, chunk in parts)
+        return max(stated, sum(int(chunk.num_values) * _width(leaf) for leaf, chunk in parts))
 
-    def _chunks(self, group: int, name: str) -> Iterator[pq.ColumnChunkMetaData]:
-        """Yield what the footer says of the parts of a column; a column of lists or structures has a path for each."""
+    def _parts(self, group: int, name: str) -> Iterator[tuple[pq.ColumnSchema, pq.ColumnChunkMetaData]]:
+        """Yield what the footer says of a column; one of lists or structures has a part for each of their fields."""
         known = self.file.metadata
         for place in range(known.num_columns):
-            path = known.schema.column(place).path
-            if path == name or path.startswith(f"{name}."):
-                yield known.row_group(group).column(place)
+            leaf = known.schema.column(place)
+            if leaf.path == name or leaf.path.startswith(f"{name}."):
+                yield leaf, known.row_group(group).column(place)
 
-    def _width(self, name: str) -> int:
-        """Return the bytes of each cell of a column whose cells are all as long; 0 of others."""
-        kind = self.schema.field(name).type
-        return kind.bit_width // 8 if pa.types.is_fixed_size_binary(kind) else 0
+
+def _width(leaf: pq.ColumnSchema) -> int:
+    """Return the bytes of each value; 0 where they are not all as long."""
+    fixed = leaf.physical_type == "FIXED_LEN_BYTE_ARRAY"
+    return int(leaf.length) if fixed else WIDTHS.get(leaf.physical_type, 0)
 
 
 def _longest(column: pa.Array) -> int:

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from filtering.shards import columns, parquet
-from filtering.shards.metadata import UnreadableError, read_columns
+from filtering.shards.metadata import UnreadableError, malformed_uids, read_columns
 
 UIDS = [f"{row:032x}" for row in range(4)]
 GOOD = ["a cat", "a dog", "a fox", "an owl"]
@@ -60,7 +60,16 @@ def test_a_uid_that_is_no_text_is_no_uid_and_nothing_else(tmp_path):
     pq.write_table(pa.table({"uid": no_text([UIDS[0].encode(), b"\xff", b"u" * 9000], "text"), "text": GOOD[:3]}), path)
     found = read_columns(path)
     assert found.table["uid"].to_pylist() == [UIDS[0], "\ufffd", "u" * 60]
-    assert found.reasons.tolist() == [""] * 3
+    assert malformed_uids(found.table["uid"]).tolist() == [False, True, True]
+
+
+def test_a_uid_that_is_missing_is_null(tmp_path):
+    path = str(tmp_path / "x.parquet")
+    pq.write_table(pa.table({"uid": [UIDS[0], None, None], "key": ["k1", "k2", None]}), path)
+    found = read_columns(path)
+    assert found.table["uid"].to_pylist() == [UIDS[0], None, None]
+    assert found.table["key"].to_pylist() == ["k1", "k2", ""]
+    assert malformed_uids(found.table["uid"]).tolist() == [False, True, True]
 
 
 def test_captions_without_a_visible_character_are_empty(tmp_path):
