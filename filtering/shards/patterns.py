@@ -93,12 +93,20 @@ def _literal(url: str) -> tuple[str, str]:
     known, first = 0, 4 if "://" in url and not url.startswith("file:") else 1
     for at in range(first, len(parts) + 1):
         if SPECIAL.search(parts[at - 1]):
-            filesystem, path = filesystem_of(beginning := "/".join(parts[:at]))
-            if not retried(lambda: filesystem.exists(path), beginning):  # noqa: B023
+            if not _exists("/".join(parts[:at])):
                 break
             known = at
     head = "/".join(parts[:known])
     return head, url[len(head) :]
+
+
+def _exists(url: str) -> bool:
+    filesystem, path = filesystem_of(url)
+    try:
+        return bool(retried(lambda: filesystem.exists(path), url))
+    except InputError:
+        # A store may deny a name that only a pattern makes; what it stands for is listed next, with its own error.
+        return False
 
 
 def _matches(head: str, rest: str, suffix: str) -> list[str]:
