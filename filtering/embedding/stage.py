@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from filtering.config.run import Embedding, Input, Ray
 from filtering.core.errors import InputError
@@ -14,11 +14,12 @@ from filtering.embedding.artifacts import (
     ShardCounts,
     ShardLocation,
     ShardLocations,
+    TarCounts,
     read_locations,
     shard_locations,
     write_locations,
 )
-from filtering.embedding.checkpoint import model_identity
+from filtering.embedding.checkpoint import model_files, model_identity
 from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable
@@ -27,7 +28,7 @@ from filtering.runtime.task_spec import ActorPlan, Actors, Capacity
 from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
-VERSION = 3
+VERSION = 4
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
@@ -55,7 +56,8 @@ def embed(
     """Embed every shard of the inventory that the base does not have; return how many samples there are."""
     known = _known(reusable)
     new = [shard for shard in shards if shard.identity not in known]
-    for shard, count in zip(new, _embedded(stage, source, settings, workers, new), strict=True):
+    counts = _embedded(stage, source, settings, workers, new)
+    for shard, count in zip(new, counts, strict=True):
         known[shard.identity] = ShardLocation(stage.store, count["samples"], count["rows"], count["quarantined"])
     where = {shard.identity: known[shard.identity] for shard in shards}
     write_locations(stage.store, stage.key.fingerprint, where)
@@ -66,7 +68,14 @@ def embed(
         embedded_shards=len(new),
         carried_shards=len(shards) - len(new),
         by_shard=tuple(place.samples for place in where.values()),
+        warnings=() if source.metadata is not None else _warnings(settings, counts),
     )
+
+
+def _warnings(settings: Embedding, counts: Sequence[ShardCounts]) -> tuple[str, ...]:
+    """Return how images are preprocessed where that is a guess, and what libraries warned of the model."""
+    heard = (line for count in counts for line in cast(TarCounts, count)["model_warnings"])
+    return tuple(dict.fromkeys(filter(None, (model_files(settings).guess, *heard))))
 
 
 def embedded_shards(
@@ -81,7 +90,7 @@ def embedded_shards(
 def _settings(source: Input, settings: Embedding) -> Any:
     if source.metadata is not None:
         return ["metadata", source.arrays.model_dump()]
-    keys = settings.model_dump(exclude={"model", "pretrained"})
+    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing"})
     return ["tars", model_identity(settings), keys]
 
 
