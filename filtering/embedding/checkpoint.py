@@ -74,7 +74,9 @@ def model_files(settings: Embedding) -> ModelFiles:
         return _own_model(settings)
     _check_name(settings.model)
     if settings.pretrained is None:
-        raise InputError(f"{PRETRAINED}: is missing; give a tag of {settings.model} or the path of a checkpoint")
+        raise InputError(
+            f"embedding.pretrained: is missing; give a tag of {settings.model} or the path of a checkpoint"
+        )
     if settings.weights is None and not _is_tag(settings.model, settings.pretrained):
         return _without_tag(settings, settings.pretrained)
     return _with_tag(settings, settings.pretrained)
@@ -114,19 +116,21 @@ def _check_name(name: str) -> None:
         return _check_packages(name, model_config(name))
     if name.startswith(("hf-hub:", "local-dir:")):
         raise InputError(
-            f"{MODEL}: {name} is not read; download it, and give its open_clip_config.json as {MODEL} and its weights "
-            f"as {PRETRAINED}"
+            f"embedding.model: {name} is not read; download it, and give its open_clip_config.json as "
+            "embedding.model and its weights as embedding.pretrained"
         )
     if Path(name).is_dir():
-        raise InputError(f"{MODEL}: {name} is a folder; give the path of the JSON in it that defines the model")
-    raise InputError(f"{MODEL}: open_clip knows no {name}{nearest(name, model_names())}")
+        raise InputError(f"embedding.model: {name} is a folder; give the path of the JSON in it that defines the model")
+    raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, model_names())}")
 
 
 def _check_packages(name: str, config: Mapping[str, Any]) -> None:
     text = config["text_cfg"]
     hugging = "siglip" in name.lower() or any(text.get(key) for key in ("hf_model_name", "hf_tokenizer_name"))
     if hugging and find_spec("transformers") is None:
-        raise InputError(f"{MODEL}: {name} needs the package transformers; install it: pip install transformers")
+        raise InputError(
+            f"embedding.model: {name} needs the package transformers; install it: pip install transformers"
+        )
 
 
 def _is_tag(name: str, given: str) -> bool:
@@ -136,11 +140,13 @@ def _is_tag(name: str, given: str) -> bool:
 def _with_tag(settings: Embedding, tag: str) -> ModelFiles:
     name, known = settings.model, tag_settings(settings.model, tag)
     if not known:
-        raise InputError(f"{PRETRAINED}: {_no_tag(name, tag)}; with {WEIGHTS} it must be the tag that they belong to")
+        raise InputError(
+            f"embedding.pretrained: {_no_tag(name, tag)}; with embedding.weights it must be the tag that they belong to"
+        )
     if known.get(QUICK_GELU, False) and not model_config(name).get(QUICK_GELU, False):
         raise InputError(
-            f"{MODEL}: the weights of {tag} were trained with QuickGELU, and {name} computes GELU; "
-            f"set {MODEL} to {name}{SUFFIX}"
+            f"embedding.model: the weights of {tag} were trained with QuickGELU, and {name} computes GELU; "
+            f"set embedding.model to {name}{SUFFIX}"
         )
     path = tag if settings.weights is None else _local_weights(WEIGHTS, settings.weights)
     key = PRETRAINED if settings.weights is None else WEIGHTS
@@ -150,7 +156,7 @@ def _with_tag(settings: Embedding, tag: str) -> ModelFiles:
 def _without_tag(settings: Embedding, given: str) -> ModelFiles:
     name, tags = settings.model, tags_of(settings.model)
     if not ("/" in given or "." in given or Path(given).exists()):
-        raise InputError(f"{PRETRAINED}: {_no_tag(name, given)}")
+        raise InputError(f"embedding.pretrained: {_no_tag(name, given)}")
     path = _local_weights(PRETRAINED, given)
     found = {_merged(tag_settings(name, tag), settings.preprocessing) for tag in tags}
     agreed = found.pop() if len(found) == 1 else None
@@ -161,8 +167,9 @@ def _without_tag(settings: Embedding, given: str) -> ModelFiles:
 
 def _guess(path: str, whose: str, known: Normalised) -> str:
     return (
-        f"{PRETRAINED}: {path} comes without a tag, so images are preprocessed by {whose} ({known}); if it was trained "
-        f"in another way, set {PRETRAINED} to its tag and {WEIGHTS} to the file, or set embedding.preprocessing"
+        f"embedding.pretrained: {path} comes without a tag, so images are preprocessed by {whose} ({known}); if it was "
+        "trained in another way, set embedding.pretrained to its tag and embedding.weights to the file, or set "
+        "embedding.preprocessing"
     )
 
 
@@ -171,7 +178,7 @@ def _activation(name: str, tags: tuple[str, ...]) -> str:
     quick = bool(tags) and all(tag_settings(name, tag).get(QUICK_GELU, False) for tag in tags)
     if not quick or model_config(name).get(QUICK_GELU, False):
         return ""
-    return f"; all tags of {name} were trained with QuickGELU: if these were, set {MODEL} to {name}{SUFFIX}"
+    return f"; all tags of {name} were trained with QuickGELU: if these were, set embedding.model to {name}{SUFFIX}"
 
 
 def _own_model(settings: Embedding) -> ModelFiles:
@@ -179,9 +186,11 @@ def _own_model(settings: Embedding) -> ModelFiles:
     config, known = _own_config(path)
     _check_packages(Path(path).stem, config)
     if settings.weights is not None:
-        raise InputError(f"{WEIGHTS}: is for the weights of a tag; give those of {settings.model} as {PRETRAINED}")
+        raise InputError(
+            f"embedding.weights: is for the weights of a tag; give those of {settings.model} as embedding.pretrained"
+        )
     if settings.pretrained is None:
-        raise InputError(f"{PRETRAINED}: is missing; give the path of a checkpoint of {settings.model}")
+        raise InputError(f"embedding.pretrained: is missing; give the path of a checkpoint of {settings.model}")
     weights = _local_weights(PRETRAINED, settings.pretrained)
     return ModelFiles(Path(path).stem, path, weights, PRETRAINED, _merged(known, settings.preprocessing))
 
@@ -195,11 +204,13 @@ def _own_config(path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     try:
         found = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{MODEL}: {path} is not JSON ({first_line(error)})") from None
+        raise InputError(f"embedding.model: {path} is not JSON ({first_line(error)})") from None
     inner = found.get("model_cfg", found) if isinstance(found, dict) else None
     missing = [key for key in NEEDED if not isinstance(inner, dict) or key not in inner]
     if missing or not isinstance(inner, dict) or not all(isinstance(inner[key], dict) for key in NEEDED[1:]):
-        raise InputError(f"{MODEL}: {path} defines no model of open_clip; it has no {', '.join(missing) or 'towers'}")
+        raise InputError(
+            f"embedding.model: {path} defines no model of open_clip; it has no {', '.join(missing) or 'towers'}"
+        )
     known = found.get("preprocess_cfg") or {}
     return inner, known if isinstance(known, dict) else {}
 

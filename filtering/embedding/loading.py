@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from filtering.core.errors import InputError, first_line
-from filtering.embedding.checkpoint import MODEL, ModelFiles, Normalised, read_own_config
+from filtering.embedding.checkpoint import ModelFiles, Normalised, read_own_config
 from filtering.embedding.weights import SAFETENSORS
 
 NOWHERE = "meta"  # torch's device of tensors that have a shape and no numbers
@@ -131,7 +131,7 @@ def _of_the_model(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         # Models are made of others' JSON by others' code: whatever it raises, the configuration names the model.
-        raise InputError(f"{MODEL}: {name} cannot be built ({first_line(error)})") from error
+        raise InputError(f"embedding.model: {name} cannot be built ({first_line(error)})") from error
 
 
 @contextmanager

@@ -74,9 +74,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
-MERGES = "a0: &a0 {x: 1}\n" + "".join(
-    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 10)
-)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 10))
 
 
 @pytest.mark.parametrize("content", [LAUGHS, MERGES, "output: &a [*a]", "output: &a {b: {c: *a}}"])
@@ -101,10 +99,10 @@ def test_anchors_are_what_they_stand_for(tmp_path):
     "value", ["2026-99-99", "2026-01-01T25:00:00", "9" * 5000, "!!int x", "!!float x", "!!timestamp x", "!!bool x"]
 )
 def test_a_value_that_cannot_be_read_is_refused_with_its_place(tmp_path, smallest_file, value):
-    (tmp_path / "run.yaml").write_text(f"output: x\ngraph:\n  k: {value}\n")
+    (tmp_path / "odd.yaml").write_text(f"output: x\ngraph:\n  k: {value}\n")
     with pytest.raises(InputError) as refused:
-        load_config(str(tmp_path / "run.yaml"))
-    assert re.search(r"run\.yaml: is not YAML \(.* line 3, column 6\b.*\)$", str(refused.value))
+        load_config(str(tmp_path / "odd.yaml"))
+    assert re.search(r"odd\.yaml: is not YAML \(.* line 3, column 6\b.*\)$", str(refused.value))
     with pytest.raises(InputError, match=r"^--set graph\.k=.*: the value is not YAML$"):
         load_config(smallest_file, [f"graph.k={value}"])
 
