@@ -26,6 +26,7 @@ LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
 # Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
+TOO_DEEP = "the configuration refers to itself or is nested too deep"
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -226,8 +227,11 @@ def load_config(path: str, overrides: Sequence[str] = (), checks: Sequence[Check
         A line for each mistake: the key or file, what is wrong, the nearest valid name.
     """
     data, wrong = read_settings(path, overrides)
-    # Alone, so that no other line repeats a secret.
-    _refuse_credentials(data, ())
+    try:
+        # Alone, so that no other line repeats a secret.
+        _refuse_credentials(data, ())
+    except RecursionError:
+        raise InputError(TOO_DEEP) from None
     mistakes = Mistakes(wrong)
     with mistakes.collected():
         # First, so that an invalid value is not the only line where its key is called by another name.
@@ -276,7 +280,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         raise InputError(*explained(error, Config, renamed(data).data)) from None
     except RecursionError:
-        raise InputError("the configuration refers to itself or is nested too deep") from None
+        raise InputError(TOO_DEEP) from None
 
 
 def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:

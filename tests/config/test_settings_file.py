@@ -133,3 +133,8 @@ def test_mistakes_of_overrides_and_of_the_file_are_said_together(tmp_path):
         f"{tmp_path}/none.yaml",
         "--set graph.k",
     ]
+
+
+def test_an_override_that_is_nested_too_deep_is_refused(smallest_file):
+    with pytest.raises(InputError, match="nested too deep"):
+        load_config(smallest_file, [".".join("a" * 20_000) + "=1"])
