@@ -27,12 +27,16 @@ SPACE = ("a task  ", "of allowed", "on disk", "shuffled")
 
 def _plan(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
+    from filtering.embedding.checkpoint import check_model
+    from filtering.shards.presence import check_presence
+
+    config = load_config(given.config, given.overrides, [check_model, check_presence])
+    # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import base_of
     from filtering.pipeline.run import check
     from filtering.planning.plan import Question, plan
     from filtering.runtime.finished_run import reusable_from
 
-    config = load_config(given.config, given.overrides)
     base = base_of(config, lambda line: print(line, file=sys.stderr))
     shards, question = check(config, base), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour)
     found = plan(config, shards, question, None if base is None else reusable_from(base, shards))

@@ -10,9 +10,13 @@ from filtering.cli.output import print_result, progress_reporter
 
 def _run(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
+    from filtering.embedding.checkpoint import check_model
+    from filtering.shards.presence import check_presence
+
+    config = load_config(given.config, given.overrides, [check_model, check_presence])
+    # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import run
 
-    config = load_config(given.config, given.overrides)
     record = run(config, progress_reporter())
     return print_result(given, record, lambda: run_lines(record, config.output))
 

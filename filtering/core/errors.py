@@ -1,5 +1,8 @@
 """The errors a person may see: a line for each mistake, with the exit status of the command line."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 from filtering.core.secrets import redacted
 
 
@@ -21,6 +24,26 @@ class InputError(FilteringError, ValueError):
 
 class RunError(FilteringError, RuntimeError):
     """The run itself failed: a task kept dying, a check did not hold. Exit status 1."""
+
+
+class Mistakes:
+    """Collects the lines of InputErrors, so that all mistakes are said at once."""
+
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self.lines = list(lines)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Take the lines of an InputError that the block raises; the block ends there."""
+        try:
+            yield
+        except InputError as error:
+            self.lines += [str(line) for line in error.args if str(line) not in self.lines]
+
+    def refuse(self) -> None:
+        """Raise InputError with all lines, if there are any."""
+        if self.lines:
+            raise InputError(*self.lines)
 
 
 def first_line(error: BaseException) -> str:

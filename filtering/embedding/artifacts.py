@@ -101,17 +101,22 @@ class MetadataCounts(ShardCounts):
 
 
 class TarCounts(ShardCounts):
-    """The result of embedding a tar: besides, the seconds that the model waited for samples and worked."""
+    """The result of embedding a tar: besides, the seconds that the model waited for samples and worked.
+
+    `model_warnings` are what open_clip and torch warned of when the model was loaded.
+    """
 
     waited_seconds: float
     forward_seconds: float
+    model_warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingResult:
     """What the embedding stage found: samples in the pool, those that have an embedding, and those that cannot be used.
 
-    Carried shards are those that a base had; `by_shard` has the samples in each shard, in the order of the inventory.
+    Carried shards are those that a base had; `by_shard` has the samples in each shard, in the order of the inventory;
+    `warnings` are those of the model.
     """
 
     samples: int
@@ -120,6 +125,7 @@ class EmbeddingResult:
     embedded_shards: int
     carried_shards: int
     by_shard: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:

@@ -15,12 +15,13 @@ from filtering.embedding.artifacts import (
     ShardCounts,
     ShardLocation,
     ShardLocations,
+    TarCounts,
     pool_dimension,
     read_locations,
     shard_locations,
     write_locations,
 )
-from filtering.embedding.checkpoint import model_identity
+from filtering.embedding.checkpoint import model_files, model_identity
 from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable
@@ -57,7 +58,8 @@ def embed(
     """Embed every shard of the inventory that the base does not have; return how many samples there are."""
     known = _known(reusable)
     new = [shard for shard in shards if shard.identity not in known]
-    for shard, count in zip(new, _embedded(stage, source, settings, workers, new), strict=True):
+    counts = _embedded(stage, source, settings, workers, new)
+    for shard, count in zip(new, counts, strict=True):
         dimension = cast(MetadataCounts, count)["dimension"] if "dimension" in count else 0
         known[shard.identity] = ShardLocation(
             stage.store, count["samples"], count["rows"], count["quarantined"], dimension
@@ -75,6 +77,7 @@ def embed(
         embedded_shards=len(new),
         carried_shards=len(shards) - len(new),
         by_shard=tuple(place.samples for place in where.values()),
+        warnings=() if source.metadata is not None else _warnings(settings, counts),
     )
 
 
@@ -86,6 +89,12 @@ def _check_dimension(base: Base, where: ShardLocations) -> None:
             f"base: the vectors of {base.run.url} have {before} dimensions, those of most rows now have {now}; "
             "remove the files of the wrong dimension, or give no base"
         )
+
+
+def _warnings(settings: Embedding, counts: Sequence[ShardCounts]) -> tuple[str, ...]:
+    """Return how images are preprocessed where that is a guess, and what libraries warned of the model."""
+    heard = (line for count in counts for line in cast(TarCounts, count)["model_warnings"])
+    return tuple(dict.fromkeys(filter(None, (model_files(settings).guess, *heard))))
 
 
 def embedded_shards(
@@ -114,7 +123,7 @@ def _mismatches(where: ShardLocations) -> dict[str, str]:
 def _settings(source: Input, settings: Embedding) -> Any:
     if source.metadata is not None:
         return ["metadata", source.arrays.model_dump()]
-    keys = settings.model_dump(exclude={"model", "pretrained"})
+    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing"})
     return ["tars", model_identity(settings), keys]
 
 

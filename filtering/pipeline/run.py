@@ -11,9 +11,9 @@ from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config
-from filtering.core.errors import FilteringError, one_line
+from filtering.core.errors import FilteringError, Mistakes, one_line
 from filtering.embedding.artifacts import EmbeddingResult
-from filtering.embedding.checkpoint import model_files
+from filtering.embedding.checkpoint import check_loads, model_files
 from filtering.embedding.metadata import check_arrays
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
 from filtering.filters.artifacts import FiltersResult, PassingShard
@@ -59,19 +59,30 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     Raises
     ------
     InputError
-        One line: the key, what is wrong, the nearest valid name.
+        A line for each mistake: the key, what is wrong, the nearest valid name.
     """
-    check_filters(config.filters)
-    check_steps(config)
-    shards = list_shards(config.input)
-    if config.input.metadata is not None:
-        check_arrays(config.input.arrays, shards)
-    else:
-        model_files(config.embedding)
+    mistakes, shards = Mistakes(), list[Shard]()
+    with mistakes.collected():
+        check_filters(config.filters)
+    with mistakes.collected():
+        check_steps(config)
+    with mistakes.collected():
+        _origin(config, base)
+    with mistakes.collected():
+        shards = list_shards(config.input)
+        if config.input.metadata is not None:
+            check_arrays(config.input.arrays, shards)
+    with mistakes.collected():
+        _check_model(config, base)
+    mistakes.refuse()
+    return shards
+
+
+def _check_model(config: Config, base: Base | None) -> None:
+    if config.input.metadata is None:
+        check_loads(config.embedding)
     if base is not None:
         check_base(base, config.input, config.embedding)
-    _origin(config, base)
-    return shards
 
 
 def run(
@@ -108,6 +119,8 @@ def run(
     shards = check(config, base) if shards is None else shards
     store = Store(absolute(config.output))
     progress = progress or LineReporter()
+    if config.input.metadata is None and (guess := model_files(config.embedding).guess):
+        progress.say(guess)
     with leased(store, progress) as lease:
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))

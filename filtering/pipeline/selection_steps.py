@@ -7,7 +7,7 @@ from filtering.config.methods import StrataBudget
 from filtering.config.run import Config, Embedding
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, Mistakes
 from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
@@ -170,10 +170,15 @@ def model_of(config: Config) -> Embedding | None:
 
 def check_steps(config: Config) -> None:
     """Refuse what no step can do before any work is done: InputError with the key and the nearest valid name."""
-    _check_increments(config)
-    for step in every_step(config):
-        for spec in specs_of(step):
-            check_spec(spec, model_of(config))
+    mistakes = Mistakes()
+    with mistakes.collected():
+        _check_increments(config)
+    with mistakes.collected():
+        for step in every_step(config):
+            with mistakes.collected():
+                for spec in specs_of(step):
+                    check_spec(spec, model_of(config))
+    mistakes.refuse()
 
 
 def _check_increments(config: Config) -> None:

@@ -23,7 +23,6 @@ from filtering.config.scores import (
     Weighted,
 )
 from filtering.config.types import Section
-from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.scores.artifacts import Scores
 from filtering.scores.contexts import Context, concept_context, near_targets_context, targets_context
@@ -185,7 +184,7 @@ class Spec:
 def spec_of(score: Score, default: str) -> Spec:
     """Return the score that a configuration names; `default` is the scorer that `auto` stands for.
 
-    InputError if there is none of that name (the message gives the nearest), or it needs parameters.
+    InputError if it needs parameters; a name is one of `filtering.config.scores.NAMES`.
     """
     if isinstance(score, ScoreTable):
         return Spec("table", score)
@@ -195,8 +194,6 @@ def spec_of(score: Score, default: str) -> Spec:
     name = default if score == AUTO else score
     if name == "clip_powered":
         return Spec(name, CLIP_POWERED)
-    if name not in SCORERS or name == "table":
-        raise InputError(f"selection.score: unknown scorer {name}{nearest(name, SCORERS)}")
     return _completed(name, _defaults(name))
 
 

@@ -10,7 +10,14 @@ NAME = re.compile(r"^((?:.*/)?[^./]+)\.([^/]*)$", re.DOTALL)
 # What unpacking with a tool that does not know extended headers, or packing on a Mac, leaves beside the files.
 LEFTOVER = re.compile(r"(?:^|/)(?:PaxHeaders?(?:\.\d+)?|GNUSparseFile\.\d+|__MACOSX)/")
 IMAGE, CAPTION, METADATA = "image", "caption", "metadata"
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+# Images that are not decoded, by extension; they are named where a sample has no other.
+UNDECODED = {
+    **dict.fromkeys(("heic", "heif", "hif"), "HEIC"),
+    **dict.fromkeys(("jp2", "j2k", "jpx"), "JPEG 2000"),
+    **dict.fromkeys(("ico", "cur"), "an icon"),
+    **{"jxl": "JPEG XL", "svg": "SVG", "psd": "Photoshop's PSD", "eps": "PostScript", "pdf": "PDF", "ppm": "PPM"},
+}
 KINDS = {**dict.fromkeys(IMAGES, IMAGE), "txt": CAPTION, "json": METADATA}
 
 MAX_NAME_CHARACTERS = 4096

@@ -9,6 +9,7 @@ from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import InputError
+from filtering.shards.braces import check_braces
 from filtering.storage.retries import retried
 from filtering.storage.urls import (
     ARCHIVES,
@@ -35,6 +36,7 @@ def expand(patterns: str | Iterable[str], suffix: str) -> list[str]:
     stands for the objects in it that end in `suffix`. InputError if a pattern matches nothing.
     """
     given = [patterns] if isinstance(patterns, str) else list(patterns)
+    check_braces(given)
     entries = (entry for pattern in given for entry in _entries(pattern))
     return list(dict.fromkeys(url for entry in entries for url in _expanded(entry, suffix)))
 

@@ -530,3 +530,13 @@ def test_time_grows_with_the_number_of_members_alone(names):
     started = time.process_time()
     read(data, window_bytes=200_000)
     assert time.process_time() - started < 4
+
+
+def test_an_image_that_is_not_decoded_is_named_where_a_key_has_no_other():
+    others = [("a.heic", b"x"), ("a.txt", b"a cat"), ("b.x.JXL", b"x"), ("b.x.txt", b"a dog"), ("c.heic", b"x")]
+    samples, quarantined = read(tar_of(*others, ("c.avif", b"x"), ("c.txt", b"a bird")))
+    assert [(one.member, one.key, one.fault.reason, one.fault.detail) for one in quarantined] == [
+        ("a.heic", "a", "image_undecodable", "a.heic is HEIC, which is not decoded"),
+        ("b.x.JXL", "b", "image_undecodable", "b.x.JXL is JPEG XL, which is not decoded"),
+    ]
+    assert [sample.image_member for sample in samples] == ["c.avif"]
