@@ -28,6 +28,8 @@ from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
 VERSION = 3
+# Of what is read from metadata: raised without the tars of older runs being embedded again.
+METADATA_VERSION = 2
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
@@ -39,8 +41,8 @@ def check_base(base: Base, source: Input, settings: Embedding) -> None:
     """Refuse a base whose embeddings are others than this run would make."""
     if not base.store(NAME).url.endswith(f"/{embedding_key(source, settings, '').folder}"):
         raise InputError(
-            f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays; "
-            "take those of its run.json, or give no base, so that the whole pool is embedded"
+            f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays, "
+            "or by an older version; take those of its run.json, or give no base, so that the whole pool is embedded"
         )
 
 
@@ -80,7 +82,7 @@ def embedded_shards(
 
 def _settings(source: Input, settings: Embedding) -> Any:
     if source.metadata is not None:
-        return ["metadata", source.arrays.model_dump()]
+        return ["metadata", METADATA_VERSION, source.arrays.model_dump()]
     keys = settings.model_dump(exclude={"model", "pretrained"})
     return ["tars", model_identity(settings), keys]
 
