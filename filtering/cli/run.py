@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.cli.declaration import CONFIG, Command
+from filtering.cli.declaration import CONFIG, INTO_EXISTING, Command
 from filtering.cli.output import print_result, progress_reporter
 
 
@@ -13,7 +13,7 @@ def _run(given: argparse.Namespace) -> int:
     from filtering.pipeline.incremental import run
 
     config = load_config(given.config, given.overrides)
-    record = run(config, progress_reporter())
+    record = run(config, progress_reporter(), given.into_existing)
     return print_result(given, record, lambda: run_lines(record, config.output))
 
 
@@ -33,7 +33,7 @@ COMMAND = Command(
     name="run",
     help="start a run, or resume it",
     examples=("filtering run --config run.yaml --set selection.keep=0.3",),
-    arguments=CONFIG,
+    arguments=(*CONFIG, INTO_EXISTING),
     body=_run,
     notes="A minimal run.yaml, for tars written by img2dataset:\n"
     "  input: {shards: pool/*.tar}\n"

@@ -25,6 +25,7 @@ from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key
+from filtering.pipeline.layout import check_run_output
 from filtering.pipeline.repair import check_all, check_report, make_room, repeated
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
@@ -78,6 +79,7 @@ def run(
     progress: Reporter | None = None,
     base: Base | None = None,
     shards: list[Shard] | None = None,
+    into_existing: bool = False,
 ) -> RunRecord:
     """Start or resume a run and return its run.json.
 
@@ -91,6 +93,8 @@ def run(
         A finished run; what it knows of the pool is not computed again.
     shards : list of Shard, optional
         What `check` returned, where it was asked already.
+    into_existing : bool
+        Whether the output may hold files of others, which stay as they are.
 
     Returns
     -------
@@ -100,12 +104,14 @@ def run(
     Raises
     ------
     InputError
-        If the configuration or the pool cannot work; nothing has been written then.
+        If the configuration or the pool cannot work, or the output holds what no run wrote; nothing has been written
+        then.
     RunError
         If a stage fails; what it finished stays, and the same call resumes it.
     """
     shards = check(config, base) if shards is None else shards
     store = Store(absolute(config.output))
+    check_place(config, shards, into_existing)
     progress = progress or LineReporter()
     with leased(store, progress) as lease:
         events = EventLog(store, lease.check)
@@ -128,6 +134,12 @@ def run(
             runtime.progress.stop()
             runtime.executor.stop()
     return record
+
+
+def check_place(config: Config, shards: Sequence[Shard], into_existing: bool) -> None:
+    """Refuse an output that is in the place of the pool, or holds what no run wrote."""
+    arrays = [arrays_url(shard) for shard in shards] if config.input.metadata is not None else []
+    check_run_output(Store(absolute(config.output)), [*(shard.url for shard in shards), *arrays], into_existing)
 
 
 def _through_the_stages(context: RunContext) -> RunRecord:

@@ -3,11 +3,15 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
+
+# The end of the name of a temporary file, which a writer that was killed leaves behind.
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 
 def write_whole(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
@@ -44,12 +48,12 @@ def move_whole(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def remove_empty_folders(top: Path) -> None:
-    """Remove the folders inside one that hold no file, however deep."""
-    for folder, _, _ in os.walk(top, topdown=False):
-        if Path(folder) != top:
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()
+def remove_empty_folders(top: Path, deleted: Iterable[Path]) -> None:
+    """Remove the folders inside one that hold nothing any more, of those in which files were deleted."""
+    emptied = {folder for path in deleted for folder in path.parents if top in folder.parents}
+    for folder in sorted(emptied, key=lambda folder: -len(folder.parts)):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _written_beside(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> Path:
@@ -60,6 +64,11 @@ def _written_beside(path: Path, chunks: Iterable[bytes], finish: Callable[[Binar
         if finish is not None:
             finish(file)
     return temporary
+
+
+def whole_name(name: str) -> str:
+    """Return the name of the file that a temporary file was to become; other names as they are."""
+    return TEMPORARY.sub("", name)
 
 
 def _beside(path: Path) -> Path:
