@@ -17,7 +17,7 @@ from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
-from filtering.storage.outputs import Layout, check_inputs, check_output, place_of
+from filtering.storage.outputs import Layout, check_inputs, check_output, delete_halves, place_of
 from filtering.storage.store import Store, absolute
 
 VERSION = 1
@@ -28,11 +28,13 @@ STATE_NAMES = {IDENTITY, EVENTS, FOLDER, LEASE}
 # The last object that an export writes.
 MANIFEST = "manifest.json"
 SUBSET = "subset.npy"
+# The folder of kept keys that the format shards writes.
+KEYS = "keys"
 # The names that each format writes, besides those that all have.
 WRITTEN = {
     "subset": re.escape(SUBSET),
     "datacomp": rf"{re.escape(SUBSET)}|[0-9a-f]{{32}}\.(parquet|npz)",
-    "shards": r"shards\.txt|shards\.jsonl|sizes\.json|keys",
+    "shards": r"shards\.txt|shards\.jsonl|sizes\.json|" + KEYS,
     "tar": r"[0-9]{8,}(\.tar|_stats\.json)|sizes\.json",
     "parquet": r"[0-9]{8,}\.parquet",
 }
@@ -94,6 +96,10 @@ def finish_export(
         return done
     with leased(state, progress, "--out") as lease:
         _claim(out, state, identity)
+        # Of an attempt that was killed; what tasks have in their own folder goes with it.
+        delete_halves(out, layout(form).names.fullmatch)
+        if form == "shards":
+            delete_halves(out.child(KEYS))
         executor = executor or executor_for(Ray(num_cpus=options.cpus))
         runtime = Runtime(state, executor, EventLog(state, lease.check), progress, lease)
         stage = StageRun(runtime, StageKey("export", VERSION, identity))

@@ -3,8 +3,10 @@
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 
 from filtering.core.errors import FilteringError
+from filtering.manifests.artifacts import KINDS
 from filtering.pipeline.increment_record import RECORD, RETIRED, read_increment
 from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.run_record import RUN
@@ -12,7 +14,7 @@ from filtering.runtime.stage import FOLDER as STAGES
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
-from filtering.storage.outputs import Layout, check_inputs, check_output
+from filtering.storage.outputs import Layout, check_inputs, check_output, delete_halves
 from filtering.storage.store import Store, read_range
 
 # The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
@@ -46,6 +48,17 @@ def delete_own(run: Store, folder: str) -> None:
     """Delete the objects of a run inside one of its folders; what else is there stays."""
     top = run.url.rstrip("/") + "/"
     run.child(folder).delete_but(lambda url: not is_own(url.removeprefix(top)))
+
+
+def delete_half_written(run: Store) -> None:
+    """Delete what writes under fixed names left that were killed: for who holds the lease, before any task runs."""
+    for folder in ("", LEASE, STAGES, *FINAL_FOLDERS, *(f"manifest/{kind}" for kind in KINDS)):
+        prefix = f"{folder}/" if folder else ""
+        delete_halves(run.child(folder) if folder else run, partial(_is_own_in, prefix))
+
+
+def _is_own_in(prefix: str, name: str) -> bool:
+    return is_own(prefix + name)
 
 
 def _has_events(folder: Store) -> bool:

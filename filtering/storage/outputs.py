@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -53,6 +53,16 @@ def check_output(out: Store, layout: Layout, known: Collection[str], into_existi
             f"{layout.key}: {out.url} holds files that filtering did not write ({', '.join(names[:SHOWN])}{more}); "
             "choose an empty folder, or give --into-existing, which leaves them as they are"
         )
+
+
+def delete_halves(folder: Store, is_own: Callable[[str], object] = bool) -> None:
+    """Delete the temporary files directly inside, those of names that are `is_own`, which killed writes have left.
+
+    Nobody may write there now. Only disks have any: other stores show no object before it is whole.
+    """
+    for name in folder.names(".tmp") if is_local(folder.url) else ():
+        if whole_name(name) != name and is_own(whole_name(name)):
+            folder.delete(name)
 
 
 def same_bytes(url: str, other: str) -> bool:
