@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import REPLICATION, read_sections
+from filtering.concepts.artifacts import MARGIN, REPLICATION, read_sections
 from filtering.concepts.nearest import Int32Array
 from filtering.concepts.sections import Cut, cut_of, cut_rows
 from filtering.core.errors import InputError
@@ -29,7 +29,7 @@ def sample_oversized(shard: PassingShard, home: str, largest: int, store: Store)
 
     Returns how many rows are sent.
     """
-    sizes = store.read_arrays(REPLICATION)["sizes"]
+    sizes = store.read_arrays(MARGIN)["sizes"]
     cells = store.read_arrays(home)
     nearest = cells["concepts"][:, 0] if len(cells["row"]) else np.zeros(0, dtype=np.int32)
     oversized = np.flatnonzero(sizes[nearest] > largest)
@@ -53,7 +53,7 @@ def cut_oversized(names: Sequence[str], largest: int, store: Store) -> int:
 
     `names` are the objects with the sampled rows. Those of one concept are in memory at a time, 65,536 at most.
     """
-    known = store.read_arrays(REPLICATION)
+    known = store.read_arrays(MARGIN)
     sections, cuts = np.ones(len(known["sizes"]), dtype=np.int32), dict[str, npt.NDArray[np.generic]]()
     cells = list[int]()
     for cell in np.flatnonzero(known["sizes"] > largest).tolist():
@@ -66,8 +66,7 @@ def cut_oversized(names: Sequence[str], largest: int, store: Store) -> int:
         sections[cell] = cut.sections
         cuts |= {CUT_NAME.format(len(cells), name): array for name, array in cut.arrays().items()}
         cells.append(cell)
-    found = {name: known[name] for name in ("margin", "sizes")}
-    store.write_arrays(REPLICATION, found | {"sections": sections, CELLS: np.array(cells, dtype=np.int32)} | cuts)
+    store.write_arrays(REPLICATION, known | {"sections": sections, CELLS: np.array(cells, dtype=np.int32)} | cuts)
     return int(sections.sum())
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import EXACT, QUERIES_NAME, REPLICATION, read_centroids
+from filtering.concepts.artifacts import EXACT, MARGIN, QUERIES_NAME, read_centroids
 from filtering.concepts.nearest import Float32Array
 from filtering.concepts.replicas import MARGIN_BINS, NearestConcepts, margin_for, margin_within, needed_margins
 from filtering.concepts.true_neighbours import NEAREST_NAME, nearer, with_radius
@@ -35,8 +35,7 @@ def decide_replication(
     needed = _needed(merged, ~measures if len(measures) > 1 else np.ones(len(measures), dtype=bool), k)
     most = mean_replicas * int(merged.sizes.sum())
     margin = min(margin_for(needed, recall)[0], margin_within(merged.margin_counts, most))
-    sections = np.ones(len(merged.sizes), dtype=np.int32)
-    store.write_arrays(REPLICATION, {"margin": np.array(margin), "sizes": merged.sizes, "sections": sections})
+    store.write_arrays(MARGIN, {"margin": np.array(margin), "sizes": merged.sizes})
     exact = {"row": merged.row, "distances": merged.distances, "neighbours": merged.neighbours}
     store.write_arrays(EXACT, with_radius({name: column[measures] for name, column in exact.items()}))
     return Replication(

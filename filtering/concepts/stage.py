@@ -66,9 +66,7 @@ def find_concepts(
     replication = stage.call(
         "replication", decide_replication, identities, graph.k, graph.recall, graph.mean_replicas, store
     )
-    largest = largest_concept(settings, rows, clusters)
-    if replication["largest"] > largest:
-        _cut(stage, shards, largest)
+    _cut(stage, shards, replication["largest"], largest_concept(settings, rows, clusters))
     stage.over_shards("assign", "shards assigned", shards, assign_concepts, store)
     sums = summed_statistics(store, identities)
     store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
@@ -77,13 +75,15 @@ def find_concepts(
     return replace(concepts_result(store, rows), margin=replication["margin"], expected_recall=replication["expected"])
 
 
-def _cut(stage: StageRun, shards: Sequence[PassingShard], largest: int) -> None:
-    """Cut the concepts of more than `largest` rows into sections."""
+def _cut(stage: StageRun, shards: Sequence[PassingShard], found: int, largest: int) -> None:
+    """Cut the concepts of more than `largest` rows into sections, if the largest that was `found` is one."""
+    if found <= largest:
+        shards = ()
     tasks = [
         task(f"oversized-{one.identity}", sample_oversized, one, CELLS_NAME.format(one.identity), largest, stage.store)
         for one in shards
     ]
-    sent = zip(shards, stage.map(tasks, "shards sampled"), strict=True)
+    sent = zip(shards, stage.map(tasks, "shards sampled") if tasks else [], strict=True)
     names = [CUT_SAMPLE_NAME.format(shard.identity) for shard, rows in sent if rows]
     stage.call("cut", cut_oversized, names, largest, stage.store)
 
