@@ -15,6 +15,7 @@ from filtering.core.errors import FilteringError, InputError, one_line
 from filtering.core.interpreter import REMEDY, this_interpreter
 from filtering.core.secrets import redacted, refused_secret
 from filtering.runtime import signals
+from filtering.storage.local import disk_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line = f"{error}: this command runs {this_interpreter()}, which has not all that this package needs; {REMEDY}"
         return _failed(given, error, 1, line)
     except Exception as error:
+        if full := disk_error(error):
+            return _failed(given, error, full.exit_status, str(full))
         return _failed(given, error, 1, f"{one_line(error)} (--debug shows the traceback)")
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.cli.declaration import CONFIG, Command
+from filtering.cli.declaration import CONFIG, INTO_EXISTING, Command
 from filtering.cli.output import print_result, progress_reporter
 
 
@@ -17,7 +17,7 @@ def _run(given: argparse.Namespace) -> int:
     # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import run
 
-    record = run(config, progress_reporter())
+    record = run(config, progress_reporter(), given.into_existing)
     return print_result(given, record, lambda: run_lines(record, config.output))
 
 
@@ -37,7 +37,7 @@ COMMAND = Command(
     name="run",
     help="start a run, or resume it",
     examples=("filtering run --config run.yaml --set selection.keep=0.3",),
-    arguments=CONFIG,
+    arguments=(*CONFIG, INTO_EXISTING),
     body=_run,
     notes="A minimal run.yaml, for tars written by img2dataset:\n"
     "  input: {shards: pool/*.tar}\n"

@@ -29,6 +29,9 @@ OFFSETS_NAME = "{}.offsets.npy"
 # By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
 LOCATIONS_NAME = "{}.where.json"
 ARRAYS_MISMATCH = "arrays_mismatch"
+# Between these, float32 holds the squares of a row that decide its length; halves are always between them, or zero.
+LEAST_SQUARE, LARGEST_SQUARE = 2.0**-90, 2.0**120
+HALVED_AT_ONCE = 16_384
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
@@ -71,15 +74,19 @@ class EmbeddedShard:
         """
         return read_offsets(self.store, OFFSETS_NAME.format(self.shard.identity))
 
-    def images(self) -> npt.NDArray[np.float16]:
-        """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk."""
+    def images(self) -> npt.NDArray[Any]:
+        """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk.
+
+        They are float16 of tars. Of metadata they have the dtype and the length of the npz: `half_rows` or `unit_rows`
+        make one thing of them.
+        """
         return self._vectors("image")
 
-    def texts(self) -> npt.NDArray[np.float16]:
+    def texts(self) -> npt.NDArray[Any]:
         """Return the caption embeddings, as `images` does those of the images."""
         return self._vectors("text")
 
-    def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[np.float16]:
+    def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[Any]:
         if self.arrays is not None:
             return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
         return self.store.read_array(VECTORS_NAME.format(self.shard.identity, kind))
@@ -192,11 +199,49 @@ def pool_dimension(places: Iterable[ShardLocation]) -> int:
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return rows scaled to length 1, float32 (n, d); zero rows stay zero."""
-    rows = widened(vectors)
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
-    rows /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    """Return rows scaled to length 1, float32 (n, d), whatever their lengths; zero rows stay zero."""
+    rows, squared = measured(vectors)
+    rows /= np.maximum(np.sqrt(squared), np.finfo(np.float32).tiny)[:, None]
     return rows
+
+
+def half_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
+    """Return vectors as every stage reads them, float16 (n, d): halves as they are, all others at length 1.
+
+    A half holds nothing above 65,504, and fewer and fewer digits below 6e-5: a vector of any other length would lose
+    its direction.
+    """
+    if vectors.dtype == np.float16:
+        return np.asarray(vectors)
+    halves = np.empty(vectors.shape, dtype=np.float16)
+    for start in range(0, len(vectors), HALVED_AT_ONCE):
+        block = slice(start, start + HALVED_AT_ONCE)
+        halves[block] = unit_rows(vectors[block])
+    return halves
+
+
+def measured(vectors: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return vectors as float32 (n, d) of their own, and their squared lengths, float32 (n,).
+
+    Rows whose squares float32 cannot hold are scaled first, by a power of two, so that no digit changes. A squared
+    length is zero where all values are, and not finite where one is not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = widened(vectors)
+        squared = np.einsum("nd,nd->n", rows, rows)
+    odd = np.flatnonzero(~((squared > LEAST_SQUARE) & (squared < LARGEST_SQUARE)))
+    if len(odd):
+        rows[odd] = _rescaled(np.asarray(vectors[odd], dtype=np.float64))
+        squared[odd] = np.einsum("nd,nd->n", rows[odd], rows[odd])
+    return rows, squared
+
+
+def _rescaled(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return rows with largest values between 0.5 and 1; those of zeros, or with NaN or infinity, as they are."""
+    exponents = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    exponents[~np.isfinite(rows).all(axis=1)] = 0
+    scaled: npt.NDArray[np.float32] = np.ldexp(rows, -exponents[:, None]).astype(np.float32)
+    return scaled
 
 
 def widened(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

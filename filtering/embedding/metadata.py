@@ -14,7 +14,7 @@ from filtering.config.run import Arrays
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError, first_line
-from filtering.embedding.artifacts import ARRAYS_MISMATCH, QUARANTINE_NAME, ROWS_NAME, MetadataCounts, widened
+from filtering.embedding.artifacts import ARRAYS_MISMATCH, QUARANTINE_NAME, ROWS_NAME, MetadataCounts, measured
 from filtering.shards.columns import TableRows, unreadable_rows
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import (
@@ -136,9 +136,9 @@ def _kind(dtype: np.dtype[Any]) -> str:
 
 
 def _checked(images: npt.NDArray[Any], texts: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
-    left, right = widened(images), widened(texts)
+    (left, left_lengths), (right, right_lengths) = measured(images), measured(texts)
     # The squared length tells both: it is not finite where a value is not, and zero where all are.
-    lengths = [np.einsum("nd,nd->n", rows, rows) for rows in (left, right)]
+    lengths = (left_lengths, right_lengths)
     finite = np.isfinite(lengths[0]) & np.isfinite(lengths[1])
     present = (lengths[0] > 0) & (lengths[1] > 0)
     usable = finite & present

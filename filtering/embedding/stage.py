@@ -42,8 +42,8 @@ def check_base(base: Base, source: Input, settings: Embedding) -> None:
     """Refuse a base whose embeddings are others than this run would make."""
     if not base.store(NAME).url.endswith(f"/{embedding_key(source, settings, '').folder}"):
         raise InputError(
-            f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays; "
-            "take those of its run.json, or give no base, so that the whole pool is embedded"
+            f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays, "
+            "or by an older version; take those of its run.json, or give no base, so that the whole pool is embedded"
         )
 
 

@@ -28,6 +28,7 @@ from filtering.exports.columns import (
     whole_number,
 )
 from filtering.exports.copying import scratch_folder
+from filtering.exports.job import SUBSET as OWN_SUBSET
 from filtering.exports.job import Export, Samples, Written
 from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
@@ -76,7 +77,7 @@ def export_datacomp(export: Export) -> Written:
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
     counts = export.stage.map(tasks, "shards")
-    write_subset(run.store, export.out.path("subset.npy"))
+    write_subset(run.store, export.out.path(OWN_SUBSET))
     samples, files = sum(found["samples"] for found in counts), sum(found["samples"] > 0 for found in counts)
     kept = run.record["totals"]["kept"]
     facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}

@@ -7,6 +7,7 @@ from typing import Any
 
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
 from filtering.pipeline.context import RunContext
+from filtering.pipeline.layout import FINAL, FINAL_FOLDERS, FINAL_STAGE, delete_own
 from filtering.report.stage import damaged_report
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun
@@ -18,8 +19,6 @@ from filtering.storage.store import Store
 
 # What the driver reads and checks by itself, and how many objects of more than that a task reads.
 CHECKED_HERE, AT_ONCE = 1 << 30, 256
-# Which manifests lie under manifest/ and report/: these names have no fingerprint.
-FINAL = "final.json"
 
 
 class Repaired(Exception):
@@ -62,10 +61,11 @@ def make_room(context: RunContext, manifests: StageKey) -> None:
     # First what says that they are whole: a run that is killed in the middle of this begins it again.
     final.delete(FINAL)
     store.delete(RUN)
-    final.delete_folders("manifests-")
-    final.delete_folders("report-")
-    store.delete_folders("manifest")
-    store.delete_folders("report")
+    for name in final.names():
+        if FINAL_STAGE.fullmatch(name):
+            final.delete_folder(name)
+    for name in FINAL_FOLDERS:
+        delete_own(store, name)
     final.write_record(FINAL, {"manifests": manifests.fingerprint})
 
 

@@ -26,6 +26,7 @@ from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key
+from filtering.pipeline.layout import check_run_output, delete_half_written
 from filtering.pipeline.repair import check_all, check_report, make_room, repeated
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
@@ -36,7 +37,7 @@ from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_f
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import Finished, Runtime, StageRun, leased
-from filtering.shards.inventory import InventoryResult, Shard, list_shards, write_inventory
+from filtering.shards.inventory import InventoryResult, Shard, arrays_url, list_shards, write_inventory
 from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store, absolute
 
@@ -90,6 +91,7 @@ def run(
     progress: Reporter | None = None,
     base: Base | None = None,
     shards: list[Shard] | None = None,
+    into_existing: bool = False,
 ) -> RunRecord:
     """Start or resume a run and return its run.json.
 
@@ -103,6 +105,8 @@ def run(
         A finished run; what it knows of the pool is not computed again.
     shards : list of Shard, optional
         What `check` returned, where it was asked already.
+    into_existing : bool
+        Whether the output may hold files of others, which stay as they are.
 
     Returns
     -------
@@ -112,16 +116,19 @@ def run(
     Raises
     ------
     InputError
-        If the configuration or the pool cannot work; nothing has been written then.
+        If the configuration or the pool cannot work, or the output holds what no run wrote; nothing has been written
+        then.
     RunError
         If a stage fails; what it finished stays, and the same call resumes it.
     """
     shards = check(config, base) if shards is None else shards
     store = Store(absolute(config.output))
+    check_place(config, shards, into_existing)
     progress = progress or LineReporter()
     if config.input.metadata is None and (guess := model_files(config.embedding).guess):
         progress.say(guess)
     with leased(store, progress) as lease:
+        delete_half_written(store)
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))
         if lease.taken_over_from:
@@ -142,6 +149,12 @@ def run(
             runtime.progress.stop()
             runtime.executor.stop()
     return record
+
+
+def check_place(config: Config, shards: Sequence[Shard], into_existing: bool) -> None:
+    """Refuse an output that is in the place of the pool, or holds what no run wrote."""
+    arrays = [arrays_url(shard) for shard in shards] if config.input.metadata is not None else []
+    check_run_output(Store(absolute(config.output)), [*(shard.url for shard in shards), *arrays], into_existing)
 
 
 def _through_the_stages(context: RunContext) -> RunRecord:

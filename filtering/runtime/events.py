@@ -9,6 +9,7 @@ from typing import Any
 
 from filtering.core.secrets import redacted
 from filtering.runtime.records import JsonObject
+from filtering.storage.local import append_line
 from filtering.storage.store import Store, is_local
 
 NAME = "events.jsonl"
@@ -50,10 +51,7 @@ class EventLog:
             self.flush()
 
     def _append(self, line: str) -> None:
-        path = Path(self.store.path(NAME).removeprefix("file://"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        append_line(Path(self.store.path(NAME).removeprefix("file://")), line)
 
     def flush(self) -> None:
         """Make every event so far visible in storage."""

@@ -11,6 +11,7 @@ from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.storage import retries
 from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Fence
+from filtering.storage.local import disk_error
 from filtering.storage.store import MARKER, Store
 
 R = TypeVar("R")
@@ -126,6 +127,8 @@ def task_error(error: Exception, task: TaskSpec[Any]) -> Exception:
     """Return what a task's error means: itself if made for people, a `LostError` to try again, or a RunError."""
     if isinstance(error, FilteringError):
         return error
+    if full := disk_error(error):
+        return full
     if retries.judged(error, task.name).attempts > 1:
         return LostError(error, worker=False)
     return RunError(f"task {task.name}: {type(error).__name__}: {first_line(error)}")

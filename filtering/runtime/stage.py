@@ -26,6 +26,8 @@ from filtering.runtime.stage_progress import FROM_RECORD, StageProgress, tell_da
 from filtering.runtime.task_spec import TaskSpec, Workers, task
 from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Lease
+from filtering.storage.local import DiskError
+from filtering.storage.outputs import delete_halves
 from filtering.storage.store import Store, digest
 from filtering.storage.written import noted
 
@@ -74,6 +76,8 @@ def leased(store: Store, progress: Reporter, key: str = "output") -> Iterator[Le
     lease = Lease(store, announce=progress.say)
     try:
         lease.__enter__()
+    except DiskError as error:
+        raise InputError(f"{key}: {error}") from error
     except FilteringError:
         raise
     except Exception as error:
@@ -177,6 +181,8 @@ class StageRun:
         if self.finished():
             return self._reused(result)
         signals.check()
+        # Of an earlier attempt that was killed; none of this one writes there yet.
+        delete_halves(self.store)
         self.runtime.events.append("stage_started", stage=self.key.name, fingerprint=self.key.fingerprint)
         self.runtime.progress.start(self.key.name, 1, "")
         started = time.monotonic()

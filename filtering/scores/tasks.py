@@ -10,7 +10,7 @@ from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
 from filtering.config.run import Embedding
 from filtering.config.scores import MetaClip, NegClipLoss
-from filtering.embedding.artifacts import EmbeddedShard, unit_rows
+from filtering.embedding.artifacts import EmbeddedShard, half_rows, unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
 from filtering.graph.artifacts import read_graph
@@ -97,9 +97,7 @@ def send_pairs(shard: PassingShard, settings: NegClipLoss, batches: int, batchin
         return RowCount(rows=0)
     numbers = batch_numbers(shard.uids(rows), batches, settings.seed + batching)
     source = shard.embedded.rows(["source_row"])["source_row"].to_numpy()[rows]
-    images, texts = (
-        np.array(vectors, dtype=np.float16) for vectors in (shard.embedded.images(), shard.embedded.texts())
-    )
+    images, texts = (np.array(half_rows(vectors)) for vectors in (shard.embedded.images(), shard.embedded.texts()))
     vector = ("<f2", (images.shape[1],))
     dtype, ids = np.dtype([("row", "<i8"), ("image", *vector), ("text", *vector)]), global_rows(shard.index, rows)
 

@@ -1,5 +1,6 @@
 """The budgets of all concepts, as a step's budget allots them: from sizes, or from the scores of the whole pool."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concept_centroids, read_concepts
+from filtering.concepts.cutting import read_copies
 from filtering.concepts.kmeans import centroid_hierarchy
 from filtering.config.methods import HierarchicalBudget, MinimumBudget, StrataBudget, ThresholdSettings
 from filtering.config.selection import Step
@@ -28,7 +30,7 @@ from filtering.selection.cuts import (
     write_cells,
 )
 from filtering.selection.hierarchy import hierarchical_budgets
-from filtering.selection.registry import BUDGETS
+from filtering.selection.registry import BUDGETS, SELECTORS
 from filtering.selection.scores import read_collected, read_concept_counts
 from filtering.selection.strata import strata_budgets, stratum_numbers
 from filtering.storage.store import Store
@@ -45,7 +47,7 @@ def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available
     name, settings, concepts = step.budget_name, step.budget_settings, surviving_concepts(stage, pool)
     sizes = concepts["size"].to_numpy()
     if not name:
-        budgets = sizes
+        budgets = once(sizes, read_copies(pool.concepts)) if SELECTORS[step.method].once else sizes
     elif isinstance(settings, StrataBudget) and settings.scope == "pool":
         hardest = int(available * settings.drop_hardest)
         write_strata(stage.store, pool_strata(stage, pool.partitions, settings.strata, hardest, total, wide=wide))
@@ -56,6 +58,18 @@ def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available
     else:
         budgets = _allotted(stage, step, concepts, pool, total)
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
+
+
+def once(sizes: Int64Array, copies: Sequence[range]) -> Int64Array:
+    """Return budgets, int64 (C,): the concepts' sizes, but of concepts that hold copies of one vector only one has any.
+
+    `copies` are the concepts of each such vector. The first that still has samples keeps its budget.
+    """
+    budgets = sizes.copy()
+    for concepts in copies:
+        filled = [concept for concept in concepts if sizes[concept]]
+        budgets[filled[1:]] = 0
+    return budgets
 
 
 def surviving_concepts(stage: StageRun, pool: Pool) -> pa.Table:

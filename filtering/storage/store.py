@@ -158,12 +158,6 @@ class Store:
         for name in self.names(suffix):
             self.delete(name)
 
-    def delete_folders(self, prefix: str) -> None:
-        """Delete every folder directly inside whose name starts with `prefix`, with all it holds."""
-        for name in self.names():
-            if name.startswith(prefix):
-                _asked(self.path(name), _delete_folder)
-
     def delete_folder(self, name: str) -> None:
         """Delete the folder `name`, if it is there, with all it holds."""
         _asked(self.path(name), _delete_folder)
@@ -176,7 +170,7 @@ class Store:
         for start in range(0, len(going), DELETED_AT_ONCE):
             _asked(self.url, partial(_delete_objects, going[start : start + DELETED_AT_ONCE]))
         if is_local(self.url):
-            remove_empty_folders(Path(top))
+            remove_empty_folders(Path(top), map(Path, going))
         return len(found) - len(going)
 
 

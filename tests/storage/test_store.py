@@ -87,13 +87,6 @@ def test_names_are_sorted_and_filtered(store):
     assert store.names(".done") == ["b.done", "z.done"]
 
 
-def test_folders_are_deleted_by_prefix(store):
-    for name in ("stage-a/x", "stage-b/deep/y", "other/x", "stage-file"):
-        store.write(name, b"x")
-    store.delete_folders("stage-")
-    assert store.names() == ["other", "stage-file"]
-
-
 def every_name(store):
     """The names of all objects inside, however deep."""
     filesystem, path = fsspec.core.url_to_fs(store.url)
