@@ -18,6 +18,7 @@ from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Sect
 from filtering.config.validation import explained
 from filtering.core.errors import InputError
 from filtering.core.secrets import refused_secret
+from filtering.core.visible import visible
 from filtering.storage.urls import NOT_WRITTEN, is_http
 
 LOG = logging.getLogger(__name__)
@@ -218,7 +219,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     data = read_settings(path, overrides)
     # First, so that an invalid value is not the only line where its key is called by another name.
     for line in renamed(data).lines:
-        LOG.warning("filtering: %s", line)
+        LOG.warning("filtering: %s", visible(line))
     return parse_config(data)
 
 
@@ -243,7 +244,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         config._warnings = current.lines
         return config
     except ValidationError as error:
-        raise InputError("\n".join(explained(error, Config, renamed(data).data))) from None
+        raise InputError(*explained(error, Config, renamed(data).data)) from None
     except RecursionError:
         raise InputError("the configuration refers to itself or is nested too deep") from None
 
