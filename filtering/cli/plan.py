@@ -10,6 +10,7 @@ from filtering.cli.declaration import CONFIG, Command, amount, argument, count
 from filtering.cli.drawing import PLAIN_WIDTH, bar, columns, mark, text
 from filtering.cli.output import print_result
 from filtering.core.formatting import duration, size
+from filtering.core.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -37,7 +38,7 @@ def _plan(given: argparse.Namespace) -> int:
     from filtering.planning.plan import Question, plan
     from filtering.runtime.finished_run import reusable_from
 
-    base = base_of(config, lambda line: print(line, file=sys.stderr))
+    base = base_of(config, lambda line: print(visible(line), file=sys.stderr))
     shards, question = check(config, base), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour)
     found = plan(config, shards, question, None if base is None else reusable_from(base, shards))
     return print_result(given, found, view=lambda: PlanView(found, config.embedding.device))

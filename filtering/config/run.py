@@ -20,6 +20,7 @@ from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Sect
 from filtering.config.validation import explained
 from filtering.core.errors import InputError, Mistakes
 from filtering.core.secrets import refused_secret
+from filtering.core.visible import visible
 from filtering.storage.urls import NOT_WRITTEN, is_http
 
 LOG = logging.getLogger(__name__)
@@ -236,7 +237,7 @@ def load_config(path: str, overrides: Sequence[str] = (), checks: Sequence[Check
     with mistakes.collected():
         # First, so that an invalid value is not the only line where its key is called by another name.
         for line in renamed(data).lines:
-            LOG.warning("filtering: %s", line)
+            LOG.warning("filtering: %s", visible(line))
     with mistakes.collected():
         config = parse_config(data)
     for check in checks:

@@ -4,16 +4,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from filtering.core.secrets import redacted
+from filtering.core.visible import visible
 
 
 class FilteringError(Exception):
-    """Base of every error the package raises on purpose; secrets in the URLs of its message are masked."""
+    """Base of every error the package raises on purpose; it is raised with its lines.
+
+    A line quotes names and messages of others: secrets in URLs are masked, and what would break it, or what a terminal
+    obeys, is written out.
+    """
 
     exit_status = 1
 
     def __str__(self) -> str:
         """Return its lines."""
-        return "\n".join(redacted(str(line)) for line in self.args)
+        return "\n".join(visible(redacted(str(line))) for line in self.args)
 
 
 class InputError(FilteringError, ValueError):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from filtering.config.run import Config
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import FilteringError, one_line
+from filtering.core.visible import visible
 from filtering.pipeline.webhook import Webhook, body, deliver, webhook
 from filtering.runtime.records import JsonObject
 from filtering.runtime.run_record import RunRecord
@@ -68,7 +69,8 @@ def payload(
         found["stages"] = {stage["name"]: stage["seconds"] for stage in record.get("stages", ())}
     if error is not None:
         found["error"] = _words(error)
-    return _bounded({"text": _line(found), **found})
+    # Chat programs show it to people; the other values are data.
+    return _bounded({"text": visible(_line(found)), **found})
 
 
 def _state(error: BaseException | None) -> str:

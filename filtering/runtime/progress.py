@@ -6,6 +6,7 @@ from typing import Protocol
 
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.secrets import redacted
+from filtering.core.visible import visible
 
 LINE_INTERVAL = 10.0
 
@@ -76,5 +77,5 @@ class LineReporter:
 def _say(line: str) -> None:
     # Nobody listening any more (a closed pipe) is no reason for a run to fail.
     with contextlib.suppress(OSError):
-        sys.stderr.write(redacted(line) + "\n")
+        sys.stderr.write(visible(redacted(line)) + "\n")
         sys.stderr.flush()

@@ -285,3 +285,9 @@ def test_a_payload_is_bounded_and_says_what_is_left_out():
     assert large["totals"] == RECORD["totals"]
     failed = payload("runs/night", time.time(), error=ValueError("x" * 1_000_000))
     assert len(body(failed)) < 5000
+
+
+def test_the_line_for_people_shows_what_a_terminal_or_a_chat_would_obey():
+    told = payload("runs/night", 0.0, error=ValueError("pool/\x1b[2J\u202e.tar"), clock=Time().clock())
+    assert told["text"].endswith(r"ValueError: pool/\x1b[2J\u202e.tar")
+    assert told["error"] == "ValueError: pool/\x1b[2J\u202e.tar"
