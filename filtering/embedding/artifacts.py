@@ -14,7 +14,7 @@ from filtering.config.run import Arrays
 from filtering.core import schemas
 from filtering.core.errors import InputError
 from filtering.runtime.finished_run import Base
-from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.inventory import Shard, arrays_url, check_shard
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
 from filtering.storage.store import Store
@@ -88,6 +88,7 @@ class EmbeddedShard:
 
     def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[Any]:
         if self.arrays is not None:
+            check_shard(self.shard)
             return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
         return self.store.read_array(VECTORS_NAME.format(self.shard.identity, kind))
 

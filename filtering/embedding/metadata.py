@@ -16,7 +16,7 @@ from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.artifacts import ARRAYS_MISMATCH, QUARANTINE_NAME, ROWS_NAME, MetadataCounts, measured
 from filtering.shards.columns import TableRows, unreadable_rows
-from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.inventory import Shard, arrays_url, check_shard
 from filtering.shards.metadata import (
     UnreadableError,
     array_header,
@@ -60,6 +60,8 @@ class MetadataReader:
         good = reasons == USABLE
         rows = _rows(found.table, scores).filter(pa.array(good))
         quarantined = _quarantined(shard, found, reasons, details, np.flatnonzero(~good))
+        # Parquet and npz were read one after the other: either may have been written again meanwhile.
+        check_shard(shard)
         store.write_table(ROWS_NAME.format(shard.identity), rows)
         store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
         return MetadataCounts(

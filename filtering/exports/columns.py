@@ -17,6 +17,7 @@ from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
 from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.scores.artifacts import read_scores
+from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.names import METADATA, place
 from filtering.shards.samples import MAX_JSON_BYTES, chosen_members
 from filtering.storage.store import Store, open_object
@@ -129,9 +130,13 @@ def whole_number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
-def metadata_rows(url: str, rows: Positions, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield some rows, ascending, of a parquet of DataComp metadata, `ROWS_AT_ONCE` read at a time."""
-    with open_object(url) as stream:
+def metadata_rows(shard: Shard, rows: Positions, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Yield some rows, ascending, of a parquet of DataComp metadata, `ROWS_AT_ONCE` read at a time.
+
+    RunError if it is no longer the one that the run read.
+    """
+    check_shard(shard)
+    with open_object(shard.url) as stream:
         file, at = pq.ParquetFile(stream), 0
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
             begin, end = np.searchsorted(rows, [at, at + len(batch)]).tolist()

@@ -107,7 +107,7 @@ def write_metadata(source: Source, name: str, metadata: Metadata) -> Samples:
 
 def _parts(source: Source, rows: pa.Table, places: Positions, metadata: Metadata) -> Iterator[pa.Table]:
     if metadata.tables.arrays is not None:
-        return metadata_rows(source.shard.url, places)
+        return metadata_rows(source.shard, places)
     return iter([_described(source, rows, metadata)])
 
 
@@ -153,6 +153,7 @@ def _arrays(source: Source, metadata: Metadata) -> Iterator[tuple[str, npt.NDArr
         yield f"{prefix}img", embedded.images(), False
         yield f"{prefix}txt", embedded.texts(), False
         return
+    # `images` checks that the npz is the one that the run read.
     url, count = arrays_url(source.shard), len(embedded.images())
     for name in array_names(url):
         array = read_array(url, name)

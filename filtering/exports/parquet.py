@@ -99,7 +99,7 @@ def _urls(source: Source, places: Positions, wanted: Wanted) -> pa.Array:
     if wanted.tables.arrays is None:
         fields = json_fields(source, (URL,), wanted.tables.max_image_bytes)
         return pa.array([text(one.get(URL)) for one in fields], pa.string())
-    parts = [part[URL] for part in metadata_rows(source.shard.url, places, [URL]) if URL in part.column_names]
+    parts = [part[URL] for part in metadata_rows(source.shard, places, [URL]) if URL in part.column_names]
     return pa.concat_tables([pa.table({URL: part}) for part in parts])[URL] if parts else pa.nulls(len(places))
 
 

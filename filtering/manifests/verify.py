@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.core import schemas
+from filtering.core.errors import RunError
 from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
@@ -56,6 +57,9 @@ def _damaged_objects(run: Store) -> Iterator[str]:
         sums = run.read_json(CHECKSUMS)
     except FileNotFoundError:
         yield f"{CHECKSUMS}: is not there"
+        return
+    except RunError:
+        yield f"{CHECKSUMS}: is no JSON, it is damaged"
         return
     for name in (SUBSET, SHARDS):
         if name not in sums:

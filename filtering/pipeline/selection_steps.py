@@ -12,12 +12,13 @@ from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
+from filtering.scores.registry import AUTO, Spec, files_of, parts_of, spec_of
 from filtering.scores.stage import Sources, check_spec, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import SELECTORS
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
 from filtering.storage.store import Store, digest
+from filtering.storage.versions import versions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,10 @@ class Selecting:
             parts = [self._score(part) for part in parts_of(spec)]
             inputs = (self.inputs.fingerprint_of(spec), *(part.fingerprint for part in parts))
             sources = self._sources([part.store for part in parts])
-            stage = self.context.take(scores_key(spec, inputs), ScoresResult, lambda stage: score(stage, spec, sources))
+            # As they are now: what is read later must still be this.
+            files = versions_of(files_of(spec))
+            key = scores_key(spec, inputs, files)
+            stage = self.context.take(key, ScoresResult, lambda stage: score(stage, spec, sources, files))
             self._scored[mark] = stage
             again = sum(1 for known in self._scores if known.partition(" ")[0] == spec.name)
             self._scores[f"{spec.name} {again + 1}" if again else spec.name] = stage

@@ -24,8 +24,9 @@ from filtering.config.scores import (
 )
 from filtering.config.types import Section
 from filtering.core.errors import InputError
+from filtering.filters.phrases import IMAGENET
 from filtering.scores.artifacts import Scores
-from filtering.scores.contexts import Context, concept_context, near_targets_context, targets_context
+from filtering.scores.contexts import Context, concept_context, near_targets_context, target_files, targets_context
 from filtering.scores.distances import prototypicalities
 from filtering.scores.norm_sim import norm_sims
 from filtering.scores.table_column import column_scores
@@ -195,6 +196,19 @@ def spec_of(score: Score, default: str) -> Spec:
     if name == "clip_powered":
         return Spec(name, CLIP_POWERED)
     return _completed(name, _defaults(name))
+
+
+def files_of(spec: Spec) -> list[str]:
+    """Return the URLs of the files that a score reads; none of a list that has a name. Parts have their own.
+
+    FileNotFoundError or InputError where a folder of images is not there.
+    """
+    settings = spec.settings
+    if isinstance(settings, ScoreTable):
+        return [settings.table]
+    if isinstance(settings, MetaClip):
+        return [] if settings.entries == IMAGENET else [settings.entries]
+    return target_files(settings.targets) if isinstance(settings, Targets) else []
 
 
 def parts_of(spec: Spec) -> list[Spec]:

@@ -1,13 +1,13 @@
 """The scores stage: one score a row, by shard; how it is computed depends on the kind of scorer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from filtering.config.run import Embedding, Ray
 from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
@@ -21,6 +21,7 @@ from filtering.scores.contexts import check_targets
 from filtering.scores.registry import Kind, Spec, parts_of
 from filtering.scores.table_column import check_table
 from filtering.storage.store import Store
+from filtering.storage.versions import Version, check_unchanged
 
 if TYPE_CHECKING:
     from filtering.scores.dlc_worker import ScoredRows
@@ -62,9 +63,14 @@ INPUTS = {
 }
 
 
-def scores_key(spec: Spec, inputs: Sequence[str]) -> StageKey:
-    """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores."""
-    return StageKey("scores", WIDE_VERSION if spec.wide else VERSION, spec.plain(), tuple(inputs))
+def scores_key(spec: Spec, inputs: Sequence[str], files: Mapping[str, Version]) -> StageKey:
+    """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores.
+
+    `files` are the files that the score reads: it is another score when one of them changes.
+    """
+    read = [[url, version.size, version.mark] for url, version in sorted(files.items())]
+    settings = [*spec.plain(), read] if read else spec.plain()
+    return StageKey("scores", WIDE_VERSION if spec.wide else VERSION, settings, tuple(inputs))
 
 
 def check_spec(spec: Spec, model: Embedding | None) -> None:
@@ -82,10 +88,25 @@ def check_spec(spec: Spec, model: Embedding | None) -> None:
         check_spec(part, model)
 
 
-def score(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
-    """Write the score of every row that goes on, by shard; return how many rows have one."""
-    COMPUTE[spec.scorer.kind](stage, spec, sources)
+def score(stage: StageRun, spec: Spec, sources: Sources, files: Mapping[str, Version]) -> ScoresResult:
+    """Write the score of every row that goes on, by shard; return how many rows have one.
+
+    RunError if one of `files` was written again meanwhile; the stage is then forgotten.
+    """
+    try:
+        COMPUTE[spec.scorer.kind](stage, spec, sources)
+    finally:
+        # Also where a task failed: it may have met half of what is being written.
+        _check_files(stage, files)
     return ScoresResult(sources.rows, spec.name)
+
+
+def _check_files(stage: StageRun, files: Mapping[str, Version]) -> None:
+    try:
+        check_unchanged(files)
+    except RunError:
+        stage.forget()
+        raise
 
 
 def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:

@@ -4,31 +4,36 @@ import logging
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from filtering.config.run import Input
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.core.secrets import redacted
-from filtering.shards.listing import listed, unusable
+from filtering.shards.listing import Entry, listed, unusable
 from filtering.shards.patterns import expand
-from filtering.storage.retries import retried
-from filtering.storage.store import Store, digest, filesystem_of
+from filtering.storage.store import Store, digest
 from filtering.storage.urls import beside, without_query
+from filtering.storage.versions import ABSENT, Version, entry_version, version_of
+from filtering.storage.versions import difference as version_difference
 
 LOG = logging.getLogger(__name__)
 INVENTORY = "shards.json"
+TARS = "input.shards"
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One shard of the pool: a tar, or a parquet file of DataComp metadata; `index` is its place in the inventory.
 
-    Its version is the store's etag, or the modification time on a disk.
+    Its version is the store's etag, or the modification time on a disk. `arrays` is the version of the npz that belongs
+    to a parquet file, `ABSENT` where there is none; None for tars.
     """
 
     index: int
     url: str
     size: int
     version: str
+    arrays: Version | None = None
 
     @property
     def name(self) -> str:
@@ -38,11 +43,12 @@ class Shard:
     @property
     def identity(self) -> str:
         """16 hex digits that name the shard's objects and change with its content."""
-        return digest([self.url, self.size, self.version])
+        arrays = [] if self.arrays is None else [self.arrays.size, self.arrays.mark]
+        return digest([self.url, self.size, self.version, *arrays])
 
-    def plain(self) -> dict[str, str | int]:
+    def plain(self) -> dict[str, Any]:
         """Return the shard as JSON-able data."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,10 @@ def write_inventory(store: Store, shards: Sequence[Shard]) -> None:
 
 def read_inventory(store: Store) -> list[Shard]:
     """Return the inventory in a folder; FileNotFoundError if there is none."""
-    return [Shard(**shard) for shard in store.read_record(INVENTORY)["shards"]]
+    return [
+        Shard(**{**shard, "arrays": Version(**shard["arrays"]) if "arrays" in shard else None})
+        for shard in store.read_record(INVENTORY)["shards"]
+    ]
 
 
 def base_name(url: str) -> str:
@@ -76,7 +85,7 @@ def base_name(url: str) -> str:
 def list_shards(source: Input) -> list[Shard]:
     """Return the pool's shards in the order of their patterns; InputError where one matches nothing or is missing."""
     if source.shards is not None:
-        return _found("input.shards", expand(source.shards, ".tar"))
+        return _found(TARS, expand(source.shards, ".tar"))
     return _found("input.metadata", expand(source.metadata or (), ".parquet"))
 
 
@@ -85,38 +94,60 @@ def arrays_url(shard: Shard) -> str:
     return beside(shard.url, ".parquet", ".npz")
 
 
-def size_and_version(url: str) -> tuple[int, str]:
-    """Return an object's size and version as an inventory has them; FileNotFoundError if there is none."""
-    filesystem, path = filesystem_of(url)
-    entry = retried(lambda: filesystem.info(path), url)
-    return int(entry["size"]), _version(entry)
-
-
 def current(shard: Shard) -> Shard:
     """Return a shard with the size and version that it has now; FileNotFoundError if it is gone."""
-    size, version = size_and_version(shard.url)
-    return replace(shard, size=size, version=version)
+    now = version_of(shard.url)
+    arrays = None if shard.arrays is None else _arrays_now(shard)
+    return replace(shard, size=now.size, version=now.mark, arrays=arrays)
 
 
 def difference(before: Shard, now: Shard) -> str:
     """Return in words how a shard differs from an earlier inventory, nothing if it does not."""
-    if now.size != before.size:
-        return f"its size has changed from {before.size:,} to {now.size:,} bytes"
-    return "" if now.version == before.version else "it was written again"
+    changed = version_difference(Version(before.size, before.version), Version(now.size, now.version))
+    if changed or before.arrays == now.arrays or before.arrays is None or now.arrays is None:
+        return changed
+    return f"its npz has changed: {version_difference(before.arrays, now.arrays)}"
+
+
+def check_shard(shard: Shard) -> None:
+    """Check that a shard is what it was when the run listed it; RunError names the object that is not."""
+    try:
+        changed = difference(shard, current(shard))
+    except FileNotFoundError:
+        changed = "it was deleted"
+    if changed:
+        raise RunError(f"{shard.url}: {changed} since the run listed it; give the same command again")
+
+
+def _arrays_now(shard: Shard) -> Version:
+    try:
+        return version_of(arrays_url(shard))
+    except FileNotFoundError:
+        return ABSENT
 
 
 def _found(key: str, urls: list[str]) -> list[Shard]:
     if not urls:
         raise InputError(f"{key}: names no shard")
-    known = listed(urls)
+    known = listed(urls if key == TARS else [*urls, *(beside(url, ".parquet", ".npz") for url in urls)])
     faults = {url: fault for url in urls if (fault := unusable(url, known.get(url)))}
     if faults:
         url, fault = next(iter(faults.items()))
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise InputError(f"{key}: {url} {fault}{more}")
-    shards = [Shard(index, url, int(known[url]["size"]), _version(known[url])) for index, url in enumerate(urls)]
+    versions = [entry_version(url, known[url]) for url in urls]
+    arrays = [None if key == TARS else _arrays(beside(url, ".parquet", ".npz"), known) for url in urls]
+    found = enumerate(zip(urls, versions, arrays, strict=True))
+    shards = [Shard(index, url, version.size, version.mark, npz) for index, (url, version, npz) in found]
     _warn_of_versions(key, [shard.url for shard in shards if not shard.version])
     return shards
+
+
+def _arrays(url: str, known: Mapping[str, Entry]) -> Version:
+    try:
+        return entry_version(url, known[url])
+    except (KeyError, FileNotFoundError):
+        return ABSENT
 
 
 def _warn_of_versions(key: str, urls: Sequence[str]) -> None:
@@ -124,8 +155,3 @@ def _warn_of_versions(key: str, urls: Sequence[str]) -> None:
         more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
         line = "has neither an etag nor a date, so a change that keeps its size will not be noticed"
         LOG.warning("filtering: %s: %s %s%s", key, redacted(urls[0]), line, more)
-
-
-def _version(entry: Mapping[str, object]) -> str:
-    names = ("ETag", "etag", "md5Hash", "mtime", "LastModified")
-    return next((str(entry[name]) for name in names if entry.get(name) is not None), "")
