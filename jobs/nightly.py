@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 
 from filtering.cli import command
-from filtering.config.run import parse_config
-from filtering.config.settings_file import read_settings
 from filtering.core.errors import InputError
 
 
@@ -20,8 +18,11 @@ def with_base(given: Sequence[str]) -> list[str]:
     parser.add_argument("--config", default="")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     known = parser.parse_known_args(given)[0]
-    # What is wrong with them, `filtering run` says.
-    with contextlib.suppress(InputError):
+    # What is wrong with them, or with the Python that this is, `filtering run` says.
+    with contextlib.suppress(InputError, ImportError):
+        from filtering.config.run import parse_config
+        from filtering.config.settings_file import read_settings
+
         if "base" not in parse_config(read_settings(known.config, known.overrides)).model_fields_set:
             return [*given, "--set", "base=latest"]
     return list(given)

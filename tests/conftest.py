@@ -5,7 +5,6 @@ With pytest-xdist each worker is a session: it has its own Ray, its own S3 and i
 
 import gc
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -77,10 +76,10 @@ def rays() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def started_rays(request, rays) -> Iterator[None]:
     """Refuse a test that starts a Ray and is not marked `ray`: it takes seconds, which `make check` does not have."""
-    before = set(rays.glob("session_*"))
+    before = set(rays.glob("*/session_*"))
     yield
     if not request.node.get_closest_marker("ray"):
-        assert set(rays.glob("session_*")) == before, "starts a Ray: mark it with pytest.mark.ray"
+        assert set(rays.glob("*/session_*")) == before, "starts a Ray: mark it with pytest.mark.ray"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,10 +89,13 @@ def needed_ray(request) -> None:
         end_ray()
 
 
+# The one that the fixture `cluster` has started.
+STARTED = []
+
+
 def end_ray() -> None:
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        ray.shutdown()
+    while STARTED:
+        STARTED.pop().stop()
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +104,15 @@ def cluster(rays, shared_proxy, s3) -> str:
     # Here: runs in this process need none, and it takes seconds.
     import ray
 
-    if not ray.is_initialized():
-        # Every 10 seconds by default, which test_metrics.py would wait for twice.
-        metrics = {"metrics_report_interval_ms": 2000}
-        options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 256 << 20}
+    from filtering.runtime.local_ray import LocalRay
+
+    if not STARTED:
+        # Metrics every 10 seconds by default, which test_metrics.py would wait for twice.
+        local = LocalRay(2, RAY_metrics_report_interval_ms="2000")
         # As on a cluster's machines: workers have the credentials in their environment, which is that of Ray's start.
         with s3_at(shared_proxy.url, s3.keys):
-            ray.init(address="local", log_to_driver=False, _system_config=metrics, **options)
+            local.start()
+        STARTED.append(local)
     return ray.get_runtime_context().gcs_address
 
 

@@ -50,6 +50,11 @@ CONFIG = (
         help="override a key, such as selection.keep=0.3; may be repeated",
     ),
 )
+INTO_EXISTING = argument(
+    "--into-existing",
+    action="store_true",
+    help="write into a folder that holds files of others; they stay as they are, and none is overwritten",
+)
 
 
 def count(text: str) -> int:

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING
 
+from filtering.core.visible import visible
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group, RenderableType
     from rich.padding import Padding
@@ -50,17 +52,17 @@ def to_come(stage: str) -> tuple[str, ...]:
 
 def console_on(stream: IO[str]) -> "Console":
     """Return a console for a terminal, as wide as that is; colours unless NO_COLOR is set."""
-    from rich.console import Console
+    from filtering.cli.console import VisibleConsole
 
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
+    return VisibleConsole(file=stream, highlight=False, markup=False, emoji=False)
 
 
 def plain_lines(drawn: "RenderableType") -> list[str]:
     """Return what is drawn as lines without colours, for where no terminal is."""
-    from rich.console import Console
+    from filtering.cli.console import VisibleConsole
 
     file = _Plain()
-    console = Console(
+    console = VisibleConsole(
         file=file, width=PLAIN_WIDTH, force_terminal=False, color_system=None, highlight=False, markup=False
     )
     console.print(drawn)
@@ -89,17 +91,18 @@ def progress_bar(total: float, done: float, width: int) -> "ProgressBar":
 
 
 def text(words: str, style: str = "") -> "Text":
-    """Return words in a style; what does not fit in a line goes on in the next."""
+    """Return words in a style, as `visible` shows them; what does not fit in a line goes on in the next."""
     from rich.text import Text
 
-    return Text(words, style)
+    return Text(visible(words), style)
 
 
 def spans(*parts: str | tuple[str, str]) -> "Text":
-    """Return words of several styles in one text."""
+    """Return words of several styles in one text, as `visible` shows them."""
     from rich.text import Text
 
-    return Text.assemble(*parts)
+    words = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((visible(word), style) for word, style in words))
 
 
 def stacked(parts: "Iterable[RenderableType]") -> "Group":

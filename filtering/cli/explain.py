@@ -7,6 +7,7 @@ from typing import Any
 from filtering.cli.declaration import RUN, Command, argument
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
+from filtering.core.visible import visible
 
 Record = Mapping[str, Any]
 WIDTH = 60
@@ -110,8 +111,8 @@ def _value(value: Any) -> str:
 
 
 def _short(caption: str, width: int = WIDTH) -> str:
-    """Return text in one line without control characters: captions are the web's, a terminal obeys escapes."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in caption).split())
+    """Return text in one line of at most `width` characters, as it is printed."""
+    line = visible(" ".join(caption.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
 
 

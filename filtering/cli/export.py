@@ -2,7 +2,7 @@
 
 import argparse
 
-from filtering.cli.declaration import RUN, Command, argument, count
+from filtering.cli.declaration import INTO_EXISTING, RUN, Command, argument, count
 from filtering.cli.output import print_result, progress_reporter
 from filtering.cli.suggestions import existing_run
 
@@ -17,7 +17,8 @@ def _export(given: argparse.Namespace) -> int:
 
     names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls")
     options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")
-    found = export(Store(existing_run(given.run)), given.format, given.out, options, progress_reporter())
+    run, reporter = Store(existing_run(given.run)), progress_reporter()
+    found = export(run, given.format, given.out, options, reporter, into_existing=given.into_existing)
     line = f"{found['kept']:,} kept samples as {given.format} in {given.out} (objects: {found['objects']})"
     return print_result(given, found, lambda: [line])
 
@@ -58,6 +59,7 @@ COMMAND = Command(
             "--no-urls", action="store_true", help="parquet, datacomp: do not read the tars for the samples' URLs"
         ),
         argument("--cpus", type=count, metavar="N", help="number of CPUs (default: all)"),
+        INTO_EXISTING,
     ),
     body=_export,
     resumes="the export",

@@ -1,11 +1,10 @@
 """A run's progress on a terminal: the current stage, drawn again and again; finished ones stay as lines above it."""
 
 import contextlib
-import io
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, cast
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
@@ -15,9 +14,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from filtering.cli.drawing import NAME_WIDTH, columns, console_on, mark, to_come
+from filtering.cli.drawing import NAME_WIDTH, columns, console_on, mark, text, to_come
+from filtering.cli.streams import Unfailing
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
+from filtering.core.secrets import redacted
 
 MEMORY = Path("/proc/meminfo")
 # Narrower, the count and the time are worth more than a bar.
@@ -30,7 +31,7 @@ class LiveReporter:
 
     def __init__(self, console: Console | None = None, clock: Clock = CLOCK) -> None:
         self.clock = clock
-        self.console = console or console_on(cast(IO[str], _Unfailing(sys.stderr)))
+        self.console = console or console_on(cast(IO[str], Unfailing(sys.stderr)))
         self.current: Current | None = None
         self.live: Live | None = None
 
@@ -52,7 +53,12 @@ class LiveReporter:
     def advance(self, done: int, note: str = "") -> None:
         """See `Reporter.advance`."""
         if self.current is not None:
-            self.current.done, self.current.note = done, note
+            self.current.done, self.current.note, self.current.waits = done, note, ""
+
+    def wait(self, what: str) -> None:
+        """See `Reporter.wait`."""
+        if self.current is not None:
+            self.current.waits = what
 
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""
@@ -64,7 +70,7 @@ class LiveReporter:
 
     def say(self, line: str) -> None:
         """See `Reporter.say`."""
-        self.console.print(line)
+        self.console.print(redacted(line))
 
     def stop(self) -> None:
         """See `Reporter.stop`. The stage stays the current one, so that it can still be finished."""
@@ -73,35 +79,9 @@ class LiveReporter:
         self.live = None
 
 
-class _Unfailing(io.TextIOBase):
-    """A terminal that may be closed under a run, which is no reason for the run to fail."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self.stream.encoding
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            self.stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            self.stream.flush()
-
-    def isatty(self) -> bool:
-        return self.stream.isatty()
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
-
-
 @dataclass(slots=True)
 class Current:
-    """The stage at work, as it is drawn: the values of `Reporter.start` and `Reporter.advance`, and when it started."""
+    """The stage at work, as it is drawn: what `Reporter` was told of it, and when it started."""
 
     stage: str
     total: int
@@ -110,6 +90,7 @@ class Current:
     clock: Clock
     done: int = 0
     note: str = ""
+    waits: str = ""  # what it waits for before its first unit
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -119,24 +100,24 @@ class Current:
         # Below the stage's name, where there is room for that.
         indent = NAME_WIDTH + 3 if options.max_width >= NARROW else 2
         coming = f"then {', '.join(later)}" if (later := to_come(self.stage)) else ""
-        below = (Padding(Text(words, "dim"), (0, 0, 0, indent)) for words in (self._told(), coming) if words)
+        below = (Padding(text(words, "dim"), (0, 0, 0, indent)) for words in (self._told(), coming) if words)
         yield Group(self._bar(options.max_width), *below)
 
     def _bar(self, width: int) -> Table:
         # Of one task nothing is known until it is done: its bar only moves.
-        known = self.total if self.unit and self.total > 1 else None
+        known = self.total if self.unit and self.total > 1 and not self.waits else None
         row = columns(1, expand=True)
         for ratio in (None, None, *([1] * (width >= NARROW)), None, None):
             row.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
         bars = [ProgressBar(total=known, completed=self.done, pulse=known is None)] * (width >= NARROW)
         count = f"{self.done:,}/{self.total:,} {self.unit}" if known else ""
         seconds = Text(duration(int(self.clock.monotonic() - self.started)), "cyan", justify="right")
-        row.add_row(self.spinner, Text(f"{self.stage:<{NAME_WIDTH}}", "bold"), *bars, count, seconds)
+        row.add_row(self.spinner, text(f"{self.stage:<{NAME_WIDTH}}", "bold"), *bars, count, seconds)
         return row
 
     def _told(self) -> str:
         waiting = "no rate until the first is done" if self.unit and self.total > 1 and not self.done else ""
-        return ", ".join(filter(None, (self.note or waiting, machine_memory())))
+        return ", ".join(filter(None, (self.waits or self.note or waiting, machine_memory())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +135,8 @@ class Finished:
         row.add_column(no_wrap=True)
         row.add_column(no_wrap=True, justify="right", min_width=10)
         row.add_column(overflow="fold")
-        done, name = Text(mark(options, "✓", "*"), "green"), f"{self.stage:<{NAME_WIDTH}}"
-        row.add_row(done, name, Text(self.time, "dim"), self.summary)
+        done, name = text(mark(options, "✓", "*"), "green"), f"{self.stage:<{NAME_WIDTH}}"
+        row.add_row(done, name, text(self.time, "dim"), self.summary)
         yield row
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from filtering.cli.drawing import console_on, plain_lines
+from filtering.core.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,7 +23,8 @@ def print_result(
 ) -> int:
     """Print a result on `given.out_stream`: `value` as JSON, a view on a terminal, else lines; exit status 0.
 
-    A result without lines is printed as its view in plain lines; one without a view as lines on a terminal, too.
+    Lines and views may hold what samples and stored runs say: it is printed as `visible` shows it. A result without
+    lines is printed as its view in plain lines; one without a view as lines on a terminal, too.
     """
     stream = given.out_stream
     if given.json:
@@ -31,7 +33,7 @@ def print_result(
         console_on(stream).print(view())
     else:
         found = lines() if lines is not None else plain_lines(view()) if view is not None else ()
-        stream.writelines(f"{line}\n" for line in found)
+        stream.writelines(f"{visible(line)}\n" for line in found)
     return 0
 
 

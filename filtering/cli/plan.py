@@ -10,6 +10,7 @@ from filtering.cli.declaration import CONFIG, Command, amount, argument, count
 from filtering.cli.drawing import PLAIN_WIDTH, bar, columns, mark, text
 from filtering.cli.output import print_result
 from filtering.core.formatting import duration, size
+from filtering.core.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -27,13 +28,17 @@ SPACE = ("a task  ", "of allowed", "on disk", "shuffled")
 
 def _plan(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
+    from filtering.embedding.checkpoint import check_model
+    from filtering.shards.presence import check_presence
+
+    config = load_config(given.config, given.overrides, [check_model, check_presence])
+    # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import base_of
     from filtering.pipeline.run import check
     from filtering.planning.plan import Question, plan
     from filtering.runtime.finished_run import reusable_from
 
-    config = load_config(given.config, given.overrides)
-    base = base_of(config, lambda line: print(line, file=sys.stderr))
+    base = base_of(config, lambda line: print(visible(line), file=sys.stderr))
     shards, question = check(config, base), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour)
     found = plan(config, shards, question, None if base is None else reusable_from(base, shards))
     return print_result(given, found, view=lambda: PlanView(found, config.embedding.device))
@@ -56,6 +61,7 @@ class PlanView:
         yield from (text(line) for line in self._bottleneck_lines(options))
         yield from map(text, (_total_words(self.found), *_probe_lines(self.found["probe"], self.device)))
         yield from map(text, _base_lines(self.found["base"]))
+        yield from (text(f"quarantined: {line}") for line in self.found["warnings"])
 
     def _tables(self, console: "Console", options: "ConsoleOptions") -> "list[Table]":
         """Return one table, or two where that is too wide for the terminal, and those without bars if need be."""

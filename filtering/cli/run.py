@@ -4,16 +4,20 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.cli.declaration import CONFIG, Command
+from filtering.cli.declaration import CONFIG, INTO_EXISTING, Command
 from filtering.cli.output import print_result, progress_reporter
 
 
 def _run(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
+    from filtering.embedding.checkpoint import check_model
+    from filtering.shards.presence import check_presence
+
+    config = load_config(given.config, given.overrides, [check_model, check_presence])
+    # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import run
 
-    config = load_config(given.config, given.overrides)
-    record = run(config, progress_reporter())
+    record = run(config, progress_reporter(), given.into_existing)
     return print_result(given, record, lambda: run_lines(record, config.output))
 
 
@@ -33,7 +37,7 @@ COMMAND = Command(
     name="run",
     help="start a run, or resume it",
     examples=("filtering run --config run.yaml --set selection.keep=0.3",),
-    arguments=CONFIG,
+    arguments=(*CONFIG, INTO_EXISTING),
     body=_run,
     notes="A minimal run.yaml, for tars written by img2dataset:\n"
     "  input: {shards: pool/*.tar}\n"

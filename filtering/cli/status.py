@@ -12,6 +12,7 @@ from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import duration, size
+from filtering.core.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -99,7 +100,7 @@ def _write(states: Iterator[State], stream: TextIO, line: Callable[[State], str]
         changed = {key: value for key, value in found.items() if key != "quiet_seconds"}
         if changed != written:
             written = changed
-            stream.write(line(found) + "\n")
+            stream.write(visible(line(found)) + "\n")
             stream.flush()
 
 
@@ -133,9 +134,9 @@ class StatusView:
         if state == "running" and stages and (later := to_come(stages[-1]["name"])):
             yield text(f"  then {', '.join(later)}", "dim")
         if "totals" in self.found:
-            yield text(f"\n{totals_words(self.found['totals'])}", "bold")
+            yield from ("", text(totals_words(self.found["totals"]), "bold"))
         if "error" in self.found:
-            yield text(f"\n{self.found['error']}", "red")
+            yield from ("", text(self.found["error"], "red"))
 
     def _cells(self, stage: State, options: "ConsoleOptions", wide: bool) -> list[Any]:
         begun, on = stage["state"] == "running", self.found["state"] == "running"
@@ -192,7 +193,9 @@ def stage_line(stage: State) -> str:
 
 
 def done_words(stage: State) -> str:
-    """Return how many tasks of a stage are done."""
+    """Return how many tasks of a stage are done, or what it waits for before its first."""
+    if "waits" in stage:
+        return str(stage["waits"])
     of = f" of {stage['tasks']:,}" if "tasks" in stage else ""
     return f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')}"
 

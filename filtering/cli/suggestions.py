@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from filtering.core.visible import visible
+
 if TYPE_CHECKING:
     from filtering.config.types import Section
     from filtering.storage.store import Store
@@ -29,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         """End with status 2 and one line."""
         parser = self._of_the_command()
         said = parser._unknown_command() or parser._unknown_option() or parser._without_config(message) or message
-        parser.exit(2, f"filtering: {said}; see {parser.prog} --help\n")
+        parser.exit(2, f"filtering: {visible(said)}; see {parser.prog} --help\n")
 
     def commands(self) -> dict[str, "Parser"]:
         """Return the parsers of the commands, by name."""

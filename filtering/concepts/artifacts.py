@@ -20,7 +20,9 @@ CONCEPTS = "concepts.parquet"
 # Rows whose true neighbours are searched: `row` ascending, `vectors`, and which of them measure recall.
 QUERIES_NAME = "queries.npz"
 EXACT = "exact.npz"
-# The largest margin at which a row has a replica, and into how many sections the rows of each centroid are cut.
+# The largest margin at which a row has a replica, and how many rows each centroid has.
+MARGIN = "margin.npz"
+# The same, and into how many sections the rows of each centroid are cut, and where.
 REPLICATION = "invitation.npz"
 # The pool on which the concepts were trained: `sizes` and `distances`, the sums over the rows of each concept.
 FIT = "fit.npz"

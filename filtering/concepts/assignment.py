@@ -1,5 +1,6 @@
 """Tasks that assign a shard's rows: a pass over the vectors finds nearest centroids, a pass over ids the concepts."""
 
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import numpy as np
@@ -12,10 +13,12 @@ from filtering.concepts.artifacts import (
     read_centroids,
     write_assignment,
 )
+from filtering.concepts.cutting import placed, read_cuts
 from filtering.concepts.exact_search import ExactSearch
 from filtering.concepts.nearest import CentroidIndex, Int32Array
 from filtering.concepts.partition import global_rows
 from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_margins, margin_counts
+from filtering.concepts.sections import Cut
 from filtering.concepts.statistics import write_sums
 from filtering.concepts.true_neighbours import NEAREST_NAME, ranked_rows
 from filtering.core.uids import hashed
@@ -64,26 +67,47 @@ def find_nearest(shard: PassingShard, most: int, k: int, store: Store) -> int:
 def assign_concepts(shard: PassingShard, store: Store) -> AssignedCounts:
     """Write each row's home concept and the concepts in which it has a replica, and the sums over the concepts."""
     cells, replication = (store.read_arrays(name) for name in (CELLS_NAME.format(shard.identity), REPLICATION))
-    sections, place = replication["sections"], hashed(shard.uids(cells["row"]), SECTION_SEED)
-    home = cells["concepts"][:, 0] if len(place) else np.zeros(0, dtype=np.int32)
-    replicated = (cells["margins"] <= replication["margin"]) & (cells["concepts"] != NO_CONCEPT)
-    replicated[:, :1] = False
-    replica, column = np.nonzero(replicated)
-    assigned = Assignment(
-        row=cells["row"],
-        concept=_sectioned(home, place, sections),
-        replica=replica.astype(np.int32),
-        replica_concept=_sectioned(cells["concepts"][replica, column], place[replica], sections),
-    )
+    concepts, sections = cells["concepts"], replication["sections"]
+    stands = (cells["margins"] <= replication["margin"]) & (concepts != NO_CONCEPT)
+    stands[:, :1] = concepts[:, :1] != NO_CONCEPT
+    found = np.asarray(np.concatenate([[0], np.cumsum(sections)]), dtype=np.int32)[concepts]
+    if cuts := read_cuts(store):
+        _into_sections(shard, cells["row"], concepts, cuts, stands, found)
+    home = found[:, 0] if len(found) else np.zeros(0, dtype=np.int32)
+    stands[:, :1] = False
+    replica, column = np.nonzero(stands)
+    assigned = Assignment(cells["row"], home, replica.astype(np.int32), found[replica, column])
     write_assignment(store, shard.identity, assigned)
     write_sums(store, shard.identity, assigned, cells["distances"], int(sections.sum()))
     return AssignedCounts(rows=len(assigned.row), replicas=len(assigned.replica))
 
 
-def _sectioned(cells: Int32Array, place: npt.NDArray[np.uint64], sections: Int32Array) -> Int32Array:
-    """Return the concept of rows of some cells: the cell's only section, or the one that the row's uid decides."""
-    first = np.concatenate([[0], np.cumsum(sections)]).astype(np.int32)
-    return np.asarray(first[cells] + (place % sections[cells].astype(np.uint64)).astype(np.int32), dtype=np.int32)
+def _into_sections(
+    shard: PassingShard,
+    rows: Int32Array,
+    concepts: Int32Array,
+    cuts: Mapping[int, Cut],
+    stands: npt.NDArray[np.bool_],
+    found: Int32Array,
+) -> None:
+    """Move rows and replicas of concepts that are cut to their sections; `stands` and `found` are changed.
+
+    `concepts`, int32 (n, r), are the nearest centroids of `rows`, `stands` says where a row stands, and `found` has the
+    first section of each centroid.
+    """
+    is_cut = np.isin(concepts, list(cuts)) & stands
+    wanted = np.flatnonzero(is_cut.any(axis=1))
+    place = hashed(shard.uids(rows), SECTION_SEED)
+    for block, vectors in shard.vector_blocks(rows[wanted]):
+        here = wanted[block]
+        for cell, cut in cuts.items():
+            at, column = np.nonzero((concepts[here] == cell) & is_cut[here])
+            row, one, last = here[at], placed(cut, vectors[at], place[here[at]]), concepts.shape[1] - 1
+            # Copies of one vector are searched together with what lies around it, too, though not all of them.
+            anchors = one.anchors & (column == 0) & (last > 0)
+            stands[row[anchors], last] = True
+            found[row[anchors], last] = found[row[anchors], 0] + one.leaves[anchors]
+            found[row, column] += np.where(column == 0, one.sections, one.leaves)
 
 
 def _nearest(

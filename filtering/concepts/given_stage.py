@@ -40,6 +40,7 @@ from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageRun
+from filtering.runtime.stage_objects import consume
 from filtering.shards.changes import GONE
 from filtering.storage.store import Store
 
@@ -90,7 +91,7 @@ def assign_to_given(
     """
     store = stage.store
     for name in (CENTROIDS, REPLICATION, FIT):
-        store.write(name, given.read(name))
+        store.copy(name, given)
     pool = _pool(shards, reusable)
     sample = _Sample(settings.seed, graph.k, rows)
     _write_queries(stage, sample, pool, reusable)
@@ -198,5 +199,5 @@ def _touched(stage: StageRun, pool: _Pool, reusable: ReusableConcepts) -> Touche
     stage.call("changed", write_changed, _identities(pool.new), list(reusable.gone), reusable.base.store, store)
     stage.over_shards("searched", "shards compared", pool.every, find_searched, store)
     found = stage.call("touched", join_searched, _identities(pool.every), store)
-    store.delete_all(SEARCHED_SUFFIX)
+    consume(store, SEARCHED_SUFFIX)
     return TouchedCounts(found["changed"], found["searched"])

@@ -1,4 +1,4 @@
-"""The task that decides, from the sampled rows, how many replicas rows get, and where large concepts are cut."""
+"""The task that decides, from the sampled rows, how many replicas rows get."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import EXACT, QUERIES_NAME, REPLICATION, read_centroids
+from filtering.concepts.artifacts import EXACT, MARGIN, QUERIES_NAME, read_centroids
 from filtering.concepts.nearest import Float32Array
 from filtering.concepts.replicas import MARGIN_BINS, NearestConcepts, margin_for, margin_within, needed_margins
 from filtering.concepts.true_neighbours import NEAREST_NAME, nearer, with_radius
@@ -15,35 +15,33 @@ from filtering.storage.store import Store
 
 
 class Replication(TypedDict):
-    """The largest margin at which a row has a replica, None for any; the recall expected from it; concepts in all."""
+    """The largest margin of a replica, None for any; the recall expected from it; the rows of the largest concept."""
 
     margin: float | None
     expected: float
-    concepts: int
+    largest: int
 
 
 def decide_replication(
-    identities: Sequence[str], k: int, recall: float, mean_replicas: float, largest: int, store: Store
+    identities: Sequence[str], k: int, recall: float, mean_replicas: float, store: Store
 ) -> Replication:
-    """Decide the largest margin at which a row has a replica, and into how many sections large concepts are cut.
+    """Decide the largest margin at which a row has a replica, and count the rows of each concept.
 
     The margin is the least at which a share `recall` of known neighbours is compared, but no row has more replicas than
-    `mean_replicas` on average. A concept of more than `largest` rows is cut. `identities` are the shards that were
-    searched.
+    `mean_replicas` on average. `identities` are the shards that were searched.
     """
     measures = store.read_arrays(QUERIES_NAME)["measures"]
     merged = merged_nearest(store, identities)
     needed = _needed(merged, ~measures if len(measures) > 1 else np.ones(len(measures), dtype=bool), k)
     most = mean_replicas * int(merged.sizes.sum())
     margin = min(margin_for(needed, recall)[0], margin_within(merged.margin_counts, most))
-    sections = np.maximum(-(-merged.sizes // largest), 1).astype(np.int32)
-    store.write_arrays(REPLICATION, {"margin": np.array(margin), "sections": sections})
+    store.write_arrays(MARGIN, {"margin": np.array(margin), "sizes": merged.sizes})
     exact = {"row": merged.row, "distances": merged.distances, "neighbours": merged.neighbours}
     store.write_arrays(EXACT, with_radius({name: column[measures] for name, column in exact.items()}))
     return Replication(
         margin=margin if np.isfinite(margin) else None,
         expected=round(float((needed <= margin).mean()), 4) if len(needed) else 1.0,
-        concepts=int(sections.sum()),
+        largest=int(merged.sizes.max(initial=0)),
     )
 
 

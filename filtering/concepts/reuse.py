@@ -51,7 +51,7 @@ class ExactCounts(TypedDict):
 def reuse_assignment(shard: PassingShard, base: Store, store: Store) -> None:
     """Copy the concepts of a shard's rows and the sums over them from a base."""
     for name in (ASSIGNMENT_NAME, STATISTICS_NAME):
-        store.write(name.format(shard.identity), base.read(name.format(shard.identity)))
+        store.copy(name.format(shard.identity), base)
 
 
 def reuse_queries(identities: Sequence[str], base: BaseConcepts, store: Store) -> QueryCounts:

@@ -14,7 +14,8 @@ from filtering.concepts.artifacts import (
     read_concepts,
     replica_counts,
 )
-from filtering.concepts.assignment import CELLS_SUFFIX, assign_concepts, find_nearest
+from filtering.concepts.assignment import CELLS_NAME, CELLS_SUFFIX, assign_concepts, find_nearest
+from filtering.concepts.cutting import CUT_SAMPLE_NAME, CUT_SAMPLE_SUFFIX, cut_oversized, sample_oversized
 from filtering.concepts.kmeans import automatic_clusters
 from filtering.concepts.replication import decide_replication
 from filtering.concepts.statistics import concepts_table, summed_statistics
@@ -23,17 +24,20 @@ from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.storage.store import Store, checksum, digest
+from filtering.runtime.stage_objects import consume
+from filtering.runtime.task_spec import task
+from filtering.storage.checksums import content_sum
+from filtering.storage.store import Store, digest
 
 NAME = "concepts"
-VERSION = 4
+VERSION = 5
 # The settings that decide the training.
 TRAINING_KEYS = ("clusters", "seed", "largest", "partition_rows")
-# A concept with more rows than this many times the mean is cut into sections by uid; clustering could not split it.
+# A concept with more rows than this many times the mean is cut into sections; clustering could not split it.
 OVERSIZED = 4
 FEWEST_LARGEST = 1_000
 # The objects between tasks of this stage that nothing else reads.
-CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX)
+CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX, CUT_SAMPLE_SUFFIX)
 
 
 def concepts_key(settings: Concepts, graph: Graph, filters: str, given: str | None = None) -> StageKey:
@@ -59,10 +63,10 @@ def find_concepts(
     clusters = wanted_clusters(settings, rows)
     train(stage, shards, clusters, settings.seed, rows)
     stage.over_shards("nearest", "shards compared", shards, find_nearest, graph.max_replicas, graph.k, store)
-    largest = largest_concept(settings, rows, clusters)
     replication = stage.call(
-        "replication", decide_replication, identities, graph.k, graph.recall, graph.mean_replicas, largest, store
+        "replication", decide_replication, identities, graph.k, graph.recall, graph.mean_replicas, store
     )
+    _cut(stage, shards, replication["largest"], largest_concept(settings, rows, clusters))
     stage.over_shards("assign", "shards assigned", shards, assign_concepts, store)
     sums = summed_statistics(store, identities)
     store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
@@ -71,10 +75,23 @@ def find_concepts(
     return replace(concepts_result(store, rows), margin=replication["margin"], expected_recall=replication["expected"])
 
 
+def _cut(stage: StageRun, shards: Sequence[PassingShard], found: int, largest: int) -> None:
+    """Cut the concepts of more than `largest` rows into sections, if the largest that was `found` is one."""
+    if found <= largest:
+        shards = ()
+    tasks = [
+        task(f"oversized-{one.identity}", sample_oversized, one, CELLS_NAME.format(one.identity), largest, stage.store)
+        for one in shards
+    ]
+    sent = zip(shards, stage.map(tasks, "shards sampled") if tasks else [], strict=True)
+    names = [CUT_SAMPLE_NAME.format(shard.identity) for shard, rows in sent if rows]
+    stage.call("cut", cut_oversized, names, largest, stage.store)
+
+
 def delete_consumed(store: Store) -> None:
     """Delete the objects that no task reads any more: a fifth of the room that the grouped rows will take."""
     for suffix in CONSUMED_SUFFIXES:
-        store.delete_all(suffix)
+        consume(store, suffix)
 
 
 def concepts_result(store: Store, rows: int) -> ConceptsResult:
@@ -93,7 +110,7 @@ def concepts_result(store: Store, rows: int) -> ConceptsResult:
 
 def identity_of(store: Store) -> str:
     """Return the identity of trained concepts: a digest of the centroids, the margin of replicas and the sections."""
-    return digest([checksum(store.read(name)) for name in (CENTROIDS, REPLICATION)])
+    return digest([content_sum(store.read_checked(name)) for name in (CENTROIDS, REPLICATION)])
 
 
 def wanted_clusters(settings: Concepts, rows: int) -> int:

@@ -1,10 +1,11 @@
 """The typed, frozen configuration of a run: read from YAML, overridden by --set; each mistake is refused in a line."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
@@ -12,19 +13,22 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from filtering.config.aliases import renamed
 from filtering.config.filters import Filter
 from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
+from filtering.config.preprocessing import Preprocessing
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import explained
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, Mistakes
+from filtering.core.secrets import refused_secret
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
+from filtering.core.visible import visible
+from filtering.storage.urls import NOT_WRITTEN, is_http
 
 LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
 # Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
-# A name and a secret before the host. A port is not a secret, and a secret may contain slashes.
-CREDENTIALS = re.compile(r"://[^/@:\s]*:(?!\d+(/|$))[^@]*@")
+TOO_DEEP = "the configuration refers to itself or is nested too deep"
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -74,6 +78,8 @@ class Embedding(Section):
 
     model: str = Field("ViT-B-32", description="demo, an open_clip model name, or the path of a model config")
     pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
+    weights: str | None = Field(None, description="the path of a checkpoint that belongs to the tag in pretrained")
+    preprocessing: Preprocessing = Field(Preprocessing(), description="a mapping such as {mean: [0.5, 0.5, 0.5]}")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="auto, fp32, fp16 or bf16")
     batch_size: Positive = Field(256, description="a positive whole number of images")
@@ -194,6 +200,13 @@ class Config(Section):
 
     _warnings: tuple[str, ...] = PrivateAttr(())
 
+    @field_validator("output")
+    @classmethod
+    def _is_writable(cls, output: str) -> str:
+        if is_http(output):
+            raise ValueError(f"{output}: {NOT_WRITTEN}")
+        return output
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """One line for each former name of a key or value that was given."""
@@ -209,7 +222,11 @@ class Config(Section):
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
+# Refuses what is wrong in the sections that are valid; not each of them is there.
+Check = Callable[[Mapping[str, Section]], object]
+
+
+def load_config(path: str, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> Config:
     """Read a configuration and apply `--set KEY=VALUE` overrides; each former name in it is logged as a warning.
 
     Parameters
@@ -218,6 +235,8 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
         A YAML file, by its path or URL.
     overrides : sequence of str
         Of the form KEY=VALUE each, such as selection.keep=0.3; the value is YAML.
+    checks : sequence of callable
+        Each is called with the sections that are valid, by name, and raises InputError for more that is wrong.
 
     Returns
     -------
@@ -229,11 +248,35 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     InputError
         A line for each mistake: the key or file, what is wrong, the nearest valid name.
     """
-    data = read_settings(path, overrides)
-    # First, so that an invalid value is not the only line where its key is called by another name.
-    for line in renamed(data).lines:
-        LOG.warning("filtering: %s", line)
-    return parse_config(data)
+    data, wrong = read_settings(path, overrides)
+    try:
+        # Alone, so that no other line repeats a secret.
+        _refuse_credentials(data, ())
+    except RecursionError:
+        raise InputError(TOO_DEEP) from None
+    mistakes = Mistakes(wrong)
+    with mistakes.collected():
+        # First, so that an invalid value is not the only line where its key is called by another name.
+        for line in renamed(data).lines:
+            LOG.warning("filtering: %s", visible(line))
+    with mistakes.collected():
+        config = parse_config(data)
+    for check in checks:
+        with mistakes.collected():
+            check(_valid_sections(data))
+    mistakes.refuse()
+    return config
+
+
+def _valid_sections(data: Mapping[str, Any]) -> dict[str, Section]:
+    """Return the sections in which nothing is wrong, those that are left out with their defaults."""
+    found = dict[str, Section]()
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            with contextlib.suppress(ValidationError, InputError):
+                found[name] = kind.model_validate(renamed({name: data.get(name, {})}).data[name])
+    return found
 
 
 def parse_config(data: Mapping[str, Any]) -> Config:
@@ -257,17 +300,20 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         config._warnings = current.lines
         return config
     except ValidationError as error:
-        raise InputError("\n".join(explained(error, Config, renamed(data).data))) from None
+        raise InputError(*explained(error, Config, renamed(data).data)) from None
     except RecursionError:
-        raise InputError("the configuration refers to itself or is nested too deep") from None
+        raise InputError(TOO_DEEP) from None
 
 
 def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
+            _refuse_credentials(str(key), path)
             _refuse_credentials(inner, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for inner in value:
             _refuse_credentials(inner, path)
-    elif isinstance(value, str) and CREDENTIALS.search(value):
-        raise InputError(f"{'.'.join(path)}: holds credentials; leave them out and use the environment")
+    elif isinstance(value, str):
+        remedy = "name an environment variable that holds it in notify.url_env" if path == ("notify", "url") else ""
+        if line := refused_secret(".".join(path) or "configuration", value, remedy):
+            raise InputError(line)

@@ -3,10 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from filtering.config.types import Above0, Number, Positive, Section, Seed
+from filtering.config.validation import nearest
 
+# Scorers that a name stands for; `scores.registry` has what they are.
+NAMES = (
+    *("auto", "aum", "clip_powered", "clip_score", "combine", "dlc", "el2n", "forgetting", "image_based", "metaclip"),
+    *("neg_clip_loss", "norm_sim", "prototypicality", "sas", "sds", "uniform"),
+)
 TABLE = "a path or URL of a parquet table with a uid column"
 
 
@@ -101,8 +107,16 @@ def _form(value: Any) -> str:
     return "[scorer]" if isinstance(value, ScoreOf | Mapping) else "[name]"
 
 
+def _known(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"unknown scorer {name}{nearest(name, NAMES)}")
+    return name
+
+
 Score = Annotated[
-    Annotated[str, Tag("[name]")] | Annotated[ScoreTable, Tag("[table]")] | Annotated[ScoreOf, Tag("[scorer]")],
+    Annotated[str, AfterValidator(_known), Tag("[name]")]
+    | Annotated[ScoreTable, Tag("[table]")]
+    | Annotated[ScoreOf, Tag("[scorer]")],
     Discriminator(_form),
 ]
 

@@ -3,18 +3,38 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
 from filtering.config.aliases import other_names
-from filtering.core.errors import InputError
-from filtering.storage.store import read_object
+from filtering.core.errors import InputError, first_line
 
 DATE = "{date}"
+# Bytes of a configuration, and values in it once each anchor stands where it is used: a list of a million shards fits.
+MAX_BYTES = 128 << 20
+MAX_VALUES = 4_000_000
+# Errors that YAML's own constructors raise for text such as 2026-99-99 or `!!int x`.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+class Settings(NamedTuple):
+    """The keys and values of a configuration, nothing of which is validated, and a line for each bad override."""
+
+    data: dict[str, object]
+    mistakes: tuple[str, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that also takes 1e-3 for a number, as YAML 1.2 does."""
+    """Safe YAML that also takes 1e-3 for a number, as YAML 1.2 does, and whose errors all say where they are."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Return the value of a node."""
+        try:
+            return super().construct_object(node, deep)
+        except UNREADABLE as error:
+            raise yaml.constructor.ConstructorError(None, None, first_line(error), node.start_mark) from None
 
 
 _Loader.add_implicit_resolver(
@@ -22,36 +42,87 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_settings(path: str, overrides: Sequence[str] = ()) -> dict[str, object]:
+def read_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     """Return the keys and values of a YAML file, by its path or URL, with `--set KEY=VALUE` overrides applied in order.
 
-    Nothing is validated; today's date (UTC) replaces {date} in `output`. An override replaces the key under its former
-    name, too. Raises InputError if the file cannot be read or holds no keys, or an override is malformed.
+    Today's date (UTC) replaces {date} in `output`. An override replaces the key under its former name, too; one that is
+    malformed is left out and said. Raises InputError if the file cannot be read or holds no keys, with the overrides'
+    mistakes.
     """
-    data = _read_file(path)
-    for override in overrides:
-        _override(data, override)
+    try:
+        data, unread = _read_file(path), list[str]()
+    except InputError as error:
+        data, unread = {}, list(error.args)
+    mistakes = [line for line in (_override(data, override) for override in overrides) if line]
+    if unread:
+        raise InputError(*unread, *mistakes)
     if isinstance(output := data.get("output"), str):
         data["output"] = output.replace(DATE, f"{datetime.now(UTC):%Y-%m-%d}")
-    return data
+    return Settings(data, tuple(mistakes))
 
 
 def _read_file(path: str) -> dict[str, object]:
     try:
-        data = yaml.load(read_object(path).decode(), _Loader)
+        content = _content(path)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{path}: is too large for a configuration, more than {MAX_BYTES >> 20} MiB")
+        data = _value(content.decode())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
+    except _TooManyValuesError as error:
+        raise InputError(f"{path}: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: must hold keys and values, such as 'output: runs/first'")
     return data
 
 
-def _override(data: dict[str, object], override: str) -> None:
+def _content(path: str) -> bytes:
+    """Return a file's bytes, of one that is too large its beginning."""
+    if "://" not in path:
+        with Path(path).open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    # Storage brings numpy and pyarrow along: what is wrong in a file on this disk is said sooner without them.
+    from filtering.storage.store import read_range
+
+    return read_range(path, 0, MAX_BYTES + 1)
+
+
+class _TooManyValuesError(Exception):
+    """Anchors stand for more values than there may be, or for themselves."""
+
+
+def _value(text: str) -> Any:
+    """Return the value of YAML text; nothing is built of anchors that stand for more than `MAX_VALUES` values."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node holds, those of an anchor counted wherever it is used."""
+    if id(node) not in known:
+        known[id(node)] = MAX_VALUES  # while it is counted: a node within itself has no end
+        inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+        pairs = (part for one in inner for part in (one if isinstance(one, tuple) else (one,)))
+        known[id(node)] = 1 + sum(_count(part, known) for part in pairs)
+    if known[id(node)] > MAX_VALUES:
+        raise _TooManyValuesError(f"its anchors stand for more than {MAX_VALUES:,} values, or for themselves")
+    return known[id(node)]
+
+
+def _override(data: dict[str, object], override: str) -> str:
+    """Apply an override and return nothing, or what is wrong with it."""
     key, equals, value = override.partition("=")
     if not equals or not key:
-        raise InputError(f"--set {override}: must read KEY=VALUE, such as selection.keep=0.3")
+        return f"--set {override}: must read KEY=VALUE, such as selection.keep=0.3"
     *parents, last = key.split(".")
     section = data
     for parent in parents:
@@ -59,11 +130,14 @@ def _override(data: dict[str, object], override: str) -> None:
             section[parent] = {}
         inner = section[parent]
         if not isinstance(inner, dict):
-            raise InputError(f"--set {override}: {parent} holds no keys")
+            return f"--set {override}: {parent} holds no keys"
         section = inner
     for name in other_names(key):
         section.pop(name, None)
     try:
-        section[last] = yaml.load(value, _Loader)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not YAML") from None
+        section[last] = _value(value)
+    except (yaml.YAMLError, RecursionError):
+        return f"--set {override}: the value is not YAML"
+    except _TooManyValuesError as error:
+        return f"--set {override}: {error}"
+    return ""

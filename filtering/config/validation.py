@@ -17,6 +17,10 @@ from filtering.config.types import Section
 UNION_BRANCH = re.compile(r"int|float|str|constrained-\w+|.*[\[\]].*", re.DOTALL)
 
 
+# Names that are listed whole; of more, so many of the nearest.
+MAX_LISTED, NEAREST_LISTED = 16, 5
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a mistake is: the keys that lead there, the sections that hold the last key, what its value must be."""
@@ -45,10 +49,15 @@ def explained(error: ValidationError, root: type[Section], given: Mapping[str, A
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return '; did you mean X?' for the known name nearest to `name`, else the list of known names."""
+    """Return '; did you mean X?' for the known name nearest to `name`, else the known names, of many the nearest."""
     names = sorted(known)
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(names)}"
+    if match:
+        return f"; did you mean {match[0]}?"
+    if len(names) <= MAX_LISTED:
+        return f"; known: {', '.join(names)}"
+    near = difflib.get_close_matches(name, names, n=NEAREST_LISTED, cutoff=0.0)
+    return f"; the nearest of {len(names)} known: {', '.join(near)}"
 
 
 def _said_elsewhere(paths: list[tuple[int | str, ...]], number: int) -> bool:

@@ -1,10 +1,24 @@
 """The errors a person may see: a line for each mistake, with the exit status of the command line."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from filtering.core.secrets import redacted
+from filtering.core.visible import visible
+
 
 class FilteringError(Exception):
-    """Base of every error the package raises on purpose."""
+    """Base of every error the package raises on purpose; it is raised with its lines.
+
+    A line quotes names and messages of others: secrets in URLs are masked, and what would break it, or what a terminal
+    obeys, is written out.
+    """
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        """Return its lines."""
+        return "\n".join(visible(redacted(str(line))) for line in self.args)
 
 
 class InputError(FilteringError, ValueError):
@@ -17,11 +31,31 @@ class RunError(FilteringError, RuntimeError):
     """The run itself failed: a task kept dying, a check did not hold. Exit status 1."""
 
 
+class Mistakes:
+    """Collects the lines of InputErrors, so that all mistakes are said at once."""
+
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self.lines = list(lines)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Take the lines of an InputError that the block raises; the block ends there."""
+        try:
+            yield
+        except InputError as error:
+            self.lines += [str(line) for line in error.args if str(line) not in self.lines]
+
+    def refuse(self) -> None:
+        """Raise InputError with all lines, if there are any."""
+        if self.lines:
+            raise InputError(*self.lines)
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 200 characters; its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    """Return the first line of an error's message, at most 200 characters, secrets masked; else its type."""
+    return redacted(str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's type and text without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    """Return an error's type and text without line breaks, secrets masked."""
+    return " ".join(redacted(f"{type(error).__name__}: {error}").split()).removesuffix(":")

@@ -17,8 +17,10 @@ from filtering.core.errors import InputError
 Digits = npt.NDArray[np.uint16]
 DIGIT_BITS = 16
 DIGIT_VALUES = 1 << DIGIT_BITS
-SCORE_DIGITS = 2
+# Of float32 scores, and of float64 ones.
+SCORE_DIGITS, WIDE_DIGITS = 2, 4
 SIGN = np.uint32(1 << 31)
+WIDE_SIGN = np.uint64(1 << 63)
 
 
 def order_keys(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
@@ -33,6 +35,22 @@ def order_keys(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
     bits = (np.asarray(scores, dtype=np.float32) + np.float32(0)).view(np.uint32)
     keys: npt.NDArray[np.uint32] = np.where(bits & SIGN, ~bits, bits | SIGN)
     return keys
+
+
+def wide_order_keys(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    """Return numbers in the order of float64 scores, uint64 (n,), as `order_keys` does for float32 ones."""
+    if np.isnan(scores).any():
+        raise InputError("scores: NaN has no rank; give every sample a number")
+    bits = (np.asarray(scores, dtype=np.float64) + 0.0).view(np.uint64)
+    keys: npt.NDArray[np.uint64] = np.where(bits & WIDE_SIGN, ~bits, bits | WIDE_SIGN)
+    return keys
+
+
+def score_digits(scores: npt.NDArray[np.floating[Any]]) -> Digits:
+    """Return the digits of scores' keys: uint16 (n, 2) of float32 scores, (n, 4) of float64 ones."""
+    if scores.dtype == np.float64:
+        return split_digits(wide_order_keys(scores.astype(np.float64)), WIDE_DIGITS)
+    return split_digits(order_keys(scores.astype(np.float32)), SCORE_DIGITS)
 
 
 def score_of(key: int) -> float:

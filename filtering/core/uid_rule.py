@@ -36,7 +36,7 @@ class UidRule:
     def place(self, url: str) -> str:
         """Return what of a shard's URL is hashed with a sample's key; InputError if the shard is not below the root."""
         if self.uids == "name":
-            return posixpath.basename(url)
+            return posixpath.basename(urlsplit(url).path if urlsplit(url).scheme in WEB else url)
         place = canonical_url(url)
         if self.root is None:
             return place

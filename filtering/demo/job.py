@@ -1,5 +1,6 @@
 """`filtering demo`: build the pool, run the main job on it, and measure its planted defects."""
 
+import re
 from pathlib import Path
 from typing import TypedDict
 
@@ -15,15 +16,18 @@ from filtering.demo.openmoji import nameless_count
 from filtering.demo.pool import build_pool
 from filtering.demo.quality import Measure, measures
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
-from filtering.manifests.artifacts import REPORT
+from filtering.manifests.artifacts import REPORT, read_manifest
 from filtering.pipeline import run as pipeline
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
 from filtering.shards.inventory import list_shards
+from filtering.storage.outputs import Layout, check_output
 from filtering.storage.store import Store, absolute
 
 SHARDS = 8
 POOL = "pool/{00000000..00000007}.tar"
+CONFIG_NAME = "demo.yaml"
+LAYOUT = Layout("--out", re.compile(r"demo\.yaml|pool|run|truth\.parquet"))
 CONFIG: dict[str, object] = {
     "embedding": {"model": "demo"},
     # Captions that fit their picture worst go first: swapped ones are among them.
@@ -57,12 +61,13 @@ class DemoFigures(TypedDict):
 def run_demo(directory: str, progress: Reporter) -> DemoFigures:
     """Build the pool in a folder, unless it is there, filter it, and return its figures.
 
-    Raises InputError if the packages of the ``demo`` extra are not installed.
+    Raises InputError if the packages of the ``demo`` extra are not installed, or the folder holds files of others.
     """
     folder = Path(absolute(directory))
+    _claim(folder)
     if not (folder / "truth.parquet").exists():
         _build(folder, progress)
-    config = load_config(str(_written_config(folder)))
+    config = load_config(str(folder / CONFIG_NAME))
     record = pipeline.run(config, progress)
     return {
         "totals": record["totals"],
@@ -86,12 +91,17 @@ def _build(folder: Path, progress: Reporter) -> None:
     progress.finish(f"OpenMoji pictures in {SHARDS} shards; {nameless_count()} without a Unicode name left out")
 
 
-def _written_config(folder: Path) -> Path:
-    """Write the demo's configuration with absolute paths, so that `filtering run --config` takes it as it is."""
+def _claim(folder: Path) -> None:
+    """Write the demo's configuration, by which the folder is known as the demo's from then on.
+
+    Paths are absolute, so that `filtering run --config` takes it as it is. InputError if others wrote into the folder.
+    """
     config = {"input": {"shards": f"{folder}/{POOL}"}, **CONFIG, "output": f"{folder}/run"}
-    path = folder / "demo.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return path
+    store, data = Store(str(folder)), yaml.safe_dump(config, sort_keys=False).encode()
+    if store.exists(CONFIG_NAME) and store.read(CONFIG_NAME) == data:
+        return
+    check_output(store, LAYOUT, (), into_existing=False)
+    store.write(CONFIG_NAME, data)
 
 
 def _measured(folder: Path, config: Config) -> list[Measure]:
@@ -106,7 +116,8 @@ def _measured(folder: Path, config: Config) -> list[Measure]:
 
 def _uids(run: Store, kind: str) -> list[str]:
     names = run.child(f"manifest/{kind}").names(".parquet")
-    return [uid for name in names for uid in run.read_table(f"manifest/{kind}/{name}", ["uid"])["uid"].to_pylist()]
+    tables = [read_manifest(run, f"manifest/{kind}/{name}", ["uid"]) for name in names]
+    return [uid for table in tables for uid in table["uid"].to_pylist()]
 
 
 def _concepts(config: Config, run: Store) -> tuple[dict[str, int], int]:

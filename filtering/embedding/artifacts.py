@@ -1,6 +1,7 @@
 """An embedded shard: its rows and vectors, wherever they lie."""
 
-import io
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -10,12 +11,13 @@ import pyarrow as pa
 from numba import njit
 
 from filtering.config.run import Arrays
+from filtering.core import schemas
 from filtering.core.errors import InputError
 from filtering.runtime.finished_run import Base
-from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.inventory import Shard, arrays_url, check_shard
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
-from filtering.storage.store import Store, is_local
+from filtering.storage.store import Store
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
@@ -26,6 +28,10 @@ VECTORS_NAME = "{}.{}.npy"
 OFFSETS_NAME = "{}.offsets.npy"
 # By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
 LOCATIONS_NAME = "{}.where.json"
+ARRAYS_MISMATCH = "arrays_mismatch"
+# Between these, float32 holds the squares of a row that decide its length; halves are always between them, or zero.
+LEAST_SQUARE, LARGEST_SQUARE = 2.0**-90, 2.0**120
+HALVED_AT_ONCE = 16_384
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
@@ -33,20 +39,33 @@ HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 class EmbeddedShard:
     """An embedded shard, and the folder of its rows, and of its vectors unless they are in DataComp's npz.
 
-    `arrays` are the names of the npz arrays; None for tars.
+    `arrays` are the names of the npz arrays; None for tars. `mismatch` says why none of its rows can be used beside the
+    rest of the pool: its vectors have another dimension; empty where they have not.
     """
 
     shard: Shard
     store: Store
     arrays: Arrays | None = None
+    mismatch: str = ""
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
         """Return the table `tables.ROWS` of this shard, or some of its columns."""
+        if self.mismatch:
+            empty = schemas.ROWS.empty_table()
+            return empty if columns is None else empty.select(columns)
         return self.store.read_table(ROWS_NAME.format(self.shard.identity), columns)
 
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""
-        return self.store.read_table(QUARANTINE_NAME.format(self.shard.identity))
+        found = self.store.read_table(QUARANTINE_NAME.format(self.shard.identity))
+        return pa.concat_tables([found, self._mismatched()]) if self.mismatch else found
+
+    def _mismatched(self) -> pa.Table:
+        rows = self.store.read_table(ROWS_NAME.format(self.shard.identity), ["uid", "key"])
+        said = {"shard": self.shard.url, "reason": ARRAYS_MISMATCH, "detail": self.mismatch}
+        columns = {name: pa.array([word] * len(rows), pa.string()) for name, word in said.items()}
+        columns |= {"member": rows["uid"], "key": rows["key"]}
+        return pa.table([columns[name] for name in schemas.QUARANTINED.names], schema=schemas.QUARANTINED)
 
     def offsets(self) -> Offsets | None:
         """Return where the samples stand in the tar; None of metadata, and where an older version embedded the shard.
@@ -55,22 +74,23 @@ class EmbeddedShard:
         """
         return read_offsets(self.store, OFFSETS_NAME.format(self.shard.identity))
 
-    def images(self) -> npt.NDArray[np.float16]:
-        """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk."""
+    def images(self) -> npt.NDArray[Any]:
+        """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk.
+
+        They are float16 of tars. Of metadata they have the dtype and the length of the npz: `half_rows` or `unit_rows`
+        make one thing of them.
+        """
         return self._vectors("image")
 
-    def texts(self) -> npt.NDArray[np.float16]:
+    def texts(self) -> npt.NDArray[Any]:
         """Return the caption embeddings, as `images` does those of the images."""
         return self._vectors("text")
 
-    def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[np.float16]:
+    def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[Any]:
         if self.arrays is not None:
+            check_shard(self.shard)
             return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
-        name = VECTORS_NAME.format(self.shard.identity, kind)
-        file = self.store.path(name) if is_local(self.store.url) else io.BytesIO(self.store.read(name))
-        mode: Literal["r"] | None = "r" if isinstance(file, str) else None
-        vectors: npt.NDArray[np.float16] = np.load(file, mmap_mode=mode, allow_pickle=False)
-        return vectors
+        return self.store.read_array(VECTORS_NAME.format(self.shard.identity, kind))
 
 
 class ShardCounts(TypedDict):
@@ -82,18 +102,29 @@ class ShardCounts(TypedDict):
     quarantine_reasons: dict[str, int]
 
 
+class MetadataCounts(ShardCounts):
+    """The result of taking a file of metadata: besides, the dimension of its vectors; 0 where no row is usable."""
+
+    dimension: int
+
+
 class TarCounts(ShardCounts):
-    """The result of embedding a tar: besides, the seconds that the model waited for samples and worked."""
+    """The result of embedding a tar: besides, the seconds that the model waited for samples and worked.
+
+    `model_warnings` are what open_clip and torch warned of when the model was loaded.
+    """
 
     waited_seconds: float
     forward_seconds: float
+    model_warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingResult:
     """What the embedding stage found: samples in the pool, those that have an embedding, and those that cannot be used.
 
-    Carried shards are those that a base had; `by_shard` has the samples in each shard, in the order of the inventory.
+    Carried shards are those that a base had; `by_shard` has the samples in each shard, in the order of the inventory;
+    `warnings` are those of the model.
     """
 
     samples: int
@@ -102,6 +133,7 @@ class EmbeddingResult:
     embedded_shards: int
     carried_shards: int
     by_shard: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -113,12 +145,16 @@ class EmbeddingResult:
 
 
 class ShardLocation(NamedTuple):
-    """The folder of an embedded shard's objects, and the numbers of its samples, rows and quarantined samples."""
+    """The folder of an embedded shard's objects, and the numbers of its samples, rows and quarantined samples.
+
+    `dimension` is that of its vectors, 0 where it is not known: tars have all that of the model.
+    """
 
     store: Store
     samples: int
     rows: int
     quarantined: int
+    dimension: int = 0
 
 
 # By the shard's identity.
@@ -130,7 +166,7 @@ def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> No
     folders = sorted({place.store.url for place in where.values()})
     number = {folder: at for at, folder in enumerate(folders)}
     shards = {identity: [number[place.store.url], *place[1:]] for identity, place in where.items()}
-    store.write_json(LOCATIONS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
+    store.write_record(LOCATIONS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
 
 
 def shard_locations(run: Base) -> ShardLocations:
@@ -141,7 +177,7 @@ def shard_locations(run: Base) -> ShardLocations:
 def read_locations(store: Store, fingerprint: str) -> ShardLocations:
     """Return where each shard's rows are."""
     try:
-        found = store.read_json(LOCATIONS_NAME.format(fingerprint))
+        found = store.read_record(LOCATIONS_NAME.format(fingerprint))
     except FileNotFoundError:
         raise InputError(
             f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"
@@ -150,12 +186,63 @@ def read_locations(store: Store, fingerprint: str) -> ShardLocations:
     return {identity: ShardLocation(stores[at], *counts) for identity, (at, *counts) in found["shards"].items()}
 
 
+def pool_dimension(places: Iterable[ShardLocation]) -> int:
+    """Return the dimension that the vectors of most rows have, of several the one that comes first; 0 if none is known.
+
+    One file of another dimension costs its own rows, wherever it stands in the pool.
+    """
+    rows = Counter[int]()
+    for place in places:
+        if place.dimension:
+            rows[place.dimension] += place.rows
+    # Of equal counts the first that was counted.
+    return rows.most_common(1)[0][0] if rows else 0
+
+
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return rows scaled to length 1, float32 (n, d); zero rows stay zero."""
-    rows = widened(vectors)
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
-    rows /= np.maximum(lengths, np.finfo(np.float32).tiny)
+    """Return rows scaled to length 1, float32 (n, d), whatever their lengths; zero rows stay zero."""
+    rows, squared = measured(vectors)
+    rows /= np.maximum(np.sqrt(squared), np.finfo(np.float32).tiny)[:, None]
     return rows
+
+
+def half_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
+    """Return vectors as every stage reads them, float16 (n, d): halves as they are, all others at length 1.
+
+    A half holds nothing above 65,504, and fewer and fewer digits below 6e-5: a vector of any other length would lose
+    its direction.
+    """
+    if vectors.dtype == np.float16:
+        return np.asarray(vectors)
+    halves = np.empty(vectors.shape, dtype=np.float16)
+    for start in range(0, len(vectors), HALVED_AT_ONCE):
+        block = slice(start, start + HALVED_AT_ONCE)
+        halves[block] = unit_rows(vectors[block])
+    return halves
+
+
+def measured(vectors: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return vectors as float32 (n, d) of their own, and their squared lengths, float32 (n,).
+
+    Rows whose squares float32 cannot hold are scaled first, by a power of two, so that no digit changes. A squared
+    length is zero where all values are, and not finite where one is not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = widened(vectors)
+        squared = np.einsum("nd,nd->n", rows, rows)
+    odd = np.flatnonzero(~((squared > LEAST_SQUARE) & (squared < LARGEST_SQUARE)))
+    if len(odd):
+        rows[odd] = _rescaled(np.asarray(vectors[odd], dtype=np.float64))
+        squared[odd] = np.einsum("nd,nd->n", rows[odd], rows[odd])
+    return rows, squared
+
+
+def _rescaled(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return rows with largest values between 0.5 and 1; those of zeros, or with NaN or infinity, as they are."""
+    exponents = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    exponents[~np.isfinite(rows).all(axis=1)] = 0
+    scaled: npt.NDArray[np.float32] = np.ldexp(rows, -exponents[:, None]).astype(np.float32)
+    return scaled
 
 
 def widened(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

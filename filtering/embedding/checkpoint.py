@@ -1,71 +1,254 @@
-"""What a configuration's model stands for: a name, the file that defines it, its weights. Loads nothing."""
+"""What a configuration's model stands for: a name, the file that defines it, its weights, its preprocessing.
+
+Nothing is loaded and torch is not imported, so that what cannot work is refused at once.
+"""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-import fsspec
-
+from filtering.config.preprocessing import Preprocessing
 from filtering.config.run import Embedding
+from filtering.config.types import Section
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, first_line
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
+from filtering.embedding.known_models import (
+    QUICK_GELU,
+    SUFFIX,
+    default_normalisation,
+    model_config,
+    model_names,
+    tag_settings,
+    tags_of,
+)
+from filtering.embedding.weights import check_weights
+
+NEEDED = ("embed_dim", "vision_cfg", "text_cfg")
+MODEL, PRETRAINED, WEIGHTS = "embedding.model", "embedding.pretrained", "embedding.weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """How images become what a model takes, as open_clip names it; `image_size` None is the model's own."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    fill_color: int = 0
+    image_size: int | None = None
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        size = "" if self.image_size is None else f", {self.image_size} pixels"
+        return f"mean {list(self.mean)}, std {list(self.std)}, {self.resize_mode}, {self.interpolation}{size}"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
     """What open_clip is asked for: a model by name, with a tag of open_clip's or the path of a checkpoint.
 
-    `config` is the path of the JSON that defines the model, None if open_clip knows it.
+    `config` is the path of the JSON that defines the model, None if open_clip knows it; `key` is the configuration's
+    key of the weights, and `guess` says in a line which preprocessing is taken where nothing names it.
     """
 
     name: str
     config: str | None
     pretrained: str
+    key: str
+    preprocessing: Normalised
+    guess: str = ""
 
 
 def model_files(settings: Embedding) -> ModelFiles:
-    """Return what a configuration's `model` and `pretrained` stand for; InputError if there is no such model."""
+    """Return what a configuration's model stands for; InputError if there is no such model or it cannot be loaded."""
     if settings.model == "demo":
-        return ModelFiles(MODEL_CONFIG.stem, str(MODEL_CONFIG), str(CHECKPOINT))
+        known = _merged({}, settings.preprocessing)
+        return ModelFiles(MODEL_CONFIG.stem, str(MODEL_CONFIG), str(CHECKPOINT), MODEL, known)
     if settings.model.endswith(".json"):
-        config = _local("embedding.model", settings.model)
-        return ModelFiles(Path(config).stem, config, _pretrained(settings, ()))
-    return ModelFiles(settings.model, None, _pretrained(settings, _known_tags(settings.model)))
+        return _own_model(settings)
+    _check_name(settings.model)
+    if settings.pretrained is None:
+        raise InputError(
+            f"embedding.pretrained: is missing; give a tag of {settings.model} or the path of a checkpoint"
+        )
+    if settings.weights is None and not _is_tag(settings.model, settings.pretrained):
+        return _without_tag(settings, settings.pretrained)
+    return _with_tag(settings, settings.pretrained)
 
 
-def model_identity(settings: Embedding) -> list[str]:
-    """Return what tells one model's vectors from another's: names, or the hash of a file's content."""
+def check_model(sections: Mapping[str, Section]) -> None:
+    """Refuse the model of a configuration, some of whose sections are valid: see `model_files`."""
+    source, settings = sections.get("input"), sections.get("embedding")
+    unused = source is not None and getattr(source, "metadata", None) is not None
+    if (
+        isinstance(settings, Embedding)
+        and settings.model_fields_set & {"model", "pretrained", "weights"}
+        and not unused
+    ):
+        model_files(settings)
+
+
+def check_loads(settings: Embedding) -> None:
+    """Refuse a model as `model_files` does, and weights of a file whose names and shapes are not the model's."""
     files = model_files(settings)
-    return [files.name, *(_content(path) for path in (files.config, files.pretrained) if path)]
+    if settings.model != "demo" and Path(files.pretrained).is_file():
+        # Building the model, without numbers, takes torch.
+        from filtering.embedding.loading import check_shapes
+
+        check_shapes(files)
 
 
-def _known_tags(name: str) -> Sequence[str]:
-    # open_clip brings torch along: imported only where a name of its own has to be looked up.
-    import open_clip
-
-    if name not in open_clip.list_models():
-        raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, open_clip.list_models())}")
-    tags: Sequence[str] = open_clip.list_pretrained_tags_by_model(name)
-    return tags
+def model_identity(settings: Embedding) -> list[Any]:
+    """Return what tells one model's vectors from another's: names, the hash of a file's content, the preprocessing."""
+    files, tag = model_files(settings), settings.pretrained if settings.weights else None
+    contents = (_content(path) for path in (files.config, files.pretrained) if path)
+    return [files.name, *contents, *([tag] if tag else []), str(files.preprocessing), files.preprocessing.fill_color]
 
 
-def _pretrained(settings: Embedding, tags: Sequence[str]) -> str:
-    name, pretrained = settings.model, settings.pretrained
-    if pretrained is None:
-        raise InputError(f"embedding.pretrained: is missing; give a tag of {name} or the path of a checkpoint")
-    if pretrained in tags:
-        return pretrained
-    if not ("/" in pretrained or "." in pretrained or Path(pretrained).exists()):
-        hint = nearest(pretrained, tags) if tags else ""
-        raise InputError(f"embedding.pretrained: {name} has no tag {pretrained}{hint}")
-    return _local("embedding.pretrained", pretrained)
+def _check_name(name: str) -> None:
+    if name in model_names():
+        return _check_packages(name, model_config(name))
+    if name.startswith(("hf-hub:", "local-dir:")):
+        raise InputError(
+            f"embedding.model: {name} is not read; download it, and give its open_clip_config.json as "
+            "embedding.model and its weights as embedding.pretrained"
+        )
+    if Path(name).is_dir():
+        raise InputError(f"embedding.model: {name} is a folder; give the path of the JSON in it that defines the model")
+    raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, model_names())}")
+
+
+def _check_packages(name: str, config: Mapping[str, Any]) -> None:
+    text = config["text_cfg"]
+    hugging = "siglip" in name.lower() or any(text.get(key) for key in ("hf_model_name", "hf_tokenizer_name"))
+    if hugging and find_spec("transformers") is None:
+        raise InputError(
+            f"embedding.model: {name} needs the package transformers; install it: pip install transformers"
+        )
+
+
+def _is_tag(name: str, given: str) -> bool:
+    return bool(tag_settings(name, given))
+
+
+def _with_tag(settings: Embedding, tag: str) -> ModelFiles:
+    name, known = settings.model, tag_settings(settings.model, tag)
+    if not known:
+        raise InputError(
+            f"embedding.pretrained: {_no_tag(name, tag)}; with embedding.weights it must be the tag that they belong to"
+        )
+    if known.get(QUICK_GELU, False) and not model_config(name).get(QUICK_GELU, False):
+        raise InputError(
+            f"embedding.model: the weights of {tag} were trained with QuickGELU, and {name} computes GELU; "
+            f"set embedding.model to {name}{SUFFIX}"
+        )
+    path = tag if settings.weights is None else _local_weights(WEIGHTS, settings.weights)
+    key = PRETRAINED if settings.weights is None else WEIGHTS
+    return ModelFiles(name, None, path, key, _merged(known, settings.preprocessing))
+
+
+def _without_tag(settings: Embedding, given: str) -> ModelFiles:
+    name, tags = settings.model, tags_of(settings.model)
+    if not ("/" in given or "." in given or Path(given).exists()):
+        raise InputError(f"embedding.pretrained: {_no_tag(name, given)}")
+    path = _local_weights(PRETRAINED, given)
+    found = {_merged(tag_settings(name, tag), settings.preprocessing) for tag in tags}
+    agreed = found.pop() if len(found) == 1 else None
+    known = agreed or _merged({}, settings.preprocessing)
+    whose = f"the tags of {name}" if agreed else "open_clip's default"
+    return ModelFiles(name, None, path, PRETRAINED, known, _guess(path, whose, known) + _activation(name, tags))
+
+
+def _guess(path: str, whose: str, known: Normalised) -> str:
+    return (
+        f"embedding.pretrained: {path} comes without a tag, so images are preprocessed by {whose} ({known}); if it was "
+        "trained in another way, set embedding.pretrained to its tag and embedding.weights to the file, or set "
+        "embedding.preprocessing"
+    )
+
+
+def _activation(name: str, tags: tuple[str, ...]) -> str:
+    """Return a warning where all published weights of a model compute another activation than the model does."""
+    quick = bool(tags) and all(tag_settings(name, tag).get(QUICK_GELU, False) for tag in tags)
+    if not quick or model_config(name).get(QUICK_GELU, False):
+        return ""
+    return f"; all tags of {name} were trained with QuickGELU: if these were, set embedding.model to {name}{SUFFIX}"
+
+
+def _own_model(settings: Embedding) -> ModelFiles:
+    path = _local(MODEL, settings.model)
+    config, known = _own_config(path)
+    _check_packages(Path(path).stem, config)
+    if settings.weights is not None:
+        raise InputError(
+            f"embedding.weights: is for the weights of a tag; give those of {settings.model} as embedding.pretrained"
+        )
+    if settings.pretrained is None:
+        raise InputError(f"embedding.pretrained: is missing; give the path of a checkpoint of {settings.model}")
+    weights = _local_weights(PRETRAINED, settings.pretrained)
+    return ModelFiles(Path(path).stem, path, weights, PRETRAINED, _merged(known, settings.preprocessing))
+
+
+def read_own_config(path: str) -> Mapping[str, Any]:
+    """Return what defines a model of one's own, from open_clip's JSON or the hub's open_clip_config.json."""
+    return _own_config(path)[0]
+
+
+def _own_config(path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"embedding.model: {path} is not JSON ({first_line(error)})") from None
+    inner = found.get("model_cfg", found) if isinstance(found, dict) else None
+    missing = [key for key in NEEDED if not isinstance(inner, dict) or key not in inner]
+    if missing or not isinstance(inner, dict) or not all(isinstance(inner[key], dict) for key in NEEDED[1:]):
+        raise InputError(
+            f"embedding.model: {path} defines no model of open_clip; it has no {', '.join(missing) or 'towers'}"
+        )
+    known = found.get("preprocess_cfg") or {}
+    return inner, known if isinstance(known, dict) else {}
+
+
+def _no_tag(name: str, tag: str) -> str:
+    other = name.removesuffix(SUFFIX) if name.endswith(SUFFIX) else f"{name}{SUFFIX}"
+    if tag_settings(other, tag):
+        return f"{name} has no tag {tag}, but {other} has"
+    return f"{name} has no tag {tag}{nearest(tag, tags_of(name)) if tags_of(name) else ''}"
+
+
+def _merged(known: Mapping[str, Any], keys: Preprocessing) -> Normalised:
+    """Return open_clip's preprocessing under what is known of the weights, and that under the configuration's keys."""
+    mean, std = default_normalisation()
+    given = {**known, **{key: value for key, value in keys if value is not None}}
+    return Normalised(
+        mean=tuple(map(float, given.get("mean") or mean)),
+        std=tuple(map(float, given.get("std") or std)),
+        interpolation=given.get("interpolation") or "bicubic",
+        resize_mode=given.get("resize_mode") or "shortest",
+        fill_color=given.get("fill_color") or 0,
+        image_size=given.get("image_size"),
+    )
+
+
+def _local_weights(key: str, path: str) -> str:
+    local = _local(key, path)
+    check_weights(key, local)
+    return local
 
 
 def _local(key: str, path: str) -> str:
     if "://" in path:
+        import fsspec
+
         return str(fsspec.open_local(f"simplecache::{path}"))
+    if Path(path).is_dir():
+        raise InputError(f"{key}: {path} is a folder; name the file in it")
     if not Path(path).is_file():
         raise InputError(f"{key}: {path} is not there")
     return path

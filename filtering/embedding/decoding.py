@@ -13,7 +13,7 @@ from filtering.config.run import Embedding
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash
 from filtering.embedding.images import Preparation
-from filtering.shards.inventory import Shard
+from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.offsets import Span
 from filtering.shards.samples import Quarantined, Sample, read_samples
 from filtering.storage.store import stream_object
@@ -67,6 +67,8 @@ def batches(shard: Shard, preparation: Preparation, settings: Embedding, uid_rul
             filling.add(entry)
             if filling.full():
                 yield filling.taken()
+    # What a whole tar gave is believed only now: it may have been written again meanwhile.
+    check_shard(shard)
     yield filling.taken()
 
 

@@ -9,7 +9,10 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from filtering.shards.faults import Fault
+from PIL import features
+
+from filtering.embedding.avif import Refused, avif, brands
+from filtering.shards.names import UNDECODED
 
 # Parts (segments, chunks, blocks, tags) that an image may have: far above what encoders write.
 MAX_PARTS = 100_000
@@ -19,14 +22,6 @@ MAX_SCANNED_PIXELS = 1_000_000_000
 MAX_RUN_LENGTH_PIXELS = 4_000_000
 # Values of one TIFF tag, such as the offsets of its strips.
 MAX_TAG_VALUES = 65_536
-
-
-class Refused(Exception):
-    """The image is not to be decoded; `fault` says why."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.fault = Fault(reason, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +40,26 @@ def essentials(data: bytes, max_pixels: int) -> Essentials:
     """
     found = next((one for one in FORMATS if one[1].match(data)), None)
     if found is None:
-        raise Refused("image_undecodable", "its bytes are no image of a known format")
+        raise Refused("image_undecodable", _of_what_format(data))
     try:
         return Essentials(found[0], found[2](data, max_pixels))
     except (struct.error, IndexError, ValueError):
         raise Refused("image_undecodable", "it ends before its pixels do") from None
+
+
+def _of_what_format(data: bytes) -> str:
+    name = next((name for name, beginning in OTHERS if beginning.match(data)), "")
+    if data[4:8] == b"ftyp" and brands(data) & HEIF_BRANDS:
+        name = UNDECODED["heic"]
+    return f"its bytes are {name}, which is not decoded" if name else "its bytes are no image of a known format"
+
+
+def _avif(data: bytes, max_pixels: int) -> bytes:
+    if not brands(data) & AVIF_BRANDS:
+        raise Refused("image_undecodable", _of_what_format(data))
+    if not features.check("avif"):
+        raise Refused("image_undecodable", "its bytes are AVIF, which needs Pillow 11.3 or newer")
+    return avif(data, max_pixels)
 
 
 def _too_complex(detail: str) -> Refused:
@@ -203,6 +213,23 @@ TIFF_KEPT = {
     *(347, 512, 513, 514, 515, 519, 520, 521, 529, 530, 531, 532),
 }
 
+AVIF_BRANDS = {b"avif", b"avis"}
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+# Formats that are named and not decoded, by how they begin.
+OTHERS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    ("JPEG XL", re.compile(rb"\xff\x0a|\0\0\0\x0cJXL ")),
+    ("JPEG 2000", re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ")),
+    ("BigTIFF", re.compile(rb"II\+\0|MM\0\+")),
+    ("Photoshop's PSD", re.compile(rb"8BPS")),
+    ("an icon", re.compile(rb"\0\0[\1\2]\0")),
+    ("PDF", re.compile(rb"%PDF")),
+    ("PostScript", re.compile(rb"%!PS|\xc5\xd0\xd3\xc6")),
+    ("DDS", re.compile(rb"DDS ")),
+    ("PPM", re.compile(rb"P[1-7fF]\s")),
+    ("QOI", re.compile(rb"qoif")),
+    ("text (HTML, SVG, XML or JSON)", re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{]")),
+)
+
 FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[bytes, int], bytes]], ...] = (
     ("JPEG", re.compile(rb"\xff\xd8\xff"), _jpeg),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
@@ -210,4 +237,5 @@ FORMATS: tuple[tuple[str, re.Pattern[bytes], Callable[[bytes, int], bytes]], ...
     ("GIF", re.compile(rb"GIF8[79]a"), _gif),
     ("BMP", re.compile(rb"BM"), _bmp),
     ("TIFF", re.compile(rb"II\*\0|MM\0\*"), _tiff),
+    ("AVIF", re.compile(rb"....ftyp(?=(?:.{4}){1,64}?(?:avif|avis))", re.DOTALL), _avif),
 )

@@ -1,5 +1,6 @@
 """Decode untrusted images within bounds, and prepare samples for the towers of a model."""
 
+import contextlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,18 +13,29 @@ from PIL import Image, UnidentifiedImageError
 from filtering.config.limits import MAX_PIXELS
 from filtering.config.run import Embedding
 from filtering.core.errors import first_line
-from filtering.embedding.essentials import Refused, essentials
+from filtering.embedding.avif import Refused
+from filtering.embedding.essentials import essentials
 from filtering.shards.faults import Fault
 
 # Decoded images are bounded before they are decoded: by format, declared pixels and declared shape.
 MAX_ASPECT = 100.0
-# Decoding takes up to 12 bytes a pixel, output included; WebP, which composes frames on two canvases, takes 16.
-SHARE_OF_PIXELS = {"WEBP": 12 / 16}
+# Decoding takes up to 12 bytes a pixel, output included; WebP, which composes frames on two canvases, takes 16, AVIF,
+# whose planes, pixels and their copy are there at once, 20.
+SHARE_OF_PIXELS = {"WEBP": 12 / 16, "AVIF": 12 / 20}
 # A JPEG may be decoded smaller, but not below this many times the side that the model takes: the model's own
 # resizing then still does the last step, and the embedding stays within a cosine of 0.999 (at 2, coins did not).
 DRAFT_MARGIN = 3
+# Modes of Pillow with more than a byte for each channel; and what a TIFF says of them.
+SIXTEEN_BITS, WIDE_MODES = "I;16", ("I", "F")
+BITS_OF_A_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 # A tower reads some tens of tokens: what a longer caption holds beyond this cannot reach it.
 TOKENIZED_CHARACTERS = 8192
+
+with contextlib.suppress(ImportError):
+    # Of Pillow 11.3 and newer. One thread, as everywhere here: others decode beside this one.
+    from PIL import AvifImagePlugin
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,21 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int = 0)
     except Exception as error:
         # Decoders meet hostile bytes with errors of every kind; none of them may end the shard.
         return Fault("image_undecodable", first_line(error))
-    return fault or Decoded(image, size)
+    return fault or _of_bytes(image, size)
+
+
+def _of_bytes(image: Image.Image, size: tuple[int, int]) -> Decoded | Fault:
+    """Return an image with a byte for each channel: Pillow clips wider values to white where it converts them."""
+    if image.mode not in WIDE_MODES and not image.mode.startswith(SIXTEEN_BITS):
+        return Decoded(image, size)
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS_OF_A_SAMPLE, (16,))[0] if image.mode.startswith(SIXTEEN_BITS) else 32
+    if image.mode == "I" and image.format == "PNG":
+        bits = 16  # older versions of Pillow open 16 bits as 32
+    if bits > 16:
+        return Fault("image_undecodable", f"mode {image.mode}: of 32 bits a pixel, nothing says which value is white")
+    grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    return Decoded(Image.fromarray(255 - grey if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else grey), size)
 
 
 def _out_of_bounds(size: tuple[int, int], max_pixels: int) -> Fault | None:

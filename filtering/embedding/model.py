@@ -1,8 +1,6 @@
 """The CLIP model, loaded by open_clip: a name and a tag, a checkpoint, or a model of one's own."""
 
-import logging
 import os
-import pickle
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import open_clip
 import torch
 from torchvision.transforms import Compose, Normalize
 
 from filtering.config.run import Embedding
-from filtering.core.errors import InputError, first_line
-from filtering.embedding.checkpoint import ModelFiles, model_files
+from filtering.core.errors import InputError
+from filtering.embedding.checkpoint import model_files
 from filtering.embedding.images import Preparation, draft_side
+from filtering.embedding.loading import loaded
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # One thread each: the order of floating-point sums, and so the vectors, must not depend on the machine's load.
@@ -28,15 +26,18 @@ class ClipModel:
     """Both towers of a CLIP model, with what prepares samples for them. Safe to call from several threads.
 
     `preparation` is the CPU's part of the preprocessing; the conversion to floats is done here, on the device.
+    `warnings` are what open_clip and torch had to say of the model.
     """
 
     def __init__(self, settings: Embedding) -> None:
         torch.set_num_threads(THREADS)
         self.device = _device(settings.device)
         self.precision = _precision(settings.precision, self.device)
-        self.model, preprocess, tokenizer = _loaded(model_files(settings), self.device, self.precision)
+        precision = next(name for name, dtype in PRECISIONS.items() if dtype is self.precision)
+        found = loaded(model_files(settings), self.device, precision)
+        self.model, self.warnings = found.model, found.warnings
         self.model.eval()
-        resize, normalize = _halves(preprocess)
+        resize, normalize = _halves(found.preprocess)
         # By channel, to be broadcast over a batch of pictures.
         self.mean, self.std = (
             torch.tensor(values, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
@@ -44,7 +45,7 @@ class ClipModel:
         )
         height, width = _sides(self.model.visual.image_size)
         side = draft_side(settings, width, height)
-        self.preparation = Preparation(resize, tokenizer, width, height, settings.max_pixels, side)
+        self.preparation = Preparation(resize, found.tokenizer, width, height, settings.max_pixels, side)
         self.turn = threading.Lock()
         self.copies = torch.cuda.Stream() if self.device == "cuda" else None  # type: ignore[no-untyped-call]
         self._encode_image, self._encode_text = self._encoders(settings)
@@ -110,22 +111,6 @@ def _halves(preprocess: Any) -> tuple[Compose, Normalize]:
 def _sides(size: Any) -> tuple[int, int]:
     height, width = size if isinstance(size, tuple | list) else (size, size)
     return int(height), int(width)
-
-
-def _loaded(files: ModelFiles, device: str, precision: torch.dtype) -> tuple[Any, Any, Any]:
-    logging.getLogger().setLevel(logging.WARNING)
-    if files.config:
-        open_clip.add_model_config(files.config)
-    name = next(name for name, dtype in PRECISIONS.items() if dtype is precision)
-    try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            files.name, pretrained=files.pretrained, device=device, precision=name
-        )
-    except (RuntimeError, OSError, ValueError, KeyError, AssertionError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"embedding.pretrained: {files.pretrained} does not load as {files.name} ({first_line(error)})"
-        ) from error
-    return model, preprocess, open_clip.get_tokenizer(files.name)
 
 
 def _device(device: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from filtering.config.run import Embedding, Input, Ray
 from filtering.core.errors import InputError
@@ -12,14 +12,17 @@ from filtering.embedding.artifacts import (
     ROWS_NAME,
     EmbeddedShard,
     EmbeddingResult,
+    MetadataCounts,
     ShardCounts,
     ShardLocation,
     ShardLocations,
+    TarCounts,
+    pool_dimension,
     read_locations,
     shard_locations,
     write_locations,
 )
-from filtering.embedding.checkpoint import model_identity
+from filtering.embedding.checkpoint import model_files, model_identity
 from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable
@@ -28,9 +31,7 @@ from filtering.runtime.task_spec import ActorPlan, Actors, Capacity
 from filtering.shards.inventory import Shard
 from filtering.storage.store import Store
 
-VERSION = 3
-# Of the reading of metadata, which costs so little that nobody misses rows of another version.
-METADATA_VERSION = 2
+VERSION = 4
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
@@ -39,18 +40,20 @@ def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKe
 
 
 def check_base(base: Base, source: Input, settings: Embedding, shards: Sequence[Shard]) -> None:
-    """Refuse a base whose embeddings are others than this run would make, or whose derived uids are."""
+    """Refuse a base whose derived uids are others than this run would make, or whose embeddings are."""
     rule = UidRule.recorded(base.record)
     as_there = source.model_copy(update={"uids": rule.uids, "root": rule.root})
-    if not base.store(NAME).url.endswith(f"/{embedding_key(as_there, settings, '').folder}"):
+    embedded_alike = base.store(NAME).url.endswith(f"/{embedding_key(as_there, settings, '').folder}")
+    if not _same_uids(rule, source.uid_rule, base.shards, shards):
+        remedy = f"set {rule}, or give no base" if embedded_alike else f"set {rule} to keep them, and give no base"
+        raise InputError(
+            f"base: {base.run.url} was made with {rule}; with {source.uid_rule}, samples that bring no uid would get "
+            f"others; {remedy}, so that the whole pool is embedded"
+        )
+    if not embedded_alike:
         raise InputError(
             f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays, "
             "or by another version; take those of its run.json, or give no base, so that the whole pool is embedded"
-        )
-    if not _same_uids(rule, source.uid_rule, base.shards, shards):
-        raise InputError(
-            f"base: {base.run.url} was made with {rule}; with {source.uid_rule}, samples that bring no uid would get "
-            f"others; set {rule}, or give no base, so that the whole pool is embedded"
         )
 
 
@@ -73,18 +76,43 @@ def embed(
     """Embed every shard of the inventory that the base does not have; return how many samples there are."""
     known = _known(reusable)
     new = [shard for shard in shards if shard.identity not in known]
-    for shard, count in zip(new, _embedded(stage, source, settings, workers, new), strict=True):
-        known[shard.identity] = ShardLocation(stage.store, count["samples"], count["rows"], count["quarantined"])
+    counts = _embedded(stage, source, settings, workers, new)
+    for shard, count in zip(new, counts, strict=True):
+        dimension = cast(MetadataCounts, count)["dimension"] if "dimension" in count else 0
+        known[shard.identity] = ShardLocation(
+            stage.store, count["samples"], count["rows"], count["quarantined"], dimension
+        )
     where = {shard.identity: known[shard.identity] for shard in shards}
+    if reusable is not None:
+        _check_dimension(reusable.base, where)
     write_locations(stage.store, stage.key.fingerprint, where)
+    mismatches, samples = _mismatches(where), sum(place.samples for place in where.values())
+    rows = sum(place.rows for identity, place in where.items() if identity not in mismatches)
     return EmbeddingResult(
-        samples=sum(place.samples for place in where.values()),
-        rows=sum(place.rows for place in where.values()),
-        quarantined=sum(place.quarantined for place in where.values()),
+        samples=samples,
+        rows=rows,
+        quarantined=samples - rows,
         embedded_shards=len(new),
         carried_shards=len(shards) - len(new),
         by_shard=tuple(place.samples for place in where.values()),
+        warnings=() if source.metadata is not None else _warnings(settings, counts),
     )
+
+
+def _check_dimension(base: Base, where: ShardLocations) -> None:
+    """Refuse a base of whose vectors the pool's are not: nothing that it found holds for them."""
+    before, now = pool_dimension(shard_locations(base).values()), pool_dimension(where.values())
+    if before and now and before != now:
+        raise InputError(
+            f"base: the vectors of {base.run.url} have {before} dimensions, those of most rows now have {now}; "
+            "remove the files of the wrong dimension, or give no base"
+        )
+
+
+def _warnings(settings: Embedding, counts: Sequence[ShardCounts]) -> tuple[str, ...]:
+    """Return how images are preprocessed where that is a guess, and what libraries warned of the model."""
+    heard = (line for count in counts for line in cast(TarCounts, count)["model_warnings"])
+    return tuple(dict.fromkeys(filter(None, (model_files(settings).guess, *heard))))
 
 
 def embedded_shards(
@@ -93,15 +121,29 @@ def embedded_shards(
     """Return the shards as the stages after this one read them."""
     arrays = source.arrays if source.metadata is not None else None
     where = read_locations(embedding.store, embedding.fingerprint)
-    return [EmbeddedShard(shard, where[shard.identity].store, arrays) for shard in shards]
+    mismatches = _mismatches({shard.identity: where[shard.identity] for shard in shards})
+    return [
+        EmbeddedShard(shard, where[shard.identity].store, arrays, mismatches.get(shard.identity, ""))
+        for shard in shards
+    ]
+
+
+def _mismatches(where: ShardLocations) -> dict[str, str]:
+    """Return which shards have vectors of another dimension than the pool, and what to say of them."""
+    most = pool_dimension(where.values())
+    return {
+        identity: f"its vectors have {place.dimension} dimensions, those of the pool have {most}"
+        for identity, place in where.items()
+        if place.dimension not in (0, most)
+    }
 
 
 def _settings(source: Input, settings: Embedding) -> Any:
     # Rows have the uids. By the shard's name they are those of versions that had no other rule.
     rule = [] if source.uids == "name" else [source.uids, source.root]
     if source.metadata is not None:
-        return ["metadata", METADATA_VERSION, source.arrays.model_dump(), *rule]
-    keys = settings.model_dump(exclude={"model", "pretrained"})
+        return ["metadata", source.arrays.model_dump(), *rule]
+    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing"})
     return ["tars", model_identity(settings), keys, *rule]
 
 
@@ -129,7 +171,7 @@ def _plan(
     uid_rule: UidRule, settings: Embedding, workers: Ray, shards: int, capacity: Capacity
 ) -> ActorPlan[[Shard, Store], ShardCounts]:
     shape, decoders = embedder_shape(settings, workers, capacity, shards)
-    return ActorPlan(shape, partial(tar_embedder, settings, decoders, uid_rule))
+    return ActorPlan(shape, partial(tar_embedder, settings, decoders, uid_rule), settings.model)
 
 
 def tar_embedder(

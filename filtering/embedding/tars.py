@@ -58,6 +58,7 @@ class TarEmbedder:
             **found,
             waited_seconds=round(spent["waited_seconds"], 3),
             forward_seconds=round(spent["forward_seconds"], 3),
+            model_warnings=list(self.model.warnings),
         )
 
     def _images(self, batch: Batch, spent: dict[str, float]) -> Vectors:

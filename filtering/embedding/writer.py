@@ -1,5 +1,6 @@
 """A shard's objects, written as its batches come: memory holds a few thousand rows, whatever the shard holds."""
 
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from filtering.embedding.decoding import Description
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import OFFSET, offsets_of
 from filtering.shards.samples import Quarantined
+from filtering.storage.checksums import PLAIN_SLOT, add_slot, fill_file
+from filtering.storage.local import disk_error
 from filtering.storage.store import Store, commit_file
 
 ROWS_AT_ONCE = 8192
@@ -47,8 +50,12 @@ class ShardWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close and remove what was not committed."""
         for part in (self.images, self.texts, self.offsets, self.rows, self.quarantined):
-            part.close()
+            # What was committed is closed, and all else is thrown away.
+            with contextlib.suppress(OSError):
+                part.close()
         self.folder.cleanup()
+        if full := error and disk_error(error, Path(self.folder.name).parent):
+            raise full from error
 
     def add(
         self, samples: Sequence[Description], images: npt.NDArray[np.float16], texts: npt.NDArray[np.float16]
@@ -79,6 +86,7 @@ class ShardWriter:
         )
         for part, name in names:
             part.close()
+            fill_file(self.store.path(name), part.path)
             commit_file(self.store.path(name), str(part.path))
         rows, quarantined = self.rows.count, self.quarantined.count
         return ShardCounts(
@@ -107,6 +115,7 @@ class _Array:
 
     def close(self) -> None:
         if not self.file.closed:
+            self.file.write(PLAIN_SLOT)
             self.file.seek(0)
             self._header()
             self.file.close()
@@ -137,6 +146,7 @@ class _Rows:
         if self.file.is_open:
             if self.waiting or not self.count:
                 self._flush()
+            add_slot(self.file)
             self.file.close()
 
     def _flush(self) -> None:

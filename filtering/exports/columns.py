@@ -15,7 +15,9 @@ from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
+from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.scores.artifacts import read_scores
+from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.names import METADATA, column, place
 from filtering.shards.samples import MAX_JSON_BYTES, chosen_members
 from filtering.storage.store import Store, open_object
@@ -48,7 +50,7 @@ class Tables:
     def score(self, store: Store, source: Source) -> npt.NDArray[np.float32]:
         """Return a score of each row of a shard; InputError if it is gone."""
         try:
-            return read_scores(store, source.shard.identity)
+            return read_scores(store, source.shard.identity).astype(np.float32)
         except FileNotFoundError:
             raise InputError(f"{store.url}: the scores of {source.shard.url} are gone") from None
 
@@ -69,7 +71,7 @@ def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
             continue
         store = run.store.child(f"stages/scores-{stage['fingerprint']}")
         try:
-            name = store.read_json(f"{stage['fingerprint']}.stage.json")["result"]["score"]
+            name = store.read_record(f"{stage['fingerprint']}{RECORD_SUFFIX}")["result"]["score"]
         except FileNotFoundError:
             raise InputError(f"{store.url}: the scores that the run computed are gone") from None
         seen[name] = seen.get(name, 0) + 1
@@ -130,12 +132,14 @@ def whole_number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
-def metadata_rows(url: str, rows: Positions, only: str | None = None) -> Iterator[pa.Table]:
+def metadata_rows(shard: Shard, rows: Positions, only: str | None = None) -> Iterator[pa.Table]:
     """Yield some rows, ascending, of a parquet of DataComp metadata, `ROWS_AT_ONCE` read at a time.
 
-    Of one column, it has the name asked for, and nothing is yielded where it is not there.
+    Of one column, it has the name asked for, and nothing is yielded where it is not there. RunError if the parquet is
+    no longer the one that the run read.
     """
-    with open_object(url) as stream:
+    check_shard(shard)
+    with open_object(shard.url) as stream:
         file, at = pq.ParquetFile(stream), 0
         found = None if only is None else column(file.schema_arrow.names, (only,))
         if only is not None and found is None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from filtering.core.errors import InputError
 from filtering.shards.regions import GAP_BYTES
+from filtering.storage.local import writing
 from filtering.storage.retries import count
 from filtering.storage.store import Store, filesystem_of, is_local, read_range
 from filtering.storage.streams import fetched_ahead
@@ -176,7 +177,10 @@ def scratch_folder(scratch: Store) -> Iterator[Path]:
     if is_local(scratch.url):
         near = Path(filesystem_of(scratch.url)[1])
         near.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="filtering-", dir=near, ignore_cleanup_errors=True) as folder:
+    with (
+        writing(near or Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(prefix="filtering-", dir=near, ignore_cleanup_errors=True) as folder,
+    ):
         yield Path(folder)
 
 

@@ -28,6 +28,7 @@ from filtering.exports.columns import (
     whole_number,
 )
 from filtering.exports.copying import scratch_folder
+from filtering.exports.job import SUBSET as OWN_SUBSET
 from filtering.exports.job import Export, Samples, Written
 from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
@@ -77,7 +78,7 @@ def export_datacomp(export: Export) -> Written:
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
     counts = export.stage.map(tasks, "shards")
-    write_subset(run.store, export.out.path("subset.npy"))
+    write_subset(run.store, export.out.path(OWN_SUBSET))
     samples, files = sum(found["samples"] for found in counts), sum(found["samples"] > 0 for found in counts)
     kept = run.record["totals"]["kept"]
     facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}
@@ -107,7 +108,7 @@ def write_metadata(source: Source, name: str, metadata: Metadata) -> Samples:
 
 def _parts(source: Source, rows: pa.Table, places: Positions, metadata: Metadata) -> Iterator[pa.Table]:
     if metadata.tables.arrays is not None:
-        return _with_uids(metadata_rows(source.shard.url, places), rows["uid"])
+        return _with_uids(metadata_rows(source.shard, places), rows["uid"])
     return iter([_described(source, rows, metadata)])
 
 
@@ -163,6 +164,7 @@ def _arrays(source: Source, metadata: Metadata) -> Iterator[tuple[str, npt.NDArr
         yield f"{prefix}img", embedded.images(), False
         yield f"{prefix}txt", embedded.texts(), False
         return
+    # `images` checks that the npz is the one that the run read.
     url, count = arrays_url(source.shard), len(embedded.images())
     for name in array_names(url):
         array = read_array(url, name)

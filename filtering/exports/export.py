@@ -1,18 +1,22 @@
 """Exports of a finished run: DataComp's subset and metadata, lists of shards and keys, tars, and parquet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from filtering.core.errors import InputError
 from filtering.exports.datacomp import export_datacomp, write_subset
-from filtering.exports.job import Export, Facts, Written, check_place, finish_export
+from filtering.exports.job import SUBSET, Export, Facts, Written, check_place, finish_export, layout
 from filtering.exports.options import Options, check_format
 from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
 from filtering.exports.tar_export import export_tars
+from filtering.manifests.artifacts import SUBSET as RUN_SUBSET
+from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import read_finished
 from filtering.runtime.executor import Executor
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
+from filtering.shards.inventory import Shard, arrays_url
+from filtering.storage.outputs import check_output, same_bytes
 from filtering.storage.store import Store, absolute
 
 FORMATS: dict[str, Callable[[Export], Written]] = {
@@ -30,6 +34,7 @@ def export(
     options: Options | None = None,
     progress: Reporter | None = None,
     executor: Executor | None = None,
+    into_existing: bool = False,
 ) -> Facts:
     """Write an export of a finished run and return what was written; the same call resumes one that was killed.
 
@@ -49,19 +54,22 @@ def export(
         Receives the progress; by default, lines on stderr.
     executor : Executor
         Runs its tasks; Ray on `options.cpus` if none is given.
+    into_existing : bool
+        Whether `out` may hold files that no export wrote, which stay as they are.
 
     Raises
     ------
     InputError
-        If the format or an option is wrong, there is no finished run, the pool has changed, or `out` is taken.
+        If the format or an option is wrong, there is no finished run, the pool has changed, or `out` is taken, holds
+        files that no export wrote, or is where the pool is.
     RunError
         If a task keeps failing; what was finished stays.
     """
     options = options or Options()
     check_format(form, options)
-    check_place(run, out)
+    check_place(run, out, form, _inputs(run))
     if form == "datacomp" and not options.embeddings:
-        return {"format": form, "out": out, **_subset(run, out)}
+        return {"format": form, "out": out, **_subset(run, out, into_existing)}
     if out.endswith(".npy"):
         raise InputError(f"--out: {out} must be a folder, for more than the subset file is written")
     found = read_finished(run, form != "shards", "needed" if form in ("datacomp", "parquet") else "optional")
@@ -70,11 +78,31 @@ def export(
             "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp "
             "and parquet"
         )
-    written = finish_export(found, form, options, Store(absolute(out)), FORMATS[form], progress, executor)
+    written = finish_export(
+        found, form, options, Store(absolute(out)), FORMATS[form], progress, executor, into_existing
+    )
     return {"format": form, "out": out, **written}
 
 
-def _subset(run: Store, out: str) -> Facts:
-    record = read_run(run)
-    write_subset(run, out if out.endswith(".npy") else f"{out.rstrip('/')}/subset.npy")
+def _inputs(run: Store) -> Iterator[str]:
+    """Yield the URL of every object of a run's pool."""
+    metadata = read_run(run)["config"]["input"].get("metadata") is not None
+    for line in read_shard_lines(run):
+        yield line["url"]
+        if metadata:
+            yield arrays_url(Shard(0, line["url"], 0, ""))
+
+
+def _subset(run: Store, out: str, into_existing: bool) -> Facts:
+    """Write the subset file alone, unless it is there; InputError if another file has its name."""
+    record, named = read_run(run), out.endswith(".npy")
+    url = absolute(out if named else f"{out.rstrip('/')}/{SUBSET}")
+    folder, _, name = url.rpartition("/")
+    if Store(folder).exists(name):
+        if not same_bytes(url, run.path(RUN_SUBSET)):
+            raise InputError(f"--out: {url} is there and is not this run's subset file; choose another, or delete it")
+    else:
+        if not named:
+            check_output(Store(folder), layout("subset"), (), into_existing)
+        write_subset(run, url)
     return {"kept": record["totals"]["kept"], "objects": 1}

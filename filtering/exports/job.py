@@ -1,12 +1,12 @@
 """An export at work: leased, on Ray, resumed where an earlier attempt at the same one stopped."""
 
-import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict
 
 from filtering.config.run import Ray
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.exports.options import Options, flag
 from filtering.manifests.finished import FinishedRun
 from filtering.runtime.events import NAME as EVENTS
@@ -14,14 +14,30 @@ from filtering.runtime.events import EventLog
 from filtering.runtime.executor import Executor, executor_for
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
-from filtering.storage.store import Store, absolute, is_local
+from filtering.storage.lease_record import FOLDER as LEASE
+from filtering.storage.lease_record import held
+from filtering.storage.local import whole_name
+from filtering.storage.outputs import Layout, check_inputs, check_output, delete_halves, place_of
+from filtering.storage.store import Store, absolute
 
 VERSION = 1
 # What is not finished lies in this folder of the output, and goes when it is.
 STATE = "_export"
 IDENTITY = "export.json"
+STATE_NAMES = {IDENTITY, EVENTS, FOLDER, LEASE}
 # The last object that an export writes.
 MANIFEST = "manifest.json"
+SUBSET = "subset.npy"
+# The folder of kept keys that the format shards writes.
+KEYS = "keys"
+# The names that each format writes, besides those that all have.
+WRITTEN = {
+    "subset": re.escape(SUBSET),
+    "datacomp": rf"{re.escape(SUBSET)}|[0-9a-f]{{32}}\.(parquet|npz)",
+    "shards": r"shards\.txt|shards\.jsonl|sizes\.json|" + KEYS,
+    "tar": r"[0-9]{8,}(\.tar|_stats\.json)|sizes\.json",
+    "parquet": r"[0-9]{8,}\.parquet",
+}
 
 
 # The content of a manifest.
@@ -65,19 +81,25 @@ def finish_export(
     body: Callable[[Export], Written],
     progress: Reporter | None = None,
     executor: Executor | None = None,
+    into_existing: bool = False,
 ) -> Facts:
     """Start or resume an export, of which `body` writes every object but the manifest, and return that.
 
     Ray runs its tasks, on `options.cpus`, if no executor is given. InputError if another export is at work there, or
-    has left its objects there.
+    has left its objects there, or (unless `into_existing`) files are there that no export wrote.
     """
     identity = {"format": form, "options": options.decisive(), **run.origin()}
     state, progress = out.child(STATE), progress or LineReporter()
+    _check_output(out, form, into_existing)
     if (done := _finished(out, identity)) is not None:
         _tidy(out, state, progress)
         return done
     with leased(state, progress, "--out") as lease:
         _claim(out, state, identity)
+        # Of an attempt that was killed; what tasks have in their own folder goes with it.
+        delete_halves(out, layout(form).names.fullmatch)
+        if form == "shards":
+            delete_halves(out.child(KEYS))
         executor = executor or executor_for(Ray(num_cpus=options.cpus))
         runtime = Runtime(state, executor, EventLog(state, lease.check), progress, lease)
         stage = StageRun(runtime, StageKey("export", VERSION, identity))
@@ -93,7 +115,7 @@ def finish_export(
             progress.stop()
             runtime.executor.stop()
     # Whoever takes the lease in this moment finds the export finished, or is told that the lease was removed.
-    out.delete_folders(STATE)
+    out.delete_folder(STATE)
     return found
 
 
@@ -102,11 +124,11 @@ def _tidy(out: Store, state: Store, progress: Reporter) -> None:
     if state.names():
         with leased(state, progress, "--out"):
             _forget(state)
-        out.delete_folders(STATE)
+        out.delete_folder(STATE)
 
 
 def _forget(state: Store) -> None:
-    state.delete_folders(FOLDER)
+    state.delete_folder(FOLDER)
     for name in (IDENTITY, EVENTS):
         state.delete(name)
 
@@ -144,8 +166,31 @@ def _named(identity: Facts) -> str:
     return f"{' '.join(given)} of run {identity.get('run_id', 'unknown')}"
 
 
-def check_place(run: Store, out: str) -> None:
-    """Refuse an output inside the run's own directory, or the directory itself."""
-    inner, outer = (os.path.realpath(url) if is_local(url) else url for url in (absolute(out), run.url))
-    if f"{inner.rstrip('/')}/".startswith(f"{outer.rstrip('/')}/"):
+def check_place(run: Store, out: str, form: str, inputs: Iterable[str]) -> None:
+    """Refuse an output in the run's own directory, the directory itself, and the place of the pool, its `inputs`."""
+    inner, outer = place_of(absolute(out)), place_of(run.url)
+    if f"{inner}/".startswith(f"{outer}/"):
         raise InputError(f"--out: {out} is inside the run's directory {run.url}; choose a folder outside it")
+    check_inputs(Store(absolute(out)), layout(form), inputs)
+
+
+def layout(form: str) -> Layout:
+    """Return the names that an export writes into its output."""
+    return Layout("--out", re.compile(f"{re.escape(MANIFEST)}|{STATE}|{WRITTEN[form]}"))
+
+
+def _check_output(out: Store, form: str, into_existing: bool) -> None:
+    """Refuse files that no export wrote, unless an export has left its record among them."""
+    state = out.child(STATE)
+    if not (_is_identity(out, MANIFEST) or _is_identity(state, IDENTITY)):
+        # The lease is the first that any export writes.
+        known = {whole_name(name) for name in state.names()} <= STATE_NAMES and held(state)
+        check_output(out, layout(form), {STATE} if known else (), into_existing)
+
+
+def _is_identity(folder: Store, name: str) -> bool:
+    try:
+        found = folder.read_json(name) if folder.exists(name) else None
+    except RunError:
+        return False
+    return isinstance(found, dict) and {"format", "options"} <= found.keys() and found["format"] in WRITTEN

@@ -19,6 +19,7 @@ from filtering.shards.members import Limits, MissingSamplesError, groups_at, gro
 from filtering.shards.offsets import COMPRESSED, MIXED, Offsets, Span, Table, offsets_of, wanted_samples
 from filtering.shards.regions import joined, region_sources
 from filtering.shards.samples import member_limits
+from filtering.storage.streams import offers_ranges
 
 Positions = npt.NDArray[np.int64]
 # Bytes of an excerpt that are in memory at once.
@@ -63,14 +64,15 @@ class Ranges:
 def kept_ranges(source: Source, max_image_bytes: int, folder: Path | None = None) -> Iterator[tuple[Shard, Ranges]]:
     """Give the byte ranges of the kept samples of a shard, and what holds them, for as long as the context lasts.
 
-    A tar stays where it is; of a compressed one the kept samples are put into a temporary file, or into `folder`, where
-    they are left. Samples are in the order of their first bytes. Memory: about 500 bytes for each kept sample.
+    A tar stays where it is; of one that is compressed, or cannot be read in parts, the kept samples are put into a
+    temporary file, or into `folder`, where they are left. Samples are in the order of their first bytes.
+    Memory: about 500 bytes for each kept sample.
 
     InputError, which names shard and key, if the shard is gone, is no longer what the run saw, or lacks a kept sample.
     """
     keys = source.keys()
     table = _located(source, keys, max_image_bytes)
-    if not (table["layout"] & COMPRESSED).any():
+    if not (table["layout"] & COMPRESSED).any() and offers_ranges(source.shard.url):
         yield source.shard, _ranges(source.shard, keys, table)
         return
     with tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True) as own:

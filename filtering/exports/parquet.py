@@ -99,7 +99,7 @@ def _urls(source: Source, places: Positions, wanted: Wanted) -> pa.Array:
     if wanted.tables.arrays is None:
         fields = json_fields(source, (URL,), wanted.tables.max_image_bytes)
         return pa.array([text(one.get(URL)) for one in fields], pa.string())
-    parts = list(metadata_rows(source.shard.url, places, URL))
+    parts = list(metadata_rows(source.shard, places, URL))
     return pa.concat_tables(parts)[URL] if parts else pa.nulls(len(places))
 
 

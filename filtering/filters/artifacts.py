@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.core.uids import uid_array
-from filtering.embedding.artifacts import EmbeddedShard
+from filtering.embedding.artifacts import EmbeddedShard, half_rows
 from filtering.storage.store import Store
 
 REASONS_NAME = "{}.reasons.parquet"
@@ -94,7 +94,7 @@ class PassingShard:
 class VectorReader:
     """Reads image embeddings of a shard's rows.
 
-    `images`, float16 (m, d), are mapped where the shard is on a disk; `source`, int32 (n,), is each row's place there.
+    `images` (m, d) are mapped where the shard is on a disk; `source`, int32 (n,), is each row's place there.
     """
 
     source: npt.NDArray[np.int32]
@@ -102,8 +102,8 @@ class VectorReader:
 
     def __call__(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
         """Return the vectors of some rows, float16 (n, d)."""
-        return np.asarray(self.images[self.source[rows]], dtype=np.float16)
+        return half_rows(self.images[self.source[rows]])
 
     def in_memory(self) -> "VectorReader":
         """Return a reader for rows in any order that has read all vectors once, from start to end."""
-        return VectorReader(self.source, np.array(self.images, dtype=np.float16))
+        return VectorReader(self.source, np.array(half_rows(self.images)))

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from filtering.config.filters import Filter
 from filtering.core import schemas
+from filtering.core.errors import Mistakes
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
@@ -53,11 +54,14 @@ def filters_key(filters: Sequence[Filter], embedding: str) -> StageKey:
 
 def check_filters(filters: Sequence[Filter]) -> None:
     """Refuse filters whose package or list is missing or whose language is unknown; InputError says what to do."""
+    mistakes = Mistakes()
     for step in filters:
-        if step.language is not None:
-            check_language(step.language)
-        if step.words is not None:
-            listed(step.words)
+        with mistakes.collected():
+            if step.language is not None:
+                check_language(step.language)
+            if step.words is not None:
+                listed(step.words)
+    mistakes.refuse()
 
 
 def apply_filters(

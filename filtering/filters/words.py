@@ -40,7 +40,7 @@ def stored_list(rule: WordsFilter, number: int, store: Store) -> WordList:
     """Write the list of filter `number` unless the store has it, and return it."""
     name = LIST_NAME.format(number)
     if not store.exists(name):
-        store.write_json(name, listed(rule).names)
+        store.write_record(name, {"entries": listed(rule).names})
     return WordList(store, name)
 
 
@@ -58,4 +58,4 @@ def words_pass(captions: pa.ChunkedArray, words: WordList) -> npt.NDArray[np.boo
 
 @cache
 def _entries(words: WordList) -> Entries:
-    return Entries(words.store.read_json(words.name))
+    return Entries(words.store.read_record(words.name)["entries"])

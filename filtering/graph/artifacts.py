@@ -133,4 +133,4 @@ def read_part_object(store: Store, name: str, partition: int) -> dict[str, npt.N
 
 def read_adjacent(store: Store) -> dict[int, list[int]]:
     """Return, for each partition that has rows, the others that it shares edges with, ascending."""
-    return {int(number): others for number, others in store.read_json(ADJACENT).items()}
+    return {int(number): others for number, others in store.read_record(ADJACENT).items()}

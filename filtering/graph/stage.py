@@ -44,6 +44,7 @@ from filtering.graph.tasks import (
 )
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import TaskWorkers, task
 from filtering.shards.changes import GONE
 from filtering.storage.store import Store
@@ -87,8 +88,8 @@ def build_graph(stage: StageRun, inputs: GraphInputs, reusable: Reusable | None 
         raise RunError(f"{where}: was compared with a base, which is not given any more; take another output")
     else:
         parts, adjacent, found = _renewed(work, touched, reusable)
-    stage.store.write_json(PARTS, parts)
-    stage.store.write_json(ADJACENT, adjacent)
+    stage.store.write_record(PARTS, parts)
+    stage.store.write_record(ADJACENT, {str(number): others for number, others in adjacent.items()})
     result = _statistics([part for part in parts.values() if part["nodes"]], found, concepts, inputs.k)
     present = [int(number) for number, part in parts.items() if part["nodes"]]
     if present and result.nodes <= MOST_COUNTED_ROWS:
@@ -116,8 +117,8 @@ class _Work:
         tasks = [task(f"search-{n:08d}", search, n, *common).reserving(self.memory[n]) for n in numbers]
         found = self.stage.map(tasks, "partitions searched", TaskWorkers(inputs.gpus))
         # The grouped vectors are the largest objects of a run.
-        store.write_json(SEARCHED, True)
-        inputs.grouped.delete_all(GROUPED_SUFFIX)
+        store.write_record(SEARCHED, {})
+        consume(inputs.grouped, GROUPED_SUFFIX)
         return found
 
     def choose(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[SentTo]:
@@ -125,7 +126,7 @@ class _Work:
         common = (self.partition_of, self.inputs.k, self.stage.store)
         tasks = [task(f"choose-{n:08d}", choose, n, senders[n], *common).reserving(self.memory[n]) for n in numbers]
         chosen = self.stage.map(tasks, "partitions chosen")
-        self.stage.store.delete_all(FOUND_SUFFIX)
+        consume(self.stage.store, FOUND_SUFFIX)
         return chosen
 
     def join(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[PartStatistics]:
@@ -133,7 +134,7 @@ class _Work:
         common = (self.inputs, self.stage.store)
         tasks = [task(f"join-{n:08d}", join, n, senders[n], *common).reserving(self.memory[n]) for n in numbers]
         parts = self.stage.map(tasks, "partitions joined")
-        self.stage.store.delete_all(EDGES_SUFFIX)
+        consume(self.stage.store, EDGES_SUFFIX)
         return parts
 
     def renew(self, near: dict[int, list[int]], senders: dict[int, list[int]]) -> list[PartStatistics]:
@@ -141,7 +142,7 @@ class _Work:
         common = (self.inputs, self.stage.store)
         tasks = [task(f"renew-{n:08d}", renew, n, senders[n], near[n], *common).reserving(self.memory[n]) for n in near]
         parts = self.stage.map(tasks, "partitions renewed")
-        self.stage.store.delete_all(EDGES_SUFFIX)
+        consume(self.stage.store, EDGES_SUFFIX)
         return parts
 
 
@@ -170,7 +171,7 @@ def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, 
     differing = dict.fromkeys([*again, *senders, *(other for one in again for other in before.get(one, []))])
     near = {number: sorted({number, *before.get(number, [])}) for number in differing}
     renewed = dict(zip(near, work.renew(near, senders), strict=True))
-    parts: Parts = {number: part | {"carried": True} for number, part in base.read_json(PARTS).items()}
+    parts: Parts = {number: part | {"carried": True} for number, part in base.read_record(PARTS).items()}
     parts |= {f"{number}": part for number, part in renewed.items()}
     return parts, _adjacent(before, present, chosen, senders), found
 
@@ -178,7 +179,7 @@ def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, 
 def _origins(base: Store, reusable: Reusable) -> Origins:
     """Return the origins of a base's parts, with the places of those runs' shards now: its own, and those it reused."""
     before, places = read_origins(base), reusable.places()
-    own: Parts = base.read_json(PARTS)
+    own: Parts = base.read_record(PARTS)
     run_of = np.full(max(map(int, own), default=-1) + 1, -1, dtype=np.int32)
     for number, part in own.items():
         run_of[int(number)] = before.run_of[int(number)] + 1 if part["carried"] else 0

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -12,17 +14,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filtering.core.uids import SUBSET_DTYPE
-from filtering.storage.store import Store
+from filtering.storage.checksums import MissingError, read_output
+from filtering.storage.store import Store, checksum
 
 REPORT = "report/index.html"
 # The data of the report.
 REPORT_DATA = "report/page.json"
+# The name of the stage that writes both.
+REPORT_STAGE = "report"
 SUBSET = "manifest/subset.npy"
 SHARDS = "manifest/shards.jsonl"
 CHECKSUMS = "manifest/checksums.json"
 Kind = Literal["kept", "dropped", "quarantined"]
 KINDS: tuple[Kind, ...] = ("kept", "dropped", "quarantined")
 HASHED_ROWS = 65_536
+# Objects read at once where many are checked.
+READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,34 @@ class ShardLine(TypedDict):
 def table_name(kind: str, index: int) -> str:
     """Return the name of a shard's kept, dropped or quarantined table, relative to the run."""
     return f"manifest/{kind}/{index:08d}.parquet"
+
+
+def read_manifest(run: Store, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Return a kept, dropped or quarantined table of a run, or some of its columns.
+
+    Raises DamagedError if it is missing or does not hold what was written.
+    """
+    try:
+        data = run.read(name)
+    except FileNotFoundError:
+        raise MissingError(run.path(name)) from None
+    return read_output(run.path(name), data, columns)
+
+
+def damage(run: Store, sums: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the objects of a run that do not have these checksums, with what is wrong."""
+    with ThreadPoolExecutor(READERS, thread_name_prefix="check") as readers:
+        for name, fault in zip(sums, readers.map(partial(_fault, run), sums.items()), strict=True):
+            if fault:
+                yield name, fault
+
+
+def _fault(run: Store, entry: tuple[str, str]) -> str:
+    name, expected = entry
+    try:
+        return "" if checksum(run.read(name)) == expected else "its bytes have changed since it was written"
+    except FileNotFoundError:
+        return "is not there"
 
 
 def read_shard_lines(run: Store) -> list[ShardLine]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from filtering.config.run import Arrays
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import EmbeddedShard, shard_locations
-from filtering.manifests.artifacts import read_shard_lines
+from filtering.manifests.artifacts import read_manifest, read_shard_lines
 from filtering.runtime.finished_run import Base
 from filtering.runtime.run_record import RunRecord, read_run
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
@@ -32,7 +32,7 @@ class Source:
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """Return the kept table, or some of its columns."""
-        return self.store.read_table(self.table_name, columns)
+        return read_manifest(self.store, self.table_name, columns)
 
     def embedded(self, arrays: Arrays | None = None) -> EmbeddedShard:
         """Return the shard with its rows and vectors; InputError if it is not known where they are."""

@@ -1,5 +1,6 @@
 """The manifests stage: each shard's samples into kept, dropped and quarantined, then the files of the whole pool."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,16 +18,20 @@ from filtering.manifests.artifacts import (
     SUBSET,
     ManifestsResult,
     ShardLine,
+    damage,
     manifest_hash,
+    read_manifest,
     subset_bytes,
     table_name,
 )
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.stage_progress import tell_damaged
 from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
-from filtering.storage.store import Store, checksum
+from filtering.storage.checksums import DamagedError
+from filtering.storage.store import MARKER, Store, checksum
 
-VERSION = 2
+VERSION = 3
 
 
 def manifests_key(reasons: Sequence[str], filters: str, selection: str) -> StageKey:
@@ -47,11 +52,32 @@ def write_manifests(
     picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]
     splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run)
     _check_conservation(shards, samples, splits)
-    kept = [run.read_table(table_name("kept", shard.index), ["uid", "key"]) for shard in shards]
+    kept = [read_manifest(run, table_name("kept", shard.index), ["uid", "key"]) for shard in shards]
     _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}
     return ManifestsResult(totals, reasons, manifest_hash(kept))
+
+
+def damaged_manifests(stage: StageRun) -> DamagedError | None:
+    """Return what is wrong with the manifests that the finished stage wrote, None if nothing is."""
+    run = stage.runtime.store
+    try:
+        sums = run.read_json(CHECKSUMS)
+    except (FileNotFoundError, RunError):
+        return DamagedError(run.path(CHECKSUMS), "is damaged or missing")
+    return next((DamagedError(run.path(name), fault) for name, fault in damage(run, sums)), None)
+
+
+def forget_damaged_splits(stage: StageRun) -> None:
+    """Let the tasks run again whose tables are no longer those that they wrote, where the stage is not finished."""
+    run = stage.runtime.store
+    for marker in stage.store.names(MARKER):
+        with contextlib.suppress(DamagedError):
+            sums: dict[str, str] = stage.store.read_record(marker)["result"]["checksums"]
+            for name, fault in damage(run, sums):
+                tell_damaged(stage.runtime.events, stage.runtime.progress, DamagedError(run.path(name), fault))
+                stage.store.delete(marker)
 
 
 def _check_conservation(shards: Sequence[PassingShard], samples: Sequence[int], splits: Sequence[ShardSplit]) -> None:

@@ -15,7 +15,8 @@ from filtering.filters.artifacts import DUPLICATE_UID, REPEATED, UID_CONFLICT, P
 from filtering.manifests.artifacts import Kind, table_name
 from filtering.runtime.shuffle import Records
 from filtering.selection.artifacts import PICK, PickFilter, read_picks
-from filtering.storage.store import Store, checksum, parquet_bytes
+from filtering.storage.checksums import table_bytes
+from filtering.storage.store import Store, checksum
 
 REPEAT_DETAILS = {
     DUPLICATE_UID: " was seen before in the pool",
@@ -62,7 +63,7 @@ def split_shard(
 
 
 def _write(run: Store, name: str, table: pa.Table) -> tuple[str, str]:
-    data = parquet_bytes(table)
+    data = table_bytes(run.path(name), table)
     run.write(name, data)
     return name, checksum(data)
 

@@ -1,27 +1,35 @@
 """Check a finished run from what lies in storage: conservation, checksums, schemas, agreement of its files."""
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from filtering.core import schemas
+from filtering.core.errors import RunError
 from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
     REPORT,
+    REPORT_STAGE,
     SHARDS,
     SUBSET,
     Kind,
     ShardLine,
+    damage,
     manifest_hash,
+    read_manifest,
     read_shard_lines,
     read_subset,
     table_name,
 )
 from filtering.runtime.run_record import RunRecord, read_run
-from filtering.storage.store import Store, checksum
+from filtering.runtime.stage import FOLDER
+from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
+from filtering.storage.checksums import DamagedError
+from filtering.storage.store import Store
 
 SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
 RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
@@ -36,6 +44,7 @@ def problems(run: Store) -> Iterator[str]:
         return
     damaged = list(_damaged_objects(run))
     yield from damaged
+    yield from _damaged_stages(run, record)
     if not run.exists(REPORT):
         yield f"{REPORT}: is not there"
     if damaged:
@@ -49,19 +58,40 @@ def _damaged_objects(run: Store) -> Iterator[str]:
     except FileNotFoundError:
         yield f"{CHECKSUMS}: is not there"
         return
+    except RunError:
+        yield f"{CHECKSUMS}: is no JSON, it is damaged"
+        return
     for name in (SUBSET, SHARDS):
         if name not in sums:
             yield f"{CHECKSUMS}: does not list {name}"
-    for name, expected in sums.items():
-        try:
-            if checksum(run.read(name)) != expected:
-                yield f"{name}: its bytes have changed since it was written"
-        except FileNotFoundError:
-            yield f"{name}: is not there"
+    yield from (f"{name}: {fault}" for name, fault in damage(run, sums))
     listed = {name.split("/")[2] for name in sums if name.count("/") == 2}
     for kind in KINDS:
         extra = set(run.child(f"manifest/{kind}").names(".parquet")) - listed
         yield from (f"manifest/{kind}/{name}: belongs to no shard of this run" for name in sorted(extra))
+
+
+def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
+    """Yield what is wrong with the objects of the stages that the run went through, and with its report."""
+    folders = run.child(FOLDER).names()
+    for cost in record["stages"]:
+        mark = f"{cost['fingerprint']}{RECORD_SUFFIX}"
+        named = [run.child(f"{FOLDER}/{name}") for name in folders if name.startswith(f"{cost['name']}-")]
+        store = next((store for store in named if store.exists(mark)), None)
+        if store is None:
+            # Whole folders are deleted where nobody needs them any more.
+            yield from [f"{FOLDER}/{cost['name']}-*: holds no {mark}"] if named else []
+            continue
+        for error in damaged_objects(store, cost["fingerprint"]):
+            yield f"{error.url.removeprefix(run.path(''))}: {error.fault}"
+        if cost["name"] == REPORT_STAGE:
+            yield from _damaged_report(run, store, mark)
+
+
+def _damaged_report(run: Store, store: Store, mark: str) -> Iterator[str]:
+    with contextlib.suppress(DamagedError):
+        sums = store.read_record(mark)["result"]["checksums"]
+        yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if run.exists(name))
 
 
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
@@ -69,7 +99,7 @@ def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):
-        split: dict[Kind, pa.Table] = {kind: run.read_table(table_name(kind, index)) for kind in KINDS}
+        split: dict[Kind, pa.Table] = {kind: read_manifest(run, table_name(kind, index)) for kind in KINDS}
         yield from _shard_problems(index, line, split)
         kept.append(split["kept"].select(["uid", "key"]))
         totals["input"] += line["samples"]

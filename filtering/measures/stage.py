@@ -22,6 +22,7 @@ from filtering.measures.tasks import (
 )
 from filtering.runtime.records import from_plain, to_plain
 from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import PICKS_SUFFIX
 from filtering.storage.store import Store
@@ -60,11 +61,11 @@ def measure(stage: StageRun, selection: MeasuredSelection) -> MeasuresResult:
     if not store.exists(FIGURES):
         by_concept = _by_concept(store, partitions)
         store.write_table(MEASURES, _table(by_concept))
-        store.write_json(FIGURES, to_plain(_of_concepts(by_concept, *_of_vectors(store, shards))))
+        store.write_record(FIGURES, to_plain(_of_concepts(by_concept, *_of_vectors(store, shards))))
     # A run that is killed from here on finds the figures again, but not the parts.
     for suffix in (SHARD_SUFFIX, CONCEPTS_SUFFIX):
-        store.delete_all(suffix)
-    return from_plain(MeasuresResult, store.read_json(FIGURES), store.path(FIGURES))
+        consume(store, suffix)
+    return from_plain(MeasuresResult, store.read_record(FIGURES), store.path(FIGURES))
 
 
 def _measured_shards(stage: StageRun, found: MeasuredSelection) -> list[str]:

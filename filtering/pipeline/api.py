@@ -6,7 +6,7 @@ from filtering.pipeline import incremental
 from filtering.runtime.progress import Reporter
 
 
-def run(config: Config, progress: Reporter | None = None) -> OpenedRun:
+def run(config: Config, progress: Reporter | None = None, *, into_existing: bool = False) -> OpenedRun:
     """Run a configuration to its end, or resume it, as `filtering run` does.
 
     Parameters
@@ -15,6 +15,8 @@ def run(config: Config, progress: Reporter | None = None) -> OpenedRun:
         What `load_config` returned. With a `base` it is an incremental run.
     progress : Reporter, optional
         Receives how the run goes; lines on stderr unless given.
+    into_existing : bool
+        Whether the output may hold files that no run wrote. They stay as they are; what a run writes must be free.
 
     Returns
     -------
@@ -24,9 +26,9 @@ def run(config: Config, progress: Reporter | None = None) -> OpenedRun:
     Raises
     ------
     InputError
-        If the configuration, the base or the pool cannot work; nothing has been written then.
+        If the configuration, the base, the pool or the output cannot work; nothing has been written then.
     RunError
         If a stage fails; what it finished stays, and the same call resumes it.
     """
-    incremental.run(config, progress)
+    incremental.run(config, progress, into_existing)
     return open_run(config.output)

@@ -13,8 +13,9 @@ from filtering.core.errors import InputError, RunError
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.context import run_id
+from filtering.pipeline.increment_record import RETIRED, IncrementRecord, read_increment, write_increment
 from filtering.pipeline.notification import notified
-from filtering.pipeline.retention import RETIRED, IncrementRecord, read_increment, retire, write_increment
+from filtering.pipeline.retention import retire
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.latest import LATEST, POINTER, LatestRecord, latest_name, read_latest, root_of, run_url
 from filtering.runtime.progress import LineReporter, Reporter
@@ -23,16 +24,16 @@ from filtering.runtime.stage import leased
 from filtering.storage.store import Store, absolute
 
 
-def run(config: Config, progress: Reporter | None = None) -> RunRecord:
+def run(config: Config, progress: Reporter | None = None, into_existing: bool = False) -> RunRecord:
     """Start or resume a run, an incremental one if the configuration has a base, and return its run.json.
 
     Raises InputError if the configuration, the base or the pool cannot work, another incremental run is active under
-    the same root, or the output holds another finished run; RunError if a stage fails, or the written run does not
-    verify: `latest.json` stays as it is.
+    the same root, or the output holds another finished run, or (unless `into_existing`) files that no run wrote;
+    RunError if a stage fails, or the written run does not verify: `latest.json` stays as it is.
     """
     reports = progress or LineReporter()
     body = _full if config.base is None else _incremental
-    return notified(config, lambda: body(config, reports), reports.say)
+    return notified(config, lambda: body(config, reports, into_existing), reports.say)
 
 
 def base_of(config: Config, say: Callable[[str], None]) -> Base | None:
@@ -44,19 +45,20 @@ def base_of(config: Config, say: Callable[[str], None]) -> Base | None:
     return _base(record["base"] if record else _first_base(config, root_of(store), say))
 
 
-def _full(config: Config, progress: Reporter) -> RunRecord:
+def _full(config: Config, progress: Reporter, into_existing: bool) -> RunRecord:
     store = Store(absolute(config.output))
     if read_increment(store) is not None:
         raise InputError(f"output: {store.url} holds an incremental run; set base as before, or choose another output")
-    return pipeline.run(config, progress)
+    _check_retired(store)
+    return pipeline.run(config, progress, into_existing=into_existing)
 
 
-def _incremental(config: Config, progress: Reporter) -> RunRecord:
+def _incremental(config: Config, progress: Reporter, into_existing: bool) -> RunRecord:
     store = Store(absolute(config.output))
     root = root_of(store)
     with leased(root, progress) as lease:
         increment = _begun(config, store, root, progress)
-        record = _finished(config, store) or _run(config, store, increment, progress)
+        record = _finished(config, store) or _run(config, store, increment, progress, into_existing)
         if not increment["verified"]:
             _check(store, root)
             lease.check(fresh=True)
@@ -80,11 +82,15 @@ def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> Inc
         return record
     if store.exists(RUN):
         raise InputError(f"output: {store.url} holds a finished run; choose another output for an incremental run")
+    _check_retired(store)
+    return IncrementRecord(base=_first_base(config, root, progress.say), started=time.time(), verified=False)
+
+
+def _check_retired(store: Store) -> None:
     if store.exists(RETIRED):
         raise InputError(
             f"output: {store.url} holds data of a deleted run that other runs still reference; choose another output"
         )
-    return IncrementRecord(base=_first_base(config, root, progress.say), started=time.time(), verified=False)
 
 
 def _first_base(config: Config, root: Store, say: Callable[[str], None]) -> str | None:
@@ -105,10 +111,13 @@ def _first_base(config: Config, root: Store, say: Callable[[str], None]) -> str 
     return newest.url
 
 
-def _run(config: Config, store: Store, increment: IncrementRecord, progress: Reporter) -> RunRecord:
+def _run(
+    config: Config, store: Store, increment: IncrementRecord, progress: Reporter, into_existing: bool
+) -> RunRecord:
     base = _base(increment["base"])
     # Invalid input is refused before anything is written into a folder that another run may use.
     shards = pipeline.check(config, base)
+    pipeline.check_place(config, shards, into_existing)
     write_increment(store, increment)
     return pipeline.run(config, progress, base, shards)
 

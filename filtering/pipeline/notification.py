@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from filtering.config.run import CREDENTIALS, Config
+from filtering.config.run import Config
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import FilteringError, one_line
+from filtering.core.visible import visible
 from filtering.pipeline.webhook import Webhook, body, deliver, webhook
 from filtering.runtime.records import JsonObject
 from filtering.runtime.run_record import RunRecord
@@ -68,7 +69,8 @@ def payload(
         found["stages"] = {stage["name"]: stage["seconds"] for stage in record.get("stages", ())}
     if error is not None:
         found["error"] = _words(error)
-    return _bounded({"text": _line(found), **found})
+    # Chat programs show it to people; the other values are data.
+    return _bounded({"text": visible(_line(found)), **found})
 
 
 def _state(error: BaseException | None) -> str:
@@ -78,12 +80,12 @@ def _state(error: BaseException | None) -> str:
 
 
 def _words(error: BaseException) -> str:
-    # A library's message may quote a URL with a password, such as a proxy's.
+    # Secrets in URLs, such as a proxy's password that a library quotes, are masked.
     if isinstance(error, FilteringError):
         text = str(error)
     else:
         text = one_line(error) if isinstance(error, Exception) else type(error).__name__
-    return CREDENTIALS.sub("://***@", text)[:LONGEST_ERROR]
+    return text[:LONGEST_ERROR]
 
 
 def _line(found: JsonObject) -> str:

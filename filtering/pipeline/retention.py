@@ -1,45 +1,18 @@
 """Records of incremental runs, and retention: older ones are deleted, except data that retained runs reference."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypedDict
 
+from filtering.core.errors import FilteringError
 from filtering.embedding.artifacts import shard_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
+from filtering.pipeline.increment_record import RETIRED, IncrementRecord, folder_name, read_increment
+from filtering.pipeline.layout import is_own
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.run_record import RUN
-from filtering.storage.store import Store, filesystem_of, is_local
-
-# The file's name is older than the term.
-RECORD = "night.json"
-# Written before the data of an old run is deleted: the folder then holds no run any more.
-RETIRED = "retired.json"
-
-
-class IncrementRecord(TypedDict):
-    """The base of an incremental run (None: the first run has none), its start, and whether it has been verified.
-
-    `started` is in seconds since the epoch.
-    """
-
-    base: str | None
-    started: float
-    verified: bool
-
-
-def read_increment(run: Store) -> IncrementRecord | None:
-    """Return the record of an incremental run; None if the folder holds no such run."""
-    if not run.exists(RECORD):
-        return None
-    record: IncrementRecord = run.read_json(RECORD)
-    return record
-
-
-def write_increment(run: Store, record: IncrementRecord) -> None:
-    """Write the record of an incremental run."""
-    run.write_json(RECORD, record)
+from filtering.storage.outputs import place_of
+from filtering.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +53,27 @@ def retire(root: Store, most: int, latest: str | None, say: Callable[[str], None
 def _increments(root: Store) -> Iterator[Increment]:
     for name in root.names():
         folder = root.child(name)
-        if folder.exists(RETIRED):
+        if _is_retired(folder):
             yield Increment(name, 0.0, verified=False, retired=True)
-        elif (record := read_increment(folder)) is not None:
+        elif (record := _record(folder)) is not None:
             base = (record["base"] or "").rstrip("/").rpartition("/")[2]
             yield Increment(name, record["started"], record["verified"], retired=False, base=base)
+
+
+def _is_retired(folder: Store) -> bool:
+    try:
+        return folder.exists(RETIRED) and folder.read_json(RETIRED) == {"name": folder_name(folder)}
+    except FilteringError:
+        return False
+
+
+def _record(folder: Store) -> IncrementRecord | None:
+    """Return the record of an incremental run; None where somebody else wrote it, or copied it with the run."""
+    try:
+        record = read_increment(folder)
+    except FilteringError:
+        return None
+    return record if record and record.get("name", folder_name(folder)) == folder_name(folder) else None
 
 
 def _needed(root: Store, retained: set[str]) -> Iterator[str]:
@@ -110,12 +99,16 @@ def _parts(base: Base) -> Iterator[str]:
 
 
 def _delete(root: Store, run: Increment, needed: set[str]) -> None:
-    """Delete a run: first its run.json, then all data that is not needed, the note of its end last."""
+    """Delete a run: first its run.json, then all data that is not needed, the note of its end last.
+
+    What is in its folder and was not written by a run stays, and so do the folder and the note.
+    """
     folder = root.child(run.name)
     if not run.retired:
         folder.write_json(RETIRED, {"name": run.name})
     folder.delete(RUN)
-    left = folder.delete_but(lambda url: url.endswith(f"/{RETIRED}") or _is_needed(url, needed))
+    top, note = folder.url.rstrip("/") + "/", folder.path(RETIRED)
+    left = folder.delete_but(lambda url: url == note or not is_own(url.removeprefix(top)) or _is_needed(url, needed))
     if left <= 1:
         root.delete_folder(run.name)
 
@@ -127,8 +120,5 @@ def _is_needed(url: str, needed: set[str]) -> bool:
     return f"{path}/{name}" in needed or f"{path}/{name.partition('.')[0]}" in needed
 
 
-@lru_cache(maxsize=4096)
-def _path(folder: str) -> str:
-    """Return the path of a folder, however its URL is spelled: runs may have named their root in different ways."""
-    path = filesystem_of(folder)[1].rstrip("/")
-    return os.path.realpath(path) if is_local(folder) else path
+# Runs may have named their root in different ways.
+_path = lru_cache(maxsize=4096)(place_of)

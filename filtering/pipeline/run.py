@@ -11,20 +11,23 @@ from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config
-from filtering.core.errors import FilteringError, InputError
+from filtering.core.errors import FilteringError, Mistakes, one_line
 from filtering.embedding.artifacts import EmbeddingResult
-from filtering.embedding.checkpoint import model_files
+from filtering.embedding.checkpoint import check_loads, model_files
+from filtering.embedding.metadata import check_arrays
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.filters.stage import apply_filters, check_filters, filters_key
 from filtering.graph.artifacts import GraphResult
 from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
 from filtering.graph.tasks import GraphInputs
-from filtering.manifests.artifacts import ManifestsResult
+from filtering.manifests.artifacts import REPORT, ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key
+from filtering.pipeline.layout import check_run_output, delete_half_written
+from filtering.pipeline.repair import check_all, check_report, make_room, repeated
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
 from filtering.report.stage import ReportResult, report_key, write_report
@@ -33,13 +36,10 @@ from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord
-from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun, leased
+from filtering.runtime.stage import Finished, Runtime, leased
 from filtering.shards.inventory import InventoryResult, Shard, arrays_url, check_uids, list_shards, write_inventory
-from filtering.shards.metadata import UnreadableError, array_names
+from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store, absolute
-
-# The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
-FINAL = "final.json"
 
 
 def check(config: Config, base: Base | None = None) -> list[Shard]:
@@ -60,20 +60,31 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     Raises
     ------
     InputError
-        One line: the key, what is wrong, the nearest valid name.
+        A line for each mistake: the key, what is wrong, the nearest valid name.
     """
-    check_filters(config.filters)
-    check_steps(config)
-    shards = list_shards(config.input)
-    check_uids(config.input, shards)
-    if config.input.metadata is not None:
-        _check_arrays(config, shards)
-    else:
-        model_files(config.embedding)
+    mistakes, shards = Mistakes(), list[Shard]()
+    with mistakes.collected():
+        check_filters(config.filters)
+    with mistakes.collected():
+        check_steps(config)
+    with mistakes.collected():
+        _origin(config, base)
+    with mistakes.collected():
+        shards = list_shards(config.input)
+        check_uids(config.input, shards)
+        if config.input.metadata is not None:
+            check_arrays(config.input.arrays, shards)
+    with mistakes.collected():
+        _check_model(config, base, shards)
+    mistakes.refuse()
+    return shards
+
+
+def _check_model(config: Config, base: Base | None, shards: Sequence[Shard]) -> None:
+    if config.input.metadata is None:
+        check_loads(config.embedding)
     if base is not None:
         check_base(base, config.input, config.embedding, shards)
-    _origin(config, base)
-    return shards
 
 
 def run(
@@ -81,6 +92,7 @@ def run(
     progress: Reporter | None = None,
     base: Base | None = None,
     shards: list[Shard] | None = None,
+    into_existing: bool = False,
 ) -> RunRecord:
     """Start or resume a run and return its run.json.
 
@@ -94,6 +106,8 @@ def run(
         A finished run; what it knows of the pool is not computed again.
     shards : list of Shard, optional
         What `check` returned, where it was asked already.
+    into_existing : bool
+        Whether the output may hold files of others, which stay as they are.
 
     Returns
     -------
@@ -103,14 +117,19 @@ def run(
     Raises
     ------
     InputError
-        If the configuration or the pool cannot work; nothing has been written then.
+        If the configuration or the pool cannot work, or the output holds what no run wrote; nothing has been written
+        then.
     RunError
         If a stage fails; what it finished stays, and the same call resumes it.
     """
     shards = check(config, base) if shards is None else shards
     store = Store(absolute(config.output))
+    check_place(config, shards, into_existing)
     progress = progress or LineReporter()
+    if config.input.metadata is None and (guess := model_files(config.embedding).guess):
+        progress.say(guess)
     with leased(store, progress) as lease:
+        delete_half_written(store)
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))
         if lease.taken_over_from:
@@ -119,7 +138,7 @@ def run(
         runtime = Runtime(store, executor_for(config.ray), events, progress, lease)
         try:
             reusable = None if base is None else reusable_from(base, shards)
-            record = _through_the_stages(RunContext(config, runtime, tuple(shards), reusable))
+            record = repeated(RunContext(config, runtime, tuple(shards), reusable), _through_the_stages)
             events.flush()
         except BaseException as error:
             # A run that lost its lease may not even say so: the log is the new holder's.
@@ -133,9 +152,15 @@ def run(
     return record
 
 
+def check_place(config: Config, shards: Sequence[Shard], into_existing: bool) -> None:
+    """Refuse an output that is in the place of the pool, or holds what no run wrote."""
+    arrays = [arrays_url(shard) for shard in shards] if config.input.metadata is not None else []
+    check_run_output(Store(absolute(config.output)), [*(shard.url for shard in shards), *arrays], into_existing)
+
+
 def _through_the_stages(context: RunContext) -> RunRecord:
     config, shards, reusable = context.config, context.shards, context.reusable
-    inventory = context.take(inventory_key(shards), InventoryResult, lambda stage: _write_inventory(stage, shards))
+    inventory = context.take(inventory_key(shards), InventoryResult, lambda stage: write_inventory(stage.store, shards))
     embedding = context.take(
         embedding_key(config.input, config.embedding, inventory.fingerprint),
         EmbeddingResult,
@@ -183,7 +208,8 @@ def _graph(
     settings, gpus = context.config.graph, context.config.ray.gpus_per_search
     partitions = partitions_key(concepts.fingerprint)
     key, grouping = graph_key(settings.k, partitions.fingerprint), context.stage(partitions)
-    if needs_grouped_rows(context.stage(key)) and grouping.finished() and not grouped_names(grouping.store):
+    graph = context.stage(key)
+    if not graph.finished() and needs_grouped_rows(graph) and grouping.finished() and not grouped_names(grouping.store):
         # They went when a graph had been searched; that graph is not this one.
         grouping.forget()
     grouped = context.take(
@@ -225,19 +251,18 @@ def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -
 def _finish(
     context: RunContext, inputs: SelectionInputs, selected: Selected, measures: Finished[MeasuresResult]
 ) -> RunRecord:
-    config, runtime, pick_filters = context.config, context.runtime, selected.pick_filters
+    runtime, pick_filters = context.runtime, selected.pick_filters
     passing, samples = inputs.shards, inputs.embedding.result.by_shard
     key = manifests_key([one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint)
-    _make_room(runtime, key)
+    make_room(context, key)
     manifests = context.take(key, ManifestsResult, lambda stage: write_manifests(stage, pick_filters, passing, samples))
     summary = run_summary(context, inputs, selected, measures.result, manifests.result)
     partitions = inputs.concepts.result.partitions
-    context.take(
-        report_key(config, manifests.fingerprint),
-        ReportResult,
-        lambda stage: write_report(stage, summary, passing, partitions),
-    )
-    record: RunRecord = {**summary, "stages": context.costs(), "finished": round(time.time(), 3)}
+    failure = _report(context, manifests, summary, passing, partitions)
+    check_all(context)
+    warnings = [*summary["warnings"], *failure]
+    finished = round(time.time(), 3)
+    record: RunRecord = {**summary, "warnings": warnings, "stages": context.costs(), "finished": finished}
     runtime.lease.check(fresh=True)
     runtime.store.write_json(RUN, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
@@ -245,36 +270,27 @@ def _finish(
     return record
 
 
-def _make_room(runtime: Runtime, manifests: StageKey) -> None:
-    """Forget manifests of another selection before this one writes under the same names."""
-    store = runtime.store
-    final = store.child(FOLDER)
-    if final.exists(FINAL) and final.read_json(FINAL) == manifests.fingerprint:
-        return
-    runtime.lease.check(fresh=True)
-    store.delete(RUN)
-    final.delete_folders("manifests-")
-    final.delete_folders("report-")
-    store.delete_folders("manifest")
-    store.delete_folders("report")
-    final.write_json(FINAL, manifests.fingerprint)
-
-
-def _write_inventory(stage: StageRun, shards: Sequence[Shard]) -> InventoryResult:
-    write_inventory(stage.store, shards)
-    return InventoryResult(len(shards), sum(shard.size for shard in shards))
-
-
-def _check_arrays(config: Config, shards: list[Shard]) -> None:
-    """Look for the named arrays in the first npz that can be read; one that cannot is quarantined later."""
-    for shard in shards:
-        url = arrays_url(shard)
-        try:
-            names = array_names(url)
-        except (UnreadableError, FileNotFoundError):
-            continue
-        for name in (config.input.arrays.image, config.input.arrays.text):
-            if name not in names:
-                raise InputError(f"input.arrays: {url} has no array {name}; it has {', '.join(names)}")
-        return
-    raise InputError(f"input.metadata: no npz can be read, {arrays_url(shards[0])} for one")
+def _report(
+    context: RunContext,
+    manifests: Finished[ManifestsResult],
+    summary: RunRecord,
+    shards: Sequence[PassingShard],
+    partitions: int,
+) -> list[str]:
+    """Write the report; return a warning if that failed, which does not undo manifests that are written."""
+    key, runtime = report_key(context.config, manifests.fingerprint), context.runtime
+    check_report(context.stage(key))
+    try:
+        context.take(key, ReportResult, lambda stage: write_report(stage, summary, shards, partitions))
+        return []
+    except DamagedError:
+        # What the report reads is made again.
+        raise
+    except Exception as error:
+        # A report of other settings would say what does not hold of this run.
+        runtime.store.delete(REPORT)
+        why = one_line(error)[:500]
+        said = f"the report could not be written ({why}); the manifests are whole; the same command tries again"
+        runtime.events.append("report_failed", detail=said)
+        runtime.progress.say(f"warning: {said}")
+        return [said]

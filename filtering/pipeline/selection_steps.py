@@ -7,17 +7,18 @@ from filtering.config.methods import StrataBudget
 from filtering.config.run import Config, Embedding
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, Mistakes
 from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.registry import AUTO, Spec, parts_of, spec_of
+from filtering.scores.registry import AUTO, Spec, files_of, parts_of, spec_of
 from filtering.scores.stage import Sources, check_spec, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import SELECTORS
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
 from filtering.storage.store import Store, digest
+from filtering.storage.versions import versions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,11 @@ class Selecting:
         return before
 
     def _step(self, step: Step, name: str, before: _Left) -> _Left:
-        score, difficulty = map(self._score, specs_of(step))
+        specs = specs_of(step)
+        score, difficulty = map(self._score, specs)
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
-        previous, scores = self._previous(name), ScoreStores(score.store, difficulty.store)
+        wide = any(spec.wide for spec in specs)
+        previous, scores = self._previous(name), ScoreStores(score.store, difficulty.store, wide)
         stage = self.context.take(
             selection_key(name, step, inputs, previous),
             SelectionResult,
@@ -139,7 +142,10 @@ class Selecting:
             parts = [self._score(part) for part in parts_of(spec)]
             inputs = (self.inputs.fingerprint_of(spec), *(part.fingerprint for part in parts))
             sources = self._sources([part.store for part in parts])
-            stage = self.context.take(scores_key(spec, inputs), ScoresResult, lambda stage: score(stage, spec, sources))
+            # As they are now: what is read later must still be this.
+            files = versions_of(files_of(spec))
+            key = scores_key(spec, inputs, files)
+            stage = self.context.take(key, ScoresResult, lambda stage: score(stage, spec, sources, files))
             self._scored[mark] = stage
             again = sum(1 for known in self._scores if known.partition(" ")[0] == spec.name)
             self._scores[f"{spec.name} {again + 1}" if again else spec.name] = stage
@@ -168,10 +174,15 @@ def model_of(config: Config) -> Embedding | None:
 
 def check_steps(config: Config) -> None:
     """Refuse what no step can do before any work is done: InputError with the key and the nearest valid name."""
-    _check_increments(config)
-    for step in every_step(config):
-        for spec in specs_of(step):
-            check_spec(spec, model_of(config))
+    mistakes = Mistakes()
+    with mistakes.collected():
+        _check_increments(config)
+    with mistakes.collected():
+        for step in every_step(config):
+            with mistakes.collected():
+                for spec in specs_of(step):
+                    check_spec(spec, model_of(config))
+    mistakes.refuse()
 
 
 def _check_increments(config: Config) -> None:

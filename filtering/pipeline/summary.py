@@ -41,7 +41,12 @@ def run_summary(
         measures=to_plain(measures),
         totals=manifests.totals,
         reasons=manifests.reasons,
-        warnings=[*config.warnings, *_warnings(inputs, selected.last.result), *unread_sizes(config)],
+        warnings=[
+            *config.warnings,
+            *inputs.embedding.result.warnings,
+            *_warnings(inputs, selected.last.result),
+            *unread_sizes(config),
+        ],
         objects=context.folders(),
         filters=_filters(config.filters, inputs.filters.result),
         steps=[step.record() for step in selected.steps],

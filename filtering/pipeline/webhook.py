@@ -10,14 +10,13 @@ import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from filtering.config.run import Notify
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError
 from filtering.runtime.records import JsonObject
+from filtering.storage.retries import asked_seconds
 
 LONGEST_PAUSE_SECONDS = 60.0
 FIRST_CEILING_SECONDS = 1.0
@@ -121,7 +120,7 @@ def _attempt(hook: Webhook, data: bytes, clock: Clock) -> Attempt:
     if status < 300:
         return Attempt()
     redirect = ", a redirect, which is not followed" if status < 400 else ""
-    return Attempt(f"the answer was {status}{redirect}", status == 429 or status >= 500, _seconds(after, clock))
+    return Attempt(f"the answer was {status}{redirect}", status == 429 or status >= 500, asked_seconds(after, clock))
 
 
 async def _post(hook: Webhook, data: bytes) -> tuple[int, str | None]:
@@ -137,15 +136,3 @@ async def _post(hook: Webhook, data: bytes) -> tuple[int, str | None]:
         session.post(hook.url, data=data, headers=headers, allow_redirects=False) as answer,
     ):
         return answer.status, answer.headers.get("Retry-After")
-
-
-def _seconds(after: str | None, clock: Clock) -> float | None:
-    """Return the seconds of a Retry-After, which is a number or a date; None if it is neither."""
-    try:
-        return max(0.0, float(after or ""))
-    except ValueError:
-        now = datetime.fromtimestamp(clock.wall(), UTC)
-    try:
-        return max(0.0, (parsedate_to_datetime(after or "") - now).total_seconds())
-    except (ValueError, TypeError):
-        return None

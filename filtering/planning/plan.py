@@ -27,6 +27,8 @@ from filtering.shards.inventory import Shard
 
 # Start and end of the command: Python and its libraries, the inventory, the end of Ray.
 COMMAND_SECONDS = 4
+# Files that cannot be used are named, up to this many.
+FAULTS_SHOWN = 5
 # Keys that lower the memory of a task: in other stages, and in embedding.
 MEMORY_KEYS = (
     "concepts.partition_rows, concepts.largest or graph.k",
@@ -112,7 +114,13 @@ def plan(
         bottleneck=bottleneck(stages, allowed if here else None),
         base=None if reusable is None else PlannedBase(run=reusable.base.run.url, shards=reusable.changes.counts()),
         probe=cast(Measured, asdict(pool.probe) | {"pair_seconds": pair}),
+        warnings=_warnings(pool.faults),
     )
+
+
+def _warnings(faults: Sequence[str]) -> list[str]:
+    more = [f"{len(faults) - FAULTS_SHOWN:,} more files cannot be used"] if len(faults) > FAULTS_SHOWN else []
+    return [*faults[:FAULTS_SHOWN], *more]
 
 
 def _projected(pool: Pool, shards: Sequence[Shard], question: Question) -> tuple[Pool, int, int]:

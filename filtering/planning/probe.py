@@ -11,17 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from filtering.config.run import Config
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import unit_rows
+from filtering.embedding.metadata import MismatchError, vectors_dimension
 from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
 from filtering.shards.inventory import Shard, arrays_url
-from filtering.shards.metadata import array_shape
+from filtering.shards.metadata import UnreadableError, row_count
 from filtering.shards.samples import Sample, read_samples
-from filtering.storage.store import filesystem_of, open_object, stream_object
+from filtering.storage.store import filesystem_of, stream_object
+from filtering.storage.urls import beside
 
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64
@@ -55,11 +56,12 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The pool: rows in all and in the largest shard, and the measurements."""
+    """The pool: rows in all and in the largest shard, the measurements, and a line for each shard that lacks rows."""
 
     rows: int
     largest_shard: int
     probe: Probe
+    faults: tuple[str, ...] = ()
 
 
 def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
@@ -97,12 +99,21 @@ def _pair_seconds(dimension: int) -> float:
 
 
 def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
-    counts = []
+    """Count rows from footers, and take the dimension from the first npz with vectors; a run quarantines the others."""
+    counts, faults, dimension = [], list[str](), 0
     for shard in shards:
-        with open_object(shard.url) as stream:
-            counts.append(pq.ParquetFile(stream).metadata.num_rows)
-    dimension = array_shape(arrays_url(shards[0]), config.input.arrays.image)[1]
-    return Pool(sum(counts), max(counts), Probe(dimension))
+        try:
+            counts.append(row_count(shard.url))
+            dimension = dimension or vectors_dimension(shard, config.input.arrays)
+        except FileNotFoundError:
+            faults.append(f"{shard.url}: it or its npz is not there")
+        except UnreadableError as error:
+            faults.append(str(error))
+        except MismatchError as error:
+            faults.append(f"{arrays_url(shard)}: {error}")
+    if not dimension:
+        raise InputError(f"plan: no file of metadata can be used; {faults[0]}")
+    return Pool(sum(counts), max(counts), Probe(dimension), tuple(faults))
 
 
 def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
@@ -117,7 +128,7 @@ def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
 
 
 def _stated_samples(shard: Shard) -> int | None:
-    url = shard.url.removesuffix(".tar") + "_stats.json"
+    url = beside(shard.url, ".tar", "_stats.json")
     filesystem, path = filesystem_of(url)
     try:
         return int(json.loads(filesystem.cat_file(path))["successes"])

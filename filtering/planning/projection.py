@@ -63,7 +63,10 @@ class Measured(TypedDict):
 
 
 class Plan(TypedDict):
-    """The projected size and cost of a run; `keep` counts samples, `price` is None without prices."""
+    """The projected size and cost of a run; `keep` counts samples, `price` is None without prices.
+
+    `warnings` name files that a run would quarantine, the first few.
+    """
 
     shards: int
     rows: int
@@ -84,6 +87,7 @@ class Plan(TypedDict):
     bottleneck: Bottleneck
     base: PlannedBase | None
     probe: Measured
+    warnings: list[str]
 
 
 def bottleneck(stages: Sequence[PlannedStage], allowed: int | None) -> Bottleneck:

@@ -6,6 +6,7 @@ digits of it; the counts of any number of shards add up, and the bins are cut fr
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +31,10 @@ class Counts:
     dropped: npt.NDArray[np.int64]
 
 
-def counted(scores: npt.NDArray[np.float32], kept: npt.NDArray[np.bool_]) -> Counts:
-    """Count scores, float32 (n,), by whether their samples are kept; values that are not finite are left out."""
+def counted(scores: npt.NDArray[np.floating[Any]], kept: npt.NDArray[np.bool_]) -> Counts:
+    """Count scores, float (n,), by whether their samples are kept; values that are not finite are left out."""
     there = np.isfinite(scores)
-    keys, place = np.unique(order_keys(scores[there]) >> np.uint32(SHIFT), return_inverse=True)
+    keys, place = np.unique(order_keys(scores[there].astype(np.float32)) >> np.uint32(SHIFT), return_inverse=True)
     both = [np.bincount(place[mask], minlength=len(keys)).astype(np.int64) for mask in (kept[there], ~kept[there])]
     return Counts(keys, *both)
 

@@ -18,7 +18,7 @@ from filtering.report.locations import Locations
 from filtering.report.survey import drop_reasons
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group
-from filtering.shards.inventory import current, difference
+from filtering.shards.inventory import check_shard
 from filtering.shards.members import MissingSamplesError, groups_at, groups_by_key, limits_of_keys
 from filtering.shards.samples import Sample, member_limits, sample_of
 from filtering.storage.store import Store
@@ -89,7 +89,9 @@ def _pictures(shard: PassingShard, wanted: set[str]) -> Iterator[tuple[str, byte
 def _groups(embedded: EmbeddedShard, keys: Sequence[str]) -> Iterator[Group]:
     """Yield the members of samples: from where they stood in the shard, or by their keys if that is not known."""
     shard, limit_of = embedded.shard, member_limits()
-    offsets = None if difference(shard, current(shard)) else embedded.offsets()
+    # Other samples than those that were selected may stand under their keys by now.
+    check_shard(shard)
+    offsets = embedded.offsets()
     wanted = offsets.wanted(keys) if offsets else None
     if wanted is None:
         return groups_by_key(shard.url, keys, limits_of_keys(set(keys), limit_of))

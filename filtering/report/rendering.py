@@ -6,10 +6,12 @@ from filtering.manifests.diff import diff
 from filtering.report.data import parse_report
 from filtering.report.page import render
 from filtering.runtime.run_record import read_run
-from filtering.storage.store import Store, absolute, write_object
+from filtering.storage.store import Store, absolute, read_range, write_object
 
 # The default folder of a report with changes: a finished run's folder is never changed.
 FOLDER = "filtering-report"
+FIRST_BYTES = 1 << 12
+SIGNATURE = b'<meta name="generator" content="filtering">'
 
 
 def report_page(run: Store, out: str | None = None, against: str | None = None) -> str:
@@ -20,12 +22,25 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
     finished, or the report's data is missing.
     """
     read_run(run)
+    if against is None and not run.exists(REPORT):
+        raise InputError(f"report: {run.url} has no {REPORT}; run its configuration again, which writes it")
     if out is None and against is None:
         return run.path(REPORT)
     page = f"{absolute(out or FOLDER).rstrip('/')}/index.html"
+    _check_free(page)
     data = run.read(REPORT) if against is None else _compared(run, against).encode()
     write_object(page, data)
     return page
+
+
+def _check_free(page: str) -> None:
+    """Refuse to write over a page that is no report: of a report, the first bytes say that it is one."""
+    try:
+        first = read_range(page, 0, FIRST_BYTES)
+    except FileNotFoundError:
+        return
+    if SIGNATURE not in first:
+        raise InputError(f"--out: {page} is there and is no report of filtering; choose another folder")
 
 
 def _compared(run: Store, against: str) -> str:

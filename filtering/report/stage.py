@@ -10,7 +10,7 @@ from filtering.concepts.artifacts import read_concepts
 from filtering.config.run import Config
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import GraphResult
-from filtering.manifests.artifacts import REPORT, REPORT_DATA
+from filtering.manifests.artifacts import REPORT, REPORT_DATA, REPORT_STAGE, damage
 from filtering.report import samples
 from filtering.report.assembly import Findings, assembled, largest_groups
 from filtering.report.data import report_bytes
@@ -24,8 +24,10 @@ from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import BUDGETS_NAME
+from filtering.storage.checksums import DamagedError
+from filtering.storage.store import checksum
 
-VERSION = 5
+VERSION = 6
 # The report stays small whatever the pool's size: examples come from this many shards, and as many more are read for
 # the neighbours and duplicates of these.
 PICTURED_SHARDS, MORE_SHARDS = 32, 32
@@ -35,9 +37,10 @@ CAPTIONS_A_CONCEPT, LEAST_CAPTIONS, MOST_CAPTIONS = 16, 20_000, 200_000
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """The size of the report, in bytes."""
+    """The size of the report, in bytes, and the checksums of the objects that it consists of."""
 
     bytes: int
+    checksums: dict[str, str]
 
     @property
     def summary(self) -> str:
@@ -47,16 +50,23 @@ class ReportResult:
 
 def report_key(config: Config, manifests: str) -> StageKey:
     """Return the stage's identity: the report shows the whole configuration."""
-    return StageKey("report", VERSION, config.resolved(), (manifests,))
+    return StageKey(REPORT_STAGE, VERSION, config.resolved(), (manifests,))
 
 
 def write_report(stage: StageRun, record: RunRecord, shards: Sequence[PassingShard], partitions: int) -> ReportResult:
     """Write report/index.html and report/page.json; return the report's size."""
     report = assembled(record, _findings(stage, record, shards, partitions))
-    stage.runtime.store.write(REPORT_DATA, report_bytes(report))
-    data = render(report).encode()
-    stage.runtime.store.write(REPORT, data)
-    return ReportResult(len(data))
+    objects = {REPORT_DATA: report_bytes(report), REPORT: render(report).encode()}
+    for name, data in objects.items():
+        stage.runtime.store.write(name, data)
+    return ReportResult(len(objects[REPORT]), {name: checksum(data) for name, data in objects.items()})
+
+
+def damaged_report(stage: StageRun) -> DamagedError | None:
+    """Return what is wrong with the report that the finished stage wrote, None if nothing is."""
+    run, record = stage.runtime.store, stage.store.read_record(stage.key.record)
+    sums = from_plain(ReportResult, record["result"], stage.store.path(stage.key.record)).checksums
+    return next((DamagedError(run.path(name), fault) for name, fault in damage(run, sums)), None)
 
 
 def _findings(stage: StageRun, record: RunRecord, shards: Sequence[PassingShard], partitions: int) -> Findings:

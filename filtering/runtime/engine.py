@@ -1,11 +1,10 @@
 """The executor on Ray: starts or joins a cluster and keeps its workers busy with a stage's tasks."""
 
-import logging
 import os
 import re
 import socket
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -14,15 +13,15 @@ from filtering.config import run as configuration
 from filtering.core.errors import FilteringError, InputError, RunError
 from filtering.runtime import signals
 from filtering.runtime.executor import RETRIES, Callback, LostError, gave_up, task_error
+from filtering.runtime.local_ray import CONNECTION, LocalRay
 from filtering.runtime.task_spec import Actors, Capacity, TaskSpec, Workers
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.runtime.worker_pools import ActorPool, TaskPool, WorkerPool
+from filtering.runtime.worker_python import lacking_worker
 
 CONNECT_SECONDS = 5.0
 # After so long without news, the callback is told that the stage goes on.
 QUIET_SECONDS = 10.0
-# What passes between tasks: decoded batches and small results; all else travels through storage.
-OBJECT_STORE_BYTES = 1 << 30
 
 
 class RayExecutor:
@@ -30,42 +29,28 @@ class RayExecutor:
 
     def __init__(self, settings: configuration.Ray) -> None:
         self.settings = settings
+        self.local: LocalRay | None = None
         self.ours = False
 
-    def start(self) -> None:
-        """Join the cluster of the configuration, or start one on this machine."""
+    def start(self, waiting: Callable[[str], None] = lambda what: None) -> None:
+        """Join the cluster of the configuration, or start one on this machine; `waiting` receives what takes time."""
         if ray.is_initialized():
             return
         address = self._address()
-        if address != "local":
-            _check_reachable(address or _recorded_address())
-        options: dict[str, object] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
         if address == "local":
-            cpus = None if self.settings.num_cpus == "auto" else self.settings.num_cpus
-            options |= {
-                "num_cpus": cpus,
-                "include_dashboard": False,
-                "object_store_memory": OBJECT_STORE_BYTES,
-            }
-        try:
-            ray.init(**options)
-        except Exception as error:
-            raise self._refused(address or _recorded_address(), error) from error
+            cpus = self.settings.num_cpus
+            self.local = LocalRay(None if cpus == "auto" else cpus)
+            self.local.start(waiting)
+        else:
+            _check_reachable(address or _recorded_address())
+            waiting(f"joining the cluster at {address or _recorded_address()}")
+            try:
+                ray.init(address=address, **CONNECTION)
+            except Exception as error:
+                raise _refused(address or _recorded_address(), error) from error
         # Ray answers the signal to end by its own exit.
         signals.listen_again()
         self.ours = True
-
-    def _refused(self, address: str, error: Exception) -> FilteringError:
-        """Return what a person makes of Ray's errors at the start."""
-        detail = " ".join(str(error).split())
-        if isinstance(error, ConnectionError):
-            return InputError(
-                f"ray.address: the cluster at {address} refuses; does it want a token (RAY_AUTH_MODE=token), "
-                "or another version of Ray?"
-            )
-        if "ersion mismatch" in detail:
-            return InputError(f"ray.address: Ray version mismatch with the cluster at {address}: {_mismatched(detail)}")
-        return RunError(f"Ray does not start ({detail}); is the machine overloaded, or its disk full?")
 
     def _address(self) -> str | None:
         """Return where to connect: for auto None, which is the environment's cluster or `ray start`'s, else local.
@@ -77,10 +62,12 @@ class RayExecutor:
         return None if _recorded_address() else "local"
 
     def stop(self) -> None:
-        """Leave the cluster, or stop it if it was started here."""
-        if self.ours:
+        """Leave the cluster, and end it if it was started here."""
+        if self.local is not None:
+            self.local.stop()
+        elif self.ours:
             ray.shutdown()
-            self.ours = False
+        self.local, self.ours = None, False
 
     def capacity(self) -> Capacity:
         """See `Executor.capacity`; starts or joins the cluster."""
@@ -94,6 +81,7 @@ class RayExecutor:
         self, attempts: Sequence[Attempt], workers: Workers, callback: Callback
     ) -> Iterator[tuple[Attempt, TaskRecord]]:
         """See `Executor.run`."""
+        self.start(callback.waiting)
         return run_in_pool(self.pool(workers), attempts, callback)
 
     def pool(self, workers: Workers) -> WorkerPool:
@@ -121,9 +109,11 @@ def run_in_pool(
             running[pool.submit(attempt)] = attempt
         if not waiting:
             pool.release()
+        if waits := pool.waits_for():
+            callback.waiting(waits)
         ready, _ = ray.wait([*running, *pool.starting()], num_returns=1, timeout=QUIET_SECONDS)
         if not ready:
-            callback.waiting()
+            callback.waiting(waits)
             continue
         reference = ready[0]
         if reference not in running:
@@ -150,6 +140,9 @@ def _result(reference: Any, task: TaskSpec[Any]) -> TaskRecord:
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         # A decoder that died takes down the attempt of the embedder that it worked for, but not the embedder.
+        # What was sent could not even be read there, or only this far.
+        if isinstance(cause, ImportError | ray.exceptions.RaySystemError) and (lacking := lacking_worker(error)):
+            raise lacking from error
         if isinstance(cause, ray.exceptions.RayError):
             raise LostError(cause, worker=False) from error
         meaning = task_error(cause, task)
@@ -157,6 +150,19 @@ def _result(reference: Any, task: TaskSpec[Any]) -> TaskRecord:
     except ray.exceptions.RayError as error:
         raise LostError(error, worker=True) from error
     return record
+
+
+def _refused(address: str, error: Exception) -> FilteringError:
+    """Return what a person makes of Ray's errors at the start."""
+    detail = " ".join(str(error).split())
+    if isinstance(error, ConnectionError):
+        return InputError(
+            f"ray.address: the cluster at {address} refuses; does it want a token (RAY_AUTH_MODE=token), "
+            "or another version of Ray?"
+        )
+    if "ersion mismatch" in detail:
+        return InputError(f"ray.address: Ray version mismatch with the cluster at {address}: {_mismatched(detail)}")
+    return RunError(f"ray.address: the cluster at {address} cannot be joined ({detail}); `ray status` says how it is")
 
 
 def _mismatched(detail: str) -> str:

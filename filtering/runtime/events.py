@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filtering.core.secrets import redacted
 from filtering.runtime.records import JsonObject
+from filtering.storage.local import append_line
 from filtering.storage.store import Store, is_local
 
 NAME = "events.jsonl"
@@ -39,8 +41,8 @@ class EventLog:
             self._append("")
 
     def append(self, event: str, **fields: Any) -> None:
-        """Record one event with the time, seconds since the epoch."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields})
+        """Record one event with the time, seconds since the epoch; secrets in its URLs are masked."""
+        line = redacted(json.dumps({"time": round(time.time(), 3), "event": event, **fields}))
         if self.local:
             self._append(line)
             return
@@ -49,10 +51,7 @@ class EventLog:
             self.flush()
 
     def _append(self, line: str) -> None:
-        path = Path(self.store.path(NAME).removeprefix("file://"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        append_line(Path(self.store.path(NAME).removeprefix("file://")), line)
 
     def flush(self) -> None:
         """Make every event so far visible in storage."""

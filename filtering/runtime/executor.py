@@ -1,14 +1,17 @@
 """Executors run the tasks of a stage; markers say which tasks are already done."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from filtering.config.run import Ray
 from filtering.core.errors import FilteringError, RunError, first_line
+from filtering.runtime.stage_objects import Consumed, faults, raise_first
 from filtering.runtime.task_spec import Capacity, TaskSpec, TaskWorkers, Workers
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.storage import retries
+from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Fence
+from filtering.storage.local import disk_error
 from filtering.storage.store import MARKER, Store
 
 R = TypeVar("R")
@@ -27,11 +30,14 @@ class Callback(Protocol):
     def finished(self, task: TaskSpec[Any], record: TaskRecord) -> None:
         """Receive a finished task."""
 
-    def waiting(self) -> None:
-        """Receive that no task ended for a while."""
+    def waiting(self, what: str = "") -> None:
+        """Receive that no task ended for a while, or what has to be there before the first can be worked on."""
 
     def retried(self, task: TaskSpec[Any], cause: str) -> None:
         """Receive a task that is started again."""
+
+    def damaged(self, error: DamagedError) -> None:
+        """Receive what is wrong with an object of a task that was done, and is run again."""
 
 
 class Executor(Protocol):
@@ -79,8 +85,7 @@ def run_tasks(
     Tasks that need the most memory begin first. The executor is not started if every task is done. Workers have one CPU
     unless given, and check the fence before they write a marker. Errors are those of `Executor.run`.
     """
-    present = set(store.names(MARKER))
-    records = {task.name: store.read_json(task.name + MARKER) for task in tasks if task.name + MARKER in present}
+    records = _done(store, tasks, callback)
     callback.resumed(records.values())
     # Those of the largest partitions first: one begun last would leave all other CPUs without work.
     missing = sorted((task for task in tasks if task.name not in records), key=lambda task: -task.memory)
@@ -90,6 +95,24 @@ def run_tasks(
             records[attempt.task.name] = record
             callback.finished(attempt.task, record)
     return [records[task.name] for task in tasks]
+
+
+def _done(store: Store, tasks: Sequence[TaskSpec[Any]], callback: Callback) -> dict[str, TaskRecord]:
+    """Return the records of the tasks that are done and whose objects are there as they were written."""
+    present, records = store.sizes(), dict[str, TaskRecord]()
+    consumed = Consumed.of(present)
+    for task in tasks:
+        marker = task.name + MARKER
+        if marker not in present:
+            continue
+        try:
+            record = cast(TaskRecord, store.read_record(marker))
+            raise_first(store, faults(record["objects"], present, consumed))
+        except DamagedError as error:
+            callback.damaged(error)
+        else:
+            records[task.name] = record
+    return records
 
 
 class LostError(Exception):
@@ -104,6 +127,8 @@ def task_error(error: Exception, task: TaskSpec[Any]) -> Exception:
     """Return what a task's error means: itself if made for people, a `LostError` to try again, or a RunError."""
     if isinstance(error, FilteringError):
         return error
+    if full := disk_error(error):
+        return full
     if retries.judged(error, task.name).attempts > 1:
         return LostError(error, worker=False)
     return RunError(f"task {task.name}: {type(error).__name__}: {first_line(error)}")

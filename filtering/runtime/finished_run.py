@@ -15,6 +15,7 @@ import numpy.typing as npt
 from filtering.core.errors import InputError, RunError
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord
+from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.shards.changes import GONE, Changes, changes
 from filtering.shards.inventory import Shard, read_inventory
 from filtering.storage.store import Store
@@ -44,9 +45,10 @@ class Base:
 
     def result(self, stage: str, kind: type[T]) -> T:
         """Return the result of a stage; InputError if an older version of filtering wrote it in another form."""
-        name = f"{self.fingerprint(stage)}.stage.json"
+        name = f"{self.fingerprint(stage)}{RECORD_SUFFIX}"
+        plain = self.store(stage).read_record(name)["result"]
         try:
-            return from_plain(kind, self.store(stage).read_json(name)["result"], self.store(stage).path(name))
+            return from_plain(kind, plain, self.store(stage).path(name))
         except RunError:
             raise InputError(
                 f"{self.run.url}: an older version of filtering wrote its {stage}; run it again, or set no base"

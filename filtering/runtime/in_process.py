@@ -33,7 +33,7 @@ class InProcessExecutor:
         self, attempts: Sequence[Attempt], workers: Workers, callback: Callback
     ) -> Iterator[tuple[Attempt, TaskRecord]]:
         """See `Executor.run`."""
-        built = self._built(workers)
+        built = self._built(workers, callback)
         with _one_thread():
             for attempt in attempts:
                 signals.check()
@@ -42,9 +42,11 @@ class InProcessExecutor:
     def stop(self) -> None:
         """See `Executor.stop`."""
 
-    def _built(self, workers: Workers) -> Callable[..., Any] | None:
+    def _built(self, workers: Workers, callback: Callback) -> Callable[..., Any] | None:
         if isinstance(workers, Actors):
-            return workers.plan(self.capacity()).build()
+            plan = workers.plan(self.capacity())
+            callback.waiting(f"loading {plan.loads}")
+            return plan.build()
         if workers.gpus and not self.capacity().gpus:
             raise InputError("ray.gpus_per_search: this machine has no GPU; set it to 0")
         return None

@@ -5,6 +5,8 @@ import sys
 from typing import Protocol
 
 from filtering.core.clock import CLOCK, Clock
+from filtering.core.secrets import redacted
+from filtering.core.visible import visible
 
 LINE_INTERVAL = 10.0
 
@@ -17,6 +19,9 @@ class Reporter(Protocol):
 
     def advance(self, done: int, note: str = "") -> None:
         """Say how many units of the current stage are done, and how it goes."""
+
+    def wait(self, what: str) -> None:
+        """Say what the current stage waits for before its first unit can be worked on."""
 
     def finish(self, summary: str) -> None:
         """End the current stage with a line on what it found."""
@@ -44,11 +49,11 @@ class LineReporter:
 
     def advance(self, done: int, note: str = "") -> None:
         """See `Reporter.advance`."""
-        now = self.clock.monotonic()
-        if now - self.last >= LINE_INTERVAL:
-            self.last = now
-            told = f", {note}" if note else ""
-            _say(f"{self.stage:<12} {done:,}/{self.total:,} {self.unit}, {now - self.started:.0f} s{told}")
+        self._now_and_then(f"{done:,}/{self.total:,} {self.unit}", f", {note}" if note else "")
+
+    def wait(self, what: str) -> None:
+        """See `Reporter.wait`."""
+        self._now_and_then(what, "")
 
     def finish(self, summary: str) -> None:
         """See `Reporter.finish`."""
@@ -62,9 +67,15 @@ class LineReporter:
     def stop(self) -> None:
         """See `Reporter.stop`."""
 
+    def _now_and_then(self, state: str, note: str) -> None:
+        now = self.clock.monotonic()
+        if now - self.last >= LINE_INTERVAL:
+            self.last = now
+            _say(f"{self.stage:<12} {state}, {now - self.started:.0f} s{note}")
+
 
 def _say(line: str) -> None:
     # Nobody listening any more (a closed pipe) is no reason for a run to fail.
     with contextlib.suppress(OSError):
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(visible(redacted(line)) + "\n")
         sys.stderr.flush()

@@ -1,17 +1,21 @@
 """Rows on their way from many writers to many readers: one object a writer, a contiguous range of it a reader.
 
-W writers and R readers make W objects, not W x R. An object is a header of JSON (where each group starts), then
-fixed-size records sorted by group, so that a reader asks each object for its header and one range.
+W writers and R readers make W objects, not W x R. An object is a header of JSON (where each group starts, and the
+checksum of its records), then fixed-size records sorted by group, so that a reader asks each object for its header and
+one range, and checks both.
 """
 
 import json
+import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from filtering.storage.checksums import DamagedError, MissingError, name_sum
 from filtering.storage.store import Store, read_range, write_chunks
 
 Records = npt.NDArray[np.void]
@@ -20,8 +24,10 @@ Positions = npt.NDArray[np.int64]
 # What a writer holds at once, whatever it writes.
 CHUNK_BYTES = 16 << 20
 # The header's length, then the header: read in one request where it is not longer than usual.
-LENGTH_BYTES = 8
+LENGTH_BYTES = SUM_BYTES = 8
 HEADER_BYTES = 1 << 14
+# No header is longer: a damaged length must not make anyone read a whole object.
+MOST_HEADER_BYTES = 1 << 30
 
 
 def write_groups(
@@ -39,19 +45,33 @@ def write_groups(
     order = np.argsort(groups, kind="stable")
     spans = list(runs(groups[order]))
     present = [int(groups[order[span.start]]) for span in spans]
-    header = {
-        "dtype": dtype.descr,
-        "groups": present,
-        "starts": [span.start for span in spans] + [len(order)],
-    }
-    write_chunks(store.path(name), _chunks(json.dumps(header).encode(), order, dtype, records))
+    sums = _Sums([span.start * dtype.itemsize for span in spans])
+    starts = [span.start for span in spans] + [len(order)]
+    header = _Header(dtype=dtype.descr, groups=present, starts=starts, sums=sums.digits())
+    url = store.path(name)
+
+    def chunks() -> Iterator[bytes]:
+        yield _head(url, header)
+        step = max(1, CHUNK_BYTES // dtype.itemsize)
+        for start in range(0, len(order), step):
+            data = records(order[start : start + step]).tobytes()
+            sums.add(data)
+            yield data
+
+    def finish(file: BinaryIO) -> None:
+        # Of the same length: the checksums of the groups are known now.
+        file.seek(0)
+        file.write(_head(url, {**header, "sums": sums.digits()}))
+
+    write_chunks(url, chunks(), finish)
     return present
 
 
 def read_groups(store: Store, names: Sequence[str], first: int, last: int | None = None) -> Records | None:
     """Return the records of the groups [first, last), or of `first` alone, from many objects; None if there are none.
 
-    They come in the order of `names`, inside an object by group.
+    They come in the order of `names`, inside an object by group. DamagedError if what is read of an object is damaged,
+    or the object is missing.
     """
     end = first + 1 if last is None else last
     places = [place for name in names if (place := _find(store.path(name), first, end)) is not None]
@@ -60,10 +80,14 @@ def read_groups(store: Store, names: Sequence[str], first: int, last: int | None
     records = np.empty(sum(place.count for place in places), dtype=places[0].dtype)
     at = 0
     for place in places:
-        data = read_range(place.url, place.start, place.start + place.count * place.dtype.itemsize)
-        records[at : at + place.count] = np.frombuffer(data, dtype=place.dtype)
+        records[at : at + place.count] = np.frombuffer(place.read(), dtype=place.dtype)
         at += place.count
     return records
+
+
+def check_groups(store: Store, name: str) -> None:
+    """Read a whole object and check it; DamagedError if it is damaged or missing."""
+    read_groups(store, [name], np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
 
 def runs(values: npt.NDArray[Any]) -> Iterator[slice]:
@@ -82,31 +106,64 @@ def packed(dtype: np.dtype[Any], **columns: npt.NDArray[Any]) -> Records:
     return records
 
 
-def _chunks(
-    header: bytes, order: Positions, dtype: np.dtype[Any], records: Callable[[Positions], Records]
-) -> Iterator[bytes]:
-    yield len(header).to_bytes(LENGTH_BYTES, "little") + header
-    step = max(1, CHUNK_BYTES // dtype.itemsize)
-    for start in range(0, len(order), step):
-        yield records(order[start : start + step]).tobytes()
-
-
 class _Header(TypedDict):
-    """The fields of an object's records, its groups, and where each of these starts and the last one ends."""
+    """The fields of an object's records, its groups, and where each of these starts and the last one ends.
 
-    dtype: list[list[Any]]
+    `sums` are the checksums of each group's records, 8 hex digits each.
+    """
+
+    dtype: list[Any]
     groups: list[int]
     starts: list[int]
+    sums: list[str]
+
+
+class _Sums:
+    """Checksums of the groups of an object, of which the bytes come in order; `starts` are the groups' first bytes."""
+
+    def __init__(self, starts: Sequence[int]) -> None:
+        self._starts, self._sums, self._at = starts, [0] * len(starts), 0
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes."""
+        view, end = memoryview(data), self._at + len(data)
+        for group in range(max(bisect_right(self._starts, self._at) - 1, 0), len(self._starts)):
+            if (start := max(self._starts[group], self._at)) >= end:
+                break
+            last = self._starts[group + 1] if group + 1 < len(self._starts) else end
+            part = view[start - self._at : min(last, end) - self._at]
+            self._sums[group] = zlib.crc32(part, self._sums[group])
+        self._at = end
+
+    def digits(self) -> list[str]:
+        return [f"{found:08x}" for found in self._sums]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where records lie: from which byte of which object, how many, of which dtype."""
+    """Where records lie: from which byte of which object, how many, of which dtype, and the groups' checksums."""
 
     url: str
     start: int
     count: int
     dtype: np.dtype[Any]
+    starts: list[int]  # the first record of each group, counted from the first of all
+    sums: list[str]
+
+    def read(self) -> bytes:
+        """Return the bytes of the records; DamagedError if they are not those that were written."""
+        size = self.dtype.itemsize
+        data = _range(self.url, self.start, self.start + self.count * size)
+        sums = _Sums([start * size for start in self.starts])
+        sums.add(data)
+        if len(data) != self.count * size or sums.digits() != self.sums:
+            raise DamagedError(self.url, "is damaged (its checksum differs)")
+        return data
+
+
+def _head(url: str, header: _Header) -> bytes:
+    data = json.dumps(header).encode()
+    return len(data).to_bytes(LENGTH_BYTES, "little") + f"{zlib.crc32(data, name_sum(url)):08x}".encode() + data
 
 
 def _find(url: str, first: int, last: int) -> _Place | None:
@@ -116,16 +173,28 @@ def _find(url: str, first: int, last: int) -> _Place | None:
     if begin == end:
         return None
     dtype = np.dtype([_field(entry) for entry in header["dtype"]])
-    return _Place(url, offset + starts[begin] * dtype.itemsize, starts[end] - starts[begin], dtype)
+    at, count = offset + starts[begin] * dtype.itemsize, starts[end] - starts[begin]
+    inside = [start - starts[begin] for start in starts[begin:end]]
+    return _Place(url, at, count, dtype, inside, header["sums"][begin:end])
 
 
 def _header(url: str) -> tuple["_Header", int]:
-    data = read_range(url, 0, HEADER_BYTES)
-    end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
-    if end > len(data):
-        data += read_range(url, len(data), end)
-    header: _Header = json.loads(data[LENGTH_BYTES:end])
+    data = _range(url, 0, HEADER_BYTES)
+    start = LENGTH_BYTES + SUM_BYTES
+    end = start + int.from_bytes(data[:LENGTH_BYTES], "little")
+    if len(data) < end <= MOST_HEADER_BYTES:
+        data += _range(url, len(data), end)
+    if len(data) < end or data[LENGTH_BYTES:start] != f"{zlib.crc32(data[start:end], name_sum(url)):08x}".encode():
+        raise DamagedError(url, "is damaged (its header is)")
+    header: _Header = json.loads(data[start:end])
     return header, end
+
+
+def _range(url: str, start: int, end: int) -> bytes:
+    try:
+        return read_range(url, start, end)
+    except FileNotFoundError:
+        raise MissingError(url) from None
 
 
 def _field(entry: list[Any]) -> tuple[Any, ...]:

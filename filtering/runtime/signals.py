@@ -1,4 +1,4 @@
-"""A request to end (`ray job stop`, a scheduler, `kill`) that is not missed.
+"""A request to end (Ctrl-C, `ray job stop`, a scheduler, `kill`, a terminal that is closed) that is not missed.
 
 The interrupt that a signal raises may come up inside a library that swallows it, or that answers the signal itself
 for a while, as Ray does when it starts; so signals are noted as they arrive, whoever answers them, and asked for
@@ -10,12 +10,17 @@ import signal
 import threading
 from types import FrameType
 
+# A terminal that is closed sends SIGHUP.
+ANSWERED = (signal.SIGTERM, signal.SIGHUP)
 # Both ends of a pipe into which Python writes the number of every signal as it arrives; none before `listen`.
 _noted: tuple[int, int] | None = None
 
 
 def listen() -> None:
-    """Answer SIGTERM with KeyboardInterrupt from now on, and note it; only a process's main thread can."""
+    """Answer SIGTERM and SIGHUP as Ctrl-C is answered from now on, and note all; only a process's main thread can.
+
+    One that the process was started to ignore, as by nohup, stays ignored.
+    """
     global _noted
     if threading.current_thread() is not threading.main_thread():
         return
@@ -25,19 +30,25 @@ def listen() -> None:
             os.set_blocking(end, False)
     _arrived()
     signal.set_wakeup_fd(_noted[1], warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _answer()
 
 
 def listen_again() -> None:
-    """Take the signal back from a library that has taken it, if it was ours."""
+    """Take the signals back from a library that has taken them, if they were ours."""
     if _noted is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+        _answer()
 
 
 def check() -> None:
     """Raise KeyboardInterrupt if the process was asked to end since it was last asked here."""
-    if signal.SIGTERM in _arrived():
+    if set(_arrived()) & {signal.SIGINT, *ANSWERED}:
         raise KeyboardInterrupt
+
+
+def _answer() -> None:
+    for number in ANSWERED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _arrived() -> bytes:

@@ -14,10 +14,22 @@ from filtering.runtime.executor import Executor, run_tasks
 from filtering.runtime.progress import Reporter
 from filtering.runtime.records import JsonObject, from_plain, to_plain
 from filtering.runtime.run_record import StageCost
-from filtering.runtime.stage_progress import FROM_RECORD, StageProgress
+from filtering.runtime.stage_objects import (
+    RECORD_SUFFIX,
+    check_stage,
+    forget_object,
+    forget_stage,
+    names_inside,
+    write_index,
+)
+from filtering.runtime.stage_progress import FROM_RECORD, StageProgress, tell_damaged
 from filtering.runtime.task_spec import TaskSpec, Workers, task
+from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Lease
+from filtering.storage.local import DiskError
+from filtering.storage.outputs import delete_halves
 from filtering.storage.store import Store, digest
+from filtering.storage.written import noted
 
 FOLDER = "stages"
 P = ParamSpec("P")
@@ -64,6 +76,8 @@ def leased(store: Store, progress: Reporter, key: str = "output") -> Iterator[Le
     lease = Lease(store, announce=progress.say)
     try:
         lease.__enter__()
+    except DiskError as error:
+        raise InputError(f"{key}: {error}") from error
     except FilteringError:
         raise
     except Exception as error:
@@ -102,7 +116,7 @@ class StageKey:
     @property
     def record(self) -> str:
         """The name of the object that says that the stage is done."""
-        return f"{self.fingerprint}.stage.json"
+        return f"{self.fingerprint}{RECORD_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,7 @@ class Finished(Generic[S]):
     store: Store  # the folder of its objects
     result: S
     cost: StageCost  # what it took
+    resumed: bool = False  # whether an earlier attempt at the run wrote some of its objects
 
     @property
     def fingerprint(self) -> str:
@@ -129,7 +144,10 @@ class StageRun:
     peak_memory_bytes: int = field(default=0, init=False)
     tasks_run: int = field(default=0, init=False)
     retried: int = field(default=0, init=False)
+    resumed: bool = field(default=False, init=False)
     moved: Counter[str] = field(default_factory=Counter, init=False)
+    # What the tasks have written: names of objects in the stage's folder, with their bytes
+    objects: dict[str, int] = field(default_factory=dict, init=False)
 
     @property
     def store(self) -> Store:
@@ -137,29 +155,45 @@ class StageRun:
         return self.runtime.store.child(self.key.folder)
 
     def finished(self) -> bool:
-        """Return whether the stage is done."""
-        return self.store.exists(self.key.record)
+        """Return whether the stage is done; it is not if an object of it is missing, which is then made again."""
+        if not self.store.exists(self.key.record):
+            return False
+        try:
+            check_stage(self.store, self.key.fingerprint)
+        except DamagedError as error:
+            self.repair(error)
+            return False
+        return True
 
     def forget(self) -> None:
         """Delete everything that the stage has written, so that it runs again."""
         self.runtime.lease.check(fresh=True)
-        parent, _, name = self.key.folder.rpartition("/")
-        self.runtime.store.child(parent).delete_folders(name)
+        forget_stage(self.store)
+
+    def repair(self, error: DamagedError) -> None:
+        """Say what is wrong with an object of the stage, and let it be made again."""
+        tell_damaged(self.runtime.events, self.runtime.progress, error)
+        self.runtime.lease.check(fresh=True)
+        forget_object(self.store, error.url.removeprefix(self.store.path("")))
 
     def run(self, result: type[S], body: Callable[["StageRun"], S]) -> Finished[S]:
         """Return the finished stage: from its record if it finished before, else from `body`, which is recorded."""
         if self.finished():
             return self._reused(result)
         signals.check()
+        # Of an earlier attempt that was killed; none of this one writes there yet.
+        delete_halves(self.store)
         self.runtime.events.append("stage_started", stage=self.key.name, fingerprint=self.key.fingerprint)
         self.runtime.progress.start(self.key.name, 1, "")
         started = time.monotonic()
-        found = body(self)
+        with noted() as written:
+            found = body(self)
         cost = self._cost(round(time.monotonic() - started, 3), found.summary)
         self.runtime.lease.check()
-        self.store.write_json(self.key.record, {"cost": cost, "result": to_plain(found)})
+        write_index(self.store, self.key.fingerprint, self.objects | names_inside(self.store, written))
+        self.store.write_record(self.key.record, {"cost": cost, "result": to_plain(found)})
         self._finish(cost, "")
-        return Finished(self.key, self.store, found, cost)
+        return Finished(self.key, self.store, found, cost, self.resumed)
 
     def map(self, tasks: Sequence[TaskSpec[R]], unit: str, workers: Workers | None = None) -> list[R]:
         """Run tasks, each for one `unit` such as "shards", those with a marker excepted; return their results in order.
@@ -173,9 +207,12 @@ class StageRun:
             runtime.executor, name, self.store, tasks, progress, workers=workers, fence=runtime.lease.fence()
         )
         self.tasks_run += len(tasks)
+        self.resumed |= progress.resumed_tasks > 0
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
         self.retried += progress.lost_tasks
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
+        for record in records:
+            self.objects |= record["objects"]
         results: list[R] = [record["result"] for record in records]
         return results
 
@@ -213,11 +250,11 @@ class StageRun:
 
     def _reused(self, result: type[S]) -> Finished[S]:
         self.runtime.progress.start(self.key.name, 1, "")
-        record: JsonObject = self.store.read_json(self.key.record)
+        record: JsonObject = self.store.read_record(self.key.record)
         cost = cast(StageCost, {**record["cost"], "reused": True})
         self._finish(cost, ", already done")
         found = from_plain(result, record["result"], self.store.path(self.key.record))
-        return Finished(self.key, self.store, found, cost)
+        return Finished(self.key, self.store, found, cost, resumed=True)
 
     def _finish(self, cost: StageCost, note: str) -> None:
         self.runtime.events.append("stage_finished", **{**cost, "stage": cost["name"]})

@@ -11,9 +11,12 @@ from filtering.runtime.events import EventLog
 from filtering.runtime.progress import Reporter
 from filtering.runtime.task_spec import TaskSpec
 from filtering.runtime.worker import TaskRecord
+from filtering.storage.checksums import DamagedError
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0
+# While it waits for the same thing.
+QUIET_SECONDS = 10.0
 FROM_RESULT = ("samples", "quarantined")
 FROM_RECORD: tuple[Literal["retries", "read_bytes", "written_bytes"], ...] = ("retries", "read_bytes", "written_bytes")
 
@@ -56,6 +59,12 @@ def rate_words(throughput: Throughput) -> str:
     return f"{tasks:,.1f}/s" if tasks >= 1 else f"{60 * tasks:,.1f}/min"
 
 
+def tell_damaged(events: EventLog, progress: Reporter, error: DamagedError) -> None:
+    """Record, and say in one line, that an object is damaged or missing and is made again."""
+    events.append("object_damaged", url=error.url, fault=error.fault)
+    progress.say(f"{error.url}: {error.fault}; it is made again")
+
+
 @dataclass(slots=True)
 class StageProgress:
     """Sums over the finished tasks of one stage; the callback of `run_tasks`."""
@@ -76,6 +85,7 @@ class StageProgress:
     started: float = field(init=False)
     began: float | None = None
     told: float = 0.0
+    waits: str = ""
 
     def __post_init__(self) -> None:
         self.started = self.clock.monotonic()
@@ -92,6 +102,7 @@ class StageProgress:
     def finished(self, task: TaskSpec[Any], record: TaskRecord) -> None:
         """Take in a finished task."""
         self._add(record)
+        self.waits = ""
         # Rates count from when the first task began: workers may take a minute to start, but only once.
         began = max(self.started, self.clock.monotonic() - record["seconds"])
         self.began = began if self.began is None else min(self.began, began)
@@ -99,16 +110,27 @@ class StageProgress:
             self._tell()
         self.progress.advance(self.done, self.note())
 
-    def waiting(self) -> None:
-        """Say that it goes on, though nothing ended for a while."""
-        self._tell()
-        self.progress.advance(self.done, self.note())
+    def waiting(self, what: str = "") -> None:
+        """Say that it goes on, though nothing ended for a while; before a task has ended here, what it waits for."""
+        if self.done > self.resumed_tasks:
+            what = ""
+        if not what or what != self.waits or self.clock.monotonic() - self.told >= QUIET_SECONDS:
+            self.waits = what
+            self._tell()
+        if what:
+            self.progress.wait(what)
+        else:
+            self.progress.advance(self.done, self.note())
 
     def retried(self, task: TaskSpec[Any], cause: str) -> None:
         """Record that a task is started again, and why."""
         self.lost_tasks += 1
         self.events.append("task_retried", stage=self.stage, task=task.name, cause=cause)
         self._tell()
+
+    def damaged(self, error: DamagedError) -> None:
+        """Record that an object of a task that was done is damaged or missing: the task is run again."""
+        tell_damaged(self.events, self.progress, error)
 
     def note(self) -> str:
         """Return what a person wants to know while it works: rate, time left, memory, what goes wrong."""
@@ -148,6 +170,7 @@ class StageProgress:
             resumed_tasks=self.resumed_tasks,
             resumed_samples=self.resumed_samples,
             lost_tasks=self.lost_tasks,
+            **({"waits": self.waits} if self.waits else {}),
             **numbers,
             **({"peak_memory_bytes": self.peak_memory_bytes} if self.peak_memory_bytes else {}),
             **({"quarantine_reasons": dict(self.reasons)} if self.reasons else {}),

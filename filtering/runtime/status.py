@@ -15,6 +15,7 @@ class TaskSums(TypedDict, total=False):
     """What the events of a stage at work say of it, under the same names."""
 
     unit: str  # what a task stands for, such as "shards"
+    waits: str  # what has to be there before its first task can be worked on
     samples: int
     quarantined: int
     quarantine_reasons: dict[str, int]
@@ -98,10 +99,12 @@ def _apply(event: JsonObject, stages: dict[str, StageStatus], result: RunStatus)
     if kind == "stage_started":
         stages[name] = StageStatus(name=name, state="running", tasks_done=0)
     elif kind == "progress":
+        stages[name].pop("waits", None)
         stages[name].update(_progress(event))
     elif kind == "stage_finished":
         stage = stages.setdefault(name, StageStatus(name=name))
-        stage.pop("seconds_left", None)
+        for past in ("seconds_left", "waits"):
+            stage.pop(past, None)  # type: ignore[misc]
         stage["state"] = "reused" if event.get("reused") else "done"
         stage["seconds"], stage["peak_memory_bytes"] = event["seconds"], event["peak_memory_bytes"]
         stage["summary"] = event["summary"]

@@ -58,6 +58,7 @@ class ActorPlan(Generic[P, R]):
 
     shape: WorkerShape
     build: Callable[[], Callable[P, R]]
+    loads: str = "the model"  # what takes long when one is built, in words
 
 
 @dataclass(frozen=True, slots=True)

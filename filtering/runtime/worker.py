@@ -16,19 +16,25 @@ from threadpoolctl import threadpool_limits
 import filtering
 from filtering.core.errors import RunError
 from filtering.runtime import metrics
+from filtering.runtime.stage_objects import names_inside
 from filtering.runtime.task_spec import TaskSpec
 from filtering.storage import retries
 from filtering.storage.lease import Fence
 from filtering.storage.store import MARKER, Store
+from filtering.storage.written import noted
 
 # One thread a task: the order of floating-point sums must depend neither on the node nor on its environment.
 THREADS = 1
 
 
 class TaskRecord(TypedDict):
-    """What the marker of a finished task holds: its result as JSON, its cost, and what it moved from and to storage."""
+    """What the marker of a finished task holds: its result as JSON, its cost, and what it moved from and to storage.
+
+    `objects` are the objects that it left in its stage's folder, with their bytes.
+    """
 
     result: Any
+    objects: dict[str, int]
     seconds: float
     peak_memory_bytes: int
     retries: int
@@ -72,13 +78,21 @@ def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) ->
     _check(attempt.fence)
     reset_peak_memory()
     started = time.monotonic()
-    result = call(*attempt.task.args, **attempt.task.kwargs)
+    with noted() as written:
+        result = call(*attempt.task.args, **attempt.task.kwargs)
+    objects = names_inside(attempt.store, written)
     seconds, moved = round(time.monotonic() - started, 3), retries.taken()
-    found = {"result": result, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes(), **moved}
+    found = {
+        "result": result,
+        "objects": objects,
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+        **moved,
+    }
     # Through JSON, so that the result of a fresh task equals the one that a resumed run reads.
     record: TaskRecord = json.loads(json.dumps(found))
     _check(attempt.fence)
-    attempt.store.write_json(attempt.task.name + MARKER, record)
+    attempt.store.write_record(attempt.task.name + MARKER, record)
     metrics.task_finished(attempt.stage, seconds, **moved)
     return record
 

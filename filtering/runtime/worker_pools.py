@@ -1,5 +1,6 @@
 """Pools of Ray workers, tasks or actors, and how many more tasks they have room for."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ import ray
 from filtering.core.errors import RunError, first_line
 from filtering.runtime.task_spec import ActorPlan
 from filtering.runtime.worker import Attempt, TaskRecord, run_alone
+from filtering.runtime.worker_python import lacking_worker
 
 TASKS_IN_FLIGHT_PER_CPU = 2
 # An actor that cannot even start this often in a row will not start at all.
@@ -35,6 +37,10 @@ class WorkerPool(Protocol):
         """Receive that a reference of `starting` is ready."""
         return
 
+    def waits_for(self) -> str:
+        """Return what has to be there before any attempt is worked on, in words; nothing if one may be."""
+        return ""
+
     def release(self) -> None:
         """Release idle workers: no further attempt will come, except those whose workers die."""
         return
@@ -48,7 +54,7 @@ class TaskPool(WorkerPool):
 
     def __init__(self, cpus: Callable[[], int], gpus: float = 0.0) -> None:
         self.cpus, self.gpus = cpus, gpus
-        self.running = 0
+        self.running, self.found = 0, False
         # Lost tasks are submitted again by the driver, which counts and records them; Ray does not.
         self.remote = ray.remote(run_alone).options
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -76,6 +82,11 @@ class TaskPool(WorkerPool):
         """See `WorkerPool.ended`."""
         self.running -= 1
 
+    def waits_for(self) -> str:
+        """See `WorkerPool.waits_for`."""
+        self.found = self.found or bool(ray.cluster_resources().get("CPU"))
+        return "" if self.found else "waiting for workers: the cluster has no CPU yet"
+
 
 class ActorPool(WorkerPool):
     """Actors that keep what is costly to build, such as a model on a GPU.
@@ -101,6 +112,7 @@ class ActorPool(WorkerPool):
         self.up: set[int] = set()
         self.failed_starts = dict.fromkeys(self.actors, 0)
         self.pings = {actor.ping.remote(): at for at, actor in self.actors.items()}
+        self.loads, self.loading, self.loaded = plan.loads, dict[Any, int](), False
 
     def room(self) -> int:
         """See `WorkerPool.room`."""
@@ -122,14 +134,23 @@ class ActorPool(WorkerPool):
 
     def starting(self) -> list[Any]:
         """See `WorkerPool.starting`."""
-        return list(self.pings)
+        return [*self.pings, *self.loading]
 
     def joined(self, reference: Any) -> None:
         """See `WorkerPool.joined`."""
+        if reference in self.loading:
+            del self.loading[reference]
+            # One that died meanwhile loads again before its next attempt.
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(reference)
+                self.loaded = True
+            return
         at = self.pings.pop(reference)
         try:
             ray.get(reference)
         except ray.exceptions.RayError as error:
+            if lacking := lacking_worker(error):
+                raise lacking from error
             self.failed_starts[at] += 1
             if self.failed_starts[at] > STARTS:
                 raise RunError(
@@ -139,6 +160,14 @@ class ActorPool(WorkerPool):
         else:
             self.failed_starts[at] = 0
             self.up.add(at)
+            # Ahead of its attempts, so that the driver knows when it has loaded.
+            self.loading[self.actors[at].load.remote()] = at
+
+    def waits_for(self) -> str:
+        """See `WorkerPool.waits_for`."""
+        if not self.up:
+            return f"waiting for workers: 0 of {len(self.actors)}"
+        return "" if self.loaded else f"loading {self.loads}"
 
     def release(self) -> None:
         """See `WorkerPool.release`."""
@@ -148,6 +177,7 @@ class ActorPool(WorkerPool):
                 ray.kill(self.actors.pop(at), no_restart=True)
                 self.up.discard(at)
                 self.pings = {reference: other for reference, other in self.pings.items() if other != at}
+                self.loading = {reference: other for reference, other in self.loading.items() if other != at}
 
     def _ping(self, at: int) -> None:
         self.pings[self.actors[at].ping.remote()] = at
@@ -157,7 +187,7 @@ class ActorPool(WorkerPool):
 
 
 class _Holder:
-    """The actor: its function is built with the first attempt, whose error then says why it cannot be built."""
+    """The actor: where its function cannot be built, the error of its first attempt says why."""
 
     def __init__(self, build: Callable[[], Callable[..., Any]]) -> None:
         self.build = build
@@ -167,6 +197,11 @@ class _Holder:
     @ray.method(max_task_retries=-1)  # type: ignore[untyped-decorator]
     def ping(self) -> None:
         """Return once the actor is up, after a restart as well."""
+
+    def load(self) -> None:
+        """Build the function."""
+        with contextlib.suppress(Exception), self.building:
+            self.function = self.function or self.build()
 
     def run(self, attempt: Attempt) -> TaskRecord:
         with self.building:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from filtering.storage.store import Store
 
 SCORES_NAME = "{}.scores.npz"
+# float32; float64 of a column that the user brings, which keeps its order (`filtering.scores.registry.Spec.wide`).
+Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class ScoresResult:
         return f"{self.rows:,} samples scored by {self.score}"
 
 
-def read_scores(store: Store, identity: str) -> npt.NDArray[np.float32]:
-    """Return the score of each row of a shard, float32 (n,)."""
-    return store.read_arrays(SCORES_NAME.format(identity))["score"]
+def read_scores(store: Store, identity: str) -> Scores:
+    """Return the score of each row of a shard, float32 or float64 (n,)."""
+    scores: Scores = store.read_arrays(SCORES_NAME.format(identity))["score"]
+    return scores

@@ -54,6 +54,18 @@ def check_targets(url: str) -> None:
         raise InputError(f"targets: {url} is not there, or holds nothing")
 
 
+def target_files(url: str) -> list[str]:
+    """Return the URLs of the files that targets consist of: one of vectors, or every image of a folder."""
+    file = url.partition("#")[0]
+    if PurePosixPath(file).suffix in FILES:
+        return [file]
+    return [Store(url).path(name) for name in _image_names(Store(url))]
+
+
+def _image_names(folder: Store) -> list[str]:
+    return [name for name in folder.names() if name.lower().endswith(IMAGES)]
+
+
 def _targets(url: str, model: Embedding | None, dimension: int) -> Float32Array:
     if PurePosixPath(url.partition("#")[0]).suffix in FILES:
         targets = read_targets(url)
@@ -77,7 +89,7 @@ def embedded_images(url: str, settings: Embedding) -> npt.NDArray[np.float32]:
     from filtering.embedding.model import ClipModel
 
     store = Store(url)
-    names = [name for name in store.names() if name.lower().endswith(IMAGES)]
+    names = _image_names(store)
     if not names:
         raise InputError(f"targets: {url} holds no image ({', '.join(IMAGES)})")
     model = ClipModel(settings)

@@ -1,6 +1,6 @@
 """NormSim: the similarity of an image to a set of target images."""
 
-import zipfile
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.artifacts import unit_rows
+from filtering.shards.metadata import UnreadableError, array_names, read_array
+from filtering.shards.npy import npy_header
+from filtering.shards.parquet import BoundedParquet
 from filtering.storage.store import open_object
 
 Float32Array = npt.NDArray[np.float32]
@@ -60,28 +62,33 @@ def read_targets(url: str) -> Float32Array:
 
 def _npy(url: str) -> npt.NDArray[Any]:
     with _readable(url), open_object(url) as stream:
+        header, held = npy_header(stream), stream.seek(0, io.SEEK_END)
+        if header.start + header.nbytes > held:
+            raise ValueError(f"it says that it has the shape {header.shape}, which the file cannot hold")
+        stream.seek(0)
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _npz(file: str, name: str) -> npt.NDArray[Any]:
-    # Numpy would unpickle a file that is no zip, were it allowed to: it is asked for arrays of a zip alone.
-    with _readable(file), open_object(file) as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as arrays:
-        if name not in arrays.files:
-            raise InputError(f"targets: {file} has no array {name}{nearest(name, arrays.files)}")
-        array: npt.NDArray[Any] = arrays[name]
-        return array
+    with _readable(file):
+        names = array_names(file)
+        if name not in names:
+            raise InputError(f"targets: {file} has no array {name}{nearest(name, names)}")
+        return read_array(file, name)
 
 
 def _column(file: str, name: str) -> npt.NDArray[Any]:
     with _readable(file), open_object(file) as stream:
-        parquet = pq.ParquetFile(stream)
-        if name not in parquet.schema_arrow.names:
-            raise InputError(f"targets: {file} has no column {name}{nearest(name, parquet.schema_arrow.names)}")
-        kind = parquet.schema_arrow.field(name).type
+        bounded = BoundedParquet(stream, stream.seek(0, io.SEEK_END))
+        names = bounded.schema.names
+        if names.count(name) != 1:
+            raise InputError(f"targets: {file} has {names.count(name) or 'no'} column {name}{nearest(name, names)}")
+        bounded.check([name])
+        kind = bounded.schema.field(name).type
         lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
         if not (lists and pa.types.is_floating(kind.value_type)):
             raise InputError(f"targets: column {name} of {file} holds {kind}; it must hold lists of floats")
-        return _matrix(f"{file}#{name}", parquet.read(columns=[name])[name])
+        return _matrix(f"{file}#{name}", bounded.file.read(columns=[name])[name])
 
 
 def _matrix(url: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -111,9 +118,11 @@ def _readable(url: str) -> Iterator[None]:
     """Turn errors of reading a file into one line for people."""
     try:
         yield
+    except UnreadableError as error:
+        raise InputError(f"targets: {error}; give {ACCEPTED}") from None
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"targets: {url} is not there; check the path or URL") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, pa.ArrowException) as error:
+    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
         raise InputError(f"targets: {url} cannot be read ({first_line(error)}); give {ACCEPTED}") from None

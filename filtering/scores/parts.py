@@ -5,7 +5,7 @@ Ranks are exact: rows are spread over buckets by their score, a task sorts a buc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,16 @@ from filtering.filters.artifacts import PassingShard
 from filtering.runtime.rank_counts import count_keys, summed_counts
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import packed, read_groups, write_groups
-from filtering.scores.artifacts import read_scores
+from filtering.scores.artifacts import Scores, read_scores
 from filtering.scores.combination import mid_ranks, minmax, over_mean, zscores
 from filtering.scores.tasks import SENT_NAME, return_scores, write_scores
 from filtering.storage.store import Store
 
 Float64Array = npt.NDArray[np.float64]
-# Rows that one task ranks: 24 bytes each, and as much again while they are sorted; more where scores are equal.
+# Rows that one task ranks: 32 bytes each, and as much again while they are sorted; more where scores are equal.
 BUCKET_ROWS = 4_000_000
 BOUNDS_NAME = "{}.bounds.npz"
-RANKED = np.dtype([("row", "<i8"), ("score", "<f4")])
+RANKED = np.dtype([("row", "<i8"), ("score", "<f8")])
 
 
 class Moments(TypedDict):
@@ -124,7 +124,7 @@ def rank_bucket(bucket: int, names: Sequence[str], label: str, total: int, store
     return return_scores(store, f"{label}-{bucket:08d}", np.ascontiguousarray(found["row"]), ranks)
 
 
-def add_up(shard: PassingShard, parts: Sequence[Part], by: str, store: Store) -> RowCount:
+def add_up(shard: PassingShard, parts: Sequence[Part], by: str, dtype: np.dtype[Any], store: Store) -> RowCount:
     """Write the weighted sum of a shard's scores, each brought to the common scale that `by` names."""
     total = np.full(len(shard.reasons()), np.nan)
     rows = shard.rows()
@@ -134,10 +134,10 @@ def add_up(shard: PassingShard, parts: Sequence[Part], by: str, store: Store) ->
             total[rows] += part.weight * _scaled(_passing(shard, part.scores)[1], by, part.scale)
         elif (returned := read_groups(store, part.scale, shard.index)) is not None:
             total[returned["row"]] += part.weight * returned["score"]
-    return write_scores(store, shard.identity, total)
+    return write_scores(store, shard.identity, total, dtype)
 
 
-def _scaled(scores: npt.NDArray[np.float32], by: str, figures: PoolFigures) -> Float64Array:
+def _scaled(scores: Scores, by: str, figures: PoolFigures) -> Float64Array:
     low, high, mean = figures.low, figures.high, figures.mean
     if by == "zscore":
         return zscores(scores, mean, figures.std)
@@ -147,10 +147,11 @@ def _scaled(scores: npt.NDArray[np.float32], by: str, figures: PoolFigures) -> F
     return over_mean(between, (mean - low) / (high - low) if high > low else 0.0)
 
 
-def _passing(shard: PassingShard, part: Store) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _passing(shard: PassingShard, part: Store) -> tuple[npt.NDArray[np.int64], Scores]:
     rows = shard.rows()
     return rows, read_scores(part, shard.identity)[rows]
 
 
-def _keys(scores: npt.NDArray[np.float32]) -> Digits:
-    return split_digits(order_keys(scores), SCORE_DIGITS)
+def _keys(scores: Scores) -> Digits:
+    # Rounded: the first digit of a float64 tells hardly more than its exponent, and would fill few buckets.
+    return split_digits(order_keys(scores.astype(np.float32)), SCORE_DIGITS)

@@ -23,9 +23,10 @@ from filtering.config.scores import (
     Weighted,
 )
 from filtering.config.types import Section
-from filtering.config.validation import nearest
 from filtering.core.errors import InputError
-from filtering.scores.contexts import Context, concept_context, near_targets_context, targets_context
+from filtering.filters.phrases import IMAGENET
+from filtering.scores.artifacts import Scores
+from filtering.scores.contexts import Context, concept_context, near_targets_context, target_files, targets_context
 from filtering.scores.distances import prototypicalities
 from filtering.scores.norm_sim import norm_sims
 from filtering.scores.table_column import column_scores
@@ -34,8 +35,8 @@ from filtering.storage.store import Store
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 Arrays = Mapping[str, npt.NDArray[Any]]
-# A shard's rows (`schemas.ROWS`) and the scorer's parameters in, float32 (n,) out.
-ScoreRows = Callable[[pa.Table, Any], Float32Array]
+# A shard's rows (`schemas.ROWS`) and the scorer's parameters in, float32 or float64 (n,) out.
+ScoreRows = Callable[[pa.Table, Any], Scores]
 # Unit-norm image embeddings, float32 (n, d), the concept of each, int32 (n,), and the context in, float32 (n,) out.
 ScoreImages = Callable[[Float32Array, Int32Array, Arrays], Float32Array]
 # Arrays that scoring any shard needs, read once: from the parameters, the `embedding` section and the concepts.
@@ -81,7 +82,7 @@ def _ones(rows: pa.Table, settings: Section | None) -> Float32Array:
     return np.ones(len(rows), dtype=np.float32)
 
 
-def _column(rows: pa.Table, settings: ScoreTable) -> Float32Array:
+def _column(rows: pa.Table, settings: ScoreTable) -> Scores:
     return column_scores(rows["uid"], settings)
 
 
@@ -166,6 +167,16 @@ class Spec:
         """The scorer of that name."""
         return SCORERS[self.name]
 
+    @property
+    def wide(self) -> bool:
+        """Whether it is kept as float64: a column of the user's keeps its own order, and so does what it is part of."""
+        return isinstance(self.settings, ScoreTable) or any(part.wide for part in parts_of(self))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of its scores."""
+        return np.dtype(np.float64 if self.wide else np.float32)
+
     def plain(self) -> list[Any]:
         """Return it as plain data."""
         return [self.name, self.settings.model_dump(mode="json") if self.settings else None]
@@ -174,7 +185,7 @@ class Spec:
 def spec_of(score: Score, default: str) -> Spec:
     """Return the score that a configuration names; `default` is the scorer that `auto` stands for.
 
-    InputError if there is none of that name (the message gives the nearest), or it needs parameters.
+    InputError if it needs parameters; a name is one of `filtering.config.scores.NAMES`.
     """
     if isinstance(score, ScoreTable):
         return Spec("table", score)
@@ -184,9 +195,20 @@ def spec_of(score: Score, default: str) -> Spec:
     name = default if score == AUTO else score
     if name == "clip_powered":
         return Spec(name, CLIP_POWERED)
-    if name not in SCORERS or name == "table":
-        raise InputError(f"selection.score: unknown scorer {name}{nearest(name, SCORERS)}")
     return _completed(name, _defaults(name))
+
+
+def files_of(spec: Spec) -> list[str]:
+    """Return the URLs of the files that a score reads; none of a list that has a name. Parts have their own.
+
+    FileNotFoundError or InputError where a folder of images is not there.
+    """
+    settings = spec.settings
+    if isinstance(settings, ScoreTable):
+        return [settings.table]
+    if isinstance(settings, MetaClip):
+        return [] if settings.entries == IMAGENET else [settings.entries]
+    return target_files(settings.targets) if isinstance(settings, Targets) else []
 
 
 def parts_of(spec: Spec) -> list[Spec]:

@@ -1,18 +1,19 @@
 """The scores stage: one score a row, by shard; how it is computed depends on the kind of scorer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from filtering.config.run import Embedding, Ray
 from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, tasks
 from filtering.scores.artifacts import ScoresResult
@@ -20,11 +21,14 @@ from filtering.scores.contexts import check_targets
 from filtering.scores.registry import Kind, Spec, parts_of
 from filtering.scores.table_column import check_table
 from filtering.storage.store import Store
+from filtering.storage.versions import Version, check_unchanged
 
 if TYPE_CHECKING:
     from filtering.scores.dlc_worker import ScoredRows
 
 VERSION = 3
+# Of scores that are kept as float64.
+WIDE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,14 @@ INPUTS = {
 }
 
 
-def scores_key(spec: Spec, inputs: Sequence[str]) -> StageKey:
-    """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores."""
-    return StageKey("scores", VERSION, spec.plain(), tuple(inputs))
+def scores_key(spec: Spec, inputs: Sequence[str], files: Mapping[str, Version]) -> StageKey:
+    """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores.
+
+    `files` are the files that the score reads: it is another score when one of them changes.
+    """
+    read = [[url, version.size, version.mark] for url, version in sorted(files.items())]
+    settings = [*spec.plain(), read] if read else spec.plain()
+    return StageKey("scores", WIDE_VERSION if spec.wide else VERSION, settings, tuple(inputs))
 
 
 def check_spec(spec: Spec, model: Embedding | None) -> None:
@@ -79,10 +88,25 @@ def check_spec(spec: Spec, model: Embedding | None) -> None:
         check_spec(part, model)
 
 
-def score(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
-    """Write the score of every row that goes on, by shard; return how many rows have one."""
-    COMPUTE[spec.scorer.kind](stage, spec, sources)
+def score(stage: StageRun, spec: Spec, sources: Sources, files: Mapping[str, Version]) -> ScoresResult:
+    """Write the score of every row that goes on, by shard; return how many rows have one.
+
+    RunError if one of `files` was written again meanwhile; the stage is then forgotten.
+    """
+    try:
+        COMPUTE[spec.scorer.kind](stage, spec, sources)
+    finally:
+        # Also where a task failed: it may have met half of what is being written.
+        _check_files(stage, files)
     return ScoresResult(sources.rows, spec.name)
+
+
+def _check_files(stage: StageRun, files: Mapping[str, Version]) -> None:
+    try:
+        check_unchanged(files)
+    except RunError:
+        stage.forget()
+        raise
 
 
 def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
@@ -129,7 +153,7 @@ def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches:
     ]
     found = stage.map(scoring, "batches")
     # Before the next batching: all vectors of the pool, twice. A later one may have begun before a kill: its own stay.
-    stage.store.delete_all(own)
+    consume(stage.store, own)
     return [tasks.RETURNED_NAME.format(label) for label, count in zip(labels, found, strict=True) if count["rows"]]
 
 
@@ -139,7 +163,7 @@ def _of_captions(stage: StageRun, spec: Spec, sources: Sources) -> None:
     stage.over_shards("match", "shards", sources.shards, tasks.match_captions, settings, stage.store)
     stage.call("counts", tasks.count_matches, [shard.identity for shard in sources.shards], stage.store)
     stage.over_shards("score", "shards", sources.shards, tasks.score_captions, settings, stage.store)
-    stage.store.delete_all(tasks.MATCHES_SUFFIX)
+    consume(stage.store, tasks.MATCHES_SUFFIX)
 
 
 def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
@@ -148,7 +172,7 @@ def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
     counts = stage.over_shards("sums", "shards", sources.shards, tasks.sum_concepts, concepts, stage.store)
     filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["concepts"]]
     stage.call("prototypes", tasks.write_prototypes, filled, concepts, sources.dimension, stage.store)
-    stage.store.delete_all(tasks.SUMS_SUFFIX)
+    consume(stage.store, tasks.SUMS_SUFFIX)
     actors = Actors(partial(_tower_plan, model, settings, sources.workers, len(sources.shards)))
     scoring = [actors.task(f"towers-{s.identity}", s, concepts, stage.store) for s in sources.shards]
     stage.map(scoring, "shards", actors)
@@ -159,7 +183,7 @@ def _tower_plan(
 ) -> ActorPlan[[PassingShard, Store, Store], "ScoredRows"]:
     shape, _ = embedder_shape(model, workers, capacity, shards)
     # Masks are in the weights of the one model that an actor has: one shard at a time.
-    return ActorPlan(replace(shape, at_once=1), partial(_tower_scorer, model, settings))
+    return ActorPlan(replace(shape, at_once=1), partial(_tower_scorer, model, settings), model.model)
 
 
 def _tower_scorer(model: Embedding, settings: Dlc) -> Callable[[PassingShard, Store, Store], "ScoredRows"]:
@@ -179,9 +203,9 @@ def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
         else:
             scale = parts.pool_figures(stage.over_shards(label, "shards", sources.shards, parts.moments, scores))
         scaled.append(parts.Part(scores, part.weight, scale))
-    stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, stage.store)
+    stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, spec.dtype, stage.store)
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
-        stage.store.delete_all(suffix)
+        consume(stage.store, suffix)
 
 
 def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[str, ...]:
@@ -205,7 +229,7 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
 
 def _gather(stage: StageRun, sources: Sources, names: Sequence[str]) -> None:
     stage.over_shards("gather", "shards", sources.shards, tasks.gather_scores, list(names), stage.store)
-    stage.store.delete_all(tasks.RETURNED_SUFFIX)
+    consume(stage.store, tasks.RETURNED_SUFFIX)
 
 
 COMPUTE: dict[Kind, Callable[[StageRun, Spec, Sources], None]] = {

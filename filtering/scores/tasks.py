@@ -10,7 +10,7 @@ from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
 from filtering.config.run import Embedding
 from filtering.config.scores import MetaClip, NegClipLoss
-from filtering.embedding.artifacts import EmbeddedShard, unit_rows
+from filtering.embedding.artifacts import EmbeddedShard, half_rows, unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
 from filtering.graph.artifacts import read_graph
@@ -26,6 +26,7 @@ from filtering.scores.registry import Spec
 from filtering.storage.store import Store
 
 CONTEXT = "context.npz"
+FLOAT32 = np.dtype(np.float32)
 # A score on its way back to its shard.
 SENT_SUFFIX = ".sent"
 SENT_NAME = "{}" + SENT_SUFFIX
@@ -45,9 +46,9 @@ class ConceptCount(TypedDict):
     concepts: int
 
 
-def write_scores(store: Store, identity: str, scores: npt.NDArray[Any]) -> RowCount:
+def write_scores(store: Store, identity: str, scores: npt.NDArray[Any], dtype: np.dtype[Any] = FLOAT32) -> RowCount:
     """Write the score of each row of a shard, NaN where a row has none."""
-    store.write_arrays(SCORES_NAME.format(identity), {"score": scores.astype(np.float32)})
+    store.write_arrays(SCORES_NAME.format(identity), {"score": scores.astype(dtype)})
     return RowCount(rows=len(scores))
 
 
@@ -56,7 +57,7 @@ def score_rows(shard: EmbeddedShard, spec: Spec, store: Store) -> RowCount:
     function = spec.scorer.of_rows
     assert function is not None
     rows = shard.rows(["uid", "clip_score"])
-    return write_scores(store, shard.shard.identity, function(rows, spec.settings))
+    return write_scores(store, shard.shard.identity, function(rows, spec.settings), spec.dtype)
 
 
 def write_context(spec: Spec, model: Embedding | None, concepts: Store, store: Store) -> None:
@@ -96,9 +97,7 @@ def send_pairs(shard: PassingShard, settings: NegClipLoss, batches: int, batchin
         return RowCount(rows=0)
     numbers = batch_numbers(shard.uids(rows), batches, settings.seed + batching)
     source = shard.embedded.rows(["source_row"])["source_row"].to_numpy()[rows]
-    images, texts = (
-        np.array(vectors, dtype=np.float16) for vectors in (shard.embedded.images(), shard.embedded.texts())
-    )
+    images, texts = (np.array(half_rows(vectors)) for vectors in (shard.embedded.images(), shard.embedded.texts()))
     vector = ("<f2", (images.shape[1],))
     dtype, ids = np.dtype([("row", "<i8"), ("image", *vector), ("text", *vector)]), global_rows(shard.index, rows)
 

@@ -1,5 +1,6 @@
 """The budgets of all concepts, as a step's budget allots them: from sizes, or from the scores of the whole pool."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concept_centroids, read_concepts
+from filtering.concepts.cutting import read_copies
 from filtering.concepts.kmeans import centroid_hierarchy
 from filtering.config.methods import HierarchicalBudget, MinimumBudget, StrataBudget, ThresholdSettings
 from filtering.config.selection import Step
@@ -28,7 +30,7 @@ from filtering.selection.cuts import (
     write_cells,
 )
 from filtering.selection.hierarchy import hierarchical_budgets
-from filtering.selection.registry import BUDGETS
+from filtering.selection.registry import BUDGETS, SELECTORS
 from filtering.selection.scores import read_collected, read_concept_counts
 from filtering.selection.strata import strata_budgets, stratum_numbers
 from filtering.storage.store import Store
@@ -37,22 +39,37 @@ HIERARCHY_NAME = "hierarchy.npz"
 STRATA_NAME = "strata.npz"
 
 
-def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available: int) -> None:
-    """Write how many samples each concept may keep, `total` of `available`; strata over the pool with their budgets."""
+def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available: int, *, wide: bool = False) -> None:
+    """Write how many samples each concept may keep, `total` of `available`; strata over the pool with their budgets.
+
+    `wide` says whether the scores are float64.
+    """
     name, settings, concepts = step.budget_name, step.budget_settings, surviving_concepts(stage, pool)
     sizes = concepts["size"].to_numpy()
     if not name:
-        budgets = sizes
+        budgets = once(sizes, read_copies(pool.concepts)) if SELECTORS[step.method].once else sizes
     elif isinstance(settings, StrataBudget) and settings.scope == "pool":
         hardest = int(available * settings.drop_hardest)
-        write_strata(stage.store, pool_strata(stage, pool.partitions, settings.strata, hardest, total))
+        write_strata(stage.store, pool_strata(stage, pool.partitions, settings.strata, hardest, total, wide=wide))
         budgets = sizes
     elif name in ("pool", "threshold"):
-        cut = _cut(stage, step, pool, total, available)
+        cut = _cut(stage, step, pool, total, available, wide)
         budgets = np.zeros_like(sizes) if cut is None else counts_above(stage, pool.partitions, len(sizes), cut)
     else:
         budgets = _allotted(stage, step, concepts, pool, total)
     stage.store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
+
+
+def once(sizes: Int64Array, copies: Sequence[range]) -> Int64Array:
+    """Return budgets, int64 (C,): the concepts' sizes, but of concepts that hold copies of one vector only one has any.
+
+    `copies` are the concepts of each such vector. The first that still has samples keeps its budget.
+    """
+    budgets = sizes.copy()
+    for concepts in copies:
+        filled = [concept for concept in concepts if sizes[concept]]
+        budgets[filled[1:]] = 0
+    return budgets
 
 
 def surviving_concepts(stage: StageRun, pool: Pool) -> pa.Table:
@@ -88,15 +105,16 @@ def read_hierarchy(store: Store) -> list[Int64Array]:
     return [arrays[level] for level in sorted(arrays)]
 
 
-def _cut(stage: StageRun, step: Step, pool: Pool, total: int, available: int) -> Cut | None:
+def _cut(stage: StageRun, step: Step, pool: Pool, total: int, available: int, wide: bool) -> Cut | None:
     """Return the cut at and above which rows of the whole pool are kept; None if no row is kept."""
     if not isinstance(step.settings, ThresholdSettings):
-        return cut_at(stage, "cut", pool.partitions, total - 1) if total else None
+        return cut_at(stage, "cut", pool.partitions, total - 1, wide=wide) if total else None
     if step.settings.threshold is not None:
-        return cut_at_score(step.settings.threshold)
+        return cut_at_score(step.settings.threshold, wide=wide)
     # DataComp's rule: the value at int(n * fraction), and all that equal it.
     place = int(available * step.keep) if isinstance(step.keep, float) else step.keep - 1
-    return cut_at(stage, "cut", pool.partitions, min(place, available - 1), ties=True) if available else None
+    place = min(place, available - 1)
+    return cut_at(stage, "cut", pool.partitions, place, wide=wide, ties=True) if available else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +155,12 @@ class DifficultyRange(TypedDict):
     high: float | None
 
 
-def pool_strata(stage: StageRun, partitions: int, count: int, hardest: int, total: int) -> PoolStrata:
+def pool_strata(
+    stage: StageRun, partitions: int, count: int, hardest: int, total: int, *, wide: bool = False
+) -> PoolStrata:
     """Return `count` strata of the pool that spend `total`, after the `hardest` rows were set apart."""
     numbers, store, nothing = range(partitions), stage.store, np.zeros(0, dtype=np.int64)
-    cut = cut_at(stage, "hardest", partitions, hardest - 1, column="difficulty") if hardest else ()
+    cut = cut_at(stage, "hardest", partitions, hardest - 1, wide=wide, column="difficulty") if hardest else ()
     measuring = [task(f"range-{number:08d}", difficulty_range, number, cut, store) for number in numbers]
     ranges = stage.map(measuring, "partitions measured")
     low = min((found["low"] for found in ranges if found["low"] is not None), default=0.0)

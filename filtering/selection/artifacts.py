@@ -31,10 +31,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class ScoreStores:
-    """The folders of a step's scores: the score that picks, and the stratifying one, which may be the same."""
+    """The folders of a step's scores: the score that picks, and the stratifying one, which may be the same.
+
+    `wide` says whether one of them is float64.
+    """
 
     score: Store
     difficulty: Store
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Exact cuts through the scores of the whole pool, without gathering rows.
 
-A cut is a key found digit by digit (`runtime.rank_counts`). A key is the score's bits (2 digits), then the complement
-of the row id (4 digits), so that of equal scores the first rows of the pool come first, and exactly as many rows are at
-or above the cut as were asked for.
+A cut is a key found digit by digit (`runtime.rank_counts`). A key is the score's bits (2 digits, 4 of a wide score),
+then the complement of the row id (4 digits), so that of equal scores the first rows of the pool come first, and exactly
+as many rows are at or above the cut as were asked for.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from filtering.core.csr import Int64Array
-from filtering.core.radix_select import SCORE_DIGITS, Digits, at_or_above, order_keys, split_digits
+from filtering.core.radix_select import SCORE_DIGITS, WIDE_DIGITS, Digits, at_or_above, score_digits, split_digits
 from filtering.runtime.rank_counts import count_keys, key_at_rank
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records
@@ -28,24 +28,32 @@ Column = Literal["score", "difficulty"]
 
 
 def cut_at(
-    stage: StageRun, label: str, partitions: int, rank: int, *, ties: bool = False, column: Column = "score"
+    stage: StageRun,
+    label: str,
+    partitions: int,
+    rank: int,
+    *,
+    wide: bool = False,
+    ties: bool = False,
+    column: Column = "score",
 ) -> Cut:
     """Return the cut below the row at a rank of the pool; rank 0 has the greatest key, ranks are below the rows there.
 
-    With `ties`, rows of equal scores are on the same side: the row ids in the keys do not count.
+    `wide` says whether the scores are float64. With `ties`, rows of equal scores are on the same side: the row ids in
+    the keys do not count.
     """
 
     def tasks_of(name: str, prefix: Cut) -> list[TaskSpec[RowCount]]:
         names = [f"{name}-{number:08d}" for number in range(partitions)]
         return [task(name, count_digit, number, column, prefix, name, stage.store) for number, name in enumerate(names)]
 
-    digits = SCORE_DIGITS if ties else SCORE_DIGITS + ROW_DIGITS
+    digits = (WIDE_DIGITS if wide else SCORE_DIGITS) + (0 if ties else ROW_DIGITS)
     return key_at_rank(stage, label, tasks_of, lambda _: rank, digits, unit="partitions counted")
 
 
-def cut_at_score(score: float) -> Cut:
+def cut_at_score(score: float, *, wide: bool = False) -> Cut:
     """Return the cut below all rows of a score."""
-    return tuple(split_digits(order_keys(np.array([score], np.float32)), SCORE_DIGITS)[0].tolist())
+    return tuple(score_digits(np.array([score], np.float64 if wide else np.float32))[0].tolist())
 
 
 def counts_above(stage: StageRun, partitions: int, concepts: int, cut: Cut) -> Int64Array:
@@ -59,8 +67,11 @@ def counts_above(stage: StageRun, partitions: int, concepts: int, cut: Cut) -> I
 
 
 def keys_of(rows: Records, column: Column = "score") -> Digits:
-    """Return the keys of rows, SCORE (n,), by score or by difficulty, uint16 (n, 6); greater keys are kept first."""
-    score = split_digits(order_keys(rows[column]), SCORE_DIGITS)
+    """Return the keys of rows, SCORE or WIDE_SCORE (n,), by score or by difficulty; greater keys are kept first.
+
+    They are uint16 (n, 6), of wide scores (n, 8).
+    """
+    score = score_digits(np.ascontiguousarray(rows[column]))
     row = split_digits(~rows["row"].astype(np.uint64), ROW_DIGITS)
     return np.concatenate([score, row], axis=1)
 

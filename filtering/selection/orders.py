@@ -121,8 +121,9 @@ class Picking:
         if self.selector.prefix and self.method.budget:
             most = stored_budget(budget, size)
             return self._order(concept, samples, partial(self._pick, samples, most), budget)[:budget]
-        # The picks follow from the budget, too, and are taken as a whole.
-        return self._order(concept, samples, partial(self._pick, samples, budget), extra=(np.array([budget]),))
+        # The picks follow from the budget, too, and are taken as a whole, or not at all (`once`).
+        picks = self._order(concept, samples, partial(self._pick, samples, budget), extra=(np.array([budget]),))
+        return picks[:budget] if self.selector.once else picks
 
     def _pick(self, samples: ConceptSamples, budget: int) -> Int64Array:
         return self.selector.pick(samples, budget, self.step.settings)

@@ -26,7 +26,8 @@ class Selector:
     """A method of selection; its parameters and its budget are in `config.methods.METHODS`.
 
     `pick` picks among the samples of one concept, in order; with `prefix`, the picks for a budget are the first picks
-    for a larger one. `score` is the scorer that `auto` stands for, `vectors` asks for the samples' embeddings.
+    for a larger one. `score` is the scorer that `auto` stands for, `vectors` asks for the samples' embeddings. With
+    `once`, one of equal samples is picked: of concepts that all hold copies of one vector, only one is picked from.
     """
 
     pick: Pick
@@ -35,6 +36,7 @@ class Selector:
     score: str = "clip_score"
     vectors: bool = False
     prefix: bool = True
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ SELECTORS: dict[str, Selector] = {
     "moderate": Selector(
         moderate_coreset, "the middle distances to the median", "Xia et al., ICLR 2023", score="uniform", vectors=True
     ),
-    "semdedup": Selector(without_duplicates, "no near-duplicates", "arXiv 2303.09540", score="uniform", vectors=True),
+    "semdedup": Selector(
+        without_duplicates, "no near-duplicates", "arXiv 2303.09540", score="uniform", vectors=True, once=True
+    ),
     "flexrand": Selector(
         flexible_random, "a draw from easy and from hard samples", "arXiv 2402.05356", "prototypicality", prefix=False
     ),

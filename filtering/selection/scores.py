@@ -19,19 +19,26 @@ from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import ShardGraph, positions, restricted
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
-from filtering.scores.artifacts import read_scores
+from filtering.scores.artifacts import Scores, read_scores
 from filtering.selection.artifacts import ScoreStores, picked_rows
 from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.storage.store import Store
 
 # `difficulty` is the stratifying score: strata are ranges of it.
 SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("difficulty", "<f4")])
+# The same where a score is float64 (`filtering.scores.registry.Spec.wide`).
+WIDE_SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f8"), ("difficulty", "<f8")])
 # Objects that shards send are deleted once all partitions have read them; the scores of a partition stay.
 SENT_SUFFIX, VECTORS_SUFFIX = ".sent", ".vectors"
 SENT_NAME = "{}" + SENT_SUFFIX
 VECTORS_NAME = "{}" + VECTORS_SUFFIX
 SCORES_NAME = "{:08d}.scores.npz"
 COUNTS_NAME = "{:08d}.counts.npz"
+
+
+def score_dtype(wide: bool) -> np.dtype[np.void]:
+    """Return the dtype of the records in which shards send scores."""
+    return WIDE_SCORE if wide else SCORE
 
 
 def vector_dtype(dimension: int) -> np.dtype[np.void]:
@@ -44,12 +51,13 @@ def send_scores(shard: PassingShard, concepts: Store, scores: ScoreStores, store
     rows, homes = read_homes(concepts, shard)
     values, difficulties = (_finite(shard, source, rows) for source in (scores.score, scores.difficulty))
     ids, partitions = global_rows(shard.index, rows), _partitions(concepts, homes)
-    records = packed(SCORE, row=ids, concept=homes, score=values, difficulty=difficulties)
-    write_groups(store, SENT_NAME.format(shard.identity), partitions, SCORE, records.__getitem__)
+    dtype = score_dtype(scores.wide)
+    records = packed(dtype, row=ids, concept=homes, score=values, difficulty=difficulties)
+    write_groups(store, SENT_NAME.format(shard.identity), partitions, dtype, records.__getitem__)
     return RowCount(rows=len(rows))
 
 
-def _finite(shard: PassingShard, source: Store, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+def _finite(shard: PassingShard, source: Store, rows: npt.NDArray[np.int32]) -> Scores:
     scores = read_scores(source, shard.identity)[rows]
     if not np.isfinite(scores).all():
         wrong = shard.uids(rows[~np.isfinite(scores)])
@@ -79,10 +87,12 @@ def send_vectors(shard: PassingShard, concepts: Store, store: Store) -> RowCount
     return RowCount(rows=len(rows))
 
 
-def collect_scores(partition: int, names: Sequence[str], before: Store | None, store: Store) -> RowCount:
+def collect_scores(
+    partition: int, names: Sequence[str], before: Store | None, store: Store, wide: bool = False
+) -> RowCount:
     """Bring together the scores of a partition's rows that `before`, the step before, picked; count them by concept."""
     records = read_groups(store, names, partition)
-    scores = np.zeros(0, SCORE) if records is None else records
+    scores = np.zeros(0, score_dtype(wide)) if records is None else records
     if before is not None:
         scores = scores[positions(picked_rows(before, partition), np.ascontiguousarray(scores["row"])) >= 0]
     write_collected(store, partition, scores)
@@ -91,7 +101,7 @@ def collect_scores(partition: int, names: Sequence[str], before: Store | None, s
 
 
 def write_collected(store: Store, partition: int, scores: Records) -> None:
-    """Write the scores of a partition's rows, SCORE (n,)."""
+    """Write the scores of a partition's rows, SCORE or WIDE_SCORE (n,)."""
     store.write_arrays(SCORES_NAME.format(partition), {"scores": scores})
 
 
@@ -111,7 +121,7 @@ def read_concept_counts(store: Store, partitions: int, concepts: int) -> Int64Ar
 
 
 def read_collected(store: Store, partition: int) -> Records:
-    """Return the scores of a partition's own rows that are still there, SCORE (n,)."""
+    """Return the scores of a partition's own rows that are still there, SCORE or WIDE_SCORE (n,)."""
     scores: Records = store.read_arrays(SCORES_NAME.format(partition))["scores"]
     return scores
 

@@ -8,6 +8,7 @@ from filtering.config.selection import Step
 from filtering.graph.artifacts import read_adjacent
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
 from filtering.runtime.stage import StageKey, StageRun
+from filtering.runtime.stage_objects import consume, consume_folder
 from filtering.runtime.task_spec import task
 from filtering.selection.allotment import surviving_concepts, write_budgets
 from filtering.selection.artifacts import BUDGETS_NAME, Pool, PreviousResult, ScoreStores, SelectionResult
@@ -24,7 +25,7 @@ from filtering.selection.scores import (
 from filtering.selection.tasks import SelectionCount, Sources, combine, pass_messages, select
 from filtering.storage.store import Store
 
-VERSION = 6
+VERSION = 7
 NAME = "selection"
 # Keys of a step that are not settings of its stage: scores are inputs, and `selection_key` itself reads `per`.
 APART = ("score", "difficulty", "per")
@@ -63,12 +64,13 @@ def select_coreset(
     if step.per == "increment":
         wanted = (previous.total if previous else 0) + wanted_total(step.keep, new)
     total = min(wanted, available)
-    write_budgets(stage, step, pool, total, available)
+    write_budgets(stage, step, pool, total, available, wide=scores.wide)
     counts = _select(stage, step, pool, adjacent, previous)
     # The scores stay, by partition: the report and `filtering explain` read them.
     for suffix in (VECTORS_SUFFIX, COUNTS_SUFFIX):
-        stage.store.delete_all(suffix)
-    stage.store.delete_folders(ROUND)
+        consume(stage.store, suffix)
+    for name in rounds(step):
+        consume_folder(stage.store, name)
     picks = sum(count["picks"] for count in counts)
     return SelectionResult(
         picks=picks,
@@ -105,10 +107,11 @@ def _collect(
     new = sum(count["rows"] for shard, count in sent if shard.identity not in known)
     names = [SENT_NAME.format(shard.identity) for shard in pool.shards]
     collecting = [
-        task(f"collect-{number:08d}", collect_scores, number, names, before, store) for number in range(pool.partitions)
+        task(f"collect-{number:08d}", collect_scores, number, names, before, store, scores.wide)
+        for number in range(pool.partitions)
     ]
     collected = stage.map(collecting, "partitions collected")
-    store.delete_all(SENT_SUFFIX)
+    consume(store, SENT_SUFFIX)
     return sum(count["rows"] for count in collected), new
 
 
@@ -133,10 +136,8 @@ def _select(
 def _pass_messages(stage: StageRun, step: Step, pool: Pool, adjacent: Mapping[int, Sequence[int]]) -> Store:
     """Run all rounds of forward messages but the last, which selecting runs; return the folder of the scores then."""
     scores, settings = stage.store, step.settings
-    if not isinstance(settings, D2Settings):
-        return scores
-    for number in range(1, settings.rounds):
-        name = f"{ROUND}{number}"
+    for name in rounds(step):
+        assert isinstance(settings, D2Settings)
         after = stage.store.child(name)
         tasks = [
             task(f"{name}-{at:08d}", pass_messages, at, adjacent.get(at, []), settings, pool.graph, scores, after)
@@ -145,6 +146,12 @@ def _pass_messages(stage: StageRun, step: Step, pool: Pool, adjacent: Mapping[in
         stage.map(tasks, "partitions of messages")
         scores = after
     return scores
+
+
+def rounds(step: Step) -> list[str]:
+    """Return the folders of the scores after each round of forward messages but the last."""
+    settings = step.settings
+    return [f"{ROUND}{number}" for number in range(1, settings.rounds)] if isinstance(settings, D2Settings) else []
 
 
 def _send_vectors(stage: StageRun, pool: Pool) -> tuple[str, ...]:

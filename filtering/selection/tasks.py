@@ -17,7 +17,6 @@ from filtering.selection.allotment import read_strata
 from filtering.selection.artifacts import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
 from filtering.selection.orders import Picking, read_orders, write_orders
 from filtering.selection.scores import (
-    SCORE,
     Survivors,
     read_collected,
     survivors,
@@ -100,12 +99,13 @@ def pass_messages(
 ) -> RowCount:
     """Write a partition's scores to `store` after one more round of forward messages from those in `scores`."""
     found = survivors(partition, adjacent, graph, scores)
-    records = np.zeros(0, SCORE)
+    dtype = read_collected(scores, partition).dtype
+    records = np.zeros(0, dtype)
     if found is not None:
         messages = [np.zeros(0)] + [messages_of(samples, settings) for _, samples in found.concepts()]
         part = found.part
-        score = np.concatenate(messages).astype(np.float32)
-        records = packed(SCORE, row=part.row, concept=part.concept, score=score, difficulty=score)
+        score = np.concatenate(messages)
+        records = packed(dtype, row=part.row, concept=part.concept, score=score, difficulty=score)
     write_collected(store, partition, records)
     return RowCount(rows=len(records))
 

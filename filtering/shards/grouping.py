@@ -125,7 +125,8 @@ class Grouping:
         if member.ends:
             self._end(at, member)
             return []
-        return self._add(at, member) if at else []
+        # A link or device that could be no image, caption or JSON begins no sample.
+        return self._add(at, member) if at and (at.kind or member.regular) else []
 
     def entries(self) -> list[Quarantined]:
         """Return, once, what was found unusable beside the groups."""

@@ -15,7 +15,7 @@ from filtering.shards.offsets import COMPRESSED, Span, Wanted
 from filtering.shards.regions import Region, gap_bytes, joined, open_tar, region_sources
 from filtering.shards.samples import WINDOW_BYTES
 from filtering.shards.source import ByteSource, SparseFile
-from filtering.shards.tar import BLOCK, TarReader, usual_name
+from filtering.shards.tar import BLOCK, NOT_FILES, TarReader, usual_name
 
 # Given a member's name, returns how many bytes of data it may have, None where its data are not wanted.
 Limits = Callable[[str], int | None]
@@ -107,7 +107,8 @@ def _groups(reader: TarReader, region: Region, ordered: deque[Wanted], limit_of:
         if source.offset >= region.end or (header := reader.header()) is None:
             raise _misplaced(next(iter(opened)))
         at = place(header.name)
-        if at is None or at.key not in opened or at.extension in opened[at.key][1].members:
+        foreign = at is None or at.key not in opened or (at.kind is None and header.kind in NOT_FILES)
+        if at is None or foreign or at.extension in opened[at.key][1].members:
             reader.member(header, None)
             continue
         span, group = opened[at.key]

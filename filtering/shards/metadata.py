@@ -2,35 +2,28 @@
 
 import contextlib
 import io
-import math
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any, BinaryIO, Literal, cast
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from filtering.core.errors import InputError, first_line
-from filtering.core.uids import derived_uid
-from filtering.shards.names import CAPTIONS, column
+from filtering.shards.columns import TableRows, table_rows
+from filtering.shards.npy import ArrayHeader, npy_header
+from filtering.shards.parquet import BoundedParquet
 from filtering.storage.store import is_local, open_object
 
 LOCAL_HEADER_BYTES = 30
-# By this package's names of columns, those of others. A picture's own size comes before that of its stored copy.
-KNOWN_AS = {
-    "uid": ("uid",),
-    "key": ("key",),
-    "caption": CAPTIONS,
-    "width": ("original_width", "width"),
-    "height": ("original_height", "height"),
-}
 UID_PATTERN = r"\A[0-9a-f]{32}\z"
-# Deflate packs no more bytes than this into one: an array that says it is larger would only take the memory.
-MOST_IN_A_BYTE = 1032
+# A compressed array may have this many bytes, whatever its size in the file, and so many for each of these: vectors are
+# hardly smaller compressed, and what is would only take the memory.
+BYTES_ALWAYS = 64 << 20
+BYTES_A_BYTE = 32
 
 
 class UnreadableError(InputError):
@@ -39,65 +32,48 @@ class UnreadableError(InputError):
 
 def array_names(url: str) -> list[str]:
     """Return the names of the arrays in an npz; errors as in `read_array`."""
-    with _opened(url, "the npz") as stream, zipfile.ZipFile(stream) as archive:
+    with opened(url, "the npz") as stream, zipfile.ZipFile(stream) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def read_array(url: str, name: str) -> npt.NDArray[Any]:
     """Return an array of an npz; on a local disk an uncompressed one is mapped in place, not read.
 
-    UnreadableError if the npz is damaged, has no array of that name, or holds pickled objects, which are never loaded.
-    What the storage raises passes as it is.
+    UnreadableError if the npz is damaged, has no array of that name, says that it is larger than the file can hold, or
+    holds pickled objects, which are never loaded. What the storage raises passes as it is.
     """
-    with _opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
-        entry = _entry(archive, url, name)
+    with opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
+        entry, header = _checked_entry(archive, url, name)
+        if header.dtype.hasobject:
+            raise ValueError("it holds pickled objects, which are never loaded")
         if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-            return _mapped(url, stream, entry.header_offset)
+            return _mapped(url, _data_start(archive, stream.stream, entry), header)
         with archive.open(entry) as member:
-            shape, _, dtype = npy_header(member)
-            if math.prod(shape) * dtype.itemsize > MOST_IN_A_BYTE * stream.seek(0, io.SEEK_END):
-                raise UnreadableError(
-                    f"{url}: array {name} says that it has the shape {shape}, which the file cannot hold"
-                )
-            member.seek(0)
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
 
 
-def array_shape(url: str, name: str) -> tuple[int, ...]:
-    """Return the shape of an array of an npz, from its header alone; errors as in `read_array`."""
-    with (
-        _opened(url, f"array {name}") as stream,
-        zipfile.ZipFile(stream) as archive,
-        archive.open(_entry(archive, url, name)) as member,
-    ):
-        return npy_header(member)[0]
+def array_header(url: str, name: str) -> ArrayHeader:
+    """Return what an array of an npz says of itself, without reading it; errors as in `read_array`."""
+    with opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
+        return _checked_entry(archive, url, name)[1]
 
 
-def read_columns(url: str) -> pa.Table:
-    """Return uid, key, caption and sizes of a DataComp parquet, under this package's names.
+def read_columns(url: str) -> TableRows:
+    """Return the rows of a DataComp parquet; those that cannot be used, all of them at worst, have a reason.
 
-    Columns may be named in capitals, as LAION's are. A uid is in lower case, null where the parquet has none; a key is
-    then the row's number, unless there is a key. UnreadableError if the parquet is damaged. What the storage raises
-    passes as it is.
+    UnreadableError if the parquet's footer is damaged, so that it does not even tell how many rows there are, or tells
+    more than the file can hold. What the storage raises passes as it is.
     """
-    with _opened(url, "the table") as stream:
-        file = pq.ParquetFile(stream)
-        found = {name: column(file.schema_arrow.names, known) for name, known in KNOWN_AS.items()}
-        read = {name: there for name, there in found.items() if there is not None}
-        # Of a table without any of them, the number of rows.
-        table = file.read(columns=sorted(set(read.values())) or file.schema_arrow.names[:1])
-        return _renamed(table, read)
+    with opened(url, "the table") as stream:
+        file = BoundedParquet(stream.stream, stream.seek(0, io.SEEK_END))
+        return table_rows(file, lambda error: stream.failure is None)
 
 
-def with_uids(table: pa.Table, place: str) -> pa.Table:
-    """Return a table of `read_columns` with uids derived from a shard's place and keys where there is none."""
-    missing = np.asarray(table["uid"].is_null())
-    if not missing.any():
-        return table
-    keys, uids = table["key"].filter(pa.array(missing)).to_pylist(), table["uid"].to_numpy()
-    uids[missing] = [derived_uid(place, key) for key in keys]
-    return table.set_column(table.column_names.index("uid"), "uid", pa.array(uids, pa.string()))
+def row_count(url: str) -> int:
+    """Return how many rows a parquet has, from its footer; errors as in `read_columns`."""
+    with opened(url, "the table") as stream:
+        return BoundedParquet(stream.stream, stream.seek(0, io.SEEK_END)).rows
 
 
 def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -106,17 +82,23 @@ def malformed_uids(uids: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     return ~np.asarray(matched.to_numpy(), dtype=bool)
 
 
-class _Watched:
+class Watched:
     """A stream that remembers what its storage raised, so that its bytes are not blamed for that."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.failure: Exception | None = None
 
+    @property
+    def stream(self) -> BinaryIO:
+        """Itself, as readers want it."""
+        return cast(BinaryIO, self)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def read(self, size: int = -1) -> bytes:
+        """Read as a stream does, and remember what is raised."""
         try:
             return self._stream.read(size)
         except Exception as error:
@@ -125,13 +107,13 @@ class _Watched:
 
 
 @contextlib.contextmanager
-def _opened(url: str, what: str) -> Iterator[BinaryIO]:
+def opened(url: str, what: str) -> Iterator["Watched"]:
     """Open an object of which `what` is read, and turn what damaged bytes raise into one line for a person."""
     with open_object(url) as stream:
-        watched = _Watched(stream)
+        watched = Watched(stream)
         try:
-            yield cast(BinaryIO, watched)
-        except (UnreadableError, MemoryError):
+            yield watched
+        except (InputError, MemoryError):
             raise
         except Exception as error:
             if watched.failure is not None:
@@ -140,63 +122,41 @@ def _opened(url: str, what: str) -> Iterator[BinaryIO]:
             raise UnreadableError(f"{url}: {what} cannot be read ({first_line(error)})") from None
 
 
-def _entry(archive: zipfile.ZipFile, url: str, name: str) -> zipfile.ZipInfo:
+def _checked_entry(archive: zipfile.ZipFile, url: str, name: str) -> tuple[zipfile.ZipInfo, ArrayHeader]:
+    """Return where an array lies, and its header, which says no more than there are bytes for."""
     try:
-        return archive.getinfo(f"{name}.npy")
+        entry = archive.getinfo(f"{name}.npy")
     except KeyError:
         raise UnreadableError(f"{url}: has no array {name}") from None
+    with archive.open(entry) as member:
+        header = npy_header(member)
+    if entry.compress_type == zipfile.ZIP_STORED:
+        held = min(entry.file_size, entry.compress_size)
+    else:
+        held = min(entry.file_size, BYTES_ALWAYS + BYTES_A_BYTE * entry.compress_size)
+    if header.start + header.nbytes > held:
+        raise UnreadableError(
+            f"{url}: array {name} says that it has the shape {header.shape}, which the file cannot hold"
+        )
+    return entry, header
 
 
-def _renamed(table: pa.Table, read: Mapping[str, str]) -> pa.Table:
-    uid = pc.utf8_lower(_texts(table, read.get("uid")))
-    return pa.table(
-        {
-            "uid": uid,
-            "key": _keys(table, uid, read.get("key")),
-            "caption": _texts(table, read.get("caption")).fill_null(""),
-            "width": _sizes(table, read.get("width")),
-            "height": _sizes(table, read.get("height")),
-        }
-    )
-
-
-def _keys(table: pa.Table, uid: pa.ChunkedArray, name: str | None) -> pa.ChunkedArray:
-    """Return keys: a row's own, else its uid, else its number."""
-    keys = uid if name is None else _texts(table, name)
-    if not keys.null_count:
-        return keys
-    numbers = pa.array(np.arange(len(table))).cast(pa.string())
-    return pc.if_else(uid.is_null(), pc.coalesce(keys, numbers), keys.fill_null(""))
-
-
-def _texts(table: pa.Table, name: str | None) -> pa.ChunkedArray:
-    texts = pa.nulls(len(table), pa.string()) if name is None else table[name].cast(pa.string())
-    return pa.chunked_array([texts]) if isinstance(texts, pa.Array) else texts
-
-
-def _sizes(table: pa.Table, name: str | None) -> Any:
-    if name is None:
-        return pa.nulls(len(table), pa.int32())
-    return table[name].cast(pa.int32(), safe=False)
-
-
-def _mapped(url: str, stream: BinaryIO, header_offset: int) -> npt.NDArray[Any]:
-    """Map a stored npy member: its data starts after the zip's local header and the npy header."""
-    stream.seek(header_offset)
+def _data_start(archive: zipfile.ZipFile, stream: BinaryIO, entry: zipfile.ZipInfo) -> int:
+    """Return where the bytes of a stored member start: after the zip's local header. They end before the next one's."""
+    stream.seek(entry.header_offset)
     name_bytes, extra_bytes = struct.unpack("<HH", stream.read(LOCAL_HEADER_BYTES)[26:30])
-    stream.seek(header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes)
-    shape, fortran, dtype = npy_header(stream)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are never loaded")
-    order: Literal["F", "C"] = "F" if fortran else "C"
+    start = entry.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+    after = [other.header_offset for other in archive.infolist() if other.header_offset > entry.header_offset]
+    # The archive's own list of members comes after the last one.
+    end = min([archive.start_dir, *after])
+    if start + entry.file_size > end:
+        raise ValueError(f"it says that it has {entry.file_size:,} bytes, but {max(end - start, 0):,} are there")
+    return int(start)
+
+
+def _mapped(url: str, start: int, header: ArrayHeader) -> npt.NDArray[Any]:
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    place = start + header.start
     path = url.removeprefix("file://")
-    mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", stream.tell(), shape, order).reshape(shape)
+    mapped: npt.NDArray[Any] = np.memmap(path, header.dtype, "r", place, header.shape, order).reshape(header.shape)
     return mapped
-
-
-def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, Fortran order and dtype of the npy that starts here; the stream is left at its data."""
-    version = np.lib.format.read_magic(stream)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-    shape, fortran, dtype = read_header(stream)
-    return shape, fortran, dtype

@@ -8,8 +8,17 @@ from typing import NamedTuple
 
 # webdataset's rule: the key is everything before the first dot of the base name (the folder stays part of it).
 NAME = re.compile(r"^((?:.*/)?[^./]+)\.([^/]*)$", re.DOTALL)
+# What unpacking with a tool that does not know extended headers, or packing on a Mac, leaves beside the files.
+LEFTOVER = re.compile(r"(?:^|/)(?:PaxHeaders?(?:\.\d+)?|GNUSparseFile\.\d+|__MACOSX)/")
 IMAGE, CAPTION, METADATA = "image", "caption", "metadata"
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+# Images that are not decoded, by extension; they are named where a sample has no other.
+UNDECODED = {
+    **dict.fromkeys(("heic", "heif", "hif"), "HEIC"),
+    **dict.fromkeys(("jp2", "j2k", "jpx"), "JPEG 2000"),
+    **dict.fromkeys(("ico", "cur"), "an icon"),
+    **{"jxl": "JPEG XL", "svg": "SVG", "psd": "Photoshop's PSD", "eps": "PostScript", "pdf": "PDF", "ppm": "PPM"},
+}
 # What a table's column of captions is called; LAION writes it in capitals. The first that is there counts.
 CAPTIONS = ("text", "caption")
 KINDS = {**dict.fromkeys(IMAGES, IMAGE), "txt": CAPTION, "json": METADATA}
@@ -37,7 +46,7 @@ class Place(NamedTuple):
 def place(name: str) -> Place | None:
     """Return where the member of a name belongs, None if its name has no key."""
     match = NAME.match(name)
-    if match is None:
+    if match is None or ("/" in name and LEFTOVER.search(name)):
         return None
     key, extension = match[1], match[2].lower()
     stem, _, last = extension.rpartition(".")

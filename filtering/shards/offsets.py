@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.errors import RunError
-from filtering.shards.metadata import npy_header
+from filtering.shards.npy import npy_header
 from filtering.shards.tar import BLOCK
+from filtering.storage.checksums import DamagedError, MissingError, array_bytes
 from filtering.storage.store import Store
 
 # How the bytes of a span are to be read: see `Span`.
@@ -80,10 +80,10 @@ def offsets_of(spans: Iterable[tuple[str, Span]]) -> Offsets:
 
 
 def read_offsets(store: Store, name: str) -> Offsets | None:
-    """Return offsets that were written, None if there are none; RunError if the object is damaged."""
+    """Return offsets that were written, None if there are none; DamagedError if the object is damaged."""
     try:
-        data = store.read(name)
-    except FileNotFoundError:
+        data = store.read_checked(name)
+    except MissingError:
         return None
     try:
         table = _parsed(data)
@@ -91,22 +91,20 @@ def read_offsets(store: Store, name: str) -> Offsets | None:
         # numpy meets a damaged header with errors of every kind.
         table = None
     if table is None:
-        raise RunError(f"{store.path(name)}: does not hold offsets, the file is damaged")
+        raise DamagedError(store.path(name), "does not hold offsets")
     return Offsets(table)
 
 
 def _parsed(data: bytes) -> Table | None:
     """Return the table of an npy object, None if it holds something else; nothing is allocated that it only claims."""
-    stream = io.BytesIO(data)
-    shape, _, dtype = npy_header(stream)
-    table = np.frombuffer(data, OFFSET, offset=stream.tell())
+    header = npy_header(io.BytesIO(data))
+    count = header.shape[0] if len(header.shape) == 1 else -1
+    table = np.frombuffer(data, OFFSET, offset=header.start, count=count)
     start, end = table["start"], table["end"]
     whole = (start >= 0) & (end > start) & (start % BLOCK == 0) & (end % BLOCK == 0)
-    return table if dtype == OFFSET and shape == table.shape and whole.all() else None
+    return table if header.dtype == OFFSET and header.shape == table.shape and whole.all() else None
 
 
 def write_offsets(store: Store, name: str, offsets: Offsets) -> None:
     """Write offsets as an npy object."""
-    buffer = io.BytesIO()
-    np.save(buffer, offsets.table, allow_pickle=False)
-    store.write(name, buffer.getvalue())
+    store.write(name, array_bytes(store.path(name), offsets.table))

@@ -13,7 +13,7 @@ from filtering.core.errors import RunError
 from filtering.shards.inventory import Shard
 from filtering.shards.source import ByteSource, SparseFile
 from filtering.storage.store import filesystem_of, is_local, read_range, stream_object
-from filtering.storage.streams import fetched_ahead
+from filtering.storage.streams import fetched_ahead, offers_ranges
 
 # Bytes of one request, and requests that are under way, and in memory, at a time.
 REQUEST_BYTES = 1 << 20
@@ -56,13 +56,15 @@ def region_sources(
 ) -> Iterator[ByteSource]:
     """Yield, for each region, a source that stands at its start and is read before the next one is asked for.
 
-    Regions ascend without overlaps. A compressed tar is inflated from its start. Unless the `whole` of the regions is
-    wanted, those on a disk are read in small steps. An object of S3 is read only as long as it has the shard's version.
+    Regions ascend without overlaps. A compressed tar is inflated from its start, as one
+    of a web server without ranges is read. Unless the `whole` of the regions is
+    wanted, those on a disk are read in small steps. An object of S3 or the web is read only as long
+    as it has the shard's version.
     Memory: a chunk of 128 KiB; of a remote tar, `REQUESTS_AT_ONCE` requests of `REQUEST_BYTES`.
 
     RunError if a remote shard is shorter than that, or was replaced; Damaged if a compressed one ends before a region.
     """
-    if compressed:
+    if compressed or not offers_ranges(shard.url):
         yield from _inflated(shard, regions)
     elif is_local(shard.url):
         with SparseFile(filesystem_of(shard.url)[1]) as file:

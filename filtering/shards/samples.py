@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from filtering.config.limits import MAX_IMAGE_BYTES
+from filtering.core.captions import holds_text
 from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping, Quarantined
-from filtering.shards.names import CAPTION, IMAGE, METADATA, place, shortened
+from filtering.shards.names import CAPTION, IMAGE, METADATA, UNDECODED, place, shortened
 from filtering.shards.offsets import Span
 from filtering.shards.source import ByteSource
 from filtering.shards.tar import MAX_MEMBERS, Member, TarReader
@@ -103,13 +104,24 @@ def sample_of(group: Group, shard: str) -> Sample | Quarantined:
         return Quarantined(group.lost.name, group.key, group.lost.fault)
     image, caption, metadata = chosen_members(group)
     if image is None:
-        return Quarantined(group.key, group.key, Fault("missing_image", "no image member"))
+        return _without_image(group)
     if caption is None:
         return Quarantined(group.key, group.key, Fault("missing_caption", "no .txt member"))
     for kind, part in ((IMAGE, image), (CAPTION, caption), (METADATA, metadata)):
         if part and part.fault:
             return Quarantined(part.name, group.key, _fault(kind, part.fault))
     return _checked(group, image, caption, metadata, shard)
+
+
+def _without_image(group: Group) -> Quarantined:
+    """Return the entry of a key without an image that can be decoded, with the one that cannot be if there is one."""
+    for at in group.places:
+        if kind := UNDECODED.get(at.extension.rpartition(".")[2]):
+            member = group.members[at.extension].name
+            return Quarantined(
+                member, group.key, Fault("image_undecodable", f"{member} is {kind}, which is not decoded")
+            )
+    return Quarantined(group.key, group.key, Fault("missing_image", "no image member"))
 
 
 class Chosen(NamedTuple):
@@ -146,7 +158,7 @@ def _text(data: bytes) -> str | Fault:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return Fault("caption_not_utf8", f"byte {error.start} is not UTF-8")
-    return text if text.strip() else Fault("caption_empty", "holds no text")
+    return text if holds_text(text) else Fault("caption_empty", "holds no text")
 
 
 def _uid(metadata: Member | None) -> str | Fault | None:

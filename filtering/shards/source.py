@@ -50,6 +50,14 @@ class ByteSource:
         """The offset of the next byte."""
         return self._passed + self._at
 
+    def peek(self, size: int) -> bytes:
+        """Return at most `size` of the next bytes, which stay the next ones; none at the end."""
+        start, head = self.offset, self._held[self._at :]
+        while len(head) < size and self._refill():
+            head += self._held
+        self._passed, self._held, self._at = start, head, 0
+        return head[:size]
+
     def take(self, size: int) -> bytes:
         """Return exactly `size` bytes; Damaged if the stream ends before."""
         data = self.take_or_end(size)

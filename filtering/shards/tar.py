@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from filtering.shards.faults import Damaged, Fault
+from filtering.shards.foreign import LONGEST, foreign_kind
 from filtering.shards.source import ByteSource
 
 BLOCK = tarfile.BLOCKSIZE
@@ -33,6 +34,9 @@ PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 EXTENDED = (*PAX, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 # A sparse file in PAX format looks like a regular one; its data starts with a map. (No type byte of tar's own.)
 PAX_SPARSE = b"pax sparse"
+MULTI_VOLUME = b"M"
+# Folders, what dumps and volumes note of themselves, and attributes of Solaris: never members of a sample.
+PASSED = frozenset({tarfile.DIRTYPE, b"D", b"V", b"N", b"A", b"E", b"I"})
 
 NOT_A_FILE = "not_a_file"
 NOT_FILES = {
@@ -41,9 +45,9 @@ NOT_FILES = {
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device",
-    tarfile.DIRTYPE: "a directory",
     tarfile.FIFOTYPE: "a pipe",
     tarfile.GNUTYPE_SPARSE: "a sparse file",
+    MULTI_VOLUME: "the rest of a file whose beginning is in another volume",
 }
 
 
@@ -105,7 +109,7 @@ def parse_records(data: bytes) -> Records:
     """
     if not RELEVANT.search(data):
         return Records()
-    name = size = None
+    name = size = real = None
     sparse, at = False, 0
     while (space := data.find(b" ", at, at + 20)) > at and data[at:space].isdigit():
         end = at + int(data[at:space])
@@ -116,9 +120,12 @@ def parse_records(data: bytes) -> Records:
             name = value.decode("utf-8", NAME_ERRORS)
         elif key == b"size" and value.isdigit() and len(value) < 20:
             size = int(value)
+        elif key == b"GNU.sparse.name":
+            real = value.decode("utf-8", NAME_ERRORS)
         sparse = sparse or key.startswith(b"GNU.sparse.")
         at = end
-    return Records(name, size, sparse)
+    # Of a sparse file, the path and the header hold a name made up by the writer.
+    return Records(name if real is None else real, size, sparse)
 
 
 def _parse_any(block: bytes, at: int) -> Header | None:
@@ -211,7 +218,13 @@ class TarReader:
         return Member(header.name, data, fault, False, size, self.start, self.source.offset, self.foreign)
 
     def header(self) -> Header | None:
-        """Return the next member's header, extended headers applied; None at the end mark."""
+        """Return the header of the next member that may be a sample's, extended headers applied; None at the end."""
+        while (header := self._any_header()) is not None and header.kind in PASSED:
+            if header.kind != tarfile.DIRTYPE:
+                self._skip(header.size)
+        return header
+
+    def _any_header(self) -> Header | None:
         name, size, sparse = "", None, False
         self.start, self.foreign = self.source.offset, ()
         for _ in range(MAX_EXTENDED_HEADERS):
@@ -224,7 +237,7 @@ class TarReader:
                 name = data.rstrip(b"\0").decode("utf-8", NAME_ERRORS)
             elif header.kind in PAX:
                 records = parse_records(data)
-                name = name if records.name is None else records.name
+                name = name if records.name is None else records.name.rstrip("/")
                 size = size if records.size is None else records.size
                 sparse = records.sparse
             elif header.kind == tarfile.XGLTYPE:
@@ -232,6 +245,16 @@ class TarReader:
         raise Damaged("corrupt_tar", f"more than {MAX_EXTENDED_HEADERS} extended headers in front of one member")
 
     def _block(self) -> Header | None:
+        if self.source.offset:
+            return self._next_block()
+        first = self.source.peek(LONGEST)
+        try:
+            return self._next_block()
+        except Damaged as damage:
+            kind = foreign_kind(first)
+            raise Damaged("corrupt_tar", kind) if kind else damage from None
+
+    def _next_block(self) -> Header | None:
         start = self.source.offset
         block = self.source.take_or_end(BLOCK)
         if not block:
@@ -253,7 +276,7 @@ class TarReader:
         more = header.kind == tarfile.GNUTYPE_SPARSE and header.more_maps
         while more:
             more = bool(self.source.take(BLOCK)[504])
-        if header.kind in (tarfile.GNUTYPE_SPARSE, PAX_SPARSE):
+        if header.kind in (tarfile.GNUTYPE_SPARSE, PAX_SPARSE, MULTI_VOLUME):
             self._skip(header.size)
         return Fault(NOT_A_FILE, f"is {NOT_FILES[header.kind]}")
 

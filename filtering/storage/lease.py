@@ -204,7 +204,8 @@ class Lease:
                 self._folder.delete(object_name(token))
             raise self._refusal(parsed(read_lease(self._folder, newest)), 0.0)
         for old in tokens[: -1 - KEPT]:
-            with contextlib.suppress(FileNotFoundError):
+            # What is no lease was not written by a run.
+            if parsed(read_lease(self._folder, old)):
                 self._folder.delete(object_name(old))
 
     def _refusal(self, holder: Holder | None, heard: float) -> InputError:

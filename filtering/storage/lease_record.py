@@ -15,9 +15,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from filtering.storage.local import whole_name
 from filtering.storage.store import Store
 
 FOLDER = "lease"
+LEASE_OBJECT = re.compile(r"[0-9]{8,}\.json")
 # Without a heartbeat for so long, a holder counts as gone.
 STALE_SECONDS = 60.0
 # Ray gives the driver of a submitted job its submission id in here, and in no other variable.
@@ -114,6 +116,18 @@ def read_lease(folder: Store, token: int) -> bytes:
         return folder.read(object_name(token))
     except FileNotFoundError:
         return b""
+
+
+def held(store: Store) -> bool:
+    """Return whether a run or an export has ever held the lease on an output, which is the first that it writes.
+
+    True as well where nothing but what it writes is there: one that was killed in this moment left half a file.
+    """
+    folder = store.child(FOLDER)
+    tokens, names = tokens_in(folder), folder.names()
+    return any(parsed(read_lease(folder, token)) for token in tokens) or all(
+        whole_name(name) != name and LEASE_OBJECT.fullmatch(whole_name(name)) for name in names
+    )
 
 
 def taken_over(url: str, holder: Holder | None) -> str:

@@ -3,59 +3,129 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from filtering.core.errors import RunError
+
+# The end of the name of a temporary file, which a writer that was killed leaves behind.
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
+# What a disk that takes no more says; and one that is broken, which reading may meet as well.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+BROKEN = FULL | {errno.EIO}
 
 
-def write_whole(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file chunk by chunk, replacing what was there; its folder is made."""
-    _written_beside(path, chunks).replace(path)
+class DiskError(RunError):
+    """A disk takes no more: it is full, broken or read-only, or the file or what its user has is too large."""
+
+
+def disk_error(error: BaseException, folder: Path | None = None, kinds: Collection[int] = FULL) -> DiskError | None:
+    """Return what is told of an error of writing into a folder, by default that of the error's file; None of others."""
+    if not isinstance(error, OSError) or error.errno is None or error.errno not in kinds:
+        return None
+    named = Path(str(error.filename)).parent if error.filename else Path(tempfile.gettempdir())
+    folder, free = folder or named, "an unknown number of"
+    with contextlib.suppress(OSError):
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        free = f"{shutil.disk_usage(there).free:,}"
+    return DiskError(
+        f"{folder}: cannot be written ({os.strerror(error.errno)}), {free} bytes are free there; make room, then give "
+        "the same command again"
+    )
+
+
+@contextlib.contextmanager
+def writing(folder: Path, kinds: Collection[int] = FULL) -> Iterator[None]:
+    """Raise a DiskError that names the folder where a disk takes no more."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, folder, kinds) or error from None
+
+
+def write_whole(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
+    """Write a file chunk by chunk, replacing what was there; its folder is made.
+
+    `finish` may write again what it must know all chunks for, before anyone sees the file.
+    """
+    with _temporary(path) as temporary:
+        _fill(temporary, chunks, finish)
+        temporary.replace(path)
 
 
 def create_whole(path: Path, data: bytes) -> bool:
     """Create a file only if none is there and say whether it was created; one of several at once succeeds."""
-    temporary = _written_beside(path, (data,))
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
+    with _temporary(path) as temporary:
+        _fill(temporary, (data,))
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
     return True
 
 
 def move_whole(source: Path, target: Path) -> None:
     """Move a file, also to another filesystem, replacing what was there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        source.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        temporary = _beside(target)
-        shutil.copyfile(source, temporary)
-        temporary.replace(target)
-        source.unlink()
+    with writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            source.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with _temporary(target) as temporary:
+                shutil.copyfile(source, temporary)
+                temporary.replace(target)
+            source.unlink()
 
 
-def remove_empty_folders(top: Path) -> None:
-    """Remove the folders inside one that hold no file, however deep."""
-    for folder, _, _ in os.walk(top, topdown=False):
-        if Path(folder) != top:
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file; its folder is made."""
+    with writing(path.parent, BROKEN):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
-def _written_beside(path: Path, chunks: Iterable[bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    with temporary.open("wb") as file:
-        file.writelines(chunks)
-    return temporary
+def remove_empty_folders(top: Path, deleted: Iterable[Path]) -> None:
+    """Remove the folders inside one that hold nothing any more, of those in which files were deleted."""
+    emptied = {folder for path in deleted for folder in path.parents if top in folder.parents}
+    for folder in sorted(emptied, key=lambda folder: -len(folder.parts)):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
-def _beside(path: Path) -> Path:
+def whole_name(name: str) -> str:
+    """Return the name of the file that a temporary file was to become; other names as they are."""
+    return TEMPORARY.sub("", name)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Give a name beside a file's to write under; what still has it when the context is left is removed."""
     # Not named by the process: threads write too, and on a network disk other machines.
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _fill(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
+    with path.open("wb") as file:
+        for chunk in chunks:
+            # Not around all: chunks may be read from a disk, too.
+            with writing(path.parent, BROKEN):
+                file.write(chunk)
+        with writing(path.parent, BROKEN):
+            if finish is not None:
+                finish(file)
+            file.flush()

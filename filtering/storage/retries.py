@@ -11,15 +11,29 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from filtering.core.clock import CLOCK, Clock
-from filtering.core.errors import FilteringError, RunError, one_line
+from filtering.core.errors import FilteringError, InputError, RunError, one_line
 
 ATTEMPTS = 10
 TOTAL_SECONDS = 300.0
 FIRST_CEILING_SECONDS = 0.2
 LONGEST_CEILING_SECONDS = 20.0
+# Throttling shows as a denial now and then; a denial that stays is believed within seconds.
+DENIED_ATTEMPTS = 5
+# What a server may ask for by Retry-After.
+LONGEST_ASKED_SECONDS = 60.0
+
+# Errors of the connection, by the names that HTTP libraries give them (aiohttp, httpx, requests, azure).
+TRANSIENT = {
+    *("ClientConnectionError", "ClientPayloadError", "TransportError", "ConnectionError", "ChunkedEncodingError"),
+    *("Timeout", "ServiceRequestError", "ServiceResponseError"),
+}
+# Where errors come from that are no filesystem's.
+OWN = {"builtins", "filtering", "numpy", "pyarrow", "zipfile"}
 
 Result = TypeVar("Result")
 
@@ -29,10 +43,14 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The maximum number of attempts with errors of one kind (1: no retry), and the error raised after the last."""
+    """The maximum number of attempts with errors of one kind (1: no retry), and the error raised after the last.
+
+    The next attempt waits at least `wait` seconds.
+    """
 
     attempts: int
     error: Exception
+    wait: float = 0.0
 
 
 class ShortBodyError(RunError):
@@ -59,7 +77,7 @@ class Backoff:
             raise verdict.error from error
         count("retries")
         ceiling = min(LONGEST_CEILING_SECONDS, FIRST_CEILING_SECONDS * 2 ** (self._failed.total() - 1))
-        return random.uniform(0, ceiling)
+        return max(random.uniform(0, ceiling), min(verdict.wait, LONGEST_ASKED_SECONDS))
 
 
 def retried(function: Callable[[], Result], what: str, clock: Clock = CLOCK) -> Result:
@@ -82,20 +100,48 @@ def judged(error: Exception, what: str) -> Verdict:
     if isinstance(error, FileNotFoundError) and error.errno is None and not isinstance(error, FilteringError):
         # What most remote filesystems raise holds a bare path, or a server's words.
         return Verdict(1, FileNotFoundError(f"{what}: is not there"))
-    if isinstance(error, FilteringError) or not _is_transient(error):
+    if isinstance(error, FilteringError):
         return Verdict(1, error)
-    return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
+    if _is_transient(error):
+        return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
+    return Verdict(1, _with_its_url(error, what))
 
 
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, ConnectionError | TimeoutError | http.client.IncompleteRead):
         return True
-    # Here because it takes a quarter of a second, and a run on a disk never needs it.
-    import aiohttp
+    if (status := _status(error)) is not None:
+        return status in (408, 425, 429) or (status >= 500 and status != 501)
+    return any(kind.__name__ in TRANSIENT and kind.__module__ not in OWN for kind in type(error).__mro__)
 
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.status >= 500 or error.status == 429
-    return isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError)
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status that a library's error holds, None if it holds none."""
+    response = getattr(error, "response", None)
+    # One after the other: some libraries warn where their former names are read.
+    held = (getattr(one, name, None) for one, name in ((error, "status"), (error, "code"), (response, "status_code")))
+    return next((int(one) for one in held if isinstance(one, int) and 400 <= one < 600), None)
+
+
+def _with_its_url(error: Exception, what: str) -> Exception:
+    """Return an error of a filesystem's library as one line that names the URL; other errors as they are."""
+    if type(error).__module__.partition(".")[0] in OWN or (isinstance(error, OSError) and error.errno is not None):
+        return error
+    if _status(error) in (401, 403):
+        return InputError(f"{what}: access is denied, or credentials are missing (HTTP {_status(error)})")
+    return RunError(f"{what}: cannot be read or written ({one_line(error)})")
+
+
+def asked_seconds(after: str | None, clock: Clock = CLOCK) -> float | None:
+    """Return the seconds of a Retry-After, which is a number or a date; None if it is neither."""
+    try:
+        return max(0.0, float(after or ""))
+    except ValueError:
+        now = datetime.fromtimestamp(clock.wall(), UTC)
+    try:
+        return max(0.0, (parsedate_to_datetime(after or "") - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def count(name: str, amount: int = 1) -> None:

@@ -19,15 +19,13 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from filtering.core.errors import InputError, RunError, one_line
-from filtering.storage.retries import ATTEMPTS, Backoff, Verdict, count
+from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, Backoff, Verdict, count
 
 BLOCK_BYTES = 8 << 20
 PART_BYTES = 16 << 20
 PARTS_AT_ONCE = 4
 MOST_PARTS = 10_000
 REQUESTS_IN_FLIGHT = 32
-# Throttling shows as a denial now and then; a denial that stays is believed within seconds.
-DENIED_ATTEMPTS = 5
 
 CREDENTIALS_REFUSED = {
     "ExpiredToken",

@@ -6,34 +6,34 @@ through a temporary file, because there a killed writer would leave half an obje
 
 import contextlib
 import hashlib
-import io
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import fsspec
-import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import RunError
+from filtering.storage import checksums
 from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole
 from filtering.storage.retries import retried
-from filtering.storage.streams import block_stream, count_bytes, disk_stream, is_s3
+from filtering.storage.streams import block_stream, checks_versions, count_bytes, disk_stream, is_s3
+from filtering.storage.urls import absolute as absolute
+from filtering.storage.urls import filesystem_of as filesystem_of
+from filtering.storage.urls import is_local as is_local
+from filtering.storage.urls import is_pattern
+from filtering.storage.written import note, note_deleted
 
 MARKER = ".done"
 DELETED_AT_ONCE = 1000
 Result = TypeVar("Result")
-
-# By name: boto is imported, which takes a second, when the first URL of S3 is opened.
-for _scheme in ("s3", "s3a"):
-    fsspec.register_implementation(_scheme, "filtering.storage.s3.RetryingS3", clobber=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,63 @@ class Store:
             raise RunError(f"{self.path(name)}: is not JSON, the file is damaged") from None
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Write a parquet table; equal tables give equal bytes."""
-        self.write(name, parquet_bytes(table))
+        """Write a parquet table with a checksum; equal tables give equal bytes."""
+        self.write(name, checksums.table_bytes(self.path(name), table))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """Return a parquet table, or some of its columns."""
-        return read_parquet(self.path(name), columns)
+        """Return a table with a checksum, or some of its columns; DamagedError if it is damaged or missing."""
+        return checksums.parsed_table(self.read_checked(name), columns)
 
     def write_arrays(self, name: str, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Write named arrays as one uncompressed npz object."""
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        self.write(name, buffer.getvalue())
+        """Write named arrays as one uncompressed npz object with a checksum."""
+        self.write(name, checksums.arrays_bytes(self.path(name), arrays))
 
     def read_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays of an npz object; nothing is unpickled."""
-        with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as arrays:
-            return dict(arrays)
+        """Return the arrays of an npz object with a checksum; nothing is unpickled; DamagedError as `read_table`."""
+        return checksums.parsed_arrays(self.read_checked(name))
+
+    def read_array(self, name: str) -> npt.NDArray[Any]:
+        """Return the array of an npy object with a checksum, mapped, not read, on a disk; DamagedError as above."""
+        url = self.path(name)
+        if not is_local(url):
+            return checksums.parsed_array(self.read_checked(name))
+        try:
+            return checksums.mapped_array(url, filesystem_of(url)[1])
+        except FileNotFoundError:
+            raise checksums.MissingError(url) from None
+
+    def write_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write a JSON object with a checksum."""
+        self.write(name, checksums.record_bytes(self.path(name), record))
+
+    def read_record(self, name: str) -> dict[str, Any]:
+        """Return a JSON object with a checksum; DamagedError as above."""
+        return checksums.parsed_record(self.read_checked(name))
+
+    def read_checked(self, name: str) -> bytes:
+        """Return the bytes of an object with a checksum; DamagedError if it is damaged or missing."""
+        url = self.path(name)
+        try:
+            data = self.read(name)
+        except FileNotFoundError:
+            raise checksums.MissingError(url) from None
+        checksums.check(url, data)
+        return data
+
+    def is_checked(self, name: str) -> bool:
+        """Read and check an object; return whether it has a checksum of this kind at all."""
+        try:
+            data = self.read(name)
+        except FileNotFoundError:
+            raise checksums.MissingError(self.path(name)) from None
+        if not checksums.has_slot(data):
+            return False
+        checksums.check(self.path(name), data)
+        return True
+
+    def copy(self, name: str, source: "Store") -> None:
+        """Copy an object with a checksum from another folder."""
+        self.write(name, checksums.moved(self.path(name), source.read_checked(name)))
 
     def exists(self, name: str) -> bool:
         """Say whether the object `name` is there."""
@@ -101,21 +141,22 @@ class Store:
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in listed)
         return sorted(name for name in names if name.endswith(suffix))
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of every object inside, however deep, by its name; one listing."""
+        top = filesystem_of(self.url)[1].rstrip("/") + "/"
+        found = _asked(self.url, lambda filesystem, path: filesystem.find(path, detail=True))
+        return {name.removeprefix(top): int(entry["size"]) for name, entry in found.items()}
+
     def delete(self, name: str) -> None:
         """Delete an object if it is there."""
         with contextlib.suppress(FileNotFoundError):
             _asked(self.path(name), lambda filesystem, path: filesystem.rm_file(path))
+        note_deleted(self.path(name))
 
     def delete_all(self, suffix: str) -> None:
         """Delete the objects directly inside that end in `suffix`."""
         for name in self.names(suffix):
             self.delete(name)
-
-    def delete_folders(self, prefix: str) -> None:
-        """Delete every folder directly inside whose name starts with `prefix`, with all it holds."""
-        for name in self.names():
-            if name.startswith(prefix):
-                _asked(self.path(name), _delete_folder)
 
     def delete_folder(self, name: str) -> None:
         """Delete the folder `name`, if it is there, with all it holds."""
@@ -129,7 +170,7 @@ class Store:
         for start in range(0, len(going), DELETED_AT_ONCE):
             _asked(self.url, partial(_delete_objects, going[start : start + DELETED_AT_ONCE]))
         if is_local(self.url):
-            remove_empty_folders(Path(top))
+            remove_empty_folders(Path(top), map(Path, going))
         return len(found) - len(going)
 
 
@@ -150,31 +191,6 @@ def _delete_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
         _delete_objects(filesystem.find(path), filesystem, path)
     else:
         filesystem.rm(path, recursive=True)
-
-
-def is_pattern(path: str) -> bool:
-    """Say whether filesystems take a path for a pattern."""
-    return any(character in path for character in "*?[")
-
-
-def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Return the filesystem of a URL and the path on it."""
-    try:
-        # Listings are never cached: other processes write what this one reads.
-        filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"{url}: cannot be opened ({error})") from None
-    return filesystem, path
-
-
-def is_local(url: str) -> bool:
-    """Say whether a URL is on this machine's disk."""
-    return isinstance(filesystem_of(url)[0], LocalFileSystem)
-
-
-def absolute(url: str) -> str:
-    """Return a local path made absolute, so that workers elsewhere in the tree find it; other URLs as is."""
-    return filesystem_of(url)[1] if is_local(url) else url
 
 
 def _asked(url: str, operation: Callable[[fsspec.AbstractFileSystem, str], Result]) -> Result:
@@ -203,11 +219,11 @@ def read_object(url: str) -> bytes:
 def read_range(url: str, start: int | None, end: int | None, version: str = "") -> bytes:
     """Return the bytes [start, end) of an object, fewer where it ends before.
 
-    On S3 alone (no other store takes it with a range) RunError if the object's etag is no longer `version`.
+    On S3 and the web (no other store takes it with a range) RunError if the object's version is no longer `version`.
     """
 
     def read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes:
-        if version and is_s3(filesystem):
+        if version and checks_versions(filesystem):
             return bytes(filesystem.read_block(path, start, end, version))
         data = bytes(filesystem.cat_file(path, start=start, end=end))
         count_bytes(filesystem, "read_bytes", len(data))
@@ -216,16 +232,17 @@ def read_range(url: str, start: int | None, end: int | None, version: str = "") 
     return _asked(url, read)
 
 
-def write_chunks(url: str, chunks: Iterable[bytes]) -> None:
-    """Write a whole object chunk by chunk: none but the last chunk is in memory."""
+def write_chunks(url: str, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
+    """Write a whole object chunk by chunk: none but the last chunk is in memory; `finish` as in `write_whole`."""
     filesystem, path = filesystem_of(url)
     if isinstance(filesystem, LocalFileSystem):
-        write_whole(Path(path), chunks)
+        write_whole(Path(path), chunks, finish)
+        note(url, Path(path).stat().st_size)
         count_bytes(filesystem, "written_bytes", Path(path).stat().st_size)
         return
     with tempfile.TemporaryDirectory(prefix="filtering-") as folder:
         file = Path(folder) / "object"
-        write_whole(file, chunks)
+        write_whole(file, chunks, finish)
         commit_file(url, str(file))
 
 
@@ -240,6 +257,7 @@ def write_object(url: str, data: bytes) -> None:
         count_bytes(filesystem, "written_bytes", len(data))
 
     _asked(url, write)
+    note(url, len(data))
 
 
 def create_object(url: str, data: bytes) -> bool:
@@ -271,14 +289,8 @@ def commit_file(url: str, path: str) -> None:
     else:
         _asked(url, lambda filesystem, target: filesystem.put_file(path, target))
         Path(path).unlink()
+    note(url, size)
     count_bytes(filesystem, "written_bytes", size)
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Return the bytes of a parquet file that holds the table."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def read_parquet(url: str, columns: list[str] | None = None) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import RunError
 from filtering.storage.retries import ShortBodyError, count, retried
+from filtering.storage.urls import filesystem_of, is_http
 
 BLOCK_BYTES = 8 << 20
 BUFFER_BYTES = 1 << 20
@@ -119,6 +120,8 @@ def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
     Reading raises RunError if the object was replaced or deleted, or a block of it cannot be fetched.
     """
     opened = retried(lambda: filesystem.info(path), url)
+    if not opened.get("ranges", True):
+        return cast(BinaryIO, filesystem.stream(path))
 
     def fetch(start: int, end: int) -> bytes:
         try:
@@ -133,11 +136,22 @@ def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(BlockStream(url, opened["size"], fetch), BUFFER_BYTES))
 
 
+def offers_ranges(url: str) -> bool:
+    """Say whether parts of an object can be read, as anywhere but on some web servers; else it is read from its start.
+
+    FileNotFoundError if there is none.
+    """
+    if not is_http(url):
+        return True
+    filesystem, path = filesystem_of(url)
+    return bool(retried(lambda: filesystem.info(path), url)["ranges"])
+
+
 def _block(filesystem: Any, path: str, start: int, end: int, opened: Mapping[str, object]) -> bytes | None:
     """Return some bytes of an object, None if it is no longer the one that was opened."""
     data: bytes
-    if is_s3(filesystem):
-        data = filesystem.read_block(path, start, end, opened["ETag"])
+    if checks_versions(filesystem):
+        data = filesystem.read_block(path, start, end, opened.get("ETag") or opened.get("LastModified", ""))
         return data
     data = filesystem.cat_file(path, start=start, end=end)
     return data if _version(filesystem.info(path)) == _version(opened) else None
@@ -153,7 +167,12 @@ def is_s3(filesystem: Any) -> bool:
     return "s3" in filesystem.protocol
 
 
+def checks_versions(filesystem: Any) -> bool:
+    """Say whether a filesystem is one of ours, whose `read_block` reads a part of an object of one version."""
+    return not {"s3", "http"}.isdisjoint(filesystem.protocol)
+
+
 def count_bytes(filesystem: Any, name: str, amount: int) -> None:
-    """Count what was read or written on a filesystem, but on S3, whose requests are counted where they are made."""
-    if not is_s3(filesystem):
+    """Count what was read or written on a filesystem, but on ours, whose requests are counted where they are made."""
+    if not checks_versions(filesystem):
         count(name, amount)

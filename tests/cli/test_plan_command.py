@@ -27,7 +27,7 @@ def found(*stages, allowed=4_000_000_000, price=None):
         "rows": 1000, "shards": 8, "input_bytes": 51_600_000, "concepts": 20, "keep": 300, "cpus": 2,
         "memory_per_worker_bytes": 4_000_000_000, "disk_bytes": 10_000_000, "seconds": 100, "cpu_hours": 0.05,
         "gpu_hours": 0.0, "price": price, "stages": stages, "bottleneck": bottleneck(stages, allowed), "base": None,
-        "probe": {"device": ""},
+        "probe": {"device": ""}, "warnings": [],
     }  # fmt: skip
 
 

@@ -1,8 +1,14 @@
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from filtering.manifests import verify
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_nothing_heavy_is_imported_before_a_command_needs_it():
@@ -26,3 +32,43 @@ def test_what_a_library_prints_stays_off_stdout(metadata_run, call_main, monkeyp
     assert status == 0
     assert json.loads(out)["ok"] is True
     assert "a notice of a library" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "s3://key:Zm9vYmFy@bucket/run"),
+        ("run", "--config", "https://Zm9vYmFy@127.0.0.1:9/run.yaml"),
+        ("run", "--config", "run.yaml", "--set", "output=https://127.0.0.1:9/x?X-Amz-Signature=Zm9vYmFy"),
+        ("report", "runs/first", "--out=https://127.0.0.1:9/x?sig=Zm9vYmFy"),
+    ],
+)
+def test_a_secret_on_the_command_line_is_refused_and_not_repeated(words, call_main):
+    status, out, err = call_main(*words)
+    assert status == 2
+    assert "holds credentials" in err and len(err.splitlines()) == 1
+    assert "Zm9vYmFy" not in out + err
+
+
+def test_a_traceback_has_no_secrets(call_main, monkeypatch, metadata_run):
+    def refused(run):
+        raise ConnectionError("no answer of https://host/x?token=Zm9vYmFy")
+
+    monkeypatch.setattr(verify, "problems", refused)
+    status, _, err = call_main("verify", str(metadata_run), "--debug")
+    assert status == 1
+    assert "Traceback" in err and "token=***" in err and "Zm9vYmFy" not in err
+
+
+@pytest.mark.parametrize("start", [["-m", "filtering", "run"], ["jobs/run.py"], ["jobs/nightly.py"]])
+def test_a_python_that_lacks_what_the_package_needs_is_named(start, tmp_path):
+    (tmp_path / "pydantic.py").write_text("raise ModuleNotFoundError(\"No module named 'pydantic'\")")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    line = [sys.executable, *start, "--config", "run.yaml"]
+    failed = subprocess.run(
+        line, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    (said,) = failed.stderr.splitlines()
+    assert said.startswith(f"filtering: No module named 'pydantic': this command runs {sys.executable} (Python 3.")
+    assert "docker/Dockerfile" in said

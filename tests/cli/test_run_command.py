@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from pools import metadata_config
@@ -33,6 +34,39 @@ def finished(metadata_pool, tmp_path_factory):
 def test_metadata_runs_without_open_clip_or_torch(finished):
     _, done = finished
     assert done.returncode == 0, done.stderr
+
+
+HEAVY = ("torch", "ray", "faiss", "numba", "pyarrow", "numpy")
+WRONG = {
+    "input": {"shards": ["none/*.tar", "{0..9999999999}.tar"]},
+    "embedding": {"model": "ViT-B-33", "pretrained": "openai"},
+    "graf": {"k": 3},
+    "graph": {"recall": 2},
+    "selection": {"score": "clipscore"},
+}
+SAID = [
+    "--set graph.k: must read KEY=VALUE, such as selection.keep=0.3",
+    "graf: unknown key; did you mean graph?",
+    "output: is missing; it must be",
+    "graph.recall: 2 is not valid",
+    "selection.score: unknown scorer clipscore; did you mean clip_score?",
+    "embedding.model: open_clip knows no ViT-B-33; did you mean ViT-B-32?",
+    "{0..9999999999}.tar: its braces stand for 10,000,000,001 names",
+    "input.shards: none/*.tar is not there",
+]
+
+
+@pytest.mark.parametrize("name", ["run", "plan"])
+def test_all_mistakes_are_said_at_once_before_anything_heavy_is_imported(tmp_path, name):
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nsys.modules.update(dict.fromkeys({HEAVY}))  # whoever imports one of these fails\n"
+    )
+    config = write_config(tmp_path / "run.yaml", WRONG)
+    done = call(name, "--config", config, "--set", "graph.k", PYTHONPATH=f"{tmp_path}:{Path.cwd()}")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(SAID)
+    assert all(line.startswith(f"filtering: {said}") for line, said in zip(lines, SAID, strict=True)), lines
 
 
 def test_json_is_one_object_on_stdout(finished):

@@ -26,6 +26,10 @@ def test_defaults(smallest_file):
         "s3://key:sec/ret@bucket/run",
         "https://key:secret@host/run",
         "simplecache::s3://key:secret@bucket/run",
+        "https://secret@host/x.tar",
+        "https://bucket.s3.amazonaws.com/x.tar?X-Amz-Signature=secret&X-Amz-Expires=1",
+        "https://account.blob.core.windows.net/x.tar?sv=1&sig=secret",
+        "https://host/x.tar?access_token=secret",
     ],
 )
 def test_credentials_in_urls_are_refused_and_not_repeated(url):
@@ -35,10 +39,14 @@ def test_credentials_in_urls_are_refused_and_not_repeated(url):
         given(input={"metadata": ["a", url]}),
         given(selection={"score": {"table": url, "column": "c"}}),
         given(embedding={"pretrained": url}),
+        given(base=url),
+        given(concepts={"centroids": url}),
+        given(notify={"url": url}),
+        given(selections={url: {"method": "top"}}),
     ):
         message = refusal(data)
-        assert "credentials" in message
-        assert "ret@" not in message
+        assert "holds credentials" in message
+        assert "ret@" not in message and "=secret" not in message
 
 
 def test_a_wrong_value_does_not_repeat_credentials():
@@ -46,8 +54,14 @@ def test_a_wrong_value_does_not_repeat_credentials():
 
 
 def test_urls_without_credentials_pass():
-    for url in ("s3://bucket/run", "http://host:8080/a@b", "/data/a:b@c", "s3://bucket/a:b@c"):
+    for url in ("s3://bucket/run", "/data/a:b@c", "s3://bucket/a:b@c"):
         assert parse_config(given(output=url)).output == url
+    assert parse_config(given(base="http://host:8080/a@b")).base == "http://host:8080/a@b"
+
+
+@pytest.mark.parametrize("url", ["http://host/run", "HTTPS://host/run"])
+def test_nothing_is_written_to_the_web(url):
+    assert refusal(given(output=url)).startswith(f"output: {url}: nothing can be written to a web server; give a path")
 
 
 def test_the_configuration_is_frozen():

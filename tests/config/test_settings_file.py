@@ -1,3 +1,6 @@
+import re
+import time
+
 import pytest
 
 from filtering.config.run import load_config
@@ -68,3 +71,70 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         load_config(str(tmp_path / "none.yaml"))
     with pytest.raises(InputError, match="cannot be read"):
         load_config(str(tmp_path))
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize("content", [LAUGHS, MERGES, "output: &a [*a]", "output: &a {b: {c: *a}}"])
+def test_anchors_that_stand_for_countless_values_are_refused_at_once(tmp_path, smallest_file, content):
+    (tmp_path / "bomb.yaml").write_text(content)
+    started = time.process_time()
+    with pytest.raises(InputError) as refused:
+        load_config(str(tmp_path / "bomb.yaml"))
+    assert str(refused.value).startswith(f"{tmp_path}/bomb.yaml: its anchors stand for more than")
+    with pytest.raises(InputError, match=r"^--set selection=.*: its anchors stand for more than"):
+        load_config(smallest_file, ["selection={" + content.replace("\n", ", ") + "}"])
+    assert time.process_time() - started < 2
+
+
+def test_anchors_are_what_they_stand_for(tmp_path):
+    (tmp_path / "run.yaml").write_text("input: {shards: [&a x.tar, *a]}\noutput: &b runs/b\nbase: *b\n")
+    config = load_config(str(tmp_path / "run.yaml"))
+    assert (config.input.shards, config.base) == (("x.tar", "x.tar"), "runs/b")
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-99-99", "2026-01-01T25:00:00", "9" * 5000, "!!int x", "!!float x", "!!timestamp x", "!!bool x"]
+)
+def test_a_value_that_cannot_be_read_is_refused_with_its_place(tmp_path, smallest_file, value):
+    (tmp_path / "odd.yaml").write_text(f"output: x\ngraph:\n  k: {value}\n")
+    with pytest.raises(InputError) as refused:
+        load_config(str(tmp_path / "odd.yaml"))
+    assert re.search(r"odd\.yaml: is not YAML \(.* line 3, column 6\b.*\)$", str(refused.value))
+    with pytest.raises(InputError, match=r"^--set graph\.k=.*: the value is not YAML$"):
+        load_config(smallest_file, [f"graph.k={value}"])
+
+
+def test_a_file_that_is_no_configuration_is_not_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("filtering.config.settings_file.MAX_BYTES", 1 << 20)
+    with (tmp_path / "pool.tar").open("wb") as file:
+        file.truncate((1 << 20) + 1)
+    with pytest.raises(InputError, match="is too large for a configuration, more than 1 MiB"):
+        load_config(str(tmp_path / "pool.tar"))
+
+
+def test_mistakes_of_overrides_and_of_the_file_are_said_together(tmp_path):
+    (tmp_path / "run.yaml").write_text("input: {shards: x.tar}\ngraf: {k: 3}\ngraph: {recall: 2}\n")
+    with pytest.raises(InputError) as refused:
+        load_config(str(tmp_path / "run.yaml"), ["graph.k", "selection.keep=[", "graph.k=0"])
+    assert [line.partition(":")[0] for line in str(refused.value).split("\n")] == [
+        "--set graph.k",
+        "--set selection.keep=[",
+        "graf",
+        "output",
+        "graph.k",
+        "graph.recall",
+    ]
+    with pytest.raises(InputError) as refused:
+        load_config(str(tmp_path / "none.yaml"), ["graph.k"])
+    assert [line.partition(":")[0] for line in str(refused.value).split("\n")] == [
+        f"{tmp_path}/none.yaml",
+        "--set graph.k",
+    ]
+
+
+def test_an_override_that_is_nested_too_deep_is_refused(smallest_file):
+    with pytest.raises(InputError, match="nested too deep"):
+        load_config(smallest_file, [".".join("a" * 20_000) + "=1"])

@@ -179,3 +179,26 @@ def test_the_configuration_that_an_older_version_recorded_is_read():
     listed = parse_config(given(selection=FORMER | {"steps": steps}, selections={"a": FORMER, "b": steps}))
     assert list(listed.selection.steps) == [recorded_step(one) for one in steps]
     assert listed.selections["a"] == recorded_step(FORMER)
+
+
+@pytest.mark.parametrize(
+    ("selection", "line"),
+    [
+        ({"score": "clipscore"}, "selection.score: unknown scorer clipscore; did you mean clip_score?"),
+        ({"score": "table"}, "selection.score: unknown scorer table; "),
+        (
+            {"steps": [{"method": "top"}, {"method": "d2", "score": "sd"}]},
+            "selection.steps.1.score: unknown scorer sd; did",
+        ),
+        (
+            {"budget": "strata", "difficulty": "el3n"},
+            "selection.difficulty: unknown scorer el3n; did you mean el2n?",
+        ),
+        (
+            {"score": {"combine": {"of": [{"score": "sass"}]}}},
+            "selection.score.combine.of.0.score: unknown scorer sass; did you mean sas?",
+        ),
+    ],
+)
+def test_an_unknown_scorer_is_refused_where_it_stands(selection, line):
+    assert refusal(given(selection=selection)).startswith(line)

@@ -53,8 +53,17 @@ def test_a_shard_outside_the_root_is_refused_by_its_name(url):
         UidRule(root="/pool").place(url)
 
 
-def test_by_name_the_folder_does_not_count():
-    assert UidRule("name").place("s3://pool/cc3m/0.tar") == UidRule("name").place("/0.tar") == "0.tar"
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("s3://pool/cc3m/0.tar", "0.tar"),
+        ("/0.tar", "0.tar"),
+        ("HTTPS://host/cc3m/0.tar?download=true&of=a/b", "0.tar"),
+        ("/pool/0?.tar", "0?.tar"),
+    ],
+)
+def test_by_name_neither_folder_nor_a_query_of_the_web_counts(url, name):
+    assert UidRule("name").place(url) == name
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import yaml
 from pools import Silent
 
 from filtering.cli.demo import demo_lines
+from filtering.core.errors import InputError
 from filtering.demo import job
 from filtering.demo.pool import build_pool
 from filtering.manifests.verify import problems
@@ -29,3 +30,12 @@ def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(tmp_path
     assert any("quarantined" in line for line in demo_lines(result))
     config = yaml.safe_load((tmp_path / "demo/demo.yaml").read_text())
     assert "truth" not in json.dumps(config)
+
+
+@pytest.mark.parametrize("name", ["pool/00000000.tar", "demo.yaml", "run/run.json", "notes.txt"])
+def test_the_demo_writes_into_no_folder_of_others(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"--out: .*filtering"):
+        job.run_demo(str(tmp_path), Silent())
+    assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [b"mine"]

@@ -103,6 +103,55 @@ def test_kubernetes_knows_every_field_and_its_type(kind, value):
     assert _faults(value, kind, kind) == []
 
 
+def refused(job):
+    """Return what the API server refuses in a Job's podFailurePolicy; Kubernetes 1.29 to 1.34 are the strictest."""
+    rules, containers = job["podFailurePolicy"]["rules"], job["template"]["spec"]["containers"]
+    if job["template"]["spec"]["restartPolicy"] != "Never" or len(rules) > 20:
+        yield "restartPolicy is not Never, or there are more than 20 rules"
+    for rule in rules:
+        if len(rule.keys() & {"onExitCodes", "onPodConditions"}) != 1:
+            yield "a rule has not exactly one of onExitCodes and onPodConditions"
+        if rule["action"] not in {"FailJob", "Ignore", "Count"}:
+            yield f"{rule['action']} is no action of a Job that is not indexed"
+        for condition in rule.get("onPodConditions", []):
+            # From 1.35 on it may be left out.
+            if condition.get("status") not in {"True", "False", "Unknown"}:
+                yield f"{condition['type']} has no status"
+        if codes := rule.get("onExitCodes"):
+            values = codes["values"]
+            zero = codes["operator"] == "In" and 0 in values
+            if values != sorted(set(values)) or not 1 <= len(values) <= 255 or zero:
+                yield "the exit codes are not in order, or have a 0"
+            if codes.get("containerName") not in {None, *(container["name"] for container in containers)}:
+                yield f"there is no container {codes['containerName']}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ((1, "onPodConditions", 0, "status"), None, "DisruptionTarget has no status"),
+        ((0, "onExitCodes", "values"), [3, 0], "the exit codes are not in order, or have a 0"),
+        ((0, "onExitCodes", "containerName"), "night", "there is no container night"),
+        ((0, "action"), "FailIndex", "FailIndex is no action of a Job that is not indexed"),
+    ],
+)
+def test_every_kubernetes_takes_the_rules_for_failed_pods(path, value, message):
+    assert list(refused(NIGHT)) == []
+    night = copy.deepcopy(NIGHT)
+    *parents, last = path
+    held = night["podFailurePolicy"]["rules"]
+    for name in parents:
+        held = held[name]
+    held[last] = value
+    assert list(refused(night)) == [message]
+
+
+def test_names_are_short_enough_for_what_is_named_after_them():
+    # A CronJob adds 11 characters to its name for a Job, whose RayJob may have 47.
+    assert len(CRONJOB["metadata"]["name"]) + len("-29000000") <= 47
+    assert len(CRONJOB["metadata"]["name"]) <= 52
+
+
 def test_a_night_begins_only_when_the_last_one_has_ended():
     spec = CRONJOB["spec"]
     assert (spec["concurrencyPolicy"], ZoneInfo(spec["timeZone"]).key) == ("Forbid", RAYCRONJOB["spec"]["timeZone"])

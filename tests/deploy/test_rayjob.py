@@ -47,6 +47,11 @@ def _faults(value, kind, at):
     model = getattr(client, kind)
     kinds = {model.attribute_map[name]: of for name, of in model.openapi_types.items()}
     unknown = [f"{at}.{key}: no such field" for key in value if key not in kinds]
+    try:
+        model(**{name: value.get(key) for name, key in model.attribute_map.items()})
+    except ValueError as error:
+        # "Invalid value for `name`, must not be `None`"
+        unknown.append(f"{at}: {error}")
     return unknown + [
         fault for key, item in value.items() if key in kinds for fault in _faults(item, kinds[key], f"{at}.{key}")
     ]
@@ -97,6 +102,7 @@ def test_a_wrong_field_or_type_would_be_found():
     pod = {"containers": [{"nam": "ray", "resources": {"limits": {"cpu": 4}}}], "restartPolicy": "Never"}
     assert _faults(pod, "V1PodSpec", "pod") == [
         "pod.containers.0.nam: no such field",
+        "pod.containers.0: Invalid value for `name`, must not be `None`",
         "pod.containers.0.resources.limits.cpu: 4 is no str",
     ]
 

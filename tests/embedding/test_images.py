@@ -41,7 +41,7 @@ def reason(data):
     return found.reason
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_real_images_are_decoded(kind):
     decoded = decode_image(encoded(kind))
     assert isinstance(decoded, Decoded)
@@ -100,7 +100,7 @@ def test_an_image_without_pixels_is_a_fault(width, height):
     reason(png_of(width, height))
 
 
-WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")}
+WHOLE = {kind: encoded(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")}
 
 
 @examples(2)
@@ -256,3 +256,131 @@ def test_transparency_of_a_palette_is_kept():
         buffer = io.BytesIO()
         picture.save(buffer, kind, transparency=3)
         assert decode_image(buffer.getvalue()).image.convert("RGBA").getpixel((0, 0))[3] == 0
+
+
+RAMP = np.tile(np.linspace(0, 65535, 40).astype(np.uint16), (30, 1))
+
+
+def tiff_of(bits, white, pixels, form=1):
+    tags = {256: 40, 257: 30, 258: bits, 259: 1, 262: white, 273: 8, 277: 1, 278: 30, 279: len(pixels), 339: form}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    place = struct.pack("<I", 8 + len(pixels))
+    return b"II*\0" + place + pixels + struct.pack("<H", len(tags)) + directory + bytes(4)
+
+
+def png_of_16_bits(colour, channels):
+    header = struct.pack(">IIBBBBB", 40, 30, 16, colour, 0, 0, 0)
+    rows = np.stack([RAMP] * channels[0] + [np.full_like(RAMP, 65535)] * channels[1], axis=2).astype(">u2")
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def packed_12_bits():
+    pairs = (RAMP >> 4).reshape(-1, 2).tolist()
+    return b"".join(bytes([first >> 4, (first & 15) << 4 | last >> 8, last & 255]) for first, last in pairs)
+
+
+@pytest.mark.parametrize(
+    ("whole", "turned"),
+    [
+        (png_of_16_bits(0, (1, 0)), False),
+        (png_of_16_bits(4, (1, 1)), False),
+        (png_of_16_bits(2, (3, 0)), False),
+        (png_of_16_bits(6, (3, 1)), False),
+        (tiff_of(16, 1, RAMP.tobytes()), False),
+        (tiff_of(16, 0, RAMP.tobytes()), True),
+        (tiff_of(12, 1, packed_12_bits()), False),
+    ],
+)
+def test_channels_of_more_than_a_byte_are_scaled_to_their_range(whole, turned):
+    grey = np.asarray(decode_image(whole).image.convert("RGB")).astype(int)
+    expected = 255 - (RAMP >> 8) if turned else RAMP >> 8
+    assert abs(grey - expected[..., None].astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("whole", "mode"),
+    [
+        (tiff_of(32, 1, RAMP.astype("<u4").tobytes()), "mode I"),
+        (tiff_of(32, 1, RAMP.astype("<f4").tobytes(), 3), "mode F"),
+        (tiff_of(16, 1, RAMP.tobytes(), 2), "mode I"),
+    ],
+)
+def test_values_whose_range_nobody_says_are_not_made_white(whole, mode):
+    fault = decode_image(whole)
+    assert (fault.reason, fault.detail[: len(mode)]) == ("image_undecodable", mode)
+
+
+def boxed(whole, **changes):
+    """An AVIF of which some boxes are changed: what stands a number of bytes after a box's name."""
+    changed = bytearray(whole)
+    for name, (after, content) in changes.items():
+        at = whole.index(name.encode()) + after
+        changed[at : at + len(content)] = content
+    return bytes(changed)
+
+
+def avif_of(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(buffer, "AVIF", speed=10)
+    return buffer.getvalue()
+
+
+def test_avif_is_decoded_without_its_metadata_and_as_one_picture():
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 5000
+    bare, laden = (decode_image(encoded("AVIF", **more)) for more in ({}, {"exif": exif, "xmp": b"<x/>"}))
+    assert bare.size == (30, 40)
+    assert np.array_equal(np.asarray(bare.image), np.asarray(laden.image))
+    assert "exif" not in laden.image.info
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:])
+    assert decode_image(buffer.getvalue()).image.getpixel((3, 3))[0] > 200
+
+
+def test_an_avif_is_as_large_as_its_pictures_say_whatever_its_container_says():
+    whole = avif_of(1000, 800)
+    small = boxed(whole, ispe=(8, struct.pack(">II", 64, 64)))
+    assert decode_image(whole, max_pixels=400_000).reason == "image_too_large"
+    assert decode_image(small, max_pixels=300_000).reason == "image_too_large"
+    large = boxed(avif_of(64, 64), ispe=(8, struct.pack(">II", 60_000, 60_000)))
+    assert isinstance(decode_image(large), Fault)
+
+
+def test_an_avif_of_countless_frames_is_not_decoded():
+    whole = avif_of(64, 64)
+    data = whole.index(b"mdat") + 4
+    picture = whole[data:]
+    # A frame header (type 3) without content after it.
+    frames = b"\x1a\x00" * 1000
+    place, size = struct.pack(">I", data), struct.pack(">I", len(picture + frames))
+    iloc = whole.index(b"iloc")
+    at = whole.index(place, iloc)
+    many = whole[:at] + place + size + whole[at + 8 :] + frames
+    assert reason(many) == "image_too_complex"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix", "HEIC"),
+        (b"\xff\x0a123", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"8BPS\0\1", "Photoshop's PSD"),
+        (b"\0\0\1\0\1\0", "an icon"),
+        (b"DDS |", "DDS"),
+        (b"P6 3 3 255 ", "PPM"),
+        (b"%!PS-Adobe", "PostScript"),
+        (b" <svg/>", "text (HTML, SVG, XML or JSON)"),
+        (b"MM\0+\0\x08", "BigTIFF"),
+    ],
+)
+def test_formats_that_are_not_decoded_are_named(data, name):
+    assert decode_image(data + bytes(100)) == Fault("image_undecodable", f"its bytes are {name}, which is not decoded")
+
+
+def test_without_a_decoder_of_avif_it_is_named(monkeypatch):
+    monkeypatch.setattr("PIL.features.check", lambda name: False)
+    assert "AVIF, which needs Pillow 11.3" in decode_image(encoded("AVIF")).detail

@@ -5,6 +5,7 @@ import numpy as np
 import open_clip
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
@@ -44,29 +45,42 @@ def test_a_tag_is_taken_as_it_is():
     assert (files.name, files.config, files.pretrained) == ("ViT-B-32", None, "laion2b_s34b_b79k")
 
 
-def test_the_identity_changes_with_the_weights(tmp_path):
+def test_the_identity_changes_with_the_weights_and_the_preprocessing(tmp_path):
     config = str(shutil.copy(MODEL_CONFIG, tmp_path / "own.json"))
-    (tmp_path / "a.pt").write_bytes(b"a")
-    (tmp_path / "b.pt").write_bytes(b"b")
-    identities = [model_identity(Embedding(model=config, pretrained=str(tmp_path / name))) for name in ("a.pt", "b.pt")]
-    assert identities[0][:2] == identities[1][:2]
-    assert identities[0][2] != identities[1][2]
+    for name in ("a", "b"):
+        save_file({"weight": np.zeros(3)}, tmp_path / f"{name}.safetensors", {"name": name})
+
+    def identity(name, **keys):
+        return model_identity(Embedding(model=config, pretrained=str(tmp_path / f"{name}.safetensors"), **keys))
+
+    assert identity("a") != identity("b")
+    assert identity("a") != identity("a", preprocessing={"resize_mode": "squash"})
+    assert identity("a") == identity("a", preprocessing={"resize_mode": "shortest"})
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"model": "ViT-B-33", "pretrained": "openai"}, "did you mean ViT-B-32?"),
+        ({"model": "zzz", "pretrained": "openai"}, "; the nearest of "),
         ({"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79"}, "did you mean laion2b_s34b_b79k?"),
         ({"model": "ViT-B-32"}, "embedding.pretrained: is missing"),
         ({"model": "ViT-B-32", "pretrained": "/nowhere.pt"}, "/nowhere.pt is not there"),
         ({"model": "/nowhere.json", "pretrained": "x.pt"}, "/nowhere.json is not there"),
+        ({"model": "local-dir:x", "pretrained": "x.pt"}, "give its open_clip_config.json as embedding.model"),
+        (
+            {"model": "ViT-B-32-quickgelu", "pretrained": "laion2b_s34b_b79k"},
+            "no tag laion2b_s34b_b79k, but ViT-B-32 has",
+        ),
+        ({"model": "ViT-B-32", "pretrained": "openai"}, "set embedding.model to ViT-B-32-quickgelu"),
+        ({"model": "ViT-B-32", "pretrained": "x.pt", "weights": "x.pt"}, "it must be the tag that they belong to"),
     ],
 )
 def test_what_does_not_exist_is_refused_in_one_line(settings, message):
     with pytest.raises(InputError) as refused:
         model_files(Embedding(**settings))
     assert message in str(refused.value)
+    assert len(str(refused.value)) < 300
 
 
 def test_weights_of_another_model_are_refused(tmp_path):

@@ -14,15 +14,16 @@ from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.model import ClipModel
 from filtering.embedding.tars import Occupancy, TarEmbedder
 from filtering.shards.inventory import list_shards
+from filtering.storage.checksums import content_sum
 from filtering.storage.store import Store
 
 
 def embedded(folder, name, decoders=0, **settings):
-    """What the embedder writes for the tar in `folder`: bytes of its objects, rows, image vectors, its result."""
+    """What the embedder writes for the tar in `folder`: sums of its objects, rows, image vectors, its result."""
     (shard,) = list_shards(Input(shards=str(folder)))
     store = Store(str(folder / name))
     result = TarEmbedder(Embedding(model="demo", **settings), decoders)(shard, store)
-    objects = {name: store.read(name) for name in store.names()}
+    objects = {name: content_sum(store.read_checked(name)) for name in store.names()}
     of = EmbeddedShard(shard, store)
     return objects, of.rows(), np.asarray(of.images()), result
 

@@ -118,3 +118,47 @@ def test_what_an_export_left_that_was_killed_at_its_very_end_is_removed(finished
     first = calm(finished, tmp_path / "out")
     Store(str(tmp_path / "out" / STATE)).write_json("export.json", {})
     assert calm(finished, tmp_path / "out") == first
+
+
+FOREIGN = {"mine/00000000.tar": b"1", "notes.txt": b"2", "_export-mine/x": b"3"}
+
+
+def test_files_of_others_stay_beside_an_export(finished, tmp_path):
+    out = Store(str(tmp_path / "out"))
+    for name, data in FOREIGN.items():
+        out.write(name, data)
+    with pytest.raises(InputError, match=r"holds files that filtering did not write .*--into-existing"):
+        calm(finished, tmp_path / "out")
+    export(finished, "tar", out.url, into_existing=True)
+    assert {name: out.read(name) for name in FOREIGN} == FOREIGN
+    # It is an export's folder now.
+    export(finished, "tar", out.url)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("tar", "00000007.tar"),
+        ("tar", "manifest.json"),
+        ("shards", "sizes.json"),
+        ("parquet", "00000000.parquet"),
+        ("datacomp", "subset.npy"),
+    ],
+)
+def test_an_export_writes_over_nothing(finished, tmp_path, form, name):
+    out = Store(str(tmp_path / "out"))
+    out.write(name, b"mine")
+    with pytest.raises(InputError, match=f"{name} is there and"):
+        export(finished, form, out.url, into_existing=True)
+    assert out.read(name) == b"mine"
+
+
+@pytest.mark.parametrize("form", ["tar", "shards"])
+def test_an_export_into_the_pool_is_refused_always(finished, tmp_path, form):
+    pool = Path(finished.url).parent / "pool"
+    (tmp_path / "link").symlink_to(pool)
+    before = content(pool)
+    for out in (pool, tmp_path / "link"):
+        with pytest.raises(InputError, match=r"--out: .* is where the input has .*; choose a folder of its own"):
+            export(finished, form, str(out), into_existing=True)
+    assert content(pool) == before

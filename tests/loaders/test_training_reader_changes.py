@@ -11,6 +11,7 @@ from filtering.core.errors import InputError, RunError
 from filtering.loaders import ChangedShardError, kept_pipeline
 from filtering.samplers.infobatch import InfoBatch
 from filtering.samplers.samples import kept_samples
+from filtering.shards.inventory import write_inventory
 from filtering.storage.store import Store
 
 
@@ -82,7 +83,7 @@ def test_runs_that_cannot_be_read_are_refused(tmp_path, record, message):
     if record is not None:
         Store(str(tmp_path)).write_json("run.json", record)
         Store(str(tmp_path)).write("manifest/shards.jsonl", b"")
-        Store(str(tmp_path)).write_json("here/shards.json", [])
+        write_inventory(Store(str(tmp_path / "here")), [])
     with pytest.raises(InputError, match=message):
         kept_pipeline(str(tmp_path))
 

@@ -20,7 +20,7 @@ from filtering.core import schemas
 from filtering.core.uids import derived_uid
 from filtering.manifests.artifacts import SHARDS, table_name
 from filtering.runtime.run_record import RUN
-from filtering.shards.inventory import Shard, list_shards
+from filtering.shards.inventory import Shard, list_shards, write_inventory
 from filtering.shards.members import MissingSamplesError, groups_by_key
 from filtering.shards.offsets import Span
 from filtering.storage.store import Store
@@ -43,7 +43,7 @@ def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Itera
         run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
         lines.append({"url": shard.url, "kept": len(keys), "keys": table_name("kept", shard.index)})
     run.write(SHARDS, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
-    run.write_json("stages/inventory-0/shards.json", [shard.plain() for shard in shards])
+    write_inventory(run.child("stages/inventory-0"), shards)
     config = {"input": {"shards": list(urls), "metadata": None}}
     record = {"config": config, "objects": {"inventory": "stages/inventory-0"}, "manifest_hash": "0" * 64}
     run.write_json(RUN, record)

@@ -40,7 +40,7 @@ def test_all_rows_equal(run, tmp_path):
     pool = write_vectors(tmp_path / "pool", np.repeat(points(1, 32), 6_000, axis=0))
     record = filtered(run, pool, tmp_path)
     assert record["totals"]["kept"] == 1_800
-    # One centroid cannot be split: its rows are cut into sections by uid.
+    # One vector cannot be split: its copies have sections of their own.
     assert record["graph"]["partitions"] > 1
     assert record["recall"] == 1.0
 

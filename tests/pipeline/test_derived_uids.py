@@ -180,13 +180,20 @@ def test_metadata_without_uids_get_them_of_their_shard_and_key(run, tmp_path):
     assert kept(tmp_path / "run") == {(file, str(at)): derived_uid(file, str(at)) for file in files for at in range(20)}
 
 
-def test_a_base_of_metadata_whose_rows_bring_uids_may_follow_either_rule(night, tmp_path):
+def test_a_base_of_another_version_is_named_by_its_rule_first(night, tmp_path):
+    """Its run.json says nothing of uids, and its embeddings lie where this version looks for none."""
     pool = write_metadata(tmp_path / "pool", [60])
     config = metadata_config(pool, tmp_path / "runs/1", base="latest")
     night(config)
     older(tmp_path / "runs/1")
+    again = config | {"output": str(tmp_path / "runs/2")}
+    line = r"^base: .*/runs/1 was made with input\.uids: name; .* set input\.uids: name to keep them, and give no base"
+    with pytest.raises(InputError, match=line):
+        night(again)
+    by_name = again | {"input": config["input"] | {"uids": "name"}}
     with pytest.raises(InputError, match=r"^base: .* or by another version; "):
-        night(config | {"output": str(tmp_path / "runs/2")})
+        night(by_name)
+    assert night(by_name | {"base": None})["totals"]["input"] == 60
 
 
 def with_uid(parts: list[tuple[str, bytes]], uid: str) -> list[tuple[str, bytes]]:

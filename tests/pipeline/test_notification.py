@@ -175,7 +175,11 @@ def test_what_is_no_web_address_is_refused_without_being_shown(url):
             {"url": "https://a.org", "token_env": "xoxb-secret"},
             "notify.token_env: must be the name of an environment variable, such as HOOK_URL",
         ),
-        ({"url": "https://name:secret@a.org"}, "notify.url: holds credentials; leave them out and use the environment"),
+        (
+            {"url": "https://name:secret@a.org"},
+            "notify.url: https://***@a.org holds credentials (a name or password before the host); "
+            "name an environment variable that holds it in notify.url_env",
+        ),
         (
             {"url": "https://a.org", "when": ["sucess"]},
             'notify.when.0: "sucess" is not valid; it must be a list of success and failure; did you mean success?',
@@ -281,3 +285,9 @@ def test_a_payload_is_bounded_and_says_what_is_left_out():
     assert large["totals"] == RECORD["totals"]
     failed = payload("runs/night", time.time(), error=ValueError("x" * 1_000_000))
     assert len(body(failed)) < 5000
+
+
+def test_the_line_for_people_shows_what_a_terminal_or_a_chat_would_obey():
+    told = payload("runs/night", 0.0, error=ValueError("pool/\x1b[2J\u202e.tar"), clock=Time().clock())
+    assert told["text"].endswith(r"ValueError: pool/\x1b[2J\u202e.tar")
+    assert told["error"] == "ValueError: pool/\x1b[2J\u202e.tar"

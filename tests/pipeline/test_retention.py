@@ -14,15 +14,17 @@ from filtering.core.errors import InputError
 from filtering.embedding.artifacts import ShardLocation, write_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
 from filtering.pipeline import incremental
-from filtering.pipeline.retention import RECORD, RETIRED, retire
+from filtering.pipeline.increment_record import RECORD, RETIRED
+from filtering.pipeline.retention import retire
+from filtering.shards.inventory import write_inventory
 from filtering.storage.store import Store
 
 PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)
 OBJECTS = {
-    "inventory": "stages/inventory-1",
-    "embedding": "stages/embedding-1",
-    "graph": "stages/graph-1",
-    "selection": "stages/selection-1",
+    "inventory": f"stages/inventory-{16 * '1'}",
+    "embedding": f"stages/embedding-{16 * '1'}",
+    "graph": f"stages/graph-{16 * '1'}",
+    "selection": f"stages/selection-{16 * '1'}",
 }
 
 
@@ -54,13 +56,13 @@ def write_night(root, name, started, embedded=(), parts=(), verified=True, base=
             for part in PART_NAMES:
                 graph.write(part.format(number), f"{name} {number} {part}".encode())
     folder.write(f"{OBJECTS['selection']}/00000000.picks", b"picks")
-    folder.write("report.html", b"page")
+    folder.write("report/index.html", b"page")
     if not verified:
         return
     folders = {identity: root.child(night).child(OBJECTS["embedding"]) for night, identity in embedded}
     where = {identity: ShardLocation(store, 1, 1, 0) for identity, store in folders.items()}
     write_locations(embedding, "f", where)
-    folder.child(OBJECTS["inventory"]).write_json("shards.json", [])
+    write_inventory(folder.child(OBJECTS["inventory"]), [])
     others = sorted(set(parts) - {name})
     if others:
         run_of = np.array([others.index(night) if night in others else -1 for night in parts], dtype=np.int32)
@@ -252,7 +254,7 @@ def test_a_night_whose_deletion_has_begun_is_no_run_any_more(root, monkeypatch):
         patched.setattr(Store, "delete_but", killed)
         with pytest.raises(Killed):
             retire(root, 1, "n2", silent)
-    assert root.exists("n1/report.html")
+    assert root.exists("n1/report/index.html")
     assert not root.exists("n1/run.json")
     # It is not counted among the nights that stay, even if there is room.
     assert retire(root, 2, "n2", silent) == []
@@ -283,7 +285,8 @@ def test_a_root_may_be_spelled_in_more_than_one_way(tmp_path, spelling):
         write_night(first, "n2", 2, [("n1", "aa")], ["n1"])
         assert retire(second, 1, "n2", silent) == ["n1"]
         assert contents(root, "n1").keys() == needed_of("n1", [("n1", "aa")], ["n1"]) | {RETIRED}
-        root.delete_folders("n")
+        for name in root.names():
+            root.delete_folder(name)
 
 
 def test_what_is_left_of_a_retired_night_takes_no_new_one(tmp_path, metadata_pool):
@@ -343,3 +346,34 @@ def test_the_base_of_a_night_that_may_be_taken_up_stays(tmp_path):
     assert root.child("2").exists("run.json")
     write_night(root, "6", 6, [("6", "6" * 16)])
     assert sorted(retire(root, 1, "6", print)) == ["2", "4", "5"]
+
+
+def test_what_no_run_wrote_stays_in_a_retired_night(root):
+    for number in (1, 2):
+        write_night(root, f"n{number}", number)
+    for name in ("n1/notes.txt", "n1/manifest/mine.txt", "n1/stages/draft/x.npz"):
+        root.write(name, b"mine")
+    assert retire(root, 1, "n2", silent) == ["n1"]
+    assert contents(root, "n1").keys() == {"notes.txt", "manifest/mine.txt", "stages/draft/x.npz", RETIRED}
+    assert retire(root, 1, "n2", silent) == []
+    assert contents(root, "n1").keys() == {"notes.txt", "manifest/mine.txt", "stages/draft/x.npz", RETIRED}
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        (RETIRED, {"name": "other"}),
+        (RETIRED, {}),
+        (RECORD, {"owner": "me"}),
+        (RECORD, {"base": None, "started": 0.5, "verified": True, "name": "n1"}),
+    ],
+    ids=["another note", "a file of that name", "no record", "a copy of a night"],
+)
+def test_folders_of_others_are_no_nights(root, name, record):
+    for number in (1, 2):
+        write_night(root, f"n{number}", number)
+    other = root.child("backup")
+    other.write_json(name, record)
+    other.write("report/index.html", b"page")
+    assert retire(root, 1, "n2", silent) == ["n1"]
+    assert contents(root, "backup").keys() == {name, "report/index.html"}

@@ -232,15 +232,17 @@ def test_a_score_of_ones_own_is_joined_by_uid(run, metadata_pool, tmp_path):
 def test_what_cannot_work_is_refused_before_anything_is_written(run, metadata_pool, tmp_path, sections, message):
     with pytest.raises(InputError) as refused:
         run(metadata_config(metadata_pool, tmp_path / "run") | sections)
-    assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
+    # A line for each mistake; some of these pools are of tars, for which no model is named.
+    first, *others = str(refused.value).split("\n")
+    assert message in first
+    assert all(line.startswith("embedding.pretrained: is missing") for line in others)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_model_that_does_not_load_is_refused_in_one_line(run, tar_pool, tmp_path):
     (tmp_path / "broken.pt").write_bytes(b"no weights")
     model = {"model": "RN50", "pretrained": str(tmp_path / "broken.pt")}
-    with pytest.raises(InputError, match="does not load as RN50"):
+    with pytest.raises(InputError, match="is neither a file of"):
         run(tar_config(tar_pool, tmp_path / "run") | {"embedding": model})
 
 

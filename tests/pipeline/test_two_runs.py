@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -70,13 +71,14 @@ def test_of_two_increments_at_once_one_refuses_whatever_their_outputs(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "ray",
+    ("ray", "number"),
     [
-        pytest.param({"address": "none"}, marks=pytest.mark.slow, id="in process"),
-        pytest.param({"address": "local", "num_cpus": 1}, marks=pytest.mark.ray, id="on Ray"),
+        pytest.param({"address": "none"}, signal.SIGTERM, marks=pytest.mark.slow, id="in process"),
+        pytest.param({"address": "none"}, signal.SIGHUP, marks=pytest.mark.slow, id="its terminal is closed"),
+        pytest.param({"address": "local", "num_cpus": 1}, signal.SIGTERM, marks=pytest.mark.ray, id="on Ray"),
     ],
 )
-def test_a_run_that_is_asked_to_end_gives_back_its_lease(metadata_pool, tmp_path, ray):
+def test_a_run_that_is_asked_to_end_gives_back_its_lease(metadata_pool, tmp_path, ray, number):
     config = metadata_config(metadata_pool, tmp_path / "run", ray=ray)
     arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]
     # A file, not a pipe: Ray's processes may hold it for a moment longer than the driver lives.
@@ -87,7 +89,7 @@ def test_a_run_that_is_asked_to_end_gives_back_its_lease(metadata_pool, tmp_path
         deadline = time.monotonic() + 60
         while not events(tmp_path / "run") and time.monotonic() < deadline:
             time.sleep(0.02)
-        driver.terminate()
+        driver.send_signal(number)
         driver.wait(120)
     finally:
         driver.kill()

@@ -1,8 +1,10 @@
 from itertools import pairwise
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from planned_stages import STAGES
-from pools import metadata_config, tar_config
+from pools import metadata_config, tar_config, write_metadata
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
@@ -23,6 +25,30 @@ def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_p
     assert found["disk_bytes"] > 0
     assert found["bottleneck"] == bottleneck(found["stages"], found["memory_per_worker_bytes"])
     assert not (tmp_path / "run").exists()
+
+
+def test_files_of_metadata_that_a_run_quarantines_are_named(tmp_path):
+    pool = write_metadata(tmp_path / "pool", [50, 40, 30])
+    first, second, third = sorted(pool.glob("*.parquet"))
+    first.with_suffix(".npz").unlink()
+    second.write_bytes(b"no parquet")
+    rows = pq.read_metadata(first).num_rows + pq.read_metadata(third).num_rows
+    found = planned(metadata_config(pool, tmp_path / "run"))
+    assert (found["rows"], found["dimension"]) == (rows, 32)
+    missing, broken = found["warnings"]
+    assert missing == f"{first}: it or its npz is not there"
+    assert broken.startswith(f"{second}: the table cannot be read")
+
+
+def test_a_pool_without_a_file_that_can_be_used_is_refused_by_name(tmp_path):
+    pool = write_metadata(tmp_path / "pool", [50])
+    (only,) = pool.glob("*.parquet")
+    only.with_suffix(".npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match=f"{only.with_suffix('.npz')}: the npz cannot be read"):
+        planned(metadata_config(pool, tmp_path / "run"))
+    np.savez(only.with_suffix(".npz"), l14_img=np.zeros((50, 4), "V2"), l14_txt=np.zeros((50, 4), "V2"))
+    with pytest.raises(InputError, match="array l14_img holds 2 raw bytes each"):
+        planned(metadata_config(pool, tmp_path / "run"))
 
 
 @pytest.mark.slow

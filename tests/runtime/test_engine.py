@@ -36,7 +36,7 @@ class Watcher:
     def finished(self, task, record):
         self.done.append(task)
 
-    def waiting(self):
+    def waiting(self, what=""):
         pass
 
     def retried(self, task, cause):

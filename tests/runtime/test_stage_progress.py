@@ -114,6 +114,16 @@ def test_how_many_tasks_there_are_is_told_before_the_first_ends(store):
     assert [(event["done"], event["total"]) for event in told(store)] == [(0, 8)]
 
 
+def test_what_a_stage_waits_for_is_told_until_a_task_has_ended(store):
+    sums = tally(store, 2)
+    for what in ("starting Ray", "loading ViT-B-32", "loading ViT-B-32"):
+        sums.waiting(what)
+    assert [event["waits"] for event in told(store)] == ["starting Ray", "loading ViT-B-32"]
+    sums.finished(task("a", dict), BARE)
+    sums.waiting("loading ViT-B-32")
+    assert "waits" not in told(store)[-1]
+
+
 def test_a_stage_in_which_nothing_ends_still_says_so(store):
     sums = tally(store, 2)
     sums.waiting()

@@ -82,6 +82,25 @@ def test_work_goes_to_the_actors_that_are_up(executor, tmp_path):
     assert time.monotonic() - started < 60
 
 
+def test_what_actors_wait_for_is_told(executor, tmp_path):
+    class Listener(Watcher):
+        waits = ()
+
+        def waiting(self, what=""):
+            self.waits += (what,) if what not in self.waits else ()
+
+    def build():
+        import time
+
+        time.sleep(0.5)
+        return dict
+
+    plan = ActorPlan(WorkerShape(2, 1, 0), _by_value(build), "ViT-B-32")
+    workers, listener = Actors(lambda capacity: plan), Listener()
+    run_tasks(executor, "stage", Store(str(tmp_path)), [workers.task("t", {"at": 0})], listener, workers=workers)
+    assert listener.waits == ("waiting for workers: 0 of 2", "loading ViT-B-32")
+
+
 def test_a_worker_with_another_version_refuses_in_one_line(tmp_path):
     attempt = Attempt("stage", task("t", dict), Store(str(tmp_path)), None, "0.0.1")
     with pytest.raises(RunError, match=r"the job is 0\.0\.1; give all nodes the same image"):

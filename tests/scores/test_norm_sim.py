@@ -129,3 +129,25 @@ def test_files_that_are_not_there_or_damaged_are_refused(tmp_path, url):
 def test_other_urls_are_refused(url):
     with pytest.raises(InputError, match=r"\.npz#NAME, \.parquet#COLUMN, or a directory of images"):
         read_targets(url)
+
+
+def test_targets_that_say_they_are_larger_than_their_file_are_not_given_room(tmp_path):
+    with (tmp_path / "x.npy").open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 512)})
+    with pytest.raises(InputError, match=r"targets: .*x\.npy cannot be read .*\(1000000000000, 512\), which the file"):
+        read_targets(str(tmp_path / "x.npy"))
+
+
+def test_compressed_targets_that_unpack_to_far_more_than_their_file_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("filtering.shards.metadata.BYTES_ALWAYS", 1 << 16)
+    np.savez_compressed(tmp_path / "x.npz", zeros=np.zeros((100_000, 8), np.float32))
+    with pytest.raises(InputError, match=r"targets: .*x\.npz: array zeros .* which the file cannot hold"):
+        read_targets(f"{tmp_path}/x.npz#zeros")
+
+
+def test_lists_of_equal_numbers_count_as_they_are_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("filtering.shards.parquet.BYTES_ALWAYS", 1 << 16)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(1_000_000)), 1_000)
+    pq.write_table(pa.table({"vector": vectors}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"column vector unpacks to 8\.00 MB"):
+        read_targets(f"{tmp_path}/x.parquet#vector")

@@ -3,9 +3,9 @@ import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
 
-from filtering.config.scores import Score, ScoreTable
+from filtering.config.scores import NAMES, Score, ScoreTable
 from filtering.core.errors import InputError
-from filtering.scores.registry import SCORERS, Kind, spec_of
+from filtering.scores.registry import AUTO, SCORERS, Kind, spec_of
 
 SETTINGS = TypeAdapter(Score)
 
@@ -40,8 +40,6 @@ def test_a_scorer_with_parameters():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("clipscore", "unknown scorer clipscore; did you mean clip_score"),
-        ("table", "unknown scorer table"),
         ("norm_sim", "norm_sim needs targets; write {norm_sim: {targets: ...}}"),
         ("aum", "aum needs table"),
         ("combine", "combine needs of"),
@@ -60,3 +58,7 @@ def test_every_scorer_says_what_it_is():
         assert (scorer.of_rows is not None) == (scorer.kind is Kind.ROWS), name
         assert (scorer.of_images is not None) == (scorer.context is not None) == (scorer.kind is Kind.IMAGES), name
         assert (scorer.context is not None) == (scorer.kind is Kind.IMAGES), name
+
+
+def test_the_configuration_knows_the_name_of_each_scorer():
+    assert set(NAMES) == {AUTO, *SCORERS} - {"table"}

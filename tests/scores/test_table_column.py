@@ -6,6 +6,7 @@ import pytest
 from filtering.config.scores import ScoreTable
 from filtering.core.errors import InputError
 from filtering.scores.table_column import check_table, column_scores
+from filtering.shards import parquet
 
 UIDS = [f"{number:032x}" for number in range(6)]
 
@@ -27,8 +28,7 @@ def asked(*uids):
 def test_values_are_joined_by_uid(source):
     table = source([0.0, 0.1, 0.2, 0.3])
     found = column_scores(asked(UIDS[3], UIDS[0], UIDS[3]), table)
-    assert found.dtype == np.float32
-    assert np.allclose(found, [0.3, 0.0, 0.3])
+    assert found.tolist() == [0.3, 0.0, 0.3]
     assert column_scores(asked(), table).tolist() == []
 
 
@@ -60,7 +60,60 @@ def test_any_number_is_a_score(source, values):
 def test_large_whole_numbers_are_scores(source):
     table = source(pa.array([123_456_789, 2**53], pa.int64()))
     check_table(table)
-    assert column_scores(asked(*UIDS[:2]), table).tolist() == [np.float32(123_456_789), float(2**53)]
+    assert column_scores(asked(*UIDS[:2]), table).tolist() == [123_456_789, 2**53]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        # Seconds, nanoseconds of whole seconds, and fractions that a float32 rounds to one another.
+        pa.array([1_700_000_000 + step for step in range(6)], pa.int64()),
+        pa.array([(1_700_000_000 + step) * 10**9 for step in range(6)], pa.int64()),
+        pa.array([-(2**60) + 256 * step for step in range(6)], pa.int64()),
+        pa.array([2**63 + 2**11 * step for step in range(6)], pa.uint64()),
+        pa.array([0.7 + 1e-12 * step for step in range(6)], pa.float64()),
+    ],
+)
+def test_values_keep_the_order_of_their_column(source, values):
+    found = column_scores(asked(*UIDS), source(values))
+    assert (np.diff(found) > 0).all()
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()])
+@pytest.mark.parametrize("value", [2**53 + 1, 1_700_000_000_000_000_001, 2**63 - 1])
+def test_whole_numbers_whose_order_would_be_lost_are_refused(source, kind, value):
+    table = source(pa.array([1, value], kind))
+    with pytest.raises(InputError, match=f"column quality of .* of more than 53 bits, such as {value}, whose"):
+        column_scores(asked(*UIDS[:2]), table)
+    # Of what is asked for alone.
+    assert column_scores(asked(UIDS[0]), table).tolist() == [1.0]
+
+
+def test_values_that_the_manifest_cannot_show_are_refused(source):
+    with pytest.raises(InputError, match=r"holds values above 3\.4e38"):
+        column_scores(asked(UIDS[0]), source([1e39]))
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_uids_of_any_type_of_text_in_any_case(source, kind):
+    upper = pa.array([f"{row + 0xABC:032X}" for row in range(2)])
+    table = source(pa.array([1.0, 2.0]), uids=upper.cast(kind))
+    assert column_scores(asked(f"{0xABD:032x}"), table).tolist() == [2.0]
+
+
+def test_uids_that_are_no_text_are_not_those_of_a_sample(source):
+    table = source(pa.array([1.0, 2.0]), uids=pa.array([b"\xff" * 32, UIDS[1].encode()]))
+    assert column_scores(asked(UIDS[1]), table).tolist() == [2.0]
+    with pytest.raises(InputError, match=r"column uid of .* holds list<element: string>, not text"):
+        check_table(source(pa.array([1.0]), uids=[["a"]]))
+
+
+def test_a_table_that_unpacks_to_more_than_it_may_is_not_read(source, monkeypatch):
+    monkeypatch.setattr(parquet, "BYTES_ALWAYS", 1 << 10)
+    table = source(pa.array([1.0] * 10_000), uids=[f"{row:032x}" for row in range(10_000)])
+    monkeypatch.setattr(parquet, "BYTES_A_BYTE", 0)
+    with pytest.raises(InputError, match=r"selection\.score\.table: .*says that column uid unpacks to"):
+        check_table(table)
 
 
 def test_large_string_uids(source):

@@ -25,6 +25,7 @@ from filtering.shards.inventory import Shard, list_shards
 from filtering.shards.members import MissingSamplesError, groups_at, groups_by_key, keys_at
 from filtering.shards.offsets import OFFSET, Offsets, Span, Wanted, offsets_of, read_offsets, write_offsets
 from filtering.shards.samples import Sample, member_limits, read_samples, sample_of
+from filtering.storage.checksums import PLAIN_SLOT, fill_file
 from filtering.storage.store import Store, stream_object
 
 KEYS = st.sampled_from(["a", "b", "c", "d/a", "e" * 120])
@@ -201,10 +202,10 @@ def test_damaged_offsets_are_an_error_of_one_line(tmp_path, damage):
     store = Store(str(tmp_path))
     write_offsets(store, "a.npy", offsets_of([("a", Span(0, 512, 0))]))
     store.write("a.npy", damage(store.read("a.npy")))
-    with pytest.raises(RunError, match=r"a\.npy: does not hold offsets, the file is damaged"):
+    with pytest.raises(RunError, match=r"a\.npy: .*is damaged"):
         read_offsets(store, "a.npy")
     write_offsets(store, "a.npy", Offsets(offsets_of([("a", Span(1024, 512, 0))]).table))
-    with pytest.raises(RunError, match=r"a\.npy: does not hold offsets, the file is damaged"):
+    with pytest.raises(RunError, match=r"a\.npy: does not hold offsets"):
         read_offsets(store, "a.npy")
 
 
@@ -231,8 +232,9 @@ def npy(descr: object, shape: object, data: bytes = b"") -> bytes:
 )
 def test_offsets_that_only_claim_to_be_some_are_refused(tmp_path, data):
     store = Store(str(tmp_path))
-    store.write("a.npy", data)
-    with pytest.raises(RunError, match=r"a\.npy: does not hold offsets, the file is damaged"):
+    store.write("a.npy", data + PLAIN_SLOT)
+    fill_file(store.path("a.npy"), tmp_path / "a.npy")
+    with pytest.raises(RunError, match=r"a\.npy: does not hold offsets"):
         read_offsets(store, "a.npy")
 
 

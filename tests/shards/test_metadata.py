@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
 from filtering.core.uids import derived_uid
+from filtering.shards.columns import with_uids
 from filtering.shards.metadata import (
     UnreadableError,
+    array_header,
     array_names,
-    array_shape,
     malformed_uids,
     read_array,
     read_columns,
-    with_uids,
+    row_count,
 )
 from filtering.storage.store import write_object
 
@@ -75,7 +76,7 @@ def test_any_shape_comes_back(tmp_path_factory, shape, dtype, fortran):
     np.savez(path, other=np.ones(3), x=array)
     found = read_array(str(path), "x")
     assert found.shape == array.shape
-    assert array_shape(str(path), "x") == array.shape
+    assert array_header(str(path), "x").shape == array.shape
     assert np.array_equal(found, array)
 
 
@@ -135,7 +136,7 @@ def test_datacomp_columns_are_renamed(tmp_path):
         original_height=[5, None],
         url=["", ""],
     )
-    table = read_columns(path)
+    table = read_columns(path).table
     assert table.to_pydict() == {
         "uid": UIDS,
         "key": ["k1", "k2"],
@@ -146,8 +147,9 @@ def test_datacomp_columns_are_renamed(tmp_path):
 
 
 def test_missing_columns_have_defaults(tmp_path):
-    table = read_columns(parquet(tmp_path, uid=UIDS))
-    assert table.to_pydict() == {
+    found = read_columns(parquet(tmp_path, uid=UIDS))
+    assert found.reasons.tolist() == ["", ""]
+    assert found.table.to_pydict() == {
         "uid": UIDS,
         "key": UIDS,
         "caption": ["", ""],
@@ -157,12 +159,14 @@ def test_missing_columns_have_defaults(tmp_path):
 
 
 def test_a_caption_column_stands_in_for_text(tmp_path):
-    assert read_columns(parquet(tmp_path, uid=UIDS, caption=["x", "y"]))["caption"].to_pylist() == ["x", "y"]
+    found = read_columns(parquet(tmp_path, uid=UIDS, caption=["x", "y"]))
+    assert found.table["caption"].to_pylist() == ["x", "y"]
 
 
 def test_columns_may_be_named_in_capitals_as_laions_are(tmp_path):
-    path = parquet(tmp_path, UID=UIDS, TEXT=["x", "y"], WIDTH=[3, 4], HEIGHT=[5, 6], URL=["", ""])
-    assert read_columns(path).to_pydict() == {
+    found = read_columns(parquet(tmp_path, UID=UIDS, TEXT=["x", "y"], WIDTH=[3, 4], HEIGHT=[5, 6], URL=["", ""]))
+    assert found.reasons.tolist() == ["", ""]
+    assert found.table.to_pydict() == {
         "uid": UIDS,
         "key": UIDS,
         "caption": ["x", "y"],
@@ -172,18 +176,18 @@ def test_columns_may_be_named_in_capitals_as_laions_are(tmp_path):
 
 
 def test_a_column_in_small_letters_comes_before_one_in_capitals(tmp_path):
-    assert read_columns(parquet(tmp_path, TEXT=["a"], caption=["b"]))["caption"].to_pylist() == ["b"]
-    assert read_columns(parquet(tmp_path, Caption=["a"], text=["b"]))["caption"].to_pylist() == ["b"]
+    for columns in ({"TEXT": ["a"], "caption": ["b"]}, {"Caption": ["a"], "text": ["b"]}):
+        assert read_columns(parquet(tmp_path, **columns)).table["caption"].to_pylist() == ["b"]
 
 
 def test_the_size_of_the_original_picture_comes_before_that_of_the_stored_one(tmp_path):
     path = parquet(tmp_path, uid=UIDS, width=[1, 1], original_width=[3, 4])
-    assert read_columns(path)["width"].to_pylist() == [3, 4]
+    assert read_columns(path).table["width"].to_pylist() == [3, 4]
 
 
 def test_an_upper_case_uid_is_lowered(tmp_path):
-    table = read_columns(parquet(tmp_path, uid=["AB" * 16, "x"]))
-    assert table["uid"].to_pylist() == ["ab" * 16, "x"]
+    table = read_columns(parquet(tmp_path, uid=["AB" * 16, "x"])).table
+    assert table["uid"].to_pylist() == table["key"].to_pylist() == ["ab" * 16, "x"]
     assert malformed_uids(table["uid"]).tolist() == [False, True]
 
 
@@ -199,14 +203,22 @@ def test_an_upper_case_uid_is_lowered(tmp_path):
     ],
 )
 def test_a_row_without_a_uid_gets_one_of_shard_and_key_or_number(tmp_path, columns, keys):
-    table = with_uids(read_columns(parquet(tmp_path, **columns)), "/pool/0.parquet")
-    assert table["key"].to_pylist() == keys
-    assert table["uid"].to_pylist() == [derived_uid("/pool/0.parquet", key) for key in keys]
+    found = with_uids(read_columns(parquet(tmp_path, **columns)), "/pool/0.parquet")
+    assert found.reasons.tolist() == ["", ""]
+    assert found.table["key"].to_pylist() == keys
+    assert found.table["uid"].to_pylist() == [derived_uid("/pool/0.parquet", key) for key in keys]
 
 
 def test_only_a_uid_that_is_missing_is_derived(tmp_path):
-    table = with_uids(read_columns(parquet(tmp_path, uid=[UIDS[0], None], key=["a", "b"])), "p")
-    assert table["uid"].to_pylist() == [UIDS[0], derived_uid("p", "b")]
+    found = with_uids(read_columns(parquet(tmp_path, uid=[UIDS[0], None], key=["a", "b"])), "p")
+    assert found.table["uid"].to_pylist() == [UIDS[0], derived_uid("p", "b")]
+
+
+def test_a_row_that_cannot_be_used_is_given_no_uid(tmp_path):
+    found = with_uids(read_columns(parquet(tmp_path, text=["x", " "], other=[1, 2])), "p")
+    assert found.reasons.tolist() == ["", "caption_empty"]
+    assert found.table["uid"].to_pylist() == [derived_uid("p", "0"), None]
+    assert found.table["key"].to_pylist() == ["0", ""]
 
 
 def test_malformed_uids_are_marked():
@@ -214,7 +226,7 @@ def test_malformed_uids_are_marked():
     assert malformed_uids(uids).tolist() == [False, True, True, True, True, False]
 
 
-@pytest.mark.parametrize("read", [read_array, array_shape])
+@pytest.mark.parametrize("read", [read_array, array_header])
 def test_a_damaged_npz_and_a_missing_array_are_one_line(tmp_path, read):
     (tmp_path / "broken.npz").write_bytes(b"no archive")
     np.savez(tmp_path / "whole.npz", there=np.ones(3))
@@ -244,7 +256,7 @@ def damageable(folder, kind):
     path = folder.getbasetemp() / f"whole-{kind}"
     if kind == "table":
         pq.write_table(pa.table({"uid": UIDS, "text": ["a", "b"], "original_width": [3, 4]}), path)
-        return path.read_bytes(), read_columns
+        return path.read_bytes(), lambda url: read_columns(url)
     with path.open("wb") as stream:
         (np.savez if kind == "stored" else np.savez_compressed)(stream, l14_img=ARRAYS["l14_img"])
     return path.read_bytes(), lambda url: np.array(read_array(url, "l14_img"))
@@ -264,3 +276,59 @@ def test_what_the_storage_raises_is_not_taken_for_damage(tmp_path):
     for read in (read_columns, array_names, lambda url: read_array(url, "l14_img")):
         with pytest.raises(OSError, match="directory"):
             read(str(tmp_path / "x.npz"))
+
+
+def stored(path, members):
+    """Write members as they are, uncompressed, each with what the zip says of it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.npy", data)
+
+
+def npy(shape, data, dtype="<f2"):
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + data
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_array_shorter_than_it_says_does_not_reach_into_its_neighbour(tmp_path, compression):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        archive.writestr("l14_img.npy", npy((20, 6), bytes(100)))
+        archive.writestr("l14_txt.npy", npy((20, 6), bytes(240)))
+    with pytest.raises(UnreadableError, match=r"the shape \(20, 6\), which the file cannot hold"):
+        read_array(str(tmp_path / "x.npz"), "l14_img")
+    assert read_array(str(tmp_path / "x.npz"), "l14_txt").shape == (20, 6)
+
+
+def test_a_member_that_the_archive_says_is_longer_does_not_reach_into_its_neighbour(tmp_path):
+    stored(tmp_path / "x.npz", {"l14_img": npy((20, 6), bytes(100)), "l14_txt": npy((20, 6), bytes(240))})
+    whole = (tmp_path / "x.npz").read_bytes()
+    length = len(npy((20, 6), bytes(100)))
+    # Where both lengths of the first member stand: in its local header, and in the archive's list.
+    longer = whole.replace(length.to_bytes(4, "little") * 2, (length + 140).to_bytes(4, "little") * 2)
+    (tmp_path / "x.npz").write_bytes(longer)
+    with pytest.raises(UnreadableError, match="array l14_img cannot be read"):
+        read_array(str(tmp_path / "x.npz"), "l14_img")
+
+
+def test_a_compressed_array_that_unpacks_to_far_more_than_the_file_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("filtering.shards.metadata.BYTES_ALWAYS", 1 << 16)
+    np.savez_compressed(tmp_path / "x.npz", l14_img=np.zeros((100_000, 8), np.float16), small=np.zeros(9))
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *args, **kwargs: pytest.fail("it was read"))
+    with pytest.raises(UnreadableError, match="which the file cannot hold"):
+        read_array(str(tmp_path / "x.npz"), "l14_img")
+
+
+def test_a_header_that_says_it_is_very_long_is_not_read(tmp_path):
+    data = b"\x93NUMPY\x02\0" + (1 << 30).to_bytes(4, "little") + b" " * 100
+    stored(tmp_path / "x.npz", {"l14_img": data})
+    with pytest.raises(UnreadableError, match="cannot be read"):
+        array_header(str(tmp_path / "x.npz"), "l14_img")
+
+
+def test_rows_are_counted_by_the_footer_alone(tmp_path):
+    assert row_count(parquet(tmp_path, uid=UIDS)) == 2
+    (tmp_path / "x.parquet").write_bytes(b"no parquet")
+    with pytest.raises(UnreadableError, match=r"x\.parquet"):
+        row_count(str(tmp_path / "x.parquet"))

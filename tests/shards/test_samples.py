@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.uids import derived_uid
+from filtering.shards.offsets import MIXED
 from filtering.shards.samples import MAX_CAPTION_BYTES, MAX_JSON_BYTES, Quarantined, Sample, read_samples
 
 SHARD = "00000000.tar"
@@ -171,6 +172,50 @@ def test_folders_are_passed():
     samples, quarantined = read(info.tobuf() + tar_of(*pair("pool/a")))
     assert [one.key for one in samples] == ["pool/a"]
     assert quarantined == []
+
+
+def linked(name, kind, target="0001.jpg"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, b"V", b"M"])
+def test_nothing_with_a_dot_in_its_name_that_is_no_file_makes_a_sample(kind):
+    samples, quarantined = read(linked("laion.v2", kind) + linked("a/cc.12m", kind) + tar_of(*pair("0001")))
+    assert [one.key for one in samples] == ["0001"]
+    assert quarantined == []
+
+
+def test_a_link_in_the_middle_of_a_sample_costs_nothing():
+    image, caption = pair("0001")
+    data = tar_of(image)[:1024] + linked("0001.link", tarfile.SYMTYPE) + tar_of(caption)
+    samples, quarantined = read(data)
+    assert [(one.key, one.span.layout) for one in samples] == [("0001", MIXED)]
+    assert quarantined == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["._0001.jpg", "a/._0001.txt", "__MACOSX/._0001.jpg", "PaxHeaders.12/0001.jpg", "PaxHeader/0001.jpg", ".DS_Store"],
+)
+def test_what_other_programs_leave_beside_the_files_makes_no_sample(name):
+    samples, quarantined = read(tar_of((name, b"Mac OS X"), *pair("0001")))
+    assert [one.key for one in samples] == ["0001"]
+    assert quarantined == []
+
+
+def test_a_sparse_image_is_one_entry_under_its_own_name():
+    body = b"28 GNU.sparse.name=0001.jpg\n22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n29 GNU.sparse.realsize=90000\n"
+    head = tarfile.TarInfo()
+    head.type, head.size = tarfile.XHDTYPE, len(body)
+    caption = tar_of(("0001.txt", b"a cat"))
+    stored = tar_of(("GNUSparseFile.0/0001.jpg", b"0\n".ljust(512, b"\0")))[:1024]
+    samples, quarantined = read(head.tobuf(tarfile.GNU_FORMAT) + body.ljust(512, b"\0") + stored + caption)
+    assert samples == []
+    assert [(one.key, one.fault.reason, one.fault.detail) for one in quarantined] == [
+        ("0001", "not_a_file", "is a sparse file")
+    ]
 
 
 def test_a_key_used_again_is_one_duplicate():
@@ -485,3 +530,13 @@ def test_time_grows_with_the_number_of_members_alone(names):
     started = time.process_time()
     read(data, window_bytes=200_000)
     assert time.process_time() - started < 4
+
+
+def test_an_image_that_is_not_decoded_is_named_where_a_key_has_no_other():
+    others = [("a.heic", b"x"), ("a.txt", b"a cat"), ("b.x.JXL", b"x"), ("b.x.txt", b"a dog"), ("c.heic", b"x")]
+    samples, quarantined = read(tar_of(*others, ("c.avif", b"x"), ("c.txt", b"a bird")))
+    assert [(one.member, one.key, one.fault.reason, one.fault.detail) for one in quarantined] == [
+        ("a.heic", "a", "image_undecodable", "a.heic is HEIC, which is not decoded"),
+        ("b.x.JXL", "b", "image_undecodable", "b.x.JXL is JPEG XL, which is not decoded"),
+    ]
+    assert [sample.image_member for sample in samples] == ["c.avif"]

@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import io
 import random
@@ -155,7 +156,7 @@ def test_damaged_gzip_is_a_fault():
 
 @pytest.mark.parametrize(
     "kind",
-    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE],
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
 )
 def test_what_is_no_file_is_named_and_passed(kind):
     data = header("a.jpg", kind, linkname="/etc/passwd") + tar_of(MEMBERS[:1])
@@ -163,6 +164,83 @@ def test_what_is_no_file_is_named_and_passed(kind):
     assert faults(found) == ["not_a_file"]
     assert (found[0].data, found[0].ends) == (None, False)
     assert [(member.name, member.data) for member in found[1:]] == MEMBERS[:1]
+
+
+@pytest.mark.parametrize("kind", [b"5", b"D", b"V", b"N", b"A", b"E", b"I"])
+def test_folders_and_notes_of_archives_are_no_members(kind):
+    size = 0 if kind == b"5" else 700
+    data = header("laion.v2/", kind, size) + padded(b"x" * size) + tar_of(MEMBERS[:1])
+    assert [(member.name, member.data) for member in members_of(data)] == MEMBERS[:1]
+
+
+def test_a_folder_of_the_oldest_tars_is_none():
+    data = header("laion.v2/", tarfile.AREGTYPE) + tar_of(MEMBERS[:1])
+    assert [member.name for member in members_of(data)] == ["0001.jpg"]
+
+
+def test_a_contiguous_file_is_a_file():
+    data = header("a.jpg", tarfile.CONTTYPE, 3) + padded(b"abc") + tar_of(MEMBERS[:1])
+    assert [(member.name, member.data) for member in members_of(data)] == [("a.jpg", b"abc"), MEMBERS[0]]
+
+
+def test_the_rest_of_a_file_of_another_volume_is_named_and_passed():
+    found = members_of(header("a.jpg", b"M", 700) + padded(b"x" * 700) + tar_of(MEMBERS[:1]))
+    assert faults(found) == ["not_a_file"] and "another volume" in found[0].fault.detail
+    assert [member.name for member in found] == ["a.jpg", "0001.jpg"]
+
+
+def record(key, value):
+    body = f" {key}={value}\n"
+    length = len(body) + 1
+    while len(f"{length}{body}") != length:
+        length += 1
+    return f"{length}{body}".encode()
+
+
+SPARSE = {
+    "0.0": {"GNU.sparse.size": 9000, "GNU.sparse.numblocks": 1, "GNU.sparse.offset": 0, "GNU.sparse.numbytes": 600},
+    "0.1": {"GNU.sparse.size": 9000, "GNU.sparse.map": "0,600", "GNU.sparse.name": "0002.jpg"},
+    "1.0": {
+        **{"GNU.sparse.major": 1, "GNU.sparse.minor": 0, "GNU.sparse.name": "0002.jpg", "GNU.sparse.realsize": 9000},
+        "path": "GNUSparseFile.7/0002.jpg",
+    },
+}
+
+
+@pytest.mark.parametrize("version", SPARSE)
+def test_a_sparse_file_of_every_version_is_one_member_under_its_own_name(version):
+    body = b"".join(record(key, value) for key, value in SPARSE[version].items())
+    made_up = "0002.jpg" if version == "0.0" else "GNUSparseFile.7/0002.jpg"
+    data = header("", tarfile.XHDTYPE, len(body)) + padded(body)
+    data += header(made_up, tarfile.REGTYPE, 1112) + padded(b"1\n0\n600\n".ljust(512, b"\0") + b"x" * 600)
+    found = members_of(data + tar_of(MEMBERS[:1]))
+    assert [member.name for member in found] == ["0002.jpg", "0001.jpg"]
+    assert faults(found) == ["not_a_file"] and found[0].fault.detail == "is a sparse file"
+
+
+@pytest.mark.parametrize(
+    ("begins", "words"),
+    [
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+        (b"\xfd7zXZ\0", "compressed with xz"),
+        (b"BZh91AY", "compressed with bzip2"),
+        (gzip.compress(tar_of(MEMBERS)), "compressed with gzip twice"),
+        (b"PK\x03\x04", "is a zip file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html><title>sign in", "is a web page"),
+        (b"<HTML>", "is a web page"),
+    ],
+)
+@pytest.mark.parametrize("length", [60, 5000])
+def test_a_file_that_is_no_tar_is_called_what_it_is(begins, words, length):
+    data = begins[:length].ljust(length, b"\x11")
+    found = members_of(gzip.compress(data) if words.endswith("twice") else data)
+    assert faults(found) == ["corrupt_tar"]
+    assert words in found[0].fault.detail
+
+
+def test_a_member_may_be_named_like_the_beginning_of_another_kind_of_file():
+    assert [member.name for member in members_of(tar_of([("BZh.jpg", b"x"), ("b.jpg", b"y")]))] == ["BZh.jpg", "b.jpg"]
 
 
 @pytest.mark.parametrize("extensions", [0, 1, 3])
@@ -339,3 +417,34 @@ def test_a_number_that_is_none_is_a_fault(place):
     block = bytearray(header("a.jpg", tarfile.REGTYPE, 1))
     block[place : place + 3] = b"zz9"
     assert faults(members_of(with_checksum(block) + padded(b"x") + bytes(1024))) == ["corrupt_tar"]
+
+
+NAMES = st.text(st.sampled_from("a0./ \\\u00e9\u732b_-"), min_size=1, max_size=130).filter(
+    lambda name: name.strip("/. ")
+)
+KINDS = st.sampled_from([tarfile.REGTYPE] * 6 + [b"7", b"1", b"2", b"3", b"5", b"6"])
+ENTRIES = st.lists(st.tuples(NAMES, KINDS, st.binary(max_size=1500)), max_size=6)
+
+
+def built(entries, kind):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=FORMATS[kind], encoding="utf-8") as tar:
+        for name, type_byte, data in entries:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = type_byte, "x" * (len(data) % 140)
+            info.size = len(data) if type_byte in tarfile.REGULAR_TYPES else 0
+            # What a format cannot hold is not packed.
+            with contextlib.suppress(ValueError):
+                tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@examples(2)
+@given(ENTRIES, st.sampled_from(sorted(FORMATS)))
+def test_a_valid_tar_is_read_as_pythons_own_reader_does(entries, kind):
+    whole = built(entries, kind)
+    with tarfile.open(fileobj=io.BytesIO(whole), encoding="utf-8") as tar:
+        expected = [(info.name, tar.extractfile(info).read()) for info in tar if info.isreg()]
+    found = members_of(whole)
+    assert [(member.name, member.data) for member in found if member.fault is None] == expected
+    assert set(faults(found)) <= {"not_a_file"}

@@ -2,6 +2,7 @@ import http.client
 import itertools
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -10,7 +11,17 @@ from clocks import Time
 
 from filtering.core.errors import InputError, RunError
 from filtering.storage import retries
-from filtering.storage.retries import ATTEMPTS, TOTAL_SECONDS, Backoff, ShortBodyError, Verdict, count, retried, taken
+from filtering.storage.retries import (
+    ATTEMPTS,
+    LONGEST_ASKED_SECONDS,
+    TOTAL_SECONDS,
+    Backoff,
+    ShortBodyError,
+    Verdict,
+    count,
+    retried,
+    taken,
+)
 
 
 @pytest.fixture
@@ -62,7 +73,8 @@ def test_transient_errors_are_retried_and_counted(time, error):
         ValueError("no"),
         InputError("no"),
         RunError("no"),
-        answer(403),
+        OSError(28, "No space left on device"),
+        IsADirectoryError(21, "Is a directory"),
     ],
 )
 def test_other_errors_pass_through_at_once(time, error):
@@ -70,6 +82,48 @@ def test_other_errors_pass_through_at_once(time, error):
         retried(failing(error), "memory://x", time.clock())
     assert raised.value is error
     assert time.slept == []
+
+
+class HubError(Exception):
+    """An error as httpx and huggingface_hub raise them."""
+
+    __module__ = "huggingface_hub.errors"
+
+    def __init__(self, status):
+        super().__init__("a server's words")
+        self.response = SimpleNamespace(status_code=status)
+
+
+class ConnectError(type("TransportError", (Exception,), {"__module__": "httpx"})):
+    __module__ = "httpx"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        (answer(403), InputError, "access is denied, or credentials are missing (HTTP 403)"),
+        (HubError(401), InputError, "access is denied, or credentials are missing (HTTP 401)"),
+        (HubError(418), RunError, "cannot be read or written (HubError: a server's words)"),
+    ],
+)
+def test_an_error_of_a_library_is_one_line_that_names_the_url(time, error, kind, line):
+    with pytest.raises(kind) as raised:
+        retried(failing(error), "hf://datasets/a/b", time.clock())
+    assert str(raised.value) == f"hf://datasets/a/b: {line}"
+    assert time.slept == []
+
+
+@pytest.mark.parametrize("error", [HubError(503), HubError(429), ConnectError("no route")])
+def test_lost_connections_of_every_library_are_retried(time, error):
+    assert retried(failing(error, error), "hf://datasets/a/b", time.clock()) == "done"
+    with pytest.raises(RunError, match=r"^hf://datasets/a/b: kept failing, last with "):
+        retried(failing(*[error] * ATTEMPTS), "hf://datasets/a/b", time.clock())
+
+
+def test_a_server_may_ask_for_a_longer_pause_but_not_for_any(time):
+    waits = iter([3.0, 7200.0])
+    backoff = Backoff(lambda error: Verdict(9, error, next(waits)), time.clock())
+    assert [backoff.pause(TimeoutError()) for _ in range(2)] == [3.0, LONGEST_ASKED_SECONDS]
 
 
 def test_what_is_not_there_is_named_by_its_url(time):

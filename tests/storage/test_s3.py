@@ -61,7 +61,7 @@ def test_every_function_gives_exact_bytes_under_faults(store, proxy, faults):
     store.write("folder/deep/x.tar", b"1")
     store.write("folder/y.tar", b"2")
     assert expand(store.path("folder/*.tar"), ".tar") == expand(store.path("folder"), ".tar")
-    store.delete_folders("fold")
+    store.delete_folder("folder")
     assert store.names() == ["block", "empty", "large"]
 
 

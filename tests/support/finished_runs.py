@@ -13,7 +13,7 @@ from filtering.core.uids import subset_array
 from filtering.embedding.artifacts import OFFSETS_NAME, ShardLocation, write_locations
 from filtering.manifests.artifacts import SHARDS, SUBSET, subset_bytes, table_name
 from filtering.runtime.run_record import RUN
-from filtering.shards.inventory import Shard, list_shards
+from filtering.shards.inventory import Shard, list_shards, write_inventory
 from filtering.shards.offsets import Span, offsets_of, write_offsets
 from filtering.shards.samples import Sample, read_samples
 from filtering.storage.store import Store, stream_object
@@ -32,7 +32,7 @@ def write_finished(
     With `noted`, it has noted where samples stand in their shards, as the embedding does; older versions did not.
     """
     run, shards = Store(str(folder)), list_shards(Input(shards=pool if isinstance(pool, tuple) else str(pool)))
-    run.write_json("stages/inventory-0/shards.json", [shard.plain() for shard in shards])
+    write_inventory(run.child("stages/inventory-0"), shards)
     uids, lines = list[str](), list[str]()
     for shard in shards:
         samples = usable(shard)

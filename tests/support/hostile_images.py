@@ -88,6 +88,12 @@ def jpeg_with(segment: bytes, times: int) -> bytes:
     return whole[:2] + segment * times + whole[2:]
 
 
+def small_by_name(whole: bytes) -> bytes:
+    """An AVIF whose container says that its picture has 64 x 64 pixels."""
+    at = whole.index(b"ispe") + 8
+    return whole[:at] + struct.pack(">II", 64, 64) + whole[at + 8 :]
+
+
 def oriented() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -112,7 +118,11 @@ def images() -> Iterator[Case]:
         ("cmyk", encoded("JPEG", "CMYK"), KEPT),
         ("cmyk_tiff", encoded("TIFF", "CMYK"), KEPT),
         ("sixteen_bit", encoded("PNG", "I;16"), KEPT),
-        ("float_tiff", encoded("TIFF", "F"), KEPT),
+        ("float_tiff", encoded("TIFF", "F"), UNDECODABLE),
+        ("avif", encoded("AVIF"), KEPT),
+        ("animated_avif", animated("AVIF"), KEPT),
+        ("avif_called_small", small_by_name(encoded("AVIF", size=(9_000, 9_000), speed=10)), TOO_LARGE),
+        ("heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), UNDECODABLE),
         ("palette", encoded("PNG", "P"), KEPT),
         ("palette_with_transparency", encoded("PNG", "P", transparency=3), KEPT),
         ("alpha", encoded("PNG", "RGBA"), KEPT),

@@ -12,7 +12,12 @@ from filtering.storage.store import Store
 
 
 def export(
-    run: Store, form: str, out: str, options: Options | None = None, executor: Executor | None = None
+    run: Store,
+    form: str,
+    out: str,
+    options: Options | None = None,
+    executor: Executor | None = None,
+    into_existing: bool = False,
 ) -> Mapping[str, object]:
     """Write an export of a finished run as `filtering.exports.export.export` does, and return what was written."""
-    return exports.export(run, form, out, options, Silent(), executor or InProcessExecutor())
+    return exports.export(run, form, out, options, Silent(), executor or InProcessExecutor(), into_existing)

@@ -19,6 +19,8 @@ from typing import Any
 
 import fsspec
 
+from filtering.storage.checksums import KEY
+
 PROTOCOL = "mortal"
 # What differs between two runs that do the same.
 MEASURED = {"time", "seconds", "finished", "started", "peak_memory_bytes", "retries", "read_bytes", "written_bytes"}
@@ -122,7 +124,7 @@ def _without_measured(path: str, data: bytes) -> Any:
     if not path.endswith((".json", ".done")):
         return data
     # The page tells how long the run took: neither is it always equally long.
-    measured = MEASURED | ({"bytes", "summary"} if "/stages/report-" in path else set())
+    measured = MEASURED | {KEY} | ({"bytes", "summary", "checksums"} if "/stages/report-" in path else set())
     return json.loads(data, object_hook=lambda read: {key: value for key, value in read.items() if key not in measured})
 
 

@@ -22,6 +22,9 @@ class Silent:
     def advance(self, done, note=""):
         pass
 
+    def wait(self, what):
+        pass
+
     def finish(self, summary):
         pass
 

@@ -14,6 +14,7 @@ from filtering.runtime.task_spec import ActorPlan, Actors, TaskSpec
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.runtime.worker_pools import ActorPool
 from filtering.shards.inventory import Shard
+from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store
 
 Plan = ActorPlan[[Shard, Store], Any]
@@ -27,9 +28,11 @@ class _Silent:
 
     def finished(self, task: TaskSpec[Any], record: TaskRecord) -> None: ...
 
-    def waiting(self) -> None: ...
+    def waiting(self, what: str = "") -> None: ...
 
     def retried(self, task: TaskSpec[Any], cause: str) -> None: ...
+
+    def damaged(self, error: DamagedError) -> None: ...
 
 
 def stage_rate(config: Config, shards: Sequence[Shard], total: int) -> tuple[float, float]:

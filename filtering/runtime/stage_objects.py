@@ -1,0 +1,159 @@
+"""The objects that a stage leaves in its folder: which there must be, and whether they are as they were written.
+
+A task's record lists the objects that it wrote; when the stage is done, one table lists those of all tasks. Objects
+that a later step has read for the last time are deleted: a mark, written before, says which those are.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from filtering.runtime.shuffle import check_groups
+from filtering.storage.checksums import DamagedError, MissingError
+from filtering.storage.store import MARKER, Store
+
+# By the stage's fingerprint: the names and bytes of its objects.
+INDEX_NAME = "{}.objects.parquet"
+RECORD_SUFFIX = ".stage.json"
+# Objects read at once where all of a stage are checked.
+READERS = 8
+SUFFIX_MARK, FOLDER_MARK, MARK = "consumed-all", "consumed-folder-", ".mark"
+SCHEMA = pa.schema([("name", pa.string()), ("bytes", pa.int64())])
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """What of a stage's objects was deleted on purpose: by the end of their names, or by their folder's name."""
+
+    suffixes: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, present: Iterable[str]) -> "Consumed":
+        """Return what the marks among the names in a folder say."""
+        marks = [name.removesuffix(MARK) for name in present if name.endswith(MARK)]
+        suffixes, folders = (
+            tuple(mark.removeprefix(kind) for mark in marks if mark.startswith(kind))
+            for kind in (SUFFIX_MARK, FOLDER_MARK)
+        )
+        return cls(suffixes, folders)
+
+    def __bool__(self) -> bool:
+        """Say whether anything was deleted."""
+        return bool(self.suffixes or self.folders)
+
+    def has(self, name: str) -> bool:
+        """Say whether an object was deleted on purpose."""
+        return name.endswith(self.suffixes) or name.partition("/")[0] in self.folders
+
+
+def consume(store: Store, suffix: str) -> None:
+    """Delete the objects of a stage that end in `suffix`, which nobody reads again."""
+    store.write_record(f"{SUFFIX_MARK}{suffix}{MARK}", {})
+    store.delete_all(suffix)
+
+
+def consume_folder(store: Store, name: str) -> None:
+    """Delete a folder of a stage's objects, which nobody reads again."""
+    store.write_record(f"{FOLDER_MARK}{name}{MARK}", {})
+    store.delete_folder(name)
+
+
+def names_inside(store: Store, written: Mapping[str, int]) -> dict[str, int]:
+    """Return those of some objects, URLs with their bytes, that are in a stage's folder, by their names there."""
+    top = store.path("")
+    return {url.removeprefix(top): size for url, size in written.items() if url.startswith(top)}
+
+
+def write_index(store: Store, fingerprint: str, objects: Mapping[str, int]) -> None:
+    """Write the names and bytes of a stage's objects, those excepted that were deleted meanwhile."""
+    consumed = Consumed.of(store.names(MARK))
+    left = {name: size for name, size in sorted(objects.items()) if not consumed.has(name)}
+    store.write_table(INDEX_NAME.format(fingerprint), pa.table([list(left), list(left.values())], schema=SCHEMA))
+
+
+def read_index(store: Store, fingerprint: str) -> dict[str, int]:
+    """Return the names and bytes of a finished stage's objects; DamagedError if they are not known."""
+    table = store.read_table(INDEX_NAME.format(fingerprint))
+    return dict(zip(table["name"].to_pylist(), table["bytes"].to_pylist(), strict=True))
+
+
+def faults(
+    expected: Mapping[str, int], present: Mapping[str, int], consumed: Consumed
+) -> Iterator[tuple[str, str | None]]:
+    """Yield the objects that are missing or have another size, with what is wrong; None for a missing one."""
+    for name, size in expected.items():
+        found = present.get(name)
+        if found != size and not consumed.has(name):
+            yield name, None if found is None else f"is damaged ({found:,} bytes where {size:,} were written)"
+
+
+def raise_first(store: Store, found: Iterable[tuple[str, str | None]]) -> None:
+    """Raise the first of some faults, DamagedError; nothing happens if there is none."""
+    for name, fault in found:
+        raise MissingError(store.path(name)) if fault is None else DamagedError(store.path(name), fault)
+
+
+def check_stage(store: Store, fingerprint: str) -> None:
+    """Check that a finished stage's objects are there, by their sizes; DamagedError names the first that is not."""
+    present = store.sizes()
+    raise_first(store, faults(read_index(store, fingerprint), present, Consumed.of(present)))
+
+
+def damaged_objects(store: Store, fingerprint: str) -> Iterator[DamagedError]:
+    """Read every object of a finished stage, and yield what is wrong with those that are damaged or missing."""
+    try:
+        yield from damaged_of(store, list(objects_left(store, fingerprint)))
+    except DamagedError as error:
+        yield error
+
+
+def objects_left(store: Store, fingerprint: str) -> dict[str, int]:
+    """Return the names and bytes of the objects that a finished stage has now; DamagedError if they are not known."""
+    store.read_checked(f"{fingerprint}{RECORD_SUFFIX}")
+    consumed = Consumed.of(store.names(MARK))
+    return {name: size for name, size in read_index(store, fingerprint).items() if not consumed.has(name)}
+
+
+def damaged_of(store: Store, names: Sequence[str]) -> list[DamagedError]:
+    """Read some objects of a stage, and return what is wrong with those that are damaged or missing."""
+    with ThreadPoolExecutor(READERS, thread_name_prefix="check") as readers:
+        return [error for error in readers.map(partial(_fault, store), names) if error]
+
+
+def faults_of(store: Store, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the URLs of the damaged or missing ones of some objects, with what is wrong: the result of a task."""
+    return [(error.url, error.fault) for error in damaged_of(store, names)]
+
+
+def _fault(store: Store, name: str) -> DamagedError | None:
+    """Return what is wrong with an object, None if nothing is."""
+    try:
+        if not store.is_checked(name):
+            check_groups(store, name)
+    except DamagedError as error:
+        return error
+    return None
+
+
+def forget_object(store: Store, name: str) -> None:
+    """Let a stage make an object again: delete it, and before it what says that it is there.
+
+    Where objects were deleted on purpose, those that the object was made from may be among them: the whole stage is
+    forgotten.
+    """
+    if Consumed.of(store.names(MARK)):
+        forget_stage(store)
+        return
+    store.delete_all(RECORD_SUFFIX)
+    store.delete(name)
+
+
+def forget_stage(store: Store) -> None:
+    """Delete all that a stage has written: what says that it is done goes first, then what says that tasks are."""
+    store.delete_all(RECORD_SUFFIX)
+    store.delete_all(MARKER)
+    store.delete_folder("")

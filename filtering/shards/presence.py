@@ -1,0 +1,39 @@
+"""Whether a pool on this disk is there at all, found out without what reads it."""
+
+import glob
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from filtering.config.run import Input
+from filtering.config.types import Section
+from filtering.core.errors import Mistakes
+from filtering.shards.braces import check_braces
+
+# Another filesystem's URLs, and names that are patterns in some way: what lists the pool knows them.
+ELSEWHERE, SPECIAL = "::", re.compile(r"[{}\\]")
+
+
+def check_presence(sections: Mapping[str, Section]) -> None:
+    """Refuse local paths and globs of a valid `input` section that lead to nothing; InputError with a line for each."""
+    source, mistakes = sections.get("input"), Mistakes()
+    if not isinstance(source, Input):
+        return
+    for key, given in (("input.shards", source.shards), ("input.metadata", source.metadata)):
+        patterns = (given,) if isinstance(given, str) else given or ()
+        with mistakes.collected():
+            check_braces(patterns)
+        for pattern in patterns:
+            if not _is_there(pattern):
+                mistakes.lines.append(f"{key}: {pattern} is not there")
+    mistakes.refuse()
+
+
+def _is_there(pattern: str) -> bool:
+    """Say whether something is there, or may be."""
+    if ELSEWHERE in pattern or "://" in pattern or SPECIAL.search(pattern):
+        return True
+    try:
+        return Path(pattern).exists() or bool(glob.glob(pattern))  # noqa: PTH207
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,68 @@
+"""What tells one content of an object from another: its size, and its etag or the time of its last change."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filtering.core.errors import RunError
+from filtering.storage.retries import retried
+from filtering.storage.store import filesystem_of, is_local
+
+NAMES = ("ETag", "etag", "md5Hash", "mtime", "LastModified")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The size of an object in bytes, and its etag or, on a disk, the time of its last change.
+
+    Of a file that is reached through a link it is the version of the file that the link leads to, and where that is.
+    """
+
+    size: int
+    mark: str
+
+
+# What is not there has a version too, so that its arrival is a change.
+ABSENT = Version(0, "")
+
+
+def version_of(url: str) -> Version:
+    """Return the version of an object now; FileNotFoundError if there is none."""
+    filesystem, path = filesystem_of(url)
+    return entry_version(url, retried(lambda: filesystem.info(path), url))
+
+
+def entry_version(url: str, entry: Mapping[str, object]) -> Version:
+    """Return the version of an object that its filesystem describes so."""
+    size = int(str(entry["size"]))
+    if is_local(url):
+        path = filesystem_of(url)[1]
+        # The description is the link's own, also where a folder above is the link.
+        if (real := os.path.realpath(path)) != path:
+            led_to = Path(real).stat()
+            return Version(led_to.st_size, f"{led_to.st_mtime} {real}")
+    return Version(size, next((str(entry[name]) for name in NAMES if entry.get(name) is not None), ""))
+
+
+def difference(before: Version, now: Version) -> str:
+    """Return in words how an object differs from what it was, nothing if it does not."""
+    if now.size != before.size:
+        return f"its size has changed from {before.size:,} to {now.size:,} bytes"
+    return "" if now == before else "it was written again"
+
+
+def versions_of(urls: Iterable[str]) -> dict[str, Version]:
+    """Return the version of each of some objects; FileNotFoundError if one is not there."""
+    return {url: version_of(url) for url in urls}
+
+
+def check_unchanged(versions: Mapping[str, Version]) -> None:
+    """Check that objects are what they were; RunError names the first that is not."""
+    for url, before in versions.items():
+        try:
+            changed = difference(before, version_of(url))
+        except FileNotFoundError:
+            changed = "it was deleted"
+        if changed:
+            raise RunError(f"{url}: {changed} while the run read it; give the same command again")

@@ -1,0 +1,159 @@
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from filtering.config.run import Arrays
+from filtering.core import schemas
+from filtering.core.errors import InputError
+from filtering.embedding.artifacts import EmbeddedShard, ShardLocation, pool_dimension
+from filtering.embedding.metadata import MetadataReader, check_arrays
+from filtering.shards.inventory import Shard
+from filtering.storage.store import Store
+
+UIDS = [f"{row:032x}" for row in range(4)]
+VECTORS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float16)
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """Write a file of metadata, with other columns or arrays if given; return it as a shard."""
+
+    def write(name="a", arrays=None, **given):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table({"uid": UIDS, "text": ["a", "b", "c", "d"], **given}), path)
+        np.savez(path.with_suffix(".npz"), **{"l14_img": VECTORS, "l14_txt": VECTORS, **(arrays or {})})
+        return Shard(0, str(path), path.stat().st_size, "1")
+
+    return write
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read a shard; return the counts, and the shard as it is embedded."""
+
+    def read(shard):
+        store = Store(str(tmp_path / "embedded"))
+        return MetadataReader(Arrays())(shard, store), EmbeddedShard(shard, store, Arrays())
+
+    return read
+
+
+def test_each_row_has_its_own_reason_and_detail(shard, read):
+    counts, embedded = read(shard(text=["a", None, "c", "d"], uid=[UIDS[0], UIDS[1], None, UIDS[3]]))
+    assert counts == {
+        "samples": 4,
+        "rows": 2,
+        "quarantined": 2,
+        "quarantine_reasons": {"caption_empty": 1, "uid_malformed": 1},
+        "dimension": 8,
+    }
+    assert embedded.rows()["source_row"].to_pylist() == [0, 3]
+    found = embedded.quarantined()
+    assert found.schema == schemas.QUARANTINED
+    # One without uid and key is named by its place.
+    assert found["member"].to_pylist() == [UIDS[1], "row 2"]
+    assert found["key"].to_pylist() == [UIDS[1], None]
+    assert found["detail"].to_pylist() == ["holds no text", ""]
+
+
+def test_rows_that_cannot_be_read_are_counted_where_the_footer_tells_them(shard, read):
+    counts, embedded = read(shard(text=[["a"]] * 4))
+    assert (counts["samples"], counts["quarantine_reasons"]) == (4, {"metadata_unreadable": 4})
+    assert set(embedded.quarantined()["detail"].to_pylist()) == {"column text holds list<element: string>, not text"}
+    broken = shard("b")
+    Path(broken.url).write_bytes(b"no parquet")
+    counts, embedded = read(broken)
+    assert counts["samples"] == 1
+    assert embedded.quarantined()["member"].to_pylist() == [""]
+
+
+NOT_VECTORS = {
+    "bfloat16": (VECTORS.view("V2"), "array l14_img holds 2 raw bytes each, as bfloat16 is stored, not numbers"),
+    "text": (VECTORS.astype(str), "array l14_img holds <U32, not numbers"),
+    "complex": (VECTORS.astype(complex), "array l14_img holds complex128, not numbers"),
+    "truths": (VECTORS > 0, "array l14_img holds bool, not numbers"),
+    "records": (np.zeros((4, 8), [("a", "f4"), ("b", "f4")]), "array l14_img holds records, not numbers"),
+    "dates": (np.zeros((4, 8), "M8[s]"), "array l14_img holds datetime64[s], not numbers"),
+    "one axis": (VECTORS[:, 0], "4 rows, image array (4,), text array (4, 8)"),
+    "three axes": (VECTORS[..., None], "4 rows, image array (4, 8, 1), text array (4, 8)"),
+    "fewer rows": (VECTORS[:3], "4 rows, image array (3, 8), text array (4, 8)"),
+    "no columns": (VECTORS[:, :0], "4 rows, image array (4, 0), text array (4, 8)"),
+}
+
+
+@pytest.mark.parametrize(("images", "detail"), NOT_VECTORS.values(), ids=NOT_VECTORS)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_that_are_no_vectors_of_the_rows_are_a_mismatch(shard, read, images, detail, save):
+    one = shard()
+    save(one.url.replace(".parquet", ".npz"), l14_img=images, l14_txt=VECTORS)
+    counts, embedded = read(one)
+    assert counts["quarantine_reasons"] == {"arrays_mismatch": 4}
+    assert set(embedded.quarantined()["detail"].to_pylist()) == {detail}
+
+
+def test_pickled_objects_are_a_mismatch_and_are_not_loaded(shard, read):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was loaded",))
+
+    one = shard(arrays={"l14_img": np.array([[Bomb()]] * 4, dtype=object)})
+    assert read(one)[0]["quarantine_reasons"] == {"arrays_mismatch": 4}
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i1"])
+def test_numbers_of_any_kind_are_vectors(shard, read, dtype):
+    vectors = (100 * VECTORS).astype(dtype)
+    counts, _ = read(shard(arrays={"l14_img": vectors, "l14_txt": vectors}))
+    assert (counts["rows"], counts["dimension"]) == (4, 8)
+
+
+def test_a_member_that_is_shorter_than_it_says_is_unreadable(shard, read):
+    one = shard()
+    path = Path(one.url).with_suffix(".npz")
+    with zipfile.ZipFile(path) as archive:
+        whole = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("l14_img.npy", whole["l14_img.npy"][:-16])
+        archive.writestr("l14_txt.npy", whole["l14_txt.npy"])
+    counts, embedded = read(one)
+    assert counts["quarantine_reasons"] == {"arrays_unreadable": 4}
+    assert "the shape (4, 8), which the file cannot hold" in embedded.quarantined()["detail"][0].as_py()
+
+
+def test_the_dimension_of_a_pool_is_that_of_most_rows():
+    def place(rows, dimension):
+        return ShardLocation(Store("x"), rows, rows, 0, dimension)
+
+    assert pool_dimension([place(10, 512), place(30, 768), place(15, 512)]) == 768
+    assert pool_dimension([place(10, 512), place(10, 768)]) == 512
+    assert pool_dimension([place(10, 768), place(10, 512)]) == 768
+    # Tars, and shards that an older version took.
+    assert pool_dimension([place(10, 0)]) == 0
+
+
+def test_a_shard_of_another_dimension_has_no_rows(shard, read):
+    one = shard()
+    _, embedded = read(one)
+    refused = EmbeddedShard(one, embedded.store, Arrays(), "its vectors have 8 dimensions, those of the pool have 768")
+    assert len(refused.rows()) == 0
+    assert refused.rows(["uid"]).column_names == ["uid"]
+    found = refused.quarantined()
+    assert found.schema == schemas.QUARANTINED
+    assert found["member"].to_pylist() == UIDS
+    assert set(found["reason"].to_pylist()) == {"arrays_mismatch"}
+
+
+def test_the_first_npz_with_vectors_decides_whether_a_pool_can_be_read(shard, tmp_path):
+    text, missing, good = shard("text", {"l14_img": VECTORS.astype(str)}), shard("missing"), shard("good")
+    (tmp_path / "missing.npz").unlink()
+    check_arrays(Arrays(), [text, missing, good])
+    with pytest.raises(InputError, match=r"text\.npz: array l14_img holds <U32, not numbers"):
+        check_arrays(Arrays(), [text, missing])
+    with pytest.raises(InputError, match=r"missing\.npz is not there"):
+        check_arrays(Arrays(), [missing])
+    with pytest.raises(InputError, match=r"good\.npz has no array b32_img; it has l14_img, l14_txt"):
+        check_arrays(Arrays(image="b32_img", text="b32_txt"), [missing, good])

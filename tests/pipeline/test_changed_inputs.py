@@ -1,0 +1,142 @@
+"""Every byte that a run reads belongs to what its results are named by: whatever is written again is noticed."""
+
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from in_process import export
+from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
+
+from filtering.config.run import parse_config
+from filtering.core.errors import InputError, RunError
+from filtering.embedding import tars
+from filtering.pipeline import incremental
+from filtering.scores import tasks
+from filtering.storage.store import Store
+
+SMALL = {"concepts": {"clusters": 3}, "graph": {"k": 3}}
+
+
+@pytest.fixture
+def pool(tmp_path):
+    write_metadata(tmp_path / "pool", [80, 60])
+    return tmp_path / "pool"
+
+
+def kept(folder):
+    tables = [pq.read_table(path) for path in sorted((folder / "manifest/kept").glob("*.parquet"))]
+    return sorted(uid for table in tables for uid in table["uid"].to_pylist())
+
+
+def npz(pool, number=0):
+    return sorted(pool.glob("*.npz"))[number]
+
+
+def test_an_npz_that_comes_later_is_read(run, pool, tmp_path):
+    late, rows = npz(pool), pq.read_metadata(npz(pool).with_suffix(".parquet")).num_rows
+    late.rename(tmp_path / "later.npz")
+    config = metadata_config(pool, tmp_path / "run", **SMALL)
+    assert run(config)["totals"]["quarantined"] == rows
+    (tmp_path / "later.npz").rename(late)
+    assert run(config)["totals"]["quarantined"] == 0
+
+
+def test_an_npz_that_is_written_again_is_read_again(run, pool, tmp_path):
+    config = metadata_config(pool, tmp_path / "run", **SMALL)
+    run(config)
+    arrays = dict(np.load(npz(pool)))
+    np.savez(npz(pool), **{name: array[::-1] for name, array in arrays.items()})
+    os.utime(npz(pool), (5, 5))
+    run(config)
+    fresh = tmp_path / "fresh"
+    run(metadata_config(pool, fresh, **SMALL))
+    assert kept(tmp_path / "run") == kept(fresh)
+
+
+def test_an_npz_that_is_written_again_is_a_changed_shard_of_an_increment(run, pool, tmp_path):
+    run(metadata_config(pool, tmp_path / "first", **SMALL))
+    os.utime(npz(pool), (5, 5))
+    config = metadata_config(pool, tmp_path / "second", base=str(tmp_path / "first"), **SMALL)
+    record = incremental.run(parse_config(config), Silent())
+    assert record["base"]["shards"] == {"new": 0, "changed": 1, "removed": 0, "same": 1}
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_a_table_that_is_written_again_is_another_score(run, pool, tmp_path, links):
+    uids = [uid for path in sorted(pool.glob("*.parquet")) for uid in pq.read_table(path)["uid"].to_pylist()]
+    table = tmp_path / "blob" if links else tmp_path / "table.parquet"
+    if links:
+        (tmp_path / "table.parquet").symlink_to(table)
+    score = {"table": str(tmp_path / "table.parquet"), "column": "s"}
+    selection = {"method": "top", "budget": "pool", "score": score, "keep": 70}
+    config = metadata_config(pool, tmp_path / "run", selection=selection, **SMALL)
+    for order in (range(140), range(140)[::-1]):
+        pq.write_table(pa.table({"uid": uids, "s": pa.array(order, pa.int64())}), table)
+        os.utime(table, (order[0] + 1, order[0] + 1))
+        run(config)
+        assert kept(tmp_path / "run") == sorted(uid for uid, value in zip(uids, order, strict=True) if value >= 70)
+
+
+def test_targets_that_are_written_again_are_another_score(run, pool, tmp_path):
+    for at, seed in enumerate((1, 2)):
+        np.save(tmp_path / "t.npy", np.random.default_rng(seed).normal(size=(4, 32)).astype(np.float32))
+        os.utime(tmp_path / "t.npy", (at + 1, at + 1))
+        score = {"norm_sim": {"targets": str(tmp_path / "t.npy")}}
+        for folder in ("run", f"fresh{seed}"):
+            run(metadata_config(pool, tmp_path / folder, selection={"method": "top", "score": score}, **SMALL))
+        assert kept(tmp_path / "run") == kept(tmp_path / f"fresh{seed}")
+    assert kept(tmp_path / "fresh1") != kept(tmp_path / "fresh2")
+
+
+def test_a_table_that_is_written_while_it_is_read_is_named_and_not_mixed(run, pool, tmp_path, monkeypatch):
+    uids = [uid for path in sorted(pool.glob("*.parquet")) for uid in pq.read_table(path)["uid"].to_pylist()]
+    table = tmp_path / "table.parquet"
+
+    def write(values, time):
+        pq.write_table(pa.table({"uid": uids, "s": pa.array(values, pa.int64())}), table)
+        os.utime(table, (time, time))
+
+    score = {"table": str(table), "column": "s"}
+    selection = {"method": "top", "budget": "pool", "score": score, "keep": 70}
+    config = metadata_config(pool, tmp_path / "run", selection=selection, **SMALL)
+    write(range(140), 1)
+    score_rows = tasks.score_rows
+
+    def interrupted(*given):
+        write(range(140)[::-1], 2)
+        return score_rows(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "score_rows", interrupted)
+        with pytest.raises(RunError, match=r"table\.parquet: .* while the run read it; give the same command"):
+            run(config)
+    write(range(140), 1)
+    run(config)
+    assert kept(tmp_path / "run") == sorted(uids[70:])
+
+
+def test_a_tar_that_is_written_while_it_is_embedded_is_named(run, tmp_path, monkeypatch):
+    tar = tmp_path / "pool/00000000.tar"
+    tar.parent.mkdir()
+    write_tar(tar, members(0, 12))
+    embed = tars.TarEmbedder.__call__
+
+    def interrupted(self, *given):
+        os.utime(tar, (5, 5))
+        return embed(self, *given)
+
+    config = tar_config(tmp_path / "pool", tmp_path / "run", **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(tars.TarEmbedder, "__call__", interrupted)
+        with pytest.raises(RunError, match=r"00000000\.tar: it was written again since the run listed it"):
+            run(config)
+    assert run(config)["totals"]["input"] == 12
+
+
+def test_an_npz_that_changed_since_the_run_is_not_exported(run, pool, tmp_path):
+    run(metadata_config(pool, tmp_path / "run", **SMALL))
+    os.utime(npz(pool), (5, 5))
+    with pytest.raises((RunError, InputError), match="its npz has changed: it was written again"):
+        export(Store(str(tmp_path / "run")), "parquet", str(tmp_path / "out"))

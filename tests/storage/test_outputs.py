@@ -1,0 +1,99 @@
+"""An output in the place of the input, and an output with files of others, are refused in one line."""
+
+import re
+
+import pytest
+
+from filtering.core.errors import InputError
+from filtering.storage.outputs import Layout, check_inputs, check_output, place_of, same_bytes
+from filtering.storage.store import Store
+
+LAYOUT = Layout("output", re.compile(r"run\.json|manifest"))
+
+
+@pytest.fixture
+def out(tmp_path):
+    return Store(str(tmp_path / "out"))
+
+
+def test_nothing_and_an_empty_folder_are_free(out, tmp_path):
+    check_output(out, LAYOUT, (), into_existing=False)
+    (tmp_path / "out").mkdir()
+    check_output(out, LAYOUT, (), into_existing=False)
+
+
+def test_files_of_others_are_refused_unless_insisted(out):
+    for name in ("reports/a", "b", "c", "d"):
+        out.write(name, b"x")
+    with pytest.raises(InputError, match=r"holds files that filtering did not write \(b, c, d and 1 more\).*--into-ex"):
+        check_output(out, LAYOUT, (), into_existing=False)
+    check_output(out, LAYOUT, (), into_existing=True)
+    check_output(out, LAYOUT, {"reports", "b", "c", "d"}, into_existing=False)
+
+
+@pytest.mark.parametrize("name", ["run.json", "manifest/notes.txt"])
+def test_a_name_that_is_written_must_be_free(out, name):
+    out.write(name, b"x")
+    with pytest.raises(InputError, match=rf"out/{name.partition('/')[0]} is there and was not written by filtering"):
+        check_output(out, LAYOUT, (), into_existing=True)
+
+
+def test_half_of_a_file_of_ours_is_nobodys(out):
+    out.write(f"run.json.{'0' * 32}.tmp", b"x")
+    check_output(out, LAYOUT, (), into_existing=False)
+    out.write(f"mine.json.{'0' * 32}.tmp", b"x")
+    with pytest.raises(InputError, match="did not write"):
+        check_output(out, LAYOUT, (), into_existing=False)
+
+
+@pytest.mark.parametrize(
+    ("output", "refused"),
+    [
+        ("pool", True),
+        ("pool/", True),
+        ("pool/../pool//", True),
+        ("link", True),
+        ("pool/a.tar", True),
+        ("pool/a.tar/run", True),
+        ("pool/run", False),
+        ("", False),
+        ("pool2", False),
+    ],
+)
+def test_an_output_in_the_place_of_the_input(tmp_path, output, refused):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pool")
+    folder = Store(f"{tmp_path}/{output}")
+    if not refused:
+        check_inputs(folder, LAYOUT, [f"{tmp_path}/pool/a.tar"])
+        return
+    with pytest.raises(InputError, match=r"is where the input has .*a\.tar"):
+        check_inputs(folder, LAYOUT, [f"{tmp_path}/pool/a.tar"])
+
+
+def test_names_that_are_written_hold_no_input_however_deep(tmp_path):
+    check_inputs(Store(str(tmp_path)), LAYOUT, [f"{tmp_path}/other/kept/0.parquet"])
+    with pytest.raises(InputError, match="is where the input has"):
+        check_inputs(Store(str(tmp_path)), LAYOUT, [f"file://{tmp_path}/manifest/kept/0.parquet"])
+
+
+def test_what_a_shard_links_to_counts(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/a.tar").write_bytes(b"x")
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool/a.tar").symlink_to(tmp_path / "store/a.tar")
+    with pytest.raises(InputError, match="is where the input has"):
+        check_inputs(Store(str(tmp_path / "store")), LAYOUT, [f"{tmp_path}/pool/a.tar"])
+
+
+def test_one_place_has_one_name():
+    assert place_of("s3a://bucket/a//b/../c/") == place_of("s3://bucket/a/c")
+    assert place_of("memory://a/b") != place_of("memory://a/b2")
+
+
+def test_same_bytes(out):
+    out.write("a", bytes(3 << 20))
+    out.write("b", bytes(3 << 20))
+    out.write("c", bytes((3 << 20) - 1))
+    assert same_bytes(out.path("a"), out.path("b"))
+    assert not same_bytes(out.path("a"), out.path("c"))
