@@ -22,7 +22,7 @@ class EventLog:
     """Appends events to a run's directory; on object stores it is flushed every few seconds and at the end."""
 
     store: Store  # the run's directory
-    # Called before the whole log is put; raises if another run owns the output by now
+    # Called before the log is written; raises if another run owns the output by now
     allowed: Callable[[], None] = lambda: None
     local: bool = field(init=False)
     lines: list[str] = field(init=False, default_factory=list)
@@ -44,6 +44,8 @@ class EventLog:
         """Record one event with the time, seconds since the epoch; secrets in its URLs are masked."""
         line = redacted(json.dumps({"time": round(time.time(), 3), "event": event, **fields}))
         if self.local:
+            # A driver that slept while another one took over must not write into its log.
+            self.allowed()
             self._append(line)
             return
         self.lines.append(line)

@@ -19,7 +19,7 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from filtering.core.errors import InputError, RunError, one_line
-from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, Backoff, Verdict, count
+from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, Backoff, ShortBodyError, Verdict, count
 
 BLOCK_BYTES = 8 << 20
 PART_BYTES = 16 << 20
@@ -124,7 +124,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
     async def _attempt(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         response = await super()._call_s3(method, *akwarglist, **kwargs)
         if method == "get_object" and ("Range" in kwargs or response["ContentLength"] <= BLOCK_BYTES):
-            response["Body"] = await _Body.of(response["Body"])
+            response["Body"] = await _Body.of(response["Body"], _promised(response), _url(kwargs))
         if method == "delete_objects" and response.get("Errors"):
             # s3fs would say nothing of what was not deleted; to delete all of it again does no harm.
             raise OSError("some objects were not deleted") from boto.ClientError(
@@ -193,12 +193,14 @@ class _Body:
         self._data = io.BytesIO(data)
 
     @classmethod
-    async def of(cls, body: Any) -> "_Body":
+    async def of(cls, body: Any, size: int, url: str) -> "_Body":
         try:
             data = await body.read()
         finally:
             body.close()
         count("read_bytes", len(data))
+        if len(data) != size:
+            raise ShortBodyError(f"{url}: {len(data):,} bytes came where {size:,} were promised")
         return cls(data)
 
     async def read(self, size: int = -1) -> bytes:
@@ -206,6 +208,14 @@ class _Body:
 
     def close(self) -> None:
         self._data.close()
+
+
+def _promised(response: Mapping[str, Any]) -> int:
+    """Return how many bytes an answer says that it has: by its range, which a proxy that cuts bodies leaves."""
+    if "ContentRange" in response:
+        first, _, last = response["ContentRange"].removeprefix("bytes ").partition("/")[0].partition("-")
+        return int(last) - int(first) + 1
+    return int(response["ContentLength"])
 
 
 def judged(error: Exception, method: str, what: str) -> Verdict:
@@ -222,6 +232,8 @@ def judged(error: Exception, method: str, what: str) -> Verdict:
         return Verdict(1, InputError(f"{what}: {one_line(error)}"))
     if isinstance(error, boto.CredentialRetrievalError):
         return Verdict(DENIED_ATTEMPTS, RunError(f"{what}: {one_line(error)}"))
+    if isinstance(error, ShortBodyError):
+        return Verdict(ATTEMPTS, error)
     if isinstance(error, TRANSIENT_ERRORS):
         return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
     return Verdict(1, error)

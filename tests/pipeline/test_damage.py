@@ -108,7 +108,7 @@ def test_a_damaged_object_of_a_run_that_was_killed_is_made_again(finished):
         run = fresh(folder)
         # What a kill leaves in a later stage, or in this one.
         later = STAGES.index(path.parts[1].partition("-")[0]) + 1
-        for stage in STAGES[places.randrange(later, len(STAGES)) :]:
+        for stage in STAGES[places.randint(later, len(STAGES)) :]:
             for left in run.glob(f"stages/{stage}-*"):
                 shutil.rmtree(left)
         for left in ("manifest", "report"):

@@ -19,6 +19,7 @@ from filtering.storage.store import (
     create_object,
     filesystem_of,
     open_object,
+    read_range,
     stream_object,
     write_object,
 )
@@ -130,6 +131,22 @@ def test_a_cut_stream_asks_only_for_what_was_lost(store, proxy):
     assert counts["cut"] >= 2
     assert counts["bytes_out"] <= len(data) + counts["cut"] * BLOCK_BYTES
     assert counts["GET"] <= -(-len(data) // BLOCK_BYTES) + counts["cut"]
+
+
+def test_a_body_that_is_shorter_than_its_range_is_asked_for_again(store, proxy):
+    data = noise(BLOCK_BYTES + 1000)
+    store.write("object", data)
+    proxy.set(shorten_next=2)
+    assert store.read("object") == data
+    assert proxy.counts()["shortened"] == 2
+    proxy.set(shorten_next=1)
+    assert read_range(store.path("object"), 10, 2000) == data[10:2000]
+    proxy.set(shorten_next=1)
+    with stream_object(store.path("object")) as stream:
+        assert stream.read() == data
+    with open_object(store.path("object")) as stream:
+        proxy.set(shorten_next=1)
+        assert stream.read(500) == data[:500]
 
 
 def test_an_object_replaced_while_it_is_streamed_is_noticed(store):

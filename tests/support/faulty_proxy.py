@@ -39,6 +39,7 @@ class Faults:
     latency : seconds before each answer.
     bytes_per_second : of each body; 0 is unlimited.
     deny_next, hang_next : so many of the requests that come next.
+    shorten_next : bodies of so many GET requests that come next, halved, with the length of the half.
     lose_completions : answers of so many CompleteMultipartUpload that come next, after the store did its work.
     refused_key : access key that the store does not know.
     """
@@ -51,6 +52,7 @@ class Faults:
     bytes_per_second: float = 0.0
     deny_next: int = 0
     hang_next: int = 0
+    shorten_next: int = 0
     lose_completions: int = 0
     refused_key: str = ""
 
@@ -134,6 +136,8 @@ class Proxy:
         size = int(answer.headers.get("Content-Length", 0)) if request.method == "GET" else 0
         if cut_at is not None and not size:
             return self.cut(request)
+        if size and self.next("shorten_next"):
+            return await self.shortened(request, answer, headers)
         await response.prepare(request)
         sent = 0
         async for chunk in self.chunks(answer.content):
@@ -142,6 +146,18 @@ class Proxy:
             await response.write(chunk)
             sent += len(chunk)
             self.counts["bytes_out"] += len(chunk)
+        await response.write_eof()
+        return response
+
+    async def shortened(
+        self, request: web.Request, answer: aiohttp.ClientResponse, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        body = await answer.read()
+        self.counts["shortened"] += 1
+        kept = body[: len(body) // 2]
+        response = web.StreamResponse(status=answer.status, headers={**headers, "Content-Length": str(len(kept))})
+        await response.prepare(request)
+        await response.write(kept)
         await response.write_eof()
         return response
 
