@@ -6,12 +6,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from filtering.config.run import Arrays
+from filtering.config.run import Arrays, Input
 from filtering.core import schemas
 from filtering.core.errors import InputError
+from filtering.core.uids import content_hash, derived_uid
 from filtering.embedding.artifacts import EmbeddedShard, ShardLocation, pool_dimension
 from filtering.embedding.metadata import MetadataReader, check_arrays
-from filtering.shards.inventory import Shard
+from filtering.shards.inventory import Shard, list_shards
 from filtering.storage.store import Store
 
 UIDS = [f"{row:032x}" for row in range(4)]
@@ -33,31 +34,42 @@ def shard(tmp_path):
 
 @pytest.fixture
 def read(tmp_path):
-    """Read a shard; return the counts, and the shard as it is embedded."""
+    """Read a shard as it is now; return the counts, and the shard as it is embedded."""
 
     def read(shard):
-        store = Store(str(tmp_path / "embedded"))
-        return MetadataReader(Arrays())(shard, store), EmbeddedShard(shard, store, Arrays())
+        store, (now,) = Store(str(tmp_path / "embedded")), list_shards(Input(metadata=shard.url))
+        return MetadataReader(Arrays())(now, store), EmbeddedShard(now, store, Arrays())
 
     return read
 
 
 def test_each_row_has_its_own_reason_and_detail(shard, read):
-    counts, embedded = read(shard(text=["a", None, "c", "d"], uid=[UIDS[0], UIDS[1], None, UIDS[3]]))
+    counts, embedded = read(shard(text=["a", None, "c", " "], uid=[UIDS[0], UIDS[1], "X", None]))
     assert counts == {
         "samples": 4,
-        "rows": 2,
-        "quarantined": 2,
-        "quarantine_reasons": {"caption_empty": 1, "uid_malformed": 1},
+        "rows": 1,
+        "quarantined": 3,
+        "quarantine_reasons": {"caption_empty": 2, "uid_malformed": 1},
         "dimension": 8,
     }
-    assert embedded.rows()["source_row"].to_pylist() == [0, 3]
+    assert embedded.rows()["source_row"].to_pylist() == [0]
     found = embedded.quarantined()
     assert found.schema == schemas.QUARANTINED
     # One without uid and key is named by its place.
-    assert found["member"].to_pylist() == [UIDS[1], "row 2"]
-    assert found["key"].to_pylist() == [UIDS[1], None]
-    assert found["detail"].to_pylist() == ["holds no text", ""]
+    assert found["member"].to_pylist() == [UIDS[1], "x", "row 3"]
+    assert found["key"].to_pylist() == [UIDS[1], "x", None]
+    assert found["detail"].to_pylist() == ["holds no text", "", "holds no text"]
+
+
+def test_a_usable_row_has_a_uid_and_what_tells_its_content(shard, read):
+    one = shard(uid=[UIDS[0].upper(), None, UIDS[2], None], key=["k", "k1", None, None])
+    counts, embedded = read(one)
+    assert (counts["rows"], counts["quarantined"]) == (4, 0)
+    rows = embedded.rows()
+    assert rows["uid"].to_pylist() == [UIDS[0], derived_uid(one.url, "k1"), UIDS[2], derived_uid(one.url, "3")]
+    assert rows["key"].to_pylist() == ["k", "k1", UIDS[2], "3"]
+    expected = [content_hash(*pair) for pair in zip("abcd", map(bytes, VECTORS), strict=True)]
+    assert rows["content"].to_pylist() == expected
 
 
 def test_rows_that_cannot_be_read_are_counted_where_the_footer_tells_them(shard, read):
@@ -136,9 +148,10 @@ def test_the_dimension_of_a_pool_is_that_of_most_rows():
 
 
 def test_a_shard_of_another_dimension_has_no_rows(shard, read):
-    one = shard()
-    _, embedded = read(one)
-    refused = EmbeddedShard(one, embedded.store, Arrays(), "its vectors have 8 dimensions, those of the pool have 768")
+    _, embedded = read(shard())
+    refused = EmbeddedShard(
+        embedded.shard, embedded.store, Arrays(), "its vectors have 8 dimensions, those of the pool have 768"
+    )
     assert len(refused.rows()) == 0
     assert refused.rows(["uid"]).column_names == ["uid"]
     found = refused.quarantined()
