@@ -155,6 +155,7 @@ class Selecting:
         config, inputs = self.context.config, self.inputs
         return Sources(
             model=model_of(config),
+            uid_rule=config.input.uid_rule,
             workers=config.ray,
             k=config.graph.k,
             shards=self.pool.shards,

@@ -11,6 +11,7 @@ from filtering.concepts.artifacts import read_homes
 from filtering.config.run import Embedding
 from filtering.config.scores import Dlc
 from filtering.core.errors import RunError
+from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, ahead, batches
 from filtering.embedding.model import ClipModel
 from filtering.filters.artifacts import PassingShard
@@ -42,8 +43,8 @@ class DlcScorer:
     not finite, which a tower of few weights may give in half precision, count as 0.
     """
 
-    def __init__(self, embedding: Embedding, dlc: Dlc) -> None:
-        self.settings, self.model = embedding, ClipModel(embedding)
+    def __init__(self, embedding: Embedding, dlc: Dlc, uid_rule: UidRule = BY_URL) -> None:
+        self.settings, self.model, self.uid_rule = embedding, ClipModel(embedding), uid_rule
         seed = dlc.seed if dlc.schedule == "random" else None
         self.tower = MaskedTower(self.model.model.visual, capacities(dlc.masks, dlc.schedule), seed)
         self.known: tuple[Store, npt.NDArray[np.float32]] | None = None
@@ -57,7 +58,7 @@ class DlcScorer:
         wanted = _Wanted(shard, *read_homes(concepts, shard))
         scores = np.full(wanted.total, np.nan, dtype=np.float32)
         prototypes = self._prototypes(store)
-        read = batches(shard.embedded.shard, self.model.preparation, self.settings)
+        read = batches(shard.embedded.shard, self.model.preparation, self.settings, self.uid_rule)
         for rows, pixels in _regrouped(map(wanted.found, ahead(read, BATCHES_AHEAD)), self.settings.batch_size):
             scores[rows] = self._scores(pixels, wanted.labels[rows], prototypes)
         wanted.check_all_found()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from filtering.config.run import Embedding, Ray
 from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
 from filtering.core.errors import InputError, RunError
+from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
@@ -26,6 +27,8 @@ from filtering.storage.versions import Version, check_unchanged
 if TYPE_CHECKING:
     from filtering.scores.dlc_worker import ScoredRows
 
+TowerScorer = Callable[[PassingShard, Store, Store], "ScoredRows"]
+
 VERSION = 3
 # Of scores that are kept as float64.
 WIDE_VERSION = 4
@@ -35,11 +38,12 @@ WIDE_VERSION = 4
 class Sources:
     """The inputs of scorers: sections of the configuration, facts about the pool, and folders of other stages.
 
-    `model` is None for metadata, which has no model; `k` is the graph's; `rows` passed the filters; `parts` are the
+    `model` is None for metadata, which has no model; `uid_rule` is the pool's; `k` is the graph's; `rows` passed the filters; `parts` are the
     folders of the scores that a combination adds up, in its order.
     """
 
     model: Embedding | None
+    uid_rule: UidRule
     workers: Ray
     k: int
     shards: Sequence[PassingShard]
@@ -173,24 +177,25 @@ def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
     filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["concepts"]]
     stage.call("prototypes", tasks.write_prototypes, filled, concepts, sources.dimension, stage.store)
     consume(stage.store, tasks.SUMS_SUFFIX)
-    actors = Actors(partial(_tower_plan, model, settings, sources.workers, len(sources.shards)))
+    scorer = partial(_tower_scorer, model, settings, sources.uid_rule)
+    actors = Actors(partial(_tower_plan, scorer, model, sources.workers, len(sources.shards)))
     scoring = [actors.task(f"towers-{s.identity}", s, concepts, stage.store) for s in sources.shards]
     stage.map(scoring, "shards", actors)
 
 
 def _tower_plan(
-    model: Embedding, settings: Dlc, workers: Ray, shards: int, capacity: Capacity
+    scorer: Callable[[], TowerScorer], model: Embedding, workers: Ray, shards: int, capacity: Capacity
 ) -> ActorPlan[[PassingShard, Store, Store], "ScoredRows"]:
     shape, _ = embedder_shape(model, workers, capacity, shards)
     # Masks are in the weights of the one model that an actor has: one shard at a time.
-    return ActorPlan(replace(shape, at_once=1), partial(_tower_scorer, model, settings), model.model)
+    return ActorPlan(replace(shape, at_once=1), scorer, model.model)
 
 
-def _tower_scorer(model: Embedding, settings: Dlc) -> Callable[[PassingShard, Store, Store], "ScoredRows"]:
+def _tower_scorer(model: Embedding, settings: Dlc, uid_rule: UidRule) -> TowerScorer:
     # Torch is loaded by the actor that calls this, not by the driver.
     from filtering.scores.dlc_worker import DlcScorer
 
-    return DlcScorer(model, settings)
+    return DlcScorer(model, settings, uid_rule)
 
 
 def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:

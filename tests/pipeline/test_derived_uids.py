@@ -156,6 +156,13 @@ def test_another_rule_in_the_same_output_embeds_again(run, tmp_path):
         assert derived_uid(place, "000000001") in kept(tmp_path / "run").values()
 
 
+@pytest.mark.parametrize("rule", [{"uids": "name"}, {"root": "/"}])
+def test_a_score_that_reads_tars_again_knows_their_samples_by_the_same_rule(run, tmp_path, rule):
+    selection = {"method": "flexrand", "score": {"dlc": {"masks": 2}}, "keep": 1.0}
+    config = tar_config(datasets(tmp_path)[:1], tmp_path / "run", **ALL | {"selection": selection})
+    assert run(config | {"input": config["input"] | rule})["totals"]["kept"] == 5
+
+
 def test_runs_of_two_rules_are_compared_by_shard_and_key(run, tmp_path):
     config = tar_config(datasets(tmp_path)[:1], tmp_path / "a", **ALL)
     run(config)
