@@ -38,8 +38,8 @@ WIDE_VERSION = 4
 class Sources:
     """The inputs of scorers: sections of the configuration, facts about the pool, and folders of other stages.
 
-    `model` is None for metadata, which has no model; `uid_rule` is the pool's; `k` is the graph's; `rows` passed the filters; `parts` are the
-    folders of the scores that a combination adds up, in its order.
+    `model` is None for metadata, which has no model; `uid_rule` is the pool's; `k` is the graph's; `rows` passed the
+    filters; `parts` are the folders of the scores that a combination adds up, in its order.
     """
 
     model: Embedding | None
