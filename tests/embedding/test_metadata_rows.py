@@ -11,8 +11,9 @@ from filtering.core import schemas
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import EmbeddedShard, ShardLocation, pool_dimension
 from filtering.embedding.metadata import MetadataReader, check_arrays
-from filtering.shards.inventory import Shard
+from filtering.shards.inventory import Shard, current
 from filtering.storage.store import Store
+from filtering.storage.versions import ABSENT
 
 UIDS = [f"{row:032x}" for row in range(4)]
 VECTORS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float16)
@@ -26,7 +27,7 @@ def shard(tmp_path):
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pa.table({"uid": UIDS, "text": ["a", "b", "c", "d"], **given}), path)
         np.savez(path.with_suffix(".npz"), **{"l14_img": VECTORS, "l14_txt": VECTORS, **(arrays or {})})
-        return Shard(0, str(path), path.stat().st_size, "1")
+        return Shard(0, str(path), 0, "", ABSENT)
 
     return write
 
@@ -36,7 +37,7 @@ def read(tmp_path):
     """Read a shard; return the counts, and the shard as it is embedded."""
 
     def read(shard):
-        store = Store(str(tmp_path / "embedded"))
+        store, shard = Store(str(tmp_path / "embedded")), current(shard)
         return MetadataReader(Arrays())(shard, store), EmbeddedShard(shard, store, Arrays())
 
     return read
