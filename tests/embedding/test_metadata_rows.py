@@ -139,7 +139,7 @@ def test_the_dimension_of_a_pool_is_that_of_most_rows():
 def test_a_shard_of_another_dimension_has_no_rows(shard, read):
     one = shard()
     _, embedded = read(one)
-    refused = EmbeddedShard(one, embedded.store, Arrays(), "its vectors have 8 dimensions, those of the pool have 768")
+    refused = EmbeddedShard(embedded.shard, embedded.store, Arrays(), "its vectors have 8 dimensions, those of the pool have 768")
     assert len(refused.rows()) == 0
     assert refused.rows(["uid"]).column_names == ["uid"]
     found = refused.quarantined()
