@@ -23,7 +23,7 @@ def with_base(given: Sequence[str]) -> list[str]:
         from filtering.config.run import parse_config
         from filtering.config.settings_file import read_settings
 
-        if "base" not in parse_config(read_settings(known.config, known.overrides)).model_fields_set:
+        if "base" not in parse_config(read_settings(known.config, known.overrides).data).model_fields_set:
             return [*given, "--set", "base=latest"]
     return list(given)
 

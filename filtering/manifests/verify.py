@@ -35,8 +35,11 @@ SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPP
 RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
 
 
-def problems(run: Store) -> Iterator[str]:
-    """Yield what does not hold, a line each; nothing if the run is sound. Raises InputError if it is not finished."""
+def problems(run: Store, stages: bool = True) -> Iterator[str]:
+    """Yield what does not hold, a line each; nothing if the run is sound. Raises InputError if it is not finished.
+
+    Without `stages` the objects of its stages are not read, only manifests and report.
+    """
     record = read_run(run)
     missing = [key for key in RUN_KEYS if key not in record]
     if missing:
@@ -44,7 +47,8 @@ def problems(run: Store) -> Iterator[str]:
         return
     damaged = list(_damaged_objects(run))
     yield from damaged
-    yield from _damaged_stages(run, record)
+    if stages:
+        yield from _damaged_stages(run, record)
     if not run.exists(REPORT):
         yield f"{REPORT}: is not there"
     if damaged:

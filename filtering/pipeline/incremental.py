@@ -58,7 +58,9 @@ def _incremental(config: Config, progress: Reporter, into_existing: bool) -> Run
     root = root_of(store)
     with leased(root, progress) as lease:
         increment = _begun(config, store, root, progress)
-        record = _finished(config, store) or _run(config, store, increment, progress, into_existing)
+        record = _finished(config, store)
+        if record is None or _is_damaged(store, progress):
+            record = _run(config, store, increment, progress, into_existing)
         if not increment["verified"]:
             _check(store, root)
             lease.check(fresh=True)
@@ -139,9 +141,18 @@ def _finished(config: Config, store: Store) -> RunRecord | None:
     return record
 
 
+def _is_damaged(store: Store, progress: Reporter) -> bool:
+    """Say the first problem of a finished run, if it has one: the run then repairs itself."""
+    found = next(problems(store), None)
+    if found is not None:
+        progress.say(f"{store.url}: {found}; it is made again")
+    return found is not None
+
+
 def _check(store: Store, root: Store) -> None:
     """Verify a run; RunError if there is a problem."""
-    found = list(problems(store))
+    # What its stages wrote, they have just written.
+    found = list(problems(store, stages=False))
     if found:
         count, stays = f"{len(found)} problem{'s' * (len(found) > 1)}", latest_name(root) or "unset"
         raise RunError(f"{store.url}: verify found {count}, the first one: {found[0]}; latest stays {stays}")

@@ -6,14 +6,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from filtering.config.run import Arrays, Input
+from filtering.config.run import Arrays
 from filtering.core import schemas
 from filtering.core.errors import InputError
 from filtering.core.uids import content_hash, derived_uid
 from filtering.embedding.artifacts import EmbeddedShard, ShardLocation, pool_dimension
 from filtering.embedding.metadata import MetadataReader, check_arrays
-from filtering.shards.inventory import Shard, list_shards
+from filtering.shards.inventory import Shard, current
 from filtering.storage.store import Store
+from filtering.storage.versions import ABSENT
 
 UIDS = [f"{row:032x}" for row in range(4)]
 VECTORS = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float16)
@@ -27,7 +28,7 @@ def shard(tmp_path):
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pa.table({"uid": UIDS, "text": ["a", "b", "c", "d"], **given}), path)
         np.savez(path.with_suffix(".npz"), **{"l14_img": VECTORS, "l14_txt": VECTORS, **(arrays or {})})
-        return Shard(0, str(path), path.stat().st_size, "1")
+        return Shard(0, str(path), 0, "", ABSENT)
 
     return write
 
@@ -37,8 +38,8 @@ def read(tmp_path):
     """Read a shard as it is now; return the counts, and the shard as it is embedded."""
 
     def read(shard):
-        store, (now,) = Store(str(tmp_path / "embedded")), list_shards(Input(metadata=shard.url))
-        return MetadataReader(Arrays())(now, store), EmbeddedShard(now, store, Arrays())
+        store, shard = Store(str(tmp_path / "embedded")), current(shard)
+        return MetadataReader(Arrays())(shard, store), EmbeddedShard(shard, store, Arrays())
 
     return read
 

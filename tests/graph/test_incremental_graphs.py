@@ -52,8 +52,8 @@ def test_where_nothing_changed_every_part_stays_where_it_lies(chain):
         assert found.distances == found.searched_concepts == 0
         graph, places = store.child("graph"), read_origins(store.child("graph"))
         assert not any(graph.names(name.format(0)[8:]) for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME))
-        assert all(part["carried"] for part in graph.read_json(PARTS).values())
-        for part in graph.read_json(PARTS):
+        assert all(part["carried"] for part in graph.read_record(PARTS).values())
+        for part in graph.read_record(PARTS):
             assert places.of(int(part))[0] == first.child("graph")
 
 

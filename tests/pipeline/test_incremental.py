@@ -227,7 +227,7 @@ def test_latest_moves_only_after_verify(night, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "latest.json").read_text())["run"] == "1"
     write_metadata(pool, [50], seed=1)
     kept = tmp_path / "2" / "manifest" / "kept" / "00000000.parquet"
-    monkeypatch.setattr(incremental, "problems", lambda store: iter(["manifest/kept: does not hold"]))
+    monkeypatch.setattr(incremental, "problems", lambda store, **_: iter(["manifest/kept: does not hold"]))
     with pytest.raises(
         RunError, match="verify found 1 problem, the first one: manifest/kept: does not hold; latest stays 1"
     ):
