@@ -16,10 +16,12 @@ from filtering.runtime.records import JsonObject, from_plain, to_plain
 from filtering.runtime.run_record import StageCost
 from filtering.runtime.stage_objects import (
     RECORD_SUFFIX,
+    UNKNOWN,
     check_stage,
     forget_object,
     forget_stage,
     names_inside,
+    whole_objects,
     write_index,
 )
 from filtering.runtime.stage_progress import FROM_RECORD, StageProgress, tell_damaged
@@ -28,7 +30,7 @@ from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Lease
 from filtering.storage.local import DiskError
 from filtering.storage.outputs import delete_halves
-from filtering.storage.store import Store, digest
+from filtering.storage.store import MARKER, Store, digest
 from filtering.storage.written import noted
 
 FOLDER = "stages"
@@ -190,7 +192,10 @@ class StageRun:
             found = body(self)
         cost = self._cost(round(time.monotonic() - started, 3), found.summary)
         self.runtime.lease.check()
-        write_index(self.store, self.key.fingerprint, self.objects | names_inside(self.store, written))
+        # Of an attempt that was killed there may be more, but for shards that are not of this pool any more.
+        earlier = {} if self.key.per_shard else whole_objects(self.store)
+        objects = earlier | self.objects | names_inside(self.store, written)
+        write_index(self.store, self.key.fingerprint, objects)
         self.store.write_record(self.key.record, {"cost": cost, "result": to_plain(found)})
         self._finish(cost, "")
         return Finished(self.key, self.store, found, cost, self.resumed)
@@ -211,8 +216,8 @@ class StageRun:
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
         self.retried += progress.lost_tasks
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
-        for record in records:
-            self.objects |= record["objects"]
+        for one, record in zip(tasks, records, strict=True):
+            self.objects |= {one.name + MARKER: UNKNOWN, **record["objects"]}
         results: list[R] = [record["result"] for record in records]
         return results
 

@@ -13,11 +13,14 @@ import pyarrow as pa
 
 from filtering.runtime.shuffle import check_groups
 from filtering.storage.checksums import DamagedError, MissingError
+from filtering.storage.local import whole_name
 from filtering.storage.store import MARKER, Store
 
 # By the stage's fingerprint: the names and bytes of its objects.
 INDEX_NAME = "{}.objects.parquet"
 RECORD_SUFFIX = ".stage.json"
+# The bytes of an object that is only known to be there: a marker, which holds what was measured.
+UNKNOWN = -1
 # Objects read at once where all of a stage are checked.
 READERS = 8
 SUFFIX_MARK, FOLDER_MARK, MARK = "consumed-all", "consumed-folder-", ".mark"
@@ -68,6 +71,12 @@ def names_inside(store: Store, written: Mapping[str, int]) -> dict[str, int]:
     return {url.removeprefix(top): size for url, size in written.items() if url.startswith(top)}
 
 
+def whole_objects(store: Store) -> dict[str, int]:
+    """Return the objects that are in a stage's folder, but for markers, lists of objects and what was half written."""
+    apart = (MARKER, RECORD_SUFFIX, INDEX_NAME.format(""))
+    return {name: size for name, size in store.sizes().items() if whole_name(name) == name and not name.endswith(apart)}
+
+
 def write_index(store: Store, fingerprint: str, objects: Mapping[str, int]) -> None:
     """Write the names and bytes of a stage's objects, those excepted that were deleted meanwhile."""
     consumed = Consumed.of(store.names(MARK))
@@ -87,7 +96,7 @@ def faults(
     """Yield the objects that are missing or have another size, with what is wrong; None for a missing one."""
     for name, size in expected.items():
         found = present.get(name)
-        if found != size and not consumed.has(name):
+        if (found is None or size not in (UNKNOWN, found)) and not consumed.has(name):
             yield name, None if found is None else f"is damaged ({found:,} bytes where {size:,} were written)"
 
 

@@ -47,7 +47,8 @@ class Undisturbed:
         returned = self.start()
         found, expected = comparable(storage.objects), comparable(self.after)
         assert found.keys() == expected.keys()
-        assert [path for path, data in found.items() if data != expected[path]] == []
+        differing = [path for path, data in found.items() if data != expected[path]]
+        assert not differing, differing
         return returned
 
 
