@@ -1,11 +1,17 @@
 """`filtering run`: start a run, or resume it."""
 
 import argparse
+import contextlib
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from filtering.cli.declaration import CONFIG, INTO_EXISTING, Command
 from filtering.cli.output import print_result, progress_reporter
+from filtering.core.errors import InputError
+
+if TYPE_CHECKING:
+    from filtering.runtime.run_record import RunRecord
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -13,12 +19,32 @@ def _run(given: argparse.Namespace) -> int:
     from filtering.embedding.checkpoint import check_model
     from filtering.shards.presence import check_presence
 
-    config = load_config(given.config, given.overrides, [check_model, check_presence])
+    try:
+        config = load_config(given.config, given.overrides, [check_model, check_presence])
+    except InputError as refused:
+        _notify(given, refused)
+        raise
     # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import run
 
     record = run(config, progress_reporter(), given.into_existing)
     return print_result(given, record, lambda: run_lines(record, config.output))
+
+
+def _notify(given: argparse.Namespace, refused: InputError) -> None:
+    """Tell the webhook of a run whose pool or model is missing; one whose configuration is wrong has none."""
+    from filtering.config.run import load_config
+
+    with contextlib.suppress(InputError):
+        config = load_config(given.config, given.overrides)
+        if config.notify is not None:
+            from filtering.pipeline.notification import notified
+
+            notified(config, partial(_raise, refused), progress_reporter().say)
+
+
+def _raise(error: InputError) -> "RunRecord":
+    raise error
 
 
 def run_lines(record: Mapping[str, Any], output: str) -> list[str]:

@@ -43,9 +43,9 @@ def avif(data: bytes, max_pixels: int) -> bytes:
             meta = data[body + 4 : end]
             found[start:end] = METADATA.sub(rb"\1free", data[start:end])
     pictures = {_number(found[1] or found[2]) for found in ITEM.finditer(meta) if found[3] == b"av01"}
-    pixels = sum(_pixels(data[start:end]) for item, start, end in _extents(meta) if item in pictures)
-    if pixels > PICTURES * max_pixels:
-        raise Refused("image_too_large", f"pictures of {pixels} pixels, at most {max_pixels} are decoded")
+    pixels = [_pixels(data[start:end]) for item, start, end in _extents(meta) if item in pictures]
+    if max(pixels, default=0) > max_pixels or sum(pixels) > PICTURES * max_pixels:
+        raise Refused("image_too_large", f"pictures of {sum(pixels)} pixels, at most {max_pixels} are decoded")
     return bytes(found)
 
 

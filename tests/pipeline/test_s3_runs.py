@@ -32,7 +32,7 @@ def test_metadata_on_s3_that_fails_is_read_as_from_a_disk(store, proxy, metadata
     for pool in (str(metadata_pool), store.path("pool")):
         output, shards = Store(str(tmp_path)), list_shards(Input(metadata=f"{pool}/*.parquet"))
         counts = [MetadataReader(Arrays())(shard, output) for shard in shards]
-        found.append((counts, [output.read(ROWS_NAME.format(shard.identity)) for shard in shards]))
+        found.append((counts, [output.read_table(ROWS_NAME.format(shard.identity)) for shard in shards]))
     counts = proxy.counts()
     assert found[0] == found[1]
     assert min(counts["InternalError"], counts["SlowDown"], counts["cut"]) > 0

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from pools import Silent, metadata_config, write_metadata
-from processes import command, events, write_config
+from processes import command, events, heeding, write_config
 
 from filtering.cli import main
 from filtering.config.run import parse_config
@@ -84,7 +84,7 @@ def test_a_run_that_is_asked_to_end_gives_back_its_lease(metadata_pool, tmp_path
     # A file, not a pipe: Ray's processes may hold it for a moment longer than the driver lives.
     said = tmp_path / "said"
     with said.open("w") as errors:
-        driver = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=errors)
+        driver = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=heeding)
     try:
         deadline = time.monotonic() + 60
         while not events(tmp_path / "run") and time.monotonic() < deadline:

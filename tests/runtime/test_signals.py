@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import heeding
 
 SWALLOWED = """
 import os, signal, sys
@@ -37,5 +38,5 @@ signals.check()
 )
 def test_a_request_to_end_is_known_once_even_if_its_interrupt_was_swallowed(number, before, said):
     line = [sys.executable, "-c", SWALLOWED, str(int(number)), before]
-    ended = subprocess.run(line, capture_output=True, text=True, check=False)
+    ended = subprocess.run(line, capture_output=True, text=True, check=False, preexec_fn=heeding)
     assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, said, "")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+
+
+def heeding() -> None:
+    """Heed the signals that end a process, in a child whose parent may have been started to ignore them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def command(*arguments: str) -> list[str]:
