@@ -17,9 +17,8 @@ from filtering.config.preprocessing import Preprocessing
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
-from filtering.config.validation import explained
+from filtering.config.validation import TOO_DEEP, explained, refuse_credentials
 from filtering.core.errors import InputError, Mistakes
-from filtering.core.secrets import refused_secret
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
 from filtering.core.visible import visible
 from filtering.storage.urls import NOT_WRITTEN, is_http
@@ -28,7 +27,6 @@ LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
 # Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
-TOO_DEEP = "the configuration refers to itself or is nested too deep"
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -249,11 +247,8 @@ def load_config(path: str, overrides: Sequence[str] = (), checks: Sequence[Check
         A line for each mistake: the key or file, what is wrong, the nearest valid name.
     """
     data, wrong = read_settings(path, overrides)
-    try:
-        # Alone, so that no other line repeats a secret.
-        _refuse_credentials(data, ())
-    except RecursionError:
-        raise InputError(TOO_DEEP) from None
+    # Alone, so that no other line repeats a secret.
+    refuse_credentials(data)
     mistakes = Mistakes(wrong)
     with mistakes.collected():
         # First, so that an invalid value is not the only line where its key is called by another name.
@@ -294,7 +289,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
     """
     try:
         # First, so that no later message repeats a secret.
-        _refuse_credentials(data, ())
+        refuse_credentials(data)
         current = renamed(data)
         config = Config.model_validate(current.data)
         config._warnings = current.lines
@@ -303,17 +298,3 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         raise InputError(*explained(error, Config, renamed(data).data)) from None
     except RecursionError:
         raise InputError(TOO_DEEP) from None
-
-
-def _refuse_credentials(value: Any, path: tuple[str, ...]) -> None:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse_credentials(str(key), path)
-            _refuse_credentials(inner, (*path, str(key)))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _refuse_credentials(inner, path)
-    elif isinstance(value, str):
-        remedy = "name an environment variable that holds it in notify.url_env" if path == ("notify", "url") else ""
-        if line := refused_secret(".".join(path) or "configuration", value, remedy):
-            raise InputError(line)

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from filtering.config.types import Section
+from filtering.core.errors import InputError
+from filtering.core.secrets import refused_secret
 
 # What pydantic adds to a location for the branch of a union: the name of its type, such as `constrained-float` or
 # `literal['auto']`; tags of our own are in brackets.
@@ -19,6 +21,8 @@ UNION_BRANCH = re.compile(r"int|float|str|constrained-\w+|.*[\[\]].*", re.DOTALL
 
 # Names that are listed whole; of more, so many of the nearest.
 MAX_LISTED, NEAREST_LISTED = 16, 5
+
+TOO_DEEP = "the configuration refers to itself or is nested too deep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +123,25 @@ def _sections_in(annotation: Any) -> Iterator[type[Section]]:
         yield annotation
     for option in getattr(annotation, "__args__", ()):
         yield from _sections_in(option)
+
+
+def refuse_credentials(data: Any) -> None:
+    """Refuse a secret anywhere in plain data; InputError names the key at which it stands, or that it is too deep."""
+    try:
+        _refuse(data, ())
+    except RecursionError:
+        raise InputError(TOO_DEEP) from None
+
+
+def _refuse(value: Any, path: tuple[str, ...]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse(str(key), path)
+            _refuse(inner, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse(inner, path)
+    elif isinstance(value, str):
+        remedy = "name an environment variable that holds it in notify.url_env" if path == ("notify", "url") else ""
+        if line := refused_secret(".".join(path) or "configuration", value, remedy):
+            raise InputError(line)

@@ -88,7 +88,13 @@ _folder_place = lru_cache(maxsize=4096)(place_of)
 
 
 def _places(url: str) -> Iterator[str]:
-    """Yield where an object lies, and, if that is a link on a disk, what it leads to."""
+    """Find where an object lies.
+
+    Yields
+    ------
+    str
+        Its place and, if that is a link on a disk, what the link leads to.
+    """
     folder, slash, name = url.rpartition("/")
     place = f"{_folder_place(folder + slash or '.')}/{name}"
     yield place

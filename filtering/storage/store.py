@@ -17,7 +17,6 @@ from typing import Any, BinaryIO, TypeVar
 import fsspec
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import RunError
@@ -105,24 +104,22 @@ class Store:
 
     def read_checked(self, name: str) -> bytes:
         """Return the bytes of an object with a checksum; DamagedError if it is damaged or missing."""
-        url = self.path(name)
-        try:
-            data = self.read(name)
-        except FileNotFoundError:
-            raise checksums.MissingError(url) from None
-        checksums.check(url, data)
+        data = self._there(name)
+        checksums.check(self.path(name), data)
         return data
 
     def is_checked(self, name: str) -> bool:
         """Read and check an object; return whether it has a checksum of this kind at all."""
+        data = self._there(name)
+        if found := checksums.has_slot(data):
+            checksums.check(self.path(name), data)
+        return found
+
+    def _there(self, name: str) -> bytes:
         try:
-            data = self.read(name)
+            return self.read(name)
         except FileNotFoundError:
             raise checksums.MissingError(self.path(name)) from None
-        if not checksums.has_slot(data):
-            return False
-        checksums.check(self.path(name), data)
-        return True
 
     def copy(self, name: str, source: "Store") -> None:
         """Copy an object with a checksum from another folder."""
@@ -291,12 +288,6 @@ def commit_file(url: str, path: str) -> None:
         Path(path).unlink()
     note(url, size)
     count_bytes(filesystem, "written_bytes", size)
-
-
-def read_parquet(url: str, columns: list[str] | None = None) -> pa.Table:
-    """Return a parquet table, or some of its columns."""
-    with open_object(url) as stream:
-        return pq.ParquetFile(stream).read(columns=columns)
 
 
 def digest(value: Any) -> str:
