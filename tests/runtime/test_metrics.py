@@ -46,7 +46,13 @@ def series(cluster):
 def _scraped_with(worker, embedded):
     deadline = time.monotonic() + REPORTED_WITHIN_SECONDS
     while True:
-        scraped = _scraped(worker)
+        try:
+            scraped = _scraped(worker)
+        except OSError:
+            # Ray does not wait for its agents, which answer a moment later.
+            assert time.monotonic() < deadline, "the agent that tells the metrics never answered"
+            time.sleep(0.5)
+            continue
         # The agent takes a report in metric by metric: only a scrape that changes no more has seen the whole of it.
         settled = scraped.get(("ray_filtering_samples_embedded_total", frozenset())) == embedded
         time.sleep(0.5)
