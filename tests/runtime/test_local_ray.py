@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import sys
 import threading
@@ -97,10 +98,10 @@ def test_a_ray_that_does_not_start_is_tried_three_times_and_its_log_is_named(at_
         LocalRay(1, **at_start(REFUSING)).start()
     line = str(failed.value)
     assert line.startswith("Ray does not start (tried 3 times): ")
-    assert "ray_start.log says: no room for Ray here; " in line
+    assert re.search("ray_start.log says: (SystemExit: )?no room for Ray here; ", line)
     log = Path(line.partition("times): ")[2].partition(" says")[0])
     assert log.is_relative_to(rays)
-    assert log.read_text().strip() == "no room for Ray here"
+    assert log.read_text().strip().endswith("no room for Ray here")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
