@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from filtering.config.run import Input
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import InputError
 from filtering.core.secrets import redacted
 from filtering.shards.listing import Entry, listed, unusable
 from filtering.shards.patterns import expand
 from filtering.storage.store import Store, digest
 from filtering.storage.urls import beside, without_query
-from filtering.storage.versions import ABSENT, Version, entry_version, version_of
+from filtering.storage.versions import ABSENT, Version, entry_version, refuse_change, version_of
 from filtering.storage.versions import difference as version_difference
 
 LOG = logging.getLogger(__name__)
@@ -127,12 +127,7 @@ def difference(before: Shard, now: Shard) -> str:
 
 def check_shard(shard: Shard) -> None:
     """Check that a shard is what it was when the run listed it; RunError names the object that is not."""
-    try:
-        changed = difference(shard, current(shard))
-    except FileNotFoundError:
-        changed = "it was deleted"
-    if changed:
-        raise RunError(f"{shard.url}: {changed} since the run listed it; give the same command again")
+    refuse_change(shard.url, lambda: difference(shard, current(shard)), "since the run listed it")
 
 
 def _arrays_now(shard: Shard) -> Version:

@@ -1,8 +1,9 @@
 """What tells one content of an object from another: its size, and its etag or the time of its last change."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filtering.core.errors import RunError
@@ -60,9 +61,18 @@ def versions_of(urls: Iterable[str]) -> dict[str, Version]:
 def check_unchanged(versions: Mapping[str, Version]) -> None:
     """Check that objects are what they were; RunError names the first that is not."""
     for url, before in versions.items():
-        try:
-            changed = difference(before, version_of(url))
-        except FileNotFoundError:
-            changed = "it was deleted"
-        if changed:
-            raise RunError(f"{url}: {changed} while the run read it; give the same command again")
+        refuse_change(url, partial(_difference_now, url, before), "while the run read it")
+
+
+def refuse_change(url: str, change: Callable[[], str], since: str) -> None:
+    """Refuse an object that is no longer what it was: RunError, with what `change` says of it, if that is anything."""
+    try:
+        changed = change()
+    except FileNotFoundError:
+        changed = "it was deleted"
+    if changed:
+        raise RunError(f"{url}: {changed} {since}; give the same command again")
+
+
+def _difference_now(url: str, before: Version) -> str:
+    return difference(before, version_of(url))
