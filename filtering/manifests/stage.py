@@ -26,7 +26,6 @@ from filtering.manifests.artifacts import (
 )
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.runtime.stage_progress import tell_damaged
 from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
 from filtering.storage.checksums import DamagedError
 from filtering.storage.store import MARKER, Store, checksum
@@ -76,7 +75,7 @@ def forget_damaged_splits(stage: StageRun) -> None:
         with contextlib.suppress(DamagedError):
             sums: dict[str, str] = stage.store.read_record(marker)["result"]["checksums"]
             for name, fault in damage(run, sums):
-                tell_damaged(stage.runtime.events, stage.runtime.progress, DamagedError(run.path(name), fault))
+                stage.runtime.tell_damaged(DamagedError(run.path(name), fault))
                 stage.store.delete(marker)
 
 

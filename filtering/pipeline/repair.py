@@ -1,7 +1,7 @@
 """Objects of a run that are damaged or missing: what they were made from is still there, so they are made again."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,8 @@ from filtering.pipeline.context import RunContext
 from filtering.pipeline.layout import FINAL, FINAL_FOLDERS, FINAL_STAGE, delete_own
 from filtering.report.stage import damaged_report
 from filtering.runtime.run_record import RUN, RunRecord
-from filtering.runtime.stage import FOLDER, Finished, Runtime, StageKey, StageRun
-from filtering.runtime.stage_objects import damaged_of, faults_of, forget_object, objects_left
-from filtering.runtime.stage_progress import tell_damaged
+from filtering.runtime.stage import FOLDER, Finished, StageKey, StageRun
+from filtering.runtime.stage_objects import damaged_of, faults_of, objects_left
 from filtering.runtime.task_spec import task
 from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store
@@ -21,8 +20,12 @@ from filtering.storage.store import Store
 CHECKED_HERE, AT_ONCE = 1 << 30, 256
 
 
-class Repaired(Exception):
-    """Damaged objects were forgotten: the stages are to be gone through again, which makes them."""
+class Found(Exception):
+    """Objects are damaged; the stages are to be gone through again, which makes them anew."""
+
+    def __init__(self, damaged: Sequence[DamagedError]) -> None:
+        super().__init__(f"{len(damaged)} objects")
+        self.damaged = damaged
 
 
 def repeated(context: RunContext, body: Callable[[RunContext], RunRecord]) -> RunRecord:
@@ -34,14 +37,15 @@ def repeated(context: RunContext, body: Callable[[RunContext], RunRecord]) -> Ru
     while True:
         try:
             return body(replace(context, finished=[]))
-        except Repaired:
-            continue
+        except Found as error:
+            found = error.damaged
         except DamagedError as error:
-            damaged = error
-        if damaged.url in healed:
-            raise damaged
-        healed.add(damaged.url)
-        _forget(context.runtime, damaged)
+            found = (error,)
+        for damaged in found:
+            if damaged.url in healed:
+                raise damaged
+            healed.add(damaged.url)
+            context.runtime.repair(damaged)
 
 
 def make_room(context: RunContext, manifests: StageKey) -> None:
@@ -56,7 +60,7 @@ def make_room(context: RunContext, manifests: StageKey) -> None:
         damaged = damaged_manifests(stage)
         if damaged is None:
             return
-        _tell(runtime, damaged)
+        runtime.tell_damaged(damaged)
     runtime.lease.check(fresh=True)
     # First what says that they are whole: a run that is killed in the middle of this begins it again.
     final.delete(FINAL)
@@ -72,12 +76,12 @@ def make_room(context: RunContext, manifests: StageKey) -> None:
 def check_report(stage: StageRun) -> None:
     """Forget a report that is no longer the one that was written."""
     if stage.finished() and (damaged := damaged_report(stage)):
-        _tell(stage.runtime, damaged)
+        stage.runtime.tell_damaged(damaged)
         stage.forget()
 
 
 def check_all(context: RunContext) -> None:
-    """Read and check all objects that earlier attempts at the run left: damaged ones are forgotten, `Repaired`.
+    """Read and check all objects that earlier attempts at the run left; `Found` if some are damaged.
 
     The stages that ran now have checked what they read themselves, which need not be everything.
     """
@@ -88,10 +92,8 @@ def check_all(context: RunContext) -> None:
     runtime.progress.start("check", 1, "")
     found = [error for stage in left for error in _damaged(context, stage)]
     runtime.progress.finish(f"{len(found):,} objects are damaged" if found else "every object is as it was written")
-    for error in found:
-        _forget(runtime, error)
     if found:
-        raise Repaired
+        raise Found(found)
 
 
 def _damaged(context: RunContext, stage: Finished[Any]) -> list[DamagedError]:
@@ -112,24 +114,9 @@ def _damaged(context: RunContext, stage: Finished[Any]) -> list[DamagedError]:
     return found
 
 
-def _forget(runtime: Runtime, damaged: DamagedError) -> None:
-    """Say what is wrong with an object of a stage, and let it be made again; DamagedError if it is another run's."""
-    top = runtime.store.path(f"{FOLDER}/")
-    if not damaged.url.startswith(top):
-        raise damaged
-    folder, _, name = damaged.url.removeprefix(top).partition("/")
-    _tell(runtime, damaged)
-    runtime.lease.check(fresh=True)
-    forget_object(runtime.store.child(f"{FOLDER}/{folder}"), name)
-
-
 def _final(folder: Store) -> str:
     """Return the fingerprint of the manifests that lie under the fixed names; empty if it is not known."""
     try:
         return str(folder.read_record(FINAL)["manifests"])
     except DamagedError:
         return ""
-
-
-def _tell(runtime: Runtime, damaged: DamagedError) -> None:
-    tell_damaged(runtime.events, runtime.progress, damaged)

@@ -21,7 +21,6 @@ from filtering.runtime.stage_objects import (
     forget_object,
     forget_stage,
     names_inside,
-    whole_objects,
     write_index,
 )
 from filtering.runtime.stage_progress import FROM_RECORD, StageProgress, tell_damaged
@@ -67,6 +66,20 @@ class Runtime:
     events: EventLog
     progress: Reporter
     lease: Lease
+
+    def tell_damaged(self, error: DamagedError) -> None:
+        """Record, and say in one line, that an object is damaged or missing and is made again."""
+        tell_damaged(self.events, self.progress, error)
+
+    def repair(self, error: DamagedError) -> None:
+        """Say what is wrong with an object of a stage, and let it be made again; raise it if it is another run's."""
+        top = self.store.path(f"{FOLDER}/")
+        if not error.url.startswith(top):
+            raise error
+        folder, _, name = error.url.removeprefix(top).partition("/")
+        self.tell_damaged(error)
+        self.lease.check(fresh=True)
+        forget_object(self.store.child(f"{FOLDER}/{folder}"), name)
 
 
 @contextlib.contextmanager
@@ -163,7 +176,7 @@ class StageRun:
         try:
             check_stage(self.store, self.key.fingerprint)
         except DamagedError as error:
-            self.repair(error)
+            self.runtime.repair(error)
             return False
         return True
 
@@ -171,12 +184,6 @@ class StageRun:
         """Delete everything that the stage has written, so that it runs again."""
         self.runtime.lease.check(fresh=True)
         forget_stage(self.store)
-
-    def repair(self, error: DamagedError) -> None:
-        """Say what is wrong with an object of the stage, and let it be made again."""
-        tell_damaged(self.runtime.events, self.runtime.progress, error)
-        self.runtime.lease.check(fresh=True)
-        forget_object(self.store, error.url.removeprefix(self.store.path("")))
 
     def run(self, result: type[S], body: Callable[["StageRun"], S]) -> Finished[S]:
         """Return the finished stage: from its record if it finished before, else from `body`, which is recorded."""
@@ -192,10 +199,9 @@ class StageRun:
             found = body(self)
         cost = self._cost(round(time.monotonic() - started, 3), found.summary)
         self.runtime.lease.check()
-        # Of an attempt that was killed there may be more, but for shards that are not of this pool any more.
-        earlier = {} if self.key.per_shard else whole_objects(self.store)
-        objects = earlier | self.objects | names_inside(self.store, written)
-        write_index(self.store, self.key.fingerprint, objects)
+        # An attempt that was killed may have left more, where no object belongs to a shard that has left the pool.
+        written_now = self.objects | names_inside(self.store, written)
+        write_index(self.store, self.key.fingerprint, written_now, with_earlier=not self.key.per_shard)
         self.store.write_record(self.key.record, {"cost": cost, "result": to_plain(found)})
         self._finish(cost, "")
         return Finished(self.key, self.store, found, cost, self.resumed)

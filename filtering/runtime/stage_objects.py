@@ -66,22 +66,29 @@ def consume_folder(store: Store, name: str) -> None:
 
 
 def names_inside(store: Store, written: Mapping[str, int]) -> dict[str, int]:
-    """Return those of some objects, URLs with their bytes, that are in a stage's folder, by their names there."""
-    top = store.path("")
-    return {url.removeprefix(top): size for url, size in written.items() if url.startswith(top)}
+    """Return those of some objects, URLs with their bytes, that are in a stage's folder, by their names there.
+
+    Markers, which a driver writes that runs tasks itself, are left out: they are no objects of the stage's own.
+    """
+    top, inside = store.path(""), written.items()
+    return {url.removeprefix(top): size for url, size in inside if url.startswith(top) and not url.endswith(MARKER)}
 
 
-def whole_objects(store: Store) -> dict[str, int]:
-    """Return the objects that are in a stage's folder, but for markers, lists of objects and what was half written."""
-    apart = (MARKER, RECORD_SUFFIX, INDEX_NAME.format(""))
-    return {name: size for name, size in store.sizes().items() if whole_name(name) == name and not name.endswith(apart)}
+def write_index(store: Store, fingerprint: str, objects: Mapping[str, int], with_earlier: bool) -> None:
+    """Write the names and bytes of a stage's objects, those excepted that were deleted meanwhile.
 
-
-def write_index(store: Store, fingerprint: str, objects: Mapping[str, int]) -> None:
-    """Write the names and bytes of a stage's objects, those excepted that were deleted meanwhile."""
-    consumed = Consumed.of(store.names(MARK))
-    left = {name: size for name, size in sorted(objects.items()) if not consumed.has(name)}
+    With `with_earlier` they are completed by those that earlier attempts left in the stage's folder.
+    """
+    present = store.sizes()
+    consumed, earlier = Consumed.of(present), _whole(present) if with_earlier else {}
+    left = {name: size for name, size in sorted({**earlier, **objects}.items()) if not consumed.has(name)}
     store.write_table(INDEX_NAME.format(fingerprint), pa.table([list(left), list(left.values())], schema=SCHEMA))
+
+
+def _whole(present: Mapping[str, int]) -> dict[str, int]:
+    """Return objects that are present, but for markers, lists of objects and what was half written."""
+    apart = (MARKER, RECORD_SUFFIX, INDEX_NAME.format(""))
+    return {name: size for name, size in present.items() if whole_name(name) == name and not name.endswith(apart)}
 
 
 def read_index(store: Store, fingerprint: str) -> dict[str, int]:

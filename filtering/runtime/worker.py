@@ -92,9 +92,7 @@ def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) ->
     # Through JSON, so that the result of a fresh task equals the one that a resumed run reads.
     record: TaskRecord = json.loads(json.dumps(found))
     _check(attempt.fence)
-    with noted():
-        # Not among what the driver wrote, where this is its own process.
-        attempt.store.write_record(attempt.task.name + MARKER, record)
+    attempt.store.write_record(attempt.task.name + MARKER, record)
     metrics.task_finished(attempt.stage, seconds, **moved)
     return record
 
