@@ -4,7 +4,9 @@ A few bytes of parquet can stand for any number of rows or for cells of any leng
 a dictionary repeats one cell as often as it likes.
 """
 
+import io
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -12,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filtering.core.formatting import size
+from filtering.shards.parquet_footer import MAGIC, TAIL, Chunk, column_chunks, read_footer
 
 # A file may have this many rows or unpack to this many bytes, whatever its size, ...
 ROWS_ALWAYS = 1 << 20
@@ -36,7 +39,10 @@ class BoundedParquet:
 
     def __init__(self, stream: BinaryIO, stored: int) -> None:
         self.stream = stream
-        self.file = pq.ParquetFile(stream)
+        self.footer = footer = read_footer(stream, stored)
+        # The footer is read once: given to pyarrow as a file that has nothing else.
+        alone = b"".join((MAGIC, footer, TAIL.pack(len(footer), MAGIC)))
+        self.file = pq.ParquetFile(stream, metadata=pq.read_metadata(io.BytesIO(alone)))
         self.allowed = BYTES_ALWAYS + BYTES_A_BYTE * stored
         rows = self.file.metadata.num_rows
         if rows > max(ROWS_ALWAYS, stored):
@@ -46,6 +52,10 @@ class BoundedParquet:
     def rows(self) -> int:
         """How many rows the footer says that there are."""
         return int(self.file.metadata.num_rows)
+
+    @cached_property
+    def _chunks(self) -> list[list[Chunk]]:
+        return column_chunks(self.footer)
 
     @property
     def schema(self) -> pa.Schema:
@@ -90,10 +100,10 @@ class BoundedParquet:
 
     def _may_repeat(self, group: int, name: str) -> bool:
         return any(
-            chunk.physical_type == "BYTE_ARRAY"
-            and chunk.has_dictionary_page
-            and chunk.total_uncompressed_size * self.rows_of(group) > self.allowed
-            for _, chunk in self._parts(group, name)
+            leaf.physical_type == "BYTE_ARRAY"
+            and chunk.has_dictionary
+            and chunk.uncompressed_bytes * self.rows_of(group) > self.allowed
+            for leaf, chunk in self._parts(group, name)
         )
 
     def _encoded(self, names: Sequence[str]) -> pq.ParquetFile:
@@ -102,16 +112,16 @@ class BoundedParquet:
     def _unpacked(self, group: int, name: str) -> int:
         """Return the bytes of a column, as the footer has them, or of its values where these take more: equal ones."""
         parts = list(self._parts(group, name))
-        stated = sum(int(chunk.total_uncompressed_size) for _, chunk in parts)
-        return max(stated, sum(int(chunk.num_values) * _width(leaf) for leaf, chunk in parts))
+        stated = sum(chunk.uncompressed_bytes for _, chunk in parts)
+        return max(stated, sum(chunk.num_values * _width(leaf) for leaf, chunk in parts))
 
-    def _parts(self, group: int, name: str) -> Iterator[tuple[pq.ColumnSchema, pq.ColumnChunkMetaData]]:
+    def _parts(self, group: int, name: str) -> Iterator[tuple[pq.ColumnSchema, Chunk]]:
         """Yield what the footer says of a column; one of lists or structures has a part for each of their fields."""
-        known = self.file.metadata
-        for place in range(known.num_columns):
-            leaf = known.schema.column(place)
+        schema = self.file.schema
+        for place, chunk in enumerate(self._chunks[group]):
+            leaf = schema.column(place)
             if leaf.path == name or leaf.path.startswith(f"{name}."):
-                yield leaf, known.row_group(group).column(place)
+                yield leaf, chunk
 
 
 def _width(leaf: pq.ColumnSchema) -> int:
