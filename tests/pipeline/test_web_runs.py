@@ -26,8 +26,8 @@ def counts(run):
 def test_a_pool_of_tars_is_filtered_exported_explained_and_read(tar_pool, tar_run, tmp_path, run, ranges):
     output = tmp_path / "run"
     with WebServer(tar_pool, ranges, faults=[None, None, None, 503, None, "cut"]) as server:
-        config = tar_config(server.url(f"{{00000000..{len(list(tar_pool.glob('*.tar'))) - 1:08d}}}.tar"), output)
-        run(config)
+        shards = server.url(f"{{00000000..{len(list(tar_pool.glob('*.tar'))) - 1:08d}}}.tar")
+        run(tar_config([], output, input={"shards": shards, "root": server.url().rstrip("/")}))
         samples = sorted(sample["__key__"] for sample in kept_pipeline(str(output)))
         export(Store(str(output)), "tar", str(tmp_path / "tars"))
         assert "picture" in str(explain(str(output), samples[0]))
