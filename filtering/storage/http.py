@@ -25,10 +25,10 @@ from filtering.storage.http_answers import (
     part_of,
     passed,
     replaced,
-    version_of,
 )
 from filtering.storage.retries import Backoff, count
 from filtering.storage.urls import NOT_WRITTEN
+from filtering.storage.versions import mark_of
 
 BLOCK_BYTES = 8 << 20
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
@@ -85,7 +85,7 @@ class Web(HTTPFileSystem):  # type: ignore[misc]
         first, entry = await self._block(url, start or 0, (start or 0) + BLOCK_BYTES, "", rest=True)
         at, size = (start or 0) + len(first), entry["size"] if entry["ranges"] else 0
         parts = [(begin, min(begin + BLOCK_BYTES, size)) for begin in range(at, size, BLOCK_BYTES)]
-        rest = [await self._read_block(url, *part, version_of(entry)) for part in parts]
+        rest = [await self._read_block(url, *part, mark_of(entry)) for part in parts]
         return b"".join([first, *rest])
 
     async def _read_block(self, url: str, start: int, end: int, version: str = "") -> bytes:
@@ -107,7 +107,7 @@ class Web(HTTPFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", **_: object) -> Any:
         entry = self.info(path)
         if entry["ranges"]:
-            return _Parts(self, path, mode, BLOCK_BYTES, size=entry["size"], version=version_of(entry))
+            return _Parts(self, path, mode, BLOCK_BYTES, size=entry["size"], version=mark_of(entry))
         # Parquet and zip files are read from their ends.
         file = tempfile.TemporaryFile(prefix="filtering-")  # noqa: SIM115
         with self.stream(path) as stream:
@@ -204,7 +204,7 @@ class _Whole(io.RawIOBase):
         answer = self._answer = await self._web.ask(self._url)
         entry = entry_of(self._url, answer)
         first = self._first = self._first or entry
-        if (entry["size"], version_of(entry)) != (first["size"], version_of(first)):
+        if (entry["size"], mark_of(entry)) != (first["size"], mark_of(first)):
             raise replaced(self._url)
         await passed(answer, self._at)
         return answer

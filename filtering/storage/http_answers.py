@@ -2,7 +2,6 @@
 
 import re
 import socket
-from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -10,6 +9,7 @@ import aiohttp
 from filtering.core.errors import FilteringError, InputError, RunError, one_line
 from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, ShortBodyError, Verdict, asked_seconds
 from filtering.storage.retries import judged as judged_anywhere
+from filtering.storage.versions import mark_of
 
 CHUNK_BYTES = 1 << 20
 TRANSIENT_STATUS = (408, 425, 429)
@@ -24,11 +24,6 @@ class StatusError(Exception):
     def __init__(self, status: int, after: str | None) -> None:
         super().__init__(f"HTTP {status}")
         self.status, self.after = status, after
-
-
-def version_of(entry: Mapping[str, Any]) -> str:
-    """Return the version of an entry: its ETag, else when it was modified, else nothing."""
-    return str(entry.get("ETag") or entry.get("LastModified") or "")
 
 
 def judged(error: Exception, url: str) -> Verdict:
@@ -96,7 +91,7 @@ async def part_of(
     RunError if the object has another version, unless that is empty; ShortBodyError if other bytes came.
     """
     entry = entry_of(url, answer)
-    if version and version_of(entry) != version:
+    if version and mark_of(entry) != version:
         raise replaced(url)
     if answer.status == 416:
         return b""

@@ -2,7 +2,7 @@
 
 import io
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -10,6 +10,7 @@ from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import RunError
 from filtering.storage.retries import ShortBodyError, count, retried
 from filtering.storage.urls import filesystem_of, is_http
+from filtering.storage.versions import Version, entry_version
 
 BLOCK_BYTES = 8 << 20
 BUFFER_BYTES = 1 << 20
@@ -122,10 +123,11 @@ def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
     opened = retried(lambda: filesystem.info(path), url)
     if not opened.get("ranges", True):
         return cast(BinaryIO, filesystem.stream(path))
+    before = entry_version(url, opened)
 
     def fetch(start: int, end: int) -> bytes:
         try:
-            data = _block(filesystem, path, start, end, opened)
+            data = _block(filesystem, path, start, end, url, before)
         except FileNotFoundError:
             raise RunError(f"{url}: was deleted while it was read") from None
         if data is None:
@@ -133,7 +135,7 @@ def block_stream(filesystem: Any, path: str, url: str) -> BinaryIO:
         count_bytes(filesystem, "read_bytes", len(data))
         return data
 
-    return cast(BinaryIO, io.BufferedReader(BlockStream(url, opened["size"], fetch), BUFFER_BYTES))
+    return cast(BinaryIO, io.BufferedReader(BlockStream(url, before.size, fetch), BUFFER_BYTES))
 
 
 def offers_ranges(url: str) -> bool:
@@ -147,19 +149,14 @@ def offers_ranges(url: str) -> bool:
     return bool(retried(lambda: filesystem.info(path), url)["ranges"])
 
 
-def _block(filesystem: Any, path: str, start: int, end: int, opened: Mapping[str, object]) -> bytes | None:
-    """Return some bytes of an object, None if it is no longer the one that was opened."""
+def _block(filesystem: Any, path: str, start: int, end: int, url: str, before: Version) -> bytes | None:
+    """Return some bytes of an object, None if it no longer has the version with which it was opened."""
     data: bytes
     if checks_versions(filesystem):
-        data = filesystem.read_block(path, start, end, opened.get("ETag") or opened.get("LastModified", ""))
+        data = filesystem.read_block(path, start, end, before.mark)
         return data
     data = filesystem.cat_file(path, start=start, end=end)
-    return data if _version(filesystem.info(path)) == _version(opened) else None
-
-
-def _version(info: Mapping[str, object]) -> tuple[object, ...]:
-    names = ("size", "ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
-    return tuple(info.get(name) for name in names)
+    return data if entry_version(url, filesystem.info(path)) == before else None
 
 
 def is_s3(filesystem: Any) -> bool:

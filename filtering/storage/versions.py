@@ -1,16 +1,17 @@
 """What tells one content of an object from another: its size, and its etag or the time of its last change."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from filtering.core.errors import RunError
 from filtering.storage.retries import retried
-from filtering.storage.store import filesystem_of, is_local
+from filtering.storage.urls import filesystem_of, is_local
 
-NAMES = ("ETag", "etag", "md5Hash", "mtime", "LastModified")
+# What filesystems call it; the first that an object has is taken.
+NAMES = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "created")
+DELETED = "it was deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,12 @@ def entry_version(url: str, entry: Mapping[str, object]) -> Version:
         if (real := os.path.realpath(path)) != path:
             led_to = Path(real).stat()
             return Version(led_to.st_size, f"{led_to.st_mtime} {real}")
-    return Version(size, next((str(entry[name]) for name in NAMES if entry.get(name) is not None), ""))
+    return Version(size, mark_of(entry))
+
+
+def mark_of(entry: Mapping[str, object]) -> str:
+    """Return what tells a content of an object from others of its size, nothing if its filesystem tells nothing."""
+    return next((str(entry[name]) for name in NAMES if entry.get(name) is not None), "")
 
 
 def difference(before: Version, now: Version) -> str:
@@ -58,21 +64,21 @@ def versions_of(urls: Iterable[str]) -> dict[str, Version]:
     return {url: version_of(url) for url in urls}
 
 
+def change_of(url: str, before: Version) -> str:
+    """Return in words how an object differs now from what it was, nothing if it does not."""
+    try:
+        return difference(before, version_of(url))
+    except FileNotFoundError:
+        return DELETED
+
+
 def check_unchanged(versions: Mapping[str, Version]) -> None:
     """Check that objects are what they were; RunError names the first that is not."""
     for url, before in versions.items():
-        refuse_change(url, partial(_difference_now, url, before), "while the run read it")
+        refuse_change(url, change_of(url, before), "while the run read it")
 
 
-def refuse_change(url: str, change: Callable[[], str], since: str) -> None:
-    """Refuse an object that is no longer what it was: RunError, with what `change` says of it, if that is anything."""
-    try:
-        changed = change()
-    except FileNotFoundError:
-        changed = "it was deleted"
+def refuse_change(url: str, changed: str, since: str) -> None:
+    """Refuse an object of which there is to be said how it has changed: RunError; nothing happens otherwise."""
     if changed:
         raise RunError(f"{url}: {changed} {since}; give the same command again")
-
-
-def _difference_now(url: str, before: Version) -> str:
-    return difference(before, version_of(url))

@@ -20,6 +20,7 @@ from filtering.storage.store import (
     write_object,
 )
 from filtering.storage.streams import offers_ranges
+from filtering.storage.versions import mark_of
 
 DATA = np.random.default_rng(0).bytes(700_000)
 HABITS = {
@@ -116,7 +117,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_refused(folder, ranges, 
     with WebServer(folder, ranges, faults=[None, None, None if ranges else "cut"]) as server:
         url = server.url("x.tar")
         filesystem, path = filesystem_of(url)
-        version = http.version_of(filesystem.info(path))
+        version = mark_of(filesystem.info(path))
         with opened(url) as stream:
             assert stream.read(10) == DATA[:10]
             (folder / "x.tar").write_bytes(DATA[::-1])

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from filtering.core.errors import RunError
-from filtering.storage.versions import check_unchanged, difference, version_of, versions_of
+from filtering.storage.store import write_object
+from filtering.storage.versions import change_of, check_unchanged, difference, mark_of, version_of, versions_of
 
 
 @pytest.fixture
@@ -54,3 +55,25 @@ def test_what_changed_meanwhile_is_named(file):
     file.unlink()
     with pytest.raises(RunError, match="blob: it was deleted while"):
         check_unchanged(before)
+
+
+@pytest.mark.parametrize(
+    ("entry", "mark"),
+    [
+        ({"ETag": '"a"', "LastModified": 1}, '"a"'),
+        ({"etag": "b", "updated": 2}, "b"),
+        ({"blob_id": "c", "last_commit": None}, "c"),
+        ({"ETag": None, "last_modified": "d"}, "d"),
+        ({"LastModified": None}, ""),
+    ],
+)
+def test_what_filesystems_call_a_version_is_known(entry, mark):
+    assert mark_of(entry) == mark
+
+
+def test_an_object_of_any_filesystem_that_is_written_again_is_another():
+    url = "memory://versions/object"
+    write_object(url, b"first")
+    before = version_of(url)
+    write_object(url, b"other")
+    assert change_of(url, before) == "it was written again"
