@@ -14,12 +14,13 @@ from filtering.exports.copying import Piece, merged
 from filtering.manifests.finished import Source
 from filtering.shards.faults import Damaged
 from filtering.shards.grouping import Group
-from filtering.shards.inventory import Shard, current, difference
+from filtering.shards.inventory import Shard, change_of
 from filtering.shards.members import Limits, MissingSamplesError, groups_at, groups_by_key
 from filtering.shards.offsets import COMPRESSED, MIXED, Offsets, Span, Table, offsets_of, wanted_samples
 from filtering.shards.regions import joined, region_sources
 from filtering.shards.samples import member_limits
 from filtering.storage.streams import offers_ranges
+from filtering.storage.versions import DELETED
 
 Positions = npt.NDArray[np.int64]
 # Bytes of an excerpt that are in memory at once.
@@ -102,13 +103,15 @@ def kept_members(
 
 def check_unchanged(source: Source) -> None:
     """Refuse a shard that is no longer what the run saw; InputError as in `kept_ranges`."""
-    if changed := _change_of(source):
+    if changed := change_of(source.shard)[1]:
         raise _another(source, source.keys(), changed)
 
 
 def _located(source: Source, keys: Sequence[str], max_image_bytes: int) -> Table:
     """Return the offsets of the kept samples, (k,): those noted while the shard was embedded, or found in it now."""
-    changed = _change_of(source)
+    changed = change_of(source.shard)[1]
+    if changed == DELETED:
+        raise _another(source, keys, changed)
     offsets = None if changed else source.offsets()
     places = offsets.places(keys) if offsets else None
     if offsets is None or places is None or (places < 0).any():
@@ -133,17 +136,9 @@ def _found(source: Source, keys: Sequence[str], max_image_bytes: int) -> Offsets
     return offsets_of(found)
 
 
-def _change_of(source: Source) -> str:
-    try:
-        return difference(source.shard, current(source.shard))
-    except FileNotFoundError:
-        key = source.keys()[0]
-        raise InputError(f"{source.shard.url}: is not there any more, and with it kept sample {key}") from None
-
-
 def _another(source: Source, keys: Sequence[str], changed: str) -> InputError:
     return InputError(
-        f"{source.shard.url}: {changed} since the run, so kept sample {keys[0]} may be another; run it again"
+        f"{source.shard.url}: {changed} since the run, so kept sample {keys[0]} may be another, or gone; run it again"
     )
 
 

@@ -10,7 +10,7 @@ from filtering.core.errors import InputError, RunError
 from filtering.manifests.finished import Source, read_finished
 from filtering.runtime import latest
 from filtering.shards.grouping import Group
-from filtering.shards.inventory import Shard, current, difference
+from filtering.shards.inventory import Shard, change_of
 from filtering.shards.members import groups_at, groups_by_key, limits_of_keys
 from filtering.shards.names import place
 from filtering.shards.offsets import Offsets, Span, offsets_of, read_offsets, write_offsets
@@ -112,11 +112,7 @@ class Reader:
 
     def _current(self, shard: Shard) -> Shard | None:
         """Return a shard with its size and version of now, None if it is to be skipped."""
-        try:
-            now = current(shard)
-            changed = difference(shard, now)
-        except FileNotFoundError:
-            now, changed = shard, "is not there any more"
+        now, changed = change_of(shard)
         if self.on_changed == "read" or not changed:
             return now
         if self.on_changed == "error":

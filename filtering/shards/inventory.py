@@ -13,7 +13,7 @@ from filtering.shards.listing import Entry, listed, unusable
 from filtering.shards.patterns import expand
 from filtering.storage.store import Store, digest
 from filtering.storage.urls import beside, without_query
-from filtering.storage.versions import ABSENT, Version, entry_version, refuse_change, version_of
+from filtering.storage.versions import ABSENT, DELETED, Version, entry_version, refuse_change, version_of
 from filtering.storage.versions import difference as version_difference
 
 LOG = logging.getLogger(__name__)
@@ -125,9 +125,21 @@ def difference(before: Shard, now: Shard) -> str:
     return f"its npz has changed: {version_difference(before.arrays, now.arrays)}"
 
 
+def change_of(shard: Shard) -> tuple[Shard, str]:
+    """Return a shard as it is now, and in words how it differs from what it was, nothing if it does not.
+
+    One that is gone is returned as it was.
+    """
+    try:
+        now = current(shard)
+    except FileNotFoundError:
+        return shard, DELETED
+    return now, difference(shard, now)
+
+
 def check_shard(shard: Shard) -> None:
     """Check that a shard is what it was when the run listed it; RunError names the object that is not."""
-    refuse_change(shard.url, lambda: difference(shard, current(shard)), "since the run listed it")
+    refuse_change(shard.url, change_of(shard)[1], "since the run listed it")
 
 
 def _arrays_now(shard: Shard) -> Version:

@@ -196,7 +196,7 @@ def test_a_shard_that_was_written_again_is_refused(finished, pool, tmp_path):
         with pytest.raises(InputError, match=r"00000002.tar: it was written again since the run"):
             exported(finished, tmp_path / "out", **options)
     (pool / "00000002.tar").unlink()
-    with pytest.raises(InputError, match=r"00000002.tar: is not there any more"):
+    with pytest.raises(InputError, match=r"00000002.tar: it was deleted since the run"):
         exported(finished, tmp_path / "gone")
 
 
