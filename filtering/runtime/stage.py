@@ -66,6 +66,8 @@ class Runtime:
     events: EventLog
     progress: Reporter
     lease: Lease
+    # The records of finished stages whose objects were all there when they were listed.
+    checked: set[str] = field(default_factory=set)
 
     def tell_damaged(self, error: DamagedError) -> None:
         """Record, and say in one line, that an object is damaged or missing and is made again."""
@@ -78,6 +80,7 @@ class Runtime:
             raise error
         folder, _, name = error.url.removeprefix(top).partition("/")
         self.tell_damaged(error)
+        self.checked.clear()
         self.lease.check(fresh=True)
         forget_object(self.store.child(f"{FOLDER}/{folder}"), name)
 
@@ -170,14 +173,20 @@ class StageRun:
         return self.runtime.store.child(self.key.folder)
 
     def finished(self) -> bool:
-        """Return whether the stage is done; it is not if an object of it is missing, which is then made again."""
+        """Return whether the stage is done; it is not if an object of it is missing, which is then made again.
+
+        Its folder is listed the first time only.
+        """
         if not self.store.exists(self.key.record):
             return False
+        checked, record = self.runtime.checked, self.store.path(self.key.record)
         try:
-            check_stage(self.store, self.key.fingerprint)
+            if record not in checked:
+                check_stage(self.store, self.key.fingerprint)
         except DamagedError as error:
             self.runtime.repair(error)
             return False
+        checked.add(record)
         return True
 
     def forget(self) -> None:

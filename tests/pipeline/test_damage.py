@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections import Counter
 
 import pytest
 from pools import Silent, metadata_config, write_metadata
@@ -99,6 +100,17 @@ def test_a_damaged_object_of_a_finished_run_is_made_again(finished):
     for path, damage in some_of(cases(folder / "whole"), 9, step=150):
         run = fresh(folder)
         goes_on(finished, run, damaged(run, path, damage))
+
+
+def test_the_folder_of_a_finished_stage_is_listed_once_in_a_run(finished, monkeypatch):
+    folder, config, _ = finished
+    shutil.rmtree(folder / "run")
+    shutil.copytree(folder / "whole", folder / "run")
+    listed, sizes = Counter(), Store.sizes
+    monkeypatch.setattr(Store, "sizes", lambda store: listed.update([store.url]) or sizes(store))
+    incremental.run(config, Silent())
+    assert {url.rpartition("/")[2].partition("-")[0] for url in listed} >= set(STAGES)
+    assert set(listed.values()) == {1}
 
 
 def test_a_damaged_object_of_a_run_that_was_killed_is_made_again(finished):
