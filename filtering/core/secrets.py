@@ -8,6 +8,18 @@ MASK = "***"
 _PASSWORD = re.compile(r"://[^/@:\s]*:(?!\d+(?:/|$))[^@\s]*@")
 # A name alone is a token on the web; elsewhere it is a user (ssh) or a container (abfs).
 _TOKEN = re.compile(r"(?i:https?)://[^/@:\s]+@")
+# Whoever knows the address of a webhook can post to it: those of chat programs and of what passes messages on.
+_HOOK = re.compile(
+    r"((?i:https?)://(?:hooks\.slack(?:-gov)?\.com|(?:\w+\.)?discord(?:app)?\.com/api(?:/v\d+)?/webhooks|"
+    r"[\w.-]+\.webhook\.office\.com|outlook\.office(?:365)?\.com/webhook|hooks\.zapier\.com|hook\.(?:\w+\.)?make\.com|"
+    r"maker\.ifttt\.com|chat\.googleapis\.com|api\.telegram\.org)(?::\d+)?/)(?!\*\*\*)[^\s\"'<>\\]+"
+)
+# Elsewhere what follows `hooks` or `webhooks` is masked where a part of it is as long as a token; but it may be a name.
+_PART = r"[^/\s\"'<>\\?#]{1,255}"
+_HOOK_PATH = re.compile(
+    rf"((?i:https?)://{_PART}(?:/{_PART}){{0,8}}?/(?:web)?hooks?/)"
+    rf"(?:{_PART}/){{0,8}}?[\w-]{{16,255}}(?![\w.-])[^\s\"'<>\\]*"
+)
 _PARAMETER = re.compile(r"(?<=[?&;#])([\w.%-]+)=([^&;#\s\"'<>\\]+)")
 _WEB, _SIGNED = re.compile(r"(?i:https?)://"), re.compile(r"(?i)[?&;](x-\w+-signature|signature|sig|awsaccesskeyid)=")
 # Signed links of S3, Google, Azure (SAS), CloudFront and Akamai, and tokens and keys by their usual names.
@@ -19,11 +31,12 @@ _SECRET_NAME = re.compile(
 
 
 def redacted(text: str) -> str:
-    """Return a text with `MASK` in place of the names, passwords, tokens and signatures in its URLs."""
+    """Return a text with `MASK` in place of names, passwords, tokens and signatures in URLs, and of webhooks' paths."""
     if "://" not in text and "=" not in text:
         return text
     text = _PASSWORD.sub(f"://{MASK}@", text)
     text = _TOKEN.sub(lambda found: f"{found[0].partition('://')[0]}://{MASK}@", text)
+    text = _HOOK_PATH.sub(rf"\1{MASK}", _HOOK.sub(rf"\1{MASK}", text))
     return _PARAMETER.sub(lambda found: f"{found[1]}={MASK}" if _is_secret(found) else found[0], text)
 
 
@@ -34,6 +47,8 @@ def secret_in(url: str) -> str:
     # A secret may hold a space, which in a text ends a URL.
     if _PASSWORD.search(whole := re.sub(r"\s", "_", url)) or _TOKEN.search(whole):
         return "a name or password before the host"
+    if _HOOK.search(whole):
+        return "the path of a webhook"
     return next((f"the parameter {found[1]}" for found in _PARAMETER.finditer(url) if _is_secret(found)), "")
 
 

@@ -49,6 +49,14 @@ def test_credentials_in_urls_are_refused_and_not_repeated(url):
         assert "ret@" not in message and "=secret" not in message
 
 
+def test_the_address_of_a_chat_s_webhook_is_refused_and_not_repeated():
+    message = refusal(given(notify={"url": "https://hooks.slack.com/services/T0/B0/abcdef"}))
+    assert message == (
+        "notify.url: https://hooks.slack.com/*** holds credentials (the path of a webhook); name an environment "
+        "variable that holds it in notify.url_env"
+    )
+
+
 def test_a_wrong_value_does_not_repeat_credentials():
     assert "secret" not in refusal(given(output=["s3://key:secret@bucket/run"]))
 

@@ -1,4 +1,5 @@
 import pickle
+import time
 
 import pytest
 
@@ -27,6 +28,13 @@ HELD = [
     f"https://d.cloudfront.net/x.tar?Policy=a&Key-Pair-Id={SECRET}",
     f"gs://bucket/x.tar?client_secret={SECRET}",
     f"ftp://user:{SECRET}@host/x.tar",
+    f"https://hooks.slack.com/services/T00/B00/{SECRET}",
+    f"https://hooks.slack.com/workflows/T0/A0/1/{SECRET}",
+    f"https://discord.com/api/webhooks/123/{SECRET}",
+    f"https://ptb.discordapp.com/api/v10/webhooks/123/{SECRET}?wait=true",
+    f"https://firm.webhook.office.com/webhookb2/a@b/IncomingWebhook/{SECRET}/c",
+    f"https://api.telegram.org/bot1:{SECRET}/sendMessage",
+    f"https://chat.googleapis.com/v1/spaces/A/messages?key={SECRET}&token=a",
 ]
 FREE = [
     "s3://bucket/run",
@@ -38,6 +46,9 @@ FREE = [
     "ssh://user@host/x",
     "https://host/x.tar?download=true&key=0001&signed=1&X-Amz-SignedHeaders=host",
     "https://host/x.tar?token=",
+    "https://host/hooks/pool/00000000000000000001.tar",
+    "https://host/pool/webhooks.tar",
+    "https://discord.com/channels/1/2",
 ]
 
 
@@ -73,3 +84,22 @@ def test_an_error_masks_the_secrets_of_its_message_also_after_a_journey(kind):
 def test_what_a_library_says_is_masked_too():
     error = ValueError(f"bad answer of https://host/?sig={SECRET}")
     assert SECRET not in first_line(error) + one_line(error)
+
+
+@pytest.mark.parametrize("url", ["https://chat.firm.example/hooks/{}", "http://host:8065/team/api/webhook/1/{}?a=b"])
+def test_the_path_of_any_webhook_is_masked_although_it_may_be_no_secret(url):
+    url = url.format(2 * SECRET)
+    assert not secret_in(url)
+    text = redacted(f"cannot reach {url}: refused")
+    assert SECRET not in text
+    assert text.endswith("/*** refused")
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a" + "/hooks/b" * 20_000, "https://a/" * 20_000, "https://a" + "/b" * 80_000]
+)
+def test_masking_takes_no_longer_for_a_text_that_was_made_for_that(text):
+    began = time.process_time()
+    assert redacted(text) == text
+    assert time.process_time() - began < 1
