@@ -1,13 +1,20 @@
 """What web servers answer: the entry of an object, a part of it, or an error and its verdict."""
 
 import re
-import socket
 from typing import Any
 
 import aiohttp
 
 from filtering.core.errors import FilteringError, InputError, RunError, one_line
-from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, ShortBodyError, Verdict, asked_seconds
+from filtering.storage.retries import (
+    ATTEMPTS,
+    DENIED_ATTEMPTS,
+    ShortBodyError,
+    Verdict,
+    asked_seconds,
+    names_no_server,
+    unknown_server,
+)
 from filtering.storage.retries import judged as judged_anywhere
 from filtering.storage.versions import mark_of
 
@@ -37,9 +44,8 @@ def judged(error: Exception, url: str) -> Verdict:
         return Verdict(1, InputError(f"{url}: is not a URL ({one_line(error)})"))
     if isinstance(error, aiohttp.TooManyRedirects):
         return Verdict(1, InputError(f"{url}: the server redirects without an end"))
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno == socket.EAI_NONAME:
-        line = f"{url}: no server of that name is known; check the address, or the DNS of this machine"
-        return Verdict(DENIED_ATTEMPTS, InputError(line))
+    if names_no_server(error):
+        return unknown_server(url)
     if isinstance(error, aiohttp.ClientError | TimeoutError | ConnectionError):
         return Verdict(ATTEMPTS, RunError(f"{url}: kept failing, last with {one_line(error)}"))
     return judged_anywhere(error, url)

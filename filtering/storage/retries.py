@@ -7,6 +7,7 @@ outage hit do not come back at the same moment; attempts and total time are boun
 import http.client
 import os
 import random
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +33,7 @@ TRANSIENT = {
     *("ClientConnectionError", "ClientPayloadError", "TransportError", "ConnectionError", "ChunkedEncodingError"),
     *("Timeout", "ServiceRequestError", "ServiceResponseError"),
 }
+UNKNOWN_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 # Where errors come from that are no filesystem's.
 OWN = {"builtins", "filtering", "numpy", "pyarrow", "zipfile"}
 
@@ -102,9 +104,26 @@ def judged(error: Exception, what: str) -> Verdict:
         return Verdict(1, FileNotFoundError(f"{what}: is not there"))
     if isinstance(error, FilteringError):
         return Verdict(1, error)
+    if names_no_server(error):
+        return unknown_server(what)
     if _is_transient(error):
         return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
     return Verdict(1, _with_its_url(error, what))
+
+
+def names_no_server(error: BaseException | None) -> bool:
+    """Say whether an error comes of a server's name that is not known: a server that is down has one."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return error.errno in UNKNOWN_NAME
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def unknown_server(what: str) -> Verdict:
+    """Return the verdict on a server's name that is not known: it is believed within seconds."""
+    line = f"{what}: no server of that name is known; check the address or the endpoint, or the DNS of this machine"
+    return Verdict(DENIED_ATTEMPTS, InputError(line))
 
 
 def _is_transient(error: Exception) -> bool:

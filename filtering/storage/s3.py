@@ -19,7 +19,16 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from filtering.core.errors import InputError, RunError, one_line
-from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, Backoff, ShortBodyError, Verdict, count
+from filtering.storage.retries import (
+    ATTEMPTS,
+    DENIED_ATTEMPTS,
+    Backoff,
+    ShortBodyError,
+    Verdict,
+    count,
+    names_no_server,
+    unknown_server,
+)
 
 BLOCK_BYTES = 8 << 20
 PART_BYTES = 16 << 20
@@ -234,6 +243,8 @@ def judged(error: Exception, method: str, what: str) -> Verdict:
         return Verdict(DENIED_ATTEMPTS, RunError(f"{what}: {one_line(error)}"))
     if isinstance(error, ShortBodyError):
         return Verdict(ATTEMPTS, error)
+    if names_no_server(error):
+        return unknown_server(what)
     if isinstance(error, TRANSIENT_ERRORS):
         return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
     return Verdict(1, error)

@@ -1,5 +1,6 @@
 import http.client
 import itertools
+import socket
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from filtering.core.errors import InputError, RunError
 from filtering.storage import retries
 from filtering.storage.retries import (
     ATTEMPTS,
+    DENIED_ATTEMPTS,
     LONGEST_ASKED_SECONDS,
     TOTAL_SECONDS,
     Backoff,
@@ -118,6 +120,20 @@ def test_lost_connections_of_every_library_are_retried(time, error):
     assert retried(failing(error, error), "hf://datasets/a/b", time.clock()) == "done"
     with pytest.raises(RunError, match=r"^hf://datasets/a/b: kept failing, last with "):
         retried(failing(*[error] * ATTEMPTS), "hf://datasets/a/b", time.clock())
+
+
+def test_the_name_of_a_server_that_is_not_known_is_refused_soon_by_every_library(time):
+    unknown = ConnectError("Name or service not known")
+    unknown.__cause__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    with pytest.raises(InputError, match=r"^hf://datasets/a/b: no server of that name is known; check the address"):
+        retried(failing(*[unknown] * ATTEMPTS), "hf://datasets/a/b", time.clock())
+    assert len(time.slept) == DENIED_ATTEMPTS - 1
+
+
+def test_a_name_that_cannot_be_looked_up_now_is_asked_for_again(time):
+    busy = ConnectError("Temporary failure in name resolution")
+    busy.__cause__ = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    assert retried(failing(*[busy] * (ATTEMPTS - 1)), "hf://datasets/a/b", time.clock()) == "done"
 
 
 def test_a_server_may_ask_for_a_longer_pause_but_not_for_any(time):

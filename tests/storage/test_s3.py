@@ -11,7 +11,7 @@ from s3_endpoint import s3_at
 
 from filtering.core.errors import InputError, RunError
 from filtering.shards.inventory import expand
-from filtering.storage.retries import taken
+from filtering.storage.retries import DENIED_ATTEMPTS, taken
 from filtering.storage.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
 from filtering.storage.store import (
     Store,
@@ -320,3 +320,14 @@ def in_threads(function, arguments):
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_an_endpoint_whose_name_is_not_known_is_refused_soon(s3, monkeypatch):
+    monkeypatch.setattr("filtering.storage.retries.FIRST_CEILING_SECONDS", 0.01)
+    taken()
+    with (
+        s3_at("http://no-such-host.invalid", s3.keys),
+        pytest.raises(InputError, match="s3://bucket/x: no server of that name is known; check"),
+    ):
+        Store("s3://bucket").read("x")
+    assert taken()["retries"] == DENIED_ATTEMPTS - 1
