@@ -14,10 +14,11 @@ from filtering.config.run import Arrays
 from filtering.core import schemas
 from filtering.core.errors import InputError
 from filtering.runtime.finished_run import Base
-from filtering.shards.inventory import Shard, arrays_url, check_shard
+from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
 from filtering.storage.store import Store
+from filtering.storage.versions import DELETED, LISTED, changed_error
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
@@ -88,9 +89,15 @@ class EmbeddedShard:
 
     def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[Any]:
         if self.arrays is not None:
-            check_shard(self.shard)
-            return read_array(arrays_url(self.shard), getattr(self.arrays, kind))
+            return self._mapped(arrays_url(self.shard), getattr(self.arrays, kind))
         return self.store.read_array(VECTORS_NAME.format(self.shard.identity, kind))
+
+    def _mapped(self, url: str, name: str) -> npt.NDArray[Any]:
+        # The rows are those of the tables: of the shard's objects only the npz is read again, of the version listed.
+        try:
+            return read_array(url, name, self.shard.arrays, whole=False)
+        except FileNotFoundError:
+            raise changed_error(url, DELETED, LISTED) from None
 
 
 class ShardCounts(TypedDict):

@@ -164,10 +164,9 @@ def _arrays(source: Source, metadata: Metadata) -> Iterator[tuple[str, npt.NDArr
         yield f"{prefix}img", embedded.images(), False
         yield f"{prefix}txt", embedded.texts(), False
         return
-    # `images` checks that the npz is the one that the run read.
-    url, count = arrays_url(source.shard), len(embedded.images())
-    for name in array_names(url):
-        array = read_array(url, name)
+    url, version, count = arrays_url(source.shard), source.shard.arrays, len(embedded.images())
+    for name in array_names(url, version):
+        array = read_array(url, name, version)
         if array.ndim and len(array) == count:
             yield name, array, True
 

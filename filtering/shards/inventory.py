@@ -13,7 +13,7 @@ from filtering.shards.listing import Entry, listed, unusable
 from filtering.shards.patterns import expand
 from filtering.storage.store import Store, digest
 from filtering.storage.urls import beside, without_query
-from filtering.storage.versions import ABSENT, DELETED, Version, entry_version, refuse_change, version_of
+from filtering.storage.versions import ABSENT, DELETED, LISTED, Version, entry_version, refuse_change, version_of
 from filtering.storage.versions import difference as version_difference
 
 LOG = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def change_of(shard: Shard) -> tuple[Shard, str]:
 
 def check_shard(shard: Shard) -> None:
     """Check that a shard is what it was when the run listed it; RunError names the object that is not."""
-    refuse_change(shard.url, change_of(shard)[1], "since the run listed it")
+    refuse_change(shard.url, change_of(shard)[1], LISTED)
 
 
 def _arrays_now(shard: Shard) -> Version:

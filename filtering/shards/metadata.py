@@ -4,6 +4,7 @@ import contextlib
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, cast
 
@@ -17,8 +18,10 @@ from filtering.shards.columns import TableRows, table_rows
 from filtering.shards.npy import ArrayHeader, npy_header
 from filtering.shards.parquet import BoundedParquet
 from filtering.storage.store import is_local, open_object
+from filtering.storage.versions import LISTED, Version, difference, opened_version, refuse_change
 
 LOCAL_HEADER_BYTES = 30
+CHUNK_BYTES = 1 << 20
 UID_PATTERN = r"\A[0-9a-f]{32}\z"
 # A compressed array may have this many bytes, whatever its size in the file, and so many for each of these: vectors are
 # hardly smaller compressed, and what is would only take the memory.
@@ -30,24 +33,31 @@ class UnreadableError(InputError):
     """An object that is no such table or array; a storage that does not hand it out raises errors of its own."""
 
 
-def array_names(url: str) -> list[str]:
+def array_names(url: str, version: Version | None = None) -> list[str]:
     """Return the names of the arrays in an npz; errors as in `read_array`."""
-    with opened(url, "the npz") as stream, zipfile.ZipFile(stream) as archive:
+    with opened(url, "the npz", version) as stream, zipfile.ZipFile(stream) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
-def read_array(url: str, name: str) -> npt.NDArray[Any]:
-    """Return an array of an npz; on a local disk an uncompressed one is mapped in place, not read.
+def read_array(url: str, name: str, version: Version | None = None, whole: bool = True) -> npt.NDArray[Any]:
+    """Return an array of an npz; on a local disk an uncompressed one is mapped in place.
+
+    It is compared with its checksum, for which a mapped one is read, unless `whole` is False: for those of a version
+    that have been read before, and of which a part is wanted.
 
     UnreadableError if the npz is damaged, has no array of that name, says that it is larger than the file can hold, or
-    holds pickled objects, which are never loaded. What the storage raises passes as it is.
+    holds pickled objects, which are never loaded; RunError if it has another version than the one given. What the
+    storage raises passes as it is.
     """
-    with opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
+    with opened(url, f"array {name}", version) as stream, zipfile.ZipFile(stream) as archive:
         entry, header = _checked_entry(archive, url, name)
         if header.dtype.hasobject:
             raise ValueError("it holds pickled objects, which are never loaded")
         if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-            return _mapped(url, _data_start(archive, stream.stream, entry), header)
+            start = _data_start(archive, stream.stream, entry)
+            if whole:
+                _check_sum(stream.stream, start, entry)
+            return _mapped(stream.stream, start, header)
         with archive.open(entry) as member:
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array
@@ -107,9 +117,14 @@ class Watched:
 
 
 @contextlib.contextmanager
-def opened(url: str, what: str) -> Iterator["Watched"]:
-    """Open an object of which `what` is read, and turn what damaged bytes raise into one line for a person."""
+def opened(url: str, what: str, version: Version | None = None) -> Iterator["Watched"]:
+    """Open an object of which `what` is read, and turn what damaged bytes raise into one line for a person.
+
+    RunError if it has another version than the one given.
+    """
     with open_object(url) as stream:
+        if version is not None:
+            refuse_change(url, difference(version, opened_version(url, stream)), LISTED)
         watched = Watched(stream)
         try:
             yield watched
@@ -154,9 +169,19 @@ def _data_start(archive: zipfile.ZipFile, stream: BinaryIO, entry: zipfile.ZipIn
     return int(start)
 
 
-def _mapped(url: str, start: int, header: ArrayHeader) -> npt.NDArray[Any]:
+def _check_sum(stream: BinaryIO, start: int, entry: zipfile.ZipInfo) -> None:
+    """Check a stored member against its checksum, as zipfile does while it reads."""
+    left, found = entry.file_size, 0
+    stream.seek(start)
+    while left > 0 and (data := stream.read(min(left, CHUNK_BYTES))):
+        left, found = left - len(data), zlib.crc32(data, found)
+    if found != entry.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {entry.filename!r}")
+
+
+def _mapped(stream: BinaryIO, start: int, header: ArrayHeader) -> npt.NDArray[Any]:
+    """Map an array of an open file: of the one that was checked, whatever its name stands for by now."""
     order: Literal["F", "C"] = "F" if header.fortran else "C"
     place = start + header.start
-    path = url.removeprefix("file://")
-    mapped: npt.NDArray[Any] = np.memmap(path, header.dtype, "r", place, header.shape, order).reshape(header.shape)
+    mapped: npt.NDArray[Any] = np.memmap(stream, header.dtype, "r", place, header.shape, order).reshape(header.shape)
     return mapped

@@ -107,7 +107,7 @@ class Web(HTTPFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", **_: object) -> Any:
         entry = self.info(path)
         if entry["ranges"]:
-            return _Parts(self, path, mode, BLOCK_BYTES, size=entry["size"], version=mark_of(entry))
+            return _Parts(self, path, mode, BLOCK_BYTES, entry=entry)
         # Parquet and zip files are read from their ends.
         file = tempfile.TemporaryFile(prefix="filtering-")  # noqa: SIM115
         with self.stream(path) as stream:
@@ -155,9 +155,9 @@ class Web(HTTPFileSystem):  # type: ignore[misc]
 class _Parts(AbstractBufferedFile):  # type: ignore[misc]
     """An object of a server with ranges, read here and there."""
 
-    def __init__(self, *args: Any, version: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.version = version
+    def __init__(self, *args: Any, entry: Entry, **kwargs: Any) -> None:
+        super().__init__(*args, size=entry["size"], **kwargs)
+        self.details, self.version = entry, mark_of(entry)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         data: bytes = self.fs.read_block(self.path, start, end, self.version)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filtering.core.errors import RunError
 from filtering.storage.retries import retried
@@ -12,6 +13,7 @@ from filtering.storage.urls import filesystem_of, is_local
 # What filesystems call it; the first that an object has is taken.
 NAMES = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "created")
 DELETED = "it was deleted"
+LISTED = "since the run listed it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ def mark_of(entry: Mapping[str, object]) -> str:
     return next((str(entry[name]) for name in NAMES if entry.get(name) is not None), "")
 
 
+def opened_version(url: str, stream: Any) -> Version:
+    """Return the version of an object that was opened just now, without another request where that is known.
+
+    S3 and the web describe an object when it is opened, and hand out no other one from then on.
+    """
+    described = getattr(stream, "details", None)
+    return entry_version(url, described) if isinstance(described, Mapping) else version_of(url)
+
+
 def difference(before: Version, now: Version) -> str:
     """Return in words how an object differs from what it was, nothing if it does not."""
     if now.size != before.size:
@@ -81,4 +92,9 @@ def check_unchanged(versions: Mapping[str, Version]) -> None:
 def refuse_change(url: str, changed: str, since: str) -> None:
     """Refuse an object of which there is to be said how it has changed: RunError; nothing happens otherwise."""
     if changed:
-        raise RunError(f"{url}: {changed} {since}; give the same command again")
+        raise changed_error(url, changed, since)
+
+
+def changed_error(url: str, changed: str, since: str) -> RunError:
+    """Return the error of an object that is no longer what it was."""
+    return RunError(f"{url}: {changed} {since}; give the same command again")

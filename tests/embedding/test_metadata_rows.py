@@ -1,3 +1,5 @@
+import os
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -8,12 +10,12 @@ import pytest
 
 from filtering.config.run import Arrays
 from filtering.core import schemas
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.core.uids import content_hash, derived_uid
 from filtering.embedding.artifacts import EmbeddedShard, ShardLocation, pool_dimension
 from filtering.embedding.metadata import MetadataReader, check_arrays
 from filtering.shards.inventory import Shard, current
-from filtering.storage.store import Store
+from filtering.storage.store import Store, write_object
 from filtering.storage.versions import ABSENT
 
 UIDS = [f"{row:032x}" for row in range(4)]
@@ -171,3 +173,41 @@ def test_the_first_npz_with_vectors_decides_whether_a_pool_can_be_read(shard, tm
         check_arrays(Arrays(), [missing])
     with pytest.raises(InputError, match=r"good\.npz has no array b32_img; it has l14_img, l14_txt"):
         check_arrays(Arrays(image="b32_img", text="b32_txt"), [missing, good])
+
+
+def test_a_flipped_bit_of_the_vectors_costs_their_rows(shard, read):
+    one = shard()
+    path = Path(one.url).with_suffix(".npz")
+    data = path.read_bytes()
+    at = data.index(VECTORS.tobytes())
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    counts, embedded = read(one)
+    assert counts["quarantine_reasons"] == {"arrays_unreadable": 4}
+    assert "Bad CRC-32 for file 'l14_img.npy'" in embedded.quarantined()["detail"][0].as_py()
+
+
+def test_vectors_are_those_of_the_npz_that_was_listed(shard, read):
+    one = shard()
+    _, embedded = read(one)
+    assert np.array_equal(embedded.images(), VECTORS)
+    path = Path(one.url).with_suffix(".npz")
+    os.utime(path, (5, 5))
+    with pytest.raises(RunError, match=r"a\.npz: it was written again since the run listed it; give the same command"):
+        embedded.images()
+    path.unlink()
+    with pytest.raises(RunError, match=r"a\.npz: it was deleted since the run listed it; give the same command"):
+        embedded.texts()
+
+
+def test_vectors_on_s3_are_opened_with_one_request_for_their_version(shard, proxy, s3, tmp_path):
+    local, folder = shard(), f"s3://{s3.bucket}/{uuid.uuid4().hex}"
+    for suffix in ("parquet", "npz"):
+        write_object(f"{folder}/a.{suffix}", Path(local.url).with_suffix(f".{suffix}").read_bytes())
+    one = current(Shard(0, f"{folder}/a.parquet", 0, "", ABSENT))
+    embedded = EmbeddedShard(one, Store(str(tmp_path)), Arrays())
+    proxy.set()
+    assert np.array_equal(embedded.images(), VECTORS)
+    assert proxy.counts()["HEAD"] == 1
+    write_object(f"{folder}/a.npz", b"another")
+    with pytest.raises(RunError, match=r"a\.npz: its size has changed"):
+        embedded.images()

@@ -9,7 +9,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.core.uids import derived_uid
 from filtering.shards.columns import with_uids
 from filtering.shards.metadata import (
@@ -22,6 +22,7 @@ from filtering.shards.metadata import (
     row_count,
 )
 from filtering.storage.store import write_object
+from filtering.storage.versions import version_of
 
 ARRAYS = {
     "l14_img": np.random.default_rng(0).normal(size=(20, 6)).astype(np.float16),
@@ -310,6 +311,29 @@ def test_a_member_that_the_archive_says_is_longer_does_not_reach_into_its_neighb
     (tmp_path / "x.npz").write_bytes(longer)
     with pytest.raises(UnreadableError, match="array l14_img cannot be read"):
         read_array(str(tmp_path / "x.npz"), "l14_img")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_flipped_bit_of_an_array_is_noticed(tmp_path, compression):
+    noise = np.random.default_rng(0).bytes(240)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        archive.writestr("l14_img.npy", npy((20, 6), noise))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[len(data) - 200] ^= 4
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(UnreadableError, match="array l14_img cannot be read"):
+        read_array(str(tmp_path / "x.npz"), "l14_img")
+
+
+def test_an_array_of_another_version_is_refused_and_one_that_is_mapped_stays_what_it_was(npz, tmp_path):
+    before = version_of(npz)
+    mapped = read_array(npz, "l14_img", before)
+    np.savez(tmp_path / "other.npz", l14_img=np.zeros(3))
+    (tmp_path / "other.npz").replace(npz)
+    for read in (array_names, lambda url, version: read_array(url, "l14_img", version)):
+        with pytest.raises(RunError, match=r"00000000\.npz: its size has changed .* since the run listed it"):
+            read(npz, before)
+    assert np.array_equal(mapped, ARRAYS["l14_img"])
 
 
 def test_a_compressed_array_that_unpacks_to_far_more_than_the_file_is_not_read(tmp_path, monkeypatch):
