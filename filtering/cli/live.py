@@ -90,7 +90,7 @@ class Current:
     clock: Clock
     done: int = 0
     note: str = ""
-    waits: str = ""  # what it waits for before its first unit
+    waits: str = ""  # what it waits for before a unit can be worked on, and how many are done
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -193,11 +193,12 @@ def stage_line(stage: State) -> str:
 
 
 def done_words(stage: State) -> str:
-    """Return how many tasks of a stage are done, or what it waits for before its first."""
-    if "waits" in stage:
-        return str(stage["waits"])
+    """Return how many tasks of a stage are done, if any, and what it waits for before the next."""
     of = f" of {stage['tasks']:,}" if "tasks" in stage else ""
-    return f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')}"
+    done = f"{stage['tasks_done']:,}{of} {stage.get('unit', 'tasks')}"
+    if "waits" not in stage:
+        return done
+    return f"{done}, {stage['waits']}" if stage["tasks_done"] else str(stage["waits"])
 
 
 def rate_words(stage: State) -> list[str]:

@@ -31,7 +31,7 @@ class Callback(Protocol):
         """Receive a finished task."""
 
     def waiting(self, what: str = "") -> None:
-        """Receive that no task ended for a while, or what has to be there before the first can be worked on."""
+        """Receive that no task ended for a while, or what has to be there before one can be worked on."""
 
     def retried(self, task: TaskSpec[Any], cause: str) -> None:
         """Receive a task that is started again."""

@@ -21,7 +21,7 @@ class Reporter(Protocol):
         """Say how many units of the current stage are done, and how it goes."""
 
     def wait(self, what: str) -> None:
-        """Say what the current stage waits for before its first unit can be worked on."""
+        """Say what the current stage waits for before a unit can be worked on, and how many are done, if any."""
 
     def finish(self, summary: str) -> None:
         """End the current stage with a line on what it found."""

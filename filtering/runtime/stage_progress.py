@@ -111,14 +111,12 @@ class StageProgress:
         self.progress.advance(self.done, self.note())
 
     def waiting(self, what: str = "") -> None:
-        """Say that it goes on, though nothing ended for a while; before a task has ended here, what it waits for."""
-        if self.done > self.resumed_tasks:
-            what = ""
+        """Say that it goes on, though nothing ended for a while, and what is waited for before a task can begin."""
         if not what or what != self.waits or self.clock.monotonic() - self.told >= QUIET_SECONDS:
             self.waits = what
             self._tell()
         if what:
-            self.progress.wait(what)
+            self.progress.wait(f"{self.done:,}/{self.total:,} {self.unit}, {what}" if self.done else what)
         else:
             self.progress.advance(self.done, self.note())
 

@@ -15,7 +15,7 @@ class TaskSums(TypedDict, total=False):
     """What the events of a stage at work say of it, under the same names."""
 
     unit: str  # what a task stands for, such as "shards"
-    waits: str  # what has to be there before its first task can be worked on
+    waits: str  # what has to be there before a task can be worked on
     samples: int
     quarantined: int
     quarantine_reasons: dict[str, int]
@@ -85,6 +85,10 @@ def status(run: Store) -> RunStatus:
     if result["state"] == "running":
         holder = writer(run)
         result.update(RunStatus(writer=holder[0]) if holder else RunStatus(state="stopped"))
+    if result["state"] != "running":
+        # Whatever a stage waited for, nobody waits for it any more.
+        for stage in stages.values():
+            stage.pop("waits", None)
     result["quiet_seconds"] = round(max(0.0, time.time() - (events[-1]["time"] if events else 0.0)), 1)
     return result
 

@@ -38,7 +38,10 @@ class WorkerPool(Protocol):
         return
 
     def waits_for(self) -> str:
-        """Return what has to be there before any attempt is worked on, in words; nothing if one may be."""
+        """Return what has to be there before any attempt is worked on, in words; nothing if one may be.
+
+        It may be missing in the middle as well, where machines can be taken away.
+        """
         return ""
 
     def release(self) -> None:
@@ -54,7 +57,7 @@ class TaskPool(WorkerPool):
 
     def __init__(self, cpus: Callable[[], int], gpus: float = 0.0) -> None:
         self.cpus, self.gpus = cpus, gpus
-        self.running, self.found = 0, False
+        self.running = 0
         # Lost tasks are submitted again by the driver, which counts and records them; Ray does not.
         self.remote = ray.remote(run_alone).options
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -84,8 +87,9 @@ class TaskPool(WorkerPool):
 
     def waits_for(self) -> str:
         """See `WorkerPool.waits_for`."""
-        self.found = self.found or bool(ray.cluster_resources().get("CPU"))
-        return "" if self.found else "waiting for workers: the cluster has no CPU yet"
+        there = ray.cluster_resources()
+        lacking = next((kind for kind in ("CPU", *["GPU"] * bool(self.gpus)) if not there.get(kind)), "")
+        return f"waiting for workers: the cluster has no {lacking} now" if lacking else ""
 
 
 class ActorPool(WorkerPool):

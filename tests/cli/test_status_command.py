@@ -29,6 +29,14 @@ def test_a_stage_is_told_in_one_line(tmp_path):
     assert "\n" not in line
 
 
+@pytest.mark.parametrize(("done", "begins"), [(0, "running  loading X"), (30, "running  30 of 100 shards, loading X")])
+def test_what_a_stage_waits_for_is_told_beside_what_is_done(tmp_path, done, begins):
+    with Lease(Store(str(tmp_path))):
+        progress = {**PROGRESS, "done": done, "waits": "loading X"}
+        (stage,) = status(run_with(tmp_path, STARTED, STAGE, progress))["stages"]
+    assert begins in stage_line(stage)
+
+
 def drawn(found, width):
     file = io.StringIO()
     Console(file=file, width=width, highlight=False).print(StatusView(found))

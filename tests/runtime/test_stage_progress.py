@@ -3,6 +3,7 @@ from clocks import Time
 from pools import Silent
 
 from filtering.runtime.events import EventLog, read_events
+from filtering.runtime.progress import LineReporter
 from filtering.runtime.stage_progress import StageProgress
 from filtering.runtime.task_spec import task
 from filtering.storage.store import Store
@@ -120,8 +121,20 @@ def test_what_a_stage_waits_for_is_told_until_a_task_has_ended(store):
         sums.waiting(what)
     assert [event["waits"] for event in told(store)] == ["starting Ray", "loading ViT-B-32"]
     sums.finished(task("a", dict), BARE)
-    sums.waiting("loading ViT-B-32")
+    sums.waiting()
     assert "waits" not in told(store)[-1]
+
+
+def test_a_stage_that_waits_in_the_middle_says_so_beside_what_is_done(store, capsys):
+    time = Time()
+    reporter = LineReporter(time.clock())
+    reporter.start("embedding", 3, "shards")
+    sums = StageProgress("embedding", 3, "shards", EventLog(store), reporter, clock=time.clock())
+    sums.finished(task("a", dict), BARE)
+    time.sleep(20)
+    sums.waiting("waiting for workers: 0 of 2")
+    assert told(store)[-1]["waits"] == "waiting for workers: 0 of 2"
+    assert capsys.readouterr().err == "embedding    1/3 shards, waiting for workers: 0 of 2, 20 s\n"
 
 
 def test_a_stage_in_which_nothing_ends_still_says_so(store):

@@ -49,6 +49,13 @@ def test_a_run_that_nobody_writes_any_more_has_stopped(tmp_path):
     assert status(store)["state"] == "stopped"
 
 
+def test_what_a_run_waits_for_is_told_while_it_runs(tmp_path):
+    store = run_with(tmp_path, STARTED, STAGE, {**PROGRESS, "waits": "waiting for workers: 0 of 2"})
+    with Lease(store):
+        assert status(store)["stages"][0]["waits"] == "waiting for workers: 0 of 2"
+    assert "waits" not in status(store)["stages"][0]
+
+
 def test_a_holder_that_is_silent_has_stopped(tmp_path):
     lease = Lease(Store(str(tmp_path)), clock=Clock(wall=lambda: time.time() - 61))
     lease.acquire()

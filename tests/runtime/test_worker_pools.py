@@ -12,6 +12,7 @@ from filtering.runtime.executor import RETRIES, run_tasks
 from filtering.runtime.in_process import InProcessExecutor
 from filtering.runtime.task_spec import ActorPlan, Actors, WorkerShape, task
 from filtering.runtime.worker import Attempt, run_attempt
+from filtering.runtime.worker_pools import TaskPool
 from filtering.storage.store import Store
 
 
@@ -80,6 +81,12 @@ def test_work_goes_to_the_actors_that_are_up(executor, tmp_path):
     records = run_tasks(executor, "stage", Store(str(tmp_path)), tasks, Watcher(), workers=workers)
     assert [record["result"]["at"] for record in records] == list(range(6))
     assert time.monotonic() - started < 60
+
+
+def test_what_no_machine_of_the_cluster_has_is_waited_for(executor):
+    executor.start()
+    assert TaskPool(lambda: 1).waits_for() == ""
+    assert TaskPool(lambda: 1, gpus=0.5).waits_for() == "waiting for workers: the cluster has no GPU now"
 
 
 def test_what_actors_wait_for_is_told(executor, tmp_path):
