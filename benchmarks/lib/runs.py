@@ -1,15 +1,16 @@
 """Runs over pool-like metadata: their configuration, and the command line with the memory that it took."""
 
+import atexit
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-import ray
+from typing import Any, Literal
 
 from benchmarks.lib.pool_like import write_pool
 from benchmarks.lib.processes import watched
+from filtering.config.run import Ray
+from filtering.runtime.executor import executor_for
 
 LARGEST_SHARD = 500_000
 # Below, starting a process takes longer than writing the pool.
@@ -45,7 +46,8 @@ def filtering(*arguments: str) -> tuple[dict[str, Any], int]:
     return json.loads(printed), peak.bytes
 
 
-def start_ray(address: str, **options: Any) -> None:
-    """Start or join a Ray that all runs of this process share, unless there is one or none is wanted."""
-    if address != "none" and not ray.is_initialized():
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, **options)
+def start_ray(address: str, num_cpus: int | Literal["auto"] = "auto") -> None:
+    """Start or join a Ray that all runs of this process share until its end, unless there is one or none is wanted."""
+    executor = executor_for(Ray(address=address, num_cpus=num_cpus))
+    executor.capacity()
+    atexit.register(executor.stop)

@@ -114,3 +114,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     with pytest.raises(RunError, match=f"{tmp_path}/ray cannot be written .*RAY_TMPDIR"):
         LocalRay(1).start()
+
+
+def test_no_other_program_starts_a_ray_which_would_leave_its_token_in_the_home():
+    root = Path(__file__).parents[2]
+    files = [
+        path
+        for folder in ("filtering", "benchmarks", "jobs", "tests", "docs")
+        for path in (root / folder).rglob("*.py")
+    ]
+    starting = {str(path.relative_to(root)) for path in files if "ray." + "init(" in path.read_text()}
+    assert starting == {"filtering/runtime/engine.py", "filtering/runtime/local_ray.py"}

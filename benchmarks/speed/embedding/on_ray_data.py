@@ -12,6 +12,7 @@ import ray
 from filtering.config.run import Config
 from filtering.embedding.decoding import batches
 from filtering.embedding.model import ClipModel
+from filtering.runtime.local_ray import LocalRay
 from filtering.shards.inventory import Shard
 
 
@@ -34,7 +35,8 @@ def pairs_per_second(config: Config, shards: Sequence[Shard], total: int) -> flo
             for pixels, tokens in zip(batch.pixels, batch.tokens, strict=True):
                 yield {"pixels": pixels, "tokens": tokens}
 
-    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    local = LocalRay()
+    local.start()
     ray.data.DataContext.get_current().enable_progress_bars = False
     cuda = settings.device == "cuda"
     made = ray.data.from_items([shard.plain() for shard in shards], override_num_blocks=len(shards)).flat_map(decode)
@@ -49,7 +51,7 @@ def pairs_per_second(config: Config, shards: Sequence[Shard], total: int) -> flo
     for batch in found.iter_batches(batch_size=None):
         times.append(time.perf_counter())
         counts.append(len(batch["image"]))
-    ray.shutdown()
+    local.stop()
     if sum(counts) != total:
         sys.exit(f"Ray Data gave {sum(counts)} of {total} pairs")
     return sum(counts[1:]) / (times[-1] - times[0])

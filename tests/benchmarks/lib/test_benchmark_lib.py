@@ -135,3 +135,16 @@ def test_a_browser_is_the_one_that_is_named(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match="no browser"):
         browser_path()
+
+
+@pytest.mark.ray
+def test_a_ray_that_benchmarks_share_leaves_nothing_in_the_home(tmp_path):
+    command = (
+        "from benchmarks.lib.runs import start_ray; start_ray('local', 1); import ray; print(ray.cluster_resources())"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_A")}
+    done = subprocess.run(
+        [sys.executable, "-c", command], env={**environment, "HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert "'CPU': 1.0" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
