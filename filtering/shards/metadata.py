@@ -4,7 +4,6 @@ import contextlib
 import io
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, cast
 
@@ -21,12 +20,12 @@ from filtering.storage.store import is_local, open_object
 from filtering.storage.versions import LISTED, Version, difference, opened_version, refuse_change
 
 LOCAL_HEADER_BYTES = 30
-CHUNK_BYTES = 1 << 20
 UID_PATTERN = r"\A[0-9a-f]{32}\z"
 # A compressed array may have this many bytes, whatever its size in the file, and so many for each of these: vectors are
 # hardly smaller compressed, and what is would only take the memory.
 BYTES_ALWAYS = 64 << 20
 BYTES_A_BYTE = 32
+CHECKED_AT_ONCE = 1 << 20
 
 
 class UnreadableError(InputError):
@@ -56,7 +55,7 @@ def read_array(url: str, name: str, version: Version | None = None, whole: bool 
         if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
             start = _data_start(archive, stream.stream, entry)
             if whole:
-                _check_sum(stream.stream, start, entry)
+                _check_sum(archive, entry)
             return _mapped(stream.stream, start, header)
         with archive.open(entry) as member:
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
@@ -156,6 +155,13 @@ def _checked_entry(archive: zipfile.ZipFile, url: str, name: str) -> tuple[zipfi
     return entry, header
 
 
+def _check_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Read a member; BadZipFile if its CRC-32 is not that of its bytes."""
+    with archive.open(entry) as member:
+        while member.read(CHECKED_AT_ONCE):
+            pass
+
+
 def _data_start(archive: zipfile.ZipFile, stream: BinaryIO, entry: zipfile.ZipInfo) -> int:
     """Return where the bytes of a stored member start: after the zip's local header. They end before the next one's."""
     stream.seek(entry.header_offset)
@@ -167,16 +173,6 @@ def _data_start(archive: zipfile.ZipFile, stream: BinaryIO, entry: zipfile.ZipIn
     if start + entry.file_size > end:
         raise ValueError(f"it says that it has {entry.file_size:,} bytes, but {max(end - start, 0):,} are there")
     return int(start)
-
-
-def _check_sum(stream: BinaryIO, start: int, entry: zipfile.ZipInfo) -> None:
-    """Check a stored member against its checksum, as zipfile does while it reads."""
-    left, found = entry.file_size, 0
-    stream.seek(start)
-    while left > 0 and (data := stream.read(min(left, CHUNK_BYTES))):
-        left, found = left - len(data), zlib.crc32(data, found)
-    if found != entry.CRC:
-        raise zipfile.BadZipFile(f"Bad CRC-32 for file {entry.filename!r}")
 
 
 def _mapped(stream: BinaryIO, start: int, header: ArrayHeader) -> npt.NDArray[Any]:
