@@ -8,37 +8,12 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from image_bytes import PIXELS, chunk, encoded, png_of, reason
 from PIL import Image
 
 from filtering.config.limits import MAX_PIXELS
 from filtering.embedding.images import Decoded, decode_image
 from filtering.shards.faults import Fault
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
-
-
-def encoded(kind, mode="RGB", **options):
-    buffer = io.BytesIO()
-    Image.fromarray(PIXELS).convert(mode).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def png_of(width, height):
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-
-
-def reason(data):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = decode_image(data)
-    assert isinstance(found, Fault)
-    assert found.detail
-    assert "\n" not in found.detail
-    return found.reason
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
@@ -145,91 +120,6 @@ def test_the_same_bytes_give_the_same_fault():
     assert "0x" not in first.detail
 
 
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def with_scans(size, count):
-    buffer = io.BytesIO()
-    Image.new("L", size).save(buffer, "JPEG", progressive=True)
-    whole = buffer.getvalue()
-    last, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
-    return whole[:end] + whole[last:end] * count + whole[end:]
-
-
-def test_a_jpeg_of_thousands_of_scans_is_not_decoded():
-    assert reason(with_scans((2000, 2000), 5000)) == "image_too_complex"
-    assert isinstance(decode_image(with_scans((64, 64), 50)), Decoded)
-
-
-def test_scan_marks_outside_the_picture_do_not_count():
-    whole = encoded("JPEG")
-    comment = b"\xff\xfe" + struct.pack(">H", 60_002) + b"\xff\xda" * 30_000
-    assert isinstance(decode_image(whole[:2] + comment * 30 + whole[2:] + b"\xff\xda" * 1_000_000), Decoded)
-
-
-@pytest.mark.parametrize("part", [b"\xff\xe1\0\2", b"\xff\xfe\0\2", b"\xff"])
-def test_a_jpeg_of_countless_segments_is_not_decoded(part):
-    whole = encoded("JPEG")
-    assert reason(whole[:2] + part * 200_000 + whole[2:]) == "image_too_complex"
-
-
-def test_a_png_of_countless_chunks_is_not_decoded():
-    whole = encoded("PNG")
-    assert reason(whole[:33] + chunk(b"aaAa", b"") * 200_000 + whole[33:]) == "image_too_complex"
-
-
-def test_a_gif_of_countless_blocks_is_not_decoded():
-    whole = encoded("GIF")
-    at = whole.index(b",", 13 + 3 * 256)
-    assert reason(whole[:at] + b"\x21\xfe" + b"\1c" * 200_000 + b"\0" + whole[at:]) == "image_too_complex"
-
-
-def test_a_large_run_length_bitmap_is_not_decoded():
-    sizes = struct.pack("<IHHI", 0, 0, 0, 1078) + struct.pack("<IiiHHIIiiII", 40, 8000, 8000, 1, 8, 1, 0, 1, 1, 256, 0)
-    assert reason(b"BM" + sizes + bytes(1024) + b"\1\5\0\0" * 8000) == "image_too_complex"
-
-
-def tiff_with(**tags):
-    whole = encoded("TIFF", compression="tiff_adobe_deflate")
-    (first,) = struct.unpack_from("<I", whole, 4)
-    (count,) = struct.unpack_from("<H", whole, first)
-    entries = {struct.unpack_from("<H", whole, first + 2 + 12 * n)[0]: n for n in range(count)}
-    parts = {tag: whole[first + 2 + 12 * n : first + 14 + 12 * n] for tag, n in entries.items()}
-    parts |= {int(name[1:]): struct.pack("<HHII", int(name[1:]), *entry) for name, entry in tags.items()}
-    body = b"".join(parts[tag] for tag in sorted(parts))
-    return whole[:4] + struct.pack("<I", len(whole)) + whole[8:] + struct.pack("<H", len(parts)) + body + bytes(4)
-
-
-def test_a_tiff_whose_tile_is_larger_than_any_image_is_not_decoded():
-    assert isinstance(decode_image(tiff_with()), Decoded)
-    assert reason(tiff_with(t322=(4, 1, 40_000), t323=(4, 1, 40_000))) == "image_too_large"
-
-
-def test_a_tiff_of_countless_strips_is_not_decoded():
-    assert reason(tiff_with(t273=(3, 70_000, 8)) + bytes(200_000)) == "image_too_complex"
-    assert reason(tiff_with(t320=(1, 1 << 31, 8))) == "image_too_complex"
-
-
-def test_webp_which_takes_more_memory_may_have_fewer_pixels():
-    whole = encoded("WEBP")
-    assert isinstance(decode_image(whole, max_pixels=1600), Decoded)
-    assert decode_image(whole, max_pixels=1599).reason == "image_too_large"
-    assert isinstance(decode_image(encoded("PNG"), max_pixels=1200), Decoded)
-
-
-PROFILE = bytes(range(256)) * 4000
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_metadata_changes_no_pixel(kind):
-    exif = Image.Exif()
-    exif[0x010E] = "x" * 5000
-    bare, laden = (decode_image(encoded(kind, **more)) for more in ({}, {"icc_profile": PROFILE, "exif": exif}))
-    assert np.array_equal(np.asarray(bare.image), np.asarray(laden.image))
-    assert "icc_profile" not in laden.image.info
-
-
 @pytest.mark.parametrize(
     ("kind", "mode"), [("JPEG", "CMYK"), ("JPEG", "L"), ("PNG", "P"), ("TIFF", "CMYK"), ("GIF", "P")]
 )
@@ -309,78 +199,3 @@ def test_channels_of_more_than_a_byte_are_scaled_to_their_range(whole, turned):
 def test_values_whose_range_nobody_says_are_not_made_white(whole, mode):
     fault = decode_image(whole)
     assert (fault.reason, fault.detail[: len(mode)]) == ("image_undecodable", mode)
-
-
-def boxed(whole, **changes):
-    """An AVIF of which some boxes are changed: what stands a number of bytes after a box's name."""
-    changed = bytearray(whole)
-    for name, (after, content) in changes.items():
-        at = whole.index(name.encode()) + after
-        changed[at : at + len(content)] = content
-    return bytes(changed)
-
-
-def avif_of(width, height):
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), "red").save(buffer, "AVIF", speed=10)
-    return buffer.getvalue()
-
-
-def test_avif_is_decoded_without_its_metadata_and_as_one_picture():
-    exif = Image.Exif()
-    exif[0x010E] = "x" * 5000
-    bare, laden = (decode_image(encoded("AVIF", **more)) for more in ({}, {"exif": exif, "xmp": b"<x/>"}))
-    assert bare.size == (30, 40)
-    assert np.array_equal(np.asarray(bare.image), np.asarray(laden.image))
-    assert "exif" not in laden.image.info
-    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green")]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:])
-    assert decode_image(buffer.getvalue()).image.getpixel((3, 3))[0] > 200
-
-
-def test_an_avif_is_as_large_as_its_pictures_say_whatever_its_container_says():
-    whole = avif_of(1000, 800)
-    small = boxed(whole, ispe=(8, struct.pack(">II", 64, 64)))
-    assert decode_image(whole, max_pixels=400_000).reason == "image_too_large"
-    assert decode_image(small, max_pixels=300_000).reason == "image_too_large"
-    large = boxed(avif_of(64, 64), ispe=(8, struct.pack(">II", 60_000, 60_000)))
-    assert isinstance(decode_image(large), Fault)
-
-
-def test_an_avif_of_countless_frames_is_not_decoded():
-    whole = avif_of(64, 64)
-    data = whole.index(b"mdat") + 4
-    picture = whole[data:]
-    # A frame header (type 3) without content after it.
-    frames = b"\x1a\x00" * 1000
-    place, size = struct.pack(">I", data), struct.pack(">I", len(picture + frames))
-    iloc = whole.index(b"iloc")
-    at = whole.index(place, iloc)
-    many = whole[:at] + place + size + whole[at + 8 :] + frames
-    assert reason(many) == "image_too_complex"
-
-
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix", "HEIC"),
-        (b"\xff\x0a123", "JPEG XL"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-        (b"8BPS\0\1", "Photoshop's PSD"),
-        (b"\0\0\1\0\1\0", "an icon"),
-        (b"DDS |", "DDS"),
-        (b"P6 3 3 255 ", "PPM"),
-        (b"%!PS-Adobe", "PostScript"),
-        (b" <svg/>", "text (HTML, SVG, XML or JSON)"),
-        (b"MM\0+\0\x08", "BigTIFF"),
-    ],
-)
-def test_formats_that_are_not_decoded_are_named(data, name):
-    assert decode_image(data + bytes(100)) == Fault("image_undecodable", f"its bytes are {name}, which is not decoded")
-
-
-def test_without_a_decoder_of_avif_it_is_named(monkeypatch):
-    monkeypatch.setattr("PIL.features.check", lambda name: False)
-    assert "AVIF, which needs Pillow 11.3" in decode_image(encoded("AVIF")).detail
