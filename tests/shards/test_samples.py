@@ -1,10 +1,6 @@
-import gzip
-import io
 import json
 import pickle
 import tarfile
-import time
-import tracemalloc
 from collections import Counter
 
 import pyarrow as pa
@@ -12,66 +8,11 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_tars import FORMATS, SHARD, expected_samples, many, only_fault, pair, read, sample, tar_of
 
 from filtering.core.uids import derived_uid
 from filtering.shards.offsets import MIXED
-from filtering.shards.samples import MAX_CAPTION_BYTES, MAX_JSON_BYTES, Quarantined, Sample, read_samples
-
-SHARD = "00000000.tar"
-FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
-
-
-def tar_of(*members, kind="pax"):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=FORMATS[kind]) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def read(data, **options):
-    found = list(read_samples(io.BytesIO(data), SHARD, **options))
-    return (
-        [one for one in found if isinstance(one, Sample)],
-        [one for one in found if isinstance(one, Quarantined)],
-    )
-
-
-def only_fault(*members):
-    samples, quarantined = read(tar_of(*members))
-    assert samples == []
-    assert len(quarantined) == 1
-    return quarantined[0]
-
-
-def pair(key, image=b"image", caption=b"a cat"):
-    return [(f"{key}.jpg", image), (f"{key}.txt", caption)]
-
-
-def uid_of(number):
-    return f"{number + 1:032x}"
-
-
-def sample(number, order=("jpg", "json", "txt")):
-    members = {
-        "jpg": bytes([number]) * (300 + 200 * number),
-        "json": json.dumps({"uid": uid_of(number), "width": 3}).encode(),
-        "txt": f"caption {number} \u732b".encode(),
-    }
-    return [(f"{number:06d}.{extension}", members[extension]) for extension in order]
-
-
-def many(count, order=("jpg", "json", "txt"), kind="pax"):
-    return tar_of(*(member for number in range(count) for member in sample(number, order)), kind=kind)
-
-
-def expected_samples(count):
-    return [
-        Sample(uid_of(n), f"{n:06d}", f"caption {n} \u732b", bytes([n]) * (300 + 200 * n), f"{n:06d}.jpg")
-        for n in range(count)
-    ]
+from filtering.shards.samples import MAX_CAPTION_BYTES
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -82,79 +23,8 @@ def test_a_whole_tar_comes_back(kind, window):
     assert quarantined == []
 
 
-@pytest.mark.parametrize("order", [("jpg", "json", "txt"), ("json", "txt", "jpg"), ("jpg", "txt", "json")])
-@pytest.mark.parametrize("kind", FORMATS)
-def test_a_tar_cut_anywhere_gives_whole_samples_and_one_entry(kind, order):
-    whole = many(5, order, kind)
-    for cut in sorted({*range(512, len(whole), 512), *range(1, len(whole), 307)}):
-        samples, quarantined = read(whole[:cut])
-        assert samples == expected_samples(5)[: len(samples)], cut
-        if len(samples) < 5:
-            assert len(quarantined) == 1, cut
-        assert {entry.fault.reason for entry in quarantined} <= {"truncated_tar"}
-        assert all(entry.key in (None, f"{len(samples):06d}") for entry in quarantined)
-
-
-def test_a_cut_sample_is_named():
-    whole = tar_of(*sample(0), *sample(1))
-    samples, quarantined = read(whole[: whole.index(b"000001.json")])
-    assert [one.key for one in samples] == ["000000"]
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("000001", "truncated_tar")]
-
-
-def test_a_cut_inside_a_repeated_member_is_reported():
-    whole = tar_of(*pair("a"), ("a.jpg", b"x" * 4000))
-    samples, quarantined = read(whole[: whole.index(b"x" * 4000) + 1000])
-    assert [one.key for one in samples] == ["a"]
-    assert "truncated_tar" in {entry.fault.reason for entry in quarantined}
-
-
-def test_a_cut_inside_a_late_member_is_reported():
-    whole = tar_of(("a.jpg", b"1" * 600), ("b.jpg", b"2" * 600), ("a.txt", b"x" * 4000))
-    _, quarantined = read(whole[: whole.index(b"x" * 4000) + 1000], window_bytes=700)
-    assert "truncated_tar" in {entry.fault.reason for entry in quarantined}
-
-
-def test_no_bytes_at_all():
-    samples, quarantined = read(b"")
-    assert samples == []
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(None, "empty_shard")]
-
-
 def test_an_empty_tar_has_no_samples():
     assert read(tar_of()) == ([], [])
-
-
-def test_garbage_is_one_entry():
-    samples, quarantined = read(b"<html>404</html>" * 100)
-    assert samples == []
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(None, "corrupt_tar")]
-
-
-def test_garbage_in_the_middle_loses_only_what_follows():
-    whole = many(4)
-    at = whole.index(b"000002.json")
-    samples, quarantined = read(whole[:at] + b"garbage!" * 64 + whole[at + 512 :])
-    assert samples == expected_samples(2)
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("000002", "corrupt_tar")]
-
-
-def test_a_hole_of_zeros_is_no_silent_end():
-    whole = many(4)
-    at = whole.index(b"000002.jpg")
-    samples, quarantined = read(whole[:at] + bytes(512) + whole[at + 512 :])
-    assert samples[:2] == expected_samples(2)
-    assert quarantined
-
-
-def test_gzip_and_cut_gzip():
-    whole = gzip.compress(many(6), compresslevel=0)
-    assert read(whole) == (expected_samples(6), [])
-    for cut in range(20, len(whole), 401):
-        samples, quarantined = read(whole[:cut])
-        assert samples == expected_samples(6)[: len(samples)]
-        assert len(quarantined) <= 1
-        assert len(samples) == 6 or quarantined
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.GNUTYPE_SPARSE])
@@ -367,36 +237,6 @@ def test_pickles_are_ignored():
     assert quarantined == []
 
 
-@given(st.binary(max_size=2000))
-def test_random_bytes_never_raise(data):
-    samples, quarantined = read(data)
-    assert len(samples) + len(quarantined) <= 4
-
-
-WHOLE = {kind: many(4, kind=kind) for kind in FORMATS}
-
-
-@examples(2)
-@given(
-    st.sampled_from(sorted(FORMATS)),
-    st.randoms(use_true_random=False),
-    st.integers(1, 5),
-    st.sampled_from([0, 1 << 20]),
-)
-def test_a_damaged_tar_never_raises(kind, noise, hits, window):
-    damaged = bytearray(WHOLE[kind])
-    for _ in range(hits):
-        place = noise.randrange(len(damaged))
-        damaged[place : place + noise.choice([0, 1, 8, 512])] = noise.randbytes(noise.choice([0, 1, 8, 512]))
-    samples, quarantined = read(bytes(damaged), window_bytes=window)
-    for one in samples:
-        assert len(one.uid) == 32
-        (one.key + one.caption + one.image_member).encode("utf-8")
-    for entry in quarantined:
-        ((entry.key or "") + entry.member + entry.fault.detail).encode("utf-8")
-    assert len({(one.key) for one in samples}) == len(samples)
-
-
 NAMES = st.builds(
     "{}.{}".format, st.sampled_from("abc"), st.sampled_from(["jpg", "png", "txt", "json", "x.txt", "x.jpg", "cls"])
 )
@@ -418,73 +258,10 @@ def test_every_key_is_accounted_for(members, window):
         assert one.caption.encode() in [data for name, data in members if name.startswith(one.key) and "txt" in name]
 
 
-@pytest.mark.parametrize(
-    ("extension", "size", "reason"),
-    [("txt", MAX_CAPTION_BYTES + 1, "caption_too_long"), ("json", MAX_JSON_BYTES + 1, "json_too_large")],
-)
-def test_text_above_its_limit_is_not_read(extension, size, reason):
-    parts = {"jpg": b"image", "json": b"{}", "txt": b"a cat"} | {extension: b" " * size}
-    entry = only_fault(*((f"a.{name}", data) for name, data in parts.items()))
-    assert (entry.member, entry.key, entry.fault.reason) == (f"a.{extension}", "a", reason)
-
-
-def test_an_image_above_the_limit_of_the_caller_is_not_read():
-    samples, quarantined = read(tar_of(*pair("a", image=b"x" * 101), *pair("b")), max_image_bytes=100)
-    assert [one.key for one in samples] == ["b"]
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("a", "member_too_large")]
-
-
 def test_json_that_is_odd_but_harmless_is_taken():
     for fields in (b'{"a": NaN, "b": Infinity}', b'{"uid": null, "a": [[[[]]]]}', b'{"a": 1, "a": 2}'):
         samples, quarantined = read(tar_of(*pair("a"), ("a.json", fields)))
         assert (len(samples), quarantined) == (1, [])
-
-
-def test_a_shards_text_is_bounded():
-    captions = [(f"{n}", f"{n} " + "x" * 1000) for n in range(10)]
-    data = tar_of(*(part for key, caption in captions for part in pair(key, caption=caption.encode())))
-    samples, quarantined = read(data, max_text_bytes=5100)
-    assert [one.key for one in samples] == list("01234")
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(n, "shard_text_too_large") for n in "56789"]
-
-
-def test_entries_stay_short_where_a_shards_text_is_too_large():
-    data = tar_of(*((f"{n}{'k' * 3000}.jpg", b"x") for n in range(10)))
-    _, quarantined = read(data, max_text_bytes=3000)
-    assert [entry.fault.reason for entry in quarantined] == ["missing_caption"] * 10
-    assert sum(len(entry.key) for entry in quarantined) < 1000 + 3001
-    assert len({entry.key for entry in quarantined}) == 10
-
-
-def test_what_follows_too_many_members_is_one_entry():
-    samples, quarantined = read(many(8), max_members=12)
-    assert samples == expected_samples(4)
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [(None, "shard_too_long")]
-    samples, quarantined = read(many(8), max_members=11)
-    assert samples == expected_samples(3)
-    assert [(entry.key, entry.fault.reason) for entry in quarantined] == [("000003", "shard_too_long")]
-
-
-@pytest.mark.parametrize("long", ["k" * 5000, "k" * 100_000, "folder/" * 2000 + "k"])
-def test_a_name_that_is_too_long_is_quarantined_under_a_short_one(long):
-    samples, quarantined = read(tar_of(*pair(long), *pair(long[:-1] + "j"), *pair("b")))
-    assert [one.key for one in samples] == ["b"]
-    assert [entry.fault.reason for entry in quarantined] == ["name_too_long"] * 2
-    assert all(len(entry.member) + len(entry.key) + len(entry.fault.detail) < 500 for entry in quarantined)
-    assert len({entry.key for entry in quarantined}) == 2
-
-
-def test_a_long_name_within_the_limit_is_a_key():
-    key = "folder/" * 500 + "k" * 300
-    samples, quarantined = read(tar_of(*sample(0), *pair(key)))
-    assert [one.key for one in samples] == ["000000", key]
-    assert quarantined == []
-
-
-def test_a_long_extension_is_no_reason():
-    samples, quarantined = read(tar_of(*pair("a"), ("a." + "x" * 5000, b"x"), ("a." + "y" * 300 + ".cls", b"1")))
-    assert [one.key for one in samples] == ["a"]
-    assert quarantined == []
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\x00b", "a\u202eb", "\ud800", "\x7f\x01", "a\tb"])
@@ -503,33 +280,6 @@ def test_names_of_any_character_can_be_written_to_tables_and_json(name):
     assert len(samples) == 1
     assert pa.array([samples[0].key]).to_pylist() == [samples[0].key]
     assert json.loads(json.dumps(samples[0].key).encode()) == samples[0].key
-
-
-def test_samples_that_wait_in_vain_take_no_more_than_the_window():
-    parts = [(f"{n}.jpg", b"") for n in range(3000)]
-    samples, quarantined = read(tar_of(*parts, *((f"{n}.txt", b"x") for n in range(3000))), window_bytes=100_000)
-    keys = Counter(one.key for one in [*samples, *quarantined])
-    assert keys == {f"{n}": 1 for n in range(3000)}
-    assert 0 < len(samples) < 300
-
-
-def test_a_key_of_many_images_waits_with_few_of_them():
-    data = tar_of(*((f"a.{n}.jpg", b"x" * 10_000) for n in range(500)), *pair("a"))
-    stream = io.BytesIO(data)
-    tracemalloc.start()
-    found = list(read_samples(stream, SHARD, window_bytes=50_000))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert [one.fault.reason for one in found] == ["member_too_large"]
-    assert peak < 2_000_000
-
-
-@pytest.mark.parametrize("names", [("a.{}.cls", "b.{}.cls"), ("{}.cls", "b.txt"), ("a.jpg", "a.{}.cls")])
-def test_time_grows_with_the_number_of_members_alone(names):
-    data = tar_of(*((name.format(n), b"") for n in range(10_000) for name in names), kind="ustar")
-    started = time.process_time()
-    read(data, window_bytes=200_000)
-    assert time.process_time() - started < 4
 
 
 def test_an_image_that_is_not_decoded_is_named_where_a_key_has_no_other():

@@ -3,64 +3,15 @@ import gzip
 import io
 import random
 import tarfile
-import time
-import zlib
 
 import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from tar_bytes import FORMATS, MEMBERS, everything, faults, header, members_of, padded, tar_of
 from tar_members import read_members
 
 from filtering.shards.tar import BLOCK
-
-FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
-
-
-def everything(name):
-    return 1 << 30
-
-
-def tar_of(members, kind="pax"):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=FORMATS[kind]) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            info.mtime = 1.5 if kind == "pax" else 1
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def header(name, kind, size=0, **fields):
-    info = tarfile.TarInfo(name)
-    info.type, info.size = kind, size
-    for field, value in fields.items():
-        setattr(info, field, value)
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-def padded(data):
-    return data + bytes(-len(data) % BLOCK)
-
-
-def members_of(data, limit_of=everything, **options):
-    return list(read_members(io.BytesIO(data), limit_of, **options))
-
-
-def faults(members):
-    return [member.fault.reason for member in members if member.fault]
-
-
-LONG = "folder/" * 10 + "x" * 60 + ".jpg"
-MEMBERS = [
-    ("0001.jpg", b"\xff" * 700),
-    ("0001.json", b"{}"),
-    ("0001.txt", b"a cat"),
-    (LONG, bytes(range(256)) * 4),
-    ("empty.txt", b""),
-    ("caf\u00e9.txt", b"x" * 512),
-]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -154,153 +105,10 @@ def test_damaged_gzip_is_a_fault():
     assert len(faults(members_of(bytes(whole)))) == 1
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
-)
-def test_what_is_no_file_is_named_and_passed(kind):
-    data = header("a.jpg", kind, linkname="/etc/passwd") + tar_of(MEMBERS[:1])
-    found = members_of(data)
-    assert faults(found) == ["not_a_file"]
-    assert (found[0].data, found[0].ends) == (None, False)
-    assert [(member.name, member.data) for member in found[1:]] == MEMBERS[:1]
-
-
-@pytest.mark.parametrize("kind", [b"5", b"D", b"V", b"N", b"A", b"E", b"I"])
-def test_folders_and_notes_of_archives_are_no_members(kind):
-    size = 0 if kind == b"5" else 700
-    data = header("laion.v2/", kind, size) + padded(b"x" * size) + tar_of(MEMBERS[:1])
-    assert [(member.name, member.data) for member in members_of(data)] == MEMBERS[:1]
-
-
-def test_a_folder_of_the_oldest_tars_is_none():
-    data = header("laion.v2/", tarfile.AREGTYPE) + tar_of(MEMBERS[:1])
-    assert [member.name for member in members_of(data)] == ["0001.jpg"]
-
-
-def test_a_contiguous_file_is_a_file():
-    data = header("a.jpg", tarfile.CONTTYPE, 3) + padded(b"abc") + tar_of(MEMBERS[:1])
-    assert [(member.name, member.data) for member in members_of(data)] == [("a.jpg", b"abc"), MEMBERS[0]]
-
-
-def test_the_rest_of_a_file_of_another_volume_is_named_and_passed():
-    found = members_of(header("a.jpg", b"M", 700) + padded(b"x" * 700) + tar_of(MEMBERS[:1]))
-    assert faults(found) == ["not_a_file"] and "another volume" in found[0].fault.detail
-    assert [member.name for member in found] == ["a.jpg", "0001.jpg"]
-
-
-def record(key, value):
-    body = f" {key}={value}\n"
-    length = len(body) + 1
-    while len(f"{length}{body}") != length:
-        length += 1
-    return f"{length}{body}".encode()
-
-
-SPARSE = {
-    "0.0": {"GNU.sparse.size": 9000, "GNU.sparse.numblocks": 1, "GNU.sparse.offset": 0, "GNU.sparse.numbytes": 600},
-    "0.1": {"GNU.sparse.size": 9000, "GNU.sparse.map": "0,600", "GNU.sparse.name": "0002.jpg"},
-    "1.0": {
-        **{"GNU.sparse.major": 1, "GNU.sparse.minor": 0, "GNU.sparse.name": "0002.jpg", "GNU.sparse.realsize": 9000},
-        "path": "GNUSparseFile.7/0002.jpg",
-    },
-}
-
-
-@pytest.mark.parametrize("version", SPARSE)
-def test_a_sparse_file_of_every_version_is_one_member_under_its_own_name(version):
-    body = b"".join(record(key, value) for key, value in SPARSE[version].items())
-    made_up = "0002.jpg" if version == "0.0" else "GNUSparseFile.7/0002.jpg"
-    data = header("", tarfile.XHDTYPE, len(body)) + padded(body)
-    data += header(made_up, tarfile.REGTYPE, 1112) + padded(b"1\n0\n600\n".ljust(512, b"\0") + b"x" * 600)
-    found = members_of(data + tar_of(MEMBERS[:1]))
-    assert [member.name for member in found] == ["0002.jpg", "0001.jpg"]
-    assert faults(found) == ["not_a_file"] and found[0].fault.detail == "is a sparse file"
-
-
-@pytest.mark.parametrize(
-    ("begins", "words"),
-    [
-        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
-        (b"\xfd7zXZ\0", "compressed with xz"),
-        (b"BZh91AY", "compressed with bzip2"),
-        (gzip.compress(tar_of(MEMBERS)), "compressed with gzip twice"),
-        (b"PK\x03\x04", "is a zip file"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"<!DOCTYPE html><title>sign in", "is a web page"),
-        (b"<HTML>", "is a web page"),
-    ],
-)
-@pytest.mark.parametrize("length", [60, 5000])
-def test_a_file_that_is_no_tar_is_called_what_it_is(begins, words, length):
-    data = begins[:length].ljust(length, b"\x11")
-    found = members_of(gzip.compress(data) if words.endswith("twice") else data)
-    assert faults(found) == ["corrupt_tar"]
-    assert words in found[0].fault.detail
-
-
-def test_a_member_may_be_named_like_the_beginning_of_another_kind_of_file():
-    assert [member.name for member in members_of(tar_of([("BZh.jpg", b"x"), ("b.jpg", b"y")]))] == ["BZh.jpg", "b.jpg"]
-
-
-@pytest.mark.parametrize("extensions", [0, 1, 3])
-def test_a_sparse_file_is_passed_with_its_maps(extensions):
-    block = bytearray(header("a.jpg", tarfile.GNUTYPE_SPARSE, 600))
-    block[482] = extensions > 0
-    block[148:156] = b" " * 8
-    block[148:156] = b"%06o\0 " % sum(block)
-    maps = b"".join(bytes(504) + bytes([number + 1 < extensions]) + bytes(7) for number in range(extensions))
-    found = members_of(bytes(block) + maps + padded(b"x" * 600) + tar_of(MEMBERS[:1]))
-    assert faults(found) == ["not_a_file"]
-    assert [(member.name, member.data) for member in found[1:]] == MEMBERS[:1]
-
-
-def test_a_member_above_the_limit_is_passed():
-    found = members_of(tar_of(MEMBERS), lambda name: 600)
-    assert {member.name for member in found if member.fault} == {"0001.jpg", LONG}
-    assert set(faults(found)) == {"member_too_large"}
-    assert [(m.name, m.data) for m in found if not m.fault] == [m for m in MEMBERS if len(m[1]) <= 600]
-
-
 def test_members_not_wanted_are_named_without_data():
     found = members_of(tar_of(MEMBERS), lambda name: 600 if name.endswith(".txt") else None)
     assert [member.name for member in found] == [name for name, _ in MEMBERS]
     assert [member.data is not None for member in found] == [name.endswith(".txt") for name, _ in MEMBERS]
-
-
-def test_a_huge_declared_size_is_a_fault():
-    found = members_of(header("a.jpg", tarfile.REGTYPE, 1 << 60) + b"x" * 2000)
-    assert faults(found) == ["truncated_tar"]
-    assert found[0].name == "a.jpg"
-
-
-def test_a_negative_size_is_a_fault():
-    block = bytearray(header("a.jpg", tarfile.REGTYPE, 5))
-    block[124:136] = b"\xff" * 11 + b"\xfb"
-    block[148:156] = b" " * 8
-    block[148:156] = b"%06o\0 " % sum(block)
-    assert faults(members_of(bytes(block) + padded(b"x"))) == ["corrupt_tar"]
-
-
-def test_a_huge_extended_header_is_a_fault():
-    assert faults(members_of(header("", tarfile.XHDTYPE, 1 << 30) + b"x" * 2000)) == ["corrupt_tar"]
-    assert faults(members_of(header("", tarfile.GNUTYPE_LONGNAME, 1 << 30) + b"x" * 2000)) == ["corrupt_tar"]
-
-
-@pytest.mark.parametrize(
-    "body", [b"9999 path=x\n", b"x path=y\n", b"0 a=b\n", b"", b"5", b"\xff\xfe", b"30 size=" + b"9" * 21]
-)
-def test_broken_extended_headers_never_raise(body):
-    data = header("", tarfile.XHDTYPE, len(body)) + padded(body) + tar_of([("b.jpg", b"y")])
-    assert [member.name for member in members_of(data)] == ["b.jpg"]
-
-
-def test_an_extended_header_of_many_records_is_read_quickly():
-    body = b"5 a=\n" * 200_000
-    data = header("", tarfile.XHDTYPE, len(body)) + padded(body) + tar_of([("b.jpg", b"y")])
-    start = time.process_time()
-    assert [member.name for member in members_of(data)] == ["b.jpg"]
-    assert time.process_time() - start < 1
 
 
 def test_names_that_are_not_utf8_stay_readable():
@@ -357,42 +165,6 @@ def test_odd_headers_with_a_right_checksum_never_raise(field, value, kind):
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     members_of(bytes(block[:BLOCK]) + padded(b"20 path=b.jpg\n") + WHOLE["ustar"], lambda name: 5000)
-
-
-def test_countless_extended_headers_are_a_fault():
-    nested = header("", tarfile.XHDTYPE, 0) * 1000 + tar_of([("b.jpg", b"y")])
-    assert faults(members_of(nested)) == ["corrupt_tar"]
-
-
-def test_no_more_members_are_read_than_asked():
-    found = members_of(tar_of(MEMBERS), max_members=4)
-    assert [member.name for member in found] == [name for name, _ in MEMBERS[:4]] + [""]
-    assert (faults(found), found[-1].ends) == (["shard_too_long"], True)
-    assert faults(members_of(tar_of(MEMBERS), max_members=len(MEMBERS))) == []
-
-
-class Counting(io.BytesIO):
-    largest = 0
-
-    def read(self, size=-1):
-        data = super().read(size)
-        self.largest = max(self.largest, len(data))
-        return data
-
-
-def test_a_member_above_its_limit_is_passed_in_small_steps():
-    stream = Counting(tar_of([("a.txt", b"x" * 20_000_000), ("b.txt", b"y")]))
-    found = list(read_members(stream, lambda name: 100))
-    assert faults(found) == ["member_too_large"]
-    assert found[1].data == b"y"
-    assert stream.largest < 1 << 20
-
-
-def test_a_gzip_bomb_is_not_read_to_its_end():
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    start = packer.compress(header("a.jpg", tarfile.REGTYPE, 1 << 40)) + packer.flush(zlib.Z_FULL_FLUSH)
-    zeros = packer.compress(bytes(1 << 22)) + packer.flush(zlib.Z_FULL_FLUSH)
-    assert faults(members_of(start + zeros * 40)) == ["gzip_bomb"]
 
 
 def with_checksum(block):
