@@ -3,10 +3,7 @@
 import pytest
 
 from filtering.core.errors import InputError
-from filtering.storage.store import (
-    absolute,
-    is_local,
-)
+from filtering.storage.urls import absolute, is_local
 
 
 def test_local_and_remote():
