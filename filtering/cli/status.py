@@ -202,7 +202,9 @@ def done_words(stage: State) -> str:
 
 
 def rate_words(stage: State) -> list[str]:
-    """Return how fast the tasks of a stage go, and when they will be done."""
+    """Return how fast the tasks of a stage go, and when they will be done; nothing while it waits for workers."""
+    if "waits" in stage:
+        return []
     parts = [f"{stage['samples_per_second']:,.0f} samples/s"] if stage.get("samples_per_second") else []
     return parts + ([f"about {duration(stage['seconds_left'])} left"] if stage.get("seconds_left") else [])
 

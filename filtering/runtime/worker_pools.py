@@ -62,6 +62,9 @@ class TaskPool(WorkerPool):
         self.remote = ray.remote(run_alone).options
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         self.node_memory = max((node.get("memory", 0) for node in nodes), default=float("inf"))
+        # Ahead of the attempts: a worker that answers has been found, has started and has room for them.
+        first = ray.remote(_answer).options(num_cpus=1, num_gpus=gpus or None, max_retries=-1, name="Start")
+        self.first = [first.remote()]
 
     def room(self) -> int:
         """See `WorkerPool.room`."""
@@ -85,11 +88,25 @@ class TaskPool(WorkerPool):
         """See `WorkerPool.ended`."""
         self.running -= 1
 
+    def starting(self) -> list[Any]:
+        """See `WorkerPool.starting`."""
+        return self.first
+
+    def joined(self, reference: Any) -> None:
+        """See `WorkerPool.joined`."""
+        # Whether it could answer at all: what keeps workers from that is told by the attempts.
+        self.first = []
+
     def waits_for(self) -> str:
         """See `WorkerPool.waits_for`."""
         there = ray.cluster_resources()
-        lacking = next((kind for kind in ("CPU", *["GPU"] * bool(self.gpus)) if not there.get(kind)), "")
-        return f"waiting for workers: the cluster has no {lacking} now" if lacking else ""
+        if lacking := next((kind for kind in ("CPU", *["GPU"] * bool(self.gpus)) if not there.get(kind)), ""):
+            return f"waiting for workers: the cluster has no {lacking} now"
+        return "waiting for workers: none is free and up yet" if self.first else ""
+
+
+def _answer() -> None:
+    """Return once a worker is up."""
 
 
 class ActorPool(WorkerPool):
@@ -116,7 +133,7 @@ class ActorPool(WorkerPool):
         self.up: set[int] = set()
         self.failed_starts = dict.fromkeys(self.actors, 0)
         self.pings = {actor.ping.remote(): at for at, actor in self.actors.items()}
-        self.loads, self.loading, self.loaded = plan.loads, dict[Any, int](), False
+        self.loads, self.loading, self.loaded = plan.loads, dict[Any, int](), set[int]()
 
     def room(self) -> int:
         """See `WorkerPool.room`."""
@@ -132,8 +149,11 @@ class ActorPool(WorkerPool):
     def ended(self, reference: Any, lost: bool) -> None:
         """See `WorkerPool.ended`."""
         at = self.busy.pop(reference)
-        if lost and at in self.up:
+        if not lost:
+            self.loaded.add(at)
+        elif at in self.up:
             self.up.discard(at)
+            self.loaded.discard(at)
             self._ping(at)
 
     def starting(self) -> list[Any]:
@@ -143,11 +163,11 @@ class ActorPool(WorkerPool):
     def joined(self, reference: Any) -> None:
         """See `WorkerPool.joined`."""
         if reference in self.loading:
-            del self.loading[reference]
+            at = self.loading.pop(reference)
             # One that died meanwhile loads again before its next attempt.
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(reference)
-                self.loaded = True
+                self.loaded.add(at)
             return
         at = self.pings.pop(reference)
         try:
@@ -171,7 +191,7 @@ class ActorPool(WorkerPool):
         """See `WorkerPool.waits_for`."""
         if not self.up:
             return f"waiting for workers: 0 of {len(self.actors)}"
-        return "" if self.loaded else f"loading {self.loads}"
+        return "" if self.loaded & self.up else f"loading {self.loads}"
 
     def release(self) -> None:
         """See `WorkerPool.release`."""

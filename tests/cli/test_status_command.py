@@ -35,6 +35,8 @@ def test_what_a_stage_waits_for_is_told_beside_what_is_done(tmp_path, done, begi
         progress = {**PROGRESS, "done": done, "waits": "loading X"}
         (stage,) = status(run_with(tmp_path, STARTED, STAGE, progress))["stages"]
     assert begins in stage_line(stage)
+    # Nobody knows when it goes on.
+    assert "left" not in stage_line(stage)
 
 
 def drawn(found, width):

@@ -3,6 +3,7 @@ import signal
 import time
 
 import pytest
+import ray
 from test_engine import Watcher
 
 from filtering.config.run import Ray
@@ -85,7 +86,11 @@ def test_work_goes_to_the_actors_that_are_up(executor, tmp_path):
 
 def test_what_no_machine_of_the_cluster_has_is_waited_for(executor):
     executor.start()
-    assert TaskPool(lambda: 1).waits_for() == ""
+    pool = TaskPool(lambda: 1)
+    assert pool.waits_for() == "waiting for workers: none is free and up yet"
+    ready, _ = ray.wait(pool.starting(), timeout=60)
+    pool.joined(ready[0])
+    assert pool.waits_for() == ""
     assert TaskPool(lambda: 1, gpus=0.5).waits_for() == "waiting for workers: the cluster has no GPU now"
 
 
@@ -106,6 +111,32 @@ def test_what_actors_wait_for_is_told(executor, tmp_path):
     workers, listener = Actors(lambda capacity: plan), Listener()
     run_tasks(executor, "stage", Store(str(tmp_path)), [workers.task("t", {"at": 0})], listener, workers=workers)
     assert listener.waits == ("waiting for workers: 0 of 2", "loading ViT-B-32")
+
+
+def test_an_actor_that_starts_again_is_said_to_load_again(executor, tmp_path):
+    class Listener(Watcher):
+        waits = ()
+
+        def waiting(self, what=""):
+            self.waits += (what,) if what and what != (*self.waits, "")[-1] else ()
+
+        def retried(self, task, cause):
+            self.waits += (task.name,)
+
+    kills = _by_value(once)
+
+    def build():
+        import time
+
+        time.sleep(0.5)
+        return kills
+
+    plan, listener = ActorPlan(WorkerShape(1, 1, 0), _by_value(build), "ViT-B-32"), Listener()
+    workers = Actors(lambda capacity: plan)
+    run_tasks(
+        executor, "stage", Store(str(tmp_path)), [workers.task("t", str(tmp_path / "flag"))], listener, workers=workers
+    )
+    assert listener.waits[listener.waits.index("t") :] == ("t", "waiting for workers: 0 of 1", "loading ViT-B-32")
 
 
 def test_a_worker_with_another_version_refuses_in_one_line(tmp_path):
