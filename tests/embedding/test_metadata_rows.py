@@ -176,10 +176,12 @@ def test_the_first_npz_with_vectors_decides_whether_a_pool_can_be_read(shard, tm
 
 
 def test_a_flipped_bit_of_the_vectors_costs_their_rows(shard, read):
-    one = shard()
+    # More than zipfile reads, and checks, when it is asked for the header alone.
+    vectors = np.random.default_rng(0).normal(size=(4, 8192)).astype(np.float16)
+    one = shard(arrays={"l14_img": vectors, "l14_txt": vectors})
     path = Path(one.url).with_suffix(".npz")
     data = path.read_bytes()
-    at = data.index(VECTORS.tobytes())
+    at = data.index(vectors.tobytes())
     path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     counts, embedded = read(one)
     assert counts["quarantine_reasons"] == {"arrays_unreadable": 4}
