@@ -79,7 +79,8 @@ class MetadataReader:
         count = len(captions)
         try:
             dimension = vectors_dimension(shard, self.arrays, count)
-            images, texts = (read_array(arrays_url(shard), name) for name in (self.arrays.image, self.arrays.text))
+            names = (self.arrays.image, self.arrays.text)
+            images, texts = (read_array(arrays_url(shard), name, check=True) for name in names)
         except MismatchError as error:
             return _Scored.nothing(count, ARRAYS_MISMATCH), str(error), 0
         except UNREADABLE as error:

@@ -24,6 +24,7 @@ UID_PATTERN = r"\A[0-9a-f]{32}\z"
 # hardly smaller compressed, and what is would only take the memory.
 BYTES_ALWAYS = 64 << 20
 BYTES_A_BYTE = 32
+CHECKED_AT_ONCE = 1 << 20
 
 
 class UnreadableError(InputError):
@@ -36,8 +37,10 @@ def array_names(url: str) -> list[str]:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
-def read_array(url: str, name: str) -> npt.NDArray[Any]:
+def read_array(url: str, name: str, check: bool = False) -> npt.NDArray[Any]:
     """Return an array of an npz; on a local disk an uncompressed one is mapped in place, not read.
+
+    What is read is checked by its CRC-32; with `check`, what is mapped as well, which reads it once.
 
     UnreadableError if the npz is damaged, has no array of that name, says that it is larger than the file can hold, or
     holds pickled objects, which are never loaded. What the storage raises passes as it is.
@@ -47,9 +50,14 @@ def read_array(url: str, name: str) -> npt.NDArray[Any]:
         if header.dtype.hasobject:
             raise ValueError("it holds pickled objects, which are never loaded")
         if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-            return _mapped(url, _data_start(archive, stream.stream, entry), header)
+            start = _data_start(archive, stream.stream, entry)
+            if check:
+                _check_sum(archive, entry)
+            return _mapped(url, start, header)
         with archive.open(entry) as member:
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+            # The sum is compared at the end, which only the next read finds.
+            member.read(1)
             return array
 
 
@@ -139,6 +147,13 @@ def _checked_entry(archive: zipfile.ZipFile, url: str, name: str) -> tuple[zipfi
             f"{url}: array {name} says that it has the shape {header.shape}, which the file cannot hold"
         )
     return entry, header
+
+
+def _check_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Read a member; BadZipFile if its CRC-32 is not that of its bytes."""
+    with archive.open(entry) as member:
+        while member.read(CHECKED_AT_ONCE):
+            pass
 
 
 def _data_start(archive: zipfile.ZipFile, stream: BinaryIO, entry: zipfile.ZipInfo) -> int:
