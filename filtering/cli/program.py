@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cause = error.__cause__ or error
         _say(f"stdout: cannot be written ({getattr(cause, 'strerror', None) or first_line(cause)})")
         return 1
+    except KeyboardInterrupt:
+        # Before a command has begun, or after its end.
+        _say("stopped")
+        return INTERRUPTED
 
 
 def _run(words: Sequence[str], output: TextIO) -> int:

@@ -14,4 +14,13 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
+def seconds_since_boot() -> float:
+    """Return the seconds since the machine's boot, those in which it slept included where the system counts them."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 CLOCK = Clock()
+# For what others may have done meanwhile: `time.monotonic` stands still while a laptop or a virtual machine sleeps.
+SLEEPLESS = Clock(monotonic=seconds_since_boot)

@@ -3,7 +3,6 @@
 A container may call a picture small that is 16,384 pixels wide; the decoder decodes it first and scales it afterwards.
 """
 
-import re
 import struct
 from collections.abc import Iterator
 
@@ -14,9 +13,10 @@ PICTURES = 2
 # Frames and items of a still picture, far above what encoders write.
 MAX_FRAMES, MAX_ITEMS = 8, 4096
 SEQUENCE_HEADER, FRAMES = 1, {3, 6, 7}
-# The types of items that no pixel depends on, in the boxes that describe items (versions 2 and 3).
-METADATA = re.compile(rb"(infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2})(?:Exif|mime)", re.DOTALL)
-ITEM = re.compile(rb"infe(?:\x02.{3}(.{2})|\x03.{3}(.{4})).{2}(.{4})", re.DOTALL)
+# The bytes of an item's number, by the version of the box that describes it.
+ITEM_BYTES = {2: 2, 3: 4}
+# The types of items that are pictures, and of those that no pixel depends on.
+PICTURE, METADATA = b"av01", {b"Exif", b"mime"}
 
 
 class Refused(Exception):
@@ -32,21 +32,50 @@ def avif(data: bytes, max_pixels: int) -> bytes:
 
     Refused if its pictures declare more than `max_pixels`, or frames that a picture does not need.
     """
-    found = bytearray(data)
-    meta = b""
-    for kind, start, body, end in _boxes(data, 0, len(data)):
+    found, meta, start = bytearray(data), b"", 0
+    for kind, at, body, end in _boxes(data, 0, len(data)):
         if kind == b"ftyp":
-            found[start:end] = data[start:end].replace(b"avis", b"avif")
+            found[at:end] = data[at:end].replace(b"avis", b"avif")
         elif kind == b"moov":
-            found[start + 4 : start + 8] = b"free"
+            found[at + 4 : at + 8] = b"free"
         elif kind == b"meta":
-            meta = data[body + 4 : end]
-            found[start:end] = METADATA.sub(rb"\1free", data[start:end])
-    pictures = {_number(found[1] or found[2]) for found in ITEM.finditer(meta) if found[3] == b"av01"}
-    pixels = [_pixels(data[start:end]) for item, start, end in _extents(meta) if item in pictures]
-    if max(pixels, default=0) > max_pixels or sum(pixels) > PICTURES * max_pixels:
-        raise Refused("image_too_large", f"pictures of {sum(pixels)} pixels, at most {max_pixels} are decoded")
+            start, meta = body + 4, data[body + 4 : end]
+    if not start:
+        raise Refused("image_undecodable", "an AVIF that does not say where its picture is")
+    items = list(_items(meta))
+    for _, kind, at in items:
+        if kind in METADATA:
+            found[start + at : start + at + 4] = b"free"
+    _check_pixels(data, meta, {item for item, kind, _ in items if kind == PICTURE}, max_pixels)
     return bytes(found)
+
+
+def _check_pixels(data: bytes, meta: bytes, pictures: set[int], max_pixels: int) -> None:
+    """Refuse pictures that are too large, each or together, by what all parts of each say."""
+    parts = {item: list[bytes]() for item in pictures}
+    held = 0
+    for item, start, end in _extents(meta):
+        if item in parts:
+            parts[item].append(data[start:end])
+            held += len(parts[item][-1])
+            if held > len(data):
+                raise Refused("image_too_complex", "its pictures have more bytes than the file")
+    pixels = [_pixels(b"".join(part)) for part in parts.values() if part]
+    if not pixels:
+        raise Refused("image_undecodable", "an AVIF that has no picture")
+    if max(pixels) > max_pixels or sum(pixels) > PICTURES * max_pixels:
+        raise Refused("image_too_large", f"pictures of {sum(pixels)} pixels, at most {max_pixels} are decoded")
+
+
+def _items(meta: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield number and type of each item, and where its type stands."""
+    for kind, _, body, end in _boxes(meta, 0, len(meta)):
+        if kind != b"iinf":
+            continue
+        for entry, _, start, _ in _boxes(meta, body + (8 if meta[body] else 6), end):
+            if entry == b"infe" and meta[start] in ITEM_BYTES:
+                at = start + 4 + ITEM_BYTES[meta[start]]
+                yield _number(meta[start + 4 : at]), meta[at + 2 : at + 6], at + 2
 
 
 def _number(data: bytes) -> int:
@@ -64,11 +93,15 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int, in
         stop = end if size == 0 else min(at + size, end)
         yield data[at + 4 : at + 8], at, body, stop
         at = max(stop, body)
-    raise Refused("image_too_complex", f"more than {MAX_ITEMS} parts")
+    raise _too_many(MAX_ITEMS, "parts")
+
+
+def _too_many(most: int, what: str) -> Refused:
+    return Refused("image_too_complex", f"more than {most} {what}")
 
 
 def _extents(meta: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield item, start and end in the file of the first part of each item; Refused if they lie elsewhere."""
+    """Yield item, start and end in the file of each part of each item; Refused if they lie elsewhere."""
     for kind, _, body, _ in _boxes(meta, 0, len(meta)):
         if kind != b"iloc":
             continue
@@ -76,7 +109,8 @@ def _extents(meta: bytes) -> Iterator[tuple[int, int, int]]:
         widths = [sizes >> shift & 15 for shift in (12, 8, 4, 0)]
         number = 4 if version == 2 else 2
         at = body + 6 + number
-        for _ in range(min(_number(meta[body + 6 : at]), MAX_ITEMS)):
+        left = MAX_ITEMS
+        for _ in range(_number(meta[body + 6 : at])):
             item = _number(meta[at : at + number])
             at += number
             if version:
@@ -87,16 +121,22 @@ def _extents(meta: bytes) -> Iterator[tuple[int, int, int]]:
             at += 4 + widths[2]
             index = widths[3] if version else 0
             step = index + widths[0] + widths[1]
-            offset = _number(meta[at + index : at + index + widths[0]])
-            length = _number(meta[at + index + widths[0] : at + step])
-            yield item, base + offset, base + offset + length
-            at += step * _number(meta[at - 2 : at])
+            count = _number(meta[at - 2 : at])
+            left -= max(count, 1)
+            if left < 0:
+                raise _too_many(MAX_ITEMS, "parts")
+            for _ in range(count):
+                offset = _number(meta[at + index : at + index + widths[0]])
+                length = _number(meta[at + index + widths[0] : at + step])
+                yield item, base + offset, base + offset + length
+                at += step
 
 
 def _pixels(picture: bytes) -> int:
     """Return the largest size, in pixels, that a picture's own headers declare."""
-    at, frames, pixels = 0, 0, 0
+    at, frames, pixels, left = 0, 0, 0, MAX_ITEMS
     while at < len(picture):
+        left -= 1
         kind, extended, sized = picture[at] >> 3 & 15, picture[at] >> 2 & 1, picture[at] >> 1 & 1
         at += 1 + extended
         length, shift = len(picture) - at, 0
@@ -111,7 +151,9 @@ def _pixels(picture: bytes) -> int:
             pixels = max(pixels, _declared(picture[at : at + min(length, 64)]))
         frames += kind in FRAMES
         if frames > MAX_FRAMES:
-            raise Refused("image_too_complex", f"more than {MAX_FRAMES} frames of a still picture")
+            raise _too_many(MAX_FRAMES, "frames of a still picture")
+        if not left:
+            raise _too_many(MAX_ITEMS, "parts of a picture")
         at += length
     if not pixels:
         raise Refused("image_undecodable", "an AVIF whose picture does not begin with its size")

@@ -5,15 +5,31 @@ for a while, as Ray does when it starts; so signals are noted as they arrive, wh
 between tasks. A run that is interrupted says so in its log and gives back its lease.
 """
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 
 # A terminal that is closed sends SIGHUP.
 ANSWERED = (signal.SIGTERM, signal.SIGHUP)
 # Both ends of a pipe into which Python writes the number of every signal as it arrives; none before `listen`.
 _noted: tuple[int, int] | None = None
+
+
+@contextlib.contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process in silence, as long as nothing is begun; a handler of somebody else's stays."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def listen() -> None:

@@ -42,7 +42,7 @@ class BoundedParquet:
         self.footer = footer = read_footer(stream, stored)
         # The footer is read once: given to pyarrow as a file that has nothing else.
         alone = b"".join((MAGIC, footer, TAIL.pack(len(footer), MAGIC)))
-        self.file = pq.ParquetFile(stream, metadata=pq.read_metadata(io.BytesIO(alone)))
+        self.file = _file(stream, metadata=pq.read_metadata(io.BytesIO(alone)))
         self.allowed = BYTES_ALWAYS + BYTES_A_BYTE * stored
         rows = self.file.metadata.num_rows
         if rows > max(ROWS_ALWAYS, stored):
@@ -107,7 +107,7 @@ class BoundedParquet:
         )
 
     def _encoded(self, names: Sequence[str]) -> pq.ParquetFile:
-        return pq.ParquetFile(self.stream, metadata=self.file.metadata, read_dictionary=list(names))
+        return _file(self.stream, metadata=self.file.metadata, read_dictionary=list(names))
 
     def _unpacked(self, group: int, name: str) -> int:
         """Return the bytes of a column, as the footer has them, or of its values where these take more: equal ones."""
@@ -122,6 +122,11 @@ class BoundedParquet:
             leaf = schema.column(place)
             if leaf.path == name or leaf.path.startswith(f"{name}."):
                 yield leaf, chunk
+
+
+def _file(stream: BinaryIO, metadata: pq.FileMetaData, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+    """Open a parquet file whose pages are checked by their CRC-32, where they have one."""
+    return pq.ParquetFile(stream, metadata=metadata, read_dictionary=read_dictionary, page_checksum_verification=True)
 
 
 def _width(leaf: pq.ColumnSchema) -> int:

@@ -16,10 +16,11 @@ from fsspec.implementations.http import HTTPFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from filtering.core.errors import InputError
+from filtering.storage import http_answers
 from filtering.storage.http_answers import (
-    CHUNK_BYTES,
     Entry,
     StatusError,
+    body_of,
     entry_of,
     judged,
     part_of,
@@ -27,11 +28,12 @@ from filtering.storage.http_answers import (
     replaced,
 )
 from filtering.storage.retries import Backoff, count
+from filtering.storage.stalls import CHUNK_BYTES, Steady, bounded
 from filtering.storage.urls import NOT_WRITTEN
 from filtering.storage.versions import mark_of
 
 BLOCK_BYTES = 8 << 20
-TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=http_answers.PATIENCE_SECONDS)
 
 Result = TypeVar("Result")
 
@@ -145,7 +147,9 @@ class Web(HTTPFileSystem):  # type: ignore[misc]
         headers = {"Accept-Encoding": "identity", **self.kwargs.get("headers", {})}
         if start is not None:
             headers["Range"] = f"bytes={start}-{end - 1}"
-        answer: aiohttp.ClientResponse = await session.get(self.encode_url(url), **{**self.kwargs, "headers": headers})
+        asked, given = self.encode_url(url), {**self.kwargs, "headers": headers}
+        async with bounded(http_answers.PATIENCE_SECONDS):
+            answer: aiohttp.ClientResponse = await session.get(asked, **given)
         if answer.status >= 400 and not (answer.status == 416 and start is not None):
             answer.close()
             raise StatusError(answer.status, answer.headers.get("Retry-After"))
@@ -170,6 +174,7 @@ class _Whole(io.RawIOBase):
     def __init__(self, web: Web, url: str) -> None:
         self._web, self._url = web, url
         self._answer: aiohttp.ClientResponse | None = None
+        self._body: Steady | None = None
         self._first: Entry | None = None
         self._at = 0
 
@@ -190,8 +195,8 @@ class _Whole(io.RawIOBase):
     async def _next(self, size: int) -> bytes:
         async def attempt() -> bytes:
             try:
-                answer = self._answer or await self._opened()
-                return await answer.content.read(size)
+                body = self._body or await self._opened()
+                return await body.read(size)
             except BaseException:
                 self._drop()
                 raise
@@ -200,19 +205,20 @@ class _Whole(io.RawIOBase):
         self._at += len(data)
         return data
 
-    async def _opened(self) -> aiohttp.ClientResponse:
+    async def _opened(self) -> Steady:
         answer = self._answer = await self._web.ask(self._url)
         entry = entry_of(self._url, answer)
         first = self._first = self._first or entry
         if (entry["size"], mark_of(entry)) != (first["size"], mark_of(first)):
             raise replaced(self._url)
-        await passed(answer, self._at)
-        return answer
+        body = self._body = body_of(answer)
+        await passed(body, self._at)
+        return body
 
     def _drop(self) -> None:
         if self._answer is not None:
             self._web.loop.call_soon_threadsafe(self._answer.close)
-        self._answer = None
+        self._answer = self._body = None
 
 
 async def _persistently(url: str, attempt: Callable[[], Awaitable[Result]]) -> Result:

@@ -9,6 +9,8 @@ from filtering.core.errors import FilteringError, InputError, RunError, one_line
 from filtering.storage.retries import (
     ATTEMPTS,
     DENIED_ATTEMPTS,
+    THROTTLED_ATTEMPTS,
+    THROTTLING_STATUS,
     ShortBodyError,
     Verdict,
     asked_seconds,
@@ -16,10 +18,12 @@ from filtering.storage.retries import (
     unknown_server,
 )
 from filtering.storage.retries import judged as judged_anywhere
+from filtering.storage.stalls import CHUNK_BYTES, Steady
 from filtering.storage.versions import mark_of
 
-CHUNK_BYTES = 1 << 20
-TRANSIENT_STATUS = (408, 425, 429)
+# Without a byte, or with next to none, for so long, an answer is given up.
+PATIENCE_SECONDS = 60.0
+TRANSIENT_STATUS = (408, 425, *THROTTLING_STATUS)
 COUNT = re.compile(r"[0-9]{1,18}")
 
 Entry = dict[str, Any]
@@ -61,9 +65,9 @@ def _judged_status(error: StatusError, url: str) -> Verdict:
     if status == 403:
         return Verdict(DENIED_ATTEMPTS, InputError(f"{url}: access is denied (HTTP 403)"))
     if status in TRANSIENT_STATUS or (status >= 500 and status != 501):
-        return Verdict(
-            ATTEMPTS, RunError(f"{url}: kept failing, last with HTTP {status}"), asked_seconds(error.after) or 0.0
-        )
+        attempts = THROTTLED_ATTEMPTS if status in THROTTLING_STATUS else ATTEMPTS
+        line = f"{url}: kept failing, last with HTTP {status}"
+        return Verdict(attempts, RunError(line), asked_seconds(error.after) or 0.0)
     return Verdict(1, InputError(f"{url}: the server refuses (HTTP {status})"))
 
 
@@ -101,10 +105,11 @@ async def part_of(
         raise replaced(url)
     if answer.status == 416:
         return b""
+    body = body_of(answer)
     if answer.status != 206:
-        await passed(answer, start)
-        return await answer.content.read() if rest else await _most(answer, end - start)
-    data = await answer.read()
+        await passed(body, start)
+        return await body.read_all() if rest else await _most(body, end - start)
+    data = await body.read_all()
     wanted = f"bytes {start}-{min(end, entry['size']) - 1}/{entry['size']}"
     given = answer.headers.get("Content-Range", "")
     if given != wanted or len(data) != min(end, entry["size"]) - start:
@@ -112,15 +117,20 @@ async def part_of(
     return data
 
 
-async def passed(answer: aiohttp.ClientResponse, size: int) -> None:
+def body_of(answer: aiohttp.ClientResponse) -> Steady:
+    """Return the body of an answer, of which nothing was read."""
+    return Steady(answer.content.read, PATIENCE_SECONDS)
+
+
+async def passed(body: Steady, size: int) -> None:
     """Read bytes that are not wanted."""
-    while size > 0 and (data := await answer.content.read(min(size, CHUNK_BYTES))):
+    while size > 0 and (data := await body.read(min(size, CHUNK_BYTES))):
         size -= len(data)
 
 
-async def _most(answer: aiohttp.ClientResponse, size: int) -> bytes:
+async def _most(body: Steady, size: int) -> bytes:
     parts = list[bytes]()
-    while size > 0 and (data := await answer.content.read(min(size, CHUNK_BYTES))):
+    while size > 0 and (data := await body.read(min(size, CHUNK_BYTES))):
         parts.append(data)
         size -= len(data)
     return b"".join(parts)

@@ -29,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from filtering.core.clock import CLOCK, Clock
+from filtering.core.clock import SLEEPLESS, Clock
 from filtering.core.errors import InputError, RunError
 from filtering.core.formatting import duration
 from filtering.storage.lease_record import (
@@ -85,7 +85,7 @@ class Lease:
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         stale_seconds: float = STALE_SECONDS,
-        clock: Clock = CLOCK,
+        clock: Clock = SLEEPLESS,
         announce: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.taken_over_from: str | None = None

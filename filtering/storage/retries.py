@@ -23,6 +23,9 @@ ATTEMPTS = 10
 TOTAL_SECONDS = 300.0
 FIRST_CEILING_SECONDS = 0.2
 LONGEST_CEILING_SECONDS = 20.0
+# A store that throttles spreads its load meanwhile, which takes minutes: time alone bounds it.
+THROTTLED_ATTEMPTS = 100
+THROTTLING_STATUS = {429, 503}
 # Throttling shows as a denial now and then; a denial that stays is believed within seconds.
 DENIED_ATTEMPTS = 5
 # What a server may ask for by Retry-After.
@@ -107,7 +110,8 @@ def judged(error: Exception, what: str) -> Verdict:
     if names_no_server(error):
         return unknown_server(what)
     if _is_transient(error):
-        return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
+        attempts = THROTTLED_ATTEMPTS if _status(error) in THROTTLING_STATUS else ATTEMPTS
+        return Verdict(attempts, RunError(f"{what}: kept failing, last with {one_line(error)}"))
     return Verdict(1, _with_its_url(error, what))
 
 

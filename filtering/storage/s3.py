@@ -1,7 +1,7 @@
 """S3 that survives throttling, broken connections and lost answers; storage uses it for every s3:// URL.
 
 Each request is retried on its own, body included, by one loop: s3fs and botocore make one attempt. So a listing goes
-on at the page, an upload at the part and a download at the block that failed.
+on at the page, an upload at the part and a download at the block that failed. Each attempt ends within a time.
 """
 
 import asyncio
@@ -12,69 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from botocore import exceptions as boto
-from botocore.parsers import ResponseParserError
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
-from filtering.core.errors import InputError, RunError, one_line
-from filtering.storage.retries import (
-    ATTEMPTS,
-    DENIED_ATTEMPTS,
-    Backoff,
-    ShortBodyError,
-    Verdict,
-    count,
-    names_no_server,
-    unknown_server,
-)
+from filtering.core.errors import RunError
+from filtering.storage.retries import Backoff, ShortBodyError, count
+from filtering.storage.s3_answers import NO_RANGE, code_of, judged
+from filtering.storage.stalls import Steady, bounded
 
 BLOCK_BYTES = 8 << 20
 PART_BYTES = 16 << 20
 PARTS_AT_ONCE = 4
 MOST_PARTS = 10_000
 REQUESTS_IN_FLIGHT = 32
-
-CREDENTIALS_REFUSED = {
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidSecurity",
-    "InvalidToken",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-}
-TRANSIENT_CODES = {
-    "BadDigest",
-    "BandwidthLimitExceeded",
-    "ConditionalRequestConflict",
-    "IncompleteBody",
-    "InternalError",
-    "OperationAborted",
-    "RequestLimitExceeded",
-    "RequestTimeout",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "XAmzContentSHA256Mismatch",
-}
-TRANSIENT_ERRORS = (
-    aiohttp.ClientError,
-    boto.ConnectionError,
-    boto.FlexibleChecksumError,
-    boto.HTTPClientError,
-    boto.IncompleteReadError,
-    ResponseParserError,
-    OSError,
-)
-PRECONDITION = {"PreconditionFailed", "412"}
-NO_RANGE = {"InvalidRange", "416"}
-
-
-class NoBucketError(InputError, FileNotFoundError):
-    """There is no such bucket."""
+# Of answers that are no object: the largest is a page of a listing.
+ANSWER_BYTES = 1 << 20
 
 
 class RetryingS3(S3FileSystem):  # type: ignore[misc]
@@ -92,6 +45,8 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
 
     def __init__(self, *args: Any, max_concurrency: int = PARTS_AT_ONCE, **kwargs: Any) -> None:
         super().__init__(*args, max_concurrency=max_concurrency, **kwargs)
+        # Here, not in the pool of connections: the time of an attempt begins when it has one.
+        self._connections = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
 
     async def _read_block(self, path: str, start: int, end: int, etag: str = "") -> bytes:
         """Return the bytes from `start` to `end`, if the object still has this etag."""
@@ -131,20 +86,25 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
     call_s3 = sync_wrapper(_call_s3)
 
     async def _attempt(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
-        response = await super()._call_s3(method, *akwarglist, **kwargs)
-        if method == "get_object" and ("Range" in kwargs or response["ContentLength"] <= BLOCK_BYTES):
-            response["Body"] = await _Body.of(response["Body"], _promised(response), _url(kwargs))
+        async with self._connections:
+            async with bounded(self.read_timeout, max(len(kwargs.get("Body", b"")), ANSWER_BYTES)):
+                response = await super()._call_s3(method, *akwarglist, **kwargs)
+            if method == "get_object" and ("Range" in kwargs or response["ContentLength"] <= BLOCK_BYTES):
+                given = response["Body"], _promised(response), _url(kwargs), self.read_timeout
+                response["Body"] = await _Body.of(*given)
         if method == "delete_objects" and response.get("Errors"):
             # s3fs would say nothing of what was not deleted; to delete all of it again does no harm.
             raise OSError("some objects were not deleted") from boto.ClientError(
                 {"Error": response["Errors"][0]}, method
             )
+        if response.get("IsTruncated"):
+            _check_goes_on(response, kwargs)
         count("written_bytes", len(kwargs.get("Body", b"")))
         return response
 
     async def _completed(self, error: Exception, Bucket: str, Key: str, MultipartUpload: Any, **_: object) -> Any:
         """Return the object of an upload that is unknown because an attempt whose answer was lost completed it."""
-        if _code(error) != "NoSuchUpload":
+        if code_of(error) != "NoSuchUpload":
             return None
         head = await self._call_s3("head_object", Bucket=Bucket, Key=Key)
         return head if head["ETag"].endswith(f'-{len(MultipartUpload["Parts"])}"') else None
@@ -170,7 +130,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
                 "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **condition
             )
         except OSError as error:
-            if start == 0 and _code(error) in NO_RANGE:
+            if start == 0 and code_of(error) in NO_RANGE:
                 return b"", 0, ""
             raise
         size = int(response["ContentRange"].rpartition("/")[2])
@@ -202,9 +162,9 @@ class _Body:
         self._data = io.BytesIO(data)
 
     @classmethod
-    async def of(cls, body: Any, size: int, url: str) -> "_Body":
+    async def of(cls, body: Any, size: int, url: str, patience: float) -> "_Body":
         try:
-            data = await body.read()
+            data = await Steady(body.read, patience).read_all()
         finally:
             body.close()
         count("read_bytes", len(data))
@@ -227,60 +187,10 @@ def _promised(response: Mapping[str, Any]) -> int:
     return int(response["ContentLength"])
 
 
-def judged(error: Exception, method: str, what: str) -> Verdict:
-    """Return the verdict on an error that s3fs raised for a request, such as get_object.
-
-    Messages begin with `what`, a URL, and hold no text of the server's, which may repeat what was sent.
-    """
-    if isinstance(error.__cause__, boto.ClientError):
-        return _judged_answer(error, method, what)
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.ProfileNotFound):
-        line = f"{what}: no S3 credentials ({one_line(error)}); they come from the environment, files or a role"
-        return Verdict(1, InputError(line))
-    if isinstance(error, boto.ParamValidationError):
-        return Verdict(1, InputError(f"{what}: {one_line(error)}"))
-    if isinstance(error, boto.CredentialRetrievalError):
-        return Verdict(DENIED_ATTEMPTS, RunError(f"{what}: {one_line(error)}"))
-    if isinstance(error, ShortBodyError):
-        return Verdict(ATTEMPTS, error)
-    if names_no_server(error):
-        return unknown_server(what)
-    if isinstance(error, TRANSIENT_ERRORS):
-        return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {one_line(error)}"))
-    return Verdict(1, error)
-
-
-def _judged_answer(error: Exception, method: str, what: str) -> Verdict:
-    code, status = _code(error), _status(error)
-    shown = f"{code}, HTTP {status}" if status and code != str(status) else f"HTTP {code}"
-    if code in CREDENTIALS_REFUSED:
-        return Verdict(1, InputError(f"{what}: the credentials are refused ({shown})"))
-    if status == 403 or code == "AccessDenied":
-        # The answer to a HEAD request has no body that says which.
-        denial = "access is denied, or the credentials are wrong" if code == "403" else "access is denied"
-        return Verdict(DENIED_ATTEMPTS, InputError(f"{what}: {denial} ({shown})"))
-    if code == "NoSuchBucket":
-        return Verdict(1, NoBucketError(f"{what}: there is no such bucket"))
-    if isinstance(error, FileNotFoundError):
-        return Verdict(1, FileNotFoundError(f"{what}: is not there"))
-    if code in PRECONDITION and method == "get_object":
-        return Verdict(1, RunError(f"{what}: was replaced while it was read"))
-    if code in PRECONDITION:
-        return Verdict(1, FileExistsError(f"{what}: is there already"))
-    if code in TRANSIENT_CODES or status in (408, 429) or (status >= 500 and status != 501):
-        return Verdict(ATTEMPTS, RunError(f"{what}: kept failing, last with {shown}"))
-    return Verdict(1, error if code in NO_RANGE else RunError(f"{what}: {method} is refused ({shown})"))
-
-
-def _code(error: Exception) -> str:
-    cause = error.__cause__
-    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, boto.ClientError) else ""
-
-
-def _status(error: Exception) -> int:
-    cause = error.__cause__
-    metadata = cause.response.get("ResponseMetadata", {}) if isinstance(cause, boto.ClientError) else {}
-    return int(metadata.get("HTTPStatusCode", 0))
+def _check_goes_on(page: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse a page of a list that names no next page, or itself: it would end in nothing, or never."""
+    if page.get("NextContinuationToken") in (None, asked.get("ContinuationToken")):
+        raise RunError(f"{_url(asked)}: the store says that its list goes on, but not where")
 
 
 def _url(request: Mapping[str, object]) -> str:

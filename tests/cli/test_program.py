@@ -1,10 +1,12 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import command, heeding
 
 from filtering.manifests import verify
 
@@ -72,3 +74,28 @@ def test_a_python_that_lacks_what_the_package_needs_is_named(start, tmp_path):
     (said,) = failed.stderr.splitlines()
     assert said.startswith(f"filtering: No module named 'pydantic': this command runs {sys.executable} (Python 3.")
     assert "docker/Dockerfile" in said
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "said"),
+    [
+        # While the program itself is imported; while the commands are.
+        ("filtering.cli.parser", -signal.SIGINT, ""),
+        ("filtering.cli.export", 130, "filtering: stopped\n"),
+    ],
+)
+def test_ctrl_c_shows_no_traceback_while_the_program_starts(tmp_path, module, status, said):
+    # Its own site, in which an import of that module is met by Ctrl-C.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    ended = subprocess.run(
+        command("methods"), capture_output=True, text=True, env=environment, check=False, preexec_fn=heeding
+    )
+    assert (ended.returncode, ended.stderr) == (status, said)

@@ -34,6 +34,46 @@ def test_an_avif_is_as_large_as_its_pictures_say_whatever_its_container_says():
     assert isinstance(decode_image(large), Fault)
 
 
+def in_parts(whole, *pictures):
+    """An AVIF whose picture has several parts in its file, each those of another AVIF's picture."""
+    data = b"".join(pictures)
+    meta, content = whole.index(b"meta") - 4, whole.index(b"mdat") + 4
+    iloc = whole.index(b"iloc") - 4
+    end = iloc + struct.unpack_from(">I", whole, iloc)[0]
+    # Offsets and lengths of 4 bytes, one item, whose number is 1.
+    head = b"iloc" + bytes(4) + b"\x44\x00" + struct.pack(">HHHH", 1, 1, 0, len(pictures))
+    longer = len(head) + 4 + 8 * len(pictures) - (end - iloc)
+    place, places = content + longer, b""
+    for picture in pictures:
+        places += struct.pack(">II", place, len(picture))
+        place += len(picture)
+    size = struct.unpack_from(">I", whole, meta)[0] + longer
+    located = struct.pack(">I", len(head) + 4 + len(places)) + head + places
+    front = whole[:meta] + struct.pack(">I", size) + whole[meta + 4 : iloc] + located + whole[end : content - 8]
+    return front + struct.pack(">I", 8 + len(data)) + b"mdat" + data
+
+
+def test_an_avif_is_as_large_as_all_parts_of_its_picture_say():
+    small, large = avif_of(64, 64), avif_of(1000, 800)
+    first, second = (whole[whole.index(b"mdat") + 4 :] for whole in (small, large))
+    # The first part is whole, without the frame that follows: its size alone.
+    header = first[: 2 + first[1]]
+    assert decode_image(in_parts(small, first), max_pixels=300_000).size == (64, 64)
+    assert decode_image(in_parts(small, header, second), max_pixels=300_000).reason == "image_too_large"
+
+
+def test_an_avif_whose_picture_is_hidden_from_its_list_is_not_decoded():
+    whole = avif_of(64, 64)
+    assert decode_image(boxed(whole, infe=(12, b"hide"))).detail == "an AVIF that has no picture"
+
+
+def test_an_avif_of_countless_parts_is_not_decoded():
+    whole = avif_of(64, 64)
+    picture = whole[whole.index(b"mdat") + 4 :]
+    assert reason(in_parts(whole, picture, b"\x12\x00" * 100_000)) == "image_too_complex"
+    assert reason(in_parts(whole, picture, *[b""] * 5000)) == "image_too_complex"
+
+
 def test_an_avif_of_countless_frames_is_not_decoded():
     whole = avif_of(64, 64)
     data = whole.index(b"mdat") + 4

@@ -1,4 +1,5 @@
 import os
+import struct
 import uuid
 import zipfile
 from pathlib import Path
@@ -137,6 +138,20 @@ def test_a_member_that_is_shorter_than_it_says_is_unreadable(shard, read):
     counts, embedded = read(one)
     assert counts["quarantine_reasons"] == {"arrays_unreadable": 4}
     assert "the shape (4, 8), which the file cannot hold" in embedded.quarantined()["detail"][0].as_py()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_vectors_in_which_a_bit_changed_are_unreadable(shard, read, save):
+    one = shard()
+    path = Path(one.url).with_suffix(".npz")
+    save(path, l14_img=VECTORS, l14_txt=VECTORS)
+    with zipfile.ZipFile(path) as archive:
+        sum_ = struct.pack("<L", archive.getinfo("l14_txt.npy").CRC)
+    # A sum that is not that of the bytes is what changed bytes look like, compressed or not.
+    path.write_bytes(path.read_bytes().replace(sum_, bytes(4)))
+    counts, embedded = read(one)
+    assert counts["quarantine_reasons"] == {"arrays_unreadable": 4}
+    assert "Bad CRC-32" in embedded.quarantined()["detail"][0].as_py()
 
 
 def test_the_dimension_of_a_pool_is_that_of_most_rows():

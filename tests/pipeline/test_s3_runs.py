@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 from finished_runs import hash_of
-from pools import members, tar_config, write_tar
-from processes import write_config
+from pools import members, metadata_config, tar_config, write_tar
+from processes import call, write_config
 
 from filtering.cli import main
 from filtering.config.run import Arrays, Input
@@ -93,6 +93,27 @@ def test_increments_on_s3_that_fails_give_the_manifests_of_calm_local_runs(
     assert main(["status", store.path("latest"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"] == store.path("2")
     assert store.exists("1/retired.json")
+
+
+@pytest.mark.slow
+def test_credentials_that_expire_in_the_middle_end_a_run_in_one_line_and_it_resumes(
+    store, proxy, metadata_pool, metadata_run, tmp_path
+):
+    config = write_config(tmp_path / "run.yaml", metadata_config(metadata_pool, store.path("run")))
+    proxy.set(expire_after=150)
+    # A process of its own: its lease cannot be given back, and is free when it is no more.
+    ended = call("run", "--config", config)
+    lines = ended.stderr.splitlines()
+    assert ended.returncode == 2
+    (said,) = [line for line in lines if line.startswith("filtering: ")]
+    assert said == lines[-1]
+    assert said.startswith(f"filtering: {store.path('run')}")
+    assert "the credentials have expired" in said
+    assert said.endswith("; renew them, then give the same command again")
+    proxy.set()
+    assert not store.exists("run/run.json")
+    assert main(["run", "--config", config]) == 0
+    assert json.loads(store.read("run/run.json"))["manifest_hash"] == hash_of(metadata_run)
 
 
 def bodies_under(s3, folder):

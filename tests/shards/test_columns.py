@@ -149,6 +149,19 @@ def test_a_damaged_row_group_costs_its_own_rows_and_names_the_column(tmp_path):
     assert found.table["uid"].to_pylist()[:2] == UIDS[:2]
 
 
+def test_a_bit_that_changed_in_a_page_with_a_checksum_is_noticed(tmp_path):
+    path = tmp_path / "x.parquet"
+    table = pa.table({"uid": UIDS, "text": GOOD})
+    # Plain and not compressed: nothing but the checksum tells that it is another text.
+    options = {"use_dictionary": False, "compression": "none", "write_page_checksum": True}
+    pq.write_table(table, path, row_group_size=2, **options)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"a fox", b"a fix"))
+    found = read_columns(str(path))
+    assert found.reasons.tolist() == ["", "", "metadata_unreadable", "metadata_unreadable"]
+    assert "column text cannot be read (" in found.details[2] and "CRC" in found.details[2]
+
+
 def bomb(folder, rows, text, **options):
     """A table whose captions are one cell of a dictionary."""
     path = str(folder / "bomb.parquet")

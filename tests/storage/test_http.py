@@ -100,6 +100,27 @@ def test_an_answer_that_fails_is_asked_for_again(folder, habits, fault):
         assert taken()["retries"] == 2
 
 
+# How an object is read, and how many requests come before the one for its bytes.
+READS = {
+    "whole": (read_object, 0),
+    "stream": (lambda url: stream_object(url).read(), 1),
+    "file": (lambda url: open_object(url).read(), 1),
+}
+
+
+@pytest.mark.parametrize("habits", [HABITS["ranges"], HABITS["no ranges"], HABITS["no sizes"]])
+@pytest.mark.parametrize(("read", "before"), READS.values(), ids=READS)
+@pytest.mark.parametrize("fault", ["drip", "drip head"])
+def test_an_answer_that_comes_byte_by_byte_is_given_up_and_asked_for_again(
+    folder, monkeypatch, habits, read, before, fault
+):
+    monkeypatch.setattr(http.http_answers, "PATIENCE_SECONDS", 0.5)
+    with WebServer(folder, **habits, faults=[*[None] * before, fault]) as server:
+        taken()
+        assert read(server.url("x.tar")) == DATA
+        assert taken()["retries"] == 1
+
+
 def test_the_pause_that_a_server_asks_for_is_kept(folder, monkeypatch):
     slept = []
 

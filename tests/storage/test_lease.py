@@ -15,7 +15,7 @@ from leases import Process, elsewhere, put
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
-from filtering.core.clock import CLOCK
+from filtering.core.clock import SLEEPLESS, Clock
 from filtering.core.errors import InputError, RunError
 from filtering.storage import lease as module
 from filtering.storage.lease import Lease
@@ -68,7 +68,7 @@ def run(tmp_path):
 
 
 def lease_on(run, at=None, ahead=0.0):
-    return Lease(Store(str(run)), clock=at.clock(ahead) if at else CLOCK)
+    return Lease(Store(str(run)), clock=at.clock(ahead) if at else SLEEPLESS)
 
 
 def newest(run):
@@ -166,6 +166,33 @@ def test_a_holder_whose_clock_is_wrong_is_left_alone_while_it_beats(run, ahead):
     holder.check(fresh=True)
 
 
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+@pytest.mark.parametrize("whose", ["the holder's", "the other's"])
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_clock_that_jumps_takes_no_lease_away(run, whose, jump, when):
+    at, ahead = Time(), {"the holder's": 0.0, "the other's": 0.0 if when == "before" else 300.0}
+    holder, other = (
+        Lease(Store(str(run)), clock=Clock(lambda one=one: at.now + ahead[one], lambda: at.now, at.sleep))
+        for one in ahead
+    )
+    holder.acquire()
+    beaten = at.now
+
+    def meanwhile():
+        nonlocal beaten
+        ahead[whose] += jump if when == "meanwhile" and at.slept[1:] == [] else 0.0
+        if at.now - beaten >= 10:
+            beaten = at.now
+            holder.beat()
+
+    at.while_sleeping = meanwhile
+    if when == "before":
+        ahead[whose] += jump
+    with pytest.raises(InputError, match="is being written by host"):
+        other.acquire()
+    holder.check(fresh=True)
+
+
 def test_a_holder_that_releases_while_it_is_watched_makes_room(run):
     at = Time()
     holder = lease_on(run, at, ahead=-3600)
@@ -216,6 +243,19 @@ def test_a_check_relies_on_a_recent_look_and_a_fresh_one_looks(run):
     with pytest.raises(RunError, match=message):
         lease.check(fresh=True)
     with pytest.raises(RunError, match=message):
+        lease.check()
+
+
+def test_a_check_looks_by_itself_after_the_machine_has_slept(run, monkeypatch):
+    # While it sleeps, only this clock of the system goes on.
+    slept = 0.0
+    monkeypatch.setattr("filtering.core.clock.time.clock_gettime", lambda clock: 1000.0 + slept)
+    lease = lease_on(run)
+    lease.acquire()
+    put(run, elsewhere(time.time(), token=2))
+    lease.check()
+    slept = 21.0
+    with pytest.raises(RunError, match="taken over"):
         lease.check()
 
 

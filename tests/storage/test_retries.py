@@ -16,6 +16,7 @@ from filtering.storage.retries import (
     ATTEMPTS,
     DENIED_ATTEMPTS,
     LONGEST_ASKED_SECONDS,
+    THROTTLED_ATTEMPTS,
     TOTAL_SECONDS,
     Backoff,
     ShortBodyError,
@@ -119,7 +120,19 @@ def test_an_error_of_a_library_is_one_line_that_names_the_url(time, error, kind,
 def test_lost_connections_of_every_library_are_retried(time, error):
     assert retried(failing(error, error), "hf://datasets/a/b", time.clock()) == "done"
     with pytest.raises(RunError, match=r"^hf://datasets/a/b: kept failing, last with "):
-        retried(failing(*[error] * ATTEMPTS), "hf://datasets/a/b", time.clock())
+        retried(failing(*[error] * THROTTLED_ATTEMPTS), "hf://datasets/a/b", time.clock())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_throttling_is_borne_for_minutes_and_other_errors_for_some_attempts(time, status):
+    with pytest.raises(RunError):
+        retried(failing(*[answer(500)] * THROTTLED_ATTEMPTS), "memory://x", time.clock())
+    assert len(time.slept) == ATTEMPTS - 1
+    assert retried(failing(*[answer(status)] * (ATTEMPTS + 5)), "memory://x", time.clock()) == "done"
+    time.slept.clear()
+    with pytest.raises(RunError):
+        retried(failing(*[answer(status)] * THROTTLED_ATTEMPTS), "memory://x", time.clock())
+    assert TOTAL_SECONDS <= sum(time.slept) <= TOTAL_SECONDS + 20
 
 
 def test_the_name_of_a_server_that_is_not_known_is_refused_soon_by_every_library(time):

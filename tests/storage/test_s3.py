@@ -2,17 +2,20 @@
 
 import os
 import random
+import re
 import threading
 import time
 import uuid
 
 import pytest
+from botocore.exceptions import UnauthorizedSSOTokenError
 from s3_endpoint import s3_at
 
 from filtering.core.errors import InputError, RunError
 from filtering.shards.inventory import expand
-from filtering.storage.retries import DENIED_ATTEMPTS, taken
+from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, taken
 from filtering.storage.s3 import BLOCK_BYTES, PART_BYTES, REQUESTS_IN_FLIGHT, RetryingS3
+from filtering.storage.s3_answers import judged
 from filtering.storage.store import (
     Store,
     commit_file,
@@ -21,6 +24,7 @@ from filtering.storage.store import (
     open_object,
     read_range,
     stream_object,
+    write_chunks,
     write_object,
 )
 
@@ -241,7 +245,7 @@ def test_what_is_not_there_is_named_and_not_asked_for_twice(store, proxy, s3):
 
 
 def test_a_store_that_is_away_ends_in_one_line(store, s3, monkeypatch):
-    monkeypatch.setattr("filtering.storage.s3.ATTEMPTS", 3)
+    monkeypatch.setattr("filtering.storage.s3_answers.ATTEMPTS", 3)
     refused = rf"^{store.path('x')}: kept failing, last with EndpointConnectionError: .*$"
     with s3_at("http://127.0.0.1:9", s3.keys), pytest.raises(RunError, match=refused):
         store.read("x")
@@ -256,6 +260,131 @@ def test_a_hung_connection_is_given_up(store, proxy, monkeypatch):
     assert store.read("x") == b"1"
     assert 1 <= time.monotonic() - began < 5
     assert taken()["retries"] == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Give up what brings too few bytes in a second."""
+    monkeypatch.setattr(RetryingS3, "read_timeout", 1)
+    monkeypatch.setattr("filtering.storage.stalls.SLOWEST_BYTES_PER_SECOND", 16 * MIB)
+    RetryingS3.clear_instance_cache()
+
+
+READS = {
+    "whole": Store.read,
+    "part": lambda store, name: read_range(store.path(name), 0, 100),
+    "stream": lambda store, name: stream_object(store.path(name)).read(),
+    "file": lambda store, name: open_object(store.path(name)).read(),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_body_that_comes_byte_by_byte_is_given_up_and_asked_for_again(store, proxy, impatient, read):
+    data = noise(100)
+    store.write("x", data)
+    proxy.set(drip_next=1)
+    began = time.monotonic()
+    assert read(store, "x") == data
+    assert 1 <= time.monotonic() - began < 30
+    assert (proxy.counts()["dripped"], taken()["retries"] > 0) == (1, True)
+
+
+@pytest.mark.parametrize("operation", [Store.read, Store.exists, Store.names, lambda s, name: s.write(name, b"1")])
+def test_headers_that_come_byte_by_byte_are_given_up_too(store, proxy, impatient, operation):
+    store.write("x", b"1")
+    proxy.set(drip_head_next=1)
+    began = time.monotonic()
+    operation(*(store, "x")[: 1 if operation is Store.names else 2])
+    assert 1 <= time.monotonic() - began < 30
+    assert proxy.counts()["dripped"] == 1
+
+
+def test_an_upload_that_nobody_takes_is_given_up_and_sent_again(store, proxy, impatient):
+    # More than the sockets on the way hold.
+    data = noise(24 * MIB)
+    proxy.set(hang_next=1)
+    began = time.monotonic()
+    store.write("x", data)
+    assert 1 <= time.monotonic() - began < 60
+    assert proxy.counts()["hung"] == 1
+    assert store.read("x") == data
+
+
+def test_a_slow_connection_that_goes_on_is_not_given_up(store, proxy, monkeypatch):
+    monkeypatch.setattr(RetryingS3, "read_timeout", 1)
+    RetryingS3.clear_instance_cache()
+    data = noise(640 << 10)
+    store.write("x", data)
+    # 64 KiB each fifth of a second, for longer than may pass without a byte.
+    proxy.set(bytes_per_second=320 << 10)
+    began = time.monotonic()
+    assert store.read("x") == data
+    assert time.monotonic() - began > 1.5
+    assert taken()["retries"] == 0
+
+
+def test_a_store_that_throttles_for_longer_than_other_errors_are_borne_is_waited_for(store, proxy, monkeypatch):
+    monkeypatch.setattr("filtering.storage.retries.LONGEST_CEILING_SECONDS", 0.05)
+    store.write("x", b"1")
+    proxy.set(throttle_next=ATTEMPTS + 5)
+    assert store.read("x") == b"1"
+    assert proxy.counts()["SlowDown"] == taken()["retries"] == ATTEMPTS + 5
+
+
+@pytest.mark.parametrize(
+    ("operation", "shown"),
+    [
+        (Store.read, "expired (ExpiredToken, HTTP 400)"),
+        (lambda s, name: s.write(name, b"1"), "expired (ExpiredToken, HTTP 400)"),
+        # The answer to a HEAD request has no body.
+        (Store.exists, "expired, or the region is wrong (HTTP 400)"),
+    ],
+)
+def test_credentials_that_have_expired_are_one_line_at_once(store, proxy, operation, shown):
+    proxy.set(expire_after=0)
+    with pytest.raises(InputError) as raised:
+        operation(store, "x")
+    renew = "renew them, then give the same command again"
+    assert str(raised.value) == f"{store.path('x')}: the credentials have {shown}; {renew}"
+    assert taken()["retries"] == 0
+
+
+def test_a_sign_in_that_has_expired_is_one_line():
+    verdict = judged(UnauthorizedSSOTokenError(), "get_object", "s3://pool/x")
+    assert isinstance(verdict.error, InputError)
+    assert re.match(r"s3://pool/x: the credentials have expired \(Unauthorized.*sso login.*\)$", str(verdict.error))
+
+
+@pytest.mark.parametrize("faults", [{"fail_parts": 3}, {"fail_completions": 2}])
+def test_parts_and_completions_that_fail_are_repeated(store, proxy, tmp_path, faults):
+    data = noise(33 * MIB)
+    (tmp_path / "made").write_bytes(data)
+    proxy.set(**faults)
+    commit_file(store.path("large"), str(tmp_path / "made"))
+    assert proxy.counts()["InternalError"] == taken()["retries"] > 1
+    assert store.read("large") == data
+
+
+@pytest.mark.parametrize("write", [write_object, lambda url, data: write_chunks(url, [data])])
+def test_an_upload_that_fails_for_good_leaves_no_parts_that_are_paid_for(store, proxy, s3, write):
+    proxy.set(deny_parts=1000)
+    with pytest.raises(InputError, match=rf"^{store.path('large')}: access is denied \(AccessDenied, HTTP 403\)$"):
+        write(store.path("large"), noise(33 * MIB))
+    proxy.set()
+    left = s3.client().list_multipart_uploads(Bucket=s3.bucket).get("Uploads", [])
+    assert [one for one in left if one["Key"] in store.path("large")] == []
+    assert store.names() == []
+
+
+def test_a_listing_comes_page_by_page_and_one_that_repeats_a_page_is_refused(store, proxy):
+    for name in "abcde":
+        store.write(name, b"1")
+    proxy.set(keys_a_page=2, shorten_next=1)
+    assert store.names() == [*"abcde"]
+    assert proxy.counts()["GET"] == 4
+    proxy.set(keys_a_page=2, repeat_pages=1)
+    with pytest.raises(RunError, match=rf"^{store.url}/: the store says that its list goes on, but not where$"):
+        store.names()
 
 
 @pytest.mark.slow

@@ -40,6 +40,14 @@ class Faults:
     bytes_per_second : of each body; 0 is unlimited.
     deny_next, hang_next : so many of the requests that come next.
     shorten_next : bodies of so many GET requests that come next, halved, with the length of the half.
+    flip_next : bodies of so many GET requests that come next, with one bit changed in their middle.
+    drip_next : bodies of so many GET requests that come next, a byte every half second.
+    drip_head_next : so many of the requests that come next, answered by headers of a byte every half second.
+    throttle_next : so many of the requests that come next, answered by SlowDown (503).
+    expire_after : all requests after so many are answered by ExpiredToken (400); below 0 none is.
+    fail_parts : so many UploadPart that come next, InternalError (500); deny_parts : AccessDenied (403).
+    keys_a_page : of each page of a listing, if not 0; with `repeat_pages` each page is the first one.
+    fail_completions : so many CompleteMultipartUpload that come next, 200 with an error for a body.
     lose_completions : answers of so many CompleteMultipartUpload that come next, after the store did its work.
     refused_key : access key that the store does not know.
     """
@@ -53,6 +61,16 @@ class Faults:
     deny_next: int = 0
     hang_next: int = 0
     shorten_next: int = 0
+    flip_next: int = 0
+    drip_next: int = 0
+    drip_head_next: int = 0
+    throttle_next: int = 0
+    expire_after: int = -1
+    fail_parts: int = 0
+    deny_parts: int = 0
+    fail_completions: int = 0
+    keys_a_page: int = 0
+    repeat_pages: int = 0
     lose_completions: int = 0
     refused_key: str = ""
 
@@ -110,9 +128,18 @@ class Proxy:
             return self.refusal(403, "InvalidAccessKeyId")
         if self.next("deny_next") or draw.random() < self.faults.denied_rate:
             return self.refusal(403, "AccessDenied")
+        if (refusal := self.refused(request)) is not None:
+            return refusal
+        if self.next("drip_head_next"):
+            return await self.dripped_head(request)
         if self.next("hang_next"):
             self.counts["hung"] += 1
-            await asyncio.sleep(3600)
+            # Who has gone while nobody reads what they send is not noticed.
+            self.in_flight -= 1
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.in_flight += 1
         if draw.random() < self.faults.error_rate:
             return self.refusal(*draw.choice([(500, "InternalError"), (503, "SlowDown")]))
         cut = draw.random() < self.faults.cut_rate
@@ -124,9 +151,40 @@ class Proxy:
         cut = cut or (completes and self.next("lose_completions"))
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         alone = self.conditional if "If-None-Match" in request.headers else contextlib.nullcontext()
-        url, given = self.target + request.raw_path, {"headers": headers, "data": body or None}
+        url, given = self.target + self.path_of(request), {"headers": headers, "data": body or None}
         async with alone, self.session.request(request.method, url, allow_redirects=False, **given) as answer:
             return await self.forward(request, answer, draw.random() if cut else None)
+
+    def path_of(self, request: web.Request) -> str:
+        if "list-type" not in request.query or not self.faults.keys_a_page:
+            return request.raw_path
+        path = (
+            re.sub("&continuation-token=[^&]*", "", request.raw_path) if self.faults.repeat_pages else request.raw_path
+        )
+        return f"{path}&max-keys={self.faults.keys_a_page}"
+
+    def refused(self, request: web.Request) -> web.Response | None:
+        faults, part = self.faults, "partNumber" in request.query
+        if self.next("throttle_next"):
+            return self.refusal(503, "SlowDown")
+        if 0 <= faults.expire_after < self.counts["requests"]:
+            return self.refusal(400, "ExpiredToken")
+        if part and self.next("fail_parts"):
+            return self.refusal(500, "InternalError")
+        if part and self.next("deny_parts"):
+            return self.refusal(403, "AccessDenied")
+        if request.method == "POST" and "uploadId" in request.query and self.next("fail_completions"):
+            return self.refusal(200, "InternalError")
+        return None
+
+    async def dripped_head(self, request: web.Request) -> web.Response:
+        self.counts["dripped"] += 1
+        for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + 7200 * b"x":
+            if request.transport is None or request.transport.is_closing():
+                break
+            request.transport.write(bytes([byte]))
+            await asyncio.sleep(0.5)
+        return self.cut(request)
 
     async def forward(
         self, request: web.Request, answer: aiohttp.ClientResponse, cut_at: float | None
@@ -138,6 +196,10 @@ class Proxy:
             return self.cut(request)
         if size and self.next("shorten_next"):
             return await self.shortened(request, answer, headers)
+        if size and self.next("flip_next"):
+            return await self.flipped(request, answer, headers)
+        if size and self.next("drip_next"):
+            return await self.dripped(request, answer, headers)
         await response.prepare(request)
         sent = 0
         async for chunk in self.chunks(answer.content):
@@ -158,6 +220,27 @@ class Proxy:
         response = web.StreamResponse(status=answer.status, headers={**headers, "Content-Length": str(len(kept))})
         await response.prepare(request)
         await response.write(kept)
+        await response.write_eof()
+        return response
+
+    async def flipped(
+        self, request: web.Request, answer: aiohttp.ClientResponse, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        body = bytearray(await answer.read())
+        self.counts["flipped"] += 1
+        body[len(body) // 2] ^= 16
+        return web.Response(status=answer.status, headers=headers, body=bytes(body))
+
+    async def dripped(
+        self, request: web.Request, answer: aiohttp.ClientResponse, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        body = await answer.read()
+        self.counts["dripped"] += 1
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(request)
+        for byte in body:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(0.5)
         await response.write_eof()
         return response
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import threading
+import time
 import urllib.parse
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,8 @@ class WebServer:
     ranges : whether parts are handed out.
     habits : of "no head" (HEAD is answered 403), "chunked" (no sizes), "gzip" (bodies are packed on the way),
         "index" (folders are pages with links), "no version" (neither ETag nor date), "redirect" (through /to/...).
-    faults : for each of the next requests of an object a status, or "cut" for half a body; None for a good answer.
+    faults : for each of the next requests of an object a status, "cut" for half a body, "drip" for a body and "drip
+        head" for headers of a byte every tenth of a second; None for a good answer.
     headers : of answers that are faults.
     """
 
@@ -49,6 +51,7 @@ class WebServer:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    fault = None
 
     def __init__(self, web, *given):
         self.web = web
@@ -62,6 +65,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.refuse(403 if "no head" in self.web.habits else 405)
 
     def do_GET(self):
+        self.fault = None
         self.web.requests["GET"] += 1
         self.web.authorization.append(self.headers.get("Authorization"))
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
@@ -78,8 +82,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.refuse(404)
         elif isinstance(fault := self.web.fault(), int):
             self.refuse(fault)
+        elif fault == "drip head":
+            self.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + bytes(1000))
         else:
+            self.fault = fault
             self.hand_out(file.read_bytes(), fault == "cut")
+
+    def drip(self, data):
+        self.close_connection = True
+        for byte in data:
+            try:
+                self.wfile.write(bytes([byte]))
+            except OSError:
+                return
+            time.sleep(0.1)
 
     def refuse(self, status):
         self.send_response(status)
@@ -124,6 +140,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         chunked = "chunked" in self.web.habits and status == 200
         self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(data)))))
         self.end_headers()
+        if self.fault == "drip":
+            self.drip(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data) if chunked else data)
+            return
         try:
             if chunked:
                 for at in range(0, len(data) // 2 if cut else len(data), 40_000):
