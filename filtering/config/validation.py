@@ -124,7 +124,7 @@ def _located(error: ErrorDetails, root: type[Section], given: Any) -> _Place:
         last = at == len(location) - 1
         if not _is_key(part, given) and not (last and error["type"] in ABOUT_KEYS):
             # A step's parameters stand in sections of their own, but in YAML beside the step's keys.
-            inner += [found for section in inner for found in _sections_at(section, part)]
+            inner += [found for section in inner for found in _sections_at(section, str(part))]
             continue
         path.append(part)
         given = _at(given, part)

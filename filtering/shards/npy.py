@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from filtering.core.errors import first_line
+
 # numpy itself reads no longer header, but takes all the bytes that one says it has before it looks.
 HEADER_BYTES = 12 + 10_000
 
@@ -31,7 +33,11 @@ def npy_header(stream: IO[bytes]) -> ArrayHeader:
     head = io.BytesIO(stream.read(HEADER_BYTES))
     version = np.lib.format.read_magic(head)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-    shape, fortran, dtype = read_header(head)
+    try:
+        shape, fortran, dtype = read_header(head)
+    except Exception as error:
+        # numpy hands text to Python's parser, which answers what is odd by SyntaxError, MemoryError and others.
+        raise ValueError(f"its header cannot be read ({first_line(error)})") from None
     if any(length < 0 for length in shape):
         raise ValueError(f"it says that its shape is {shape}")
     return ArrayHeader(tuple(shape), bool(fortran), dtype, head.tell())
