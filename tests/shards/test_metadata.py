@@ -1,5 +1,6 @@
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -250,7 +251,7 @@ def test_rows_are_counted_by_the_footer_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["l14_img", "l14_txt"])
 def test_a_flipped_bit_of_an_array_is_found_where_it_is_verified(npz, name):
-    with open(npz, "r+b") as file:
+    with Path(npz).open("r+b") as file:
         at = file.read().index(ARRAYS[name].tobytes("A")) + 17
         file.seek(at)
         flipped = file.read(1)[0] ^ 2
