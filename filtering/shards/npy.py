@@ -11,6 +11,8 @@ from filtering.core.errors import first_line
 
 # numpy itself reads no longer header, but takes all the bytes that one says it has before it looks.
 HEADER_BYTES = 12 + 10_000
+# Rows or columns: more than any file has bytes, and less than what overflows.
+MOST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,6 @@ def npy_header(stream: IO[bytes]) -> ArrayHeader:
     except Exception as error:
         # numpy hands text to Python's parser, which answers what is odd by SyntaxError, MemoryError and others.
         raise ValueError(f"its header cannot be read ({first_line(error)})") from None
-    if any(length < 0 for length in shape):
+    if any(type(length) is not int or not 0 <= length < MOST for length in shape):
         raise ValueError(f"it says that its shape is {shape}")
     return ArrayHeader(tuple(shape), bool(fortran), dtype, head.tell())

@@ -23,3 +23,10 @@ def test_a_header_that_python_cannot_parse_is_a_value_error(text, version):
     data = b"\x93NUMPY" + bytes([version, 0]) + length + text.encode() + b"\n"
     with pytest.raises(ValueError, match="header cannot be read"):
         npy_header(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("shape", ["(True, 4)", "(2.0, 4)", "(-1, 4)", "(2**70, 1)", f"({2**70}, 0)", "('a', 4)"])
+def test_a_shape_that_no_array_has_is_a_value_error(shape):
+    text = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    with pytest.raises(ValueError, match=r"header cannot be read|its shape is"):
+        npy_header(io.BytesIO(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text))
