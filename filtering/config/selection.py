@@ -207,6 +207,8 @@ def _in_sections(given: Mapping[str, Any]) -> dict[str, object]:
         # The unknown name is the mistake, not the parameters that may belong to it.
         read = parameter_keys()
     rest = {key: value for key, value in given.items() if key not in read}
+    if reserved := {SETTINGS, BUDGET_SETTINGS} & rest.keys():
+        raise ValueError(f"unknown key {min(reserved)}")
     return {**rest, SETTINGS: own, BUDGET_SETTINGS: spent}
 
 

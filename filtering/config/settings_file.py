@@ -10,6 +10,7 @@ import yaml
 
 from filtering.config.aliases import other_names
 from filtering.core.errors import InputError, first_line
+from filtering.core.formatting import shortened
 
 DATE = "{date}"
 # Bytes of a configuration, and values in it once each anchor stands where it is used: a list of a million shards fits.
@@ -17,6 +18,11 @@ MAX_BYTES = 128 << 20
 MAX_VALUES = 4_000_000
 # Errors that YAML's own constructors raise for text such as 2026-99-99 or `!!int x`.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# Python writes no whole number of more digits, and no file is named by what a text cannot hold.
+MAX_BITS = 1 << 13
+NOT_IN_NAMES = re.compile("[\0\ud800-\udfff]")
+# Characters that are shown of an override.
+SHOWN = 300
 
 
 class Settings(NamedTuple):
@@ -32,9 +38,18 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         """Return the value of a node."""
         try:
-            return super().construct_object(node, deep)
+            return _usable(super().construct_object(node, deep))
         except UNREADABLE as error:
             raise yaml.constructor.ConstructorError(None, None, first_line(error), node.start_mark) from None
+
+
+def _usable(value: Any) -> Any:
+    """Return a value; ValueError if nothing could be done with it, not even to show it."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError("a whole number of thousands of digits")
+    if isinstance(value, str) and NOT_IN_NAMES.search(value):
+        raise ValueError("a text with a NUL or half of a surrogate pair")
+    return value
 
 
 _Loader.add_implicit_resolver(
@@ -121,6 +136,7 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
 def _override(data: dict[str, object], override: str) -> str:
     """Apply an override and return nothing, or what is wrong with it."""
     key, equals, value = override.partition("=")
+    override = shortened(override, SHOWN)
     if not equals or not key:
         return f"--set {override}: must read KEY=VALUE, such as selection.keep=0.3"
     *parents, last = key.split(".")

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Whole = Annotated[int, Field(ge=0, strict=True)]
+# Counts are kept and multiplied as 64-bit numbers; nothing has as many as this.
+MOST = 10**15
+Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
+Whole = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
 Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]

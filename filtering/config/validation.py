@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from filtering.config.types import Section
+from filtering.config.types import MOST, Section
 from filtering.core.errors import InputError
+from filtering.core.formatting import shortened
 from filtering.core.secrets import refused_secret
 
 # What pydantic adds to a location for the branch of a union: the name of its type, such as `constrained-float` or
@@ -21,6 +22,11 @@ UNION_BRANCH = re.compile(r"int|float|str|constrained-\w+|.*[\[\]].*", re.DOTALL
 
 # Names that are listed whole; of more, so many of the nearest.
 MAX_LISTED, NEAREST_LISTED = 16, 5
+# Mistakes that are told, and characters that are shown of a value or of a key: both are anyone's.
+MAX_MISTAKES, SHOWN = 50, 120
+
+# Mistakes whose location ends with a key, whatever it looks like: any name may have brackets.
+ABOUT_KEYS = ("extra_forbidden", "missing", "invalid_key")
 
 TOO_DEEP = "the configuration refers to itself or is nested too deep"
 
@@ -34,7 +40,7 @@ class _Place:
     description: str
 
     def __str__(self) -> str:
-        return ".".join(map(str, self.path))
+        return ".".join(shortened(str(part), SHOWN) for part in self.path)
 
     def known_keys(self) -> set[str]:
         """Return the keys that are known where the last one stands."""
@@ -44,17 +50,18 @@ class _Place:
 def explained(error: ValidationError, root: type[Section], given: Mapping[str, Any]) -> list[str]:
     """Return a line for each mistake of the data `given` for a section: unknown keys first, then in sections' order."""
     found = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    placed = [(_located(one["loc"], root), one) for one in found]
+    placed = [(_located(one, root, given), one) for one in found[:MAX_MISTAKES]]
     paths = [place.path for place, _ in placed]
     lines = [
         _line(place, one, given) for number, (place, one) in enumerate(placed) if not _said_elsewhere(paths, number)
     ]
-    return [" ".join(line.split()) for line in lines]
+    more = [f"configuration: holds {len(found) - MAX_MISTAKES:,} more mistakes"] if len(found) > MAX_MISTAKES else []
+    return [" ".join(line.split()) for line in (*lines, *more)]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return '; did you mean X?' for the known name nearest to `name`, else the known names, of many the nearest."""
-    names = sorted(known)
+    names, name = sorted(known), name[:SHOWN]
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if match:
         return f"; did you mean {match[0]}?"
@@ -75,33 +82,52 @@ def _line(place: _Place, one: ErrorDetails, given: Mapping[str, Any]) -> str:
         key = str(place.path[-1])
         beside: Any = given
         for part in place.path[:-1]:
-            beside = beside[part]
-        refused = (section.why_refused(key, beside) for section in place.sections)
+            beside = _at(beside, part)
+        refused = (section.why_refused(key, beside or {}) for section in place.sections)
         return f"{place}: {next(filter(None, refused), f'unknown key{nearest(key, place.known_keys())}')}"
     if one["type"] == "missing":
         return f"{place}: is missing; it must be {place.description}"
     if one["type"] == "value_error":
         return f"{place}: {one['ctx']['error']}"
-    value = json.dumps(one["input"], default=str)
-    return f"{place}: {value} is not valid; it must be {place.description}{_similar(one['input'], place.description)}"
+    if one["type"] == "invalid_key":
+        return f"{place}: is no key; a key is text, such as {_any_of(place.known_keys())}"
+    value = shown(one["input"])
+    most = f", at most {MOST:,}" if one["type"] == "less_than_equal" and one["ctx"]["le"] == MOST else ""
+    similar = _similar(value, place.description)
+    return f"{place}: {value} is not valid; it must be {place.description}{most}{similar}"
 
 
-def _similar(given: Any, description: str) -> str:
+def shown(value: object) -> str:
+    """Return what was given as JSON, shortened where it is long; in words where JSON has no such thing."""
+    try:
+        return shortened(json.dumps(value, default=str), SHOWN)
+    except (TypeError, ValueError, RecursionError):
+        # Keys that are dates or bytes, numbers of thousands of digits, what holds itself.
+        return f"this {'mapping' if isinstance(value, Mapping) else type(value).__name__}"
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return min(names, default="output")
+
+
+def _similar(given: str, description: str) -> str:
     words = re.findall(r"\w{3,}", description)
-    match = difflib.get_close_matches(str(given), words, n=1, cutoff=0.6)
+    match = difflib.get_close_matches(given.strip('"'), words, n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def _located(location: tuple[int | str, ...], root: type[Section]) -> _Place:
-    """Follow a pydantic location to its field."""
-    inner = [root]
+def _located(error: ErrorDetails, root: type[Section], given: Any) -> _Place:
+    """Follow the pydantic location of a mistake in what is `given` to its field."""
+    inner, location = [root], error["loc"]
     path, sections, description = list[int | str](), tuple(inner), "a mapping"
-    for part in location:
-        if isinstance(part, str) and UNION_BRANCH.fullmatch(part):
+    for at, part in enumerate(location):
+        last = at == len(location) - 1
+        if not _is_key(part, given) and not (last and error["type"] in ABOUT_KEYS):
             # A step's parameters stand in sections of their own, but in YAML beside the step's keys.
-            inner += [found for section in inner for found in _sections_at(section, part)]
+            inner += [found for section in inner for found in _sections_at(section, str(part))]
             continue
         path.append(part)
+        given = _at(given, part)
         sections = tuple(inner)
         field = next((s.model_fields[part] for s in inner if isinstance(part, str) and part in s.model_fields), None)
         if field is not None:
@@ -109,6 +135,20 @@ def _located(location: tuple[int | str, ...], root: type[Section]) -> _Place:
             # A list's or a mapping's entries are sections that its own annotation holds.
             inner = list(_sections_in(field.annotation))
     return _Place(tuple(path), sections, description)
+
+
+def _is_key(part: int | str, given: Any) -> bool:
+    """Return whether a part of a location is a key of what is given there, or its place in a list; else a branch."""
+    if isinstance(part, int) or (isinstance(given, Mapping) and part in given):
+        return True
+    return not UNION_BRANCH.fullmatch(part)
+
+
+def _at(given: Any, part: int | str) -> Any:
+    try:
+        return given[part]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _sections_at(section: type[Section], alias: str) -> Iterator[type[Section]]:

@@ -3,22 +3,26 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from filtering.core.formatting import shortened
 from filtering.core.secrets import redacted
 from filtering.core.visible import visible
+
+# A line quotes names, which may have any length; this is more than a sentence and a path.
+MAX_LINE = 2_000
 
 
 class FilteringError(Exception):
     """Base of every error the package raises on purpose; it is raised with its lines.
 
-    A line quotes names and messages of others: secrets in URLs are masked, and what would break it, or what a terminal
-    obeys, is written out.
+    A line quotes names and messages of others: secrets in URLs are masked, what would break it, or what a terminal
+    obeys, is written out, and the middle of one that is too long is left out.
     """
 
     exit_status = 1
 
     def __str__(self) -> str:
         """Return its lines."""
-        return "\n".join(visible(redacted(str(line))) for line in self.args)
+        return "\n".join(shortened(visible(redacted(str(line))), MAX_LINE) for line in self.args)
 
 
 class InputError(FilteringError, ValueError):

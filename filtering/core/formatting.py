@@ -24,3 +24,10 @@ def size(count: float) -> str:
     # A part of a byte says nothing.
     digits = 0 if unit == 0 or count >= 99.95 else 1 if count >= 9.995 else 2
     return f"{count:,.{digits}f} {UNITS[unit]}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Return text of at most about `most` characters: of what is longer the beginning and the end."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most * 2 // 3]}... ({len(text):,} characters) ...{text[-most // 3 :]}"

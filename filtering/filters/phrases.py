@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.errors import InputError
-from filtering.storage.store import read_object
+from filtering.core.formatting import size
+from filtering.storage.store import read_range
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
@@ -19,6 +20,8 @@ IMAGENET = "imagenet"
 WORD = re.compile(r"[^\W_]+")
 # Longer entries are sentences, which no second caption holds; they match nothing.
 MAX_WORDS = 32
+# Of a file of entries: ten times MetaCLIP's half a million.
+MAX_BYTES = 64 << 20
 
 
 class Entries:
@@ -95,7 +98,10 @@ def _imagenet() -> Sequence[str]:
 
 def _lines(url: str) -> list[str]:
     try:
-        return read_object(url).decode("utf-8-sig").splitlines()
+        content = read_range(url, 0, MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"entries: {url} is larger than {size(MAX_BYTES)}; give a list of words and phrases")
+        return content.decode("utf-8-sig").splitlines()
     except FileNotFoundError:
         raise InputError(f"entries: {url} is not there; give {IMAGENET} or a text file, an entry a line") from None
     except UnicodeDecodeError as error:

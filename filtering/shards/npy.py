@@ -7,8 +7,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from filtering.core.errors import first_line
+
 # numpy itself reads no longer header, but takes all the bytes that one says it has before it looks.
 HEADER_BYTES = 12 + 10_000
+# Rows or columns: more than any file has bytes, and less than what overflows.
+MOST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,11 @@ def npy_header(stream: IO[bytes]) -> ArrayHeader:
     head = io.BytesIO(stream.read(HEADER_BYTES))
     version = np.lib.format.read_magic(head)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-    shape, fortran, dtype = read_header(head)
-    if any(length < 0 for length in shape):
+    try:
+        shape, fortran, dtype = read_header(head)
+    except Exception as error:
+        # numpy hands text to Python's parser, which answers what is odd by SyntaxError, MemoryError and others.
+        raise ValueError(f"its header cannot be read ({first_line(error)})") from None
+    if any(type(length) is not int or not 0 <= length < MOST for length in shape):
         raise ValueError(f"it says that its shape is {shape}")
     return ArrayHeader(tuple(shape), bool(fortran), dtype, head.tell())

@@ -1,10 +1,9 @@
 """Columns of a parquet file that anyone may have written, read in batches within bounds that its footer is held to.
 
-A few bytes of parquet can stand for any number of rows or for cells of any length: a page says how far it inflates, and
-a dictionary repeats one cell as often as it likes.
+A few bytes of parquet can stand for any number of rows or for cells of any length: a page says how far it inflates, a
+dictionary repeats one cell as often as it likes, and an encoding repeats the beginning of the cell before.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import BinaryIO
@@ -14,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filtering.core.formatting import size
-from filtering.shards.parquet_footer import MAGIC, TAIL, Chunk, column_chunks, read_footer
+from filtering.shards.footer import Chunk, Pages, pages_of, read_footer
+from filtering.shards.thrift import ThriftError
 
 # A file may have this many rows or unpack to this many bytes, whatever its size, ...
 ROWS_ALWAYS = 1 << 20
@@ -24,8 +24,8 @@ BYTES_A_BYTE = 32
 # Rows at a time, fewer where they are long: what is at hand at once is about this many bytes.
 BATCH_ROWS = 16_384
 BATCH_BYTES = 64 << 20
-# Bytes of a value, by parquet's type.
-WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+# The same where each cell may be as long as a page.
+REPEATING_BYTES = 16 << 20
 # Rows at a time where a dictionary has long cells.
 LONG_BATCH_ROWS = 1_024
 
@@ -35,27 +35,32 @@ class BoundsError(ValueError):
 
 
 class BoundedParquet:
-    """A parquet file of `stored` bytes; BoundsError if it says that it holds more than it may."""
+    """A parquet file of `stored` bytes; BoundsError if it says that it holds more than it may.
+
+    Checksums of pages are verified where there are any.
+    """
 
     def __init__(self, stream: BinaryIO, stored: int) -> None:
         self.stream = stream
-        self.footer = footer = read_footer(stream, stored)
-        # The footer is read once: given to pyarrow as a file that has nothing else.
-        alone = b"".join((MAGIC, footer, TAIL.pack(len(footer), MAGIC)))
-        self.file = _file(stream, metadata=pq.read_metadata(io.BytesIO(alone)))
+        self.footer = read_footer(stream, stored)
+        self.metadata = pq.read_metadata(self.footer.file())
         self.allowed = BYTES_ALWAYS + BYTES_A_BYTE * stored
-        rows = self.file.metadata.num_rows
+        rows = self.metadata.num_rows
         if rows > max(ROWS_ALWAYS, stored):
             raise BoundsError(f"says that it has {rows:,} rows, which a file of {size(stored)} cannot hold")
+        self._pages = dict[Chunk, Pages]()
+        # Bytes that may still be unpacked: twice what is used, since what is found to be damaged is read again.
+        self._left = 2 * self.allowed
+
+    @cached_property
+    def file(self) -> pq.ParquetFile:
+        """The file as pyarrow reads it."""
+        return self._opened(())
 
     @property
     def rows(self) -> int:
         """How many rows the footer says that there are."""
-        return int(self.file.metadata.num_rows)
-
-    @cached_property
-    def _chunks(self) -> list[list[Chunk]]:
-        return column_chunks(self.footer)
+        return int(self.metadata.num_rows)
 
     @property
     def schema(self) -> pa.Schema:
@@ -65,11 +70,11 @@ class BoundedParquet:
     @property
     def groups(self) -> range:
         """The numbers of the row groups."""
-        return range(self.file.num_row_groups)
+        return range(self.metadata.num_row_groups)
 
     def rows_of(self, group: int) -> int:
         """How many rows the footer says that a row group has."""
-        return int(self.file.metadata.row_group(group).num_rows)
+        return int(self.metadata.row_group(group).num_rows)
 
     def check(self, names: Sequence[str]) -> None:
         """Refuse columns that unpack to more than the file may: BoundsError, with the column."""
@@ -81,12 +86,29 @@ class BoundedParquet:
                 )
 
     def batches(self, group: int, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield a row group in batches; text is dictionary-encoded where it would be too long otherwise."""
+        """Yield a row group in batches; text is dictionary-encoded where it would be too long otherwise.
+
+        ValueError where what the headers of pages say cannot be, or cells are longer than the file may be.
+        """
+        self._refuse_more()
+        pages = {name: [self._pages_of(chunk) for chunk in self._chunks(group, name)] for name in names}
         rows, repeated = self.rows_of(group), self._repeated(group, names)
-        file = self._encoded(names) if repeated else self.file
         width = max(1, sum(self._unpacked(group, name) for name in names) // max(rows, 1))
         most = LONG_BATCH_ROWS if repeated else max(1, min(BATCH_ROWS, BATCH_BYTES // width))
-        yield from file.iter_batches(batch_size=most, row_groups=[group], columns=list(names))
+        # A cell of such a page may be as long as all of it.
+        repeating = max((one.repeating for some in pages.values() for one in some), default=0)
+        most = max(1, min(most, REPEATING_BYTES // max(repeating, 1)))
+        for batch in self._opened(names if repeated else ()).iter_batches(
+            batch_size=most, row_groups=[group], columns=list(names)
+        ):
+            # A batch of what a dictionary repeats brings all of it along.
+            self._left -= 0 if repeated else batch.nbytes
+            self._refuse_more()
+            yield batch
+
+    def _refuse_more(self) -> None:
+        if self._left < 0:
+            raise BoundsError(f"its cells unpack to more than {size(2 * self.allowed)}")
 
     def _repeated(self, group: int, names: Sequence[str]) -> bool:
         """Return whether cells that a dictionary repeats could make a row group longer than the file may be."""
@@ -94,45 +116,44 @@ class BoundedParquet:
         if not encoded:
             return False
         # The first batch brings the whole dictionary.
-        first = next(self._encoded(encoded).iter_batches(batch_size=1, row_groups=[group], columns=encoded))
+        first = next(self._opened(encoded).iter_batches(batch_size=1, row_groups=[group], columns=encoded))
         longest = sum(_longest(column) for column in first.columns)
         return longest * self.rows_of(group) > self.allowed
 
     def _may_repeat(self, group: int, name: str) -> bool:
+        rows = self.rows_of(group)
         return any(
-            leaf.physical_type == "BYTE_ARRAY"
-            and chunk.has_dictionary
-            and chunk.uncompressed_bytes * self.rows_of(group) > self.allowed
-            for leaf, chunk in self._parts(group, name)
+            chunk.texts and chunk.dictionary and self._pages_of(chunk).unpacked * rows > self.allowed
+            for chunk in self._chunks(group, name)
         )
 
-    def _encoded(self, names: Sequence[str]) -> pq.ParquetFile:
-        return _file(self.stream, metadata=self.file.metadata, read_dictionary=list(names))
+    def _opened(self, dictionaries: Sequence[str]) -> pq.ParquetFile:
+        return pq.ParquetFile(
+            self.stream, metadata=self.metadata, read_dictionary=list(dictionaries), page_checksum_verification=True
+        )
 
     def _unpacked(self, group: int, name: str) -> int:
-        """Return the bytes of a column, as the footer has them, or of its values where these take more: equal ones."""
-        parts = list(self._parts(group, name))
-        stated = sum(chunk.uncompressed_bytes for _, chunk in parts)
-        return max(stated, sum(chunk.num_values * _width(leaf) for leaf, chunk in parts))
+        """Return the bytes of a column: as its pages have them, or of its values where these take more: equal ones."""
+        total = 0
+        for chunk in self._chunks(group, name):
+            try:
+                pages = self._pages_of(chunk).unpacked
+            except ThriftError:
+                # Its row group is damaged, which is found where that is read.
+                pages = 0
+            total += max(chunk.unpacked, pages, chunk.values * chunk.width)
+        return total
 
-    def _parts(self, group: int, name: str) -> Iterator[tuple[pq.ColumnSchema, Chunk]]:
+    def _pages_of(self, chunk: Chunk) -> Pages:
+        if chunk not in self._pages:
+            self._pages[chunk] = pages_of(self.stream, chunk)
+        return self._pages[chunk]
+
+    def _chunks(self, group: int, name: str) -> Iterator[Chunk]:
         """Yield what the footer says of a column; one of lists or structures has a part for each of their fields."""
-        schema = self.file.schema
-        for place, chunk in enumerate(self._chunks[group]):
-            leaf = schema.column(place)
-            if leaf.path == name or leaf.path.startswith(f"{name}."):
-                yield leaf, chunk
-
-
-def _file(stream: BinaryIO, metadata: pq.FileMetaData, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
-    """Open a parquet file whose pages are checked by their CRC-32, where they have one."""
-    return pq.ParquetFile(stream, metadata=metadata, read_dictionary=read_dictionary, page_checksum_verification=True)
-
-
-def _width(leaf: pq.ColumnSchema) -> int:
-    """Return the bytes of each value; 0 where they are not all as long."""
-    fixed = leaf.physical_type == "FIXED_LEN_BYTE_ARRAY"
-    return int(leaf.length) if fixed else WIDTHS.get(leaf.physical_type, 0)
+        for path, chunks in self.footer.groups[group].items():
+            if path == name or path.startswith(f"{name}."):
+                yield from chunks
 
 
 def _longest(column: pa.Array) -> int:

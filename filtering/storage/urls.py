@@ -47,7 +47,8 @@ def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         package = INSTALL.get(scheme(url))
         remedy = f"install it on every node: pip install {package}" if package else first_line(error)
         raise InputError(f"{url}: {scheme(url)}:// needs a package that is not here; {remedy}") from None
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
+        # TypeError: a filesystem that wants more than a URL, such as reference://.
         raise InputError(f"{url}: cannot be opened ({first_line(error)})") from None
     except OSError as error:
         # Filesystems that connect when they are made, such as ftp and hdfs, and archives that are not there.

@@ -1,3 +1,6 @@
+import datetime
+import time
+
 import pytest
 from small_configs import SMALLEST, given, refusal, refusals
 
@@ -162,3 +165,48 @@ def test_every_mistake_is_said_in_a_line_of_its_own():
     ]
     assert lines[0].startswith("graph.kk: unknown key")
     assert "k" in lines[0].removeprefix("graph.kk: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (given(**{"filters[0]": 1}), "filters[0]: unknown key; did you mean filters?"),
+        (given(**{"[31m": {"": 1}}), "[31m: unknown key"),
+        (given(graph={"int": 3}), "graph.int: unknown key"),
+        (given(selections={"a[b]": {"method": "d2", "keap": 1}}), "selections.a[b].keap: unknown key"),
+        (given(selections={"str": [{"methud": "d2"}]}), "selections.str.0.methud: unknown key"),
+        (given(selection={"[settings]": {}}), "selection: unknown key [settings]"),
+        (given(graph={1: 2}), "graph.1: is no key; a key is text"),
+        (given(graph={datetime.date(2026, 1, 1): 2}), "graph.datetime.date(2026, 1, 1): is no key; a key is text"),
+        (given(graph={"k": {datetime.date(2026, 1, 1): 2}}), "graph.k: this mapping is not valid"),
+        (given(graph={"k": {b"k": 2}}), "graph.k: this mapping is not valid"),
+        (given(graph={"k": -(10**5000)}), "graph.k: this int is not valid"),
+        (given(graph={"k": 10**30}), "graph.k: 1000000000000000000000000000000 is not valid; it must be a positive"),
+        (given(embedding={"text_batch_size": 10**15 + 1}), "embedding.text_batch_size: 1000000000000001 is not valid"),
+    ],
+)
+def test_keys_and_values_of_every_kind_are_refused_in_a_line(data, line):
+    assert refusal(data).startswith(line)
+
+
+def test_a_count_beyond_all_bounds_is_told_the_bound():
+    assert refusal(given(graph={"k": 10**16})).endswith("a positive whole number, at most 1,000,000,000,000,000")
+
+
+def test_what_is_long_is_shortened():
+    for data in (
+        given(x="y" * 10_000),
+        given(**{"x" * 3_000_000: 1}),
+        given(output=["y" * 3_000_000]),
+        given(selection={"method": "x" * 3_000_000}),
+    ):
+        assert len(refusal(data)) < 2_200
+
+
+def test_of_countless_mistakes_the_first_are_said_at_once():
+    started = time.process_time()
+    lines = refusals(given(input={"shards": [1] * 20_000}, graf=1))
+    assert time.process_time() - started < 5
+    assert lines[0].startswith("graf: unknown key")
+    assert lines[-1] == "configuration: holds 19,952 more mistakes"
+    assert len(lines) == 50

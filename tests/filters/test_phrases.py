@@ -98,3 +98,10 @@ def test_files_without_entries_are_refused(tmp_path, data, message):
         path.write_bytes(data)
     with pytest.raises(InputError, match=f"entries: .*{message}"):
         read_entries(str(path))
+
+
+def test_a_list_that_is_no_list_of_words_is_not_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("filtering.filters.phrases.MAX_BYTES", 1_000)
+    (tmp_path / "words.txt").write_text("cat\n" * 300)
+    with pytest.raises(InputError, match=r"words\.txt is larger than 1\.00 kB; give a list of words and phrases$"):
+        read_entries(str(tmp_path / "words.txt"))

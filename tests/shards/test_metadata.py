@@ -1,5 +1,6 @@
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -246,3 +247,16 @@ def test_rows_are_counted_by_the_footer_alone(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"no parquet")
     with pytest.raises(UnreadableError, match=r"x\.parquet"):
         row_count(str(tmp_path / "x.parquet"))
+
+
+@pytest.mark.parametrize("name", ["l14_img", "l14_txt"])
+def test_a_flipped_bit_of_an_array_is_found_where_it_is_verified(npz, name):
+    with Path(npz).open("r+b") as file:
+        at = file.read().index(ARRAYS[name].tobytes("A")) + 17
+        file.seek(at)
+        flipped = file.read(1)[0] ^ 2
+        file.seek(at)
+        file.write(bytes([flipped]))
+    with pytest.raises(UnreadableError, match=f"array {name} cannot be read \\(.*(checksum|CRC)"):
+        read_array(npz, name)
+    assert np.array_equal(read_array(npz, "big_endian"), ARRAYS["big_endian"])

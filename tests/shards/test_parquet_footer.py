@@ -1,3 +1,4 @@
+import contextlib
 import io
 
 import pyarrow as pa
@@ -7,8 +8,8 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filtering.shards.footer import read_footer
 from filtering.shards.metadata import UnreadableError, read_columns, row_count
-from filtering.shards.parquet_footer import Chunk, column_chunks, read_footer
 
 UIDS = ["0" * 32, "f" * 32, "a" * 32]
 
@@ -42,8 +43,9 @@ def test_chunks_are_those_that_pyarrow_tells(rows, group_rows, dictionary, compr
     table = table.replace_schema_metadata({"of": "a test"})
     options = {"row_group_size": group_rows, "use_dictionary": dictionary, "compression": compression}
     data = written(table, **options)
-    assert column_chunks(footer_of(data)) == [
-        [Chunk(chunk.num_values, chunk.total_uncompressed_size, chunk.has_dictionary_page) for chunk in group]
+    found = [[chunk for some in group.values() for chunk in some] for group in footer_of(data).groups]
+    assert [[(chunk.values, chunk.unpacked, chunk.dictionary) for chunk in group] for group in found] == [
+        [(chunk.num_values, chunk.total_uncompressed_size, chunk.has_dictionary_page) for chunk in group]
         for group in as_pyarrow_says(data)
     ]
 
@@ -76,10 +78,11 @@ def test_what_is_no_parquet_file_is_refused(tmp_path, data):
 @examples(3)
 @given(st.data())
 def test_a_damaged_footer_is_a_value_error_or_chunks(data):
-    footer = bytearray(footer_of(written(pa.table({"uid": UIDS, "wide": [1, 2, 3]}))))
+    whole = written(pa.table({"uid": UIDS, "wide": [1, 2, 3]}))
+    footer = bytearray(footer_of(whole).data)
     for _ in range(data.draw(st.integers(1, 3))):
         footer[data.draw(st.integers(0, len(footer) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        column_chunks(bytes(footer[: data.draw(st.integers(0, len(footer)))]))
-    except ValueError as error:
-        assert "footer" in str(error) or "encrypted" in str(error)
+    cut = bytes(footer[: data.draw(st.integers(0, len(footer)))])
+    file = b"PAR1" + cut + len(cut).to_bytes(4, "little") + b"PAR1"
+    with contextlib.suppress(ValueError):
+        assert isinstance(footer_of(file).groups, tuple)
