@@ -23,6 +23,9 @@ from filtering.runtime.run_record import RUN, RunRecord, read_run
 from filtering.runtime.stage import leased
 from filtering.storage.store import Store, absolute
 
+# Seconds between the starts of two runs, at least.
+TICK = 1e-3
+
 
 def run(config: Config, progress: Reporter | None = None, into_existing: bool = False) -> RunRecord:
     """Start or resume a run, an incremental one if the configuration has a base, and return its run.json.
@@ -85,7 +88,16 @@ def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> Inc
     if store.exists(RUN):
         raise InputError(f"output: {store.url} holds a finished run; choose another output for an incremental run")
     _check_retired(store)
-    return IncrementRecord(base=_first_base(config, root, progress.say), started=time.time(), verified=False)
+    return IncrementRecord(base=_first_base(config, root, progress.say), started=_started(root), verified=False)
+
+
+def _started(root: Store) -> float:
+    """Return the start of a run that begins now: later than that of the newest run, even if the clock was set back.
+
+    Else `latest` would stay behind, and retention would delete the new run as the oldest.
+    """
+    latest = read_latest(root)
+    return time.time() if latest is None else max(time.time(), latest["started"] + TICK)
 
 
 def _check_retired(store: Store) -> None:

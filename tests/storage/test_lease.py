@@ -15,11 +15,11 @@ from leases import Process, elsewhere, put
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
-from filtering.core.clock import CLOCK
+from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError, RunError
 from filtering.storage import lease as module
 from filtering.storage.lease import Lease
-from filtering.storage.lease_record import this_process
+from filtering.storage.lease_record import this_process, writer
 from filtering.storage.store import Store, create_object
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -164,6 +164,34 @@ def test_a_holder_whose_clock_is_wrong_is_left_alone_while_it_beats(run, ahead):
     with pytest.raises(InputError, match="last heard of 0 s ago"):
         lease_on(run, at).acquire()
     holder.check(fresh=True)
+
+
+@pytest.mark.parametrize("jump", [-5 * 3600.0, 5 * 3600.0])
+def test_a_holder_whose_clock_is_set_between_two_heartbeats_keeps_its_lease(run, jump):
+    at, ahead = Time(), [0.0]
+    holder = Lease(Store(str(run)), clock=Clock(lambda: at.now + ahead[0], lambda: at.now, at.sleep))
+    holder.acquire()
+    at.sleep(10)
+    ahead[0] = jump
+    holder.beat()
+    at.while_sleeping = holder.beat
+    with pytest.raises(InputError, match="last heard of 0 s ago"):
+        lease_on(run, at).acquire()
+    holder.check(fresh=True)
+    assert newest(run)["token"] == 1
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(0.0, True), (59.0, True), (3600.0, False), (-3600.0, False)])
+def test_a_heartbeat_hours_before_or_after_now_tells_of_no_writer(run, ahead, told):
+    put(run, elsewhere(time.time() + ahead))
+    assert (writer(Store(str(run))) is not None) == told
+
+
+def test_a_folder_with_the_name_of_a_lease_is_no_lease(run):
+    (run / "lease/00000003.json").mkdir(parents=True)
+    assert writer(Store(str(run))) is None
+    lease_on(run, Time()).acquire()
+    assert sorted(path.name for path in (run / "lease").iterdir())[-1] == "00000004.json"
 
 
 def test_a_holder_that_releases_while_it_is_watched_makes_room(run):
