@@ -31,6 +31,31 @@ class RunError(FilteringError, RuntimeError):
     """The run itself failed: a task kept dying, a check did not hold. Exit status 1."""
 
 
+class DamagedError(RunError):
+    """An object of a run that does not hold what was written, is not what its name promises, or is not there.
+
+    Exit status 2, as of other wrong input: the work did not fail, what it was to read is wrong.
+    """
+
+    exit_status = 2
+
+    def __init__(self, url: str, fault: str) -> None:
+        super().__init__(f"{url}: {fault}; give the command of that run again, which makes it anew")
+        self.url, self.fault = url, fault
+
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str]]:
+        """Return how it is brought from a worker to the driver."""
+        return type(self), (self.url, self.fault)
+
+
+class ShapeError(DamagedError):
+    """A record that is no JSON, or JSON of another form than this version writes."""
+
+    def __init__(self, url: str, fault: str) -> None:
+        super().__init__(url, fault)
+        self.args = (f"{url}: {fault}",)
+
+
 class Mistakes:
     """Collects the lines of InputErrors, so that all mistakes are said at once."""
 

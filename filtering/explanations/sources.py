@@ -74,7 +74,7 @@ class Sources:
         """Return the distinctive words of a concept, as far as the page has them."""
         if not self.run.exists(REPORT_DATA):
             return ()
-        rows = parse_report(self.run.read(REPORT_DATA)).concepts
+        rows = parse_report(self.run.read(REPORT_DATA), self.run.path(REPORT_DATA)).concepts
         return next((row.words for row in rows if row.concept == concept), ())
 
     def samples(self, ids: Sequence[int]) -> list[SeenSample]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.core.uid_rule import UidRule
-from filtering.manifests.artifacts import CHECKSUMS, ShardLine, read_manifest, read_shard_lines, table_name
+from filtering.manifests.artifacts import ShardLine, read_manifest, read_shard_lines, read_sums, table_name
 from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
 
@@ -110,7 +110,7 @@ def diff(before: str, after: str) -> RunDiff:
     same = len({base.result("concepts", ConceptsResult).identity for base in bases}) == 1
     runs = bases[0].run, bases[1].run
     pairs = list(_pairs(*map(read_shard_lines, runs)))
-    sums = [run.read_json(CHECKSUMS) for run in runs]
+    sums = [read_sums(run) for run in runs]
     # By another rule, a sample has another uid; in its shard its key tells it from others too.
     name = "uid" if len({UidRule.recorded(base.record) for base in bases}) == 1 else "key"
     with ThreadPoolExecutor(AT_ONCE) as threads:

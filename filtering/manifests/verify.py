@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.core import schemas
-from filtering.core.errors import RunError
 from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
@@ -18,17 +17,20 @@ from filtering.manifests.artifacts import (
     SUBSET,
     Kind,
     ShardLine,
+    SummedRecord,
     damage,
     manifest_hash,
-    read_manifest,
     read_shard_lines,
+    read_stored,
     read_subset,
+    read_sums,
     table_name,
 )
 from filtering.runtime.run_record import RunRecord, read_run
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
 from filtering.storage.checksums import DamagedError
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 
 SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
@@ -58,12 +60,12 @@ def problems(run: Store, stages: bool = True) -> Iterator[str]:
 
 def _damaged_objects(run: Store) -> Iterator[str]:
     try:
-        sums = run.read_json(CHECKSUMS)
+        sums = read_sums(run)
     except FileNotFoundError:
         yield f"{CHECKSUMS}: is not there"
         return
-    except RunError:
-        yield f"{CHECKSUMS}: is no JSON, it is damaged"
+    except DamagedError as error:
+        yield f"{CHECKSUMS}: {error.fault}"
         return
     for name in (SUBSET, SHARDS):
         if name not in sums:
@@ -94,7 +96,7 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
 
 def _damaged_report(run: Store, store: Store, mark: str) -> Iterator[str]:
     with contextlib.suppress(DamagedError):
-        sums = store.read_record(mark)["result"]["checksums"]
+        sums = read_record_as(store, mark, SummedRecord)["result"]["checksums"]
         yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if run.exists(name))
 
 
@@ -103,7 +105,7 @@ def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):
-        split: dict[Kind, pa.Table] = {kind: read_manifest(run, table_name(kind, index)) for kind in KINDS}
+        split: dict[Kind, pa.Table] = {kind: read_stored(run, table_name(kind, index)) for kind in KINDS}
         yield from _shard_problems(index, line, split)
         kept.append(split["kept"].select(["uid", "key"]))
         totals["input"] += line["samples"]

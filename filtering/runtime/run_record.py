@@ -1,9 +1,14 @@
 """A run's record: run.json, written last, so that its presence means that the run is finished."""
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired, Required
 
-from filtering.core.errors import InputError
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from filtering.core.errors import InputError, ShapeError
+from filtering.core.parsing import Count, Finite, Seconds
 from filtering.runtime.records import JsonObject
+from filtering.storage.reading import read_as
 from filtering.storage.store import Store
 
 RUN = "run.json"
@@ -12,14 +17,14 @@ RUN = "run.json"
 class StageCost(TypedDict, total=False):
     """The cost of a stage; `reused` if an earlier attempt at the run had finished it."""
 
-    name: str
-    seconds: float
-    peak_memory_bytes: int
-    tasks: int
-    tasks_retried: int
-    retries: int
-    read_bytes: int
-    written_bytes: int
+    name: Required[str]
+    seconds: Seconds
+    peak_memory_bytes: Count
+    tasks: Count
+    tasks_retried: Count
+    retries: Count
+    read_bytes: Count
+    written_bytes: Count
     fingerprint: str
     summary: str
     reused: bool
@@ -49,9 +54,9 @@ class StepRecord(TypedDict):
 class RedoneConcepts(TypedDict):
     """How many concepts there are, and how many were searched and selected again."""
 
-    all: int
-    searched: int
-    selected: int | None
+    all: Count
+    searched: Count
+    selected: Count | None
 
 
 class BaseRecord(TypedDict):
@@ -59,42 +64,65 @@ class BaseRecord(TypedDict):
 
     run: str
     run_id: str
-    shards: dict[str, int]
-    embedded_shards: int
+    shards: dict[str, Count]
+    embedded_shards: Count
     concepts: RedoneConcepts
 
 
+# What newer versions add stays in it, for those who open a run from Python.
+@with_config(ConfigDict(extra="allow"))
 class RunRecord(TypedDict):
     """The contents of run.json.
 
     `totals` are samples by outcome, `reasons` samples by outcome and reason, `objects` the folder of each stage's
-    objects, `scores` the folder of each score by its name.
+    objects, `scores` the folder of each score by its name. Older versions wrote fewer keys, see `check_keys`.
     """
 
-    run_id: str
-    config: JsonObject
-    config_hash: str
-    versions: dict[str, str]
-    stages: list[StageCost]
-    recall: float
-    graph: JsonObject
-    measures: JsonObject
-    totals: dict[str, int]
-    reasons: dict[str, dict[str, int]]
-    warnings: list[str]
-    objects: dict[str, str]
-    filters: list[FilterRecord]
-    steps: list[StepRecord]
-    scores: dict[str, str]
-    manifest_hash: str
+    run_id: NotRequired[str]
+    config: NotRequired[JsonObject]
+    config_hash: NotRequired[str]
+    stages: NotRequired[list[StageCost]]
+    totals: NotRequired[dict[str, Count]]
+    manifest_hash: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
+    recall: NotRequired[float]
+    graph: NotRequired[JsonObject]
+    measures: NotRequired[JsonObject]
+    reasons: NotRequired[dict[str, dict[str, Count]]]
+    warnings: NotRequired[list[str]]
+    objects: NotRequired[dict[str, str]]
+    filters: NotRequired[list[FilterRecord]]
+    steps: NotRequired[list[StepRecord]]
+    scores: NotRequired[dict[str, str]]
     base: NotRequired[BaseRecord]
     drift: NotRequired[JsonObject]
-    finished: NotRequired[float]
+    finished: NotRequired[Finite]
 
 
 def read_run(run: Store) -> RunRecord:
-    """Return run.json of a finished run; InputError if there is none."""
+    """Return run.json of a finished run; InputError if there is none, DamagedError if it is something else."""
     if not run.exists(RUN):
         raise InputError(f"{run.url}: holds no finished run (no {RUN})")
-    record: RunRecord = run.read_json(RUN)
-    return record
+    return read_as(run, RUN, RunRecord)
+
+
+def check_keys(run: Store, record: RunRecord, *keys: str) -> None:
+    """Raise DamagedError unless run.json has some keys; those of totals are `totals.kept` and so on."""
+    known = record.keys() | {f"totals.{name}" for name in record.get("totals", {})}
+    if missing := [key for key in keys if key not in known]:
+        raise ShapeError(run.path(RUN), f"lacks {', '.join(missing)}; it is damaged or of an old version")
+
+
+def stage_folder(run: Store, record: RunRecord, stage: str) -> Store:
+    """Return the folder of a stage's objects; DamagedError if run.json does not name one."""
+    if (folder := record.get("objects", {}).get(stage)) is None:
+        raise ShapeError(run.path(RUN), f"names no folder of {stage} in objects; it is damaged, or of an old version")
+    return run.child(folder)
+
+
+def fingerprint_of(run: Store, record: RunRecord, stage: str) -> str:
+    """Return the fingerprint of a stage, of the last one where several have its name; DamagedError without."""
+    found = [cost.get("fingerprint") for cost in record.get("stages", []) if cost["name"] == stage]
+    if not found or found[-1] is None:
+        raise ShapeError(run.path(RUN), f"has no fingerprint of {stage} in stages; it is damaged, or of an old version")
+    return found[-1]

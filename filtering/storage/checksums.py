@@ -21,7 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.core.errors import RunError, first_line
+from filtering.core.errors import DamagedError as DamagedError
+from filtering.core.errors import ShapeError, first_line
+from filtering.storage.decoding import decoded_json
 
 Buffer = bytes | memoryview | mmap.mmap
 
@@ -32,18 +34,6 @@ SLOT = re.compile(KEY.replace(".", r"\.").encode() + rb"[^0-9a-f]{1,4}([0-9a-f]{
 PLAIN_SLOT = f"{KEY}=".encode() + EMPTY
 # Behind a slot stands no more than the schema at the end of a parquet footer.
 TAIL = 1 << 16
-
-
-class DamagedError(RunError):
-    """An object of a run that does not hold what was written, or is not there."""
-
-    def __init__(self, url: str, fault: str) -> None:
-        super().__init__(f"{url}: {fault}; give the command of that run again, which makes it anew")
-        self.url, self.fault = url, fault
-
-    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str]]:
-        """Return how it is brought from a worker to the driver."""
-        return type(self), (self.url, self.fault)
 
 
 class MissingError(DamagedError, FileNotFoundError):
@@ -169,9 +159,11 @@ def mapped_array(url: str, path: str) -> npt.NDArray[Any]:
     return array
 
 
-def parsed_record(data: bytes) -> dict[str, Any]:
-    """Return a JSON object that was checked."""
-    record: dict[str, Any] = json.loads(data)
+def parsed_record(url: str, data: bytes) -> dict[str, Any]:
+    """Return a JSON object that was checked; DamagedError if it is something else."""
+    record = decoded_json(data, url)
+    if not isinstance(record, dict) or KEY not in record:
+        raise ShapeError(url, "is no JSON object with a checksum, the file is damaged")
     del record[KEY]
     return record
 
