@@ -42,7 +42,7 @@ def other_names(key: str) -> set[str]:
 
 
 def recorded_step(settings: Mapping[str, Any]) -> Step:
-    """Return a step of selection as run.json of this or an older version records it; ShapeError if it is none."""
+    """Return a step of selection as run.json of this or an older version records it; DamagedError if it is none."""
     try:
         return Step.model_validate(_section(settings, "selection", []))
     except ValidationError as error:

@@ -19,6 +19,8 @@ from filtering.core.secrets import refused_secret
 UNION_BRANCH = re.compile(r"int|float|str|constrained-\w+|.*[\[\]].*", re.DOTALL)
 
 
+# Characters of a value that a line quotes, or of a name that is compared with others.
+LONGEST = 200
 # Names that are listed whole; of more, so many of the nearest.
 MAX_LISTED, NEAREST_LISTED = 16, 5
 
@@ -54,7 +56,7 @@ def explained(error: ValidationError, root: type[Section], given: Mapping[str, A
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return '; did you mean X?' for the known name nearest to `name`, else the known names, of many the nearest."""
-    names = sorted(known)
+    names, name = sorted(known), name[:LONGEST]
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if match:
         return f"; did you mean {match[0]}?"
@@ -82,13 +84,29 @@ def _line(place: _Place, one: ErrorDetails, given: Mapping[str, Any]) -> str:
         return f"{place}: is missing; it must be {place.description}"
     if one["type"] == "value_error":
         return f"{place}: {one['ctx']['error']}"
-    value = json.dumps(one["input"], default=str)
+    value = _shown(one["input"])
     return f"{place}: {value} is not valid; it must be {place.description}{_similar(one['input'], place.description)}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it was given, of a long one its beginning."""
+    if isinstance(value, str):
+        return json.dumps(_beginning(value))
+    try:
+        return _beginning(json.dumps(value, default=str))
+    except (ValueError, TypeError):
+        # More digits than Python writes, and keys that JSON has not.
+        return f"a {type(value).__name__}"
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _similar(given: Any, description: str) -> str:
     words = re.findall(r"\w{3,}", description)
-    match = difflib.get_close_matches(str(given), words, n=1, cutoff=0.6)
+    # Long texts are not compared: that takes minutes.
+    match = difflib.get_close_matches(given[:LONGEST] if isinstance(given, str) else "", words, n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else ""
 
 

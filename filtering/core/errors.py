@@ -31,6 +31,9 @@ class RunError(FilteringError, RuntimeError):
     """The run itself failed: a task kept dying, a check did not hold. Exit status 1."""
 
 
+MAKE_ANEW = "give the command of that run again, which makes it anew"
+
+
 class DamagedError(RunError):
     """An object of a run that does not hold what was written, is not what its name promises, or is not there.
 
@@ -39,21 +42,13 @@ class DamagedError(RunError):
 
     exit_status = 2
 
-    def __init__(self, url: str, fault: str) -> None:
-        super().__init__(f"{url}: {fault}; give the command of that run again, which makes it anew")
-        self.url, self.fault = url, fault
+    def __init__(self, url: str, fault: str, remedy: str = MAKE_ANEW) -> None:
+        super().__init__(f"{url}: {fault}; {remedy}")
+        self.url, self.fault, self.remedy = url, fault, remedy
 
-    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str, str]]:
         """Return how it is brought from a worker to the driver."""
-        return type(self), (self.url, self.fault)
-
-
-class ShapeError(DamagedError):
-    """A record that is no JSON, or JSON of another form than this version writes."""
-
-    def __init__(self, url: str, fault: str) -> None:
-        super().__init__(url, fault)
-        self.args = (f"{url}: {fault}",)
+        return type(self), (self.url, self.fault, self.remedy)
 
 
 class Mistakes:

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from filtering.config.run import Arrays
 from filtering.core import schemas
-from filtering.core.errors import InputError, ShapeError
+from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import Count
 from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
@@ -202,7 +202,7 @@ def read_locations(store: Store, fingerprint: str) -> ShardLocations:
         ) from None
     stores = [Store(folder) for folder in found["folders"]]
     if any(at >= len(stores) for at, *_ in found["shards"].values()):
-        raise ShapeError(store.path(name), "is damaged: a shard is in a folder that it does not list")
+        raise DamagedError(store.path(name), "is damaged: a shard is in a folder that it does not list")
     return {identity: ShardLocation(stores[at], *counts) for identity, (at, *counts) in found["shards"].items()}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from filtering.concepts.partition import global_rows
 from filtering.core.csr import cosines
-from filtering.core.errors import FilteringError, ShapeError, one_line
+from filtering.core.errors import DamagedError, FilteringError, one_line
 from filtering.explanations.explanation import ConceptFacts, Explanation, FilterFacts, Messages, Neighbour, StepFacts
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
@@ -53,9 +53,8 @@ def explain(run_url: str, sample: str) -> Explanation:
         raise
     except (LookupError, ValueError, TypeError, StopIteration, AssertionError, ArithmeticError, OSError) as error:
         # Each object is what it should be, but what one says of the sample is not in another.
-        raise ShapeError(
-            run_url, f"its objects disagree about {sample} ({one_line(error)}); check it with filtering verify"
-        ) from error
+        fault = f"its objects disagree about {sample} ({one_line(error)})"
+        raise DamagedError(run_url, fault, "check it with filtering verify") from error
 
 
 def _explained(sources: Sources, place: Place) -> Explanation:
@@ -105,7 +104,7 @@ def _in_concept(sources: Sources, place: Place, row: int, reason: str) -> Explan
     part = read_graph(sources.folder("graph"), partition)
     if part is None:
         where = sources.folder("graph").path(GRAPH_NAME.format(partition))
-        raise ShapeError(where, "is not there, or has no rows; the run is not whole")
+        raise DamagedError(where, "is not there, or has no rows; the run is not whole")
     ident = int(global_rows(place.shard, np.array([row]))[0])
     at = int(positions(part.row, np.array([ident]))[0])
     step = deciding_step(sources, reason, partition, ident)

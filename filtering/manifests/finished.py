@@ -63,6 +63,14 @@ class FinishedRun:
         """Whether the pool was DataComp metadata rather than tars."""
         return self.record["config"]["input"].get("metadata") is not None
 
+    @property
+    def arrays(self) -> Arrays | None:
+        """The names of the arrays of DataComp metadata; None where the pool was tars."""
+        if not self.from_metadata:
+            return None
+        found = self.record["config"]["input"].get("arrays")
+        return Arrays(image=found["image"], text=found["text"]) if found else Arrays()
+
     def origin(self) -> dict[str, str]:
         """Return the run's id and hashes: the origin of an export."""
         record = self.record
@@ -113,7 +121,7 @@ def _rows(run: Store, record: RunRecord, need: RowsNeed) -> dict[str, Store]:
 
 
 def _inventory(run: Store, record: RunRecord) -> list[Shard]:
-    folder = record.get("objects", {}).get("inventory", "")
+    folder = record["objects"].get("inventory", "")
     try:
         return read_inventory(run.child(folder))
     except FileNotFoundError:

@@ -34,19 +34,26 @@ from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 
 SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
-RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
 
 
 def problems(run: Store, stages: bool = True) -> Iterator[str]:
-    """Yield what does not hold, a line each; nothing if the run is sound. Raises InputError if it is not finished.
+    """Yield what does not hold, a line each; nothing if the run is sound.
 
-    Without `stages` the objects of its stages are not read, only manifests and report.
+    Without `stages` the objects of its stages are not read, only manifests and report. Raises InputError if it is not
+    finished, DamagedError if its run.json is something else.
     """
     record = read_run(run)
-    missing = [key for key in RUN_KEYS if key not in record]
-    if missing:
-        yield f"run.json: lacks {', '.join(missing)}"
-        return
+    try:
+        yield from _problems(run, record, stages)
+    except DamagedError as error:
+        yield _line(run, error)
+
+
+def _line(run: Store, error: DamagedError) -> str:
+    return f"{error.url.removeprefix(run.path(''))}: {error.fault}"
+
+
+def _problems(run: Store, record: RunRecord, stages: bool) -> Iterator[str]:
     damaged = list(_damaged_objects(run))
     yield from damaged
     if stages:
@@ -65,7 +72,7 @@ def _damaged_objects(run: Store) -> Iterator[str]:
         yield f"{CHECKSUMS}: is not there"
         return
     except DamagedError as error:
-        yield f"{CHECKSUMS}: {error.fault}"
+        yield _line(run, error)
         return
     for name in (SUBSET, SHARDS):
         if name not in sums:
@@ -89,7 +96,7 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
             yield from [f"{FOLDER}/{cost['name']}-*: holds no {mark}"] if named else []
             continue
         for error in damaged_objects(store, cost["fingerprint"]):
-            yield f"{error.url.removeprefix(run.path(''))}: {error.fault}"
+            yield _line(run, error)
         if cost["name"] == REPORT_STAGE:
             yield from _damaged_report(run, store, mark)
 

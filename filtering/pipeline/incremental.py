@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from filtering.config.run import Config
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import DamagedError, InputError, RunError
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.context import run_id
@@ -61,7 +61,7 @@ def _incremental(config: Config, progress: Reporter, into_existing: bool) -> Run
     root = root_of(store)
     with leased(root, progress) as lease:
         increment = _begun(config, store, root, progress)
-        record = _finished(config, store)
+        record = _finished(config, store, progress)
         if record is None or _is_damaged(store, progress):
             record = _run(config, store, increment, progress, into_existing)
         if not increment["verified"]:
@@ -140,11 +140,16 @@ def _base(url: str | None) -> Base | None:
     return None if url is None else read_base(Store(url))
 
 
-def _finished(config: Config, store: Store) -> RunRecord | None:
-    """Return run.json of a finished run, None if it has not finished; refuse a run of another pool or configuration."""
+def _finished(config: Config, store: Store, progress: Reporter) -> RunRecord | None:
+    """Return run.json of a finished run, None if it is not there or damaged; refuse another pool or configuration."""
     if not store.exists(RUN):
         return None
-    record = read_run(store)
+    try:
+        record = read_run(store)
+    except DamagedError as error:
+        # As if it were not there: the stages are gone through again, and it is written anew.
+        progress.say(f"{error.url}: {error.fault}; it is made again")
+        return None
     if record["run_id"] != run_id(config, pipeline.check(config)):
         raise InputError(
             f"output: {store.url} holds a finished run of another pool or configuration; finished runs are not "

@@ -11,7 +11,7 @@ from typing import Any, NotRequired, cast
 from pydantic import ConfigDict, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from filtering.core.errors import ShapeError
+from filtering.core.errors import DamagedError
 from filtering.core.parsing import Count, Finite, Seconds, adapter, damaged
 from filtering.core.secrets import redacted
 from filtering.runtime.records import JsonObject
@@ -21,6 +21,7 @@ from filtering.storage.store import Store, is_local
 NAME = "events.jsonl"
 # Object stores cannot append: there the whole log is put again, at most this often (seconds).
 PUT_INTERVAL = 10.0
+REMEDY = "only status reads it; filtering verify checks the run itself"
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -148,7 +149,7 @@ def read_events(store: Store) -> list[JsonObject]:
         with contextlib.suppress(ValueError, RecursionError):
             events.append(_checked(Event, json.loads(line), f"{store.path(NAME)}: line {number}"))
     if not events and len(lines) > 1:
-        raise ShapeError(store.path(NAME), "holds no event, the file is damaged")
+        raise DamagedError(store.path(NAME), "holds no event, it is damaged", REMEDY)
     return events
 
 
@@ -161,5 +162,5 @@ def _checked(kind: type[Event], event: Any, where: str) -> JsonObject:
     try:
         found: JsonObject = adapter(cast(Any, kind)).validate_python(event, strict=True)
     except ValidationError as error:
-        raise damaged(where, error) from None
+        raise damaged(where, error, REMEDY) from None
     return found

@@ -7,15 +7,14 @@ keeps its part of the graph, and its samples keep their order.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import TypedDict
 
 from filtering.core.errors import InputError, RunError
 from filtering.runtime.records import from_plain
-from filtering.runtime.run_record import RUN, RunRecord, check_keys, fingerprint_of, read_run, stage_folder
+from filtering.runtime.run_record import RUN, RunRecord, StageRecord, fingerprint_of, read_run, stage_folder
 from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.shards.changes import GONE, Changes, changes
 from filtering.shards.inventory import Shard, read_inventory
@@ -39,7 +38,7 @@ class Base:
 
     def has(self, stage: str) -> bool:
         """Say whether the run had a stage of that name."""
-        return stage in self.record.get("objects", {})
+        return stage in self.record["objects"]
 
     def fingerprint(self, stage: str) -> str:
         """Return the fingerprint of a stage, of the last one where several have its name."""
@@ -55,12 +54,6 @@ class Base:
             raise InputError(
                 f"{self.run.url}: an older version of filtering wrote its {stage}; run it again, or set no base"
             ) from None
-
-
-class StageRecord(TypedDict):
-    """What is read of a stage's record."""
-
-    result: Any  # parsed where it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +92,4 @@ def read_base(run: Store, key: str = "base") -> Base:
 
 def reusable_from(base: Base, shards: Sequence[Shard]) -> Reusable:
     """Compare a base's shards with those of the pool now."""
-    check_keys(base.run, base.record, "run_id", "config")
     return Reusable(base, changes(base.shards, shards))

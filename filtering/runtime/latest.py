@@ -13,6 +13,7 @@ from filtering.storage.store import Store, absolute
 
 LATEST = "latest"
 POINTER = "latest.json"
+REMEDY = "delete it, and set base to the newest run beside it"
 
 
 class LatestRecord(TypedDict):
@@ -32,7 +33,7 @@ def root_of(run: Store) -> Store:
 
 def read_latest(root: Store) -> LatestRecord | None:
     """Return the newest verified run; None before the first; DamagedError if the object says something else."""
-    return read_as(root, POINTER, LatestRecord) if root.exists(POINTER) else None
+    return read_as(root, POINTER, LatestRecord, REMEDY) if root.exists(POINTER) else None
 
 
 def latest_name(root: Store) -> str | None:

@@ -5,8 +5,7 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from pydantic import ValidationError
 
-from filtering.core.errors import RunError
-from filtering.core.parsing import adapter
+from filtering.core.parsing import adapter, damaged
 
 T = TypeVar("T")
 # A JSON object at the edge: what is read from it is checked, or typed, where it is read.
@@ -30,12 +29,8 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[T], plain: Any, where: str) -> T:
-    """Return the dataclass that `to_plain` wrote; RunError, with `where` it was read, if the value has another form."""
+    """Return the dataclass that `to_plain` wrote; DamagedError, with `where` it was read, if it has another form."""
     try:
         return cast(T, adapter(cast(Any, kind)).validate_python(plain))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RunError(
-            f"{where}: is not a record of this version of filtering ({place}: {first['msg']}); take another output"
-        ) from None
+        raise damaged(where, error) from None

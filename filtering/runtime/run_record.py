@@ -1,12 +1,13 @@
 """A run's record: run.json, written last, so that its presence means that the run is finished."""
 
-from typing import NotRequired, Required
+from typing import Annotated, Any, NotRequired, Required
 
-from pydantic import ConfigDict, with_config
+from pydantic import AfterValidator, ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from filtering.core.errors import InputError, ShapeError
+from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import Count, Finite, Seconds
+from filtering.core.uid_rule import Uids
 from filtering.runtime.records import JsonObject
 from filtering.storage.reading import read_as
 from filtering.storage.store import Store
@@ -14,10 +15,17 @@ from filtering.storage.store import Store
 RUN = "run.json"
 
 
+# What other versions write stays in records, for those who open a run from Python.
+OPEN = with_config(ConfigDict(extra="allow"))
+OUTCOMES = ("input", "kept", "dropped", "quarantined")
+
+
+@OPEN
 class StageCost(TypedDict, total=False):
     """The cost of a stage; `reused` if an earlier attempt at the run had finished it."""
 
     name: Required[str]
+    fingerprint: Required[str]
     seconds: Seconds
     peak_memory_bytes: Count
     tasks: Count
@@ -25,9 +33,52 @@ class StageCost(TypedDict, total=False):
     retries: Count
     read_bytes: Count
     written_bytes: Count
-    fingerprint: str
     summary: str
     reused: bool
+
+
+class StageRecord(TypedDict):
+    """The record of a finished stage: its cost, and its result, which `from_plain` returns as the stage's class."""
+
+    cost: StageCost
+    result: Any
+
+
+@OPEN
+class RecordedArrays(TypedDict):
+    """The names of the arrays of DataComp's npz files."""
+
+    image: str
+    text: str
+
+
+@OPEN
+class RecordedInput(TypedDict):
+    """What is read of the section `input` of a run's configuration; older versions had no rule for uids."""
+
+    shards: NotRequired[Any]
+    metadata: NotRequired[Any]
+    arrays: NotRequired[RecordedArrays]
+    uids: NotRequired[Uids]
+    root: NotRequired[str | None]
+
+
+@OPEN
+class RecordedEmbedding(TypedDict):
+    """What is read of its section `embedding`."""
+
+    model: str
+    max_image_bytes: Count
+
+
+@OPEN
+class RecordedConfig(TypedDict):
+    """What is read of a run's configuration; a base's `graph` is compared as a whole."""
+
+    input: RecordedInput
+    embedding: RecordedEmbedding
+    graph: NotRequired[JsonObject]
+    output: NotRequired[str]
 
 
 class FilterRecord(TypedDict):
@@ -69,28 +120,33 @@ class BaseRecord(TypedDict):
     concepts: RedoneConcepts
 
 
-# What newer versions add stays in it, for those who open a run from Python.
-@with_config(ConfigDict(extra="allow"))
+def _all_outcomes(totals: dict[str, int]) -> dict[str, int]:
+    if missing := [name for name in OUTCOMES if name not in totals]:
+        raise ValueError(f"lacks {', '.join(missing)}")
+    return totals
+
+
+@OPEN
 class RunRecord(TypedDict):
     """The contents of run.json.
 
     `totals` are samples by outcome, `reasons` samples by outcome and reason, `objects` the folder of each stage's
-    objects, `scores` the folder of each score by its name. Older versions wrote fewer keys, see `check_keys`.
+    objects, `scores` the folder of each score by its name. Older versions did not write what is not required.
     """
 
-    run_id: NotRequired[str]
-    config: NotRequired[JsonObject]
-    config_hash: NotRequired[str]
-    stages: NotRequired[list[StageCost]]
-    totals: NotRequired[dict[str, Count]]
-    manifest_hash: NotRequired[str]
-    versions: NotRequired[dict[str, str]]
-    recall: NotRequired[float]
+    run_id: str
+    config: RecordedConfig
+    config_hash: str
+    versions: dict[str, str]
+    stages: list[StageCost]
+    recall: Finite
+    totals: Annotated[dict[str, Count], AfterValidator(_all_outcomes)]
+    manifest_hash: str
+    reasons: dict[str, dict[str, Count]]
+    warnings: list[str]
+    objects: dict[str, str]
     graph: NotRequired[JsonObject]
     measures: NotRequired[JsonObject]
-    reasons: NotRequired[dict[str, dict[str, Count]]]
-    warnings: NotRequired[list[str]]
-    objects: NotRequired[dict[str, str]]
     filters: NotRequired[list[FilterRecord]]
     steps: NotRequired[list[StepRecord]]
     scores: NotRequired[dict[str, str]]
@@ -106,23 +162,16 @@ def read_run(run: Store) -> RunRecord:
     return read_as(run, RUN, RunRecord)
 
 
-def check_keys(run: Store, record: RunRecord, *keys: str) -> None:
-    """Raise DamagedError unless run.json has some keys; those of totals are `totals.kept` and so on."""
-    known = record.keys() | {f"totals.{name}" for name in record.get("totals", {})}
-    if missing := [key for key in keys if key not in known]:
-        raise ShapeError(run.path(RUN), f"lacks {', '.join(missing)}; it is damaged or of an old version")
-
-
 def stage_folder(run: Store, record: RunRecord, stage: str) -> Store:
     """Return the folder of a stage's objects; DamagedError if run.json does not name one."""
-    if (folder := record.get("objects", {}).get(stage)) is None:
-        raise ShapeError(run.path(RUN), f"names no folder of {stage} in objects; it is damaged, or of an old version")
+    if (folder := record["objects"].get(stage)) is None:
+        raise DamagedError(run.path(RUN), f"names no folder of {stage} in objects; it is damaged, or of an old version")
     return run.child(folder)
 
 
 def fingerprint_of(run: Store, record: RunRecord, stage: str) -> str:
     """Return the fingerprint of a stage, of the last one where several have its name; DamagedError without."""
-    found = [cost.get("fingerprint") for cost in record.get("stages", []) if cost["name"] == stage]
-    if not found or found[-1] is None:
-        raise ShapeError(run.path(RUN), f"has no fingerprint of {stage} in stages; it is damaged, or of an old version")
+    found = [cost["fingerprint"] for cost in record["stages"] if cost["name"] == stage]
+    if not found:
+        raise DamagedError(run.path(RUN), f"has no {stage} in stages; it is damaged, or of an old version")
     return found[-1]

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from filtering.config.run import Input
-from filtering.core.errors import InputError, ShapeError
+from filtering.core.errors import DamagedError, InputError
 from filtering.core.secrets import redacted
 from filtering.shards.listing import Entry, listed, unusable
 from filtering.shards.patterns import expand
@@ -83,7 +83,7 @@ def read_inventory(store: Store) -> list[Shard]:
     """Return the inventory in a folder; MissingError if there is none, DamagedError if it is something else."""
     shards = read_record_as(store, INVENTORY, StoredInventory)["shards"]
     if [shard.index for shard in shards] != list(range(len(shards))):
-        raise ShapeError(store.path(INVENTORY), "is damaged: its shards are not numbered from 0")
+        raise DamagedError(store.path(INVENTORY), "is damaged: its shards are not numbered from 0")
     return shards
 
 

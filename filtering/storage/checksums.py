@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from filtering.core.errors import MAKE_ANEW, first_line
 from filtering.core.errors import DamagedError as DamagedError
-from filtering.core.errors import ShapeError, first_line
 from filtering.storage.decoding import decoded_json
 
 Buffer = bytes | memoryview | mmap.mmap
@@ -39,8 +39,8 @@ TAIL = 1 << 16
 class MissingError(DamagedError, FileNotFoundError):
     """An object of a run that is not there."""
 
-    def __init__(self, url: str, fault: str = "is missing") -> None:
-        super().__init__(url, fault)
+    def __init__(self, url: str, fault: str = "is missing", remedy: str = MAKE_ANEW) -> None:
+        super().__init__(url, fault, remedy)
 
 
 def table_bytes(url: str, table: pa.Table) -> bytes:
@@ -163,7 +163,7 @@ def parsed_record(url: str, data: bytes) -> dict[str, Any]:
     """Return a JSON object that was checked; DamagedError if it is something else."""
     record = decoded_json(data, url)
     if not isinstance(record, dict) or KEY not in record:
-        raise ShapeError(url, "is no JSON object with a checksum, the file is damaged")
+        raise DamagedError(url, "is no JSON object with a checksum, it is damaged")
     del record[KEY]
     return record
 

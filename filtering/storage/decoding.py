@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.core.errors import ShapeError
+from filtering.core.errors import DamagedError
 
 
 def decoded_json(data: bytes, where: str) -> Any:
@@ -16,26 +16,26 @@ def decoded_json(data: bytes, where: str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
-        raise ShapeError(where, "is not JSON, the file is damaged") from None
+        raise DamagedError(where, "is no JSON, it is damaged") from None
 
 
 def check_table(
     table: pa.Table, schema: pa.Schema, columns: Sequence[str], nullable: Collection[str], where: str
 ) -> None:
-    """Raise ShapeError unless a table has the columns, of the schema's types, with nulls only where they may be."""
+    """Raise DamagedError unless a table has the columns, of the schema's types, with nulls only where they may be."""
     for name in columns:
         at = table.schema.get_field_index(name)
         if at < 0 or table.schema.types[at] != schema.field(name).type:
-            raise ShapeError(where, f"is damaged: its column {name} must be {schema.field(name).type}")
+            raise DamagedError(where, f"is damaged: its column {name} must be {schema.field(name).type}")
         if name not in nullable and table.column(at).null_count:
-            raise ShapeError(where, f"is damaged: its column {name} has rows without a value")
+            raise DamagedError(where, f"is damaged: its column {name} has rows without a value")
 
 
 def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], wanted: Mapping[str, Any], where: str) -> None:
-    """Raise ShapeError unless each wanted array is there: of one dimension and length, of the dtype given."""
+    """Raise DamagedError unless each wanted array is there: of one dimension and length, of the dtype given."""
     for name, dtype in wanted.items():
         found = arrays.get(name)
         if found is None or found.dtype != np.dtype(dtype) or found.ndim != 1:
-            raise ShapeError(where, f"is damaged: its array {name} must be {np.dtype(dtype)} of one dimension")
+            raise DamagedError(where, f"is damaged: its array {name} must be {np.dtype(dtype)} of one dimension")
     if len({len(arrays[name]) for name in wanted}) > 1:
-        raise ShapeError(where, f"is damaged: its arrays {', '.join(wanted)} must be of one length")
+        raise DamagedError(where, f"is damaged: its arrays {', '.join(wanted)} must be of one length")

@@ -1,11 +1,13 @@
 """Objects read as what their names promise; DamagedError names the object that is something else, in one line."""
 
+import json
 from collections.abc import Collection
 from typing import Any, TypeVar
 
 import numpy.typing as npt
 import pyarrow as pa
 
+from filtering.core.errors import MAKE_ANEW
 from filtering.core.parsing import parsed
 from filtering.storage.decoding import check_arrays, check_table
 from filtering.storage.store import Store
@@ -13,14 +15,19 @@ from filtering.storage.store import Store
 T = TypeVar("T")
 
 
-def read_as(store: Store, name: str, kind: type[T]) -> T:
-    """Return a JSON object as a type; FileNotFoundError if there is none."""
-    return parsed(kind, store.read(name), store.path(name))
+def read_as(store: Store, name: str, kind: type[T], remedy: str = MAKE_ANEW) -> T:
+    """Return a JSON object as a type; FileNotFoundError if there is none, DamagedError if it is something else."""
+    return parsed(kind, store.read(name), store.path(name), remedy)
 
 
 def read_record_as(store: Store, name: str, kind: type[T]) -> T:
     """Return a JSON object with a checksum as a type; DamagedError if it is damaged, missing or something else."""
     return parsed(kind, store.read_checked(name), store.path(name))
+
+
+def read_mapping_as(store: Store, name: str, kind: type[T]) -> T:
+    """Return a JSON object with a checksum, of which every key is data, as a mapping; errors as `read_record_as`."""
+    return parsed(kind, json.dumps(store.read_record(name)), store.path(name))
 
 
 def read_rows(

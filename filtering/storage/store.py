@@ -62,7 +62,7 @@ class Store:
         self.write(name, json.dumps(value, indent=1).encode() + b"\n")
 
     def read_json(self, name: str) -> Any:
-        """Return a JSON object; ShapeError if it is not JSON."""
+        """Return a JSON object; DamagedError if it is not JSON."""
         return decoded_json(self.read(name), self.path(name))
 
     def write_table(self, name: str, table: pa.Table) -> None:

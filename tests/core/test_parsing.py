@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 from typing_extensions import TypedDict
 
-from filtering.core.errors import ShapeError
+from filtering.core.errors import DamagedError
 from filtering.core.parsing import Count, Finite, parsed
 
 
@@ -36,7 +36,7 @@ def test_json_becomes_the_type_that_is_asked_for():
     ],
 )
 def test_what_is_something_else_is_refused_in_one_line_that_names_it(data):
-    with pytest.raises(ShapeError, match=r"^runs/1/x\.json: is ") as refused:
+    with pytest.raises(DamagedError, match=r"^runs/1/x\.json: is ") as refused:
         parsed(Line, data, "runs/1/x.json")
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 300
@@ -44,8 +44,8 @@ def test_what_is_something_else_is_refused_in_one_line_that_names_it(data):
 
 
 def test_the_place_of_what_is_wrong_is_named():
-    with pytest.raises(ShapeError, match=r"\(1\.sizes\.0: "):
+    with pytest.raises(DamagedError, match=r"\(1\.sizes\.0: "):
         parsed(list[Pair], b'[{"name": "a"}, {"name": "b", "sizes": ["x"]}]', "x")
-    with pytest.raises(ShapeError) as refused:
+    with pytest.raises(DamagedError) as refused:
         parsed(dict[Count, Count], b'{"%s": 1}' % (b"k" * 10_000), "x")
     assert len(str(refused.value)) < 300
