@@ -13,7 +13,7 @@ from filtering.core.errors import InputError
 from filtering.explanations.explanation import SeenSample
 from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
-from filtering.manifests.artifacts import REPORT_DATA, read_manifest, table_name
+from filtering.manifests.artifacts import REPORT_DATA, read_split
 from filtering.manifests.finished import FinishedRun, read_finished
 from filtering.report.data import parse_report
 from filtering.runtime.run_record import RunRecord, stage_folder
@@ -82,7 +82,7 @@ class Sources:
         return [self._seen(tables[at], at, row) for at, row in zip(places, rows, strict=True)]
 
     def _tables(self, at: int) -> tuple[pa.Table, dict[str, int]]:
-        kept = read_manifest(self.run, table_name("kept", at), ["uid", "rank"])
+        kept = read_split(self.run, "kept", at, ["uid", "rank"])
         ranks = dict(zip(kept["uid"].to_pylist(), kept["rank"].to_pylist(), strict=True))
         return self.shard(at).embedded.rows(["uid", "key", "caption"]), ranks
 

@@ -61,7 +61,7 @@ class ShardLine(TypedDict):
     keys: str
 
 
-SCHEMAS: dict[str, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
+SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
 NULLABLE = ("member", "key", "detail", "score")
 
 
@@ -82,13 +82,17 @@ def table_name(kind: str, index: int) -> str:
     return f"manifest/{kind}/{index:08d}.parquet"
 
 
-def read_manifest(run: Store, name: str, columns: list[str] | None = None) -> pa.Table:
-    """Return a kept, dropped or quarantined table of a run, or some of its columns.
+def read_split(run: Store, kind: Kind, index: int, columns: list[str] | None = None) -> pa.Table:
+    """Return a shard's kept, dropped or quarantined table, or some of its columns; errors as in `read_manifest`."""
+    return read_manifest(run, table_name(kind, index), SCHEMAS[kind], columns)
 
-    Raises DamagedError if it is missing, does not hold what was written, or has other columns.
+
+def read_manifest(run: Store, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Return a table of a run's manifest, or some of its columns.
+
+    Raises DamagedError if it is missing, does not hold what was written, or has other columns than its schema.
     """
     table = read_stored(run, name, columns)
-    schema = SCHEMAS[name.split("/")[1]]
     check_table(table, schema, columns or schema.names, NULLABLE, run.path(name))
     return table
 

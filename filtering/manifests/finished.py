@@ -7,7 +7,9 @@ from typing import Literal
 import pyarrow as pa
 
 from filtering.config.run import Arrays
+from filtering.core import schemas
 from filtering.core.errors import InputError
+from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard, shard_locations
 from filtering.manifests.artifacts import read_manifest, read_shard_lines
 from filtering.runtime.finished_run import Base
@@ -32,7 +34,7 @@ class Source:
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """Return the kept table, or some of its columns."""
-        return read_manifest(self.store, self.table_name, columns)
+        return read_manifest(self.store, self.table_name, schemas.KEPT, columns)
 
     def embedded(self, arrays: Arrays | None = None) -> EmbeddedShard:
         """Return the shard with its rows and vectors; InputError if it is not known where they are."""
@@ -111,10 +113,13 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
 
 
 def _rows(run: Store, record: RunRecord, need: RowsNeed) -> dict[str, Store]:
-    """Return the folder of each shard's rows, by identity."""
+    """Return the folder of each shard's rows, by identity; none if they are optional and not known."""
+    known = EMBEDDING in record["objects"] and any(cost["name"] == EMBEDDING for cost in record["stages"])
+    if need == "optional" and not known:
+        return {}
     try:
         return {identity: place.store for identity, place in shard_locations(Base(run, record, ())).items()}
-    except (InputError, LookupError):
+    except InputError:
         if need == "needed":
             raise
         return {}

@@ -21,7 +21,7 @@ from filtering.manifests.artifacts import (
     SummedRecord,
     damage,
     manifest_hash,
-    read_manifest,
+    read_split,
     read_sums,
     subset_bytes,
     table_name,
@@ -54,7 +54,7 @@ def write_manifests(
     picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]
     splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run)
     _check_conservation(shards, samples, splits)
-    kept = [read_manifest(run, table_name("kept", shard.index), ["uid", "key"]) for shard in shards]
+    kept = [read_split(run, "kept", shard.index, ["uid", "key"]) for shard in shards]
     _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from filtering.core import schemas
 from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
     REPORT,
     REPORT_STAGE,
+    SCHEMAS,
     SHARDS,
     SUBSET,
     Kind,
@@ -32,8 +32,6 @@ from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
 from filtering.storage.checksums import DamagedError
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
-
-SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
 
 
 def problems(run: Store, stages: bool = True) -> Iterator[str]:
