@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 from pools import Silent, metadata_config
 
 from filtering.config.run import parse_config
@@ -106,9 +107,11 @@ def wrong_texts(data: str) -> Iterator[str]:
     """Yield a JSON object with some of its places changed, each in another way, and what is no such object at all."""
     read = json.loads(data)
     every = [place for place in places(read) if place and place[-1] != KEY]
-    for number, place in enumerate(every[:: max(1, len(every) // 12)]):
+    # Every command is called on each: few of them, therefore, in the quick profile.
+    few = 4 if settings.default.max_examples < 100 else 12
+    for number, place in enumerate(every[:: max(1, len(every) // few)]):
         yield json.dumps(changed(read, place, WRONG[number % len(WRONG)]))
-    yield from ENTIRE
+    yield from ENTIRE[:: 12 // few]
 
 
 def put(path: Path, text: str, rest: list[str]) -> None:
