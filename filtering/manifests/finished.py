@@ -39,7 +39,7 @@ class Source:
     def embedded(self, arrays: Arrays | None = None) -> EmbeddedShard:
         """Return the shard with its rows and vectors; InputError if it is not known where they are."""
         if self.rows is None:
-            raise InputError(f"{self.shard.url}: the run does not say where its rows are; run it again")
+            raise InputError(f"{self.store.url}: does not say where the rows of {self.shard.url} are; run it again")
         return EmbeddedShard(self.shard, self.rows, arrays)
 
     def offsets(self) -> Offsets | None:
