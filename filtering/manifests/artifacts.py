@@ -125,7 +125,11 @@ def _fault(run: Store, entry: tuple[str, str]) -> str:
 def read_shard_lines(run: Store) -> list[ShardLine]:
     """Return the lines of shards.jsonl; DamagedError if there is none, or one is something else."""
     lines, where = read_whole(run, SHARDS).split(b"\n"), run.path(SHARDS)
-    return [parsed(ShardLine, line, f"{where}: line {number}") for number, line in enumerate(lines, 1) if line]
+    found = [parsed(ShardLine, line, f"{where}: line {number}") for number, line in enumerate(lines, 1) if line]
+    for index, line in enumerate(found):
+        if line["keys"] != table_name("kept", index):
+            raise DamagedError(f"{where}: line {index + 1}", f"is damaged: keys must be {table_name('kept', index)}")
+    return found
 
 
 def read_sums(run: Store) -> dict[str, str]:

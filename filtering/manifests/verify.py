@@ -135,8 +135,6 @@ def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table]) ->
             yield f"{name}: names another shard than {line['url']}"
     if line["samples"] != sum(line[kind] for kind in KINDS):
         yield f"{line['url']}: {line['samples']} samples are not the sum of kept, dropped and quarantined"
-    if line["keys"] != table_name("kept", index):
-        yield f"{line['url']}: keys must be {table_name('kept', index)}, not {line['keys']}"
     both = set(split["kept"]["uid"].to_pylist()) & set(split["dropped"]["uid"].to_pylist())
     if both:
         yield f"{line['url']}: {len(both)} samples are both kept and dropped"

@@ -13,7 +13,9 @@ from hypothesis import settings
 from pools import Silent, metadata_config
 
 from filtering.config.run import parse_config
+from filtering.core.errors import RunError
 from filtering.pipeline import run as pipeline
+from filtering.samplers.samples import kept_samples
 from filtering.storage.checksums import KEY
 from filtering.storage.store import Store
 
@@ -164,6 +166,20 @@ def test_the_key_of_run_json_is_named(whole, outcomes, key, value, said):
         for name, (status, printed) in outcomes("verify", "explain", "diff", "report", "export").items():
             assert status == 2, name
             assert re.search(said + "give the command of that run again, which makes it anew$", printed), printed
+    finally:
+        path.write_text(data)
+
+
+@pytest.mark.parametrize("keys", ["", "manifest", "../other", "manifest/kept/00000001.parquet"])
+def test_a_line_that_names_no_table_of_its_shard_is_refused(whole, outcomes, keys):
+    path = whole / "manifest/shards.jsonl"
+    data = path.read_text()
+    first, *rest = data.splitlines()
+    try:
+        path.write_text("\n".join([json.dumps(json.loads(first) | {"keys": keys}), *rest]) + "\n")
+        with pytest.raises(RunError, match=r"shards\.jsonl: line 1: is damaged: keys must be manifest/kept/00000000\."):
+            kept_samples(str(whole))
+        assert outcomes("diff")["diff"][0] == 2
     finally:
         path.write_text(data)
 
