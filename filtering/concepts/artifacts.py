@@ -12,7 +12,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from filtering.concepts.nearest import Centroids, Float32Array, Int32Array
+from filtering.core import schemas
 from filtering.filters.artifacts import PassingShard
+from filtering.storage.reading import read_columns, read_rows
 from filtering.storage.store import Store
 
 CENTROIDS = "centroids.npz"
@@ -35,8 +37,8 @@ GROUPED_NAME = "{}" + GROUPED_SUFFIX
 
 
 def read_concepts(store: Store) -> pa.Table:
-    """Return the table `schemas.CONCEPTS`."""
-    return store.read_table(CONCEPTS)
+    """Return the table `schemas.CONCEPTS`; DamagedError if it is something else."""
+    return read_rows(store, CONCEPTS, schemas.CONCEPTS)
 
 
 def replica_counts(concepts: pa.Table) -> npt.NDArray[np.int64]:
@@ -62,7 +64,7 @@ def read_sections(store: Store) -> Int32Array:
 
 def read_homes(store: Store, shard: PassingShard) -> tuple[Int32Array, Int32Array]:
     """Return the rows of a shard that have a concept, ascending, and their home concepts, int32 (n,) each."""
-    arrays = store.read_arrays(ASSIGNMENT_NAME.format(shard.identity))
+    arrays = read_columns(store, ASSIGNMENT_NAME.format(shard.identity), row=np.int32, concept=np.int32)
     return arrays["row"], arrays["concept"]
 
 

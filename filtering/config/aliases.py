@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from filtering.config.selection import Step, read_keys
 from filtering.core.errors import InputError
+from filtering.core.parsing import damaged
 
 # Former and current names, by section. `selection` stands for every step of a selection, also in selection.steps and in
 # the named selections.
@@ -39,8 +42,11 @@ def other_names(key: str) -> set[str]:
 
 
 def recorded_step(settings: Mapping[str, Any]) -> Step:
-    """Return a step of selection as run.json of this or an older version records it."""
-    return Step.model_validate(_section(settings, "selection", []))
+    """Return a step of selection as run.json of this or an older version records it; DamagedError if it is none."""
+    try:
+        return Step.model_validate(_section(settings, "selection", []))
+    except ValidationError as error:
+        raise damaged("run.json: steps", error) from None
 
 
 def _top_level(name: str, value: Any, lines: list[str]) -> Any:

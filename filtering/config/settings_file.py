@@ -16,6 +16,8 @@ DATE = "{date}"
 # Bytes of a configuration, and values in it once each anchor stands where it is used: a list of a million shards fits.
 MAX_BYTES = 128 << 20
 MAX_VALUES = 4_000_000
+# Keys in keys of an override.
+DEEPEST = 8
 # Errors that YAML's own constructors raise for text such as 2026-99-99 or `!!int x`.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 # Python writes no whole number of more digits, and no file is named by what a text cannot hold.
@@ -136,24 +138,26 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
 def _override(data: dict[str, object], override: str) -> str:
     """Apply an override and return nothing, or what is wrong with it."""
     key, equals, value = override.partition("=")
-    override = shortened(override, SHOWN)
-    if not equals or not key:
-        return f"--set {override}: must read KEY=VALUE, such as selection.keep=0.3"
     *parents, last = key.split(".")
+    shown = shortened(override, SHOWN)
+    if not equals or not all((*parents, last)):
+        return f"--set {shown}: must read KEY=VALUE, such as selection.keep=0.3"
+    if len(parents) >= DEEPEST:
+        return f"--set {shown}: is nested too deep; must read KEY=VALUE, such as selection.keep=0.3"
     section = data
     for parent in parents:
         if section.get(parent) is None:
             section[parent] = {}
         inner = section[parent]
         if not isinstance(inner, dict):
-            return f"--set {override}: {parent} holds no keys"
+            return f"--set {shown}: {parent} holds no keys"
         section = inner
     for name in other_names(key):
         section.pop(name, None)
     try:
         section[last] = _value(value)
     except (yaml.YAMLError, RecursionError):
-        return f"--set {override}: the value is not YAML"
+        return f"--set {shown}: the value is not YAML"
     except _TooManyValuesError as error:
-        return f"--set {override}: {error}"
+        return f"--set {shown}: {error}"
     return ""

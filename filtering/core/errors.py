@@ -35,6 +35,26 @@ class RunError(FilteringError, RuntimeError):
     """The run itself failed: a task kept dying, a check did not hold. Exit status 1."""
 
 
+MAKE_ANEW = "give the command of that run again, which makes it anew"
+
+
+class DamagedError(RunError):
+    """An object of a run that does not hold what was written, is not what its name promises, or is not there.
+
+    Exit status 2, as of other wrong input: the work did not fail, what it was to read is wrong.
+    """
+
+    exit_status = 2
+
+    def __init__(self, url: str, fault: str, remedy: str = MAKE_ANEW) -> None:
+        super().__init__(f"{url}: {fault}; {remedy}")
+        self.url, self.fault, self.remedy = url, fault, remedy
+
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str, str]]:
+        """Return how it is brought from a worker to the driver."""
+        return type(self), (self.url, self.fault, self.remedy)
+
+
 class Mistakes:
     """Collects the lines of InputErrors, so that all mistakes are said at once."""
 

@@ -16,7 +16,7 @@ from filtering.demo.openmoji import nameless_count
 from filtering.demo.pool import build_pool
 from filtering.demo.quality import Measure, measures
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
-from filtering.manifests.artifacts import REPORT, read_manifest
+from filtering.manifests.artifacts import REPORT, SCHEMAS, Kind, read_manifest
 from filtering.pipeline import run as pipeline
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
@@ -114,9 +114,9 @@ def _measured(folder: Path, config: Config) -> list[Measure]:
     return measures(truth, kept, concepts, count)
 
 
-def _uids(run: Store, kind: str) -> list[str]:
+def _uids(run: Store, kind: Kind) -> list[str]:
     names = run.child(f"manifest/{kind}").names(".parquet")
-    tables = [read_manifest(run, f"manifest/{kind}/{name}", ["uid"]) for name in names]
+    tables = [read_manifest(run, f"manifest/{kind}/{name}", SCHEMAS[kind], ["uid"]) for name in names]
     return [uid for table in tables for uid in table["uid"].to_pylist()]
 
 

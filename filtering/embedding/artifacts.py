@@ -3,20 +3,23 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
+from typing_extensions import TypedDict
 
 from filtering.config.run import Arrays
 from filtering.core import schemas
-from filtering.core.errors import InputError
+from filtering.core.errors import DamagedError, InputError
+from filtering.core.parsing import Count
 from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 from filtering.storage.versions import DELETED, LISTED, changed_error
 
@@ -168,6 +171,13 @@ class ShardLocation(NamedTuple):
 ShardLocations = dict[str, ShardLocation]
 
 
+class StoredLocations(TypedDict):
+    """Locations on disk: folders once, and by identity the number of a shard's folder and those of its samples."""
+
+    folders: list[str]
+    shards: dict[str, tuple[Count, Count, Count, Count] | tuple[Count, Count, Count, Count, Count]]
+
+
 def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> None:
     """Write where each shard's rows are: the folders once, then one entry for each shard."""
     folders = sorted({place.store.url for place in where.values()})
@@ -182,14 +192,17 @@ def shard_locations(run: Base) -> ShardLocations:
 
 
 def read_locations(store: Store, fingerprint: str) -> ShardLocations:
-    """Return where each shard's rows are."""
+    """Return where each shard's rows are; InputError if that is not known, DamagedError if it is something else."""
+    name = LOCATIONS_NAME.format(fingerprint)
     try:
-        found = store.read_record(LOCATIONS_NAME.format(fingerprint))
+        found = read_record_as(store, name, StoredLocations)
     except FileNotFoundError:
         raise InputError(
             f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"
         ) from None
     stores = [Store(folder) for folder in found["folders"]]
+    if any(at >= len(stores) for at, *_ in found["shards"].values()):
+        raise DamagedError(store.path(name), "is damaged: a shard is in a folder that it does not list")
     return {identity: ShardLocation(stores[at], *counts) for identity, (at, *counts) in found["shards"].items()}
 
 

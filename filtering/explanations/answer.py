@@ -7,11 +7,12 @@ import numpy as np
 
 from filtering.concepts.partition import global_rows
 from filtering.core.csr import cosines
+from filtering.core.errors import DamagedError, FilteringError, one_line
 from filtering.explanations.explanation import ConceptFacts, Explanation, FilterFacts, Messages, Neighbour, StepFacts
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
 from filtering.explanations.steps import deciding_step, of_step
-from filtering.graph.artifacts import read_graph
+from filtering.graph.artifacts import GRAPH_NAME, read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.manifests.reasons import explained
 from filtering.runtime.run_record import RunRecord
@@ -41,10 +42,23 @@ def explain(run_url: str, sample: str) -> Explanation:
     ------
     InputError
         If there is no finished run, or no such sample.
+    DamagedError
+        If an object of the run is damaged or gone, or its objects disagree.
     """
     sources = Sources(Store(run_url))
     place = find(sources.run, sample)
-    found = Explanation(run=run_url, outcome=place.kind)
+    try:
+        return _explained(sources, place)
+    except FilteringError:
+        raise
+    except (LookupError, ValueError, TypeError, StopIteration, AssertionError, ArithmeticError, OSError) as error:
+        # Each object is what it should be, but what one says of the sample is not in another.
+        fault = f"its objects disagree about {sample} ({one_line(error)})"
+        raise DamagedError(run_url, fault, "check it with filtering verify") from error
+
+
+def _explained(sources: Sources, place: Place) -> Explanation:
+    found = Explanation(run=sources.run.url, outcome=place.kind)
     found.update(_named(place))
     if place.kind == "quarantined":
         found["member"], found["detail"] = place.line["member"], place.line["detail"]
@@ -88,7 +102,9 @@ def _in_concept(sources: Sources, place: Place, row: int, reason: str) -> Explan
     line = sources.concepts.slice(concept, 1).to_pylist()[0]
     words, size, partition = list(sources.words(concept)), line["size"], line["partition"]
     part = read_graph(sources.folder("graph"), partition)
-    assert part is not None, "a partition that a sample stands in has rows"
+    if part is None:
+        where = sources.folder("graph").path(GRAPH_NAME.format(partition))
+        raise DamagedError(where, "is not there, or has no rows; the run is not whole")
     ident = int(global_rows(place.shard, np.array([row]))[0])
     at = int(positions(part.row, np.array([ident]))[0])
     step = deciding_step(sources, reason, partition, ident)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.core.uids import is_uid
-from filtering.manifests.artifacts import KINDS, read_manifest, read_shard_lines, table_name
+from filtering.manifests.artifacts import KINDS, read_shard_lines, read_split
 from filtering.storage.store import Store
 
 # Shards whose tables are read at once; nearly all of the time goes by in requests.
@@ -78,7 +78,7 @@ def _searched(run: Store, shards: Sequence[int], name: str, every: bool) -> list
 
 def _in_shard(run: Store, shard: int, name: str) -> list[Place]:
     for kind in KINDS:
-        table = read_manifest(run, table_name(kind, shard))
+        table = read_split(run, kind, shard)
         columns = [column for column in ("uid", "key", "member") if column in table.column_names]
         masks = [pc.fill_null(pc.equal(table[column], pa.scalar(name)), False) for column in columns]
         mask = masks[0]

@@ -9,15 +9,14 @@ import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import shard_and_row
-from filtering.config.run import Arrays
 from filtering.core.errors import InputError
 from filtering.explanations.explanation import SeenSample
 from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
-from filtering.manifests.artifacts import REPORT_DATA, read_manifest, table_name
+from filtering.manifests.artifacts import REPORT_DATA, read_split
 from filtering.manifests.finished import FinishedRun, read_finished
 from filtering.report.data import parse_report
-from filtering.runtime.run_record import RunRecord
+from filtering.runtime.run_record import RunRecord, stage_folder
 from filtering.scores.artifacts import read_scores
 from filtering.storage.store import Store
 
@@ -29,7 +28,7 @@ class Sources:
 
     def __init__(self, run: Store) -> None:
         self.finished: FinishedRun = read_finished(run, rows="needed")
-        if "steps" not in self.record:
+        if not self.record.keys() >= {"filters", "steps", "scores"}:
             raise InputError(f"{run.url}: an older version of filtering wrote it; run it again to have it explained")
 
     @property
@@ -44,14 +43,11 @@ class Sources:
 
     def folder(self, stage: str) -> Store:
         """Return the folder of a stage's objects."""
-        return self.run.child(self.record["objects"][stage])
+        return stage_folder(self.run, self.record, stage)
 
     def shard(self, at: int) -> PassingShard:
         """Return the shard at a place of the inventory."""
-        source, arrays = self.finished.sources[at], None
-        if self.finished.from_metadata:
-            arrays = Arrays(**self.record["config"]["input"]["arrays"])
-        return PassingShard(source.embedded(arrays), self.folder("filters"))
+        return PassingShard(self.finished.sources[at].embedded(self.finished.arrays), self.folder("filters"))
 
     def scores(self, at: int, row: int) -> dict[str, float]:
         """Return the scores of a row of the shard at a place, by name, as far as it has them."""
@@ -74,7 +70,7 @@ class Sources:
         """Return the distinctive words of a concept, as far as the page has them."""
         if not self.run.exists(REPORT_DATA):
             return ()
-        rows = parse_report(self.run.read(REPORT_DATA)).concepts
+        rows = parse_report(self.run.read(REPORT_DATA), self.run.path(REPORT_DATA)).concepts
         return next((row.words for row in rows if row.concept == concept), ())
 
     def samples(self, ids: Sequence[int]) -> list[SeenSample]:
@@ -86,7 +82,7 @@ class Sources:
         return [self._seen(tables[at], at, row) for at, row in zip(places, rows, strict=True)]
 
     def _tables(self, at: int) -> tuple[pa.Table, dict[str, int]]:
-        kept = read_manifest(self.run, table_name("kept", at), ["uid", "rank"])
+        kept = read_split(self.run, "kept", at, ["uid", "rank"])
         ranks = dict(zip(kept["uid"].to_pylist(), kept["rank"].to_pylist(), strict=True))
         return self.shard(at).embedded.rows(["uid", "key", "caption"]), ranks
 

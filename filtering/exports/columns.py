@@ -15,11 +15,15 @@ from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
+from filtering.runtime.records import from_plain
+from filtering.runtime.run_record import StageRecord
+from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX
-from filtering.scores.artifacts import read_scores
+from filtering.scores.artifacts import ScoresResult, read_scores
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.names import METADATA, column, place
 from filtering.shards.samples import MAX_JSON_BYTES, chosen_members
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store, open_object
 
 # Rows of a parquet file that are in memory at once, and in a row group.
@@ -57,10 +61,7 @@ class Tables:
 
 def tables_of(run: FinishedRun) -> Tables:
     """Return where a run's tables are."""
-    config = run.record["config"]
-    arrays = Arrays(**config["input"]["arrays"]) if run.from_metadata else None
-    limit = config["embedding"]["max_image_bytes"]
-    return Tables(arrays, tuple(_scores(run)), limit)
+    return Tables(run.arrays, tuple(_scores(run)), run.record["config"]["embedding"]["max_image_bytes"])
 
 
 def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
@@ -69,11 +70,12 @@ def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
     for stage in run.record["stages"]:
         if stage["name"] != "scores":
             continue
-        store = run.store.child(f"stages/scores-{stage['fingerprint']}")
+        store, done = run.store.child(f"{FOLDER}/scores-{stage['fingerprint']}"), stage["fingerprint"] + RECORD_SUFFIX
         try:
-            name = store.read_record(f"{stage['fingerprint']}{RECORD_SUFFIX}")["result"]["score"]
+            found = read_record_as(store, done, StageRecord)["result"]
         except FileNotFoundError:
             raise InputError(f"{store.url}: the scores that the run computed are gone") from None
+        name = from_plain(ScoresResult, found, store.path(done)).score
         seen[name] = seen.get(name, 0) + 1
         yield name if seen[name] == 1 else f"{name}_{seen[name]}", store
 

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, NotRequired
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from filtering.config.run import Ray
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import DamagedError, InputError
+from filtering.core.parsing import Count
 from filtering.exports.options import Options, flag
 from filtering.manifests.finished import FinishedRun
 from filtering.runtime.events import NAME as EVENTS
@@ -18,6 +22,7 @@ from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
 from filtering.storage.outputs import Layout, check_inputs, check_output, delete_halves, place_of
+from filtering.storage.reading import read_as
 from filtering.storage.store import Store, absolute
 
 VERSION = 1
@@ -28,6 +33,7 @@ STATE_NAMES = {IDENTITY, EVENTS, FOLDER, LEASE}
 # The last object that an export writes.
 MANIFEST = "manifest.json"
 SUBSET = "subset.npy"
+REMEDY = "choose another folder, or delete it"
 # The folder of kept keys that the format shards writes.
 KEYS = "keys"
 # The names that each format writes, besides those that all have.
@@ -42,6 +48,22 @@ WRITTEN = {
 
 # The content of a manifest.
 Facts = Mapping[str, object]
+
+
+@with_config(ConfigDict(extra="allow"))
+class Identity(TypedDict):
+    """What tells an export from another one, as it is on disk; more is compared than is named here."""
+
+    format: str
+    options: dict[str, Any]
+    run_id: NotRequired[str]
+
+
+class Manifest(Identity):
+    """The manifest of an export: its identity, and how many samples and objects it has."""
+
+    kept: Count
+    objects: Count
 
 
 class Samples(TypedDict):
@@ -133,23 +155,23 @@ def _forget(state: Store) -> None:
         state.delete(name)
 
 
-def _finished(out: Store, identity: Facts) -> Facts | None:
+def _finished(out: Store, identity: Facts) -> Manifest | None:
     """Return the manifest if this very export is there already; refuse if another one is."""
     if not out.exists(MANIFEST):
         return None
-    found: Facts = out.read_json(MANIFEST)
-    if {name: found.get(name) for name in identity} == identity:
+    found = read_as(out, MANIFEST, Manifest, REMEDY)
+    if {name: value for name, value in found.items() if name in identity} == identity:
         return found
     raise InputError(f"--out: {out.url} holds another export, {_named(found)}; choose another folder, or delete it")
 
 
 def _claim(out: Store, state: Store, identity: Facts) -> None:
     if (done := _finished(out, identity)) is not None:
-        raise InputError(f"--out: {out.url} was finished just now, with {done.get('kept', 0):,} samples")
+        raise InputError(f"--out: {out.url} was finished just now, with {done['kept']:,} samples")
     if not state.exists(IDENTITY):
         state.write_json(IDENTITY, identity)
         return
-    found = state.read_json(IDENTITY)
+    found = read_as(state, IDENTITY, Identity, REMEDY)
     if found != identity:
         raise InputError(
             f"--out: {out.url} holds an unfinished export, {_named(found)}; finish it, choose another folder, "
@@ -157,10 +179,9 @@ def _claim(out: Store, state: Store, identity: Facts) -> None:
         )
 
 
-def _named(identity: Facts) -> str:
-    given = [f"--format {identity.get('format', 'unknown')}"]
-    options = identity.get("options")
-    for name, value in options.items() if isinstance(options, Mapping) else ():
+def _named(identity: Identity) -> str:
+    given = [f"--format {identity['format']}"]
+    for name, value in identity["options"].items():
         if value is not None and value is not False:
             given.append(flag(name) + ("" if value is True else f" {value}"))
     return f"{' '.join(given)} of run {identity.get('run_id', 'unknown')}"
@@ -190,7 +211,6 @@ def _check_output(out: Store, form: str, into_existing: bool) -> None:
 
 def _is_identity(folder: Store, name: str) -> bool:
     try:
-        found = folder.read_json(name) if folder.exists(name) else None
-    except RunError:
+        return folder.exists(name) and read_as(folder, name, Identity)["format"] in WRITTEN
+    except DamagedError:
         return False
-    return isinstance(found, dict) and {"format", "options"} <= found.keys() and found["format"] in WRITTEN

@@ -6,10 +6,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from typing_extensions import TypedDict
 
 from filtering.config.filters import WordsFilter
 from filtering.core.errors import InputError
 from filtering.filters.phrases import Entries, read_entries
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store, checksum
 
 LIST_NAME = "{}.words.json"
@@ -26,6 +28,12 @@ def listed(rule: WordsFilter) -> Entries:
 def list_identity(rule: WordsFilter) -> str:
     """Return the identity of a list's content, which may change while its URL stays the same."""
     return checksum("\n".join(listed(rule).names).encode())[:16]
+
+
+class StoredEntries(TypedDict):
+    """A list on disk."""
+
+    entries: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +66,4 @@ def words_pass(captions: pa.ChunkedArray, words: WordList) -> npt.NDArray[np.boo
 
 @cache
 def _entries(words: WordList) -> Entries:
-    return Entries(words.store.read_record(words.name)["entries"])
+    return Entries(read_record_as(words.store, words.name, StoredEntries)["entries"])

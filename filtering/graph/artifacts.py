@@ -11,7 +11,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from filtering.concepts.partition import moved_rows
+from filtering.core.parsing import Count
 from filtering.graph.sharded import ShardGraph
+from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 
 GRAPH_NAME = "{:08d}.graph.npz"
@@ -133,4 +135,4 @@ def read_part_object(store: Store, name: str, partition: int) -> dict[str, npt.N
 
 def read_adjacent(store: Store) -> dict[int, list[int]]:
     """Return, for each partition that has rows, the others that it shares edges with, ascending."""
-    return {int(number): others for number, others in store.read_record(ADJACENT).items()}
+    return read_mapping_as(store, ADJACENT, dict[Count, list[Count]])

@@ -1,14 +1,16 @@
 """The sharded graph: neighbours found inside concepts, the k nearest chosen, their edges sent to where they end."""
 
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from typing_extensions import TypedDict
 
 from filtering.concepts.partition import Partition
 from filtering.core.csr import Int64Array, KnnGraph, row_pointers
+from filtering.core.parsing import Count
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.pairs import member_neighbours, narrow
 from filtering.graph.quantised import quantised
@@ -156,12 +158,12 @@ class PartStatistics(TypedDict):
     is reused.
     """
 
-    nodes: int
-    edges: int
-    largest_degree: int
-    degrees: list[int]
-    isolated: int
-    crossing: int
+    nodes: Count
+    edges: Count
+    largest_degree: Count
+    degrees: list[Count]
+    isolated: Count
+    crossing: Count
     carried: bool
 
 

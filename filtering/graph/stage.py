@@ -47,6 +47,7 @@ from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import TaskWorkers, task
 from filtering.shards.changes import GONE
+from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 
 NAME = "graph"
@@ -171,7 +172,7 @@ def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, 
     differing = dict.fromkeys([*again, *senders, *(other for one in again for other in before.get(one, []))])
     near = {number: sorted({number, *before.get(number, [])}) for number in differing}
     renewed = dict(zip(near, work.renew(near, senders), strict=True))
-    parts: Parts = {number: part | {"carried": True} for number, part in base.read_record(PARTS).items()}
+    parts: Parts = {number: part | {"carried": True} for number, part in _parts(base).items()}
     parts |= {f"{number}": part for number, part in renewed.items()}
     return parts, _adjacent(before, present, chosen, senders), found
 
@@ -179,12 +180,16 @@ def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, 
 def _origins(base: Store, reusable: Reusable) -> Origins:
     """Return the origins of a base's parts, with the places of those runs' shards now: its own, and those it reused."""
     before, places = read_origins(base), reusable.places()
-    own: Parts = base.read_record(PARTS)
+    own = _parts(base)
     run_of = np.full(max(map(int, own), default=-1) + 1, -1, dtype=np.int32)
     for number, part in own.items():
         run_of[int(number)] = before.run_of[int(number)] + 1 if part["carried"] else 0
     moved = [np.where(one >= 0, places[one], GONE) for one in before.places]
     return Origins((base, *before.stores), run_of, (places, *moved))
+
+
+def _parts(base: Store) -> Parts:
+    return read_mapping_as(base, PARTS, Parts)
 
 
 def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, list[int]]:

@@ -2,19 +2,23 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from typing_extensions import TypedDict
 
+from filtering.core import schemas
+from filtering.core.parsing import Count, parsed
 from filtering.core.uids import SUBSET_DTYPE
-from filtering.storage.checksums import MissingError, read_output
+from filtering.storage.checksums import DamagedError, MissingError, read_output
+from filtering.storage.decoding import check_table
+from filtering.storage.reading import read_as
 from filtering.storage.store import Store, checksum
 
 REPORT = "report/index.html"
@@ -50,11 +54,27 @@ class ShardLine(TypedDict):
     """A line of shards.jsonl: a shard's URL, its samples by outcome, and the name of its kept table."""
 
     url: str
-    samples: int
-    kept: int
-    dropped: int
-    quarantined: int
+    samples: Count
+    kept: Count
+    dropped: Count
+    quarantined: Count
     keys: str
+
+
+SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
+NULLABLE = ("member", "key", "detail", "score")
+
+
+class Summed(TypedDict):
+    """The part of a result that says which checksums the objects had that were written."""
+
+    checksums: dict[str, str]
+
+
+class SummedRecord(TypedDict):
+    """What is read of the record of a stage or task that wrote objects outside its folder."""
+
+    result: Summed
 
 
 def table_name(kind: str, index: int) -> str:
@@ -62,11 +82,23 @@ def table_name(kind: str, index: int) -> str:
     return f"manifest/{kind}/{index:08d}.parquet"
 
 
-def read_manifest(run: Store, name: str, columns: list[str] | None = None) -> pa.Table:
-    """Return a kept, dropped or quarantined table of a run, or some of its columns.
+def read_split(run: Store, kind: Kind, index: int, columns: list[str] | None = None) -> pa.Table:
+    """Return a shard's kept, dropped or quarantined table, or some of its columns; errors as in `read_manifest`."""
+    return read_manifest(run, table_name(kind, index), SCHEMAS[kind], columns)
 
-    Raises DamagedError if it is missing or does not hold what was written.
+
+def read_manifest(run: Store, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Return a table of a run's manifest, or some of its columns.
+
+    Raises DamagedError if it is missing, does not hold what was written, or has other columns than its schema.
     """
+    table = read_stored(run, name, columns)
+    check_table(table, schema, columns or schema.names, NULLABLE, run.path(name))
+    return table
+
+
+def read_stored(run: Store, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Return a table as `read_manifest`, whatever its columns are."""
     try:
         data = run.read(name)
     except FileNotFoundError:
@@ -91,13 +123,34 @@ def _fault(run: Store, entry: tuple[str, str]) -> str:
 
 
 def read_shard_lines(run: Store) -> list[ShardLine]:
-    """Return the lines of shards.jsonl."""
-    return [json.loads(line) for line in run.read(SHARDS).decode().splitlines()]
+    """Return the lines of shards.jsonl; DamagedError if there is none, or one is something else."""
+    lines, where = read_whole(run, SHARDS).split(b"\n"), run.path(SHARDS)
+    found = [parsed(ShardLine, line, f"{where}: line {number}") for number, line in enumerate(lines, 1) if line]
+    for index, line in enumerate(found):
+        if line["keys"] != table_name("kept", index):
+            raise DamagedError(f"{where}: line {index + 1}", f"is damaged: keys must be {table_name('kept', index)}")
+    return found
+
+
+def read_sums(run: Store) -> dict[str, str]:
+    """Return checksums.json: the checksum of each object by its name; FileNotFoundError if there is none."""
+    return read_as(run, CHECKSUMS, dict[str, str])
+
+
+def read_whole(run: Store, name: str) -> bytes:
+    """Return an object that every finished run has; DamagedError if it is not there."""
+    try:
+        return run.read(name)
+    except FileNotFoundError:
+        raise MissingError(run.path(name)) from None
 
 
 def read_subset(run: Store) -> npt.NDArray[Any]:
-    """Return subset.npy."""
-    subset: npt.NDArray[Any] = np.load(io.BytesIO(run.read(SUBSET)), allow_pickle=False)
+    """Return subset.npy; DamagedError if it is no array."""
+    try:
+        subset: npt.NDArray[Any] = np.load(io.BytesIO(read_whole(run, SUBSET)), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise DamagedError(run.path(SUBSET), "is no array") from None
     return subset
 
 

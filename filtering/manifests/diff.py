@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.core.uid_rule import UidRule
-from filtering.manifests.artifacts import CHECKSUMS, ShardLine, read_manifest, read_shard_lines, table_name
+from filtering.manifests.artifacts import ShardLine, read_shard_lines, read_split, read_sums, table_name
 from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
 
@@ -110,7 +110,7 @@ def diff(before: str, after: str) -> RunDiff:
     same = len({base.result("concepts", ConceptsResult).identity for base in bases}) == 1
     runs = bases[0].run, bases[1].run
     pairs = list(_pairs(*map(read_shard_lines, runs)))
-    sums = [run.read_json(CHECKSUMS) for run in runs]
+    sums = [read_sums(run) for run in runs]
     # By another rule, a sample has another uid; in its shard its key tells it from others too.
     name = "uid" if len({UidRule.recorded(base.record) for base in bases}) == 1 else "key"
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -178,7 +178,7 @@ def _count(found: ByConcept, run: int, rows: pa.Table, why: str | list[str], nam
 def _kept(run: Store, at: int | None) -> pa.Table:
     if at is None:
         return pa.table({"uid": pa.array([], pa.string()), "key": pa.array([], pa.string()), "concept": []})
-    return read_manifest(run, table_name("kept", at), ["uid", "key", "concept"])
+    return read_split(run, "kept", at, ["uid", "key", "concept"])
 
 
 def _without(rows: pa.Table, others: pa.Table, name: str) -> pa.Table:
@@ -189,8 +189,8 @@ def _why(run: Store, at: int, rows: pa.Table, name: str, missing: str) -> list[s
     """Return why a run does not keep some samples of a shard."""
     if len(rows) == 0:
         return []
-    dropped = read_manifest(run, table_name("dropped", at), [name, "reason"])
-    quarantined = read_manifest(run, table_name("quarantined", at), ["key", "reason"])
+    dropped = read_split(run, "dropped", at, [name, "reason"])
+    quarantined = read_split(run, "quarantined", at, ["key", "reason"])
     by_name = dict(zip(dropped[name].to_pylist(), dropped["reason"].to_pylist(), strict=True))
     by_key = dict(zip(quarantined["key"].to_pylist(), quarantined["reason"].to_pylist(), strict=True))
     pairs = zip(rows[name].to_pylist(), rows["key"].to_pylist(), strict=True)

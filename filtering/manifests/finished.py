@@ -7,7 +7,9 @@ from typing import Literal
 import pyarrow as pa
 
 from filtering.config.run import Arrays
+from filtering.core import schemas
 from filtering.core.errors import InputError
+from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard, shard_locations
 from filtering.manifests.artifacts import read_manifest, read_shard_lines
 from filtering.runtime.finished_run import Base
@@ -32,12 +34,12 @@ class Source:
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """Return the kept table, or some of its columns."""
-        return read_manifest(self.store, self.table_name, columns)
+        return read_manifest(self.store, self.table_name, schemas.KEPT, columns)
 
     def embedded(self, arrays: Arrays | None = None) -> EmbeddedShard:
         """Return the shard with its rows and vectors; InputError if it is not known where they are."""
         if self.rows is None:
-            raise InputError(f"{self.shard.url}: the run does not say where its rows are; run it again")
+            raise InputError(f"{self.store.url}: does not say where the rows of {self.shard.url} are; run it again")
         return EmbeddedShard(self.shard, self.rows, arrays)
 
     def offsets(self) -> Offsets | None:
@@ -62,6 +64,14 @@ class FinishedRun:
     def from_metadata(self) -> bool:
         """Whether the pool was DataComp metadata rather than tars."""
         return self.record["config"]["input"].get("metadata") is not None
+
+    @property
+    def arrays(self) -> Arrays | None:
+        """The names of the arrays of DataComp metadata; None where the pool was tars."""
+        if not self.from_metadata:
+            return None
+        found = self.record["config"]["input"].get("arrays")
+        return Arrays(image=found["image"], text=found["text"]) if found else Arrays()
 
     def origin(self) -> dict[str, str]:
         """Return the run's id and hashes: the origin of an export."""
@@ -103,17 +113,20 @@ def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Sourc
 
 
 def _rows(run: Store, record: RunRecord, need: RowsNeed) -> dict[str, Store]:
-    """Return the folder of each shard's rows, by identity."""
+    """Return the folder of each shard's rows, by identity; none if they are optional and not known."""
+    known = EMBEDDING in record["objects"] and any(cost["name"] == EMBEDDING for cost in record["stages"])
+    if need == "optional" and not known:
+        return {}
     try:
         return {identity: place.store for identity, place in shard_locations(Base(run, record, ())).items()}
-    except (InputError, LookupError):
+    except InputError:
         if need == "needed":
             raise
         return {}
 
 
 def _inventory(run: Store, record: RunRecord) -> list[Shard]:
-    folder = record.get("objects", {}).get("inventory", "")
+    folder = record["objects"].get("inventory", "")
     try:
         return read_inventory(run.child(folder))
     except FileNotFoundError:

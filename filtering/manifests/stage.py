@@ -18,9 +18,11 @@ from filtering.manifests.artifacts import (
     SUBSET,
     ManifestsResult,
     ShardLine,
+    SummedRecord,
     damage,
     manifest_hash,
-    read_manifest,
+    read_split,
+    read_sums,
     subset_bytes,
     table_name,
 )
@@ -28,6 +30,7 @@ from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
 from filtering.storage.checksums import DamagedError
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store, checksum
 
 VERSION = 3
@@ -51,7 +54,7 @@ def write_manifests(
     picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]
     splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run)
     _check_conservation(shards, samples, splits)
-    kept = [read_manifest(run, table_name("kept", shard.index), ["uid", "key"]) for shard in shards]
+    kept = [read_split(run, "kept", shard.index, ["uid", "key"]) for shard in shards]
     _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}
@@ -62,7 +65,7 @@ def damaged_manifests(stage: StageRun) -> DamagedError | None:
     """Return what is wrong with the manifests that the finished stage wrote, None if nothing is."""
     run = stage.runtime.store
     try:
-        sums = run.read_json(CHECKSUMS)
+        sums = read_sums(run)
     except (FileNotFoundError, RunError):
         return DamagedError(run.path(CHECKSUMS), "is damaged or missing")
     return next((DamagedError(run.path(name), fault) for name, fault in damage(run, sums)), None)
@@ -73,7 +76,7 @@ def forget_damaged_splits(stage: StageRun) -> None:
     run = stage.runtime.store
     for marker in stage.store.names(MARKER):
         with contextlib.suppress(DamagedError):
-            sums: dict[str, str] = stage.store.read_record(marker)["result"]["checksums"]
+            sums = read_record_as(stage.store, marker, SummedRecord)["result"]["checksums"]
             for name, fault in damage(run, sums):
                 stage.runtime.tell_damaged(DamagedError(run.path(name), fault))
                 stage.store.delete(marker)

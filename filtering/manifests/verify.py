@@ -6,45 +6,52 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from filtering.core import schemas
-from filtering.core.errors import RunError
 from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
     REPORT,
     REPORT_STAGE,
+    SCHEMAS,
     SHARDS,
     SUBSET,
     Kind,
     ShardLine,
+    SummedRecord,
     damage,
     manifest_hash,
-    read_manifest,
     read_shard_lines,
+    read_stored,
     read_subset,
+    read_sums,
     table_name,
 )
 from filtering.runtime.run_record import RunRecord, read_run
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
 from filtering.storage.checksums import DamagedError
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
-
-SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
-RUN_KEYS = ("run_id", "config", "config_hash", "versions", "stages", "recall", "totals", "manifest_hash")
 
 
 def problems(run: Store, stages: bool = True) -> Iterator[str]:
-    """Yield what does not hold, a line each; nothing if the run is sound. Raises InputError if it is not finished.
+    """Yield what does not hold, a line each; nothing if the run is sound.
 
-    Without `stages` the objects of its stages are not read, only manifests and report.
+    Without `stages` the objects of its stages are not read, only manifests and report. Raises InputError if it is not
+    finished, DamagedError if its run.json is something else.
     """
     record = read_run(run)
-    missing = [key for key in RUN_KEYS if key not in record]
-    if missing:
-        yield f"run.json: lacks {', '.join(missing)}"
-        return
+    try:
+        yield from _problems(run, record, stages)
+    except DamagedError as error:
+        yield _line(run, error)
+
+
+def _line(run: Store, error: DamagedError) -> str:
+    return f"{error.url.removeprefix(run.path(''))}: {error.fault}"
+
+
+def _problems(run: Store, record: RunRecord, stages: bool) -> Iterator[str]:
     damaged = list(_damaged_objects(run))
     yield from damaged
     if stages:
@@ -58,12 +65,12 @@ def problems(run: Store, stages: bool = True) -> Iterator[str]:
 
 def _damaged_objects(run: Store) -> Iterator[str]:
     try:
-        sums = run.read_json(CHECKSUMS)
+        sums = read_sums(run)
     except FileNotFoundError:
         yield f"{CHECKSUMS}: is not there"
         return
-    except RunError:
-        yield f"{CHECKSUMS}: is no JSON, it is damaged"
+    except DamagedError as error:
+        yield _line(run, error)
         return
     for name in (SUBSET, SHARDS):
         if name not in sums:
@@ -87,14 +94,14 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
             yield from [f"{FOLDER}/{cost['name']}-*: holds no {mark}"] if named else []
             continue
         for error in damaged_objects(store, cost["fingerprint"]):
-            yield f"{error.url.removeprefix(run.path(''))}: {error.fault}"
+            yield _line(run, error)
         if cost["name"] == REPORT_STAGE:
             yield from _damaged_report(run, store, mark)
 
 
 def _damaged_report(run: Store, store: Store, mark: str) -> Iterator[str]:
     with contextlib.suppress(DamagedError):
-        sums = store.read_record(mark)["result"]["checksums"]
+        sums = read_record_as(store, mark, SummedRecord)["result"]["checksums"]
         yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if run.exists(name))
 
 
@@ -103,7 +110,7 @@ def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):
-        split: dict[Kind, pa.Table] = {kind: read_manifest(run, table_name(kind, index)) for kind in KINDS}
+        split: dict[Kind, pa.Table] = {kind: read_stored(run, table_name(kind, index)) for kind in KINDS}
         yield from _shard_problems(index, line, split)
         kept.append(split["kept"].select(["uid", "key"]))
         totals["input"] += line["samples"]
@@ -128,8 +135,6 @@ def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table]) ->
             yield f"{name}: names another shard than {line['url']}"
     if line["samples"] != sum(line[kind] for kind in KINDS):
         yield f"{line['url']}: {line['samples']} samples are not the sum of kept, dropped and quarantined"
-    if line["keys"] != table_name("kept", index):
-        yield f"{line['url']}: keys must be {table_name('kept', index)}, not {line['keys']}"
     both = set(split["kept"]["uid"].to_pylist()) & set(split["dropped"]["uid"].to_pylist())
     if both:
         yield f"{line['url']}: {len(both)} samples are both kept and dropped"

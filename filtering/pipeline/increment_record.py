@@ -1,8 +1,11 @@
 """The record of an incremental run in its folder, and the note that its deletion has begun."""
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
-from filtering.core.errors import InputError
+from typing_extensions import TypedDict
+
+from filtering.core.parsing import Finite
+from filtering.storage.reading import read_as
 from filtering.storage.store import Store
 
 # The file's name is older than the term.
@@ -19,25 +22,16 @@ class IncrementRecord(TypedDict):
     """
 
     base: str | None
-    started: float
+    started: Finite
     verified: bool
     name: NotRequired[str]
 
 
 def read_increment(run: Store) -> IncrementRecord | None:
-    """Return the record of an incremental run; None if the folder holds no such run, InputError if it is no record."""
+    """Return the record of an incremental run; None if the folder holds none, DamagedError if it is something else."""
     if not run.exists(RECORD):
         return None
-    found: object = run.read_json(RECORD)
-    if not (
-        isinstance(found, dict)
-        and isinstance(found.get("base", 0), str | None)
-        and isinstance(found.get("started"), int | float)
-        and isinstance(found.get("verified"), bool)
-    ):
-        raise InputError(f"{run.path(RECORD)}: is no record of an incremental run; choose another output")
-    record = IncrementRecord(base=found["base"], started=found["started"], verified=found["verified"])
-    return record | {"name": str(found["name"])} if "name" in found else record
+    return read_as(run, RECORD, IncrementRecord, "choose another output")
 
 
 def write_increment(run: Store, record: IncrementRecord) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from filtering.config.run import Config
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import DamagedError, InputError, RunError
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.context import run_id
@@ -22,6 +22,9 @@ from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord, read_run
 from filtering.runtime.stage import leased
 from filtering.storage.store import Store, absolute
+
+# Seconds between the starts of two runs, at least.
+TICK = 1e-3
 
 
 def run(config: Config, progress: Reporter | None = None, into_existing: bool = False) -> RunRecord:
@@ -58,7 +61,7 @@ def _incremental(config: Config, progress: Reporter, into_existing: bool) -> Run
     root = root_of(store)
     with leased(root, progress) as lease:
         increment = _begun(config, store, root, progress)
-        record = _finished(config, store)
+        record = _finished(config, store, progress)
         if record is None or _is_damaged(store, progress):
             record = _run(config, store, increment, progress, into_existing)
         if not increment["verified"]:
@@ -85,7 +88,16 @@ def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> Inc
     if store.exists(RUN):
         raise InputError(f"output: {store.url} holds a finished run; choose another output for an incremental run")
     _check_retired(store)
-    return IncrementRecord(base=_first_base(config, root, progress.say), started=time.time(), verified=False)
+    return IncrementRecord(base=_first_base(config, root, progress.say), started=_started(root), verified=False)
+
+
+def _started(root: Store) -> float:
+    """Return the start of a run that begins now: later than that of the newest run, even if the clock was set back.
+
+    Else `latest` would stay behind, and retention would delete the new run as the oldest.
+    """
+    latest = read_latest(root)
+    return time.time() if latest is None else max(time.time(), latest["started"] + TICK)
 
 
 def _check_retired(store: Store) -> None:
@@ -128,11 +140,16 @@ def _base(url: str | None) -> Base | None:
     return None if url is None else read_base(Store(url))
 
 
-def _finished(config: Config, store: Store) -> RunRecord | None:
-    """Return run.json of a finished run, None if it has not finished; refuse a run of another pool or configuration."""
+def _finished(config: Config, store: Store, progress: Reporter) -> RunRecord | None:
+    """Return run.json of a finished run, None if it is not there or damaged; refuse another pool or configuration."""
     if not store.exists(RUN):
         return None
-    record = read_run(store)
+    try:
+        record = read_run(store)
+    except DamagedError as error:
+        # As if it were not there: the stages are gone through again, and it is written anew.
+        progress.say(f"{error.url}: {error.fault}; it is made again")
+        return None
     if record["run_id"] != run_id(config, pipeline.check(config)):
         raise InputError(
             f"output: {store.url} holds a finished run of another pool or configuration; finished runs are not "

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
 from filtering.pipeline.context import RunContext
 from filtering.pipeline.layout import FINAL, FINAL_FOLDERS, FINAL_STAGE, delete_own
@@ -14,10 +16,17 @@ from filtering.runtime.stage import FOLDER, Finished, StageKey, StageRun
 from filtering.runtime.stage_objects import damaged_of, faults_of, objects_left
 from filtering.runtime.task_spec import task
 from filtering.storage.checksums import DamagedError
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 
 # What the driver reads and checks by itself, and how many objects of more than that a task reads.
 CHECKED_HERE, AT_ONCE = 1 << 30, 256
+
+
+class FinalRecord(TypedDict):
+    """Which manifests lie under the fixed names: the fingerprint of their stage."""
+
+    manifests: str
 
 
 class Found(Exception):
@@ -117,6 +126,6 @@ def _damaged(context: RunContext, stage: Finished[Any]) -> list[DamagedError]:
 def _final(folder: Store) -> str:
     """Return the fingerprint of the manifests that lie under the fixed names; empty if it is not known."""
     try:
-        return str(folder.read_record(FINAL)["manifests"])
+        return read_record_as(folder, FINAL, FinalRecord)["manifests"]
     except DamagedError:
         return ""

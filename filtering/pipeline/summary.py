@@ -4,6 +4,7 @@ import contextlib
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import cast
 
 import filtering
 from filtering.config.filters import Filter
@@ -14,7 +15,7 @@ from filtering.pipeline.context import RunContext, SelectionInputs, run_id
 from filtering.pipeline.selection_steps import Selected, unread_sizes
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.records import to_plain
-from filtering.runtime.run_record import BaseRecord, FilterRecord, RedoneConcepts, RunRecord
+from filtering.runtime.run_record import BaseRecord, FilterRecord, RecordedConfig, RedoneConcepts, RunRecord
 from filtering.selection.artifacts import SelectionResult
 
 PACKAGES = ("ray", "numpy", "pyarrow", "faiss-cpu", "open_clip_torch", "torch")
@@ -32,7 +33,7 @@ def run_summary(
     graph = {name: value for name, value in to_plain(inputs.graph.result).items() if value is not None}
     record = RunRecord(
         run_id=run_id(config, context.shards),
-        config=config.resolved(),
+        config=cast(RecordedConfig, config.resolved()),
         config_hash=config.digest(),
         versions=_versions(),
         stages=context.costs(),

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from filtering.core.parsing import damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,9 @@ def report_bytes(report: Report) -> bytes:
     return _Stored(page=report).model_dump_json().encode()
 
 
-def parse_report(data: bytes) -> Report:
-    """Return the report that `report_bytes` wrote."""
-    return _Stored.model_validate_json(data).page
+def parse_report(data: bytes, where: str = "page.json") -> Report:
+    """Return the report that `report_bytes` wrote; DamagedError, with `where` it was read, if it is something else."""
+    try:
+        return _Stored.model_validate_json(data).page
+    except ValidationError as error:
+        raise damaged(where, error) from None

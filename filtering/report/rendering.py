@@ -48,4 +48,4 @@ def _compared(run: Store, against: str) -> str:
         raise InputError(
             f"report: {run.url} has no {REPORT_DATA}; an older version of filtering wrote it; run it again"
         )
-    return render(parse_report(run.read(REPORT_DATA)), diff(against, run.url))
+    return render(parse_report(run.read(REPORT_DATA), run.path(REPORT_DATA)), diff(against, run.url))

@@ -20,11 +20,12 @@ from filtering.report.locations import Locations, locations_of
 from filtering.report.page import render
 from filtering.report.survey import TOGETHER, Survey, merge_surveys, read_captions, survey_shard, total_counts
 from filtering.runtime.records import from_plain
-from filtering.runtime.run_record import RUN, RunRecord
+from filtering.runtime.run_record import RUN, RunRecord, StageRecord
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import BUDGETS_NAME
 from filtering.storage.checksums import DamagedError
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import checksum
 
 VERSION = 6
@@ -64,7 +65,7 @@ def write_report(stage: StageRun, record: RunRecord, shards: Sequence[PassingSha
 
 def damaged_report(stage: StageRun) -> DamagedError | None:
     """Return what is wrong with the report that the finished stage wrote, None if nothing is."""
-    run, record = stage.runtime.store, stage.store.read_record(stage.key.record)
+    run, record = stage.runtime.store, read_record_as(stage.store, stage.key.record, StageRecord)
     sums = from_plain(ReportResult, record["result"], stage.store.path(stage.key.record)).checksums
     return next((DamagedError(run.path(name), fault) for name, fault in damage(run, sums)), None)
 

@@ -13,7 +13,7 @@ from filtering.concepts.partition import global_rows
 from filtering.core.csr import Int64Array
 from filtering.core.uids import sampled, uid_array
 from filtering.filters.artifacts import PassingShard
-from filtering.manifests.artifacts import read_manifest, table_name
+from filtering.manifests.artifacts import read_split
 from filtering.report.bins import Counts, counted, summed
 from filtering.report.locations import Locations
 from filtering.scores.artifacts import read_scores
@@ -63,7 +63,7 @@ def survey_shard(shard: PassingShard, share: float, pictured: bool, locations: L
             found[name] = counted(read_scores(folder, shard.identity), kept)
     store.write_arrays(COUNTS_NAME.format(shard.identity), _count_arrays(found))
     _write_captions(shard, rows, share, locations)
-    quarantined = read_manifest(locations.run, table_name("quarantined", shard.index)).to_pylist()
+    quarantined = read_split(locations.run, "quarantined", shard.index).to_pylist()
     lowest = _lowest(shard, scores, reasons) if pictured else LowestRows(lowest=[], filtered={})
     return {"examples": few_by_reason(quarantined, PER_FAULT), **lowest}
 
@@ -80,7 +80,7 @@ def few_by_reason(rows: Sequence[QuarantinedRow], most: int) -> list[Quarantined
 
 def drop_reasons(shard: PassingShard, uids: pa.ChunkedArray, run: Store) -> pa.Array:
     """Return the reason of each row of a shard that is not kept, null for kept rows."""
-    dropped = read_manifest(run, table_name("dropped", shard.index), ["uid", "reason"])
+    dropped = read_split(run, "dropped", shard.index, ["uid", "reason"])
     index = pc.index_in(uids, value_set=dropped["uid"].combine_chunks())
     selected = dropped["reason"].combine_chunks().take(index.combine_chunks())
     # The filters' reason first: a row with a repeated uid has one, even if the first row with that uid is kept.

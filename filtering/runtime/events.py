@@ -1,12 +1,18 @@
 """What happened, as it happened, in storage: events.jsonl."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, cast
 
+from pydantic import ConfigDict, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from filtering.core.errors import DamagedError
+from filtering.core.parsing import Count, Finite, Seconds, adapter, damaged
 from filtering.core.secrets import redacted
 from filtering.runtime.records import JsonObject
 from filtering.storage.local import append_line
@@ -15,6 +21,76 @@ from filtering.storage.store import Store, is_local
 NAME = "events.jsonl"
 # Object stores cannot append: there the whole log is put again, at most this often (seconds).
 PUT_INTERVAL = 10.0
+REMEDY = "only status reads it; filtering verify checks the run itself"
+
+
+@with_config(ConfigDict(extra="allow"))
+class Event(TypedDict):
+    """What every event says: when it was, in seconds since the epoch, and its kind."""
+
+    time: Finite
+    event: str
+
+
+class StageStarted(Event):
+    """A stage began."""
+
+    stage: str
+
+
+class Progress(StageStarted):
+    """How a stage goes; what it does not count is left out."""
+
+    done: Count
+    total: Count
+    seconds: Seconds
+    resumed_tasks: Count
+    resumed_samples: Count
+    unit: NotRequired[str]
+    samples: NotRequired[Count]
+    quarantined: NotRequired[Count]
+    quarantine_reasons: NotRequired[dict[str, Count]]
+    retries: NotRequired[Count]
+    lost_tasks: NotRequired[Count]
+    read_bytes: NotRequired[Count]
+    written_bytes: NotRequired[Count]
+    peak_memory_bytes: NotRequired[Count]
+
+
+class StageFinished(StageStarted):
+    """A stage ended; older versions summed it up in other forms than a line."""
+
+    seconds: Seconds
+    peak_memory_bytes: Count
+    summary: Any
+    reused: NotRequired[bool]
+
+
+class RunFinished(Event):
+    """A run ended: its samples by outcome."""
+
+    input: Count
+    kept: Count
+    dropped: Count
+    quarantined: Count
+    manifest_hash: str
+
+
+class RunFailed(Event):
+    """A run failed."""
+
+    error: str
+    detail: str
+
+
+# Of other kinds only the time and the kind are read.
+KINDS: dict[str, type[Event]] = {
+    "stage_started": StageStarted,
+    "progress": Progress,
+    "stage_finished": StageFinished,
+    "run_finished": RunFinished,
+    "run_failed": RunFailed,
+}
 
 
 @dataclass(slots=True)
@@ -64,11 +140,27 @@ class EventLog:
 
 
 def read_events(store: Store) -> list[JsonObject]:
-    """Return a run's events, oldest first; a line cut off by a crash is left out."""
-    events = []
-    for line in store.read(NAME).decode(errors="replace").splitlines():
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            continue
+    """Return a run's events, oldest first; a line cut off by a crash is left out.
+
+    DamagedError that names the line if one is no event, or if there is no event.
+    """
+    lines, events = store.read(NAME).decode(errors="replace").split("\n"), list[JsonObject]()
+    for number, line in enumerate(lines, 1):
+        with contextlib.suppress(ValueError, RecursionError):
+            events.append(_checked(Event, json.loads(line), f"{store.path(NAME)}: line {number}"))
+    if not events and len(lines) > 1:
+        raise DamagedError(store.path(NAME), "holds no event, it is damaged", REMEDY)
     return events
+
+
+def checked(event: JsonObject, where: str) -> JsonObject:
+    """Return an event that has what those of its kind have; DamagedError, with `where` it was read, if it has not."""
+    return _checked(KINDS.get(event["event"], Event), event, f"{where}: {event['event']} of {event['time']}")
+
+
+def _checked(kind: type[Event], event: Any, where: str) -> JsonObject:
+    try:
+        found: JsonObject = adapter(cast(Any, kind)).validate_python(event, strict=True)
+    except ValidationError as error:
+        raise damaged(where, error, REMEDY) from None
+    return found

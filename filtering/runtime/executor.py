@@ -1,7 +1,7 @@
 """Executors run the tasks of a stage; markers say which tasks are already done."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from filtering.config.run import Ray
 from filtering.core.errors import FilteringError, RunError, first_line
@@ -12,6 +12,7 @@ from filtering.storage import retries
 from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Fence
 from filtering.storage.local import disk_error
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store
 
 R = TypeVar("R")
@@ -106,7 +107,7 @@ def _done(store: Store, tasks: Sequence[TaskSpec[Any]], callback: Callback) -> d
         if marker not in present:
             continue
         try:
-            record = cast(TaskRecord, store.read_record(marker))
+            record = read_record_as(store, marker, TaskRecord)
             raise_first(store, faults(record["objects"], present, consumed))
         except DamagedError as error:
             callback.damaged(error)

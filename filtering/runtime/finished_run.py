@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from filtering.core.errors import InputError, RunError
 from filtering.runtime.records import from_plain
-from filtering.runtime.run_record import RUN, RunRecord
+from filtering.runtime.run_record import RUN, RunRecord, StageRecord, fingerprint_of, read_run, stage_folder
 from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.shards.changes import GONE, Changes, changes
 from filtering.shards.inventory import Shard, read_inventory
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class Base:
 
     def store(self, stage: str) -> Store:
         """Return the folder of a stage's objects."""
-        return self.run.child(self.record["objects"][stage])
+        return stage_folder(self.run, self.record, stage)
 
     def has(self, stage: str) -> bool:
         """Say whether the run had a stage of that name."""
@@ -41,12 +42,12 @@ class Base:
 
     def fingerprint(self, stage: str) -> str:
         """Return the fingerprint of a stage, of the last one where several have its name."""
-        return str([cost["fingerprint"] for cost in self.record["stages"] if cost["name"] == stage][-1])
+        return fingerprint_of(self.run, self.record, stage)
 
     def result(self, stage: str, kind: type[T]) -> T:
         """Return the result of a stage; InputError if an older version of filtering wrote it in another form."""
         name = f"{self.fingerprint(stage)}{RECORD_SUFFIX}"
-        plain = self.store(stage).read_record(name)["result"]
+        plain = read_record_as(self.store(stage), name, StageRecord)["result"]
         try:
             return from_plain(kind, plain, self.store(stage).path(name))
         except RunError:
@@ -79,7 +80,7 @@ def read_base(run: Store, key: str = "base") -> Base:
     """Return a finished run as a base; InputError, with the configuration key that names it, if there is none."""
     if not run.exists(RUN):
         raise InputError(f"{key}: {run.url} holds no finished run (no {RUN})")
-    record: RunRecord = run.read_json(RUN)
+    record = read_run(run)
     try:
         shards = read_inventory(run.child(record["objects"]["inventory"]))
     except (KeyError, FileNotFoundError):

@@ -1,20 +1,27 @@
 """`latest.json`: the newest verified incremental run under a root of runs, as one object that is written whole."""
 
-from typing import TypedDict
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from filtering.core.errors import InputError
+from filtering.core.parsing import Finite
 from filtering.runtime.run_record import RUN
+from filtering.storage.reading import read_as
 from filtering.storage.store import Store, absolute
 
 LATEST = "latest"
 POINTER = "latest.json"
+REMEDY = "delete it, and set base to the newest run beside it"
 
 
 class LatestRecord(TypedDict):
     """The name of the run's folder, its start in seconds since the epoch, its id and its manifest hash."""
 
-    run: str
-    started: float
+    # A folder beside it: what stands there must not lead elsewhere.
+    run: Annotated[str, Field(pattern="^[^/]*[^/.][^/]*$")]
+    started: Finite
     run_id: str
     manifest_hash: str
 
@@ -25,11 +32,8 @@ def root_of(run: Store) -> Store:
 
 
 def read_latest(root: Store) -> LatestRecord | None:
-    """Return the newest verified run; None before the first."""
-    if not root.exists(POINTER):
-        return None
-    record: LatestRecord = root.read_json(POINTER)
-    return record
+    """Return the newest verified run; None before the first; DamagedError if the object says something else."""
+    return read_as(root, POINTER, LatestRecord, REMEDY) if root.exists(POINTER) else None
 
 
 def latest_name(root: Store) -> str | None:

@@ -1,12 +1,11 @@
 """Results as records hold them: of stages, frozen dataclasses to JSON and back; of tasks, typed dictionaries."""
 
 import dataclasses
-from functools import cache
 from typing import Any, TypedDict, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from filtering.core.errors import RunError
+from filtering.core.parsing import adapter, damaged
 
 T = TypeVar("T")
 # A JSON object at the edge: what is read from it is checked, or typed, where it is read.
@@ -25,22 +24,13 @@ def to_plain(value: Any) -> Any:
     A field whose name on disk differs is declared as `Annotated[..., Field(alias="name on disk")]`.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _adapter(type(value)).dump_python(value, mode="json", by_alias=True)
+        return adapter(type(value)).dump_python(value, mode="json", by_alias=True)
     return value
 
 
 def from_plain(kind: type[T], plain: Any, where: str) -> T:
-    """Return the dataclass that `to_plain` wrote; RunError, with `where` it was read, if the value has another form."""
+    """Return the dataclass that `to_plain` wrote; DamagedError, with `where` it was read, if it has another form."""
     try:
-        return cast(T, _adapter(cast(Any, kind)).validate_python(plain))
+        return cast(T, adapter(cast(Any, kind)).validate_python(plain))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RunError(
-            f"{where}: is not a record of this version of filtering ({place}: {first['msg']}); take another output"
-        ) from None
-
-
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+        raise damaged(where, error) from None

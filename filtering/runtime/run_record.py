@@ -1,28 +1,84 @@
 """A run's record: run.json, written last, so that its presence means that the run is finished."""
 
-from typing import NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, Required
 
-from filtering.core.errors import InputError
+from pydantic import AfterValidator, ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from filtering.core.errors import DamagedError, InputError
+from filtering.core.parsing import Count, Finite, Seconds
+from filtering.core.uid_rule import Uids
 from filtering.runtime.records import JsonObject
+from filtering.storage.reading import read_as
 from filtering.storage.store import Store
 
 RUN = "run.json"
 
 
+# What other versions write stays in records, for those who open a run from Python.
+OPEN = with_config(ConfigDict(extra="allow"))
+OUTCOMES = ("input", "kept", "dropped", "quarantined")
+
+
+@OPEN
 class StageCost(TypedDict, total=False):
     """The cost of a stage; `reused` if an earlier attempt at the run had finished it."""
 
-    name: str
-    seconds: float
-    peak_memory_bytes: int
-    tasks: int
-    tasks_retried: int
-    retries: int
-    read_bytes: int
-    written_bytes: int
-    fingerprint: str
+    name: Required[str]
+    fingerprint: Required[str]
+    seconds: Seconds
+    peak_memory_bytes: Count
+    tasks: Count
+    tasks_retried: Count
+    retries: Count
+    read_bytes: Count
+    written_bytes: Count
     summary: str
     reused: bool
+
+
+class StageRecord(TypedDict):
+    """The record of a finished stage: its cost, and its result, which `from_plain` returns as the stage's class."""
+
+    cost: StageCost
+    result: Any
+
+
+@OPEN
+class RecordedArrays(TypedDict):
+    """The names of the arrays of DataComp's npz files."""
+
+    image: str
+    text: str
+
+
+@OPEN
+class RecordedInput(TypedDict):
+    """What is read of the section `input` of a run's configuration; older versions had no rule for uids."""
+
+    shards: NotRequired[Any]
+    metadata: NotRequired[Any]
+    arrays: NotRequired[RecordedArrays]
+    uids: NotRequired[Uids]
+    root: NotRequired[str | None]
+
+
+@OPEN
+class RecordedEmbedding(TypedDict):
+    """What is read of its section `embedding`."""
+
+    model: str
+    max_image_bytes: Count
+
+
+@OPEN
+class RecordedConfig(TypedDict):
+    """What is read of a run's configuration; a base's `graph` is compared as a whole."""
+
+    input: RecordedInput
+    embedding: RecordedEmbedding
+    graph: NotRequired[JsonObject]
+    output: NotRequired[str]
 
 
 class FilterRecord(TypedDict):
@@ -49,9 +105,9 @@ class StepRecord(TypedDict):
 class RedoneConcepts(TypedDict):
     """How many concepts there are, and how many were searched and selected again."""
 
-    all: int
-    searched: int
-    selected: int | None
+    all: Count
+    searched: Count
+    selected: Count | None
 
 
 class BaseRecord(TypedDict):
@@ -59,42 +115,63 @@ class BaseRecord(TypedDict):
 
     run: str
     run_id: str
-    shards: dict[str, int]
-    embedded_shards: int
+    shards: dict[str, Count]
+    embedded_shards: Count
     concepts: RedoneConcepts
 
 
+def _all_outcomes(totals: dict[str, int]) -> dict[str, int]:
+    if missing := [name for name in OUTCOMES if name not in totals]:
+        raise ValueError(f"lacks {', '.join(missing)}")
+    return totals
+
+
+@OPEN
 class RunRecord(TypedDict):
     """The contents of run.json.
 
     `totals` are samples by outcome, `reasons` samples by outcome and reason, `objects` the folder of each stage's
-    objects, `scores` the folder of each score by its name.
+    objects, `scores` the folder of each score by its name. Older versions did not write what is not required.
     """
 
     run_id: str
-    config: JsonObject
+    config: RecordedConfig
     config_hash: str
     versions: dict[str, str]
     stages: list[StageCost]
-    recall: float
-    graph: JsonObject
-    measures: JsonObject
-    totals: dict[str, int]
-    reasons: dict[str, dict[str, int]]
+    recall: Finite
+    totals: Annotated[dict[str, Count], AfterValidator(_all_outcomes)]
+    manifest_hash: str
+    reasons: dict[str, dict[str, Count]]
     warnings: list[str]
     objects: dict[str, str]
-    filters: list[FilterRecord]
-    steps: list[StepRecord]
-    scores: dict[str, str]
-    manifest_hash: str
+    graph: NotRequired[JsonObject]
+    measures: NotRequired[JsonObject]
+    filters: NotRequired[list[FilterRecord]]
+    steps: NotRequired[list[StepRecord]]
+    scores: NotRequired[dict[str, str]]
     base: NotRequired[BaseRecord]
     drift: NotRequired[JsonObject]
-    finished: NotRequired[float]
+    finished: NotRequired[Finite]
 
 
 def read_run(run: Store) -> RunRecord:
-    """Return run.json of a finished run; InputError if there is none."""
+    """Return run.json of a finished run; InputError if there is none, DamagedError if it is something else."""
     if not run.exists(RUN):
         raise InputError(f"{run.url}: holds no finished run (no {RUN})")
-    record: RunRecord = run.read_json(RUN)
-    return record
+    return read_as(run, RUN, RunRecord)
+
+
+def stage_folder(run: Store, record: RunRecord, stage: str) -> Store:
+    """Return the folder of a stage's objects; DamagedError if run.json does not name one."""
+    if (folder := record["objects"].get(stage)) is None:
+        raise DamagedError(run.path(RUN), f"names no folder of {stage} in objects; it is damaged, or of an old version")
+    return run.child(folder)
+
+
+def fingerprint_of(run: Store, record: RunRecord, stage: str) -> str:
+    """Return the fingerprint of a stage, of the last one where several have its name; DamagedError without."""
+    found = [cost["fingerprint"] for cost in record["stages"] if cost["name"] == stage]
+    if not found:
+        raise DamagedError(run.path(RUN), f"has no {stage} in stages; it is damaged, or of an old version")
+    return found[-1]

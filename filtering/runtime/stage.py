@@ -5,15 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from filtering.core.errors import FilteringError, InputError, one_line
 from filtering.runtime import signals
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import Executor, run_tasks
 from filtering.runtime.progress import Reporter
-from filtering.runtime.records import JsonObject, from_plain, to_plain
-from filtering.runtime.run_record import StageCost
+from filtering.runtime.records import from_plain, to_plain
+from filtering.runtime.run_record import StageCost, StageRecord
 from filtering.runtime.stage_objects import (
     RECORD_SUFFIX,
     UNKNOWN,
@@ -29,6 +29,7 @@ from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Lease
 from filtering.storage.local import DiskError
 from filtering.storage.outputs import delete_halves
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store, digest
 from filtering.storage.written import noted
 
@@ -270,8 +271,8 @@ class StageRun:
 
     def _reused(self, result: type[S]) -> Finished[S]:
         self.runtime.progress.start(self.key.name, 1, "")
-        record: JsonObject = self.store.read_record(self.key.record)
-        cost = cast(StageCost, {**record["cost"], "reused": True})
+        record = read_record_as(self.store, self.key.record, StageRecord)
+        cost: StageCost = {**record["cost"], "reused": True}
         self._finish(cost, ", already done")
         found = from_plain(result, record["result"], self.store.path(self.key.record))
         return Finished(self.key, self.store, found, cost, resumed=True)

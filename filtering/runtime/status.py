@@ -4,7 +4,7 @@ import time
 from typing import TypedDict, cast
 
 from filtering.core.errors import InputError
-from filtering.runtime.events import NAME, read_events
+from filtering.runtime.events import NAME, checked, read_events
 from filtering.runtime.records import JsonObject
 from filtering.runtime.stage_progress import Throughput
 from filtering.storage.lease_record import writer
@@ -80,7 +80,7 @@ def status(run: Store) -> RunStatus:
     stages: dict[str, StageStatus] = {}
     result = RunStatus(run=run.url, state="running", stages=[])
     for event in events:
-        _apply(event, stages, result)
+        _apply(checked(event, run.path(NAME)), stages, result)
     result["stages"] = list(stages.values())
     if result["state"] == "running":
         holder = writer(run)
@@ -103,8 +103,9 @@ def _apply(event: JsonObject, stages: dict[str, StageStatus], result: RunStatus)
     if kind == "stage_started":
         stages[name] = StageStatus(name=name, state="running", tasks_done=0)
     elif kind == "progress":
-        stages[name].pop("waits", None)
-        stages[name].update(_progress(event))
+        stage = stages.setdefault(name, StageStatus(name=name, state="running"))
+        stage.pop("waits", None)
+        stage.update(_progress(event))
     elif kind == "stage_finished":
         stage = stages.setdefault(name, StageStatus(name=name))
         for past in ("seconds_left", "waits"):

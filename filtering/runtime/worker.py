@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
+from typing_extensions import TypedDict
 
 import filtering
 from filtering.core.errors import RunError

@@ -68,7 +68,7 @@ def kept_samples(run_url: str, root: str | None = None) -> KeptSamples:
     uid_rule = _moved(UidRule.recorded(read_run(run)), root)
     lines = [line for line in read_shard_lines(run) if line["kept"]]
     with ThreadPoolExecutor(READERS) as readers:
-        parts = list(readers.map(lambda line: read_manifest(run, line["keys"], COLUMNS), lines))
+        parts = list(readers.map(lambda line: read_manifest(run, line["keys"], schemas.KEPT, COLUMNS), lines))
     shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
     table = pa.concat_tables(parts) if parts else schemas.KEPT.empty_table()
     return _ordered(table, shards, tuple(line["url"] for line in lines), uid_rule)

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from filtering.config.run import Input
-from filtering.core.errors import InputError
+from filtering.core.errors import DamagedError, InputError
 from filtering.core.secrets import redacted
 from filtering.shards.listing import Entry, listed, unusable
 from filtering.shards.patterns import expand
+from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store, digest
 from filtering.storage.urls import beside, without_query
 from filtering.storage.versions import ABSENT, DELETED, LISTED, Version, entry_version, refuse_change, version_of
@@ -64,6 +67,12 @@ class InventoryResult:
         return f"{self.shards:,} shards, {self.bytes / 1e6:,.1f} MB"
 
 
+class StoredInventory(TypedDict):
+    """The inventory on disk."""
+
+    shards: list[Shard]
+
+
 def write_inventory(store: Store, shards: Sequence[Shard]) -> InventoryResult:
     """Write an inventory into a folder; return how much it holds."""
     store.write_record(INVENTORY, {"shards": [shard.plain() for shard in shards]})
@@ -71,11 +80,11 @@ def write_inventory(store: Store, shards: Sequence[Shard]) -> InventoryResult:
 
 
 def read_inventory(store: Store) -> list[Shard]:
-    """Return the inventory in a folder; FileNotFoundError if there is none."""
-    return [
-        Shard(**{**shard, "arrays": Version(**shard["arrays"]) if "arrays" in shard else None})
-        for shard in store.read_record(INVENTORY)["shards"]
-    ]
+    """Return the inventory in a folder; MissingError if there is none, DamagedError if it is something else."""
+    shards = read_record_as(store, INVENTORY, StoredInventory)["shards"]
+    if [shard.index for shard in shards] != list(range(len(shards))):
+        raise DamagedError(store.path(INVENTORY), "is damaged: its shards are not numbered from 0")
+    return shards
 
 
 def base_name(url: str) -> str:

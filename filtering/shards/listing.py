@@ -43,11 +43,22 @@ def listed(urls: Iterable[str]) -> dict[str, Entry]:
 
 def unusable(url: str, entry: Entry | None) -> str:
     """Return in words why an object cannot be read as a shard, nothing if it can."""
+    if not _is_utf8(url):
+        return "has a name that is not UTF-8, which no table can hold; rename it"
     if is_local(url):
         return _unusable_file(url)
     if entry is None:
         return why_missing(url)
     return "is a folder" if entry.get("type") == "directory" else ""
+
+
+def _is_utf8(url: str) -> bool:
+    """Say whether a name is UTF-8: Python holds other bytes of names on a disk as halves of surrogate pairs."""
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entries(filesystem: fsspec.AbstractFileSystem, folder: str, url: str) -> list[Entry]:

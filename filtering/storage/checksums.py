@@ -21,7 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.core.errors import RunError, first_line
+from filtering.core.errors import MAKE_ANEW, first_line
+from filtering.core.errors import DamagedError as DamagedError
+from filtering.storage.decoding import decoded_json
 
 Buffer = bytes | memoryview | mmap.mmap
 
@@ -34,23 +36,11 @@ PLAIN_SLOT = f"{KEY}=".encode() + EMPTY
 TAIL = 1 << 16
 
 
-class DamagedError(RunError):
-    """An object of a run that does not hold what was written, or is not there."""
-
-    def __init__(self, url: str, fault: str) -> None:
-        super().__init__(f"{url}: {fault}; give the command of that run again, which makes it anew")
-        self.url, self.fault = url, fault
-
-    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str]]:
-        """Return how it is brought from a worker to the driver."""
-        return type(self), (self.url, self.fault)
-
-
 class MissingError(DamagedError, FileNotFoundError):
     """An object of a run that is not there."""
 
-    def __init__(self, url: str, fault: str = "is missing") -> None:
-        super().__init__(url, fault)
+    def __init__(self, url: str, fault: str = "is missing", remedy: str = MAKE_ANEW) -> None:
+        super().__init__(url, fault, remedy)
 
 
 def table_bytes(url: str, table: pa.Table) -> bytes:
@@ -169,9 +159,11 @@ def mapped_array(url: str, path: str) -> npt.NDArray[Any]:
     return array
 
 
-def parsed_record(data: bytes) -> dict[str, Any]:
-    """Return a JSON object that was checked."""
-    record: dict[str, Any] = json.loads(data)
+def parsed_record(url: str, data: bytes) -> dict[str, Any]:
+    """Return a JSON object that was checked; DamagedError if it is something else."""
+    record = decoded_json(data, url)
+    if not isinstance(record, dict) or KEY not in record:
+        raise DamagedError(url, "is no JSON object with a checksum, it is damaged")
     del record[KEY]
     return record
 

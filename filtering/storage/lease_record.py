@@ -111,10 +111,10 @@ def tokens_in(folder: Store) -> list[int]:
 
 
 def read_lease(folder: Store, token: int) -> bytes:
-    """Return a lease object; nothing if a later holder has cleared it away."""
+    """Return a lease object; nothing if a later holder has cleared it away, or a folder has its name."""
     try:
         return folder.read(object_name(token))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return b""
 
 
@@ -191,8 +191,8 @@ def _is_hidden(pid: int) -> bool:
 
 def _stat(process: str) -> tuple[int, str, int]:
     """Return a process's number, state and start in clock ticks since boot: fields 1, 3 and 22 of proc(5)."""
-    number, _, rest = Path(f"/proc/{process}/stat").read_text().partition(" ")
-    # The name, in brackets, may hold brackets and spaces.
+    number, _, rest = Path(f"/proc/{process}/stat").read_text("utf-8", "replace").partition(" ")
+    # The name, in brackets, may hold brackets, spaces, and a character that was cut.
     fields = rest.rpartition(")")[2].split()
     return int(number), fields[0], int(fields[19])
 
@@ -200,12 +200,13 @@ def _stat(process: str) -> tuple[int, str, int]:
 def writer(store: Store, wall: Callable[[], float] = time.time) -> tuple[str, float] | None:
     """Return who writes a run's output now, and the seconds since it was last heard of; None if nobody does.
 
-    A holder that is released, dead or silent for longer than `STALE_SECONDS` writes no more, as far as is known here.
+    A holder that is released, dead or silent for longer than `STALE_SECONDS` writes no more, as far as is known here;
+    nor does one whose heartbeat is as far in the future, when a clock was set back: it may never catch up with it.
     """
     folder = store.child(FOLDER)
     newest = max(tokens_in(folder), default=0)
     holder = parsed(read_lease(folder, newest)) if newest else None
     if holder is None or holder.released or holder.died_here():
         return None
-    silent = max(0.0, wall() - holder.heartbeat)
-    return (str(holder), silent) if silent <= STALE_SECONDS else None
+    silent = wall() - holder.heartbeat
+    return (str(holder), max(0.0, silent)) if abs(silent) <= STALE_SECONDS else None

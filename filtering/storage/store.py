@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.core.errors import RunError
 from filtering.storage import checksums
+from filtering.storage.decoding import decoded_json
 from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole
 from filtering.storage.retries import retried
 from filtering.storage.streams import block_stream, checks_versions, count_bytes, disk_stream, is_s3
@@ -62,11 +62,8 @@ class Store:
         self.write(name, json.dumps(value, indent=1).encode() + b"\n")
 
     def read_json(self, name: str) -> Any:
-        """Return a JSON object; RunError if it is not JSON."""
-        try:
-            return json.loads(self.read(name))
-        except ValueError:
-            raise RunError(f"{self.path(name)}: is not JSON, the file is damaged") from None
+        """Return a JSON object; DamagedError if it is not JSON."""
+        return decoded_json(self.read(name), self.path(name))
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write a parquet table with a checksum; equal tables give equal bytes."""
@@ -100,7 +97,7 @@ class Store:
 
     def read_record(self, name: str) -> dict[str, Any]:
         """Return a JSON object with a checksum; DamagedError as above."""
-        return checksums.parsed_record(self.read_checked(name))
+        return checksums.parsed_record(self.path(name), self.read_checked(name))
 
     def read_checked(self, name: str) -> bytes:
         """Return the bytes of an object with a checksum; DamagedError if it is damaged or missing."""

@@ -10,6 +10,7 @@ from plain_stage import PlainStage
 
 from filtering.concepts.artifacts import CONCEPTS, EXACT, TOUCHED
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
+from filtering.core import schemas
 from filtering.graph.artifacts import CHOSEN_NAME, QUERIES_NAME, read_graph, read_part_object
 from filtering.graph.stage import build_graph
 from filtering.graph.tasks import GraphInputs
@@ -116,8 +117,8 @@ class Night:
 
 def write_concepts(store, partition_of):
     """Write a table of concepts, of whose rows nothing is known but their partitions."""
-    none = np.zeros(len(partition_of), dtype=np.int64)
-    table = pa.table({"size": none, "guests": none, "partition": partition_of})
+    columns = dict.fromkeys(schemas.CONCEPTS.names, np.zeros(len(partition_of), dtype=np.int64))
+    table = pa.table(columns | {"partition": partition_of}).cast(schemas.CONCEPTS)
     store.child("concepts").write_table(CONCEPTS, table)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import webdataset
+from finished_runs import run_record
 from training_reader_runs import by_webdataset, even, keys, numbered, place, write_kept
 
 from filtering.core.errors import InputError, RunError
@@ -13,6 +14,8 @@ from filtering.samplers.infobatch import InfoBatch
 from filtering.samplers.samples import kept_samples
 from filtering.shards.inventory import write_inventory
 from filtering.storage.store import Store
+
+EMBEDDED = {"embedding": {"model": "demo", "max_image_bytes": 1 << 20}}
 
 
 @pytest.fixture
@@ -73,10 +76,10 @@ def test_a_shard_that_lost_kept_samples_goes_to_the_handler(run):
     [
         (None, "holds no finished run"),
         (
-            {"config": {"input": {"metadata": "m"}}, "objects": {"inventory": "here"}},
+            run_record(config=EMBEDDED | {"input": {"metadata": "m"}}, objects={"inventory": "here"}),
             "DataComp metadata, so it has no tars",
         ),
-        ({"config": {"input": {"shards": "s"}}}, r"its inventory, .* is gone"),
+        (run_record(config=EMBEDDED | {"input": {"shards": "s"}}, objects={}), r"its inventory, .* is gone"),
     ],
 )
 def test_runs_that_cannot_be_read_are_refused(tmp_path, record, message):

@@ -13,7 +13,7 @@ from unittest import mock
 import pyarrow as pa
 import torch.utils.data
 import webdataset
-from finished_runs import note_offsets
+from finished_runs import note_offsets, run_record
 
 from filtering.config.run import Input
 from filtering.core import schemas
@@ -41,12 +41,12 @@ def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Itera
         rest = {"shard": shard.url, "concept": 0, "score": 0.0, "rank": 0}
         rows = [{"uid": uid, "key": key, **rest} for uid, key in zip(names, keys, strict=True)]
         run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
-        lines.append({"url": shard.url, "kept": len(keys), "keys": table_name("kept", shard.index)})
+        counts = {"samples": len(keys), "kept": len(keys), "dropped": 0, "quarantined": 0}
+        lines.append({"url": shard.url, **counts, "keys": table_name("kept", shard.index)})
     run.write(SHARDS, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
     write_inventory(run.child("stages/inventory-0"), shards)
-    config = {"input": {"shards": list(urls), "metadata": None}}
-    record = {"config": config, "objects": {"inventory": "stages/inventory-0"}, "manifest_hash": "0" * 64}
-    run.write_json(RUN, record)
+    objects = {"inventory": "stages/inventory-0"}
+    run.write_json(RUN, run_record(objects=objects, manifest_hash="0" * 64))
     if noted:
         note_offsets(run, {shard: list(_spans(shard, list(kept.get(shard.url, ())))) for shard in shards})
     return run.url

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,19 @@ def test_a_finished_night_is_not_changed(night, tmp_path):
     night(metadata_config(pool, tmp_path / "plain"))
     with pytest.raises(InputError, match="choose another output for an incremental run"):
         night(metadata_config(pool, tmp_path / "plain", base="latest"))
+
+
+def test_a_clock_that_was_set_back_makes_no_run_older_than_the_one_before(night, tmp_path, monkeypatch):
+    """Else `latest` stays behind, and retention deletes the run that has just finished."""
+    pool = write_metadata(tmp_path / "pool", [60])
+    sections = {"base": "latest", "retention": {"keep_runs": 1}, "concepts": {"clusters": 2}}
+    night(metadata_config(pool, tmp_path / "1", **sections))
+    write_metadata(pool, [30], name="more")
+    earlier = time.time() - 5 * 3600
+    monkeypatch.setattr(incremental.time, "time", lambda: earlier)
+    night(metadata_config(pool, tmp_path / "2", **sections))
+    assert run_url(str(tmp_path / "latest")) == str(tmp_path / "2")
+    assert (tmp_path / "2/run.json").exists()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import uuid
 import numpy as np
 import pytest
 from examples import examples
+from finished_runs import run_record
 from hypothesis import given
 from hypothesis import strategies as st
 from pools import Silent, metadata_config
@@ -68,7 +69,7 @@ def write_night(root, name, started, embedded=(), parts=(), verified=True, base=
         run_of = np.array([others.index(night) if night in others else -1 for night in parts], dtype=np.int32)
         graphs = tuple(root.child(night).child(OBJECTS["graph"]) for night in others)
         write_origins(graph, Origins(graphs, run_of, tuple(np.zeros(0, np.int64) for _ in others)))
-    folder.write_json("run.json", {"objects": OBJECTS, "stages": [{"name": "embedding", "fingerprint": "f"}]})
+    folder.write_json("run.json", run_record(objects=OBJECTS, stages=[{"name": "embedding", "fingerprint": "f"}]))
 
 
 def contents(root, name):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from finished_runs import run_record
 
 from filtering.core import schemas
 from filtering.manifests.artifacts import SHARDS, table_name
@@ -32,7 +33,8 @@ def write_run(folder: Path, shards: dict[str, list[tuple[str, str]]]) -> str:
             )
             number += 1
         run.write_table(table_name("kept", index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
-        lines.append(json.dumps({"url": url, "kept": len(kept), "keys": table_name("kept", index)}) + "\n")
+        counts = {"samples": len(kept), "kept": len(kept), "dropped": 0, "quarantined": 0}
+        lines.append(json.dumps({"url": url, **counts, "keys": table_name("kept", index)}) + "\n")
     run.write(SHARDS, "".join(lines).encode())
-    run.write_json(RUN, {})
+    run.write_json(RUN, run_record())
     return str(folder)

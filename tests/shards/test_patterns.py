@@ -203,3 +203,12 @@ def test_shards_of_the_web_without_an_index(pool):
             list_shards(Input(shards=server.url("{0..5}.tar")))
     with WebServer(pool / "0.tar") as server, pytest.raises(InputError, match="is not there"):
         list_shards(Input(shards=server.url("0.tar")))
+
+
+@pytest.mark.parametrize("pattern", ["*.tar", "", "{name}"])
+def test_a_name_that_is_not_utf8_is_refused(pool, pattern):
+    """Python holds such a byte as half a surrogate pair, which no table can hold."""
+    name = os.fsdecode(b"\xff.tar")
+    (pool / name).touch()
+    with pytest.raises(InputError, match=r"^input\.shards: .*/\\udcff\.tar has a name that is not UTF-8"):
+        list_shards(Input(shards=f"{pool}/{pattern.format(name=name)}"))

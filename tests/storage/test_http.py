@@ -5,7 +5,7 @@ import zipfile
 import fsspec
 import numpy as np
 import pytest
-from web_server import WebServer
+from web_server import WebServer, unknown_name
 
 from filtering.core.errors import InputError, RunError
 from filtering.storage import http
@@ -185,6 +185,7 @@ def test_a_server_that_is_not_there_is_one_line_that_names_the_url(monkeypatch, 
         pass
 
     monkeypatch.setattr(http.asyncio, "sleep", sleep)
+    monkeypatch.setattr("socket.getaddrinfo", unknown_name)
     for ask in (read_object, lambda url: filesystem_of(url)[0].exists(url), lambda url: filesystem_of(url)[0].ls(url)):
         with pytest.raises((RunError, InputError)) as raised:
             ask(url)

@@ -19,7 +19,7 @@ from filtering.core.clock import SLEEPLESS, Clock
 from filtering.core.errors import InputError, RunError
 from filtering.storage import lease as module
 from filtering.storage.lease import Lease
-from filtering.storage.lease_record import this_process
+from filtering.storage.lease_record import this_process, writer
 from filtering.storage.store import Store, create_object
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -191,6 +191,19 @@ def test_a_clock_that_jumps_takes_no_lease_away(run, whose, jump, when):
     with pytest.raises(InputError, match="is being written by host"):
         other.acquire()
     holder.check(fresh=True)
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(0.0, True), (59.0, True), (3600.0, False), (-3600.0, False)])
+def test_a_heartbeat_hours_before_or_after_now_tells_of_no_writer(run, ahead, told):
+    put(run, elsewhere(time.time() + ahead))
+    assert (writer(Store(str(run))) is not None) == told
+
+
+def test_a_folder_with_the_name_of_a_lease_is_no_lease(run):
+    (run / "lease/00000003.json").mkdir(parents=True)
+    assert writer(Store(str(run))) is None
+    lease_on(run, Time()).acquire()
+    assert sorted(path.name for path in (run / "lease").iterdir())[-1] == "00000004.json"
 
 
 def test_a_holder_that_releases_while_it_is_watched_makes_room(run):

@@ -10,6 +10,7 @@ import uuid
 import pytest
 from botocore.exceptions import UnauthorizedSSOTokenError
 from s3_endpoint import s3_at
+from web_server import unknown_name
 
 from filtering.core.errors import InputError, RunError
 from filtering.shards.inventory import expand
@@ -453,6 +454,7 @@ def in_threads(function, arguments):
 
 def test_an_endpoint_whose_name_is_not_known_is_refused_soon(s3, monkeypatch):
     monkeypatch.setattr("filtering.storage.retries.FIRST_CEILING_SECONDS", 0.01)
+    monkeypatch.setattr("socket.getaddrinfo", unknown_name)
     taken()
     with (
         s3_at("http://no-such-host.invalid", s3.keys),

@@ -63,7 +63,7 @@ def test_json_tables_and_arrays_come_back(store):
 
 def test_damaged_json_is_reported(store):
     store.write("x.json", b'{"a": ')
-    with pytest.raises(RunError, match="not JSON"):
+    with pytest.raises(RunError, match="is no JSON, it is damaged"):
         store.read_json("x.json")
 
 

@@ -12,7 +12,7 @@ from filtering.core import schemas
 from filtering.core.uids import subset_array
 from filtering.embedding.artifacts import OFFSETS_NAME, ShardLocation, write_locations
 from filtering.manifests.artifacts import SHARDS, SUBSET, subset_bytes, table_name
-from filtering.runtime.run_record import RUN
+from filtering.runtime.run_record import OUTCOMES, RUN
 from filtering.shards.inventory import Shard, list_shards, write_inventory
 from filtering.shards.offsets import Span, offsets_of, write_offsets
 from filtering.shards.samples import Sample, read_samples
@@ -39,12 +39,13 @@ def write_finished(
         kept = [(one.uid, one.key) for one in samples if keeps(one.uid)]
         rows = [_row(uid, key, shard, rank) for rank, (uid, key) in enumerate(kept)]
         run.write_table(table_name("kept", shard.index), pa.Table.from_pylist(rows, schema=schemas.KEPT))
-        counts = {"url": shard.url, "samples": len(samples), "kept": len(kept), "keys": table_name("kept", shard.index)}
-        lines.append(json.dumps(counts) + "\n")
+        counts = {"samples": len(samples), "kept": len(kept), "dropped": len(samples) - len(kept), "quarantined": 0}
+        lines.append(json.dumps({"url": shard.url, **counts, "keys": table_name("kept", shard.index)}) + "\n")
         uids += [uid for uid, _ in kept]
     run.write(SHARDS, "".join(lines).encode())
     run.write(SUBSET, subset_bytes(subset_array(np.array(uids, dtype="S32"))))
-    run.write_json(RUN, _record(len(uids)))
+    totals = dict.fromkeys(OUTCOMES, 0) | {"input": len(uids), "kept": len(uids)}
+    run.write_json(RUN, run_record(totals=totals))
     if noted:
         note_offsets(run, {shard: [(one.key, one.span) for one in usable(shard)] for shard in shards})
     return run
@@ -71,15 +72,18 @@ def _row(uid: str, key: str, shard: Shard, rank: int) -> dict:
     return {"uid": uid, "key": key, "shard": shard.url, "concept": 0, "score": 1.0, "rank": rank}
 
 
-def _record(kept: int) -> dict:
+def run_record(**changed: object) -> dict:
+    """Return what every run.json holds, of a run over tars; some keys may be given."""
     names = ("run_id", "config_hash", "manifest_hash")
     embedding = {"model": "demo", "max_image_bytes": MAX_IMAGE_BYTES}
-    config = {"input": {"shards": "pool", "metadata": None}, "embedding": embedding}
-    objects = {"inventory": "stages/inventory-0", "embedding": "stages/embedding-0"}
-    totals = {"kept": kept}
-    return dict.fromkeys(names, "0") | {"config": config, "objects": objects, "totals": totals, "stages": []}
-
-
-def hash_of(run: Path) -> str:
-    """The hash of a finished run's manifest."""
-    return str(json.loads((run / "run.json").read_text())["manifest_hash"])
+    known = {
+        "config": {"input": {"shards": "pool", "metadata": None}, "embedding": embedding},
+        "versions": {},
+        "stages": [],
+        "recall": 1.0,
+        "totals": dict.fromkeys(OUTCOMES, 0),
+        "reasons": {},
+        "warnings": [],
+        "objects": {"inventory": "stages/inventory-0", "embedding": "stages/embedding-0"},
+    }
+    return dict.fromkeys(names, "0") | known | changed
