@@ -16,7 +16,7 @@ from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from filtering.config.preprocessing import Preprocessing
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
-from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
+from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Retries, Section, Seed, Share, Whole
 from filtering.config.validation import TOO_DEEP, explained, refuse_credentials
 from filtering.core.errors import InputError, Mistakes
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
@@ -157,7 +157,7 @@ class Notify(Section):
         ("success", "failure"), description="a list of success and failure"
     )
     timeout: Above0 = Field(10.0, description="the maximum duration of one attempt in seconds, a positive number")
-    retries: Whole = Field(3, le=10, description="the number of times a delivery is retried, 0 to 10")
+    retries: Retries = Field(3, description="the number of times a delivery is retried, 0 to 10")
 
     @field_validator("url_env", "token_env")
     @classmethod

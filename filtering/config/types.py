@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 MOST = 10**15
 Positive = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Whole = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+Retries = Annotated[int, Field(ge=0, le=10, strict=True)]
 Gamma = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(gt=0, le=1, strict=True)]
 Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]

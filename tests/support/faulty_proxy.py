@@ -82,7 +82,8 @@ class Proxy:
         self.target, self.faults = target, faults
         self.counts: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
-        self.in_flight = 0
+        # What earlier tests have left under way counts no more.
+        self.under_way = set[web.Request]()
         self.session: aiohttp.ClientSession
         # moto looks whether an object is there, and writes it then: two at once would both succeed.
         self.conditional = asyncio.Lock()
@@ -109,18 +110,19 @@ class Proxy:
         self.faults = replace(self.faults, **await request.json())
         self.counts.clear()
         self.seen.clear()
+        self.under_way.clear()
         return web.json_response(asdict(self.faults))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.in_flight += 1
-        self.counts["most_in_flight"] = max(self.counts["most_in_flight"], self.in_flight)
+        self.under_way.add(request)
+        self.counts["most_in_flight"] = max(self.counts["most_in_flight"], len(self.under_way))
         self.counts["requests"] += 1
         self.counts[request.method] += 1
         try:
             await asyncio.sleep(self.faults.latency)
             return await self.answer(request)
         finally:
-            self.in_flight -= 1
+            self.under_way.discard(request)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         draw = self.draw_of(request)
@@ -135,11 +137,8 @@ class Proxy:
         if self.next("hang_next"):
             self.counts["hung"] += 1
             # Who has gone while nobody reads what they send is not noticed.
-            self.in_flight -= 1
-            try:
-                await asyncio.sleep(3600)
-            finally:
-                self.in_flight += 1
+            self.under_way.discard(request)
+            await asyncio.sleep(3600)
         if draw.random() < self.faults.error_rate:
             return self.refusal(*draw.choice([(500, "InternalError"), (503, "SlowDown")]))
         cut = draw.random() < self.faults.cut_rate

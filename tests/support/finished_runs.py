@@ -87,3 +87,8 @@ def run_record(**changed: object) -> dict:
         "objects": {"inventory": "stages/inventory-0", "embedding": "stages/embedding-0"},
     }
     return dict.fromkeys(names, "0") | known | changed
+
+
+def hash_of(run: Path) -> str:
+    """The hash of a finished run's manifest."""
+    return str(json.loads((run / "run.json").read_text())["manifest_hash"])
