@@ -83,7 +83,7 @@ class Proxy:
         self.counts: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         # What earlier tests have left under way counts no more.
-        self.under_way = set[web.Request]()
+        self.under_way = set[int]()
         self.session: aiohttp.ClientSession
         # moto looks whether an object is there, and writes it then: two at once would both succeed.
         self.conditional = asyncio.Lock()
@@ -114,7 +114,7 @@ class Proxy:
         return web.json_response(asdict(self.faults))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.under_way.add(request)
+        self.under_way.add(id(request))
         self.counts["most_in_flight"] = max(self.counts["most_in_flight"], len(self.under_way))
         self.counts["requests"] += 1
         self.counts[request.method] += 1
@@ -122,7 +122,7 @@ class Proxy:
             await asyncio.sleep(self.faults.latency)
             return await self.answer(request)
         finally:
-            self.under_way.discard(request)
+            self.under_way.discard(id(request))
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         draw = self.draw_of(request)
@@ -137,7 +137,7 @@ class Proxy:
         if self.next("hang_next"):
             self.counts["hung"] += 1
             # Who has gone while nobody reads what they send is not noticed.
-            self.under_way.discard(request)
+            self.under_way.discard(id(request))
             await asyncio.sleep(3600)
         if draw.random() < self.faults.error_rate:
             return self.refusal(*draw.choice([(500, "InternalError"), (503, "SlowDown")]))
