@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import io
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
         super().__init__(*args, max_concurrency=max_concurrency, **kwargs)
         # Here, not in the pool of connections: the time of an attempt begins when it has one.
         self._connections = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+        # The tasks that send the parts of an upload, by its id.
+        self._parts = defaultdict[str, set[asyncio.Task[Any]]](set)
 
     async def _read_block(self, path: str, start: int, end: int, etag: str = "") -> bytes:
         """Return the bytes from `start` to `end`, if the object still has this etag."""
@@ -73,6 +76,30 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
         return {"max_pool_connections": REQUESTS_IN_FLIGHT, "retries": retries, **super()._prepare_config_kwargs()}
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        if method == "abort_multipart_upload":
+            await self._end_parts(kwargs["UploadId"])
+        if method != "upload_part":
+            return await self._persistently(method, *akwarglist, **kwargs)
+        upload, task = kwargs["UploadId"], asyncio.current_task()
+        assert task is not None
+        self._parts[upload].add(task)
+        try:
+            return await self._persistently(method, *akwarglist, **kwargs)
+        finally:
+            self._parts[upload].discard(task)
+            if not self._parts[upload]:
+                del self._parts[upload]
+
+    call_s3 = sync_wrapper(_call_s3)
+
+    async def _end_parts(self, upload: str) -> None:
+        """End what still sends parts of an upload: where one fails, s3fs lets the others go on, which are paid for."""
+        others = [task for task in self._parts.get(upload, ()) if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _persistently(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         backoff = Backoff(lambda error: judged(error, method, _url(kwargs)))
         while True:
             try:
@@ -82,8 +109,6 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
                     return done
                 pause = backoff.pause(error)
             await asyncio.sleep(pause)
-
-    call_s3 = sync_wrapper(_call_s3)
 
     async def _attempt(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         async with self._connections:

@@ -371,6 +371,10 @@ def test_an_upload_that_fails_for_good_leaves_no_parts_that_are_paid_for(store, 
     proxy.set(deny_parts=1000)
     with pytest.raises(InputError, match=rf"^{store.path('large')}: access is denied \(AccessDenied, HTTP 403\)$"):
         write(store.path("large"), noise(33 * MIB))
+    asked = proxy.counts()["PUT"]
+    time.sleep(0.3)
+    # The other parts are not sent on behind the back of who was told that the upload failed.
+    assert proxy.counts()["PUT"] == asked
     proxy.set()
     left = s3.client().list_multipart_uploads(Bucket=s3.bucket).get("Uploads", [])
     assert [one for one in left if one["Key"] in store.path("large")] == []
