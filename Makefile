@@ -7,7 +7,7 @@ export UV_SYSTEM_CERTS := true
 unexport PYTHONDONTWRITEBYTECODE
 
 # Two workers: each has a Ray, an S3 and temporary folders of its own. A file's tests stay together, the slow ones first.
-# Where a worker's process dies, the run ends with the test's name: with another worker in its place xdist would wait for ever.
+# Where a worker's process dies, the run ends with the test's name: xdist would wait for ever with another in its place.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # How much of each property and of each enumeration is tried: quick, full or thorough (tests/conftest.py).

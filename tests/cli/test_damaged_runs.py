@@ -109,8 +109,8 @@ def wrong_texts(data: str) -> Iterator[str]:
     """Yield a JSON object with some of its places changed, each in another way, and what is no such object at all."""
     read = json.loads(data)
     every = [place for place in places(read) if place and place[-1] != KEY]
-    # Every command is called on each: few of them, therefore, in the quick profile.
-    few = 4 if settings.default.max_examples < 100 else 12
+    # Every command is called on each: few of them, therefore, but before a release.
+    few = 4 if settings.default.max_examples < 1000 else 12
     for number, place in enumerate(every[:: max(1, len(every) // few)]):
         yield json.dumps(changed(read, place, WRONG[number % len(WRONG)]))
     yield from ENTIRE[:: 12 // few]

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from filtering.runtime import metrics
 
-REPORTED_WITHIN_SECONDS = 60.0
+REPORTED_WITHIN_SECONDS = 200.0
 
 
 @ray.remote
