@@ -4,6 +4,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import BinaryIO
 
 from filtering.shards.thrift import Fields, ThriftError, inner, number, read_fields, several, text
@@ -52,12 +53,18 @@ class Pages:
     repeating: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Footer:
-    """A parquet's footer, and for each row group the chunks of its columns by their paths."""
+    """A parquet's footer, as it is stored."""
 
     data: bytes
-    groups: tuple[dict[str, tuple[Chunk, ...]], ...]
+
+    @cached_property
+    def groups(self) -> tuple[dict[str, tuple[Chunk, ...]], ...]:
+        """For each row group the chunks of its columns by their paths; ThriftError if they are not told."""
+        fields, _ = read_fields(self.data)
+        leaves = _leaves(fields)
+        return tuple(_chunks(group, leaves) for group in several(fields, 4) if isinstance(group, dict))
 
     def file(self) -> io.BytesIO:
         """Return a file without rows that has this footer, for readers that want to find it themselves."""
@@ -78,10 +85,7 @@ def read_footer(stream: BinaryIO, stored: int) -> Footer:
     if length + TAIL.size > len(tail):
         stream.seek(stored - TAIL.size - length)
         tail = stream.read(length + TAIL.size)
-    data = tail[-TAIL.size - length : -TAIL.size]
-    fields, _ = read_fields(data)
-    leaves = _leaves(fields)
-    return Footer(data, tuple(_chunks(group, leaves) for group in several(fields, 4) if isinstance(group, dict)))
+    return Footer(tail[-TAIL.size - length : -TAIL.size])
 
 
 def pages_of(stream: BinaryIO, chunk: Chunk) -> Pages:

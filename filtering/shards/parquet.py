@@ -98,9 +98,8 @@ class BoundedParquet:
         # A cell of such a page may be as long as all of it.
         repeating = max((one.repeating for some in pages.values() for one in some), default=0)
         most = max(1, min(most, REPEATING_BYTES // max(repeating, 1)))
-        for batch in self._opened(names if repeated else ()).iter_batches(
-            batch_size=most, row_groups=[group], columns=list(names)
-        ):
+        file = self._opened(names) if repeated else self.file
+        for batch in file.iter_batches(batch_size=most, row_groups=[group], columns=list(names)):
             # A batch of what a dictionary repeats brings all of it along.
             self._left -= 0 if repeated else batch.nbytes
             self._refuse_more()
