@@ -102,6 +102,7 @@ def run_in_pool(
     """Yield each attempt with its record as the workers of a pool end it; errors as in `Executor.run`."""
     waiting, running = deque(attempts), dict[Any, Attempt]()
     failures: Counter[str] = Counter()
+    worked = False
     while waiting or running:
         signals.check()
         for _ in range(min(len(waiting), pool.room())):
@@ -109,7 +110,9 @@ def run_in_pool(
             running[pool.submit(attempt)] = attempt
         if not waiting:
             pool.release()
-        if waits := pool.waits_for():
+        # Where an attempt has just ended well there is a worker: the cluster is not asked after each.
+        waits, worked = "" if worked else pool.waits_for(), False
+        if waits:
             callback.waiting(waits)
         ready, _ = ray.wait([*running, *pool.starting()], num_returns=1, timeout=QUIET_SECONDS)
         if not ready:
@@ -131,6 +134,7 @@ def run_in_pool(
             waiting.appendleft(attempt)
         else:
             pool.ended(reference, False)
+            worked = True
             yield attempt, record
 
 
