@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import Field, TypeAdapter, ValidationError
 
 from filtering.core.errors import MAKE_ANEW, DamagedError
+from filtering.core.formatting import shortened
 
 T = TypeVar("T")
 # Bounded, so that every number can be added up and printed.
@@ -32,9 +33,9 @@ def damaged(where: str, error: ValidationError, remedy: str = MAKE_ANEW) -> Dama
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return DamagedError(where, "is no JSON, it is damaged", remedy)
-    place = ".".join(map(str, first["loc"]))
-    place = f"{place if len(place) <= LONGEST_NAME else place[:LONGEST_NAME] + '...'}: " if place else ""
-    return DamagedError(where, f"is damaged, or another version of filtering wrote it ({place}{first['msg']})", remedy)
+    place = shortened(".".join(map(str, first["loc"])), LONGEST_NAME)
+    wrong = f"{place}: {first['msg']}" if place else first["msg"]
+    return DamagedError(where, f"is damaged, or another version of filtering wrote it ({wrong})", remedy)
 
 
 @cache

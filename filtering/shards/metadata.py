@@ -44,8 +44,6 @@ def read_array(url: str, name: str, version: Version | None = None, whole: bool 
     It is compared with its checksum, for which a mapped one is read, unless `whole` is False: for those of a version
     that have been read before, and of which a part is wanted.
 
-    What is read is checked by its CRC-32; with `check`, what is mapped as well, which reads it once.
-
     UnreadableError if the npz is damaged, has no array of that name, says that it is larger than the file can hold, or
     holds pickled objects, which are never loaded; RunError if it has another version than the one given. What the
     storage raises passes as it is.
