@@ -14,9 +14,10 @@ import pyarrow as pa
 from typing_extensions import TypedDict
 
 from filtering.core import schemas
+from filtering.core.errors import DamagedError
 from filtering.core.parsing import Count, parsed
 from filtering.core.uids import SUBSET_DTYPE
-from filtering.storage.checksums import DamagedError, MissingError, read_output
+from filtering.storage.checksums import MissingError, read_output
 from filtering.storage.decoding import check_table
 from filtering.storage.reading import read_as
 from filtering.storage.store import Store, checksum

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from filtering.core.errors import RunError
+from filtering.core.errors import DamagedError, RunError
 from filtering.core.uids import subset_array, uid_array
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import (
@@ -29,7 +29,6 @@ from filtering.manifests.artifacts import (
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
-from filtering.storage.checksums import DamagedError
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store, checksum
 

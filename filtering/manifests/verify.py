@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from filtering.core.errors import DamagedError
 from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
@@ -29,7 +30,6 @@ from filtering.manifests.artifacts import (
 from filtering.runtime.run_record import RunRecord, read_run
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
-from filtering.storage.checksums import DamagedError
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from filtering.core.errors import DamagedError
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
 from filtering.pipeline.context import RunContext
 from filtering.pipeline.layout import FINAL, FINAL_FOLDERS, FINAL_STAGE, delete_own
@@ -15,7 +16,6 @@ from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import FOLDER, Finished, StageKey, StageRun
 from filtering.runtime.stage_objects import damaged_of, faults_of, objects_left
 from filtering.runtime.task_spec import task
-from filtering.storage.checksums import DamagedError
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 

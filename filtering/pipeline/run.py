@@ -11,7 +11,7 @@ from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config
-from filtering.core.errors import FilteringError, Mistakes, one_line
+from filtering.core.errors import DamagedError, FilteringError, Mistakes, one_line
 from filtering.embedding.artifacts import EmbeddingResult
 from filtering.embedding.checkpoint import check_loads, model_files
 from filtering.embedding.metadata import check_arrays
@@ -38,7 +38,6 @@ from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.runtime.stage import Finished, Runtime, leased
 from filtering.shards.inventory import InventoryResult, Shard, arrays_url, check_uids, list_shards, write_inventory
-from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store, absolute
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from filtering.concepts.artifacts import read_concepts
 from filtering.config.run import Config
+from filtering.core.errors import DamagedError
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import GraphResult
 from filtering.manifests.artifacts import REPORT, REPORT_DATA, REPORT_STAGE, damage
@@ -24,7 +25,6 @@ from filtering.runtime.run_record import RUN, RunRecord, StageRecord
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import BUDGETS_NAME
-from filtering.storage.checksums import DamagedError
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import checksum
 

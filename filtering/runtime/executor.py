@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from filtering.config.run import Ray
-from filtering.core.errors import FilteringError, RunError, first_line
+from filtering.core.errors import DamagedError, FilteringError, RunError, first_line
 from filtering.runtime.stage_objects import Consumed, faults, raise_first
 from filtering.runtime.task_spec import Capacity, TaskSpec, TaskWorkers, Workers
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.storage import retries
-from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Fence
 from filtering.storage.local import disk_error
 from filtering.storage.reading import read_record_as

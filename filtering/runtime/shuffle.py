@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from filtering.storage.checksums import DamagedError, MissingError, name_sum
+from filtering.core.errors import DamagedError
+from filtering.storage.checksums import MissingError, name_sum
 from filtering.storage.store import Store, read_range, write_chunks
 
 Records = npt.NDArray[np.void]

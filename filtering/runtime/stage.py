@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from filtering.core.errors import FilteringError, InputError, one_line
+from filtering.core.errors import DamagedError, FilteringError, InputError, one_line
 from filtering.runtime import signals
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import Executor, run_tasks
@@ -25,7 +25,6 @@ from filtering.runtime.stage_objects import (
 )
 from filtering.runtime.stage_progress import FROM_RECORD, StageProgress, tell_damaged
 from filtering.runtime.task_spec import TaskSpec, Workers, task
-from filtering.storage.checksums import DamagedError
 from filtering.storage.lease import Lease
 from filtering.storage.local import DiskError
 from filtering.storage.outputs import delete_halves

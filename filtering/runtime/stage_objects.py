@@ -11,8 +11,9 @@ from functools import partial
 
 import pyarrow as pa
 
+from filtering.core.errors import DamagedError
 from filtering.runtime.shuffle import check_groups
-from filtering.storage.checksums import DamagedError, MissingError
+from filtering.storage.checksums import MissingError
 from filtering.storage.local import whole_name
 from filtering.storage.store import MARKER, Store
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from filtering.core.clock import CLOCK, Clock
+from filtering.core.errors import DamagedError
 from filtering.core.formatting import duration, size
 from filtering.runtime.events import EventLog
 from filtering.runtime.progress import Reporter
 from filtering.runtime.task_spec import TaskSpec
 from filtering.runtime.worker import TaskRecord
-from filtering.storage.checksums import DamagedError
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0

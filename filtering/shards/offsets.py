@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from filtering.core.errors import DamagedError
 from filtering.shards.npy import npy_header
 from filtering.shards.tar import BLOCK
-from filtering.storage.checksums import DamagedError, MissingError, array_bytes
+from filtering.storage.checksums import MissingError, array_bytes
 from filtering.storage.store import Store
 
 # How the bytes of a span are to be read: see `Span`.

@@ -21,8 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filtering.core.errors import MAKE_ANEW, first_line
-from filtering.core.errors import DamagedError as DamagedError
+from filtering.core.errors import MAKE_ANEW, DamagedError, first_line
 from filtering.storage.decoding import decoded_json
 
 Buffer = bytes | memoryview | mmap.mmap

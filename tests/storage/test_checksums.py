@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filtering.core.errors import DamagedError
 from filtering.storage.checksums import (
     KEY,
-    DamagedError,
     MissingError,
     array_bytes,
     arrays_bytes,

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.lib.timing import timed
 from filtering.config.run import Config
+from filtering.core.errors import DamagedError
 from filtering.embedding.shape import embedder_shape
 from filtering.embedding.stage import tar_embedder
 from filtering.runtime.engine import RayExecutor, run_in_pool
@@ -14,7 +15,6 @@ from filtering.runtime.task_spec import ActorPlan, Actors, TaskSpec
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.runtime.worker_pools import ActorPool
 from filtering.shards.inventory import Shard
-from filtering.storage.checksums import DamagedError
 from filtering.storage.store import Store
 
 Plan = ActorPlan[[Shard, Store], Any]
