@@ -171,15 +171,6 @@ def bomb(folder, rows, text, **options):
     return path
 
 
-@pytest.fixture
-def memory():
-    """What Arrow takes from now on."""
-    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
-    pa.set_memory_pool(pool)
-    yield pool
-    pa.set_memory_pool(before)
-
-
 def test_a_long_caption_that_a_dictionary_repeats_takes_its_own_length(tmp_path, memory):
     path = bomb(tmp_path, 2_000, "x" * 1_000_000)
     found = read_columns(path)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.shards.footer import Chunk, Pages, pages_of, read_footer
-from filtering.shards.metadata import UnreadableError, read_columns, row_count
+from filtering.shards.metadata import read_columns
 from filtering.shards.parquet import BoundedParquet
 from filtering.shards.thrift import ThriftError, read_fields
 
@@ -60,15 +60,6 @@ def test_a_footer_longer_than_what_is_read_at_first_is_read_whole(monkeypatch):
     assert BoundedParquet(io.BytesIO(data), len(data)).rows == ROWS
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"PAR1", b"PAR1" * 3, b"x" * 100, b"\xff" * 4 + b"PAR1", b"P" * 50 + b"\0\0\0\1PAR1"]
-)
-def test_what_is_no_parquet_is_unreadable(tmp_path, data):
-    (tmp_path / "x.parquet").write_bytes(data)
-    with pytest.raises(UnreadableError, match=r"x\.parquet: the table cannot be read \("):
-        row_count(str(tmp_path / "x.parquet"))
-
-
 def patched(data, before, after):
     """The data with other bytes in the footer, at the first place where some stand."""
     start = len(data) - 8 - struct.unpack("<I", data[-8:-4])[0]
@@ -107,15 +98,6 @@ def varint(number):
         parts.append(number & 127 | 128)
         number >>= 7
     return bytes([*parts, number])
-
-
-@pytest.fixture
-def memory():
-    """What Arrow takes from now on."""
-    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
-    pa.set_memory_pool(pool)
-    yield pool
-    pa.set_memory_pool(before)
 
 
 @pytest.fixture
