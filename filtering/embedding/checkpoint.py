@@ -3,7 +3,6 @@
 Nothing is loaded and torch is not imported, so that what cannot work is refused at once.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,13 +101,6 @@ def check_loads(settings: Embedding) -> None:
         from filtering.embedding.loading import check_shapes
 
         check_shapes(files)
-
-
-def model_identity(settings: Embedding) -> list[Any]:
-    """Return what tells one model's vectors from another's: names, the hash of a file's content, the preprocessing."""
-    files, tag = model_files(settings), settings.pretrained if settings.weights else None
-    contents = (_content(path) for path in (files.config, files.pretrained) if path)
-    return [files.name, *contents, *([tag] if tag else []), str(files.preprocessing), files.preprocessing.fill_color]
 
 
 def _check_name(name: str) -> None:
@@ -244,9 +236,7 @@ def _local_weights(key: str, path: str) -> str:
 
 def _local(key: str, path: str) -> str:
     if "://" in path:
-        import fsspec
-
-        return str(fsspec.open_local(f"simplecache::{path}"))
+        return _downloaded(key, path)
     if Path(path).is_dir():
         raise InputError(f"{key}: {path} is a folder; name the file in it")
     if not Path(path).is_file():
@@ -254,8 +244,13 @@ def _local(key: str, path: str) -> str:
     return path
 
 
-def _content(path: str) -> str:
-    if not Path(path).is_file():
-        return path
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _downloaded(key: str, url: str) -> str:
+    # Storage brings numpy and pyarrow along, which what is on this disk does without.
+    from filtering.storage.local_copy import local_copy
+
+    try:
+        return local_copy(url)
+    except FileNotFoundError:
+        raise InputError(f"{key}: {url} is not there") from None
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error

@@ -5,11 +5,10 @@ import numpy as np
 import open_clip
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
-from filtering.embedding.checkpoint import model_files, model_identity
+from filtering.embedding.checkpoint import model_files
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.model import ClipModel
 
@@ -43,19 +42,6 @@ def test_an_open_clip_name_with_a_checkpoint_path_loads(tmp_path):
 def test_a_tag_is_taken_as_it_is():
     files = model_files(Embedding(model="ViT-B-32", pretrained="laion2b_s34b_b79k"))
     assert (files.name, files.config, files.pretrained) == ("ViT-B-32", None, "laion2b_s34b_b79k")
-
-
-def test_the_identity_changes_with_the_weights_and_the_preprocessing(tmp_path):
-    config = str(shutil.copy(MODEL_CONFIG, tmp_path / "own.json"))
-    for name in ("a", "b"):
-        save_file({"weight": np.zeros(3)}, tmp_path / f"{name}.safetensors", {"name": name})
-
-    def identity(name, **keys):
-        return model_identity(Embedding(model=config, pretrained=str(tmp_path / f"{name}.safetensors"), **keys))
-
-    assert identity("a") != identity("b")
-    assert identity("a") != identity("a", preprocessing={"resize_mode": "squash"})
-    assert identity("a") == identity("a", preprocessing={"resize_mode": "shortest"})
 
 
 @pytest.mark.parametrize(
