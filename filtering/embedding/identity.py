@@ -40,10 +40,8 @@ def model_identity(settings: Embedding) -> list[Any]:
 
 @contextmanager
 def held_to(settings: Embedding, files: ModelFiles) -> Iterator[None]:
-    """Refuse files that are not those the run began with, before the block loads them and if they change meanwhile.
-
-    They may have been written again since, and on another machine another file may lie under the same path.
-    """
+    """Refuse files that are not those the run began with, before the block loads them and if they change meanwhile."""
+    # They may have been written again since, and on another machine another file may lie under the same path.
     if not isinstance(settings, PinnedEmbedding):
         yield
         return
