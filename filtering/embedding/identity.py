@@ -2,16 +2,17 @@
 
 import hashlib
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
+
+Loaded = TypeVar("Loaded")
 
 
 class PinnedEmbedding(Embedding):
@@ -38,21 +39,22 @@ def model_identity(settings: Embedding) -> list[Any]:
     return [files.name, *contents, *([tag] if tag else []), str(files.preprocessing), files.preprocessing.fill_color]
 
 
-@contextmanager
-def held_to(settings: Embedding, files: ModelFiles) -> Iterator[None]:
-    """Refuse files that are not those the run began with, before the block loads them and if they change meanwhile."""
-    # They may have been written again since, and on another machine another file may lie under the same path.
-    if not isinstance(settings, PinnedEmbedding):
-        yield
-        return
-    before = _versions(files)
+def as_begun(settings: Embedding, files: ModelFiles, load: Callable[[], Loaded]) -> Loaded:
+    """Return what `load` makes of files; InputError if they are not, or no longer, those the run began with.
+
+    They may have been written again since, and on another machine another file may lie under the same path.
+    """
     _check(settings, files)
-    yield
+    before = _versions(files)
+    found = load()
     if _versions(files) != before:
         _check(settings, files)
+    return found
 
 
-def _check(settings: PinnedEmbedding, files: ModelFiles) -> None:
+def _check(settings: Embedding, files: ModelFiles) -> None:
+    if not isinstance(settings, PinnedEmbedding):
+        return
     named = [(key, path) for key, path in ((MODEL, files.config), (files.key, files.pretrained)) if path]
     for (key, path), now, then in zip(named, model_contents(files), settings.contents, strict=True):
         if now != then:

@@ -14,7 +14,7 @@ from torchvision.transforms import Compose, Normalize
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import model_files
-from filtering.embedding.identity import held_to
+from filtering.embedding.identity import as_begun
 from filtering.embedding.images import Preparation, draft_side
 from filtering.embedding.loading import loaded
 
@@ -36,8 +36,7 @@ class ClipModel:
         self.precision = _precision(settings.precision, self.device)
         precision = next(name for name, dtype in PRECISIONS.items() if dtype is self.precision)
         files = model_files(settings)
-        with held_to(settings, files):
-            found = loaded(files, self.device, precision)
+        found = as_begun(settings, files, lambda: loaded(files, self.device, precision))
         self.model, self.warnings = found.model, found.warnings
         self.model.eval()
         resize, normalize = _halves(found.preprocess)
