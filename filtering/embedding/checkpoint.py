@@ -113,7 +113,8 @@ def _check_name(name: str) -> None:
         )
     if Path(name).is_dir():
         raise InputError(f"embedding.model: {name} is a folder; give the path of the JSON in it that defines the model")
-    raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, model_names())}")
+    known = ("demo", *model_names())
+    raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, known)}")
 
 
 def _check_packages(name: str, config: Mapping[str, Any]) -> None:

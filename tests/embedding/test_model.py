@@ -48,6 +48,7 @@ def test_a_tag_is_taken_as_it_is():
     ("settings", "message"),
     [
         ({"model": "ViT-B-33", "pretrained": "openai"}, "did you mean ViT-B-32?"),
+        ({"model": "demoo"}, "did you mean demo?"),
         ({"model": "zzz", "pretrained": "openai"}, "; the nearest of "),
         ({"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79"}, "did you mean laion2b_s34b_b79k?"),
         ({"model": "ViT-B-32"}, "embedding.pretrained: is missing"),
