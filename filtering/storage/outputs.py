@@ -50,8 +50,9 @@ def check_output(out: Store, layout: Layout, known: Collection[str], into_existi
     if names and not into_existing:
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         raise InputError(
-            f"{layout.key}: {out.url} holds files that filtering did not write ({', '.join(names[:SHOWN])}{more}); "
-            "choose an empty folder, or give --into-existing, which leaves them as they are"
+            f"{layout.key}: {out.url} holds files that do not belong to this output "
+            f"({', '.join(names[:SHOWN])}{more}); choose an empty folder, or give --into-existing, which "
+            "leaves them as they are"
         )
 
 

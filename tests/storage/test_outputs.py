@@ -25,7 +25,9 @@ def test_nothing_and_an_empty_folder_are_free(out, tmp_path):
 def test_files_of_others_are_refused_unless_insisted(out):
     for name in ("reports/a", "b", "c", "d"):
         out.write(name, b"x")
-    with pytest.raises(InputError, match=r"holds files that filtering did not write \(b, c, d and 1 more\).*--into-ex"):
+    with pytest.raises(
+        InputError, match=r"holds files that do not belong to this output \(b, c, d and 1 more\).*--into-ex"
+    ):
         check_output(out, LAYOUT, (), into_existing=False)
     check_output(out, LAYOUT, (), into_existing=True)
     check_output(out, LAYOUT, {"reports", "b", "c", "d"}, into_existing=False)
