@@ -44,7 +44,7 @@ def test_half_of_a_file_of_ours_is_nobodys(out):
     out.write(f"run.json.{'0' * 32}.tmp", b"x")
     check_output(out, LAYOUT, (), into_existing=False)
     out.write(f"mine.json.{'0' * 32}.tmp", b"x")
-    with pytest.raises(InputError, match="did not write"):
+    with pytest.raises(InputError, match="do not belong to this output"):
         check_output(out, LAYOUT, (), into_existing=False)
 
 
