@@ -5,23 +5,41 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from filtering.core.errors import RunError
+from filtering.core.errors import InputError, RunError
 
 # The end of the name of a temporary file, which a writer that was killed leaves behind.
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 # What a disk that takes no more says; and one that is broken, which reading may meet as well.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 BROKEN = FULL | {errno.EIO}
+NO_FILE = "is no regular file but a pipe, a socket or a device"
 
 
 class DiskError(RunError):
     """A disk takes no more: it is full, broken or read-only, or the file or what its user has is too large."""
+
+
+def is_endless(path: str) -> bool:
+    """Say whether a path leads to what may be waited for, or read, without end: a pipe, a socket or a device."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        # What opens it says why.
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_is_file(path: str) -> None:
+    """Refuse what is neither a file nor a folder, and is there: InputError."""
+    if is_endless(path):
+        raise InputError(f"{path} {NO_FILE}")
 
 
 def disk_error(error: BaseException, folder: Path | None = None, kinds: Collection[int] = FULL) -> DiskError | None:

@@ -39,6 +39,17 @@ def test_metadata_are_parquet_files_with_arrays_beside(pool):
     assert arrays_url(shards[0]) == f"{pool}/a.npz"
 
 
+def test_an_npz_that_has_no_end_is_found_in_the_inventory(pool):
+    for name in "ab":
+        (pool / f"{name}.parquet").write_bytes(b"x")
+    os.mkfifo(pool / "a.npz")
+    (pool / "b.npz").symlink_to("/dev/zero")
+    with pytest.raises(InputError) as refused:
+        list_shards(Input(metadata=str(pool)))
+    line = f"input.metadata: {pool}/a.npz is no regular file but a pipe, a socket or a device (and 1 more)"
+    assert str(refused.value) == line
+
+
 @pytest.mark.parametrize("source", ["{}/00000009.tar", "{}/{{00000002..00000004}}.tar", "{}/none/1.tar", "{}/9*.tar"])
 def test_what_is_not_there_is_refused(pool, source):
     with pytest.raises(InputError):
