@@ -164,7 +164,7 @@ def _found(key: str, urls: list[str]) -> list[Shard]:
     beside_them = [] if key == TARS else [beside(url, ".parquet", ".npz") for url in urls]
     known = listed([*urls, *beside_them])
     faults = {url: fault for url in urls if (fault := unusable(url, known.get(url)))}
-    faults |= {url: fault for url in beside_them if (fault := unusable_arrays(url))}
+    faults |= {url: fault for url in beside_them if (fault := unusable_arrays(url, known.get(url)))}
     if faults:
         url, fault = next(iter(faults.items()))
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

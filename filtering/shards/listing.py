@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 
 from filtering.shards.patterns import why_missing
-from filtering.storage.local import NO_FILE, is_endless
+from filtering.storage.local import NO_FILE
 from filtering.storage.retries import retried
 from filtering.storage.urls import filesystem_of, is_http, is_local
 
@@ -53,9 +53,18 @@ def unusable(url: str, entry: Entry | None) -> str:
     return "is a folder" if entry.get("type") == "directory" else ""
 
 
-def unusable_arrays(url: str) -> str:
-    """Return in words why what stands where an npz belongs must not be opened, nothing if it may be, or is missing."""
-    return NO_FILE if is_local(url) and is_endless(filesystem_of(url)[1]) else ""
+def unusable_arrays(url: str, entry: Entry | None) -> str:
+    """Return in words why what stands where an npz belongs cannot be one, nothing if it can, or none is there."""
+    if not is_local(url):
+        return "is a folder" if entry is not None and entry.get("type") == "directory" else ""
+    try:
+        Path(filesystem_of(url)[1]).stat()
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        # `_unusable_file` says why.
+        pass
+    return _unusable_file(url)
 
 
 def _is_utf8(url: str) -> bool:
