@@ -19,6 +19,8 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 # What a disk that takes no more says; and one that is broken, which reading may meet as well.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 BROKEN = FULL | {errno.EIO}
+# What is said of a path that leads nowhere, or nowhere for this user.
+ASTRAY = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
 NO_FILE = "is no regular file but a pipe, a socket or a device"
 
 
@@ -55,6 +57,13 @@ def disk_error(error: BaseException, folder: Path | None = None, kinds: Collecti
         f"{folder}: cannot be written ({os.strerror(error.errno)}), {free} bytes are free there; make room, then give "
         "the same command again"
     )
+
+
+def path_error(error: BaseException) -> InputError | None:
+    """Return what is told of a path that cannot be one, or may not be used; None of other errors."""
+    if not isinstance(error, OSError) or error.errno not in ASTRAY or not error.filename:
+        return None
+    return InputError(f"{error.filename}: cannot be read or written ({os.strerror(error.errno)})")
 
 
 @contextlib.contextmanager
