@@ -30,9 +30,11 @@ def check_folder(key: str, url: str) -> None:
         return
     path = Path(filesystem_of(url)[1])
     there = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
-    if os.path.lexists(there) and not there.is_dir():
-        where = "is no folder" if there == path else f"lies in {there}, which is no folder"
-        raise InputError(f"{key}: {url} {where}; choose another")
+    if there.is_dir() or not os.path.lexists(there):
+        return
+    if there == path:
+        raise InputError(f"{key}: {url} is no folder; choose another")
+    raise InputError(f"{key}: {url} lies in {there}, which is no folder; choose another")
 
 
 def check_inputs(out: Store, layout: Layout, inputs: Iterable[str]) -> None:
