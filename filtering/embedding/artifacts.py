@@ -21,7 +21,7 @@ from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
-from filtering.storage.versions import DELETED, LISTED, changed_error
+from filtering.storage.versions import deletion_refused
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
@@ -97,10 +97,8 @@ class EmbeddedShard:
 
     def _mapped(self, url: str, name: str) -> npt.NDArray[Any]:
         # The rows are those of the tables: of the shard's objects only the npz is read again, of the version listed.
-        try:
+        with deletion_refused(url):
             return read_array(url, name, self.shard.arrays, whole=False)
-        except FileNotFoundError:
-            raise changed_error(url, DELETED, LISTED) from None
 
 
 class ShardCounts(TypedDict):

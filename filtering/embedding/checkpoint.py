@@ -26,6 +26,7 @@ from filtering.embedding.known_models import (
     tags_of,
 )
 from filtering.embedding.weights import check_weights
+from filtering.storage.local import NO_FILE, is_endless
 
 NEEDED = ("embed_dim", "vision_cfg", "text_cfg")
 MODEL, PRETRAINED, WEIGHTS = "embedding.model", "embedding.pretrained", "embedding.weights"
@@ -240,6 +241,8 @@ def _local(key: str, path: str) -> str:
         return _downloaded(key, path)
     if Path(path).is_dir():
         raise InputError(f"{key}: {path} is a folder; name the file in it")
+    if is_endless(path):
+        raise InputError(f"{key}: {path} {NO_FILE}")
     if not Path(path).is_file():
         raise InputError(f"{key}: {path} is not there")
     return path

@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from filtering.storage import checksums
 from filtering.storage.decoding import decoded_json
-from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole
+from filtering.storage.local import check_is_file, create_whole, move_whole, remove_empty_folders, write_whole
 from filtering.storage.retries import retried
 from filtering.storage.streams import block_stream, checks_versions, count_bytes, disk_stream, is_s3
 from filtering.storage.urls import absolute as absolute
@@ -190,6 +190,8 @@ def _delete_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
 def _asked(url: str, operation: Callable[[fsspec.AbstractFileSystem, str], Result]) -> Result:
     """Return what an operation on a URL's filesystem returns; it must come to the same when it is done twice."""
     filesystem, path = filesystem_of(url)
+    if isinstance(filesystem, LocalFileSystem):
+        check_is_file(path)
     return retried(lambda: operation(filesystem, path), url)
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -194,8 +195,10 @@ def test_archives_that_are_no_weights_are_refused_without_torch(tmp_path, tensor
         archive.writestr("model/constants.pkl", "x")
     assert "is a TorchScript archive" in refusal("jit.pt", (tmp_path / "jit.pt").read_bytes())
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=r"^embedding\.pretrained: .*/folder is a folder; name the file in it$"):
-        model_files(Embedding(model=str(MODEL_CONFIG), pretrained=str(tmp_path / "folder")))
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in (("folder", "a folder; name the file in it"), ("pipe", "no regular file but a pipe, a socket")):
+        with pytest.raises(InputError, match=rf"^embedding\.pretrained: .*/{name} is {words}"):
+            model_files(Embedding(model=str(MODEL_CONFIG), pretrained=str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(
