@@ -5,6 +5,7 @@ Nothing is loaded and torch is not imported, so that what cannot work is refused
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -97,7 +98,7 @@ def check_model(sections: Mapping[str, Section]) -> None:
 def check_loads(settings: Embedding) -> None:
     """Refuse a model as `model_files` does, and weights of a file whose names and shapes are not the model's."""
     files = model_files(settings)
-    if settings.model != "demo" and Path(files.pretrained).is_file():
+    if settings.model != "demo" and _is_file(files.pretrained):
         # Building the model, without numbers, takes torch.
         from filtering.embedding.loading import check_shapes
 
@@ -119,7 +120,7 @@ def _check_name(name: str) -> None:
             f"embedding.model: {name} is not read; download it, and give its open_clip_config.json as "
             "embedding.model and its weights as embedding.pretrained"
         )
-    if Path(name).is_dir():
+    if _is_folder(name):
         raise InputError(f"embedding.model: {name} is a folder; give the path of the JSON in it that defines the model")
     raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, model_names())}")
 
@@ -155,7 +156,7 @@ def _with_tag(settings: Embedding, tag: str) -> ModelFiles:
 
 def _without_tag(settings: Embedding, given: str) -> ModelFiles:
     name, tags = settings.model, tags_of(settings.model)
-    if not ("/" in given or "." in given or Path(given).exists()):
+    if not ("/" in given or "." in given or _is_file(given) or _is_folder(given)):
         raise InputError(f"embedding.pretrained: {_no_tag(name, given)}")
     path = _local_weights(PRETRAINED, given)
     found = {_merged(tag_settings(name, tag), settings.preprocessing) for tag in tags}
@@ -244,18 +245,38 @@ def _local_weights(key: str, path: str) -> str:
 
 def _local(key: str, path: str) -> str:
     if "://" in path:
-        import fsspec
-
-        return str(fsspec.open_local(f"simplecache::{path}"))
-    if Path(path).is_dir():
+        return _fetched(key, path)
+    if _is_folder(path):
         raise InputError(f"{key}: {path} is a folder; name the file in it")
-    if not Path(path).is_file():
+    if not _is_file(path):
         raise InputError(f"{key}: {path} is not there")
     return path
 
 
+def _fetched(key: str, url: str) -> str:
+    """Return the path of a local copy of a URL; InputError, with the key of the configuration, if there is none."""
+    import fsspec
+
+    try:
+        return str(fsspec.open_local(f"simplecache::{url}"))
+    except FileNotFoundError:
+        raise InputError(f"{key}: {url} is not there") from None
+    except Exception as error:
+        # Each store has errors of its own: for names that it cannot have, packages that it needs, who may not read it.
+        raise InputError(f"{key}: {url} cannot be read ({first_line(error)})") from error
+
+
+def _is_file(path: str) -> bool:
+    """Return whether a path leads to a file; False, where pathlib would raise, if it is none that can be."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _content(path: str) -> str:
-    if not Path(path).is_file():
+    if not _is_file(path):
         return path
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

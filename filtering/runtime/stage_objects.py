@@ -15,6 +15,7 @@ from filtering.core.errors import DamagedError
 from filtering.runtime.shuffle import check_groups
 from filtering.storage.checksums import MissingError
 from filtering.storage.local import whole_name
+from filtering.storage.reading import read_rows
 from filtering.storage.store import MARKER, Store
 
 # By the stage's fingerprint: the names and bytes of its objects.
@@ -94,7 +95,7 @@ def _whole(present: Mapping[str, int]) -> dict[str, int]:
 
 def read_index(store: Store, fingerprint: str) -> dict[str, int]:
     """Return the names and bytes of a finished stage's objects; DamagedError if they are not known."""
-    table = store.read_table(INDEX_NAME.format(fingerprint))
+    table = read_rows(store, INDEX_NAME.format(fingerprint), SCHEMA)
     return dict(zip(table["name"].to_pylist(), table["bytes"].to_pylist(), strict=True))
 
 

@@ -130,7 +130,7 @@ TABLE_CHANGES: Sequence[Callable[[Noise, pa.Table], pa.Table]] = (_rows, _cells,
 
 
 def _arrays(noise: Noise, url: str, whole: bytes, summed: bool) -> bytes:
-    arrays = parsed_arrays(whole)
+    arrays = parsed_arrays(url, whole)
     for _ in range(noise.choice([1, 1, 2])):
         name = noise.choice([*arrays]) if arrays else ""
         how = noise.choice(["other", "other", "other", "lose", "rename", "swap"])
@@ -149,7 +149,7 @@ def _arrays(noise: Noise, url: str, whole: bytes, summed: bool) -> bytes:
 
 
 def _array(noise: Noise, url: str, whole: bytes, summed: bool) -> bytes:
-    values = _other_array(noise, parsed_array(whole))
+    values = _other_array(noise, parsed_array(url, whole))
     if summed:
         return array_bytes(url, values)
     buffer = io.BytesIO()
