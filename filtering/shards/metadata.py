@@ -52,8 +52,10 @@ def read_array(url: str, name: str, version: Version | None = None, whole: bool 
         entry, header = _checked_entry(archive, url, name)
         if header.dtype.hasobject:
             raise ValueError("it holds pickled objects, which are never loaded")
-        if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-            start = _data_start(archive, stream.stream, entry)
+        # Before the array is read from another storage too: one file is not damaged on a disk and whole elsewhere.
+        stored = entry.compress_type == zipfile.ZIP_STORED
+        start = _data_start(archive, stream.stream, entry) if stored else 0
+        if stored and is_local(url):
             if whole:
                 _check_sum(archive, entry)
             return _mapped(stream.stream, start, header)

@@ -137,16 +137,27 @@ def _parsing(url: str) -> Iterator[None]:
         raise DamagedError(url, f"is damaged ({first_line(error)})") from None
 
 
+class Arrays(dict[str, npt.NDArray[Any]]):
+    """The arrays of the npz of a URL, by name; DamagedError where one is asked for that it does not hold."""
+
+    def __init__(self, url: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        super().__init__(arrays)
+        self.url = url
+
+    def __missing__(self, name: str) -> npt.NDArray[Any]:
+        raise DamagedError(self.url, f"is damaged: it has no array {name}")
+
+
 def parsed_table(url: str, data: bytes, columns: list[str] | None = None) -> pa.Table:
     """Return a parquet table that was checked, or some of its columns; DamagedError if it is something else."""
     with _parsing(url):
         return pq.ParquetFile(pa.BufferReader(data)).read(columns=columns).replace_schema_metadata(None)
 
 
-def parsed_arrays(url: str, data: bytes) -> dict[str, npt.NDArray[Any]]:
+def parsed_arrays(url: str, data: bytes) -> Arrays:
     """Return the arrays of an npz that was checked; nothing is unpickled; DamagedError if it is something else."""
     with _parsing(url), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return dict(arrays)
+        return Arrays(url, arrays)
 
 
 def parsed_array(url: str, data: bytes) -> npt.NDArray[Any]:

@@ -115,7 +115,7 @@ class Store:
     def _there(self, name: str) -> bytes:
         try:
             return self.read(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise checksums.MissingError(self.path(name)) from None
 
     def copy(self, name: str, source: "Store") -> None:

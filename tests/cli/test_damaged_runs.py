@@ -197,7 +197,7 @@ def test_a_table_or_array_that_is_something_else_is_refused_in_a_line_that_names
             path.write_bytes(data)
 
 
-@pytest.mark.parametrize("names", [[None, "x"], ["x", "y"], [1, 2]])
+@pytest.mark.parametrize("names", [[None, "x"], ["x", "y"], [1, 2], ["", "a"], ["../..", "a"], ["x" * 300, "\0"]])
 @pytest.mark.parametrize("sizes", [[None, 3], ["a", "b"], [1, 2]])
 def test_a_list_of_objects_of_another_form_is_a_finding_of_verify(whole, outcomes, names, sizes):
     path = the_one(whole, "stages/graph-*/*.objects.parquet")

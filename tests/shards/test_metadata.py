@@ -217,6 +217,19 @@ def test_a_flipped_bit_of_an_array_is_noticed(tmp_path, compression):
         read_array(str(tmp_path / "x.npz"), "l14_img")
 
 
+@pytest.mark.parametrize("url", ["{}", "memory://b.npz"])
+def test_a_member_into_which_another_reaches_is_refused_wherever_it_lies(tmp_path, url):
+    stored(tmp_path / "x.npz", {"l14_img": npy((20, 6), bytes(240)), "l14_txt": npy((20, 6), bytes(240))})
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    # Where the archive's list says that the second member starts.
+    at = data.rindex(b"PK\1\2") + 42
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") - 60).to_bytes(4, "little")
+    url = url.format(tmp_path / "x.npz")
+    write_object(url, bytes(data))
+    with pytest.raises(UnreadableError, match="array l14_img cannot be read"):
+        read_array(url, "l14_img")
+
+
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("url", ["{}", "memory://a.npz"])
 def test_a_damaged_header_after_which_bytes_are_left_is_noticed(tmp_path, compression, url):

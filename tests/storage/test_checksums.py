@@ -97,6 +97,19 @@ def test_what_is_something_else_under_a_right_checksum_is_named(store, name, oth
     assert "\n" not in str(damaged.value)
 
 
+def test_an_array_that_an_npz_lacks_is_named(store):
+    store.write_arrays("few.npz", ARRAYS)
+    with pytest.raises(DamagedError, match=r"few\.npz: is damaged: it has no array scores"):
+        store.read_arrays("few.npz")["scores"]
+
+
+def test_a_folder_is_no_object(store):
+    store.write_record("inner/r.json", RECORD)
+    for name in ("", "inner", "inner/r.json/x"):
+        with pytest.raises(MissingError, match="is missing"):
+            store.read_checked(name)
+
+
 def test_an_object_does_not_stand_for_another(written, store):
     name, read = written
     store.write(f"other-{name}", store.read(name))

@@ -71,7 +71,8 @@ class Npzs(Metadata):
                 same,
                 f"{name} is another array where it is mapped than where it is read: {_kind(mapped)}, {_kind(streamed)}",
             )
-            right = given.consistent or mapped is None or _equal(mapped, self.values[given.form][name])
+            # A splice may leave another whole file at the end, where a zip is read from.
+            right = given.consistent or mapped is None or any(_equal(mapped, one[name]) for one in self.values.values())
             must(right, f"{name} has other values than the file that was damaged: {_kind(mapped)}")
         return outcome
 
