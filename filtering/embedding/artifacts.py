@@ -19,7 +19,7 @@ from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
-from filtering.storage.reading import read_record_as
+from filtering.storage.reading import read_record_as, read_rows
 from filtering.storage.store import Store
 from filtering.storage.versions import deletion_refused
 
@@ -57,7 +57,7 @@ class EmbeddedShard:
         if self.mismatch:
             empty = schemas.ROWS.empty_table()
             return empty if columns is None else empty.select(columns)
-        return self.store.read_table(ROWS_NAME.format(self.shard.identity), columns)
+        return read_rows(self.store, ROWS_NAME.format(self.shard.identity), schemas.ROWS, columns, schemas.ROWS.names)
 
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""

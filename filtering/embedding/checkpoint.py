@@ -4,6 +4,7 @@ Nothing is loaded and torch is not imported, so that what cannot work is refused
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from filtering.config.preprocessing import Preprocessing
 from filtering.config.run import Embedding
 from filtering.config.types import Section
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError, first_line
+from filtering.core.errors import InputError, RunError, first_line
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.known_models import (
     QUICK_GELU,
@@ -97,7 +98,7 @@ def check_model(sections: Mapping[str, Section]) -> None:
 def check_loads(settings: Embedding) -> None:
     """Refuse a model as `model_files` does, and weights of a file whose names and shapes are not the model's."""
     files = model_files(settings)
-    if settings.model != "demo" and Path(files.pretrained).is_file():
+    if settings.model != "demo" and _is_file(files.pretrained):
         # Building the model, without numbers, takes torch.
         from filtering.embedding.loading import check_shapes
 
@@ -112,7 +113,7 @@ def _check_name(name: str) -> None:
             f"embedding.model: {name} is not read; download it, and give its open_clip_config.json as "
             "embedding.model and its weights as embedding.pretrained"
         )
-    if Path(name).is_dir():
+    if _is_folder(name):
         raise InputError(f"embedding.model: {name} is a folder; give the path of the JSON in it that defines the model")
     known = ("demo", *model_names())
     raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, known)}")
@@ -149,7 +150,7 @@ def _with_tag(settings: Embedding, tag: str) -> ModelFiles:
 
 def _without_tag(settings: Embedding, given: str) -> ModelFiles:
     name, tags = settings.model, tags_of(settings.model)
-    if not ("/" in given or "." in given or Path(given).exists()):
+    if not ("/" in given or "." in given or _is_file(given) or _is_folder(given)):
         raise InputError(f"embedding.pretrained: {_no_tag(name, given)}")
     path = _local_weights(PRETRAINED, given)
     found = {_merged(tag_settings(name, tag), settings.preprocessing) for tag in tags}
@@ -239,11 +240,11 @@ def _local_weights(key: str, path: str) -> str:
 def _local(key: str, path: str) -> str:
     if "://" in path:
         return _downloaded(key, path)
-    if Path(path).is_dir():
+    if _is_folder(path):
         raise InputError(f"{key}: {path} is a folder; name the file in it")
     if is_endless(path):
         raise InputError(f"{key}: {path} {NO_FILE}")
-    if not Path(path).is_file():
+    if not _is_file(path):
         raise InputError(f"{key}: {path} is not there")
     return path
 
@@ -256,5 +257,18 @@ def _downloaded(key: str, url: str) -> str:
         return local_copy(url)
     except FileNotFoundError:
         raise InputError(f"{key}: {url} is not there") from None
-    except InputError as error:
-        raise InputError(f"{key}: {error}") from error
+    except RunError:
+        raise
+    except Exception as error:
+        # Each store has errors of its own: for names that it cannot have, packages that it needs, who may not read it.
+        reason = str(error) if isinstance(error, InputError) else f"{url}: cannot be read ({first_line(error)})"
+        raise InputError(f"{key}: {reason}") from error
+
+
+def _is_file(path: str) -> bool:
+    """Return whether a path leads to a file; False, where pathlib would raise, if it is none that can be."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112

@@ -258,6 +258,23 @@ def test_a_broken_definition_of_a_model_is_refused(tmp_path, content, words):
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize("path", ["x" * 5000, "x" * 5000 + "/a.pt", "a.pt/" * 2000])
+@pytest.mark.parametrize("key", ["model", "pretrained", "weights"])
+def test_a_path_that_no_file_can_have_is_refused(key, path):
+    known = {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"} if key == "weights" else {"model": "ViT-B-32"}
+    with pytest.raises(InputError, match=rf"^embedding\.{key}: "):
+        model_files(Embedding(**(known | {key: path})))
+
+
+@pytest.mark.parametrize("url", ["hf://x", "nothing://a/b.pt", "memory://none/w.pt", "file:///none/w.pt"])
+def test_weights_at_a_url_that_cannot_be_read_are_refused_in_a_line_with_key_and_url(url):
+    with pytest.raises(
+        InputError, match=rf"^embedding\.pretrained: {url}:? (is not there$|cannot be (read|opened) \()"
+    ) as refused:
+        model_files(Embedding(model="ViT-B-32", pretrained=url))
+    assert "\n" not in str(refused.value)
+
+
 def test_names_are_known_without_torch():
     code = (
         "import sys\n"
