@@ -20,7 +20,7 @@ every_script = pytest.mark.parametrize("path", SCRIPTS, ids=module)
 
 
 def test_there_are_scripts_in_every_folder():
-    assert {path.relative_to(ROOT).parts[1] for path in SCRIPTS} == {"lib", "quality", "speed"}
+    assert {path.relative_to(ROOT).parts[1] for path in SCRIPTS} == {"lib", "quality", "robustness", "speed"}
     assert len(SCRIPTS) > 20
 
 

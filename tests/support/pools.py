@@ -35,6 +35,16 @@ class Silent:
         pass
 
 
+class Told(Silent):
+    """A reporter that keeps the lines it is to say."""
+
+    def __init__(self) -> None:
+        self.lines = list[str]()
+
+    def say(self, line):
+        self.lines.append(line)
+
+
 def write_metadata(
     folder: Path,
     rows: Iterable[int],

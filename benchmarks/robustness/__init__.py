@@ -1,0 +1,1 @@
+"""What damage and odd input lead to."""
