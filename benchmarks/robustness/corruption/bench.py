@@ -32,7 +32,7 @@ INPUT = "input"
 FIXED = ("manifest", "report", "lease")
 HEALED, AS_FRESH, REFUSED, NAMELESS = "healed", "as a fresh run", "refused", "names no object"
 WRONG, RAW, UNSOUND, NO_DAMAGE = "wrong manifest", "raw error", "verify finds more", "no damage"
-# What verify leaves out, as nothing of it enters a result: the log, holders of the lease, marks whose names alone count.
+# What verify leaves out, as nothing of it enters a result: the log, holders of the lease, and marks, whose names count.
 UNVERIFIED = ("events.jsonl", "lease/", "final.json", "consumed-")
 STEPS = [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "keep": 0.5}]
 
