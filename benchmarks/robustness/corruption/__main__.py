@@ -11,7 +11,6 @@ trials, as --seed says. Prints the trials by stage and outcome, and those that e
 """
 
 import argparse
-import os
 import random
 import re
 import shutil
@@ -20,14 +19,13 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.tables import Row, print_table, write_outputs
-from benchmarks.robustness.corruption.bench import INPUT, KINDS, NO_DAMAGE, Bench, Case, Trial
+from benchmarks.robustness.corruption.bench import KINDS, NO_DAMAGE, Bench, Trial
+from benchmarks.robustness.corruption.workers import trials_of
 from tests.support.damages import DAMAGES
 
 EVERY = 25
@@ -76,32 +74,10 @@ def _tried(given: argparse.Namespace, folder: Path) -> Iterator[Trial]:
     if given.share < 1:
         some = random.Random(given.seed).sample(range(len(cases)), max(1, round(given.share * len(cases))))
         cases = [cases[at] for at in sorted(some)]
-    # The others share the pool, so it is damaged when they are done.
-    mine = [case for case in cases if case.stage == INPUT or given.processes == 1]
-    others = [case for case in cases if case not in mine]
-    for done, trial in enumerate(_both(bench, given.processes, others, mine), 1):
+    for done, trial in enumerate(trials_of(bench, cases, given.processes), 1):
         if done % EVERY == 0 or trial.bad:
             print(f"{done}/{len(cases)} {line(trial)}", file=sys.stderr, flush=True)
         yield trial
-
-
-def _both(bench: Bench, processes: int, others: Sequence[Case], mine: Sequence[Case]) -> Iterator[Trial]:
-    if others:
-        arguments = (bench.folder, bench.kind, bench.seed)
-        with ProcessPoolExecutor(processes, get_context("spawn"), _begin, arguments) as pool:
-            yield from pool.map(_trial, others)
-    yield from map(bench.trial, mine)
-
-
-BENCHES: list[Bench] = []
-
-
-def _begin(folder: Path, kind: str, seed: int) -> None:
-    BENCHES.append(Bench(folder, kind, seed, str(os.getpid())))
-
-
-def _trial(case: Case) -> Trial:
-    return BENCHES[0].trial(case)
 
 
 def rows(trials: Sequence[Trial]) -> list[Row]:

@@ -37,6 +37,13 @@ def test_a_part_of_the_matrix_is_healed(measured, kind, state):
     assert unseen == "verify is blind to: nothing"
 
 
+@pytest.mark.slow
+def test_processes_share_the_trials_of_a_run_and_leave_those_of_the_pool(measured):
+    trials, _ = measured(corruption.main, "--share", 0.03, "--stages", "input", "graph", "--processes", 2)
+    assert {trial["outcome"] for trial in trials} <= {"healed", "as a fresh run", "no damage"}
+    assert {trial["stage"] for trial in trials} == {"input", "graph"}
+
+
 def test_every_object_of_a_run_and_of_its_pool_is_damaged_in_every_way(bench):
     finished, killed = bench.cases(False), bench.cases(True)
     assert len(finished) == len(set(finished)) > 1000
@@ -46,11 +53,11 @@ def test_every_object_of_a_run_and_of_its_pool_is_damaged_in_every_way(bench):
     assert stages - {case.stage for case in killed} == {"run.json", "events.jsonl", "lease/"}
 
 
-@pytest.mark.parametrize("damage", ["swapped", "emptied"])
-def test_damage_to_the_pool_ends_as_a_fresh_run_over_it(bench, damage):
+@pytest.mark.parametrize(("damage", "killed"), [("swapped", False), ("emptied", True)])
+def test_damage_to_the_pool_ends_as_a_fresh_run_over_it(bench, damage, killed):
     path = next(case.path for case in bench.cases(False) if case.of == "pool" and case.path.suffix == ".parquet")
     before = (bench.pool / path).read_bytes()
-    assert bench.trial(Case("pool", path, damage, killed=False)).outcome == "as a fresh run"
+    assert bench.trial(Case("pool", path, damage, killed)).outcome == "as a fresh run"
     assert (bench.pool / path).read_bytes() == before
 
 
