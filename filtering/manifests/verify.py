@@ -102,7 +102,8 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
 def _damaged_report(run: Store, store: Store, mark: str) -> Iterator[str]:
     with contextlib.suppress(DamagedError):
         sums = read_record_as(store, mark, SummedRecord)["result"]["checksums"]
-        yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if run.exists(name))
+        # What lacks of the page itself is said of every run.
+        yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if name != REPORT or run.exists(REPORT))
 
 
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:

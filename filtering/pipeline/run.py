@@ -36,7 +36,7 @@ from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
-from filtering.runtime.run_record import RUN, RunRecord
+from filtering.runtime.run_record import RunRecord, write_run
 from filtering.runtime.stage import Finished, Runtime, leased
 from filtering.shards.inventory import InventoryResult, Shard, arrays_url, check_uids, list_shards, write_inventory
 from filtering.storage.store import Store, absolute
@@ -267,7 +267,7 @@ def _finish(
     finished = round(time.time(), 3)
     record: RunRecord = {**summary, "warnings": warnings, "stages": context.costs(), "finished": finished}
     runtime.lease.check(fresh=True)
-    runtime.store.write_json(RUN, record)
+    write_run(runtime.store, record)
     totals = {name: record["totals"][name] for name in ("input", "kept", "dropped", "quarantined")}
     runtime.events.append("run_finished", manifest_hash=record["manifest_hash"], **totals)
     return record

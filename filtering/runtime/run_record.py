@@ -1,15 +1,15 @@
 """A run's record: run.json, written last, so that its presence means that the run is finished."""
 
-from typing import Annotated, Any, NotRequired, Required
+from typing import Annotated, Any, NotRequired, Required, cast
 
 from pydantic import AfterValidator, ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from filtering.core.errors import DamagedError, InputError
-from filtering.core.parsing import Count, Finite, Seconds
+from filtering.core.parsing import Count, Finite, Seconds, parsed
 from filtering.core.uid_rule import Uids
 from filtering.runtime.records import JsonObject
-from filtering.storage.reading import read_as
+from filtering.storage import checksums
 from filtering.storage.store import Store
 
 RUN = "run.json"
@@ -155,11 +155,31 @@ class RunRecord(TypedDict):
     finished: NotRequired[Finite]
 
 
+def write_run(run: Store, record: RunRecord) -> None:
+    """Write run.json, with a checksum that does not depend on the name of the run's folder."""
+    run.write(RUN, checksums.record_bytes(RUN, record))
+
+
 def read_run(run: Store) -> RunRecord:
-    """Return run.json of a finished run; InputError if there is none, DamagedError if it is something else."""
+    """Return run.json of a finished run; InputError if there is none, DamagedError if it is not what was written.
+
+    Older versions wrote no checksum.
+    """
     if not run.exists(RUN):
         raise InputError(f"{run.url}: holds no finished run (no {RUN})")
-    return read_as(run, RUN, RunRecord)
+    data = run.read(RUN)
+    if checksums.has_slot(data):
+        _check_sum(run.path(RUN), data)
+    record = parsed(RunRecord, data, run.path(RUN))
+    cast(dict[str, Any], record).pop(checksums.KEY, None)
+    return record
+
+
+def _check_sum(url: str, data: bytes) -> None:
+    try:
+        checksums.check(RUN, data)
+    except DamagedError as error:
+        raise DamagedError(url, error.fault) from None
 
 
 def stage_folder(run: Store, record: RunRecord, stage: str) -> Store:

@@ -15,6 +15,7 @@ from wrong_json import ENTIRE, WRONG, changed, places
 from filtering.config.run import parse_config
 from filtering.core.errors import RunError
 from filtering.pipeline import run as pipeline
+from filtering.runtime.run_record import write_run
 from filtering.samplers.samples import kept_samples
 from filtering.storage.checksums import KEY
 from filtering.storage.store import Store
@@ -100,7 +101,8 @@ def put(path: Path, text: str, rest: list[str]) -> None:
     if KEY in text:
         value = json.loads(text)
         del value[KEY]
-        Store(str(path.parent)).write_record(path.name, value)
+        write = write_run if path.name == "run.json" else lambda store, record: store.write_record(path.name, record)
+        write(Store(str(path.parent)), value)
 
 
 def sound(name: str, status: int, printed: str, run: Path) -> bool:
@@ -140,12 +142,25 @@ def test_the_key_of_run_json_is_named(whole, outcomes, key, value, said):
     path = whole / "run.json"
     data = path.read_text()
     try:
-        path.write_text(json.dumps(json.loads(data) | {key: value}))
+        put(path, json.dumps(json.loads(data) | {key: value}), [])
         for name, (status, printed) in outcomes("verify", "explain", "diff", "report", "export").items():
             assert status == 2, name
             assert re.search(said + "give the command of that run again, which makes it anew$", printed), printed
     finally:
         path.write_text(data)
+
+
+def test_a_run_json_of_which_a_bit_has_flipped_is_refused_by_every_command_that_reads_it(whole, outcomes):
+    path = whole / "run.json"
+    data = path.read_bytes()
+    try:
+        # Of a value that nothing else in the run would contradict: still JSON, still a number.
+        path.write_bytes(data.replace(b'"seconds": 0.', b'"seconds": 8.', 1))
+        for name, (status, printed) in outcomes("verify", "explain", "diff", "report", "export").items():
+            assert status == 2, name
+            assert "run.json: is damaged (its checksum differs); give the command of that run again" in printed
+    finally:
+        path.write_bytes(data)
 
 
 @pytest.mark.parametrize("keys", ["", "manifest", "../other", "manifest/kept/00000001.parquet"])

@@ -7,6 +7,8 @@ from processes import call, write_config
 
 from filtering.cli import main
 from filtering.cli.run import run_lines
+from filtering.runtime.run_record import read_run
+from filtering.storage.store import Store
 
 CONFIG = ["run", "--config", "run.yaml"]
 
@@ -71,7 +73,7 @@ def test_all_mistakes_are_said_at_once_before_anything_heavy_is_imported(tmp_pat
 
 def test_json_is_one_object_on_stdout(finished):
     folder, done = finished
-    assert json.loads(done.stdout) == json.loads((folder / "run/run.json").read_text())
+    assert json.loads(done.stdout) == read_run(Store(str(folder / "run")))
     assert "embedding" in done.stderr
 
 

@@ -9,6 +9,7 @@ from pools import metadata_config
 
 from filtering.core.errors import InputError
 from filtering.manifests.verify import problems
+from filtering.runtime.run_record import read_run, write_run
 from filtering.storage.store import Store, checksum
 
 
@@ -62,6 +63,15 @@ def test_a_missing_file_is_found(copy, name):
     assert any(name in problem for problem in found(copy))
 
 
+@pytest.mark.parametrize("name", ["report/index.html", "report/page.json"])
+def test_a_missing_part_of_the_report_is_found(finished, tmp_path, name):
+    # With its stages: they know what belongs to it.
+    run = shutil.copytree(finished, tmp_path / "run")
+    assert found(run) == []
+    (run / name).unlink()
+    assert found(run) == [f"{name}: is not there"]
+
+
 @pytest.mark.parametrize("name", ["manifest/subset.npy", "manifest/dropped/00000001.parquet"])
 def test_a_flipped_byte_is_found(copy, name):
     data = bytearray((copy / name).read_bytes())
@@ -95,9 +105,9 @@ def test_an_unsorted_subset_is_found(copy):
 
 
 def test_wrong_totals_are_found(copy):
-    record = json.loads((copy / "run.json").read_text())
+    record = read_run(Store(str(copy)))
     record["totals"]["input"] += 1
-    (copy / "run.json").write_text(json.dumps(record))
+    write_run(Store(str(copy)), record)
     assert any("totals.input" in problem for problem in found(copy))
 
 

@@ -16,6 +16,7 @@ from filtering.core.uids import derived_uid
 from filtering.loaders import kept_pipeline
 from filtering.manifests.diff import diff
 from filtering.pipeline import incremental
+from filtering.runtime.run_record import read_run
 from filtering.samplers.samples import kept_samples
 from filtering.samplers.stream import Shown
 from filtering.storage.store import Store
@@ -110,10 +111,10 @@ def test_a_loop_over_a_copy_of_the_pool_is_told_its_root(run, tmp_path):
 
 
 def older(run: Path) -> None:
-    """Let a run's record look as one of a version that had no rule."""
-    record = json.loads((run / "run.json").read_text())
+    """Let a run's record look as one of a version that had no rule, and wrote no checksum."""
+    record = read_run(Store(str(run)))
     del record["config"]["input"]["uids"], record["config"]["input"]["root"]
-    (run / "run.json").write_text(json.dumps(record))
+    Store(str(run)).write_json("run.json", record)
 
 
 def test_a_base_of_the_former_rule_is_refused_with_the_key_that_goes_on_with_it(night, tmp_path):

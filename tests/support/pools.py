@@ -47,6 +47,16 @@ class Meanwhile(Silent):
             self.something()
 
 
+class Told(Silent):
+    """A reporter that keeps the lines it is to say."""
+
+    def __init__(self) -> None:
+        self.lines = list[str]()
+
+    def say(self, line):
+        self.lines.append(line)
+
+
 def write_metadata(
     folder: Path,
     rows: Iterable[int],

@@ -1,0 +1,1 @@
+"""One object is damaged or gone, and the same command runs again."""
