@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import read_exact, read_touched
+from filtering.concepts.artifacts import GROUPED_SUFFIX, read_exact, read_touched
 from filtering.concepts.partition import read_partition, shard_and_row
 from filtering.core.csr import Int64Array
 from filtering.graph.artifacts import (
@@ -44,6 +44,7 @@ from filtering.graph.sharded import (
     statistics,
 )
 from filtering.runtime.shuffle import Records, read_groups, write_groups
+from filtering.runtime.stage_objects import check_not_consumed
 from filtering.storage.store import Store
 
 NODES_NAME = "{:08d}.nodes.npz"
@@ -94,6 +95,8 @@ def search(
     Where a base's graph is reused, only concepts that are searched again have been sent, and the base has the other
     rows.
     """
+    # What names the rows is a listing, in which deleted ones would not be missed.
+    check_not_consumed(inputs.grouped, GROUPED_SUFFIX)
     rows, touched = read_partition(inputs.grouped, names, partition), read_touched(inputs.concepts)
     own = _no_nodes() if rows is None else own_nodes(rows)
     base = None if touched is None else read_base_part(store, partition)

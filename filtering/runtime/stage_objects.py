@@ -57,8 +57,21 @@ class Consumed:
 
 def consume(store: Store, suffix: str) -> None:
     """Delete the objects of a stage that end in `suffix`, which nobody reads again."""
-    store.write_record(f"{SUFFIX_MARK}{suffix}{MARK}", {})
+    store.write_record(_suffix_mark(suffix), {})
     store.delete_all(suffix)
+
+
+def check_not_consumed(store: Store, suffix: str) -> None:
+    """Check, where the objects of another stage are read by listing them, that they are not being deleted, or gone.
+
+    MissingError if they are: that stage then runs again.
+    """
+    if store.exists(_suffix_mark(suffix)):
+        raise MissingError(store.path(f"*{suffix}"), "is missing, as it had been read for the last time")
+
+
+def _suffix_mark(suffix: str) -> str:
+    return f"{SUFFIX_MARK}{suffix}{MARK}"
 
 
 def consume_folder(store: Store, name: str) -> None:

@@ -11,6 +11,7 @@ from sampling import some_of
 from filtering.config.run import parse_config
 from filtering.manifests.verify import problems
 from filtering.pipeline import incremental
+from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store
 
 SMALL = {"concepts": {"clusters": 4, "partition_rows": 60}, "graph": {"k": 2}}
@@ -78,6 +79,28 @@ def test_a_damaged_object_of_a_run_that_was_killed_is_made_again(finished):
         kill_after(run, path, choices)
         damage(run, path, how, choices)
         goes_on(finished, run, ())
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        ["stages/partitions-*/*.stage.json", "stages/graph-*"],
+        ["stages/partitions-*/*.stage.json", "stages/partitions-*/*.done", "stages/graph-*"],
+        ["stages/graph-*/*.stage.json", "stages/graph-*/search-*.done"],
+        ["stages/graph-*/*.stage.json", "stages/graph-*/*.done"],
+    ],
+    ids=["grouping begins to be forgotten", "its tasks are", "a search is", "the graph's tasks are"],
+)
+def test_rows_that_were_deleted_are_grouped_again_where_a_search_is_to_run(finished, gone):
+    folder = finished[0]
+    run, known = fresh(folder), read_run(Store(str(folder / "whole")))
+    later = [f"stages/{stage}-*" for stage in STAGES[STAGES.index("graph") + 1 :]]
+    for pattern in (*gone, *later, "manifest", "report", "run.json", "stages/final.json"):
+        for path in run.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    goes_on(finished, run, ["*.grouped"])
+    found = read_run(Store(str(run)))
+    assert (found["recall"], found["graph"]) == (known["recall"], known["graph"])
 
 
 def test_verify_finds_every_damage(finished):

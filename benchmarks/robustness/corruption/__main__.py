@@ -4,10 +4,11 @@
 
 Runs a small pool in process, and keeps a copy. Each trial damages one object of a fresh copy (zeroed, halved, one bit
 flipped, exchanged with one beside it, emptied, deleted), asks `filtering verify`, runs the same command again, and
-compares: the manifests must be those of the first run, byte for byte, and nothing left for `verify` to find. Damage to
-the pool's own files must end as a fresh run over them does. With --killed the run was killed at a later point, which a
-seed chooses, so that later stages have to read what is damaged. --stages takes some of the stages, --share some of the
-trials, as --seed says. Prints the trials by stage and outcome, and those that ended otherwise than they should.
+compares: the manifests must be those of the first run, byte for byte, run.json must have the same figures, and nothing
+may be left for `verify` to find. Damage to the pool's own files must end as a fresh run over them does. With --killed
+the run was killed at a later point, which a seed chooses, so that later stages have to read what is damaged. --stages
+takes some of the stages, --share some of the trials, as --seed says. Prints the trials by stage and outcome, and those
+that ended otherwise than they should.
 """
 
 import argparse

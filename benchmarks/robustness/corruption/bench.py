@@ -34,6 +34,8 @@ HEALED, AS_FRESH, REFUSED, NAMELESS = "healed", "as a fresh run", "refused", "na
 WRONG, RAW, UNSOUND, NO_DAMAGE = "wrong manifest", "raw error", "verify finds more", "no damage"
 # What verify leaves out, as nothing of it enters a result: the log, holders of the lease, and marks, whose names count.
 UNVERIFIED = ("events.jsonl", "lease/", "final.json", "consumed-")
+# What run.json says of the result.
+FIGURES = ("totals", "reasons", "recall", "graph", "measures", "warnings")
 # A run that is killed later than it wrote this can have been killed at any time.
 ANY_TIME = Path("stages/inventory-0/shards.json")
 STEPS = [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "keep": 0.5}]
@@ -161,9 +163,10 @@ class Bench:
         except FilteringError as error:
             return _refusal(error, names)
         said = _names(told.lines, names)
-        if record["manifest_hash"] != self.record["manifest_hash"] or (differing := self._differing()):
-            detail = record["manifest_hash"] if not differing else ", ".join(map(str, differing))
-            return {"outcome": WRONG, "detail": detail, "told": said}
+        if record["manifest_hash"] != self.record["manifest_hash"]:
+            return {"outcome": WRONG, "detail": f"manifest_hash {record['manifest_hash']}", "told": said}
+        if differing := [*self._differing(), *(key for key in FIGURES if record.get(key) != self.record.get(key))]:
+            return {"outcome": WRONG, "detail": ", ".join(map(str, differing)), "told": said}
         left = list(problems(Store(str(self.run))))
         return {"outcome": UNSOUND if left else HEALED, "detail": "; ".join(left[:3]), "told": said}
 

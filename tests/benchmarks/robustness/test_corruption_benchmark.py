@@ -84,6 +84,9 @@ def test_a_command_that_ends_otherwise_is_seen(bench, monkeypatch):
     monkeypatch.setattr(benches, "run", fails)
     trial = bench.trial(case)
     assert (trial.outcome, trial.detail, trial.bad) == ("raw error", "KeyError: 'kept'", True)
+    monkeypatch.setattr(benches, "run", lambda config, told: bench.record | {"manifest_hash": "0"})
+    trial = bench.trial(case)
+    assert (trial.outcome, trial.detail, trial.bad) == ("wrong manifest", "manifest_hash 0", True)
     # As if all were well.
     monkeypatch.setattr(benches, "run", lambda config, told: bench.record)
     trial = bench.trial(case)
