@@ -17,7 +17,7 @@ from filtering.core.interpreter import REMEDY, this_interpreter
 from filtering.core.secrets import redacted, refused_secret
 from filtering.core.visible import visible
 from filtering.runtime import signals
-from filtering.storage.local import disk_error
+from filtering.storage.local import disk_error, path_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,8 +74,8 @@ def _called(given: argparse.Namespace) -> int:
         line = f"{error}: this command runs {this_interpreter()}, which has not all that this package needs; {REMEDY}"
         return _failed(given, error, 1, line)
     except Exception as error:
-        if full := disk_error(error):
-            return _failed(given, error, full.exit_status, str(full))
+        if told := disk_error(error) or path_error(error):
+            return _failed(given, error, told.exit_status, str(told))
         return _failed(given, error, 1, f"{one_line(error)} (--debug shows the traceback)")
 
 

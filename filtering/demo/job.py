@@ -21,7 +21,7 @@ from filtering.pipeline import run as pipeline
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
 from filtering.shards.inventory import list_shards
-from filtering.storage.outputs import Layout, check_output
+from filtering.storage.outputs import Layout, check_folder, check_output
 from filtering.storage.store import Store, absolute
 
 SHARDS = 8
@@ -97,6 +97,7 @@ def _claim(folder: Path) -> None:
     Paths are absolute, so that `filtering run --config` takes it as it is. InputError if others wrote into the folder.
     """
     config = {"input": {"shards": f"{folder}/{POOL}"}, **CONFIG, "output": f"{folder}/run"}
+    check_folder("--out", str(folder))
     store, data = Store(str(folder)), yaml.safe_dump(config, sort_keys=False).encode()
     if store.exists(CONFIG_NAME) and store.read(CONFIG_NAME) == data:
         return

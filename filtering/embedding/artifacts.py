@@ -19,9 +19,9 @@ from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
-from filtering.storage.reading import read_record_as
+from filtering.storage.reading import read_record_as, read_rows
 from filtering.storage.store import Store
-from filtering.storage.versions import DELETED, LISTED, changed_error
+from filtering.storage.versions import deletion_refused
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
@@ -57,7 +57,7 @@ class EmbeddedShard:
         if self.mismatch:
             empty = schemas.ROWS.empty_table()
             return empty if columns is None else empty.select(columns)
-        return self.store.read_table(ROWS_NAME.format(self.shard.identity), columns)
+        return read_rows(self.store, ROWS_NAME.format(self.shard.identity), schemas.ROWS, columns, schemas.ROWS.names)
 
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""
@@ -97,10 +97,8 @@ class EmbeddedShard:
 
     def _mapped(self, url: str, name: str) -> npt.NDArray[Any]:
         # The rows are those of the tables: of the shard's objects only the npz is read again, of the version listed.
-        try:
+        with deletion_refused(url):
             return read_array(url, name, self.shard.arrays, whole=False)
-        except FileNotFoundError:
-            raise changed_error(url, DELETED, LISTED) from None
 
 
 class ShardCounts(TypedDict):

@@ -3,8 +3,8 @@
 Nothing is loaded and torch is not imported, so that what cannot work is refused at once.
 """
 
-import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from filtering.config.preprocessing import Preprocessing
 from filtering.config.run import Embedding
 from filtering.config.types import Section
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError, first_line
+from filtering.core.errors import InputError, RunError, first_line
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.known_models import (
     QUICK_GELU,
@@ -27,6 +27,7 @@ from filtering.embedding.known_models import (
     tags_of,
 )
 from filtering.embedding.weights import check_weights
+from filtering.storage.local import NO_FILE, is_endless
 
 NEEDED = ("embed_dim", "vision_cfg", "text_cfg")
 MODEL, PRETRAINED, WEIGHTS = "embedding.model", "embedding.pretrained", "embedding.weights"
@@ -97,18 +98,11 @@ def check_model(sections: Mapping[str, Section]) -> None:
 def check_loads(settings: Embedding) -> None:
     """Refuse a model as `model_files` does, and weights of a file whose names and shapes are not the model's."""
     files = model_files(settings)
-    if settings.model != "demo" and Path(files.pretrained).is_file():
+    if settings.model != "demo" and _is_file(files.pretrained):
         # Building the model, without numbers, takes torch.
         from filtering.embedding.loading import check_shapes
 
         check_shapes(files)
-
-
-def model_identity(settings: Embedding) -> list[Any]:
-    """Return what tells one model's vectors from another's: names, the hash of a file's content, the preprocessing."""
-    files, tag = model_files(settings), settings.pretrained if settings.weights else None
-    contents = (_content(path) for path in (files.config, files.pretrained) if path)
-    return [files.name, *contents, *([tag] if tag else []), str(files.preprocessing), files.preprocessing.fill_color]
 
 
 def _check_name(name: str) -> None:
@@ -119,9 +113,10 @@ def _check_name(name: str) -> None:
             f"embedding.model: {name} is not read; download it, and give its open_clip_config.json as "
             "embedding.model and its weights as embedding.pretrained"
         )
-    if Path(name).is_dir():
+    if _is_folder(name):
         raise InputError(f"embedding.model: {name} is a folder; give the path of the JSON in it that defines the model")
-    raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, model_names())}")
+    known = ("demo", *model_names())
+    raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, known)}")
 
 
 def _check_packages(name: str, config: Mapping[str, Any]) -> None:
@@ -155,7 +150,7 @@ def _with_tag(settings: Embedding, tag: str) -> ModelFiles:
 
 def _without_tag(settings: Embedding, given: str) -> ModelFiles:
     name, tags = settings.model, tags_of(settings.model)
-    if not ("/" in given or "." in given or Path(given).exists()):
+    if not ("/" in given or "." in given or _is_file(given) or _is_folder(given)):
         raise InputError(f"embedding.pretrained: {_no_tag(name, given)}")
     path = _local_weights(PRETRAINED, given)
     found = {_merged(tag_settings(name, tag), settings.preprocessing) for tag in tags}
@@ -244,18 +239,36 @@ def _local_weights(key: str, path: str) -> str:
 
 def _local(key: str, path: str) -> str:
     if "://" in path:
-        import fsspec
-
-        return str(fsspec.open_local(f"simplecache::{path}"))
-    if Path(path).is_dir():
+        return _downloaded(key, path)
+    if _is_folder(path):
         raise InputError(f"{key}: {path} is a folder; name the file in it")
-    if not Path(path).is_file():
+    if is_endless(path):
+        raise InputError(f"{key}: {path} {NO_FILE}")
+    if not _is_file(path):
         raise InputError(f"{key}: {path} is not there")
     return path
 
 
-def _content(path: str) -> str:
-    if not Path(path).is_file():
-        return path
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _downloaded(key: str, url: str) -> str:
+    # Storage brings numpy and pyarrow along, which what is on this disk does without.
+    from filtering.storage.local_copy import local_copy
+
+    try:
+        return local_copy(url)
+    except FileNotFoundError:
+        raise InputError(f"{key}: {url} is not there") from None
+    except RunError:
+        raise
+    except Exception as error:
+        # Each store has errors of its own: for names that it cannot have, packages that it needs, who may not read it.
+        reason = str(error) if isinstance(error, InputError) else f"{url}: cannot be read ({first_line(error)})"
+        raise InputError(f"{key}: {reason}") from error
+
+
+def _is_file(path: str) -> bool:
+    """Return whether a path leads to a file; False, where pathlib would raise, if it is none that can be."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112

@@ -17,6 +17,7 @@ from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.offsets import Span
 from filtering.shards.samples import Quarantined, Sample, read_samples
 from filtering.storage.store import stream_object
+from filtering.storage.versions import deletion_refused
 
 Item = TypeVar("Item")
 # Batches that wait decoded: one to go on with, one on its way. More would only hold more memory.
@@ -62,7 +63,7 @@ def batches(shard: Shard, preparation: Preparation, settings: Embedding, uid_rul
         Full, but for the last, which may be empty: it holds what was quarantined since the one before.
     """
     filling = _Filling(preparation, settings.batch_size)
-    with stream_object(shard.url) as stream:
+    with deletion_refused(shard.url), stream_object(shard.url) as stream:
         for entry in read_samples(stream, uid_rule.place(shard.url), max_image_bytes=settings.max_image_bytes):
             filling.add(entry)
             if filling.full():

@@ -14,6 +14,7 @@ from torchvision.transforms import Compose, Normalize
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import model_files
+from filtering.embedding.identity import as_begun
 from filtering.embedding.images import Preparation, draft_side
 from filtering.embedding.loading import loaded
 
@@ -34,7 +35,8 @@ class ClipModel:
         self.device = _device(settings.device)
         self.precision = _precision(settings.precision, self.device)
         precision = next(name for name, dtype in PRECISIONS.items() if dtype is self.precision)
-        found = loaded(model_files(settings), self.device, precision)
+        files = model_files(settings)
+        found = as_begun(settings, files, lambda: loaded(files, self.device, precision))
         self.model, self.warnings = found.model, found.warnings
         self.model.eval()
         resize, normalize = _halves(found.preprocess)

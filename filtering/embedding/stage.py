@@ -22,7 +22,8 @@ from filtering.embedding.artifacts import (
     shard_locations,
     write_locations,
 )
-from filtering.embedding.checkpoint import model_files, model_identity
+from filtering.embedding.checkpoint import model_files
+from filtering.embedding.identity import model_identity
 from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filtering.config.run import Arrays
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import DamagedError, InputError
 from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.exports.members import kept_members
@@ -88,7 +88,8 @@ def rows_of(source: Source, rows: pa.Table) -> Positions:
     wanted = uid_array(kept["uid"])
     found = order[np.minimum(np.searchsorted(known[order], wanted), max(len(order) - 1, 0))] if len(order) else order
     if len(found) != len(wanted) or not rows["key"].take(pa.array(found)).equals(kept["key"]):
-        raise RunError(f"{source.shard.url}: its kept table and its rows do not agree")
+        fault = f"is damaged: it and the rows of {source.shard.url} do not agree"
+        raise DamagedError(source.store.path(source.table_name), fault)
     return np.asarray(found, dtype=np.int64)
 
 

@@ -16,7 +16,7 @@ from filtering.runtime.executor import Executor
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
 from filtering.shards.inventory import Shard, arrays_url
-from filtering.storage.outputs import check_output, same_bytes
+from filtering.storage.outputs import check_folder, check_output, same_bytes
 from filtering.storage.store import Store, absolute
 
 FORMATS: dict[str, Callable[[Export], Written]] = {
@@ -98,6 +98,7 @@ def _subset(run: Store, out: str, into_existing: bool) -> Facts:
     record, named = read_run(run), out.endswith(".npy")
     url = absolute(out if named else f"{out.rstrip('/')}/{SUBSET}")
     folder, _, name = url.rpartition("/")
+    check_folder("--out", folder)
     if Store(folder).exists(name):
         if not same_bytes(url, run.path(RUN_SUBSET)):
             raise InputError(f"--out: {url} is there and is not this run's subset file; choose another, or delete it")

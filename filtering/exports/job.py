@@ -21,7 +21,7 @@ from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
-from filtering.storage.outputs import Layout, check_inputs, check_output, delete_halves, place_of
+from filtering.storage.outputs import Layout, check_folder, check_inputs, check_output, delete_halves, place_of
 from filtering.storage.reading import read_as
 from filtering.storage.store import Store, absolute
 
@@ -203,6 +203,7 @@ def layout(form: str) -> Layout:
 def _check_output(out: Store, form: str, into_existing: bool) -> None:
     """Refuse files that no export wrote, unless an export has left its record among them."""
     state = out.child(STATE)
+    check_folder("--out", out.url)
     if not (_is_identity(out, MANIFEST) or _is_identity(state, IDENTITY)):
         # The lease is the first that any export writes.
         known = {whole_name(name) for name in state.names()} <= STATE_NAMES and held(state)

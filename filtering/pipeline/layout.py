@@ -14,7 +14,7 @@ from filtering.runtime.stage import FOLDER as STAGES
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
-from filtering.storage.outputs import Layout, check_inputs, check_output, delete_halves
+from filtering.storage.outputs import Layout, check_folder, check_inputs, check_output, delete_halves
 from filtering.storage.store import Store, read_range
 
 # The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
@@ -33,6 +33,7 @@ FIRST_BYTES = 1 << 14
 
 def check_run_output(output: Store, inputs: Iterable[str], into_existing: bool) -> None:
     """Refuse an output that is in the place of the input, or holds what no run wrote; see `check_output`."""
+    check_folder(LAYOUT.key, output.url)
     check_inputs(output, LAYOUT, inputs)
     if not (_has_events(output) or _has_record(output)):
         # The lease is the first that any run writes; incremental runs have one on the folder of their folders, too.

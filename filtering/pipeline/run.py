@@ -14,6 +14,7 @@ from filtering.config.run import Config
 from filtering.core.errors import DamagedError, FilteringError, Mistakes, one_line
 from filtering.embedding.artifacts import EmbeddingResult
 from filtering.embedding.checkpoint import check_loads, model_files
+from filtering.embedding.identity import pinned
 from filtering.embedding.metadata import check_arrays
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
 from filtering.filters.artifacts import FiltersResult, PassingShard
@@ -125,8 +126,11 @@ def run(
     store = Store(absolute(config.output))
     check_place(config, shards, into_existing)
     progress = progress or LineReporter()
-    if config.input.metadata is None and (guess := model_files(config.embedding).guess):
-        progress.say(guess)
+    if config.input.metadata is None:
+        if guess := model_files(config.embedding).guess:
+            progress.say(guess)
+        # Workers load it later, on other machines.
+        config = config.model_copy(update={"embedding": pinned(config.embedding)})
     with leased(store, progress) as lease:
         delete_half_written(store)
         events = EventLog(store, lease.check)

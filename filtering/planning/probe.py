@@ -7,7 +7,7 @@ extrapolated from the first shards by their bytes.
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,10 @@ from filtering.embedding.metadata import MismatchError, vectors_dimension
 from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import UnreadableError, row_count
-from filtering.shards.samples import Sample, read_samples
+from filtering.shards.samples import Quarantined, Sample, read_samples
 from filtering.storage.store import filesystem_of, stream_object
 from filtering.storage.urls import beside
+from filtering.storage.versions import deletion_refused
 
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64
@@ -137,8 +138,7 @@ def _stated_samples(shard: Shard) -> int | None:
 
 
 def _counted_samples(shard: Shard) -> int:
-    with stream_object(shard.url) as stream:
-        return sum(1 for _ in read_samples(stream, shard.url))
+    return sum(1 for _ in _entries(shard))
 
 
 def _probed(config: Config, shards: Sequence[Shard]) -> Probe:
@@ -184,9 +184,13 @@ def _needed(function: Callable[[], object]) -> int:
 def _first_samples(shards: Sequence[Shard]) -> list[Sample]:
     samples: list[Sample] = []
     for shard in shards[: 4 * PROBE_SHARDS]:
-        with stream_object(shard.url) as stream:
-            for entry in read_samples(stream, shard.url):
-                samples += [entry] if isinstance(entry, Sample) else []
-                if len(samples) == PROBE_SAMPLES:
-                    return samples
+        for entry in _entries(shard):
+            samples += [entry] if isinstance(entry, Sample) else []
+            if len(samples) == PROBE_SAMPLES:
+                return samples
     return samples
+
+
+def _entries(shard: Shard) -> Iterator[Sample | Quarantined]:
+    with deletion_refused(shard.url), stream_object(shard.url) as stream:
+        yield from read_samples(stream, shard.url)

@@ -6,6 +6,7 @@ from filtering.manifests.diff import diff
 from filtering.report.data import parse_report
 from filtering.report.page import render
 from filtering.runtime.run_record import read_run
+from filtering.storage.outputs import check_folder
 from filtering.storage.store import Store, absolute, read_range, write_object
 
 # The default folder of a report with changes: a finished run's folder is never changed.
@@ -26,7 +27,9 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
         raise InputError(f"report: {run.url} has no {REPORT}; run its configuration again, which writes it")
     if out is None and against is None:
         return run.path(REPORT)
-    page = f"{absolute(out or FOLDER).rstrip('/')}/index.html"
+    folder = absolute(out or FOLDER).rstrip("/")
+    page = f"{folder}/index.html"
+    check_folder("--out", folder)
     _check_free(page)
     data = run.read(REPORT) if against is None else _compared(run, against).encode()
     write_object(page, data)

@@ -5,6 +5,7 @@ import re
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import ray
@@ -82,7 +83,8 @@ class RayExecutor:
     ) -> Iterator[tuple[Attempt, TaskRecord]]:
         """See `Executor.run`."""
         self.start(callback.waiting)
-        return run_in_pool(self.pool(workers), attempts, callback)
+        with closing(self.pool(workers)) as pool:
+            yield from run_in_pool(pool, attempts, callback)
 
     def pool(self, workers: Workers) -> WorkerPool:
         """Return the pool of workers that run tasks; InputError if a GPU is wanted and there is none to wait for."""

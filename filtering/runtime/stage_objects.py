@@ -15,6 +15,7 @@ from filtering.core.errors import DamagedError
 from filtering.runtime.shuffle import check_groups
 from filtering.storage.checksums import MissingError
 from filtering.storage.local import whole_name
+from filtering.storage.reading import read_rows
 from filtering.storage.store import MARKER, Store
 
 # By the stage's fingerprint: the names and bytes of its objects.
@@ -107,8 +108,18 @@ def _whole(present: Mapping[str, int]) -> dict[str, int]:
 
 def read_index(store: Store, fingerprint: str) -> dict[str, int]:
     """Return the names and bytes of a finished stage's objects; DamagedError if they are not known."""
-    table = store.read_table(INDEX_NAME.format(fingerprint))
-    return dict(zip(table["name"].to_pylist(), table["bytes"].to_pylist(), strict=True))
+    table = read_rows(store, INDEX_NAME.format(fingerprint), SCHEMA)
+    names = table["name"].to_pylist()
+    if odd := [name for name in names if not _is_name(name)]:
+        raise DamagedError(store.path(INDEX_NAME.format(fingerprint)), f"is damaged: it lists {odd[0]!r}")
+    return dict(zip(names, table["bytes"].to_pylist(), strict=True))
+
+
+def _is_name(name: str) -> bool:
+    """Return whether an object inside a folder, or inside one of its own, can have a name."""
+    return "\0" not in name and all(
+        0 < len(part.encode()) < 256 and part not in (".", "..") for part in name.split("/")
+    )
 
 
 def faults(

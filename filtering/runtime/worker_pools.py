@@ -48,6 +48,10 @@ class WorkerPool(Protocol):
         """Release idle workers: no further attempt will come, except those whose workers die."""
         return
 
+    def close(self) -> None:
+        """Release all workers, now: what holds them back waits for no garbage collection."""
+        return
+
 
 class TaskPool(WorkerPool):
     """Plain Ray tasks of one CPU each; those that find no CPU are the demand that makes a cluster grow.
@@ -202,6 +206,13 @@ class ActorPool(WorkerPool):
                 self.up.discard(at)
                 self.pings = {reference: other for reference, other in self.pings.items() if other != at}
                 self.loading = {reference: other for reference, other in self.loading.items() if other != at}
+
+    def close(self) -> None:
+        """See `WorkerPool.close`."""
+        # The error of an attempt that was lost refers to frames which refer to this pool: without its handles Ray ends
+        # the actors, and gives their CPUs to the next stage.
+        for references in (self.actors, self.pings, self.loading, self.busy):
+            references.clear()
 
     def _ping(self, at: int) -> None:
         self.pings[self.actors[at].ping.remote()] = at

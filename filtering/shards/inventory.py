@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from filtering.config.run import Input
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.secrets import redacted
-from filtering.shards.listing import Entry, listed, unusable
+from filtering.shards.listing import Entry, listed, unusable, unusable_arrays
 from filtering.shards.patterns import expand
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store, digest
@@ -161,8 +161,10 @@ def _arrays_now(shard: Shard) -> Version:
 def _found(key: str, urls: list[str]) -> list[Shard]:
     if not urls:
         raise InputError(f"{key}: names no shard")
-    known = listed(urls if key == TARS else [*urls, *(beside(url, ".parquet", ".npz") for url in urls)])
+    beside_them = [] if key == TARS else [beside(url, ".parquet", ".npz") for url in urls]
+    known = listed([*urls, *beside_them])
     faults = {url: fault for url in urls if (fault := unusable(url, known.get(url)))}
+    faults |= {url: fault for url in beside_them if (fault := unusable_arrays(url, known.get(url)))}
     if faults:
         url, fault = next(iter(faults.items()))
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 
 from filtering.shards.patterns import why_missing
+from filtering.storage.local import NO_FILE
 from filtering.storage.retries import retried
 from filtering.storage.urls import filesystem_of, is_http, is_local
 
@@ -52,6 +53,20 @@ def unusable(url: str, entry: Entry | None) -> str:
     return "is a folder" if entry.get("type") == "directory" else ""
 
 
+def unusable_arrays(url: str, entry: Entry | None) -> str:
+    """Return in words why what stands where an npz belongs cannot be one, nothing if it can, or none is there."""
+    if not is_local(url):
+        return "is a folder" if entry is not None and entry.get("type") == "directory" else ""
+    try:
+        Path(filesystem_of(url)[1]).stat()
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        # `_unusable_file` says why.
+        pass
+    return _unusable_file(url)
+
+
 def _is_utf8(url: str) -> bool:
     """Say whether a name is UTF-8: Python holds other bytes of names on a disk as halves of surrogate pairs."""
     try:
@@ -89,5 +104,5 @@ def _unusable_file(url: str) -> str:
     if stat.S_ISDIR(mode):
         return "is a folder"
     if not stat.S_ISREG(mode):
-        return "is no regular file but a pipe, a socket or a device"
+        return NO_FILE
     return "" if os.access(path, os.R_OK) else "may not be read (permission denied)"

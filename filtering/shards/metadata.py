@@ -5,7 +5,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Literal, cast
+from typing import IO, Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,15 +52,16 @@ def read_array(url: str, name: str, version: Version | None = None, whole: bool 
         entry, header = _checked_entry(archive, url, name)
         if header.dtype.hasobject:
             raise ValueError("it holds pickled objects, which are never loaded")
-        if is_local(url) and entry.compress_type == zipfile.ZIP_STORED:
-            start = _data_start(archive, stream.stream, entry)
+        # Before the array is read from another storage too: one file is not damaged on a disk and whole elsewhere.
+        stored = entry.compress_type == zipfile.ZIP_STORED
+        start = _data_start(archive, stream.stream, entry) if stored else 0
+        if stored and is_local(url):
             if whole:
                 _check_sum(archive, entry)
             return _mapped(stream.stream, start, header)
         with archive.open(entry) as member:
             array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-            # The sum is compared at the end, which only the next read finds.
-            member.read(1)
+            _read_on(member)
             return array
 
 
@@ -146,11 +147,10 @@ def _checked_entry(archive: zipfile.ZipFile, url: str, name: str) -> tuple[zipfi
         raise UnreadableError(f"{url}: has no array {name}") from None
     with archive.open(entry) as member:
         header = npy_header(member)
-    if entry.compress_type == zipfile.ZIP_STORED:
-        held = min(entry.file_size, entry.compress_size)
-    else:
-        held = min(entry.file_size, BYTES_ALWAYS + BYTES_A_BYTE * entry.compress_size)
-    if header.start + header.nbytes > held:
+    stored = entry.compress_type == zipfile.ZIP_STORED
+    most = entry.compress_size if stored else BYTES_ALWAYS + BYTES_A_BYTE * entry.compress_size
+    # What follows the array is read too, for the checksum.
+    if max(entry.file_size, header.start + header.nbytes) > most or header.start + header.nbytes > entry.file_size:
         raise UnreadableError(
             f"{url}: array {name} says that it has the shape {header.shape}, which the file cannot hold"
         )
@@ -160,8 +160,13 @@ def _checked_entry(archive: zipfile.ZipFile, url: str, name: str) -> tuple[zipfi
 def _check_sum(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
     """Read a member; BadZipFile if its CRC-32 is not that of its bytes."""
     with archive.open(entry) as member:
-        while member.read(CHECKED_AT_ONCE):
-            pass
+        _read_on(member)
+
+
+def _read_on(member: IO[bytes]) -> None:
+    """Read a member to its end, where its sum is compared: its array may end before."""
+    while member.read(CHECKED_AT_ONCE):
+        pass
 
 
 def _data_start(archive: zipfile.ZipFile, stream: BinaryIO, entry: zipfile.ZipInfo) -> int:

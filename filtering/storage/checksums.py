@@ -12,7 +12,8 @@ import json
 import mmap
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,27 +125,46 @@ def read_output(url: str, data: bytes, columns: list[str] | None = None) -> pa.T
     """
     if has_slot(data):
         check(url, data)
+    return parsed_table(url, data, columns)
+
+
+@contextmanager
+def _parsing(url: str) -> Iterator[None]:
+    """Turn what readers raise of bytes that are something else into a DamagedError: of every kind, by their formats."""
     try:
-        return parsed_table(data, columns)
-    except (pa.ArrowException, OSError, KeyError) as error:
+        yield
+    except Exception as error:
         raise DamagedError(url, f"is damaged ({first_line(error)})") from None
 
 
-def parsed_table(data: bytes, columns: list[str] | None = None) -> pa.Table:
-    """Return a parquet table that was checked, or some of its columns."""
-    return pq.ParquetFile(pa.BufferReader(data)).read(columns=columns).replace_schema_metadata(None)
+class Arrays(dict[str, npt.NDArray[Any]]):
+    """The arrays of the npz of a URL, by name; DamagedError where one is asked for that it does not hold."""
+
+    def __init__(self, url: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        super().__init__(arrays)
+        self.url = url
+
+    def __missing__(self, name: str) -> npt.NDArray[Any]:
+        raise DamagedError(self.url, f"is damaged: it has no array {name}")
 
 
-def parsed_arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an npz that was checked; nothing is unpickled."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return dict(arrays)
+def parsed_table(url: str, data: bytes, columns: list[str] | None = None) -> pa.Table:
+    """Return a parquet table that was checked, or some of its columns; DamagedError if it is something else."""
+    with _parsing(url):
+        return pq.ParquetFile(pa.BufferReader(data)).read(columns=columns).replace_schema_metadata(None)
 
 
-def parsed_array(data: bytes) -> npt.NDArray[Any]:
-    """Return the array of an npy that was checked; nothing is unpickled."""
-    array: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    return array
+def parsed_arrays(url: str, data: bytes) -> Arrays:
+    """Return the arrays of an npz that was checked; nothing is unpickled; DamagedError if it is something else."""
+    with _parsing(url), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return Arrays(url, arrays)
+
+
+def parsed_array(url: str, data: bytes) -> npt.NDArray[Any]:
+    """Return the array of an npy that was checked; nothing is unpickled; DamagedError if it is something else."""
+    with _parsing(url):
+        array: npt.NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        return array
 
 
 def mapped_array(url: str, path: str) -> npt.NDArray[Any]:
@@ -154,8 +174,9 @@ def mapped_array(url: str, path: str) -> npt.NDArray[Any]:
             raise DamagedError(url, "is damaged (it is empty)")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             check(url, data)
-    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+    with _parsing(url):
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        return array
 
 
 def parsed_record(url: str, data: bytes) -> dict[str, Any]:

@@ -5,23 +5,43 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from filtering.core.errors import RunError
+from filtering.core.errors import InputError, RunError
 
 # The end of the name of a temporary file, which a writer that was killed leaves behind.
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 # What a disk that takes no more says; and one that is broken, which reading may meet as well.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 BROKEN = FULL | {errno.EIO}
+# What is said of a path that leads nowhere, or nowhere for this user.
+ASTRAY = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
+NO_FILE = "is no regular file but a pipe, a socket or a device"
 
 
 class DiskError(RunError):
     """A disk takes no more: it is full, broken or read-only, or the file or what its user has is too large."""
+
+
+def is_endless(path: str) -> bool:
+    """Say whether a path leads to what may be waited for, or read, without end: a pipe, a socket or a device."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        # What opens it says why.
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_is_file(path: str) -> None:
+    """Refuse what is neither a file nor a folder, and is there: InputError."""
+    if is_endless(path):
+        raise InputError(f"{path} {NO_FILE}")
 
 
 def disk_error(error: BaseException, folder: Path | None = None, kinds: Collection[int] = FULL) -> DiskError | None:
@@ -37,6 +57,13 @@ def disk_error(error: BaseException, folder: Path | None = None, kinds: Collecti
         f"{folder}: cannot be written ({os.strerror(error.errno)}), {free} bytes are free there; make room, then give "
         "the same command again"
     )
+
+
+def path_error(error: BaseException) -> InputError | None:
+    """Return what is told of a path that cannot be one, or may not be used; None of other errors."""
+    if not isinstance(error, OSError) or error.errno not in ASTRAY or not error.filename:
+        return None
+    return InputError(f"{error.filename}: cannot be read or written ({os.strerror(error.errno)})")
 
 
 @contextlib.contextmanager

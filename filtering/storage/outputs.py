@@ -24,6 +24,19 @@ class Layout:
     names: re.Pattern[str]  # matches the whole name of a file or folder
 
 
+def check_folder(key: str, url: str) -> None:
+    """Refuse an output on a disk that is there and no folder, or lies inside what is none: InputError."""
+    if not is_local(url):
+        return
+    path = Path(filesystem_of(url)[1])
+    there = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
+    if there.is_dir() or not os.path.lexists(there):
+        return
+    if there == path:
+        raise InputError(f"{key}: {url} is no folder; choose another")
+    raise InputError(f"{key}: {url} lies in {there}, which is no folder; choose another")
+
+
 def check_inputs(out: Store, layout: Layout, inputs: Iterable[str]) -> None:
     """Refuse an output where a name that is written could be that of an object of the input, a URL or a path each."""
     top = place_of(out.url)
@@ -50,8 +63,9 @@ def check_output(out: Store, layout: Layout, known: Collection[str], into_existi
     if names and not into_existing:
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         raise InputError(
-            f"{layout.key}: {out.url} holds files that filtering did not write ({', '.join(names[:SHOWN])}{more}); "
-            "choose an empty folder, or give --into-existing, which leaves them as they are"
+            f"{layout.key}: {out.url} holds files that do not belong to this output "
+            f"({', '.join(names[:SHOWN])}{more}); choose an empty folder, or give --into-existing, which "
+            "leaves them as they are"
         )
 
 

@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from filtering.storage import checksums
 from filtering.storage.decoding import decoded_json
-from filtering.storage.local import create_whole, move_whole, remove_empty_folders, write_whole
+from filtering.storage.local import check_is_file, create_whole, move_whole, remove_empty_folders, write_whole
 from filtering.storage.retries import retried
 from filtering.storage.streams import block_stream, checks_versions, count_bytes, disk_stream, is_s3
 from filtering.storage.urls import absolute as absolute
@@ -71,7 +71,7 @@ class Store:
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Return a table with a checksum, or some of its columns; DamagedError if it is damaged or missing."""
-        return checksums.parsed_table(self.read_checked(name), columns)
+        return checksums.parsed_table(self.path(name), self.read_checked(name), columns)
 
     def write_arrays(self, name: str, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Write named arrays as one uncompressed npz object with a checksum."""
@@ -79,13 +79,13 @@ class Store:
 
     def read_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays of an npz object with a checksum; nothing is unpickled; DamagedError as `read_table`."""
-        return checksums.parsed_arrays(self.read_checked(name))
+        return checksums.parsed_arrays(self.path(name), self.read_checked(name))
 
     def read_array(self, name: str) -> npt.NDArray[Any]:
         """Return the array of an npy object with a checksum, mapped, not read, on a disk; DamagedError as above."""
         url = self.path(name)
         if not is_local(url):
-            return checksums.parsed_array(self.read_checked(name))
+            return checksums.parsed_array(url, self.read_checked(name))
         try:
             return checksums.mapped_array(url, filesystem_of(url)[1])
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class Store:
     def _there(self, name: str) -> bytes:
         try:
             return self.read(name)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise checksums.MissingError(self.path(name)) from None
 
     def copy(self, name: str, source: "Store") -> None:
@@ -190,6 +190,8 @@ def _delete_folder(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
 def _asked(url: str, operation: Callable[[fsspec.AbstractFileSystem, str], Result]) -> Result:
     """Return what an operation on a URL's filesystem returns; it must come to the same when it is done twice."""
     filesystem, path = filesystem_of(url)
+    if isinstance(filesystem, LocalFileSystem):
+        check_is_file(path)
     return retried(lambda: operation(filesystem, path), url)
 
 

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import RunError
+from filtering.storage.local import check_is_file
 from filtering.storage.retries import ShortBodyError, count, retried
 from filtering.storage.urls import filesystem_of, is_http
 from filtering.storage.versions import Version, entry_version
@@ -112,6 +113,7 @@ class CountedFile(io.FileIO):
 
 def disk_stream(path: str) -> BinaryIO:
     """Open a file on a disk for reading from start to end."""
+    check_is_file(path)
     return io.BufferedReader(CountedFile(path), BUFFER_BYTES)
 
 

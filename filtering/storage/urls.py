@@ -39,7 +39,7 @@ def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if "::" in url and "://" not in url and url.partition("::")[0] not in CACHES | ARCHIVES:
         # To fsspec every `::` is a chain of filesystems.
         local = LocalFileSystem()
-        return local, local._strip_protocol(url)
+        return local, _REPEATED.sub("/", local._strip_protocol(url))
     try:
         # Listings are never cached: other processes write what this one reads.
         filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)

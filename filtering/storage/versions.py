@@ -1,7 +1,8 @@
 """What tells one content of an object from another: its size, and its etag or the time of its last change."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from filtering.storage.urls import filesystem_of, is_local
 # What filesystems call it; the first that an object has is taken.
 NAMES = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "created")
 DELETED = "it was deleted"
+ADDED = "it was added"
 LISTED = "since the run listed it"
 
 
@@ -65,6 +67,8 @@ def opened_version(url: str, stream: Any) -> Version:
 
 def difference(before: Version, now: Version) -> str:
     """Return in words how an object differs from what it was, nothing if it does not."""
+    if now != before and ABSENT in (before, now):
+        return DELETED if now == ABSENT else ADDED
     if now.size != before.size:
         return f"its size has changed from {before.size:,} to {now.size:,} bytes"
     return "" if now == before else "it was written again"
@@ -93,6 +97,15 @@ def refuse_change(url: str, changed: str, since: str) -> None:
     """Refuse an object of which there is to be said how it has changed: RunError; nothing happens otherwise."""
     if changed:
         raise changed_error(url, changed, since)
+
+
+@contextlib.contextmanager
+def deletion_refused(url: str) -> Iterator[None]:
+    """Refuse an object that was listed and is gone when the block opens or reads it: RunError names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise changed_error(url, DELETED, LISTED) from None
 
 
 def changed_error(url: str, changed: str, since: str) -> RunError:

@@ -1,6 +1,5 @@
 """Commands that read a finished run of which one object is something else: one line that names it, no traceback."""
 
-import copy
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 from pools import Silent, metadata_config
+from wrong_json import ENTIRE, WRONG, changed, places
 
 from filtering.config.run import parse_config
 from filtering.core.errors import RunError
@@ -20,9 +20,6 @@ from filtering.samplers.samples import kept_samples
 from filtering.storage.checksums import KEY
 from filtering.storage.store import Store
 
-DELETED = object()
-WRONG = (None, -1, 10**30, 1e999, "x", [], {}, True, DELETED)
-ENTIRE = ("null", "7", "[]", "{}", "", "{", '{"a":' * 3000, "[" * 100_000, "9" * 6000)
 COMMANDS = ("status", "verify", "explain", "diff", "report", "export")
 # Those with a checksum are damaged with a right one: else nothing that is inside would be looked at.
 OBJECTS = (
@@ -85,25 +82,6 @@ def outcomes(whole, metadata_run, uid, tmp_path, call_main):
 
 def the_one(run: Path, pattern: str) -> Path:
     return sorted(run.glob(pattern))[0]
-
-
-def places(value: object, at: tuple = ()) -> Iterator[tuple]:
-    """Every place in JSON: of a list or a mapping inside it, the first two entries."""
-    yield at
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in list(entries)[: 2 if isinstance(value, list) or at else None]:
-        yield from places(inner, (*at, key))
-
-
-def changed(value: object, at: tuple, new: object) -> object:
-    whole = inner = copy.deepcopy(value)
-    for key in at[:-1]:
-        inner = inner[key]
-    if new is DELETED:
-        del inner[at[-1]]
-    else:
-        inner[at[-1]] = new
-    return whole
 
 
 def wrong_texts(data: str) -> Iterator[str]:
@@ -232,3 +210,17 @@ def test_a_table_or_array_that_is_something_else_is_refused_in_a_line_that_names
     finally:
         for path, data in known.items():
             path.write_bytes(data)
+
+
+@pytest.mark.parametrize("names", [[None, "x"], ["x", "y"], [1, 2], ["", "a"], ["../..", "a"], ["x" * 300, "\0"]])
+@pytest.mark.parametrize("sizes", [[None, 3], ["a", "b"], [1, 2]])
+def test_a_list_of_objects_of_another_form_is_a_finding_of_verify(whole, outcomes, names, sizes):
+    path = the_one(whole, "stages/graph-*/*.objects.parquet")
+    data = path.read_bytes()
+    try:
+        Store(str(path.parent)).write_table(path.name, pa.table({"name": names, "bytes": sizes}))
+        status, printed = outcomes("verify")["verify"]
+        assert status == 1
+        assert path.name in printed or "is missing" in printed
+    finally:
+        path.write_bytes(data)

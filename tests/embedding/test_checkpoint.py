@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -194,8 +195,10 @@ def test_archives_that_are_no_weights_are_refused_without_torch(tmp_path, tensor
         archive.writestr("model/constants.pkl", "x")
     assert "is a TorchScript archive" in refusal("jit.pt", (tmp_path / "jit.pt").read_bytes())
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=r"^embedding\.pretrained: .*/folder is a folder; name the file in it$"):
-        model_files(Embedding(model=str(MODEL_CONFIG), pretrained=str(tmp_path / "folder")))
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in (("folder", "a folder; name the file in it"), ("pipe", "no regular file but a pipe, a socket")):
+        with pytest.raises(InputError, match=rf"^embedding\.pretrained: .*/{name} is {words}"):
+            model_files(Embedding(model=str(MODEL_CONFIG), pretrained=str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(
@@ -253,6 +256,23 @@ def test_a_broken_definition_of_a_model_is_refused(tmp_path, content, words):
     with pytest.raises(InputError, match=r"^embedding\.model: .*own") as refused:
         check_loads(Embedding(model=str(tmp_path / "own.json"), pretrained=str(CHECKPOINT)))
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "x" * 5000 + "/a.pt", "a.pt/" * 2000])
+@pytest.mark.parametrize("key", ["model", "pretrained", "weights"])
+def test_a_path_that_no_file_can_have_is_refused(key, path):
+    known = {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"} if key == "weights" else {"model": "ViT-B-32"}
+    with pytest.raises(InputError, match=rf"^embedding\.{key}: "):
+        model_files(Embedding(**(known | {key: path})))
+
+
+@pytest.mark.parametrize("url", ["hf://x", "nothing://a/b.pt", "memory://none/w.pt", "file:///none/w.pt"])
+def test_weights_at_a_url_that_cannot_be_read_are_refused_in_a_line_with_key_and_url(url):
+    with pytest.raises(
+        InputError, match=rf"^embedding\.pretrained: {url}:? (is not there$|cannot be (read|opened) \()"
+    ) as refused:
+        model_files(Embedding(model="ViT-B-32", pretrained=url))
+    assert "\n" not in str(refused.value)
 
 
 def test_names_are_known_without_torch():

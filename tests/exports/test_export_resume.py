@@ -127,7 +127,7 @@ def test_files_of_others_stay_beside_an_export(finished, tmp_path):
     out = Store(str(tmp_path / "out"))
     for name, data in FOREIGN.items():
         out.write(name, data)
-    with pytest.raises(InputError, match=r"holds files that filtering did not write .*--into-existing"):
+    with pytest.raises(InputError, match=r"holds files that do not belong to this output .*--into-existing"):
         calm(finished, tmp_path / "out")
     export(finished, "tar", out.url, into_existing=True)
     assert {name: out.read(name) for name in FOREIGN} == FOREIGN

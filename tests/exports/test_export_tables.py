@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from in_process import export
 from pools import Silent, member, metadata_config, tar_config, write_metadata, write_tar
 
-from filtering.core.errors import InputError
+from filtering.core.errors import DamagedError, InputError
 from filtering.exports.options import Options
 from filtering.storage.store import Store
 
@@ -163,3 +164,46 @@ def test_rows_that_are_gone_are_named(run, tmp_path):
     store.delete_folder(objects)
     with pytest.raises(InputError, match="does not say where the shards' rows are; it was deleted"):
         export(store, "parquet", str(tmp_path / "out"), Options())
+
+
+def lose_captions(store: Store, name: str) -> None:
+    store.write_table(name, store.read_table(name).drop_columns(["caption"]))
+
+
+def give_other_keys(store: Store, name: str) -> None:
+    table = store.read_table(name)
+    at = table.schema.get_field_index("key")
+    store.write_table(name, table.set_column(at, "key", pa.array(["other"] * len(table))))
+
+
+def repeat_rows(store: Store, name: str) -> None:
+    table = pq.read_table(store.path(name))
+    pq.write_table(pa.concat_tables([table, table]), store.path(name))
+
+
+@pytest.mark.parametrize(
+    ("form", "pattern", "damage", "said"),
+    [
+        ("parquet", "stages/embedding-*/*.rows.parquet", lose_captions, r"\.rows\.parquet: .* column caption must be"),
+        ("parquet", "stages/embedding-*/*.rows.parquet", give_other_keys, r"kept/0000000\d\.parquet: .* do not agree"),
+        ("tar", "manifest/kept/*.parquet", repeat_rows, r"kept/0000000\d\.parquet: is damaged: it holds \d+ rows"),
+    ],
+)
+def test_what_another_object_than_was_written_holds_is_refused_by_its_name(
+    tar_run, tmp_path, form, pattern, damage, said
+):
+    run = tmp_path / "run"
+    shutil.copytree(tar_run, run)
+    # The copy says that its rows are the original's.
+    for path in sorted(run.glob("stages/embedding-*/*.where.json")):
+        store = Store(str(path.parent))
+        text = json.dumps(json.loads(path.read_text())).replace(str(tar_run), str(run))
+        known = json.loads(text)
+        known.pop("filtering.crc32")
+        store.write_record(path.name, known)
+    for path in sorted(run.glob(pattern)):
+        damage(Store(str(path.parent)), path.name)
+    with pytest.raises(DamagedError, match=said) as damaged:
+        export(Store(str(run)), form, str(tmp_path / "out"))
+    assert damaged.value.exit_status == 2
+    assert "\n" not in str(damaged.value)

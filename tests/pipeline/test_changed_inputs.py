@@ -1,6 +1,8 @@
 """Every byte that a run reads belongs to what its results are named by: whatever is written again is noticed."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,9 @@ from pools import Silent, members, metadata_config, tar_config, write_metadata, 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.embedding import tars
+from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.pipeline import incremental
+from filtering.pipeline import run as pipeline
 from filtering.scores import tasks
 from filtering.storage.store import Store
 
@@ -133,6 +137,30 @@ def test_a_tar_that_is_written_while_it_is_embedded_is_named(run, tmp_path, monk
         with pytest.raises(RunError, match=r"00000000\.tar: it was written again since the run listed it"):
             run(config)
     assert run(config)["totals"]["input"] == 12
+
+
+def test_weights_that_are_written_before_a_worker_loads_them_are_named_and_not_mixed(run, tmp_path, monkeypatch):
+    (tmp_path / "pool").mkdir()
+    write_tar(tmp_path / "pool/00000000.tar", members(0, 12))
+    weights = Path(shutil.copy(CHECKPOINT, tmp_path / "own.safetensors"))
+    written = weights.read_bytes()
+    again = written[:-1] + bytes([written[-1] ^ 1])
+    write_inventory = pipeline.write_inventory
+
+    def interrupted(*given):
+        weights.write_bytes(again)
+        return write_inventory(*given)
+
+    def config(name):
+        made = tar_config(tmp_path / "pool", tmp_path / name, **SMALL)
+        model = shutil.copy(MODEL_CONFIG, tmp_path / "own.json")
+        return made | {"embedding": made["embedding"] | {"model": str(model), "pretrained": str(weights)}}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_inventory", interrupted)
+        with pytest.raises(InputError, match=r"^embedding\.pretrained: .*own\.safetensors on .* is not the file that"):
+            run(config("run"))
+    assert run(config("run"))["manifest_hash"] == run(config("alone"))["manifest_hash"]
 
 
 def test_an_npz_that_changed_since_the_run_is_not_exported(run, pool, tmp_path):

@@ -13,6 +13,7 @@ from examples import examples
 from hostile import cases
 from hypothesis import given
 from hypothesis import strategies as st
+from mutations import moved_blocks, overwritten
 from pools import Silent, member, tar_bytes, tar_config
 
 from filtering.config.run import parse_config
@@ -129,12 +130,7 @@ def read(data):
 @examples(2, deadline=2000)
 @given(st.randoms(use_true_random=False), st.integers(1, 8), st.sampled_from([1, 2, 8, 512, 5000]))
 def test_mutated_bytes_lose_no_key_unless_the_shard_ends(noise, hits, most):
-    mutated = bytearray(WHOLE)
-    for _ in range(hits):
-        size = noise.randint(1, most)
-        place = noise.randrange(len(mutated) - size)
-        mutated[place : place + size] = noise.randbytes(size)
-    found = read(bytes(mutated))
+    found = read(overwritten(noise, WHOLE, hits, most))
     ends = [one for one in found if not isinstance(one, Sample) and one.fault.reason in ENDS]
     assert len(ends) <= 1
     assert ends or set(KEYS) <= {one.key for one in found}
@@ -146,14 +142,7 @@ ENDS = ("truncated_tar", "corrupt_tar", "data_after_end", "empty_shard", "corrup
 @examples(2, deadline=2000)
 @given(st.randoms(use_true_random=False), st.integers(1, 6))
 def test_blocks_that_are_moved_repeated_or_lost_never_raise(noise, hits):
-    blocks = [WHOLE[at : at + 512] for at in range(0, len(WHOLE), 512)]
-    for _ in range(hits):
-        start, length = noise.randrange(len(blocks)), noise.randint(1, 12)
-        part = blocks[start : start + length]
-        del blocks[start : start + noise.choice([0, length])]
-        place = noise.randrange(len(blocks) + 1)
-        blocks[place:place] = part * noise.choice([0, 1, 3])
-    found = read(b"".join(blocks))
+    found = read(moved_blocks(noise, WHOLE, hits))
     samples = [one for one in found if isinstance(one, Sample)]
     assert len({one.key for one in samples}) == len(samples)
     assert pa.array([one.key for one in found], pa.string()).to_pylist() == [one.key for one in found]

@@ -42,7 +42,7 @@ def read_all(out, names):
 def test_files_of_others_stay_through_every_run(start, out):
     write_all(out, FOREIGN)
     before = out.names()
-    with pytest.raises(InputError, match=r"holds files that filtering did not write .*--into-existing"):
+    with pytest.raises(InputError, match=r"holds files that do not belong to this output .*--into-existing"):
         start()
     assert out.names() == before
     start(insist=True)

@@ -4,16 +4,18 @@ import json
 import shutil
 import uuid
 
+import pyarrow.parquet as pq
 import pytest
 from finished_runs import hash_of
-from pools import members, metadata_config, tar_config, write_tar
+from pools import Meanwhile, Silent, members, metadata_config, tar_config, write_tar
 from processes import call, write_config
 
 from filtering.cli import main
-from filtering.config.run import Arrays, Input
-from filtering.core.errors import InputError
+from filtering.config.run import Arrays, Input, parse_config
+from filtering.core.errors import InputError, RunError
 from filtering.embedding.artifacts import ROWS_NAME
 from filtering.embedding.metadata import MetadataReader
+from filtering.pipeline import run as pipeline
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store, read_object
 
@@ -114,6 +116,25 @@ def test_credentials_that_expire_in_the_middle_end_a_run_in_one_line_and_it_resu
     assert not store.exists("run/run.json")
     assert main(["run", "--config", config]) == 0
     assert json.loads(store.read("run/run.json"))["manifest_hash"] == hash_of(metadata_run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parquet", "npz", "tar"])
+def test_a_shard_that_is_deleted_once_it_was_listed_is_named(store, metadata_pool, tar_pool, kind):
+    make, pool = (tar_config, tar_pool) if kind == "tar" else (metadata_config, metadata_pool)
+    for path in pool.iterdir():
+        store.write(f"pool/{path.name}", path.read_bytes())
+    config = parse_config(make(store.path("pool"), store.path("run")))
+    gone = min(path.name for path in pool.glob(f"*.{kind}"))
+    told = "parquet: its npz has changed" if kind == "npz" else kind
+    named = rf"^{store.path('pool')}/{gone.split('.')[0]}\.{told}: it was deleted since the run listed it; give"
+    with pytest.raises(RunError, match=named):
+        pipeline.run(config, Meanwhile("embedding", lambda: store.delete(f"pool/{gone}")))
+    assert not store.exists("run/run.json")
+    rows = 20 if kind == "tar" else pq.read_metadata((pool / gone).with_suffix(".parquet")).num_rows
+    left = {"parquet": (1100 - rows, 0), "npz": (1100, rows), "tar": (60 - rows, 0)}[kind]
+    totals = pipeline.run(config, Silent())["totals"]
+    assert (totals["input"], totals["quarantined"]) == left
 
 
 def bodies_under(s3, folder):

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from pools import Silent, metadata_config, write_metadata
+from pools import Meanwhile, metadata_config, write_metadata
 from processes import command, events, heeding, write_config
 
 from filtering.cli import main
@@ -13,18 +13,6 @@ from filtering.config.run import parse_config
 from filtering.manifests.verify import problems
 from filtering.pipeline import incremental
 from filtering.storage.store import Store
-
-
-class Meanwhile(Silent):
-    """A reporter that does something else when a stage begins."""
-
-    def __init__(self, stage, something):
-        self.stage, self.something = stage, something
-
-    def start(self, stage, total, unit):
-        if stage == self.stage:
-            self.stage = None
-            self.something()
 
 
 def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(metadata_pool, tmp_path, capsys):

@@ -1,3 +1,4 @@
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,7 @@ from planned_stages import STAGES
 from pools import metadata_config, tar_config, write_metadata
 
 from filtering.config.run import parse_config
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, RunError
 from filtering.pipeline.run import check
 from filtering.planning.plan import Question, plan
 from filtering.planning.projection import bottleneck
@@ -49,6 +50,15 @@ def test_a_pool_without_a_file_that_can_be_used_is_refused_by_name(tmp_path):
     np.savez(only.with_suffix(".npz"), l14_img=np.zeros((50, 4), "V2"), l14_txt=np.zeros((50, 4), "V2"))
     with pytest.raises(InputError, match="array l14_img holds 2 raw bytes each"):
         planned(metadata_config(pool, tmp_path / "run"))
+
+
+def test_a_tar_that_is_deleted_once_it_was_listed_is_named(tar_pool, tmp_path):
+    pool = shutil.copytree(tar_pool, tmp_path / "pool")
+    config = parse_config(tar_config(pool, tmp_path / "run"))
+    shards = check(config)
+    (pool / "00000000.tar").unlink()
+    with pytest.raises(RunError, match=r"00000000\.tar: it was deleted since the run listed it; give the same command"):
+        plan(config, shards)
 
 
 @pytest.mark.slow

@@ -30,7 +30,9 @@ def nodes(s3):
     # The cluster's machines have the credentials: a job finds its storage without being told.
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     storage = {"AWS_ENDPOINT_URL": s3.endpoint, "AWS_DEFAULT_REGION": "us-east-1", **s3.keys}
-    with ray_cluster(nodes=2, cpus=1, dashboard=True, PATH=search, **storage) as cluster:
+    # Ray asks a node every 3 seconds whether it lives: a dead one would be waited for 15 seconds.
+    asked = {"RAY_health_check_period_ms": "500"}
+    with ray_cluster(nodes=2, cpus=1, dashboard=True, PATH=search, **storage, **asked) as cluster:
         yield cluster
 
 

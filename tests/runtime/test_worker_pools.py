@@ -1,9 +1,11 @@
+import gc
 import os
 import signal
 import time
 
 import pytest
 import ray
+from clusters import until
 from test_engine import Watcher
 
 from filtering.config.run import Ray
@@ -137,6 +139,16 @@ def test_an_actor_that_starts_again_is_said_to_load_again(executor, tmp_path):
         executor, "stage", Store(str(tmp_path)), [workers.task("t", str(tmp_path / "flag"))], listener, workers=workers
     )
     assert listener.waits[listener.waits.index("t") :] == ("t", "waiting for workers: 0 of 1", "loading ViT-B-32")
+
+
+def test_an_actor_that_was_lost_holds_no_cpu_after_its_stage(executor, tmp_path):
+    workers, store = actors(_by_value(once), WorkerShape(2, 1, 0)), Store(str(tmp_path / "out"))
+    gc.disable()
+    try:
+        run_tasks(executor, "stage", store, [workers.task("t", str(tmp_path / "flag"))], Watcher(), workers=workers)
+        until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"], "all CPUs are free", 60)
+    finally:
+        gc.enable()
 
 
 def test_a_worker_with_another_version_refuses_in_one_line(tmp_path):

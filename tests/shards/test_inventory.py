@@ -39,6 +39,32 @@ def test_metadata_are_parquet_files_with_arrays_beside(pool):
     assert arrays_url(shards[0]) == f"{pool}/a.npz"
 
 
+def test_what_cannot_be_an_npz_is_found_in_the_inventory(pool):
+    for name in "abcde":
+        (pool / f"{name}.parquet").write_bytes(b"x")
+    os.mkfifo(pool / "a.npz")
+    (pool / "c.npz").symlink_to("c.npz")
+    (pool / "d.npz").mkdir()
+    # One that is missing costs its rows alone.
+    (pool / "e.npz").symlink_to("nowhere")
+    (pool / "b.npz").symlink_to("/dev/zero")
+    with pytest.raises(InputError) as refused:
+        list_shards(Input(metadata=str(pool)))
+    line = f"input.metadata: {pool}/a.npz is no regular file but a pipe, a socket or a device (and 3 more)"
+    assert str(refused.value) == line
+    for name, line in (("b", "is no regular file but a"), ("c", "is a link to nothing"), ("d", "is a folder")):
+        with pytest.raises(InputError, match=rf"^input\.metadata: {pool}/{name}\.npz {line}"):
+            list_shards(Input(metadata=f"{pool}/{{{name},e}}.parquet"))
+    assert len(list_shards(Input(metadata=f"{pool}/e.parquet"))) == 1
+
+
+def test_a_folder_in_the_place_of_an_npz_elsewhere():
+    for name in ("0.parquet", "0.npz/x"):
+        write_object(f"memory://arrays/{name}", b"x")
+    with pytest.raises(InputError, match=r"arrays/0\.npz is a folder$"):
+        list_shards(Input(metadata="memory://arrays"))
+
+
 @pytest.mark.parametrize("source", ["{}/00000009.tar", "{}/{{00000002..00000004}}.tar", "{}/none/1.tar", "{}/9*.tar"])
 def test_what_is_not_there_is_refused(pool, source):
     with pytest.raises(InputError):

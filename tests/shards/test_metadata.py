@@ -1,5 +1,6 @@
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,40 @@ def test_a_flipped_bit_of_an_array_is_noticed(tmp_path, compression):
     data[len(data) - 200] ^= 4
     (tmp_path / "x.npz").write_bytes(data)
     with pytest.raises(UnreadableError, match="array l14_img cannot be read"):
+        read_array(str(tmp_path / "x.npz"), "l14_img")
+
+
+@pytest.mark.parametrize("url", ["{}", "memory://b.npz"])
+def test_a_member_into_which_another_reaches_is_refused_wherever_it_lies(tmp_path, url):
+    stored(tmp_path / "x.npz", {"l14_img": npy((20, 6), bytes(240)), "l14_txt": npy((20, 6), bytes(240))})
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    # Where the archive's list says that the second member starts.
+    at = data.rindex(b"PK\1\2") + 42
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") - 60).to_bytes(4, "little")
+    url = url.format(tmp_path / "x.npz")
+    write_object(url, bytes(data))
+    with pytest.raises(UnreadableError, match="array l14_img cannot be read"):
+        read_array(url, "l14_img")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("url", ["{}", "memory://a.npz"])
+def test_a_damaged_header_after_which_bytes_are_left_is_noticed(tmp_path, compression, url):
+    right, wrong = (npy((20, 600), np.random.default_rng(0).bytes(24_000), dtype) for dtype in ("<f2", "|u1"))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        archive.writestr("l14_img.npy", wrong)
+        archive.getinfo("l14_img.npy").CRC = zlib.crc32(right)
+    url = url.format(tmp_path / "x.npz")
+    write_object(url, (tmp_path / "x.npz").read_bytes())
+    with pytest.raises(UnreadableError, match="array l14_img cannot be read"):
+        read_array(url, "l14_img")
+
+
+def test_a_member_that_unpacks_to_far_more_than_the_file_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("filtering.shards.metadata.BYTES_ALWAYS", 1 << 16)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("l14_img.npy", npy((2, 3), bytes(1 << 23)))
+    with pytest.raises(UnreadableError, match="which the file cannot hold"):
         read_array(str(tmp_path / "x.npz"), "l14_img")
 
 

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from filtering.core.errors import DamagedError
 from filtering.storage.checksums import (
     KEY,
+    PLAIN_SLOT,
     MissingError,
     array_bytes,
     arrays_bytes,
     content_sum,
     fill_file,
+    moved,
     record_bytes,
     table_bytes,
 )
@@ -84,6 +86,28 @@ def test_no_flipped_bit_passes(store, name, at, bit):
     store.write(name, bytes(data))
     with pytest.raises(DamagedError, match=name):
         read(store)
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("other", [b"", b"PAR1PAR1", b"PK\5\6", b"\x93NUMPY\1\0\2\0{\n", b"[1]"])
+def test_what_is_something_else_under_a_right_checksum_is_named(store, name, other):
+    store.write(name, moved(store.path(name), other + PLAIN_SLOT))
+    with pytest.raises(DamagedError, match=rf"{name}: is .*damaged") as damaged:
+        READERS[name][1](store)
+    assert "\n" not in str(damaged.value)
+
+
+def test_an_array_that_an_npz_lacks_is_named(store):
+    store.write_arrays("few.npz", ARRAYS)
+    with pytest.raises(DamagedError, match=r"few\.npz: is damaged: it has no array scores"):
+        store.read_arrays("few.npz")["scores"]
+
+
+def test_a_folder_is_no_object(store):
+    store.write_record("inner/r.json", RECORD)
+    for name in ("", "inner", "inner/r.json/x"):
+        with pytest.raises(MissingError, match="is missing"):
+            store.read_checked(name)
 
 
 def test_an_object_does_not_stand_for_another(written, store):

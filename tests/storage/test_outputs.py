@@ -1,11 +1,12 @@
 """An output in the place of the input, and an output with files of others, are refused in one line."""
 
+import os
 import re
 
 import pytest
 
 from filtering.core.errors import InputError
-from filtering.storage.outputs import Layout, check_inputs, check_output, place_of, same_bytes
+from filtering.storage.outputs import Layout, check_folder, check_inputs, check_output, place_of, same_bytes
 from filtering.storage.store import Store
 
 LAYOUT = Layout("output", re.compile(r"run\.json|manifest"))
@@ -22,10 +23,26 @@ def test_nothing_and_an_empty_folder_are_free(out, tmp_path):
     check_output(out, LAYOUT, (), into_existing=False)
 
 
+def test_what_is_no_folder_takes_no_output(tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "pipe", "loop", "link"):
+        with pytest.raises(InputError, match=rf"^--out: {tmp_path}/{name} is no folder; choose another$"):
+            check_folder("--out", f"{tmp_path}/{name}")
+        with pytest.raises(InputError, match=rf"/{name}/a/b lies in {tmp_path}/{name}, which is no folder; choose"):
+            check_folder("--out", f"{tmp_path}/{name}/a/b")
+    for url in (f"{tmp_path}", f"{tmp_path}/new/run", "memory://new/run"):
+        check_folder("--out", url)
+
+
 def test_files_of_others_are_refused_unless_insisted(out):
     for name in ("reports/a", "b", "c", "d"):
         out.write(name, b"x")
-    with pytest.raises(InputError, match=r"holds files that filtering did not write \(b, c, d and 1 more\).*--into-ex"):
+    with pytest.raises(
+        InputError, match=r"holds files that do not belong to this output \(b, c, d and 1 more\).*--into-ex"
+    ):
         check_output(out, LAYOUT, (), into_existing=False)
     check_output(out, LAYOUT, (), into_existing=True)
     check_output(out, LAYOUT, {"reports", "b", "c", "d"}, into_existing=False)
@@ -42,7 +59,7 @@ def test_half_of_a_file_of_ours_is_nobodys(out):
     out.write(f"run.json.{'0' * 32}.tmp", b"x")
     check_output(out, LAYOUT, (), into_existing=False)
     out.write(f"mine.json.{'0' * 32}.tmp", b"x")
-    with pytest.raises(InputError, match="did not write"):
+    with pytest.raises(InputError, match="do not belong to this output"):
         check_output(out, LAYOUT, (), into_existing=False)
 
 

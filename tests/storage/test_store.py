@@ -1,4 +1,5 @@
 import errno
+import os
 import threading
 import uuid
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filtering.core.errors import RunError
+from filtering.core.errors import InputError, RunError
 from filtering.storage.retries import taken
 from filtering.storage.store import (
     Store,
@@ -16,9 +17,12 @@ from filtering.storage.store import (
     commit_file,
     create_object,
     digest,
+    open_object,
     read_object,
     read_range,
+    stream_object,
     write_chunks,
+    write_object,
 )
 
 
@@ -36,6 +40,17 @@ def test_objects_come_back_whole(store):
     assert store.child("a").read("b.bin") == b"second"
     assert store.exists("a/b.bin")
     assert read_object(store.path("a/b.bin")) == b"second"
+
+
+@pytest.mark.parametrize("read", [read_object, open_object, stream_object, lambda url: write_object(url, b"x")])
+def test_what_has_no_end_is_refused_and_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "link"):
+        with pytest.raises(
+            InputError, match=rf"^{tmp_path}/{name} is no regular file but a pipe, a socket or a device$"
+        ):
+            read(str(tmp_path / name))
 
 
 def test_what_is_not_there(store):

@@ -13,6 +13,22 @@ def test_local_and_remote():
     assert absolute("memory://x/y") == "memory://x/y"
 
 
-def test_an_unknown_scheme_is_refused():
-    with pytest.raises(InputError, match="cannot be opened"):
-        is_local("nosuchscheme://x")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nosuchscheme://x", "cannot be opened"),
+        # Each wants more than a URL, an archive that is there, or a package.
+        ("reference://", "cannot be opened"),
+        ("zip://a.json::/nowhere/pool.zip", r"cannot be opened \(FileNotFoundError"),
+        ("dvc://data/x", "needs a package that is not here; install it on every node: pip install dvc"),
+    ],
+)
+def test_a_url_that_no_filesystem_takes_is_refused_by_its_name(url, said):
+    with pytest.raises(InputError, match=said) as refused:
+        is_local(url)
+    assert str(refused.value).startswith(f"{url}: ")
+
+
+def test_two_colons_in_a_path_are_no_chain_of_filesystems():
+    assert is_local("/data/a::b/x")
+    assert absolute("/data//a::b/./x") == "/data/a::b/x"

@@ -6,7 +6,7 @@ import pytest
 
 from filtering.core.errors import RunError
 from filtering.storage.store import write_object
-from filtering.storage.versions import change_of, check_unchanged, difference, mark_of, version_of, versions_of
+from filtering.storage.versions import ABSENT, change_of, check_unchanged, difference, mark_of, version_of, versions_of
 
 
 @pytest.fixture
@@ -23,6 +23,8 @@ def test_a_file_that_is_written_again_is_another(file):
     assert difference(before, version_of(str(file))) == "it was written again"
     file.write_bytes(b"longer than first")
     assert difference(before, version_of(str(file))) == "its size has changed from 5 to 17 bytes"
+    assert difference(before, ABSENT) == "it was deleted"
+    assert difference(ABSENT, before) == "it was added"
 
 
 @pytest.mark.parametrize("folder", [False, True])

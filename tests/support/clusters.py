@@ -76,12 +76,15 @@ class Cluster:
         options = ["--head", "--port", self.address.split(":")[1], "--num-cpus", "0"]
         options += ["--ray-client-server-port", str(free_port()), "--include-dashboard", str(self.dashboard).lower()]
         options += ["--dashboard-host", "127.0.0.1", "--dashboard-port", self.dashboard_url.split(":")[2]]
-        self._start(options)
+        self._await(self._start(options))
 
     def add_nodes(self, count: int) -> list[int]:
-        """Start worker nodes and return their numbers, which are never used again."""
+        """Start worker nodes, all at once, and return their numbers, which are never used again."""
         options = ["--address", self.address, "--num-cpus", str(self.cpus)]
-        return [self._start(options) for _ in range(count)]
+        numbers = [self._start(options) for _ in range(count)]
+        for number in numbers:
+            self._await(number)
+        return numbers
 
     def kill_node(self, number: int) -> list[Process]:
         """Kill -9 a node, its raylet and all its workers, and return what was killed."""
@@ -134,8 +137,10 @@ class Cluster:
             self.nodes[number] = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment, start_new_session=True
             )
-        until(lambda: self._is_up(number), f"node {number} is up")
         return number
+
+    def _await(self, number: int) -> None:
+        until(lambda: self._is_up(number), f"node {number} is up")
 
     def _is_up(self, number: int) -> bool:
         said = (self.folder / f"{number}.log").read_text()

@@ -35,6 +35,18 @@ class Silent:
         pass
 
 
+class Meanwhile(Silent):
+    """A reporter that does something else when a stage begins."""
+
+    def __init__(self, stage, something):
+        self.stage, self.something = stage, something
+
+    def start(self, stage, total, unit):
+        if stage == self.stage:
+            self.stage = None
+            self.something()
+
+
 class Told(Silent):
     """A reporter that keeps the lines it is to say."""
 

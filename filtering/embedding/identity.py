@@ -1,0 +1,77 @@
+"""What tells one model's vectors from another's, and workers that load other bytes than the run began with."""
+
+import hashlib
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from filtering.config.run import Embedding
+from filtering.core.errors import InputError
+from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
+
+Loaded = TypeVar("Loaded")
+
+
+class PinnedEmbedding(Embedding):
+    """The section of a run that has begun: `contents` are those of the model's files then, see `model_contents`."""
+
+    contents: tuple[str, ...] = Field(exclude=True)
+
+
+def pinned(settings: Embedding) -> PinnedEmbedding:
+    """Return the section with the contents of its model's files as they are now."""
+    contents = tuple(model_contents(model_files(settings)))
+    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), contents=contents)
+
+
+def model_contents(files: ModelFiles) -> list[str]:
+    """Return the SHA-256 of the file that defines the model, if there is one, and of its weights, or their tag."""
+    return [_content(path) for path in (files.config, files.pretrained) if path]
+
+
+def model_identity(settings: Embedding) -> list[Any]:
+    """Return what tells one model's vectors from another's: names, the hash of a file's content, the preprocessing."""
+    files, tag = model_files(settings), settings.pretrained if settings.weights else None
+    contents = settings.contents if isinstance(settings, PinnedEmbedding) else model_contents(files)
+    return [files.name, *contents, *([tag] if tag else []), str(files.preprocessing), files.preprocessing.fill_color]
+
+
+def as_begun(settings: Embedding, files: ModelFiles, load: Callable[[], Loaded]) -> Loaded:
+    """Return what `load` makes of files; InputError if they are not, or no longer, those the run began with.
+
+    They may have been written again since, and on another machine another file may lie under the same path.
+    """
+    _check(settings, files)
+    before = _versions(files)
+    found = load()
+    if _versions(files) != before:
+        _check(settings, files)
+    return found
+
+
+def _check(settings: Embedding, files: ModelFiles) -> None:
+    if not isinstance(settings, PinnedEmbedding):
+        return
+    named = [(key, path) for key, path in ((MODEL, files.config), (files.key, files.pretrained)) if path]
+    for (key, path), now, then in zip(named, model_contents(files), settings.contents, strict=True):
+        if now != then:
+            raise InputError(
+                f"{key}: {path} on {platform.node()} is not the file that this run began with; give all nodes the same "
+                "file, then the same command again"
+            )
+
+
+def _versions(files: ModelFiles) -> list[tuple[int, int, int]]:
+    paths = [Path(path) for path in (files.config, files.pretrained) if path]
+    found = [path.stat() for path in paths if path.is_file()]
+    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in found]
+
+
+def _content(path: str) -> str:
+    if not Path(path).is_file():
+        return path
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

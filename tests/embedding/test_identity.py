@@ -1,0 +1,99 @@
+"""The identity of a model, and files that are no longer those it is of."""
+
+import platform
+import shutil
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from filtering.config.run import Embedding
+from filtering.core.errors import InputError
+from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
+from filtering.embedding.identity import model_identity, pinned
+from filtering.embedding.model import ClipModel
+
+
+def test_the_identity_changes_with_the_weights_and_the_preprocessing(tmp_path):
+    config = str(shutil.copy(MODEL_CONFIG, tmp_path / "own.json"))
+    for name in ("a", "b"):
+        save_file({"weight": np.zeros(3)}, tmp_path / f"{name}.safetensors", {"name": name})
+
+    def identity(name, **keys):
+        return model_identity(Embedding(model=config, pretrained=str(tmp_path / f"{name}.safetensors"), **keys))
+
+    assert identity("a") != identity("b")
+    assert identity("a") != identity("a", preprocessing={"resize_mode": "squash"})
+    assert identity("a") == identity("a", preprocessing={"resize_mode": "shortest"})
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A model of one's own, whose files may be written again."""
+    shutil.copy(MODEL_CONFIG, tmp_path / "own.json")
+    shutil.copy(CHECKPOINT, tmp_path / f"own{CHECKPOINT.suffix}")
+    return Embedding(model=str(tmp_path / "own.json"), pretrained=str(tmp_path / f"own{CHECKPOINT.suffix}"))
+
+
+def written_again(path):
+    """Write another file of the same size, which loads as well."""
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def test_a_run_that_has_begun_keeps_its_identity(own):
+    begun = pinned(own)
+    assert model_identity(begun) == model_identity(own)
+    assert begun.model_dump() == own.model_dump()
+    written_again(own.pretrained)
+    assert model_identity(begun) != model_identity(own)
+
+
+def test_weights_that_are_others_than_the_run_began_with_are_refused(own):
+    begun = pinned(own)
+    ClipModel(begun)
+    written_again(own.pretrained)
+    with pytest.raises(InputError) as refused:
+        ClipModel(begun)
+    assert str(refused.value) == (
+        f"embedding.pretrained: {own.pretrained} on {platform.node()} is not the file that this run began with; give "
+        "all nodes the same file, then the same command again"
+    )
+    ClipModel(own)
+
+
+def test_a_definition_that_is_another_is_refused(own):
+    begun = pinned(own)
+    Path(own.model).write_text(Path(own.model).read_text() + " ")
+    with pytest.raises(InputError, match=r"^embedding\.model: .*own\.json on .* is not the file"):
+        ClipModel(begun)
+
+
+def test_weights_that_change_while_they_are_loaded_are_refused(own, monkeypatch):
+    from filtering.embedding import model
+
+    def loaded(files, *how):
+        found = plainly(files, *how)
+        written_again(files.pretrained)
+        return found
+
+    plainly, begun = model.loaded, pinned(own)
+    monkeypatch.setattr(model, "loaded", loaded)
+    with pytest.raises(InputError, match="is not the file that this run began with"):
+        ClipModel(begun)
+
+
+def test_a_model_in_a_store_is_downloaded_under_its_name_and_again_when_it_changed(own):
+    store = fsspec.filesystem("memory")
+    for path in (own.model, own.pretrained):
+        store.put(path, f"/models/{Path(path).name}")
+    there = Embedding(model="memory://models/own.json", pretrained=f"memory://models/own{CHECKPOINT.suffix}")
+    assert model_identity(there) == model_identity(own)
+    ClipModel(pinned(there))
+    written_again(own.pretrained)
+    store.put(own.pretrained, f"/models/own{CHECKPOINT.suffix}")
+    assert model_identity(there) == model_identity(own)
+    with pytest.raises(InputError, match=r"^embedding\.pretrained: memory://models/none\.pt is not there$"):
+        model_identity(Embedding(model="memory://models/own.json", pretrained="memory://models/none.pt"))
