@@ -26,7 +26,6 @@ from pathlib import Path
 from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.robustness.corruption.bench import KINDS, NO_DAMAGE, Bench, Trial
-from benchmarks.robustness.corruption.workers import trials_of
 from tests.support.damages import DAMAGES
 
 EVERY = 25
@@ -57,7 +56,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the pool, the bytes that are damaged, and the kills")
     parser.add_argument("--share", type=_share, default=1.0, metavar="F", help="of the trials; all by default")
     parser.add_argument("--stages", nargs="+", metavar="NAME", help="such as graph, manifest, run.json, input; or all")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="that try at the same time")
     add_outputs(parser, plot="")
     return parser
 
@@ -75,7 +73,7 @@ def _tried(given: argparse.Namespace, folder: Path) -> Iterator[Trial]:
     if given.share < 1:
         some = random.Random(given.seed).sample(range(len(cases)), max(1, round(given.share * len(cases))))
         cases = [cases[at] for at in sorted(some)]
-    for done, trial in enumerate(trials_of(bench, cases, given.processes), 1):
+    for done, trial in enumerate(map(bench.trial, cases), 1):
         if done % EVERY == 0 or trial.bad:
             print(f"{done}/{len(cases)} {line(trial)}", file=sys.stderr, flush=True)
         yield trial

@@ -93,7 +93,6 @@ class Bench:
     folder: Path
     kind: str
     seed: int
-    name: str = "0"
     record: RunRecord = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +112,7 @@ class Bench:
     @property
     def run(self) -> Path:
         """The output that is damaged."""
-        return self.folder / f"run-{self.name}"
+        return self.folder / "run"
 
     def cases(self, killed: bool) -> list[Case]:
         """Return every damage of every object, of the pool last."""
@@ -178,7 +177,7 @@ class Bench:
 
     def _against_fresh(self, names: Sequence[str]) -> dict[str, Any]:
         """Run over the damaged pool, and into a new output: both must end alike."""
-        fresh = self.folder / f"fresh-{self.name}"
+        fresh = self.folder / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
         expected, found = self._outcome(fresh), self._outcome(self.run)
         if isinstance(found, FilteringError):
@@ -214,7 +213,7 @@ class Bench:
         return load_config(str(written), [], [check_model, check_presence])
 
     def _whole(self, name: str) -> Path:
-        return self.folder / ("whole-pool" if name == "pool" else f"whole-{self.run.name}")
+        return self.folder / f"whole-{name}"
 
 
 def write_pool(folder: Path, kind: str, seed: int) -> None:

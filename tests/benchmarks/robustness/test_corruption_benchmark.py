@@ -37,13 +37,6 @@ def test_a_part_of_the_matrix_is_healed(measured, kind, state):
     assert unseen == "verify is blind to: nothing"
 
 
-@pytest.mark.slow
-def test_processes_share_the_trials_of_a_run_and_leave_those_of_the_pool(measured):
-    trials, _ = measured(corruption.main, "--share", 0.03, "--stages", "input", "graph", "--processes", 2)
-    assert {trial["outcome"] for trial in trials} <= {"healed", "as a fresh run", "no damage"}
-    assert {trial["stage"] for trial in trials} == {"input", "graph"}
-
-
 def test_every_object_of_a_run_and_of_its_pool_is_damaged_in_every_way(bench):
     finished, killed = bench.cases(False), bench.cases(True)
     assert len(finished) == len(set(finished)) > 1000
