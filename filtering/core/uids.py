@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+UID_LENGTH = 32
 PATTERN = re.compile(r"[0-9a-f]{32}")
 SUBSET_DTYPE = np.dtype([("f0", "<u8"), ("f1", "<u8")])
 

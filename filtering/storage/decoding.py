@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from filtering.core.errors import DamagedError
+from filtering.core.uids import UID_LENGTH
 
 
 def decoded_json(data: bytes, where: str) -> Any:
@@ -22,13 +24,28 @@ def decoded_json(data: bytes, where: str) -> Any:
 def check_table(
     table: pa.Table, schema: pa.Schema, columns: Sequence[str], nullable: Collection[str], where: str
 ) -> None:
-    """Raise DamagedError unless a table has the columns, of the schema's types, with nulls only where they may be."""
+    """Raise DamagedError unless a table has the columns, of the schema's types, with nulls only where they may be.
+
+    Texts must be UTF-8, which reading a table does not look at, and uids as long as uids are.
+    """
     for name in columns:
         at = table.schema.get_field_index(name)
         if at < 0 or table.schema.types[at] != schema.field(name).type:
             raise DamagedError(where, f"is damaged: its column {name} must be {schema.field(name).type}")
         if name not in nullable and table.column(at).null_count:
             raise DamagedError(where, f"is damaged: its column {name} has rows without a value")
+        if fault := _fault(name, table.column(at)):
+            raise DamagedError(where, f"is damaged: its column {name} holds {fault}")
+
+
+def _fault(name: str, column: pa.ChunkedArray) -> str:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return "text that is not UTF-8"
+    if name != "uid" or pc.all(pc.equal(pc.binary_length(column), UID_LENGTH), min_count=0).as_py():
+        return ""
+    return f"what is no uid of {UID_LENGTH} characters"
 
 
 def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], wanted: Mapping[str, Any], where: str) -> None:

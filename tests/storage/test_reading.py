@@ -9,7 +9,7 @@ from filtering.storage.reading import read_as, read_columns, read_mapping_as, re
 from filtering.storage.store import Store
 
 SCHEMA = pa.schema([("uid", pa.string()), ("size", pa.int64())])
-ROWS = pa.table({"uid": ["a", "b"], "size": pa.array([1, None], pa.int64())}, SCHEMA)
+ROWS = pa.table({"uid": ["a" * 32, "b" * 32], "size": pa.array([1, None], pa.int64())}, SCHEMA)
 
 
 @pytest.fixture
@@ -41,6 +41,21 @@ def test_a_table_of_other_columns_is_refused(store):
     )
     store.write_table("rows", ROWS.select(["size"]))
     assert "its column uid must be string" in refused(read_rows, store, "rows", SCHEMA, ["uid"])
+
+
+@pytest.mark.parametrize(
+    ("uid", "said"),
+    [
+        (pa.array([b"0" * 31 + b"\xff"]).cast(pa.string(), safe=False), "holds text that is not UTF-8"),
+        (pa.array(["0" * 31]), "holds what is no uid of 32 characters"),
+    ],
+)
+def test_texts_and_uids_that_cannot_be_are_refused(store, uid, said):
+    schema = pa.schema([("uid", pa.string())])
+    store.write_table("rows", pa.table([pa.array([], pa.string())], schema=schema))
+    assert len(read_rows(store, "rows", schema)) == 0
+    store.write_table("rows", pa.table([uid], schema=schema))
+    assert f"its column uid {said}" in refused(read_rows, store, "rows", schema)
 
 
 @pytest.mark.parametrize(
