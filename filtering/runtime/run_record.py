@@ -10,7 +10,7 @@ from filtering.core.parsing import Count, Finite, Seconds
 from filtering.core.uid_rule import Uids
 from filtering.runtime.records import JsonObject
 from filtering.storage.reading import read_as
-from filtering.storage.store import Store
+from filtering.storage.store import Store, digest
 
 RUN = "run.json"
 
@@ -160,6 +160,20 @@ def read_run(run: Store) -> RunRecord:
     if not run.exists(RUN):
         raise InputError(f"{run.url}: holds no finished run (no {RUN})")
     return read_as(run, RUN, RunRecord)
+
+
+def mark_of(record: RunRecord) -> str:
+    """Return what tells the results of a run from those that other settings of it gave: equal for equal ones."""
+    return digest([record["manifest_hash"], record["objects"]])
+
+
+def check_same(run: Store, mark: str) -> None:
+    """Refuse a run that was made again with other results than those of `mark`, `mark_of` what was opened: InputError.
+
+    To be called after an object was read: run.json is deleted before any manifest is, and written after them.
+    """
+    if not run.exists(RUN) or mark_of(read_run(run)) != mark:
+        raise InputError(f"{run.url}: was made again with other results since it was opened; open it again")
 
 
 def stage_folder(run: Store, record: RunRecord, stage: str) -> Store:
