@@ -6,8 +6,8 @@ from urllib.parse import unquote
 MASK = "***"
 # A name and a secret before the host. A port is not a secret, and a secret may contain slashes.
 _PASSWORD = re.compile(r"://[^/@:\s]*:(?!\d+(?:/|$))[^@\s]*@")
-# A name alone is a token on the web; elsewhere it is a user (ssh) or a container (abfs).
-_TOKEN = re.compile(r"(?i:https?)://[^/@:\s]+@")
+# A name alone is a token on the web and on the hub; elsewhere it is a user (ssh) or a container (abfs).
+_TOKEN = re.compile(r"(?i:https?|hf)://[^/@:\s]+@")
 # Whoever knows the address of a webhook can post to it: those of chat programs and of what passes messages on.
 _HOOK = re.compile(
     r"((?i:https?)://(?:hooks\.slack(?:-gov)?\.com|(?:\w+\.)?discord(?:app)?\.com/api(?:/v\d+)?/webhooks|"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filtering.config.run import Arrays
@@ -20,9 +21,10 @@ from filtering.runtime.run_record import StageRecord
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.scores.artifacts import ScoresResult, read_scores
+from filtering.shards.cells import ColumnError, texts
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.names import METADATA, column, place
-from filtering.shards.samples import MAX_JSON_BYTES, chosen_members
+from filtering.shards.samples import MAX_CAPTION_BYTES, MAX_JSON_BYTES, chosen_members
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store, open_object
 
@@ -135,20 +137,53 @@ def whole_number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
 
 
-def metadata_rows(shard: Shard, rows: Positions, only: str | None = None) -> Iterator[pa.Table]:
+def metadata_rows(shard: Shard, rows: Positions) -> Iterator[pa.Table]:
     """Yield some rows, ascending, of a parquet of DataComp metadata, `ROWS_AT_ONCE` read at a time.
 
-    Of one column, it has the name asked for, and nothing is yielded where it is not there. RunError if the parquet is
-    no longer the one that the run read.
+    RunError if the parquet is no longer the one that the run read.
     """
     check_shard(shard)
     with open_object(shard.url) as stream:
-        file, at = pq.ParquetFile(stream), 0
-        found = None if only is None else column(file.schema_arrow.names, (only,))
-        if only is not None and found is None:
-            return
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=None if found is None else [found]):
-            batch = batch if only is None else batch.rename_columns([only])
-            begin, end = np.searchsorted(rows, [at, at + len(batch)]).tolist()
-            yield pa.Table.from_batches([batch]).take(pa.array(rows[begin:end] - at))
-            at += len(batch)
+        yield from _some_rows(pq.ParquetFile(stream), rows, None)
+
+
+def metadata_texts(shard: Shard, rows: Positions, name: str) -> pa.ChunkedArray | pa.Array:
+    """Return a column of text of such rows: null where a cell is none, or there is no such column.
+
+    InputError if the column holds no text at all; RunError as `metadata_rows`.
+    """
+    check_shard(shard)
+    with open_object(shard.url) as stream:
+        file = pq.ParquetFile(stream)
+        names = file.schema_arrow.names
+        if (found := column(names, (name,))) is None:
+            return pa.nulls(len(rows), pa.string())
+        if names.count(found) > 1:
+            raise InputError(f"{shard.url}: has {names.count(found)} columns {found}; give --no-urls")
+        parts = [_texts(shard, found, part.column(0)) for part in _some_rows(file, rows, [found])]
+        return pa.chunked_array(parts, pa.string())
+
+
+def _some_rows(file: pq.ParquetFile, rows: Positions, columns: list[str] | None) -> Iterator[pa.Table]:
+    at = 0
+    for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+        begin, end = np.searchsorted(rows, [at, at + len(batch)]).tolist()
+        yield _taken(pa.Table.from_batches([batch]), rows[begin:end] - at)
+        at += len(batch)
+
+
+def _taken(table: pa.Table, rows: Positions) -> pa.Table:
+    """Return some rows of a table, ascending; pyarrow does not take those of views, which it slices."""
+    try:
+        return table.take(pa.array(rows))
+    except pa.ArrowNotImplementedError:
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        return pa.concat_tables([table.slice(run[0], len(run)) for run in runs if len(run)] or [table.slice(0, 0)])
+
+
+def _texts(shard: Shard, name: str, cells: pa.ChunkedArray) -> pa.StringArray:
+    try:
+        found = texts(name, cells.combine_chunks(), MAX_CAPTION_BYTES)
+    except ColumnError as error:
+        raise InputError(f"{shard.url}: {error}; give --no-urls") from None
+    return pc.if_else(pa.array(found.not_utf8 | found.too_long), None, found.values)

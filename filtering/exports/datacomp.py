@@ -196,7 +196,7 @@ def _write_parquet(path: Path, parts: Iterable[pa.Table]) -> None:
 
 def _whole(source: Source) -> Source:
     """Return a shard with all its embedded samples as the kept ones."""
-    return replace(source, store=source.embedded().store, table_name=ROWS_NAME.format(source.shard.identity))
+    return replace(source, store=source.embedded().store, table_name=ROWS_NAME.format(source.shard.identity), mark="")
 
 
 def _names(sources: Sequence[Source]) -> list[str]:

@@ -130,6 +130,7 @@ def finish_export(
             written = body(Export(run, options, out, stage))
             found = {**identity, **written.facts}
             lease.check(fresh=True)
+            run.check_same()
             out.write_json(MANIFEST, found)
             progress.finish(written.summary)
             _forget(state)

@@ -12,7 +12,7 @@ from filtering.exports.columns import (
     Positions,
     Tables,
     json_fields,
-    metadata_rows,
+    metadata_texts,
     rows_of,
     tables_of,
     text,
@@ -95,12 +95,11 @@ def _described(source: Source, wanted: Wanted) -> pa.Table:
     return pa.table(columns).select(wanted.schema().names)
 
 
-def _urls(source: Source, places: Positions, wanted: Wanted) -> pa.Array:
+def _urls(source: Source, places: Positions, wanted: Wanted) -> pa.Array | pa.ChunkedArray:
     if wanted.tables.arrays is None:
         fields = json_fields(source, (URL,), wanted.tables.max_image_bytes)
         return pa.array([text(one.get(URL)) for one in fields], pa.string())
-    parts = list(metadata_rows(source.shard, places, URL))
-    return pa.concat_tables(parts)[URL] if parts else pa.nulls(len(places))
+    return metadata_texts(source.shard, places, URL)
 
 
 def _full(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -13,7 +13,7 @@ from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard, shard_locations
 from filtering.manifests.artifacts import read_manifest, read_shard_lines
 from filtering.runtime.finished_run import Base
-from filtering.runtime.run_record import RunRecord, read_run
+from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
 from filtering.shards.offsets import Offsets
 from filtering.storage.store import Store
@@ -31,10 +31,15 @@ class Source:
     table_name: str  # the name of the table, `schemas.KEPT`, in the shard's order
     # The folder of its rows and vectors, of an earlier run perhaps; None where it is not known
     rows: Store | None = None
+    # What the run's results were when it was opened, see `check_same`; empty where the table is no manifest
+    mark: str = ""
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """Return the kept table, or some of its columns."""
-        return read_manifest(self.store, self.table_name, schemas.KEPT, columns)
+        """Return the kept table, or some of its columns; InputError if the run has other results by now."""
+        table = read_manifest(self.store, self.table_name, schemas.KEPT, columns)
+        if self.mark:
+            check_same(self.store, self.mark)
+        return table
 
     def embedded(self, arrays: Arrays | None = None) -> EmbeddedShard:
         """Return the shard with its rows and vectors; InputError if it is not known where they are."""
@@ -88,6 +93,10 @@ class FinishedRun:
             "manifest_hash": record["manifest_hash"],
         }
 
+    def check_same(self) -> None:
+        """Refuse the run if it was made again, with other results, since it was opened: InputError."""
+        check_same(self.store, mark_of(self.record))
+
     def kept_sources(self) -> list[Source]:
         """Return the shards of which something was kept."""
         return [source for source in self.sources if source.kept]
@@ -107,7 +116,12 @@ def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional
     if [shard.url for shard in shards] != [line["url"] for line in lines]:
         raise InputError(f"{run.url}: its inventory and manifest/shards.jsonl name different shards")
     found = zip(shards, lines, strict=True)
-    sources = tuple(Source(shard, line["kept"], run, line["keys"], where.get(shard.identity)) for shard, line in found)
+    mark = mark_of(record)
+    sources = tuple(
+        Source(shard, line["kept"], run, line["keys"], where.get(shard.identity), mark) for shard, line in found
+    )
+    # The lines are those of the record.
+    check_same(run, mark)
     return FinishedRun(run, record, sources)
 
 

@@ -1,6 +1,7 @@
 """A finished run as a user of the package opens it: its summary, and its tables as pyarrow datasets."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -9,7 +10,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from filtering.core import schemas
 from filtering.manifests.artifacts import read_shard_lines, table_name
 from filtering.runtime.latest import run_url
-from filtering.runtime.run_record import RunRecord, read_run
+from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
 from filtering.storage.store import Store, filesystem_of
 
 
@@ -35,6 +36,11 @@ class OpenedRun:
         -------
         pyarrow.dataset.Dataset
             Columns uid, key, shard (strings), concept (int32), score (float32) and rank (int64); nothing is read yet.
+
+        Raises
+        ------
+        InputError
+            If the run was made again, with other results, since it was opened; also where the dataset is read later.
         """
         return self._dataset("kept", schemas.KEPT)
 
@@ -45,6 +51,11 @@ class OpenedRun:
         -------
         pyarrow.dataset.Dataset
             Columns uid, key, shard and reason (strings); nothing is read yet.
+
+        Raises
+        ------
+        InputError
+            If the run was made again, with other results, since it was opened; also where the dataset is read later.
         """
         return self._dataset("dropped", schemas.DROPPED)
 
@@ -55,16 +66,36 @@ class OpenedRun:
         -------
         pyarrow.dataset.Dataset
             Columns shard, member, key, reason and detail (strings); nothing is read yet.
+
+        Raises
+        ------
+        InputError
+            If the run was made again, with other results, since it was opened; also where the dataset is read later.
         """
         return self._dataset("quarantined", schemas.QUARANTINED)
 
     def _dataset(self, kind: str, schema: pa.Schema) -> ds.Dataset:
-        store = Store(self.url)
+        store, mark = Store(self.url), mark_of(self.summary)
+        check_same(store, mark)
         filesystem, _ = filesystem_of(self.url)
         # By name rather than by listing: whatever else lies there does not belong to the run.
         names = [table_name(kind, index) for index in range(len(read_shard_lines(store)))]
         paths = [filesystem_of(store.path(name))[1] for name in names]
-        return ds.dataset(paths, schema, "parquet", PyFileSystem(FSSpecHandler(filesystem)))
+        return ds.dataset(paths, schema, "parquet", PyFileSystem(_Handler(filesystem, store, mark)))
+
+
+class _Handler(FSSpecHandler):  # type: ignore[misc]
+    """Opens the tables of a run as long as they are those of the run that was opened."""
+
+    def __init__(self, filesystem: Any, run: Store, mark: str) -> None:
+        super().__init__(filesystem)
+        self.run, self.mark = run, mark
+
+    def open_input_file(self, path: str) -> Any:
+        """Open a table; InputError if the run has other results by now."""
+        opened = super().open_input_file(path)
+        check_same(self.run, self.mark)
+        return opened
 
 
 def open_run(url: str) -> OpenedRun:

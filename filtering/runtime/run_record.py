@@ -10,7 +10,7 @@ from filtering.core.parsing import Count, Finite, Seconds, parsed
 from filtering.core.uid_rule import Uids
 from filtering.runtime.records import JsonObject
 from filtering.storage import checksums
-from filtering.storage.store import Store
+from filtering.storage.store import Store, digest
 
 RUN = "run.json"
 
@@ -180,6 +180,20 @@ def _check_sum(url: str, data: bytes) -> None:
         checksums.check(RUN, data)
     except DamagedError as error:
         raise DamagedError(url, error.fault) from None
+
+
+def mark_of(record: RunRecord) -> str:
+    """Return what tells the results of a run from those that other settings of it gave: equal for equal ones."""
+    return digest([record["manifest_hash"], record["objects"]])
+
+
+def check_same(run: Store, mark: str) -> None:
+    """Refuse a run that was made again with other results than those of `mark`, `mark_of` what was opened: InputError.
+
+    To be called after an object was read: run.json is deleted before any manifest is, and written after them.
+    """
+    if not run.exists(RUN) or mark_of(read_run(run)) != mark:
+        raise InputError(f"{run.url}: was made again with other results since it was opened; open it again")
 
 
 def stage_folder(run: Store, record: RunRecord, stage: str) -> Store:

@@ -42,7 +42,8 @@ def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.f
         names = ["uid", source.column]
         parts = [_columns(batch, source) for group in file.groups for batch in file.batches(group, names)]
     known = pa.chunked_array([uid for uid, _ in parts], pa.string())
-    places = pc.index_in(uids.cast(pa.string()), value_set=known.combine_chunks())
+    known, uids = known.combine_chunks(), uids.cast(pa.string())
+    places = pc.index_in(uids, value_set=known)
     if places.null_count:
         missing = uids.filter(pc.is_null(places))[0].as_py()
         raise InputError(
@@ -50,8 +51,27 @@ def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.f
         )
     if not parts:
         return np.zeros(0)
-    values = _values(pa.chunked_array([column for _, column in parts]).take(places), source)
+    column = pa.chunked_array([column for _, column in parts])
+    _refuse_conflicts(known, column, uids, source)
+    values = _values(column.take(places), source)
     return values if source.keep == "higher" else -values
+
+
+def _refuse_conflicts(
+    known: pa.StringArray, column: pa.ChunkedArray, uids: pa.ChunkedArray, source: ScoreTable
+) -> None:
+    """Refuse a table that has several values for a uid of the pool: which of them is meant, nobody can tell."""
+    first = pc.index_in(known, value_set=known).to_numpy(zero_copy_only=False)
+    again = np.flatnonzero(first != np.arange(len(known)))
+    again = again[np.asarray(pc.is_in(known.take(pa.array(again)), value_set=uids.combine_chunks()), dtype=bool)]
+    # As they are: whole numbers of more than 53 bits are compared in full.
+    here, there = (column.take(pa.array(places)).to_pylist() for places in (again, first[again]))
+    for place, one, other in zip(again.tolist(), here, there, strict=True):
+        if one != other:
+            raise InputError(
+                f"selection.score: {source.table} has different values of {source.column} for uid {known[place]}; "
+                "leave one row a uid"
+            )
 
 
 def _checked(stream: BinaryIO, source: ScoreTable) -> BoundedParquet:

@@ -1,6 +1,7 @@
 """Whether a pool on this disk is there at all, found out without what reads it."""
 
 import glob
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from filtering.core.errors import Mistakes
 from filtering.shards.braces import check_braces
 
 # Another filesystem's URLs, and names that are patterns in some way: what lists the pool knows them.
-ELSEWHERE, SPECIAL = "::", re.compile(r"[{}\\]")
+ELSEWHERE, SPECIAL = "::", re.compile(r"[{}\\]|^[a-z]+:")
 
 
 def check_presence(sections: Mapping[str, Section]) -> None:
@@ -33,7 +34,8 @@ def _is_there(pattern: str) -> bool:
     """Say whether something is there, or may be."""
     if ELSEWHERE in pattern or "://" in pattern or SPECIAL.search(pattern):
         return True
+    path = posixpath.expanduser(pattern)
     try:
-        return Path(pattern).exists() or bool(glob.glob(pattern))  # noqa: PTH207
+        return Path(path).exists() or bool(glob.glob(path))  # noqa: PTH207
     except (OSError, ValueError):
         return False

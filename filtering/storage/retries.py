@@ -148,6 +148,9 @@ def _status(error: Exception) -> int | None:
 
 def _with_its_url(error: Exception, what: str) -> Exception:
     """Return an error of a filesystem's library as one line that names the URL; other errors as they are."""
+    if "hf://" in what and isinstance(error, ValueError):
+        # Its library says so of every name that the hub cannot have.
+        return InputError(f"{what}: cannot be opened ({one_line(error)})")
     if type(error).__module__.partition(".")[0] in OWN or (isinstance(error, OSError) and error.errno is not None):
         return error
     if _status(error) in (401, 403):

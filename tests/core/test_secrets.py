@@ -10,6 +10,7 @@ SECRET = "Zm9vYmFy0123"
 HELD = [
     f"https://{SECRET}@host/x.tar",
     f"HTTPS://user:{SECRET}@host/x.tar",
+    f"hf://{SECRET}@datasets/user/name/x.tar",
     f"s3://KEY:{SECRET}@bucket/x",
     f"s3://KEY:ab/{SECRET}@bucket/x",
     f"simplecache::s3://KEY:{SECRET}@bucket/x",

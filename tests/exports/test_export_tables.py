@@ -13,8 +13,10 @@ import pytest
 from in_process import export
 from pools import Silent, member, metadata_config, tar_config, write_metadata, write_tar
 
+from filtering.config.run import parse_config
 from filtering.core.errors import DamagedError, InputError
 from filtering.exports.options import Options
+from filtering.pipeline import run as pipeline
 from filtering.storage.store import Store
 
 ALL = {"embeddings": True, "all": True}
@@ -43,9 +45,6 @@ def tar_pool_with_urls(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tar_finished(tar_pool_with_urls, tmp_path_factory) -> Store:
-    from filtering.config.run import parse_config
-    from filtering.pipeline import run as pipeline
-
     folder = tmp_path_factory.mktemp("run") / "run"
     score = {"combine": {"of": [{"score": "clip_score"}, {"score": "sds"}], "by": "rank"}}
     config = tar_config(tar_pool_with_urls, folder, selection={"keep": 0.5, "score": score})
@@ -207,3 +206,61 @@ def test_what_another_object_than_was_written_holds_is_refused_by_its_name(
         export(Store(str(run)), form, str(tmp_path / "out"))
     assert damaged.value.exit_status == 2
     assert "\n" not in str(damaged.value)
+
+
+def of_type(kind: str, pool: Path) -> dict[str, str | None]:
+    """Write the URLs of a pool in another type, some of them no text; return what they are, by uid."""
+    known: dict[str, str | None] = {}
+    for file in sorted(pool.glob("*.parquet")):
+        table = pq.read_table(file)
+        urls = table["url"].combine_chunks()
+        cells = {
+            "dictionary": urls.dictionary_encode(),
+            "large": urls.cast(pa.large_string()),
+            "view": urls.cast(pa.string_view()),
+            "binary": pa.array([b"\xff\xfe", *urls.cast(pa.binary()).to_pylist()[1:]]),
+            "null": pa.nulls(len(urls)),
+            "none": urls,
+        }[kind]
+        missing = {"binary": [0], "null": range(len(urls)), "none": range(len(urls))}.get(kind, [])
+        expected = [None if at in missing else url for at, url in enumerate(urls.to_pylist())]
+        known |= dict(zip(table["uid"].to_pylist(), expected, strict=True))
+        place = table.column_names.index("url")
+        table = table.remove_column(place) if kind == "none" else table.set_column(place, "url", cells)
+        # Whatever else is there is copied as it is.
+        more = pa.array([[b"x"]] * len(urls), pa.list_(pa.binary_view()))
+        pq.write_table(table.append_column("more", more), file)
+    return known
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "large", "view", "binary", "null", "none"])
+def test_urls_of_metadata_may_have_any_type_of_text(tmp_path, kind):
+    pool = write_metadata(tmp_path / "pool", [60, 60])
+    known = of_type(kind, pool)
+    pipeline.run(parse_config(metadata_config(pool, tmp_path / "run")), Silent())
+    run = Store(str(tmp_path / "run"))
+    export(run, "parquet", str(tmp_path / "out"))
+    rows = pa.concat_tables(pq.read_table(file) for file in (tmp_path / "out").glob("*.parquet")).to_pylist()
+    assert {row["uid"]: row["url"] for row in rows} == {uid: known[uid] for uid in kept_of(run)}
+    export(run, "datacomp", str(tmp_path / "again"), Options(embeddings=True))
+    again = pa.concat_tables(pq.read_table(file) for file in (tmp_path / "again").glob("*.parquet"))
+    assert sorted(again["uid"].to_pylist()) == sorted(kept_of(run))
+    assert again["more"].to_pylist() == [[b"x"]] * len(again)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"), [(2, "has 2 columns url"), (1, "column url holds struct<a: int64>, not text")]
+)
+def test_urls_that_are_no_text_are_refused_with_the_option_to_leave_them_out(tmp_path, columns, said):
+    pool = write_metadata(tmp_path / "pool", [60])
+    (file,) = pool.glob("*.parquet")
+    table = pq.read_table(file)
+    other = pa.array([{"a": 1}] * len(table))
+    place = table.column_names.index("url")
+    table = table.append_column("url", other) if columns == 2 else table.set_column(place, "url", other)
+    pq.write_table(table, file)
+    pipeline.run(parse_config(metadata_config(pool, tmp_path / "run")), Silent())
+    run = Store(str(tmp_path / "run"))
+    with pytest.raises(InputError, match=re.escape(f"{file}: {said}; give --no-urls")):
+        export(run, "parquet", str(tmp_path / "out"))
+    assert export(run, "parquet", str(tmp_path / "rest"), Options(no_urls=True))["kept"] == len(kept_of(run))

@@ -169,3 +169,14 @@ def test_lower_values_may_be_the_ones_worth_keeping(source):
     table = source([1.0, 3.0, 2.0])
     lower = ScoreTable(table=table.table, column="quality", keep="lower")
     assert column_scores(asked(*UIDS[:3]), lower).tolist() == [-1.0, -3.0, -2.0]
+
+
+def test_two_values_of_a_uid_are_refused_and_one_that_is_repeated_is_a_value(source):
+    one, two, other = "a" * 32, "b" * 32, "c" * 32
+    repeated = source([1, 2, 1, 3, 4], [one, two, one.upper(), None, None])
+    assert column_scores(asked(one, two), repeated).tolist() == [1, 2]
+    table = source([1, 2, 3, 4, 4], [one, two, one, other, other])
+    with pytest.raises(InputError, match=f"{table.table} has different values of quality for uid {one}"):
+        column_scores(asked(one, two), table)
+    # Those of samples that are not in the pool decide nothing.
+    assert column_scores(asked(two, other), table).tolist() == [2, 4]

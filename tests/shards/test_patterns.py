@@ -9,6 +9,7 @@ from filtering.config.run import Input
 from filtering.core.errors import InputError
 from filtering.shards.inventory import list_shards
 from filtering.shards.patterns import expand
+from filtering.shards.presence import check_presence
 from filtering.storage.store import write_object
 
 
@@ -122,6 +123,10 @@ def test_a_name_is_one_name_however_often_its_slashes_are_repeated(pool, monkeyp
     assert urls == [f"{pool}/0.tar"] * len(urls)
     shards = list_shards(Input(shards=spellings))
     assert [shard.name for shard in shards] == ["0.tar", "1.tar"]
+    # What looks before anything is listed agrees.
+    check_presence({"input": Input(shards=spellings)})
+    with pytest.raises(InputError, match="~/none is not there"):
+        check_presence({"input": Input(shards="~/none")})
 
 
 @pytest.mark.parametrize(

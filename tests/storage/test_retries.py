@@ -106,6 +106,7 @@ class ConnectError(type("TransportError", (Exception,), {"__module__": "httpx"})
     [
         (answer(403), InputError, "access is denied, or credentials are missing (HTTP 403)"),
         (HubError(401), InputError, "access is denied, or credentials are missing (HTTP 401)"),
+        (ValueError("no such id"), InputError, "cannot be opened (ValueError: no such id)"),
         (HubError(418), RunError, "cannot be read or written (HubError: a server's words)"),
     ],
 )
