@@ -146,7 +146,7 @@ def run(
         except BaseException as error:
             # A run that lost its lease may not even say so: the log is the new holder's.
             with contextlib.suppress(FilteringError):
-                events.append("run_failed", error=type(error).__name__, detail=str(error))
+                events.append_end(error)
                 events.flush()
             raise
         finally:
