@@ -1,8 +1,9 @@
 """Read a configuration file and `--set` overrides as plain data, before anything is validated."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +24,18 @@ UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 # Python writes no whole number of more digits, and no file is named by what a text cannot hold.
 MAX_BITS = 1 << 13
 NOT_IN_NAMES = re.compile("[\0\ud800-\udfff]")
-# Characters that are shown of an override.
-SHOWN = 300
+# Characters that are shown of an override, and of a key in it or in the file.
+SHOWN, SHOWN_KEY = 300, 120
+# Keys given twice that are told.
+MAX_REPEATS = 50
+MERGE = "tag:yaml.org,2002:merge"
 
 
 class Settings(NamedTuple):
-    """The keys and values of a configuration, nothing of which is validated, and a line for each bad override."""
+    """The keys and values of a configuration, nothing of which is validated.
+
+    There is a line for each key that is given twice, and for each bad override.
+    """
 
     data: dict[str, object]
     mistakes: tuple[str, ...]
@@ -66,11 +73,12 @@ def read_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     malformed is left out and said. Raises InputError if the file cannot be read or holds no keys, with the overrides'
     mistakes.
     """
+    data, repeats, unread = dict[str, object](), list[str](), list[str]()
     try:
-        data, unread = _read_file(path), list[str]()
+        data, repeats = _read_file(path)
     except InputError as error:
-        data, unread = {}, list(error.args)
-    mistakes = [line for line in (_override(data, override) for override in overrides) if line]
+        unread = list(error.args)
+    mistakes = [*repeats, *(line for line in (_override(data, override) for override in overrides) if line)]
     if unread:
         raise InputError(*unread, *mistakes)
     if isinstance(output := data.get("output"), str):
@@ -78,12 +86,13 @@ def read_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     return Settings(data, tuple(mistakes))
 
 
-def _read_file(path: str) -> dict[str, object]:
+def _read_file(path: str) -> tuple[dict[str, object], list[str]]:
+    """Return the keys and values of a file, and a line for each key that is given twice."""
     try:
         content = _content(path)
         if len(content) > MAX_BYTES:
             raise InputError(f"{path}: is too large for a configuration, more than {MAX_BYTES >> 20} MiB")
-        data = _value(content.decode())
+        data, repeats = _value(content.decode())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -92,7 +101,7 @@ def _read_file(path: str) -> dict[str, object]:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: must hold keys and values, such as 'output: runs/first'")
-    return data
+    return data, [f"{one.key}: is given in line {one.first} and again in line {one.again}; keep one" for one in repeats]
 
 
 def _content(path: str) -> bytes:
@@ -110,15 +119,27 @@ class _TooManyValuesError(Exception):
     """Anchors stand for more values than there may be, or for themselves."""
 
 
-def _value(text: str) -> Any:
-    """Return the value of YAML text; nothing is built of anchors that stand for more than `MAX_VALUES` values."""
+class _Repeat(NamedTuple):
+    """A key that a mapping holds twice, and the lines in which it stands; YAML would take the last."""
+
+    key: str
+    first: int
+    again: int
+
+
+def _value(text: str) -> tuple[Any, list[_Repeat]]:
+    """Return the value of YAML text, and which keys it gives twice.
+
+    Nothing is built of anchors that stand for more than `MAX_VALUES` values.
+    """
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
-            return None
+            return None, []
         _count(node, {})
-        return loader.construct_document(node)
+        repeats = list(islice(_repeats(node, "", set()), MAX_REPEATS))
+        return loader.construct_document(node), repeats
     finally:
         loader.dispose()
 
@@ -133,6 +154,34 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     if known[id(node)] > MAX_VALUES:
         raise _TooManyValuesError(f"its anchors stand for more than {MAX_VALUES:,} values, or for themselves")
     return known[id(node)]
+
+
+def _repeats(node: yaml.Node, path: str, seen: set[int]) -> Iterator[_Repeat]:
+    """Yield the keys that a node and those in it hold twice; what an anchor stands for is looked at once."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        yield from _repeated_keys(node, path)
+    for at, one in enumerate(node.value):
+        key, inner = (_words(one[0]), one[1]) if isinstance(one, tuple) else (str(at), one)
+        yield from _repeats(inner, f"{path}{key}.", seen)
+
+
+def _repeated_keys(node: yaml.MappingNode, path: str) -> Iterator[_Repeat]:
+    lines = dict[tuple[str, str], int]()
+    for key, _ in node.value:
+        # Mappings that are merged (<<) are each taken in.
+        if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in lines:
+                yield _Repeat(path + _words(key), lines[name], line)
+            else:
+                lines[name] = line
+
+
+def _words(key: yaml.Node) -> str:
+    return shortened(str(key.value), SHOWN_KEY) if isinstance(key, yaml.ScalarNode) else "this mapping"
 
 
 def _override(data: dict[str, object], override: str) -> str:
@@ -155,9 +204,9 @@ def _override(data: dict[str, object], override: str) -> str:
     for name in other_names(key):
         section.pop(name, None)
     try:
-        section[last] = _value(value)
+        section[last], repeats = _value(value)
     except (yaml.YAMLError, RecursionError):
         return f"--set {shown}: the value is not YAML"
     except _TooManyValuesError as error:
         return f"--set {shown}: {error}"
-    return ""
+    return f"--set {shown}: {repeats[0].key} is given twice; keep one" if repeats else ""

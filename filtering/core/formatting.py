@@ -26,6 +26,11 @@ def size(count: float) -> str:
     return f"{count:,.{digits}f} {UNITS[unit]}"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number of things: 1 shard, 0 shards, 1,204 shards; `plural` is the noun's where it is not noun + s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def shortened(text: str, most: int) -> str:
     """Return text of at most about `most` characters: of what is longer the beginning and the end."""
     if len(text) <= most:

@@ -69,6 +69,9 @@ class ModelFiles:
 def model_files(settings: Embedding) -> ModelFiles:
     """Return what a configuration's model stands for; InputError if there is no such model or it cannot be loaded."""
     if settings.model == "demo":
+        for key, given in ((PRETRAINED, settings.pretrained), (WEIGHTS, settings.weights)):
+            if given is not None:
+                raise InputError(f"{key}: model demo has its own weights; leave it out")
         known = _merged({}, settings.preprocessing)
         return ModelFiles(MODEL_CONFIG.stem, str(MODEL_CONFIG), str(CHECKPOINT), MODEL, known)
     if settings.model.endswith(".json"):

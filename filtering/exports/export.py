@@ -75,8 +75,8 @@ def export(
     found = read_finished(run, form != "shards", "needed" if form in ("datacomp", "parquet") else "optional")
     if form == "tar" and found.from_metadata:
         raise InputError(
-            "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp "
-            "and parquet"
+            "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp, "
+            "shards and parquet"
         )
     written = finish_export(
         found, form, options, Store(absolute(out)), FORMATS[form], progress, executor, into_existing

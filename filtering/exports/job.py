@@ -112,7 +112,7 @@ def finish_export(
     """
     identity = {"format": form, "options": options.decisive(), **run.origin()}
     state, progress = out.child(STATE), progress or LineReporter()
-    _check_output(out, form, into_existing)
+    _check_output(out, form, identity, into_existing)
     if (done := _finished(out, identity)) is not None:
         _tidy(out, state, progress)
         return done
@@ -169,15 +169,23 @@ def _finished(out: Store, identity: Facts) -> Manifest | None:
 def _claim(out: Store, state: Store, identity: Facts) -> None:
     if (done := _finished(out, identity)) is not None:
         raise InputError(f"--out: {out.url} was finished just now, with {done['kept']:,} samples")
-    if not state.exists(IDENTITY):
-        state.write_json(IDENTITY, identity)
-        return
-    found = read_as(state, IDENTITY, Identity, REMEDY)
-    if found != identity:
-        raise InputError(
-            f"--out: {out.url} holds an unfinished export, {_named(found)}; finish it, choose another folder, "
-            "or delete it"
-        )
+    if state.exists(IDENTITY):
+        found = read_as(state, IDENTITY, Identity, REMEDY)
+        if found == identity:
+            return
+        if not _wrote_nothing(out, found):
+            raise InputError(
+                f"--out: {out.url} holds an unfinished export, {_named(found)}; finish it, choose another folder, "
+                "or delete it"
+            )
+        _forget(state)
+    state.write_json(IDENTITY, identity)
+
+
+def _wrote_nothing(out: Store, other: Identity) -> bool:
+    """Return whether an unfinished export has left nothing but its own state, as one that was refused."""
+    names = layout(other["format"]).names if other["format"] in WRITTEN else re.compile(".*", re.DOTALL)
+    return not any(names.fullmatch(whole_name(name)) for name in out.names() if name != STATE)
 
 
 def _named(identity: Identity) -> str:
@@ -201,18 +209,24 @@ def layout(form: str) -> Layout:
     return Layout("--out", re.compile(f"{re.escape(MANIFEST)}|{STATE}|{WRITTEN[form]}"))
 
 
-def _check_output(out: Store, form: str, into_existing: bool) -> None:
+def _check_output(out: Store, form: str, identity: Facts, into_existing: bool) -> None:
     """Refuse files that no export wrote, unless an export has left its record among them."""
     state = out.child(STATE)
     check_folder("--out", out.url)
-    if not (_is_identity(out, MANIFEST) or _is_identity(state, IDENTITY)):
-        # The lease is the first that any export writes.
-        known = {whole_name(name) for name in state.names()} <= STATE_NAMES and held(state)
-        check_output(out, layout(form), {STATE} if known else (), into_existing)
+    if _identity(out, MANIFEST):
+        return
+    found = _identity(state, IDENTITY)
+    if found and (found == identity or not _wrote_nothing(out, found)):
+        return
+    # The lease is the first that any export writes.
+    known = found or ({whole_name(name) for name in state.names()} <= STATE_NAMES and held(state))
+    check_output(out, layout(form), {STATE} if known else (), into_existing)
 
 
-def _is_identity(folder: Store, name: str) -> bool:
+def _identity(folder: Store, name: str) -> Identity | None:
+    """Return what an export has left of itself; None if it is none of an export."""
     try:
-        return folder.exists(name) and read_as(folder, name, Identity)["format"] in WRITTEN
+        found = read_as(folder, name, Identity) if folder.exists(name) else None
     except DamagedError:
-        return False
+        return None
+    return found if found and found["format"] in WRITTEN else None

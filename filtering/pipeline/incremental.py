@@ -6,10 +6,11 @@ with the base that it began with; a run that fails leaves `latest.json` as it is
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from filtering.config.run import Config
 from filtering.core.errors import DamagedError, InputError, RunError
+from filtering.core.formatting import counted
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.context import run_id
@@ -108,21 +109,36 @@ def _check_retired(store: Store) -> None:
 
 
 def _first_base(config: Config, root: Store, say: Callable[[str], None]) -> str | None:
-    """Return the run to start from: for latest, before the first incremental run, the newest finished run, or none."""
+    """Return the run to start from: for latest, where no `latest.json` is, the newest finished run, or none."""
     if config.base != LATEST:
         return run_url(config.base or "")
     latest = latest_name(root)
     if latest is not None:
         return root.path(latest)
-    # Incremental runs are left out: one that was verified would be named by `latest.json`.
-    runs = [root.child(name) for name in root.names()]
-    runs = [run for run in runs if run.exists(RUN) and read_increment(run) is None]
-    if not runs:
-        say(f"{root.url} has no {POINTER}: this is the first incremental run there, and processes the whole pool")
-        return None
-    newest = max(runs, key=lambda run: read_run(run).get("finished", 0.0))
-    say(f"{root.url} has no {POINTER}: this first incremental run starts from the newest finished run, {newest.url}")
-    return newest.url
+    runs = [run for run in map(root.child, root.names()) if run.exists(RUN)]
+    records = [read_increment(run) for run in runs]
+    # Incremental runs are left out: `latest.json` named the one to go on from.
+    full = [run for run, record in zip(runs, records, strict=True) if record is None]
+    increments = [run for run, record in zip(runs, records, strict=True) if record is not None and record["verified"]]
+    if full:
+        newest, this = _newest(full), "this run" if increments else "this first incremental run"
+        say(f"{root.url} has no {POINTER}: {this} starts from the newest finished run, {newest.url}")
+        return newest.url
+    say(f"{root.url} has no {POINTER}{_whole_pool(increments)}")
+    return None
+
+
+def _whole_pool(increments: Sequence[Store]) -> str:
+    if not increments:
+        return ": this is the first incremental run there, and processes the whole pool"
+    return (
+        f", but {counted(len(increments), 'finished incremental run')}: this run processes the whole pool; to go on "
+        f"from one of them instead, stop it, choose another output, and set base to {_newest(increments).url}"
+    )
+
+
+def _newest(runs: Sequence[Store]) -> Store:
+    return max(runs, key=lambda run: read_run(run).get("finished", 0.0))
 
 
 def _run(
@@ -171,7 +187,7 @@ def _check(store: Store, root: Store) -> None:
     # What its stages wrote, they have just written.
     found = list(problems(store, stages=False))
     if found:
-        count, stays = f"{len(found)} problem{'s' * (len(found) > 1)}", latest_name(root) or "unset"
+        count, stays = counted(len(found), "problem"), latest_name(root) or "unset"
         raise RunError(f"{store.url}: verify found {count}, the first one: {found[0]}; latest stays {stays}")
 
 

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
-from filtering.core.errors import FilteringError
+from filtering.core.errors import DamagedError, FilteringError
 from filtering.manifests.artifacts import KINDS
 from filtering.pipeline.increment_record import RECORD, RETIRED, read_increment
 from filtering.runtime.events import NAME as EVENTS
-from filtering.runtime.run_record import RUN
+from filtering.runtime.run_record import RUN, read_run
 from filtering.runtime.stage import FOLDER as STAGES
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
@@ -38,6 +38,18 @@ def check_run_output(output: Store, inputs: Iterable[str], into_existing: bool) 
     if not (_has_events(output) or _has_record(output)):
         # The lease is the first that any run writes; incremental runs have one on the folder of their folders, too.
         check_output(output, LAYOUT, {LEASE} if held(output) else (), into_existing)
+
+
+def tell_replaced(output: Store, new: str, say: Callable[[str], None]) -> None:
+    """Say in a line which finished run, of another id, the run of the id `new` replaces, if there is one."""
+    try:
+        found = read_run(output) if output.exists(RUN) else None
+    except DamagedError:
+        # Of what is left of it nothing can be said.
+        return
+    if found is not None and found["run_id"] != new:
+        was = f"manifest {found['manifest_hash'][:16]}, {found['totals']['kept']:,} kept"
+        say(f"output: replaces the finished run of another pool or configuration there ({was})")
 
 
 def is_own(name: str) -> bool:

@@ -56,7 +56,7 @@ def payload(
 
     It has ``text`` (a line for people, which chat programs show), ``state`` (finished, failed or stopped), ``run``,
     ``started`` (ISO 8601, UTC), ``seconds``; of a finished run the keys `INCLUDED` and ``stages``, seconds by name;
-    else ``error``. It takes at most `LARGEST_BYTES` as JSON.
+    of one that failed ``error``. It takes at most `LARGEST_BYTES` as JSON.
     """
     found: JsonObject = {
         "state": _state(error),
@@ -67,7 +67,7 @@ def payload(
     if record is not None:
         found |= {name: value for name, value in record.items() if name in INCLUDED and value is not None}
         found["stages"] = {stage["name"]: stage["seconds"] for stage in record.get("stages", ())}
-    if error is not None:
+    if isinstance(error, Exception):
         found["error"] = _words(error)
     # Chat programs show it to people; the other values are data.
     return _bounded({"text": visible(_line(found)), **found})
@@ -79,13 +79,9 @@ def _state(error: BaseException | None) -> str:
     return "failed" if isinstance(error, Exception) else "stopped"
 
 
-def _words(error: BaseException) -> str:
+def _words(error: Exception) -> str:
     # Secrets in URLs, such as a proxy's password that a library quotes, are masked.
-    if isinstance(error, FilteringError):
-        text = str(error)
-    else:
-        text = one_line(error) if isinstance(error, Exception) else type(error).__name__
-    return text[:LONGEST_ERROR]
+    return (str(error) if isinstance(error, FilteringError) else one_line(error))[:LONGEST_ERROR]
 
 
 def _line(found: JsonObject) -> str:

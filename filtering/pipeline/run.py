@@ -26,8 +26,8 @@ from filtering.manifests.artifacts import REPORT, ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
-from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key
-from filtering.pipeline.layout import check_run_output, delete_half_written
+from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key, run_id
+from filtering.pipeline.layout import check_run_output, delete_half_written, tell_replaced
 from filtering.pipeline.repair import check_all, check_report, make_room, repeated
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
@@ -133,6 +133,7 @@ def run(
         config = config.model_copy(update={"embedding": pinned(config.embedding)})
     with leased(store, progress) as lease:
         delete_half_written(store)
+        tell_replaced(store, run_id(config, shards), progress.say)
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))
         if lease.taken_over_from:
@@ -146,7 +147,7 @@ def run(
         except BaseException as error:
             # A run that lost its lease may not even say so: the log is the new holder's.
             with contextlib.suppress(FilteringError):
-                events.append("run_failed", error=type(error).__name__, detail=str(error))
+                events.append_end(error)
                 events.flush()
             raise
         finally:

@@ -83,6 +83,7 @@ class RunFailed(Event):
     detail: str
 
 
+# A run that was stopped, by Ctrl-C or a signal, ends with `run_stopped`, which holds nothing more.
 # Of other kinds only the time and the kind are read.
 KINDS: dict[str, type[Event]] = {
     "stage_started": StageStarted,
@@ -127,6 +128,13 @@ class EventLog:
         self.lines.append(line)
         if time.monotonic() - self.put_at > PUT_INTERVAL:
             self.flush()
+
+    def append_end(self, error: BaseException) -> None:
+        """Record why a run has ended early: it failed, or somebody stopped it (Ctrl-C, SIGTERM)."""
+        if isinstance(error, Exception):
+            self.append("run_failed", error=type(error).__name__, detail=str(error))
+        else:
+            self.append("run_stopped")
 
     def _append(self, line: str) -> None:
         append_line(Path(self.store.path(NAME).removeprefix("file://")), line)

@@ -43,7 +43,8 @@ class StageStatus(TaskSums, total=False):
 class RunStatus(TypedDict, total=False):
     """A run: running, finished, failed, or stopped; what is not known has no key.
 
-    It has stopped if it was killed or cut off from its output: nobody holds its lease, and the same command resumes it.
+    It has stopped if somebody stopped it (Ctrl-C, SIGTERM), or if it was killed or cut off from its output, so that
+    nobody holds its lease: the same command resumes it.
     """
 
     run: str
@@ -119,6 +120,8 @@ def _apply(event: JsonObject, stages: dict[str, StageStatus], result: RunStatus)
         result["manifest_hash"] = event["manifest_hash"]
     elif kind == "run_failed":
         result["state"], result["error"] = "failed", f"{event['error']}: {event['detail']}"
+    elif kind == "run_stopped":
+        result["state"] = "stopped"
 
 
 def _progress(event: JsonObject) -> StageStatus:

@@ -152,3 +152,44 @@ def test_mistakes_of_overrides_and_of_the_file_are_said_together(tmp_path):
 def test_an_override_that_is_nested_too_deep_is_refused(smallest_file):
     with pytest.raises(InputError, match="nested too deep"):
         load_config(smallest_file, [".".join("a" * 20_000) + "=1"])
+
+
+TWICE = """\
+output: runs/a
+input:
+  shards: a.tar
+  "shards": b.tar
+filters:
+  - {image: {min_side: 1}}
+  - caption:
+      min_words: 1
+      min_words: 2
+graf: {k: 1}
+output: runs/b
+"""
+
+
+def test_a_key_that_is_given_twice_is_refused_with_its_lines_among_the_other_mistakes(tmp_path):
+    (tmp_path / "run.yaml").write_text(TWICE)
+    with pytest.raises(InputError) as refused:
+        load_config(str(tmp_path / "run.yaml"), ["graph.k"])
+    assert str(refused.value).split("\n")[:4] == [
+        "output: is given in line 1 and again in line 11; keep one",
+        "input.shards: is given in line 3 and again in line 4; keep one",
+        "filters.1.caption.min_words: is given in line 8 and again in line 9; keep one",
+        "--set graph.k: must read KEY=VALUE, such as selection.keep=0.3",
+    ]
+    assert "\ngraf: unknown key" in str(refused.value)
+
+
+def test_a_key_that_an_override_gives_twice_is_refused(smallest_file):
+    with pytest.raises(InputError, match=r"^--set selection=.*: keep is given twice; keep one$"):
+        load_config(smallest_file, ["selection={method: random, keep: 0.1, keep: 0.2}"])
+
+
+def test_a_key_that_is_merged_and_given_is_given_once(tmp_path):
+    text = "input: {shards: x.tar}\noutput: r\ngraph: &g {k: 3}\nray: &r {num_cpus: 1}\n"
+    (tmp_path / "run.yaml").write_text(f"{text}selections: {{a: {{<<: &m {{method: top}}, keep: 1}}, b: *m}}\n")
+    assert set(load_config(str(tmp_path / "run.yaml")).selections) == {"a", "b"}
+    (tmp_path / "run.yaml").write_text(f"{text}selections: {{a: {{method: top, <<: {{method: random}}, keep: 1}}}}\n")
+    assert load_config(str(tmp_path / "run.yaml")).selections["a"].method == "top"

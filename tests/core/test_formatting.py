@@ -1,6 +1,6 @@
 import pytest
 
-from filtering.core.formatting import duration, size
+from filtering.core.formatting import counted, duration, size
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_durations_are_readable(seconds, text):
 )
 def test_bytes_have_three_digits(count, words):
     assert size(count) == words
+
+
+def test_one_thing_is_no_things():
+    assert [counted(number, "shard") for number in (0, 1, 1204)] == ["0 shards", "1 shard", "1,204 shards"]
+    assert [counted(number, "of them is", "of them are") for number in (1, 2)] == ["1 of them is", "2 of them are"]

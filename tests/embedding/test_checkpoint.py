@@ -286,3 +286,9 @@ def test_names_are_known_without_torch():
     folder = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["pretrained", "weights"])
+def test_the_demo_model_takes_no_other_weights(key):
+    with pytest.raises(InputError, match=rf"^embedding\.{key}: model demo has its own weights; leave it out$"):
+        model_files(Embedding(model="demo", **{key: "laion2b_s34b_b79k"}))

@@ -52,7 +52,7 @@ def test_tars_of_a_run_over_metadata_are_refused_with_the_formats_that_there_are
     record = finished.read_json("run.json")
     record["config"]["input"] = {"shards": None, "metadata": "x"}
     finished.write_json("run.json", record)
-    with pytest.raises(InputError, match=r"has no tars; its formats are datacomp and parquet"):
+    with pytest.raises(InputError, match=r"has no tars; its formats are datacomp, shards and parquet"):
         export(finished, "tar", str(tmp_path / "out"))
 
 

@@ -110,8 +110,34 @@ def test_another_export_in_the_same_place_is_refused_and_the_same_one_is_done(fi
 
 def test_an_unfinished_export_with_other_options_is_refused(finished, tmp_path):
     Store(str(tmp_path / "out" / STATE)).write_json("export.json", {"format": "tar", "options": {"samples": 9}})
+    Store(str(tmp_path / "out")).write("00000000.tar", b"its first")
     with pytest.raises(InputError, match="holds an unfinished export, --format tar --samples 9"):
         calm(finished, tmp_path / "out")
+
+
+@pytest.mark.parametrize("into_existing", [False, True])
+def test_an_export_that_was_refused_is_not_in_the_way_of_its_correction(finished, tmp_path, into_existing):
+    out = tmp_path / "out"
+    if into_existing:
+        Store(str(out)).write("notes.txt", b"mine")
+    with pytest.raises(InputError, match="--bytes: 100 is less than a kept sample"):
+        export(finished, "tar", str(out), Options(bytes=100), into_existing=into_existing)
+    export(finished, "tar", str(out), Options(bytes=1_000_000), into_existing=into_existing)
+    mine = {"notes.txt": b"mine"} if into_existing else {}
+    assert content(out) == calm(finished, tmp_path / "calm", bytes=1_000_000) | mine
+
+
+def test_an_export_that_was_refused_is_not_in_the_way_of_another_format(finished, tmp_path):
+    out = Store(str(tmp_path / "out"))
+    with pytest.raises(InputError, match="--bytes: 100 is less than a kept sample"):
+        export(finished, "tar", out.url, Options(bytes=100))
+    out.write("shards.txt", b"mine")
+    with pytest.raises(InputError, match=r"shards\.txt is there and was not written by filtering"):
+        export(finished, "shards", out.url, into_existing=True)
+    assert out.read("shards.txt") == b"mine"
+    out.delete("shards.txt")
+    export(finished, "shards", out.url)
+    assert not (tmp_path / "out" / STATE).exists()
 
 
 def test_what_an_export_left_that_was_killed_at_its_very_end_is_removed(finished, tmp_path):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from in_process import export
-from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
+from pools import Silent, Told, members, metadata_config, tar_config, write_metadata, write_tar
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
@@ -344,3 +344,35 @@ def test_exports_of_a_night_read_the_rows_that_lie_in_an_earlier_one(night, tmp_
     tables = [pq.read_table(path) for path in (tmp_path / "vectors").glob("*.parquet")]
     assert set(pa.concat_tables(tables)["uid"].to_pylist()) == kept
     assert {sample["__key__"] for sample in kept_pipeline(str(tmp_path / "latest"))} == kept_of(tmp_path / "2", "key")
+
+
+def test_a_latest_that_was_deleted_is_said_beside_the_runs_that_are_there(tmp_path):
+    config = metadata_config(write_metadata(tmp_path / "pool", [150]), "", base="latest")
+    said = []
+    for name in ("1", "2", "3"):
+        told = Told()
+        incremental.run(parse_config(config | {"output": str(tmp_path / "runs" / name)}), told)
+        said += told.lines
+        if name == "2":
+            (tmp_path / "runs/latest.json").unlink()
+    (first, deleted) = [line for line in said if "has no latest.json" in line]
+    assert "this is the first incremental run there" in first
+    assert deleted == (
+        f"{tmp_path}/runs has no latest.json, but 2 finished incremental runs: this run processes the whole pool; to "
+        f"go on from one of them instead, stop it, choose another output, and set base to {tmp_path}/runs/2"
+    )
+    assert json.loads((tmp_path / "runs/latest.json").read_text())["run"] == "3"
+
+
+def test_without_latest_a_run_without_a_base_is_started_from(tmp_path):
+    config = metadata_config(write_metadata(tmp_path / "pool", [150]), "", base="latest")
+    said = []
+    for name, base in (("0", None), ("1", "latest"), ("2", "latest")):
+        told = Told()
+        incremental.run(parse_config(config | {"output": str(tmp_path / "runs" / name), "base": base}), told)
+        said += told.lines
+        (tmp_path / "runs/latest.json").unlink(missing_ok=True)
+    assert [line.partition("latest.json: ")[2] for line in said if "latest.json" in line] == [
+        f"this first incremental run starts from the newest finished run, {tmp_path}/runs/0",
+        f"this run starts from the newest finished run, {tmp_path}/runs/0",
+    ]

@@ -250,7 +250,9 @@ def test_a_run_that_is_stopped_tells_so_once(hook, tmp_path, monkeypatch):
     said = []
     with pytest.raises(KeyboardInterrupt):
         notified(night(tmp_path), stop, said.append)
-    assert [told["state"] for told in hook.payloads] == ["stopped"]
+    (told,) = hook.payloads
+    assert (told["state"], told["text"]) == ("stopped", "filtering stopped: runs/night after 0 s")
+    assert "error" not in told
     assert said == ["warning: notify: the webhook did not receive that the run stopped: the answer was 500 (1 attempt)"]
 
 

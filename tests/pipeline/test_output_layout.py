@@ -1,7 +1,7 @@
 """A run deletes and overwrites nothing but its own objects, and refuses a folder in which others have written."""
 
 import pytest
-from pools import Silent, metadata_config, write_metadata
+from pools import Silent, Told, metadata_config, write_metadata
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
@@ -23,9 +23,9 @@ def out(tmp_path):
 def start(tmp_path, out):
     pool = write_metadata(tmp_path / "pool", [60])
 
-    def started(keep=0.3, insist=False, **sections):
+    def started(keep=0.3, insist=False, progress=None, **sections):
         config = metadata_config(pool, out.url, concepts={"clusters": 2}, selection={"keep": keep}, **sections)
-        return pipeline.run(parse_config(config), Silent(), into_existing=insist)
+        return pipeline.run(parse_config(config), progress or Silent(), into_existing=insist)
 
     return started
 
@@ -87,3 +87,11 @@ def test_names_of_a_run():
     ours = ("run.json", "stages/graph-0123456789abcdef/00000000.graph.npz", "manifest/kept/00000000.parquet")
     assert all(map(is_own, (*ours, f"manifest/subset.npy.{'0' * 32}.tmp", "lease/00000012.json")))
     assert not any(map(is_own, (*FOREIGN, *INSIDE, "stages/graph-backup/x", "lease/me.json", "x/run.json")))
+
+
+def test_a_run_that_replaces_a_finished_one_of_another_configuration_says_so(start):
+    first = start(0.3)
+    for keep, line in ((0.3, []), (0.5, [first["manifest_hash"][:16] + ", 18 kept)"])):
+        told = Told()
+        start(keep, progress=told)
+        assert [said.partition("(manifest ")[2] for said in told.lines if "replaces the finished run" in said] == line

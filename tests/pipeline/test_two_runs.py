@@ -12,6 +12,7 @@ from filtering.cli import main
 from filtering.config.run import parse_config
 from filtering.manifests.verify import problems
 from filtering.pipeline import incremental
+from filtering.runtime.status import status
 from filtering.storage.store import Store
 
 
@@ -86,3 +87,24 @@ def test_a_run_that_is_asked_to_end_gives_back_its_lease(metadata_pool, tmp_path
     assert said.read_text().splitlines()[-1] == "filtering: stopped; the same command resumes the run"
     (lease,) = (tmp_path / "run" / "lease").iterdir()
     assert json.loads(lease.read_text())["released"] is True
+    assert status(Store(str(tmp_path / "run")))["state"] == "stopped"
+    assert "run_failed" not in {event["event"] for event in events(tmp_path / "run")}
+    assert status(Store(str(tmp_path / "run")))["state"] == "stopped"
+    assert "error" not in status(Store(str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_run_that_is_stopped_did_not_fail(metadata_pool, tmp_path, capsys, error):
+    def stop():
+        raise error
+
+    with pytest.raises(error):
+        incremental.run(parse_config(metadata_config(metadata_pool, tmp_path / "run")), Meanwhile("graph", stop))
+    assert events(tmp_path / "run")[-1]["event"] == "run_stopped"
+    found = status(Store(str(tmp_path / "run")))
+    assert (found["state"], "error" in found) == ("stopped", False)
+    assert main(["status", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert "stopped, last event" in told
+    assert "the run's command resumes it" in told
+    assert error.__name__ not in told

@@ -3,7 +3,7 @@ import os
 import time
 
 import pytest
-from run_events import DONE, FAILED, FINISHED, PROGRESS, STAGE, STARTED, run_with
+from run_events import DONE, FAILED, FINISHED, PROGRESS, STAGE, STARTED, STOPPED, run_with
 
 from filtering.core.errors import InputError
 from filtering.runtime.events import EventLog, read_events
@@ -67,6 +67,13 @@ def test_a_failed_run(tmp_path):
     found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS, FAILED))
     assert found["state"] == "failed"
     assert found["error"] == "RunError: a task kept dying"
+
+
+def test_a_run_that_somebody_stopped_has_no_cause(tmp_path):
+    with Lease(Store(str(tmp_path))):
+        found = status(run_with(tmp_path, STARTED, STAGE, PROGRESS, STOPPED))
+    assert found["state"] == "stopped"
+    assert not {"error", "writer"} & set(found)
 
 
 def test_a_reused_stage(tmp_path):

@@ -24,7 +24,7 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 START_SECONDS = 120
 OBJECT_STORE_BYTES = 100 << 20
 NEW_WORKERS_SECONDS = 0.05
-STEPS = ("run_started", "stage_started", "stage_finished", "run_finished", "run_failed")
+STEPS = ("run_started", "stage_started", "stage_finished", "run_finished", "run_failed", "run_stopped")
 # One mode for every process: where none is set, ~/.ray/auth_token decides, a file that whoever runs this may have.
 SETTINGS = {
     "RAY_AUTH_MODE": "disabled",

@@ -42,6 +42,7 @@ FINISHED = {
     "manifest_hash": "abc",
 }
 FAILED = {"time": 14.0, "event": "run_failed", "error": "RunError", "detail": "a task kept dying"}
+STOPPED = {"time": 14.0, "event": "run_stopped"}
 
 
 def run_with(tmp_path, *events, rest=""):
