@@ -34,6 +34,8 @@ OFFSETS_NAME = "{}.offsets.npy"
 # By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
 LOCATIONS_NAME = "{}.where.json"
 ARRAYS_MISMATCH = "arrays_mismatch"
+# Of rows: sizes that are not known, and a content that an older version left out.
+NULLABLE = ("width", "height", "content")
 # Between these, float32 holds the squares of a row that decide its length; halves are always between them, or zero.
 LEAST_SQUARE, LARGEST_SQUARE = 2.0**-90, 2.0**120
 HALVED_AT_ONCE = 16_384
@@ -62,7 +64,7 @@ class EmbeddedShard:
         found, names = self.store.read_table(name, columns), columns or schemas.ROWS.names
         # Rows that an older version wrote have no hash of their content.
         there = [one for one in names if one != "content" or one in found.column_names]
-        check_table(found, schemas.ROWS, there, schemas.ROWS.names, self.store.path(name))
+        check_table(found, schemas.ROWS, there, NULLABLE, self.store.path(name))
         return found
 
     def quarantined(self) -> pa.Table:

@@ -6,9 +6,10 @@ from filtering.config.aliases import recorded_step
 from filtering.config.methods import D2Settings
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
+from filtering.core.errors import DamagedError, InputError
 from filtering.explanations.explanation import Messages, Push, StepFacts
 from filtering.explanations.sources import Sources
-from filtering.graph.artifacts import read_adjacent
+from filtering.graph.artifacts import GRAPH_NAME, read_adjacent
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.runtime.run_record import StepRecord
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
@@ -71,11 +72,15 @@ def _samples(
     sources: Sources, store: Store, part: ShardGraph, partition: int, concept: int
 ) -> tuple[ConceptSamples, Int64Array]:
     """Return the samples of a concept that reached a step, and their global ids."""
-    adjacent = read_adjacent(sources.folder("graph")).get(partition, [])
-    found = Survivors(part, [partition, *adjacent], store)
-    members, samples = next(
-        (members, samples) for members, samples in found.concepts() if found.part.concept[members.start] == concept
-    )
+    graph = sources.folder("graph")
+    found = Survivors(part, [partition, *read_adjacent(graph).get(partition, [])], store)
+    try:
+        members, samples = next(
+            (members, samples) for members, samples in found.concepts() if found.part.concept[members.start] == concept
+        )
+    except InputError as error:
+        # What edges cannot be: other checks have been passed.
+        raise DamagedError(graph.path(GRAPH_NAME.format(partition)), f"is damaged: {error}") from None
     return samples, found.part.row[members]
 
 

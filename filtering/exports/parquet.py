@@ -84,9 +84,9 @@ def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> Sample
 
 def _described(source: Source, wanted: Wanted) -> pa.Table:
     rows = wanted.tables.rows(source, ["uid", "key", "caption", "width", "height", "source_row", OWN_SCORE])
-    chosen = rows_of(source, rows)
+    chosen, stores = rows_of(source, rows), wanted.further()
+    found = {name: wanted.tables.score(store, source, len(rows))[chosen] for name, store in stores.items()}
     kept, rows = source.table(), rows.take(pa.array(chosen))
-    found = {name: wanted.tables.score(store, source)[chosen] for name, store in wanted.further().items()}
     columns = {name: kept[name] for name in ("uid", "key", "shard", "concept", "score", "rank")}
     columns |= {name: rows[name] for name in ("caption", "width", "height", OWN_SCORE)}
     columns |= {name: pa.array(scores, pa.float32()) for name, scores in found.items()}

@@ -1,6 +1,7 @@
 """Explanations of finished runs: of every outcome, of every method."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,10 @@ from pools import Silent, member, metadata_config, tar_config, write_tar
 
 from filtering.cli.explain import explain_lines
 from filtering.config.run import parse_config
-from filtering.core.errors import InputError
+from filtering.core.errors import DamagedError, InputError
 from filtering.explanations import explain
 from filtering.pipeline import run as pipeline
+from filtering.storage.store import Store
 
 
 def lines_of(folder, kind):
@@ -52,6 +54,18 @@ def test_a_quarantined_sample(tar_why):
         found = explain(str(tar_why), name)
         assert (found["outcome"], found["reason"]) == ("quarantined", "image_undecodable")
         assert "quarantined, image_undecodable" in explain_lines(found)[0]
+
+
+def test_edges_that_no_graph_has_are_named(d2_run, tmp_path):
+    run = shutil.copytree(d2_run, tmp_path / "run")
+    for path in run.glob("stages/graph-*/*.graph.npz"):
+        store = Store(str(path.parent))
+        arrays = store.read_arrays(path.name)
+        longer = np.arange(len(arrays["distances"]), dtype=np.float32)
+        store.write_arrays(path.name, arrays | {"distances": arrays["distances"] + longer})
+    uid = next(line["uid"] for line in lines_of(run, "dropped") if line["reason"].startswith("selection"))
+    with pytest.raises(DamagedError, match=r"\.graph\.npz: is damaged: graph: not symmetric"):
+        explain(str(run), uid)
 
 
 def test_a_sample_that_a_filter_left_out(tar_why):

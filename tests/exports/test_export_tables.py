@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pools import Silent, member, metadata_config, tar_config, write_metadata, w
 
 from filtering.config.run import parse_config
 from filtering.core.errors import DamagedError, InputError
+from filtering.exports.columns import Tables
 from filtering.exports.options import Options
 from filtering.pipeline import run as pipeline
 from filtering.storage.store import Store
@@ -178,6 +180,15 @@ def give_other_keys(store: Store, name: str) -> None:
 def repeat_rows(store: Store, name: str) -> None:
     table = pq.read_table(store.path(name))
     pq.write_table(pa.concat_tables([table, table]), store.path(name))
+
+
+def test_scores_of_other_rows_are_damage(tmp_path):
+    store, source = Store(str(tmp_path)), SimpleNamespace(shard=SimpleNamespace(identity="x", url="x.tar"))
+    store.write_arrays("x.scores.npz", {"score": np.zeros(3)})
+    tables = Tables(None, (), 1)
+    assert len(tables.score(store, source, 3)) == 3
+    with pytest.raises(DamagedError, match=r"x\.scores\.npz: is damaged: it holds 3 scores of 4 rows"):
+        tables.score(store, source, 4)
 
 
 @pytest.mark.parametrize(
