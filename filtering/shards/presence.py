@@ -1,6 +1,7 @@
 """Whether a pool on this disk is there at all, found out without what reads it."""
 
 import glob
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,9 @@ def _is_there(pattern: str) -> bool:
     """Say whether something is there, or may be."""
     if ELSEWHERE in pattern or "://" in pattern or SPECIAL.search(pattern):
         return True
+    # As every filesystem here takes ~, the home folder.
+    path = os.path.expanduser(pattern)  # noqa: PTH111
     try:
-        return Path(pattern).exists() or bool(glob.glob(pattern))  # noqa: PTH207
+        return Path(path).exists() or bool(glob.glob(path))  # noqa: PTH207
     except (OSError, ValueError):
         return False
