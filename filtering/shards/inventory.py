@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from filtering.config.run import Input
 from filtering.core.errors import DamagedError, InputError
+from filtering.core.formatting import counted
 from filtering.core.secrets import redacted
 from filtering.shards.listing import Entry, listed, unusable, unusable_arrays
 from filtering.shards.patterns import expand
@@ -64,7 +65,7 @@ class InventoryResult:
     @property
     def summary(self) -> str:
         """One line for a person."""
-        return f"{self.shards:,} shards, {self.bytes / 1e6:,.1f} MB"
+        return f"{counted(self.shards, 'shard')}, {self.bytes / 1e6:,.1f} MB"
 
 
 class StoredInventory(TypedDict):
