@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from filtering.cli.declaration import CONFIG, Command, amount, argument, count
 from filtering.cli.drawing import PLAIN_WIDTH, bar, columns, mark, text
 from filtering.cli.output import print_result
-from filtering.core.formatting import duration, size
+from filtering.core.formatting import counted, duration, size
 from filtering.core.visible import visible
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class PlanView:
 
 def _pool_words(found: "Plan") -> str:
     return (
-        f"{found['rows']:,} samples in {found['shards']:,} shards ({size(found['input_bytes'])}), "
-        f"{found['concepts']:,} concepts, {found['keep']:,} to keep"
+        f"{counted(found['rows'], 'sample')} in {counted(found['shards'], 'shard')} ({size(found['input_bytes'])}), "
+        f"{counted(found['concepts'], 'concept')}, {found['keep']:,} to keep"
     )
 
 

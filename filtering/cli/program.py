@@ -14,7 +14,7 @@ from filtering.cli.streams import UNREAD, Output, Unfailing, UnwrittenError, aba
 from filtering.cli.welcome import welcome
 from filtering.core.errors import FilteringError, InputError, first_line, one_line
 from filtering.core.interpreter import REMEDY, this_interpreter
-from filtering.core.secrets import redacted, refused_secret
+from filtering.core.secrets import NOTIFY_REMEDY, redacted, refused_secret
 from filtering.core.visible import visible
 from filtering.runtime import signals
 from filtering.storage.local import disk_error, path_error
@@ -95,7 +95,7 @@ def command(arguments: Sequence[str] | None = None) -> NoReturn:
 def _refuse_secrets(words: Sequence[str]) -> None:
     # An address on the command line is printed, and stored, like one in the configuration.
     for word in words:
-        if line := refused_secret("command line", word):
+        if line := refused_secret("command line", word, NOTIFY_REMEDY if "notify.url=" in word else ""):
             raise InputError(line)
 
 

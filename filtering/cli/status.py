@@ -11,7 +11,7 @@ from filtering.cli.drawing import NAME_WIDTH, columns, console_on, mark, progres
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
 from filtering.core.clock import CLOCK, Clock
-from filtering.core.formatting import duration, size
+from filtering.core.formatting import counted, duration, size
 from filtering.core.visible import visible
 
 if TYPE_CHECKING:
@@ -213,8 +213,8 @@ def remarks(stage: State) -> list[str]:
     """Return what else happened in a stage: samples put aside, requests and tasks repeated, bytes read."""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(stage.get("quarantine_reasons", {}).items()))
     parts = [f"quarantined: {reasons}"] if reasons else []
-    for name, words in (("retries", "{:,} requests repeated"), ("lost_tasks", "{:,} tasks repeated")):
-        parts += [words.format(stage[name])] if stage.get(name) else []
+    for name, words in (("retries", "request"), ("lost_tasks", "task")):
+        parts += [f"{counted(stage[name], words)} repeated"] if stage.get(name) else []
     return parts + ([f"{size(stage['read_bytes'])} read"] if stage.get("read_bytes") else [])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from filtering.cli.declaration import RUN, Command
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
+from filtering.core.formatting import counted
 
 
 def _verify(given: argparse.Namespace) -> int:
@@ -22,7 +23,7 @@ def verify_lines(run: str, problems: Sequence[str]) -> list[str]:
     """Return the problems of a run, a line each, and how many there are."""
     if not problems:
         return [f"{run}: no problems found"]
-    return [*problems, f"{len(problems)} problem{'s' * (len(problems) > 1)}"]
+    return [*problems, counted(len(problems), "problem")]
 
 
 COMMAND = Command(

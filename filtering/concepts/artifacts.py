@@ -13,6 +13,7 @@ from pydantic import Field
 
 from filtering.concepts.nearest import Centroids, Float32Array, Int32Array
 from filtering.core import schemas
+from filtering.core.formatting import counted
 from filtering.filters.artifacts import PassingShard
 from filtering.storage.reading import read_columns, read_rows
 from filtering.storage.store import Store
@@ -151,9 +152,10 @@ class ConceptsResult:
     @property
     def summary(self) -> str:
         """One line for a person."""
-        many = "s" * (self.partitions != 1)
         mean = self.replicas / max(self.rows, 1)
-        found = f"{self.concepts:,} concepts in {self.partitions:,} partition{many}, {mean:.2f} replicas a row"
+        found = (
+            f"{counted(self.concepts, 'concept')} in {counted(self.partitions, 'partition')}, {mean:.2f} replicas a row"
+        )
         if self.touched is not None:
             found += f"; {self.touched.changed:,} changed, {self.touched.searched:,} searched again"
         return found

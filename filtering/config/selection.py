@@ -57,7 +57,7 @@ class Step(Section):
         description="auto, the name of a scorer, such as clip_score, {SCORER: {...}} or {table: URL, column: NAME}",
     )
     keep: Positive | Fraction = Field(
-        0.3, union_mode="left_to_right", description="a fraction between 0 and 1, or a number of samples"
+        0.3, union_mode="left_to_right", description="a fraction above 0 and at most 1, or a number of samples"
     )
     per: Literal["pool", "increment"] = Field(
         "pool",

@@ -26,6 +26,10 @@ MAX_BITS = 1 << 13
 NOT_IN_NAMES = re.compile("[\0\ud800-\udfff]")
 # Characters that are shown of an override, and of a key in it or in the file.
 SHOWN, SHOWN_KEY = 300, 120
+# A brace range without quotes inside of {...} or [...].
+PART = r"[^\s\"'\[\]{},]"
+UNQUOTED = re.compile(rf"[\[{{,:][ \t]*({PART}{{1,300}}\{{\w{{1,30}}\.\.\w{{1,30}}\}}{PART}{{0,300}})")
+SEARCHED = 1 << 18
 # Keys given twice that are told.
 MAX_REPEATS = 50
 MERGE = "tag:yaml.org,2002:merge"
@@ -92,16 +96,25 @@ def _read_file(path: str) -> tuple[dict[str, object], list[str]]:
         content = _content(path)
         if len(content) > MAX_BYTES:
             raise InputError(f"{path}: is too large for a configuration, more than {MAX_BYTES >> 20} MiB")
-        data, repeats = _value(content.decode())
+        text = content.decode()
+        data, repeats = _value(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not YAML ({' '.join(str(error).split())}){_unquoted(text)}") from None
     except _TooManyValuesError as error:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: must hold keys and values, such as 'output: runs/first'")
     return data, [f"{one.key}: is given in line {one.first} and again in line {one.again}; keep one" for one in repeats]
+
+
+def _unquoted(text: str) -> str:
+    """Return what to do where a brace range may have been taken for a mapping, else nothing."""
+    found = UNQUOTED.search(text[:SEARCHED])
+    return f'; quote what holds braces: "{shortened(found[1], SHOWN_KEY)}"' if found else ""
 
 
 def _content(path: str) -> bytes:
@@ -206,7 +219,7 @@ def _override(data: dict[str, object], override: str) -> str:
     try:
         section[last], repeats = _value(value)
     except (yaml.YAMLError, RecursionError):
-        return f"--set {shown}: the value is not YAML"
+        return f"--set {shown}: the value is not YAML{_unquoted(value)}"
     except _TooManyValuesError as error:
         return f"--set {shown}: {error}"
     return f"--set {shown}: {repeats[0].key} is given twice; keep one" if repeats else ""

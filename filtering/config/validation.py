@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from filtering.config.types import MOST, Section
 from filtering.core.errors import InputError
 from filtering.core.formatting import shortened
-from filtering.core.secrets import refused_secret
+from filtering.core.secrets import NOTIFY_REMEDY, refused_secret
 
 # What pydantic adds to a location for the branch of a union: the name of its type, such as `constrained-float` or
 # `literal['auto']`; tags of our own are in brackets.
@@ -27,6 +27,9 @@ MAX_MISTAKES, SHOWN = 50, 120
 
 # Mistakes whose location ends with a key, whatever it looks like: any name may have brackets.
 ABOUT_KEYS = ("extra_forbidden", "missing", "invalid_key")
+
+# What values are called elsewhere, where the nearest spelling would mislead.
+SYNONYMS = {"gpu": "cuda"}
 
 TOO_DEEP = "the configuration refers to itself or is nested too deep"
 
@@ -112,7 +115,8 @@ def _any_of(names: Iterable[str]) -> str:
 
 def _similar(given: str, description: str) -> str:
     words = re.findall(r"\w{3,}", description)
-    match = difflib.get_close_matches(given.strip('"'), words, n=1, cutoff=0.6)
+    name = given.strip('"')
+    match = difflib.get_close_matches(SYNONYMS.get(name.lower(), name), words, n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else ""
 
 
@@ -182,6 +186,6 @@ def _refuse(value: Any, path: tuple[str, ...]) -> None:
         for inner in value:
             _refuse(inner, path)
     elif isinstance(value, str):
-        remedy = "name an environment variable that holds it in notify.url_env" if path == ("notify", "url") else ""
+        remedy = NOTIFY_REMEDY if path == ("notify", "url") else ""
         if line := refused_secret(".".join(path) or "configuration", value, remedy):
             raise InputError(line)

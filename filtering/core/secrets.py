@@ -30,6 +30,9 @@ _SECRET_NAME = re.compile(
 )
 
 
+NOTIFY_REMEDY = "name an environment variable that holds it in notify.url_env"
+
+
 def redacted(text: str) -> str:
     """Return a text with `MASK` in place of names, passwords, tokens and signatures in URLs, and of webhooks' paths."""
     if "://" not in text and "=" not in text:
@@ -63,6 +66,8 @@ def refused_secret(where: str, url: str, remedy: str = "") -> str:
 
 
 def _remedy(url: str) -> str:
+    if _HOOK.search(url):
+        return NOTIFY_REMEDY
     if _SIGNED.search(url):
         return "a signed link expires, and would be in every manifest; name the object by its store's URL (s3://...)"
     web = " (~/.netrc, or FSSPEC_HTTPS for headers)" if _WEB.search(url) else ""

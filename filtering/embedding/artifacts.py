@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from filtering.config.run import Arrays
 from filtering.core import schemas
 from filtering.core.errors import DamagedError, InputError
+from filtering.core.formatting import counted
 from filtering.core.parsing import Count
 from filtering.runtime.finished_run import Base
 from filtering.shards.inventory import Shard, arrays_url
@@ -154,9 +155,9 @@ class EmbeddingResult:
     @property
     def summary(self) -> str:
         """One line for a person."""
-        found = f"{self.rows:,} samples embedded, {self.quarantined:,} quarantined"
+        found = f"{counted(self.rows, 'sample')} embedded, {self.quarantined:,} quarantined"
         if self.carried_shards:
-            found += f"; {self.embedded_shards:,} shards embedded, {self.carried_shards:,} taken from the base"
+            found += f"; {counted(self.embedded_shards, 'shard')} embedded, {self.carried_shards:,} taken from the base"
         return found
 
 

@@ -243,6 +243,7 @@ def _local_weights(key: str, path: str) -> str:
 def _local(key: str, path: str) -> str:
     if "://" in path:
         return _downloaded(key, path)
+    path = os.path.expanduser(path)  # noqa: PTH111
     if _is_folder(path):
         raise InputError(f"{key}: {path} is a folder; name the file in it")
     if is_endless(path):

@@ -4,6 +4,7 @@ import json
 import logging
 import pickle
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,5 +152,6 @@ def _words(error: Exception) -> str:
     for beginning in ("size mismatch for", "Missing key", "Unexpected key"):
         if found := [line for line in lines if line.startswith(beginning)]:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            return found[0][:LONGEST] + more
+            # Ended after a whole name.
+            return textwrap.shorten(found[0], LONGEST, placeholder=" ...") + more
     return first_line(error)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from filtering.core.formatting import counted
 from filtering.core.uids import PATTERN
 from filtering.embedding.artifacts import ROWS_NAME, unit_rows
 from filtering.exports.columns import (
@@ -82,7 +83,7 @@ def export_datacomp(export: Export) -> Written:
     samples, files = sum(found["samples"] for found in counts), sum(found["samples"] > 0 for found in counts)
     kept = run.record["totals"]["kept"]
     facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}
-    return Written(facts, f"{samples:,} samples in {files:,} files of metadata")
+    return Written(facts, f"{counted(samples, 'sample')} in {counted(files, 'file')} of metadata")
 
 
 def write_metadata(source: Source, name: str, metadata: Metadata) -> Samples:

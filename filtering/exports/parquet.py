@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from filtering.core.formatting import counted
 from filtering.exports.columns import (
     ROWS_AT_ONCE,
     Positions,
@@ -63,7 +64,7 @@ def export_parquet(export: Export) -> Written:
     kept = sum(found["samples"] for found in counts)
     columns = wanted.schema().names
     facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": columns}
-    return Written(facts, f"{kept:,} samples in {len(counts):,} files")
+    return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'file')}")
 
 
 def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> Samples:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
+from filtering.core.formatting import counted
 from filtering.exports.job import Export, Samples, Written
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import Source, batches
@@ -32,7 +33,7 @@ def export_shards(export: Export) -> Written:
     export.out.write(LIST, "".join(line["url"] + "\n" for line in lines).encode())
     kept = export.run.record["totals"]["kept"]
     facts = {"kept": kept, "shards": len(lines), "objects": len(lines) + 4}
-    return Written(facts, f"{kept:,} kept samples in {len(lines):,} shards")
+    return Written(facts, f"{counted(kept, 'kept sample')} in {counted(len(lines), 'shard')}")
 
 
 def write_keys(sources: Sequence[Source], names: Sequence[str], out: Store) -> Samples:

@@ -5,6 +5,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from filtering.core.errors import InputError, RunError
+from filtering.core.formatting import counted
 from filtering.exports.job import Export, Samples, Written
 from filtering.exports.options import SAMPLES
 from filtering.exports.shuffling import (
@@ -48,7 +49,7 @@ def export_tars(export: Export) -> Written:
     export.out.write_json(SIZES, {NAME.format(number): count for number, count in enumerate(counts)})
     braces = f"{{{0:08d}..{len(counts) - 1:08d}}}.tar" if counts else ""
     facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 2, "tars": braces}
-    return Written(facts, f"{kept:,} samples in {len(counts):,} tars")
+    return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'tar')}")
 
 
 def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[Samples]]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from filtering.concepts.partition import moved_rows
+from filtering.core.formatting import counted
 from filtering.core.parsing import Count
 from filtering.graph.sharded import ShardGraph
 from filtering.storage.reading import read_mapping_as
@@ -58,8 +59,8 @@ class GraphResult:
         found = f"{self.edges // 2:,} edges, recall@{self.k} {self.recall:.3f}"
         if self.searched_concepts is not None:
             found += (
-                f"; {self.searched_concepts:,} concepts searched, {self.reused_partitions:,} of {self.partitions:,} "
-                "partitions reused"
+                f"; {counted(self.searched_concepts, 'concept')} searched, {self.reused_partitions:,} of "
+                f"{counted(self.partitions, 'partition')} reused"
             )
         return found
 

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import Count, Finite, Seconds, parsed
 from filtering.core.uid_rule import Uids
+from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.records import JsonObject
 from filtering.storage import checksums
 from filtering.storage.store import Store, digest
@@ -166,7 +167,8 @@ def read_run(run: Store) -> RunRecord:
     Older versions wrote no checksum.
     """
     if not run.exists(RUN):
-        raise InputError(f"{run.url}: holds no finished run (no {RUN})")
+        begun = "; the run there has not finished, the same command resumes it" if run.exists(EVENTS) else ""
+        raise InputError(f"{run.url}: holds no finished run (no {RUN}){begun}")
     data = run.read(RUN)
     if checksums.has_slot(data):
         _check_sum(run.path(RUN), data)

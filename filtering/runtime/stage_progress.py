@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import DamagedError
-from filtering.core.formatting import duration, size
+from filtering.core.formatting import counted, duration, size
 from filtering.runtime.events import EventLog
 from filtering.runtime.progress import Reporter
 from filtering.runtime.task_spec import TaskSpec
@@ -138,8 +138,8 @@ class StageProgress:
             parts.append(f"{duration(throughput.seconds_left)} left")
         parts += [f"{size(self.peak_memory_bytes)} a task at most"] if self.peak_memory_bytes else []
         parts += [f"{self.sums['quarantined']:,} quarantined"] if self.sums["quarantined"] else []
-        parts += [f"{self.sums['retries']:,} requests repeated"] if self.sums["retries"] else []
-        parts += [f"{self.lost_tasks:,} tasks repeated"] if self.lost_tasks else []
+        parts += [f"{counted(self.sums['retries'], 'request')} repeated"] if self.sums["retries"] else []
+        parts += [f"{counted(self.lost_tasks, 'task')} repeated"] if self.lost_tasks else []
         return ", ".join(filter(None, parts))
 
     def _throughput(self) -> Throughput:

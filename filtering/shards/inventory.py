@@ -2,7 +2,7 @@
 
 import logging
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from filtering.config.run import Input
 from filtering.core.errors import DamagedError, InputError
+from filtering.core.formatting import counted
 from filtering.core.secrets import redacted
 from filtering.shards.listing import Entry, listed, unusable, unusable_arrays
 from filtering.shards.patterns import expand
@@ -64,7 +65,7 @@ class InventoryResult:
     @property
     def summary(self) -> str:
         """One line for a person."""
-        return f"{self.shards:,} shards, {self.bytes / 1e6:,.1f} MB"
+        return f"{counted(self.shards, 'shard')}, {self.bytes / 1e6:,.1f} MB"
 
 
 class StoredInventory(TypedDict):
@@ -95,8 +96,15 @@ def base_name(url: str) -> str:
 def list_shards(source: Input) -> list[Shard]:
     """Return the pool's shards in the order of their patterns; InputError where one matches nothing or is missing."""
     if source.shards is not None:
-        return _found(TARS, expand(source.shards, ".tar"))
-    return _found("input.metadata", expand(source.metadata or (), ".parquet"))
+        return _found(TARS, _expanded(TARS, source.shards, ".tar"))
+    return _found("input.metadata", _expanded("input.metadata", source.metadata or (), ".parquet"))
+
+
+def _expanded(key: str, given: str | Iterable[str], suffix: str) -> list[str]:
+    try:
+        return expand(given, suffix)
+    except InputError as error:
+        raise InputError(*(f"{key}: {line}" for line in error.args)) from error
 
 
 def check_uids(source: Input, shards: Sequence[Shard]) -> None:

@@ -124,9 +124,14 @@ def _matches(head: str, rest: str, suffix: str) -> list[str]:
     else:
         found = sorted(entry for entry in listed if without_query(entry).endswith(suffix))
     if not found:
-        remedy = "; without an index that links to them, name them by a brace range" if is_http(url) else ""
-        raise InputError(f"{url}: no {suffix} file is there{remedy}")
+        raise InputError(f"{url}: no {suffix} file is there{_remedy(url)}")
     return [_url(filesystem, entry, url) for entry in found]
+
+
+def _remedy(url: str) -> str:
+    if is_http(url):
+        return "; without an index that links to them, name them by a brace range"
+    return "; subfolders are not searched" + ("" if is_pattern(url) else "; name them by a glob, */*")
 
 
 def _url(filesystem: fsspec.AbstractFileSystem, entry: str, pattern: str) -> str:

@@ -1,7 +1,7 @@
 """Whether a pool on this disk is there at all, found out without what reads it."""
 
 import glob
-import posixpath
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +34,8 @@ def _is_there(pattern: str) -> bool:
     """Say whether something is there, or may be."""
     if ELSEWHERE in pattern or "://" in pattern or SPECIAL.search(pattern):
         return True
-    path = posixpath.expanduser(pattern)
+    # As every filesystem here takes ~, the home folder.
+    path = os.path.expanduser(pattern)  # noqa: PTH111
     try:
         return Path(path).exists() or bool(glob.glob(path))  # noqa: PTH207
     except (OSError, ValueError):

@@ -99,3 +99,9 @@ def test_ctrl_c_shows_no_traceback_while_the_program_starts(tmp_path, module, st
         command("methods"), capture_output=True, text=True, env=environment, check=False, preexec_fn=heeding
     )
     assert (ended.returncode, ended.stderr) == (status, said)
+
+
+@pytest.mark.parametrize("url", ["https://hooks.slack.com/services/T0/B0/xyzxyz", "https://u:p@host/x"])
+def test_a_secret_address_of_a_webhook_is_told_its_own_remedy(call_main, url):
+    status, _, err = call_main("run", "--config", "run.yaml", "--set", f"notify.url={url}")
+    assert (status, err.rpartition("; ")[2]) == (2, "name an environment variable that holds it in notify.url_env\n")

@@ -193,3 +193,17 @@ def test_a_key_that_is_merged_and_given_is_given_once(tmp_path):
     assert set(load_config(str(tmp_path / "run.yaml")).selections) == {"a", "b"}
     (tmp_path / "run.yaml").write_text(f"{text}selections: {{a: {{method: top, <<: {{method: random}}, keep: 1}}}}\n")
     assert load_config(str(tmp_path / "run.yaml")).selections["a"].method == "top"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{shards: /p/{00000..00002}.tar}", "{shards: s3://b/{a..c}.tar, uids: name}", "{shards: [a.tar, /p/{0..2}.tar]}"],
+)
+def test_a_brace_range_without_quotes_is_named_with_what_to_do(tmp_path, smallest_file, value):
+    (tmp_path / "odd.yaml").write_text(f"output: x\ninput: {value}\n")
+    quoted = re.search(r"\S*\{\w+\.\.\w\w*\}\.tar", value)[0].removeprefix("{")
+    with pytest.raises(InputError) as refused:
+        load_config(str(tmp_path / "odd.yaml"))
+    assert str(refused.value).endswith(f'); quote what holds braces: "{quoted}"')
+    with pytest.raises(InputError, match=r'^--set input=.*: the value is not YAML; quote what holds braces: ".*"$'):
+        load_config(smallest_file, [f"input={value}"])

@@ -4,6 +4,9 @@ import time
 import pytest
 from small_configs import SMALLEST, given, refusal, refusals
 
+from filtering.config.run import load_config
+from filtering.core.errors import InputError
+
 
 @pytest.mark.parametrize(
     ("data", "key", "nearest"),
@@ -210,3 +213,18 @@ def test_of_countless_mistakes_the_first_are_said_at_once():
     assert lines[0].startswith("graf: unknown key")
     assert lines[-1] == "configuration: holds 19,952 more mistakes"
     assert len(lines) == 50
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("embedding.device=gpu", "it must be auto, cpu or cuda; did you mean cuda?"),
+        ("embedding.device=GPU", "it must be auto, cpu or cuda; did you mean cuda?"),
+        ("embedding.device=cpi", "it must be auto, cpu or cuda; did you mean cpu?"),
+        ("selection.keep=0", "it must be a fraction above 0 and at most 1, or a number of samples"),
+    ],
+)
+def test_a_value_of_another_name_is_told_the_one_here(smallest_file, override, line):
+    with pytest.raises(InputError) as refused:
+        load_config(smallest_file, [override])
+    assert str(refused.value).endswith(line)

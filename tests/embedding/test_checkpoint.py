@@ -292,3 +292,19 @@ def test_names_are_known_without_torch():
 def test_the_demo_model_takes_no_other_weights(key):
     with pytest.raises(InputError, match=rf"^embedding\.{key}: model demo has its own weights; leave it out$"):
         model_files(Embedding(model="demo", **{key: "laion2b_s34b_b79k"}))
+
+
+def test_weights_in_the_home_folder_are_found(monkeypatch):
+    monkeypatch.setenv("HOME", str(CHECKPOINT.parent))
+    assert model_files(Embedding(model="RN50", pretrained=f"~/{CHECKPOINT.name}")).pretrained == str(CHECKPOINT)
+
+
+def test_a_long_list_of_weights_ends_after_a_whole_name(monkeypatch):
+    names = [f"visual.transformer.resblocks.{number}.ln_1.weight" for number in range(40)]
+
+    def unlike(*_, **__):
+        raise RuntimeError("Missing key(s) in state_dict: " + ", ".join(f'"{name}"' for name in names))
+
+    monkeypatch.setattr("open_clip.load_checkpoint", unlike)
+    with pytest.raises(InputError, match=r'"visual\.transformer\.resblocks\.\d+\.ln_1\.weight", \.\.\.\)$'):
+        check_loads(Embedding(model="ViT-B-32", pretrained=str(CHECKPOINT)))

@@ -45,3 +45,9 @@ def test_one_without_a_checksum_is_read_as_that_of_an_older_version(run):
 def test_a_folder_without_one_is_no_finished_run(tmp_path):
     with pytest.raises(InputError, match=r"holds no finished run \(no run\.json\)"):
         read_run(Store(str(tmp_path)))
+
+
+def test_a_run_that_has_not_finished_is_told_to_be_resumed(tmp_path):
+    Store(str(tmp_path)).write("events.jsonl", b"")
+    with pytest.raises(InputError, match=r"run there has not finished, the same command resumes it$"):
+        read_run(Store(str(tmp_path)))

@@ -59,7 +59,7 @@ def test_a_repeated_task_is_recorded_with_its_cause(store):
     event, progress = read_events(store)
     assert progress["lost_tasks"] == 1
     assert (event["event"], event["task"], event["cause"]) == ("task_retried", "a", "worker died")
-    assert "1 tasks repeated" in sums.note()
+    assert "1 task repeated" in sums.note()
 
 
 def test_results_of_any_shape_are_taken(store):

@@ -217,3 +217,23 @@ def test_a_name_that_is_not_utf8_is_refused(pool, pattern):
     (pool / name).touch()
     with pytest.raises(InputError, match=r"^input\.shards: .*/\\udcff\.tar has a name that is not UTF-8"):
         list_shards(Input(shards=f"{pool}/{pattern.format(name=name)}"))
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("", "; name them by a glob, */*"), ("*.tarr", "")])
+def test_a_folder_without_shards_is_named_with_its_key(pool, name, remedy):
+    with pytest.raises(InputError) as refused:
+        list_shards(Input(metadata=f"{pool}/{name}"))
+    url = f"{pool}/{name}"
+    assert (
+        str(refused.value) == f"input.metadata: {url}: no .parquet file is there; subfolders are not searched{remedy}"
+    )
+
+
+def test_the_home_folder_is_found_wherever_it_is_named(pool, monkeypatch):
+    monkeypatch.setenv("HOME", str(pool.parent))
+    for pattern in ("~/pool/*.tar", "~/pool", "~/pool/{0..1}.tar"):
+        source = Input(shards=pattern)
+        check_presence({"input": source})
+        assert [shard.url for shard in list_shards(source)] == [f"{pool}/0.tar", f"{pool}/1.tar"]
+    with pytest.raises(InputError, match=r"^input\.shards: ~/none is not there$"):
+        check_presence({"input": Input(shards="~/none")})
