@@ -40,15 +40,19 @@ FEWEST_LARGEST = 1_000
 CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX, CUT_SAMPLE_SUFFIX)
 
 
-def concepts_key(settings: Concepts, graph: Graph, filters: str, given: str | None = None) -> StageKey:
+def concepts_key(
+    settings: Concepts, graph: Graph, filters: str, given: str | None = None, alone: bool = False
+) -> StageKey:
     """Return the stage's identity; `filters` is the fingerprint of the filters stage.
 
-    `given` is the identity of another run's concepts, where their centroids are used and none are trained.
+    `given` is the identity of another run's concepts, where their centroids are used and none are trained; with `alone`
+    they are not compared with those of a base, of which objects are damaged.
     """
     decisive: Any = [settings.model_dump(include=set(TRAINING_KEYS)), graph.model_dump()]
     if given is not None:
         # The margin of replicas comes with the centroids.
         decisive = ["given", given, settings.partition_rows, graph.k, graph.max_replicas]
+        decisive += ["alone"] * alone
     return StageKey(NAME, VERSION, decisive, (filters,))
 
 

@@ -28,8 +28,10 @@ from filtering.embedding.metadata import MetadataReader
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.stage import Finished, StageKey, StageRun
+from filtering.runtime.stage_progress import COMPUTED_HERE
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity
 from filtering.shards.inventory import Shard
+from filtering.storage.checksums import MissingError
 from filtering.storage.store import Store
 
 VERSION = 4
@@ -75,7 +77,7 @@ def embed(
     reusable: Reusable | None = None,
 ) -> EmbeddingResult:
     """Embed every shard of the inventory that the base does not have; return how many samples there are."""
-    known = _known(reusable)
+    known = _known(stage, reusable)
     new = [shard for shard in shards if shard.identity not in known]
     counts = _embedded(stage, source, settings, workers, new)
     for shard, count in zip(new, counts, strict=True):
@@ -148,15 +150,20 @@ def _settings(source: Input, settings: Embedding) -> Any:
     return ["tars", model_identity(settings), keys, *rule]
 
 
-def _known(reusable: Reusable | None) -> ShardLocations:
-    """Return where the rows are of the base's shards that are there as they were, as far as they still lie there."""
+def _known(stage: StageRun, reusable: Reusable | None) -> ShardLocations:
+    """Return where the rows are of the base's shards that are there as they were, and say which rows are missing."""
     if reusable is None:
         return {}
-    identities = reusable.identities()
+    identities = reusable.identities(NAME)
     found = {one: place for one, place in shard_locations(reusable.base).items() if one in identities}
     stores = {place.store for place in found.values()}
     there = {store: set(store.names(ROWS_NAME.format(""))) for store in stores}
-    return {identity: place for identity, place in found.items() if ROWS_NAME.format(identity) in there[place.store]}
+    gone = {one: place.store for one, place in found.items() if ROWS_NAME.format(one) not in there[place.store]}
+    for store in set(gone.values()):
+        first, *more = (ROWS_NAME.format(one) for one, where in gone.items() if where == store)
+        others = f", and so are {len(more):,} more beside it" if more else ""
+        stage.runtime.tell_damaged(MissingError(store.path(first), f"is missing{others}"), COMPUTED_HERE)
+    return {identity: place for identity, place in found.items() if identity not in gone}
 
 
 def _embedded(

@@ -123,12 +123,12 @@ def _previous_results(
     reusable: Reusable | None, settings: Any, thresholds: Sequence[float]
 ) -> dict[str, PreviousResult]:
     """Return the base's decisions about the shards that have not changed, by identity."""
-    if reusable is None:
+    if reusable is None or not reusable.has_whole(NAME):
         return {}
     found = reusable.base.result(NAME, FiltersResult)
     # Through JSON, as the base's were: it has no tuples.
     judged = [found.settings, list(found.thresholds)] == json.loads(json.dumps([settings, list(thresholds)]))
-    return dict.fromkeys(reusable.identities(), PreviousResult(reusable.base.store(NAME), judged))
+    return dict.fromkeys(reusable.identities(NAME), PreviousResult(reusable.base.store(NAME), judged))
 
 
 def _filter_shard(

@@ -3,6 +3,7 @@
 Names on disk have stayed: in records a replica is called a guest, and what is reused is called carried.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,7 +18,8 @@ from filtering.graph.sharded import ShardGraph
 from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 
-GRAPH_NAME = "{:08d}.graph.npz"
+GRAPH_SUFFIX = ".graph.npz"
+GRAPH_NAME = "{:08d}" + GRAPH_SUFFIX
 # Who chose each edge of the graph: for a run that reuses it.
 CHOSEN_NAME = "{:08d}.chosen.npz"
 # The rows of a partition that measure recall, and the distances of the neighbours they chose.
@@ -97,6 +99,15 @@ def read_origins(store: Store) -> Origins:
         return Origins((), np.zeros(0, dtype=np.int32), ())
     stores = tuple(Store(url) for url in arrays["urls"].tolist())
     return Origins(stores, arrays["run_of"], tuple(arrays[f"places-{at}"] for at in range(len(stores))))
+
+
+def reused_objects(store: Store) -> Iterator[tuple[Store, list[str]]]:
+    """Yield the folders of other runs that have parts of a graph, each with the names of the reused objects."""
+    origins, own = read_origins(store), set(store.names(GRAPH_SUFFIX))
+    for at, there in enumerate(origins.stores):
+        numbers = np.flatnonzero(origins.run_of == at).tolist()
+        reused = [number for number in numbers if GRAPH_NAME.format(number) not in own]
+        yield there, [name.format(number) for number in reused for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)]
 
 
 def read_graph(store: Store, partition: int) -> ShardGraph | None:

@@ -27,7 +27,8 @@ from filtering.manifests.artifacts import (
     read_sums,
     table_name,
 )
-from filtering.runtime.run_record import RunRecord, read_run
+from filtering.manifests.referred import References
+from filtering.runtime.run_record import RunRecord, StageCost, read_run
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
 from filtering.storage.reading import read_record_as
@@ -56,6 +57,7 @@ def _problems(run: Store, record: RunRecord, stages: bool) -> Iterator[str]:
     yield from damaged
     if stages:
         yield from _damaged_stages(run, record)
+        yield from (_line(run, error) for error in References.of(run, record).damaged())
     if not run.exists(REPORT):
         yield f"{REPORT}: is not there"
     if damaged:
@@ -82,16 +84,25 @@ def _damaged_objects(run: Store) -> Iterator[str]:
         yield from (f"manifest/{kind}/{name}: belongs to no shard of this run" for name in sorted(extra))
 
 
-def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
-    """Yield what is wrong with the objects of the stages that the run went through, and with its report."""
+def stages_left(run: Store, record: RunRecord) -> Iterator[tuple[StageCost, Store | None]]:
+    """Yield the stages that a run went through, with their folders; None where what says that one is done is missing.
+
+    Whole folders are deleted where nobody needs them any more, and left out.
+    """
     folders = run.child(FOLDER).names()
     for cost in record["stages"]:
         mark = f"{cost['fingerprint']}{RECORD_SUFFIX}"
         named = [run.child(f"{FOLDER}/{name}") for name in folders if name.startswith(f"{cost['name']}-")]
-        store = next((store for store in named if store.exists(mark)), None)
+        if named:
+            yield cost, next((store for store in named if store.exists(mark)), None)
+
+
+def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
+    """Yield what is wrong with the objects of the stages that the run went through, and with its report."""
+    for cost, store in stages_left(run, record):
+        mark = f"{cost['fingerprint']}{RECORD_SUFFIX}"
         if store is None:
-            # Whole folders are deleted where nobody needs them any more.
-            yield from [f"{FOLDER}/{cost['name']}-*: holds no {mark}"] if named else []
+            yield f"{FOLDER}/{cost['name']}-*: holds no {mark}"
             continue
         for error in damaged_objects(store, cost["fingerprint"]):
             yield _line(run, error)

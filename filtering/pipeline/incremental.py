@@ -7,6 +7,7 @@ with the base that it began with; a run that fails leaves `latest.json` as it is
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from filtering.config.run import Config
 from filtering.core.errors import DamagedError, InputError, RunError
@@ -22,10 +23,21 @@ from filtering.runtime.latest import LATEST, POINTER, LatestRecord, latest_name,
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RUN, RunRecord, read_run
 from filtering.runtime.stage import leased
+from filtering.runtime.stage_progress import COMPUTED_HERE, MADE_AGAIN
+from filtering.shards.inventory import Shard, read_inventory
 from filtering.storage.store import Store, absolute
 
 # Seconds between the starts of two runs, at least.
 TICK = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """What is there of a finished run: run.json, the URL of what is damaged, and its pool if that has grown since."""
+
+    record: RunRecord | None = None
+    damaged: tuple[str, ...] = ()
+    shards: list[Shard] | None = None
 
 
 def run(config: Config, progress: Reporter | None = None, into_existing: bool = False) -> RunRecord:
@@ -62,9 +74,10 @@ def _incremental(config: Config, progress: Reporter, into_existing: bool) -> Run
     root = root_of(store)
     with leased(root, progress) as lease:
         increment = _begun(config, store, root, progress)
-        record = _finished(config, store, progress)
-        if record is None or _is_damaged(store, progress):
-            record = _run(config, store, increment, progress, into_existing)
+        finished = _finished(config, store, progress)
+        record = finished.record
+        if record is None or finished.damaged:
+            record = _run(config, store, increment, progress, finished, into_existing)
         if not increment["verified"]:
             _check(store, root)
             lease.check(fresh=True)
@@ -142,44 +155,73 @@ def _newest(runs: Sequence[Store]) -> Store:
 
 
 def _run(
-    config: Config, store: Store, increment: IncrementRecord, progress: Reporter, into_existing: bool
+    config: Config,
+    store: Store,
+    increment: IncrementRecord,
+    progress: Reporter,
+    finished: _Finished,
+    into_existing: bool,
 ) -> RunRecord:
     base = _base(increment["base"])
     # Invalid input is refused before anything is written into a folder that another run may use.
     shards = pipeline.check(config, base)
+    shards = finished.shards or shards
     pipeline.check_place(config, shards, into_existing)
     write_increment(store, increment)
-    return pipeline.run(config, progress, base, shards)
+    return pipeline.run(config, progress, base, shards, told=finished.damaged)
 
 
 def _base(url: str | None) -> Base | None:
     return None if url is None else read_base(Store(url))
 
 
-def _finished(config: Config, store: Store, progress: Reporter) -> RunRecord | None:
-    """Return run.json of a finished run, None if it is not there or damaged; refuse another pool or configuration."""
+def _finished(config: Config, store: Store, progress: Reporter) -> _Finished:
+    """Return what is there of a finished run, and say the first problem that it has: the run then repairs itself.
+
+    Refuses one of another configuration, and a sound one of another pool.
+    """
     if not store.exists(RUN):
-        return None
+        return _Finished()
     try:
         record = read_run(store)
     except DamagedError as error:
         # As if it were not there: the stages are gone through again, and it is written anew.
-        progress.say(f"{error.url}: {error.fault}; it is made again")
-        return None
-    if record["run_id"] != run_id(config, pipeline.check(config)):
+        progress.say(f"{error.url}: {error.fault}; {MADE_AGAIN}")
+        return _Finished(damaged=(error.url,))
+    shards = _own_pool(config, store, record)
+    damaged = () if shards == [] else _damaged(store, progress)
+    if shards is not None and not damaged:
         raise InputError(
             f"output: {store.url} holds a finished run of another pool or configuration; finished runs are not "
             "changed; choose another output"
         )
-    return record
+    return _Finished(record, damaged, shards)
 
 
-def _is_damaged(store: Store, progress: Reporter) -> bool:
-    """Say the first problem of a finished run, if it has one: the run then repairs itself."""
+def _own_pool(config: Config, store: Store, record: RunRecord) -> list[Shard] | None:
+    """Return the pool of a finished run that has grown since; None if it has not, none if the run is another one."""
+    now = pipeline.check(config)
+    if record["run_id"] == run_id(config, now):
+        return None
+    try:
+        before = read_inventory(store.child(record["objects"]["inventory"]))
+    except (KeyError, FileNotFoundError, DamagedError):
+        return []
+    left = {shard.identity for shard in now}
+    whole = all(shard.identity in left for shard in before)
+    return before if whole and record["run_id"] == run_id(config, before) else []
+
+
+def _damaged(store: Store, progress: Reporter) -> tuple[str, ...]:
+    """Say the first problem of a finished run; return the URL of what it is about, nothing if there is none."""
     found = next(problems(store), None)
-    if found is not None:
-        progress.say(f"{store.url}: {found}; it is made again")
-    return found is not None
+    if found is None:
+        return ()
+    name = found.partition(": ")[0]
+    elsewhere = "://" in name or name.startswith("/")
+    url = name if elsewhere else store.path(name)
+    progress.say(f"{store.path(found) if not elsewhere else found}; {COMPUTED_HERE if elsewhere else MADE_AGAIN}")
+    return (url,)
 
 
 def _check(store: Store, root: Store) -> None:

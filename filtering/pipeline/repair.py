@@ -1,24 +1,36 @@
 """Objects of a run that are damaged or missing: what they were made from is still there, so they are made again."""
 
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from typing_extensions import TypedDict
 
-from filtering.core.errors import DamagedError
+from filtering.concepts.artifacts import CENTROIDS, FIT, REPLICATION
+from filtering.concepts.stage import NAME as CONCEPTS
+from filtering.core.errors import DamagedError, InputError
+from filtering.embedding.artifacts import NAME as EMBEDDING
+from filtering.embedding.stage import embedding_key
+from filtering.graph.stage import NAME as GRAPH
+from filtering.manifests.referred import References
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
-from filtering.pipeline.context import RunContext
+from filtering.manifests.verify import stages_left
+from filtering.pipeline.context import RunContext, run_id
 from filtering.pipeline.layout import FINAL, FINAL_FOLDERS, FINAL_STAGE, delete_own
 from filtering.report.stage import damaged_report
-from filtering.runtime.run_record import RUN, RunRecord
-from filtering.runtime.stage import FOLDER, Finished, StageKey, StageRun
-from filtering.runtime.stage_objects import damaged_of, faults_of, objects_left
+from filtering.runtime.run_record import RUN, RunRecord, read_run
+from filtering.runtime.stage import FOLDER, StageKey, StageRun
+from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_of, faults_of, objects_left
+from filtering.runtime.stage_progress import COMPUTED_HERE
 from filtering.runtime.task_spec import task
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 
+# A stage, and an object of it.
+OBJECT = re.compile(r"/stages/([^/]+)-[0-9a-f]{16}/([^/]+)(?:/[^/]+)?$")
+# What a run takes from given concepts and cannot compute.
+GIVEN = (CENTROIDS, REPLICATION, FIT)
 # What the driver reads and checks by itself, and how many objects of more than that a task reads.
 CHECKED_HERE, AT_ONCE = 1 << 30, 256
 
@@ -32,7 +44,7 @@ class FinalRecord(TypedDict):
 class Found(Exception):
     """Objects are damaged; the stages are to be gone through again, which makes them anew."""
 
-    def __init__(self, damaged: Sequence[DamagedError]) -> None:
+    def __init__(self, damaged: list[DamagedError]) -> None:
         super().__init__(f"{len(damaged)} objects")
         self.damaged = damaged
 
@@ -40,21 +52,52 @@ class Found(Exception):
 def repeated(context: RunContext, body: Callable[[RunContext], RunRecord]) -> RunRecord:
     """Go through the stages, again whenever an object of one turns out to be damaged or missing.
 
-    Raises DamagedError if an object is damaged again, or is another run's.
+    An object of the base is left where it is: what it was reused for is computed. Raises DamagedError if an object is
+    damaged again, or is another run's, or nothing can be computed without it.
     """
-    healed = set[str]()
+    healed, found = set[str](), _damaged_before(context)
     while True:
+        for damaged in found:
+            if damaged.url in healed:
+                raise damaged
+            healed.add(damaged.url)
+            context = _repaired(context, damaged)
         try:
             return body(replace(context, finished=[]))
         except Found as error:
             found = error.damaged
         except DamagedError as error:
-            found = (error,)
-        for damaged in found:
-            if damaged.url in healed:
-                raise damaged
-            healed.add(damaged.url)
-            context.runtime.repair(damaged)
+            found = [error]
+
+
+def _repaired(context: RunContext, damaged: DamagedError) -> RunContext:
+    """Let an object be made again; return the run with what it may reuse from now on."""
+    runtime, found = context.runtime, _reused(context, damaged)
+    if found is None or context.reusable is None:
+        runtime.repair(damaged)
+        return context
+    runtime.tell_damaged(damaged, COMPUTED_HERE)
+    runtime.checked.clear()
+    runtime.lease.check(fresh=True)
+    if found[0] == EMBEDDING:
+        # What says that the stage is done leads to the damaged shard. The shards that it has embedded stay.
+        key = embedding_key(context.config.input, context.config.embedding, "")
+        context.stage(key).store.delete_all(RECORD_SUFFIX)
+    return replace(context, reusable=replace(context.reusable, damaged=context.reusable.damaged | {found}))
+
+
+def _reused(context: RunContext, damaged: DamagedError) -> tuple[str, str] | None:
+    """Return the stage of a base's object, and what its name begins with; None if the run cannot do without it."""
+    reusable, place = context.reusable, OBJECT.search(damaged.url)
+    if reusable is None or place is None or damaged.url.startswith(context.runtime.store.path("")):
+        return None
+    stage, name = place.groups()
+    known = {shard.identity for shard in reusable.base.shards}
+    if (stage == EMBEDDING and name.partition(".")[0] not in known) or (stage == CONCEPTS and name in GIVEN):
+        return None
+    if stage in (EMBEDDING, GRAPH) or damaged.url.startswith(reusable.base.run.path("")):
+        return stage, name.partition(".")[0]
+    return None
 
 
 def make_room(context: RunContext, manifests: StageKey) -> None:
@@ -94,30 +137,55 @@ def check_all(context: RunContext) -> None:
 
     The stages that ran now have checked what they read themselves, which need not be everything.
     """
-    runtime = context.runtime
-    left = [stage for stage in context.finished if stage.resumed]
-    if not left:
-        return
-    runtime.progress.start("check", 1, "")
-    found = [error for stage in left for error in _damaged(context, stage)]
-    runtime.progress.finish(f"{len(found):,} objects are damaged" if found else "every object is as it was written")
-    if found:
+    read = context.runtime.read
+    left = [(stage.store, stage.fingerprint) for stage in context.finished if stage.resumed]
+    left = [stage for stage in left if stage not in read]
+    if left and (found := _checked(context, left)):
         raise Found(found)
 
 
-def _damaged(context: RunContext, stage: Finished[Any]) -> list[DamagedError]:
+def _damaged_before(context: RunContext) -> list[DamagedError]:
+    """Read and check all objects of a run that has finished, those of other runs among them; return what is wrong."""
+    store = context.runtime.store
+    try:
+        record = read_run(store)
+        if record["run_id"] != run_id(context.config, context.shards):
+            return []
+        references = References.of(store, record)
+    except (InputError, DamagedError):
+        return []
+    stages = [(folder, cost["fingerprint"]) for cost, folder in stages_left(store, record) if folder is not None]
+    return _checked(context, stages, references)
+
+
+def _checked(
+    context: RunContext, stages: Sequence[tuple[Store, str]], references: References | None = None
+) -> list[DamagedError]:
+    """Read all objects of some finished stages, and those that they refer to; return what is wrong."""
+    progress, read = context.runtime.progress, context.runtime.read
+    progress.start("check", 1, "")
+    found = [error for stage in stages for error in _damaged(context, *stage)]
+    # Those of a stage in which something is damaged are read once more when it has been made again.
+    read.update(stage for stage in stages if not any(error.url.startswith(stage[0].path("")) for error in found))
+    found += [] if references is None else references.damaged()
+    many = f"{len(found):,} objects are damaged" if len(found) > 1 else "1 object is damaged"
+    progress.finish(many if found else "every object is as it was written")
+    return found
+
+
+def _damaged(context: RunContext, store: Store, fingerprint: str) -> list[DamagedError]:
     """Read all objects of a finished stage, in tasks if they are many bytes; return what is wrong with them."""
     try:
-        sizes = objects_left(stage.store, stage.fingerprint)
+        sizes = objects_left(store, fingerprint)
     except DamagedError as error:
         return [error]
     names = list(sizes)
     if sum(sizes.values()) <= CHECKED_HERE:
-        return damaged_of(stage.store, names)
+        return damaged_of(store, names)
     # A name of its own: whatever an earlier check found, the objects may have been damaged since.
-    checking = context.stage(StageKey("check", 1, [stage.fingerprint, uuid.uuid4().hex]))
+    checking = context.stage(StageKey("check", 1, [fingerprint, uuid.uuid4().hex]))
     parts = [names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)]
-    tasks = [task(f"{number:08d}", faults_of, stage.store, part) for number, part in enumerate(parts)]
+    tasks = [task(f"{number:08d}", faults_of, store, part) for number, part in enumerate(parts)]
     found = [DamagedError(url, fault) for part in checking.map(tasks, "tasks") for url, fault in part]
     checking.forget()
     return found

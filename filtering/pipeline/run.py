@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names
@@ -20,6 +20,7 @@ from filtering.embedding.stage import check_base, embed, embedded_shards, embedd
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.filters.stage import apply_filters, check_filters, filters_key
 from filtering.graph.artifacts import GraphResult
+from filtering.graph.stage import NAME as GRAPH
 from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
 from filtering.graph.tasks import GraphInputs
 from filtering.manifests.artifacts import REPORT, ManifestsResult
@@ -28,13 +29,14 @@ from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key, run_id
 from filtering.pipeline.layout import check_run_output, delete_half_written, tell_replaced
+from filtering.pipeline.origin import origin_of
 from filtering.pipeline.repair import check_all, check_report, make_room, repeated
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
 from filtering.pipeline.summary import run_summary
 from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
-from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
+from filtering.runtime.finished_run import Base, Reusable, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RunRecord, write_run
 from filtering.runtime.stage import Finished, Runtime, leased
@@ -68,7 +70,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     with mistakes.collected():
         check_steps(config)
     with mistakes.collected():
-        _origin(config, base)
+        origin_of(config, base)
     with mistakes.collected():
         shards = list_shards(config.input)
         check_uids(config.input, shards)
@@ -93,6 +95,7 @@ def run(
     base: Base | None = None,
     shards: list[Shard] | None = None,
     into_existing: bool = False,
+    told: Collection[str] = (),
 ) -> RunRecord:
     """Start or resume a run and return its run.json.
 
@@ -108,6 +111,8 @@ def run(
         What `check` returned, where it was asked already.
     into_existing : bool
         Whether the output may hold files of others, which stay as they are.
+    told : collection of str
+        URLs of damaged objects of which `progress` has been told.
 
     Returns
     -------
@@ -139,7 +144,7 @@ def run(
         if lease.taken_over_from:
             events.append("lease_taken_over", holder=lease.taken_over_from)
         events.flush()
-        runtime = Runtime(store, executor_for(config.ray), events, progress, lease)
+        runtime = Runtime(store, executor_for(config.ray), events, progress, lease, told=set(told))
         try:
             reusable = None if base is None else reusable_from(base, shards)
             record = repeated(RunContext(config, runtime, tuple(shards), reusable), _through_the_stages)
@@ -190,7 +195,7 @@ def _concepts(
 ) -> Finished[ConceptsResult]:
     """Find concepts, or use those of the base or of the run that the configuration names."""
     config, rows = context.config, filters.result.passed
-    origin = _origin(config, reusable.base if reusable else None)
+    origin = origin_of(config, reusable.base if reusable else None)
     if origin is None:
         return context.take(
             concepts_key(config.concepts, config.graph, filters.fingerprint),
@@ -198,9 +203,11 @@ def _concepts(
             lambda stage: find_concepts(stage, config.concepts, config.graph, passing, rows),
         )
     store, identity = origin
-    known = reusable_concepts(reusable, identity, config.graph)
+    # What differs from the base's concepts is all that is searched: with the graph goes the comparison.
+    alone = reusable is not None and not reusable.has_whole(CONCEPTS, GRAPH)
+    known = None if alone else reusable_concepts(reusable, identity, config.graph)
     return context.take(
-        concepts_key(config.concepts, config.graph, filters.fingerprint, identity),
+        concepts_key(config.concepts, config.graph, filters.fingerprint, identity, alone),
         ConceptsResult,
         lambda stage: assign_to_given(stage, config.concepts, config.graph, passing, rows, store, known),
     )
@@ -221,20 +228,6 @@ def _graph(
     )
     inputs = GraphInputs(grouped.store, concepts.store, concepts.result.dimension, settings.k, gpus)
     return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs, reusable))
-
-
-def _origin(config: Config, base: Base | None) -> tuple[Store, str] | None:
-    """Return the other run's concepts that are used, and their identity; None where concepts are trained.
-
-    Raises InputError if the run that `concepts.centroids` names is missing, or has no concepts that can be used.
-    """
-    named = config.concepts.centroids
-    origin = base if named is None else read_base(Store(absolute(named)), "concepts.centroids")
-    if origin is None or config.concepts.refit:
-        return None
-    found = origin.result(CONCEPTS, ConceptsResult)
-    # A pool of which nothing passed has none.
-    return (origin.store(CONCEPTS), found.identity) if found.centroids else None
 
 
 def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -> Finished[MeasuresResult]:

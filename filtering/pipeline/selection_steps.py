@@ -97,7 +97,7 @@ class Selecting:
         score, difficulty = map(self._score, specs)
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
         wide = any(spec.wide for spec in specs)
-        previous, scores = self._previous(name), ScoreStores(score.store, difficulty.store, wide)
+        previous, scores = self._previous(step, name), ScoreStores(score.store, difficulty.store, wide)
         stage = self.context.take(
             selection_key(name, step, inputs, previous),
             SelectionResult,
@@ -108,15 +108,18 @@ class Selecting:
         self._taken.append(TakenStep(stage, step, pick_filter.reason, name_of[score.fingerprint]))
         return _Left((*before.pick_filters, pick_filter), stage)
 
-    def _previous(self, name: str) -> PreviousResult | None:
-        """Return the base's result of a step."""
+    def _previous(self, step: Step, name: str) -> PreviousResult | None:
+        """Return the base's result of a step; of damaged picks only what an increment adds to."""
         reusable = self.context.reusable
         if reusable is None or not reusable.base.has(name):
+            return None
+        picks = reusable.base.store(name) if reusable.has_whole(name) else None
+        if picks is None and step.per != "increment":
             return None
         found = reusable.base.result(name, SelectionResult)
         if found.total is None:
             return None
-        return PreviousResult(reusable.base.store(name), found.total, frozenset(reusable.identities()))
+        return PreviousResult(picks, found.total, frozenset(reusable.identities()))
 
     def _join(self, sets: Sets, name: str, before: _Left) -> _Left:
         rule, names = ("all", sets.all) if sets.all else ("any", sets.any or ())

@@ -64,11 +64,19 @@ class Reusable:
     changes: Changes  # how its shards differ from the pool now
     # Identities of the shards whose samples pass the filters as before; known once the filters have run
     same: frozenset[str] = field(default_factory=frozenset)
+    # Objects of the base that are damaged or missing: the stage, and what the object's name begins with
+    damaged: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
-    def identities(self) -> set[str]:
-        """Return the identities of the base's shards that are unchanged."""
+    def identities(self, stage: str = "") -> set[str]:
+        """Return the identities of the base's unchanged shards, but for those whose object of a stage is damaged."""
         there = zip(self.base.shards, self.changes.places.tolist(), strict=True)
-        return {shard.identity for shard, place in there if place != GONE}
+        same = {shard.identity for shard, place in there if place != GONE}
+        return {identity for identity in same if (stage, identity) not in self.damaged}
+
+    def has_whole(self, *stages: str) -> bool:
+        """Say whether no object of some stages is damaged, as far as known; those of single shards do not count."""
+        known = {shard.identity for shard in self.base.shards}
+        return not any(stage in stages and name not in known for stage, name in self.damaged)
 
     def places(self) -> npt.NDArray[np.int64]:
         """Return the place of each shard of the base in the inventory now, -1 where its samples have changed."""

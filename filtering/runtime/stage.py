@@ -23,7 +23,7 @@ from filtering.runtime.stage_objects import (
     names_inside,
     write_index,
 )
-from filtering.runtime.stage_progress import FROM_RECORD, StageProgress, tell_damaged
+from filtering.runtime.stage_progress import FROM_RECORD, MADE_AGAIN, StageProgress, tell_damaged
 from filtering.runtime.task_spec import TaskSpec, Workers, task
 from filtering.storage.lease import Lease
 from filtering.storage.local import DiskError
@@ -68,10 +68,14 @@ class Runtime:
     lease: Lease
     # The records of finished stages whose objects were all there when they were listed.
     checked: set[str] = field(default_factory=set)
+    # Finished stages of which every object has been read: folders and fingerprints.
+    read: set[tuple[Store, str]] = field(default_factory=set)
+    # The damaged objects of which a person has been told.
+    told: set[str] = field(default_factory=set)
 
-    def tell_damaged(self, error: DamagedError) -> None:
-        """Record, and say in one line, that an object is damaged or missing and is made again."""
-        tell_damaged(self.events, self.progress, error)
+    def tell_damaged(self, error: DamagedError, outcome: str = MADE_AGAIN) -> None:
+        """Record an object that is damaged or missing, and say it in one line, unless that has been said."""
+        tell_damaged(self.events, self.progress, error, self.told, outcome)
 
     def repair(self, error: DamagedError) -> None:
         """Say what is wrong with an object of a stage, and let it be made again; raise it if it is another run's."""
@@ -222,7 +226,7 @@ class StageRun:
         """
         runtime, name = self.runtime, self.key.name
         runtime.progress.start(name, len(tasks), unit)
-        progress = StageProgress(name, len(tasks), unit, runtime.events, runtime.progress)
+        progress = StageProgress(name, len(tasks), unit, runtime.events, runtime.progress, said=runtime.told)
         records = run_tasks(
             runtime.executor, name, self.store, tasks, progress, workers=workers, fence=runtime.lease.fence()
         )

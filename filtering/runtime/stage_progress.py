@@ -59,10 +59,20 @@ def rate_words(throughput: Throughput) -> str:
     return f"{tasks:,.1f}/s" if tasks >= 1 else f"{60 * tasks:,.1f}/min"
 
 
-def tell_damaged(events: EventLog, progress: Reporter, error: DamagedError) -> None:
-    """Record, and say in one line, that an object is damaged or missing and is made again."""
+# What comes of a damaged object.
+MADE_AGAIN = "it is made again"
+# Of one that lies in the base.
+COMPUTED_HERE = "this run computes it in its own folder"
+
+
+def tell_damaged(
+    events: EventLog, progress: Reporter, error: DamagedError, told: set[str], outcome: str = MADE_AGAIN
+) -> None:
+    """Record an object that is damaged or missing; say it, and what comes of it, in a line, unless it was `told`."""
     events.append("object_damaged", url=error.url, fault=error.fault)
-    progress.say(f"{error.url}: {error.fault}; it is made again")
+    if error.url not in told:
+        progress.say(f"{error.url}: {error.fault}; {outcome}")
+    told.add(error.url)
 
 
 @dataclass(slots=True)
@@ -82,6 +92,8 @@ class StageProgress:
     sums: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     clock: Clock = CLOCK
+    # URLs of damaged objects of which a person has been told
+    said: set[str] = field(default_factory=set)
     started: float = field(init=False)
     began: float | None = None
     told: float = 0.0
@@ -128,7 +140,7 @@ class StageProgress:
 
     def damaged(self, error: DamagedError) -> None:
         """Record that an object of a task that was done is damaged or missing: the task is run again."""
-        tell_damaged(self.events, self.progress, error)
+        tell_damaged(self.events, self.progress, error, self.said)
 
     def note(self) -> str:
         """Return what a person wants to know while it works: rate, time left, memory, what goes wrong."""

@@ -45,7 +45,7 @@ class ScoreStores:
 class PreviousResult:
     """A base's picks of the same step, how many it could keep, and the identities of its unchanged shards."""
 
-    store: Store
+    store: Store | None  # none where they are damaged
     total: int
     shards: frozenset[str]
 

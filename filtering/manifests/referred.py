@@ -1,0 +1,62 @@
+"""What a run refers to in folders of other runs: rows and vectors of a base's shards, parts of its graph."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from filtering.core.errors import DamagedError, InputError
+from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, read_locations
+from filtering.graph.artifacts import reused_objects
+from filtering.runtime.run_record import RunRecord, fingerprint_of, stage_folder
+from filtering.runtime.stage_objects import damaged_of
+from filtering.storage.outputs import place_of
+from filtering.storage.store import MARKER, Store
+
+NEEDED = (ROWS_NAME, QUARANTINE_NAME)
+# Metadata has its vectors in the pool.
+OF_TARS = tuple(VECTORS_NAME.format("{}", kind) for kind in ("image", "text"))
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The stages of a run that refer to objects of other runs."""
+
+    embedding: Store
+    fingerprint: str  # of the embedding
+    tars: bool  # whether the pool's shards are tars
+    graph: Store
+
+    @classmethod
+    def of(cls, run: Store, record: RunRecord) -> "References":
+        """Return those of a finished run; DamagedError if its run.json does not name them."""
+        embedding, graph = (stage_folder(run, record, name) for name in ("embedding", "graph"))
+        tars = record["config"]["input"]["shards"] is not None
+        return cls(embedding, fingerprint_of(run, record, "embedding"), tars, graph)
+
+    def damaged(self) -> Iterator[DamagedError]:
+        """Read every object of other runs that is referred to, and yield what is wrong with it.
+
+        What says which those are is the run's own, and is checked with its stages.
+        """
+        with contextlib.suppress(DamagedError):
+            for store, names in (*self._embedded(), *reused_objects(self.graph)):
+                yield from damaged_of(store, names)
+
+    def _embedded(self) -> Iterator[tuple[Store, list[str]]]:
+        """Yield the folders of other runs that have embedded shards, each with the names of those shards' objects."""
+        folders, needed = defaultdict[Store, set[str]](set), (*NEEDED, *(OF_TARS if self.tars else ()))
+        for identity, store in self._elsewhere():
+            folders[store].add(identity)
+        for store, identities in folders.items():
+            there = [name for name in store.names() if not name.endswith(MARKER)]
+            names = {name for name in there if name.partition(".")[0] in identities}
+            yield store, sorted(names.union(name.format(one) for one in identities for name in needed))
+
+    def _elsewhere(self) -> Iterator[tuple[str, Store]]:
+        own = place_of(self.embedding.url)
+        # Deleted as a whole, or of an older version: nothing is known of them.
+        with contextlib.suppress(InputError):
+            for identity, place in read_locations(self.embedding, self.fingerprint).items():
+                if place_of(place.store.url) != own:
+                    yield identity, place.store
