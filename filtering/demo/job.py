@@ -27,7 +27,7 @@ from filtering.storage.store import Store, absolute
 SHARDS = 8
 POOL = "pool/{00000000..00000007}.tar"
 CONFIG_NAME = "demo.yaml"
-LAYOUT = Layout("--out", re.compile(r"demo\.yaml|pool|run|truth\.parquet"))
+LAYOUT = Layout("--out", re.compile(r"demo\.yaml|pool|run|truth\.parquet"), insisting=False)
 CONFIG: dict[str, object] = {
     "embedding": {"model": "demo"},
     # Captions that fit their picture worst go first: swapped ones are among them.

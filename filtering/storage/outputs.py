@@ -14,6 +14,8 @@ from filtering.storage.store import Store, filesystem_of, is_local, stream_objec
 
 SHOWN = 3
 COMPARED_AT_ONCE = 1 << 20
+EMPTY = "); choose an empty folder"
+INSIST = "); choose an empty folder, or give --into-existing, which leaves them as they are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Layout:
 
     key: str  # such as "output"
     names: re.Pattern[str]  # matches the whole name of a file or folder
+    insisting: bool = True  # whether who writes it has the option --into-existing
 
 
 def check_folder(key: str, url: str) -> None:
@@ -64,8 +67,7 @@ def check_output(out: Store, layout: Layout, known: Collection[str], into_existi
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         raise InputError(
             f"{layout.key}: {out.url} holds files that do not belong to this output "
-            f"({', '.join(names[:SHOWN])}{more}); choose an empty folder, or give --into-existing, which "
-            "leaves them as they are"
+            f"({', '.join(names[:SHOWN])}{more}" + (INSIST if layout.insisting else EMPTY)
         )
 
 

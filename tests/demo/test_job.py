@@ -36,6 +36,6 @@ def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(tmp_path
 def test_the_demo_writes_into_no_folder_of_others(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises(InputError, match=r"--out: .*filtering"):
+    with pytest.raises(InputError, match=r"^--out: .*(written by filtering|choose an empty folder$)"):
         job.run_demo(str(tmp_path), Silent())
     assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [b"mine"]

@@ -56,7 +56,7 @@ def fresh(folder):
 
 def test_a_damaged_object_of_a_finished_run_is_made_again(finished):
     folder = finished[0]
-    for path, how in some_of(cases(folder / "whole"), 9, step=150):
+    for path, how in some_of(cases(folder / "whole"), 9, step=211):
         run = fresh(folder)
         goes_on(finished, run, damaged(run, path, how))
 
@@ -74,7 +74,7 @@ def test_the_folder_of_a_finished_stage_is_listed_once_in_a_run(finished, monkey
 
 def test_a_damaged_object_of_a_run_that_was_killed_is_made_again(finished):
     folder = finished[0]
-    for path, how in some_of(cases(folder / "whole"), 9, step=150, start=70):
+    for path, how in some_of(cases(folder / "whole"), 9, step=211, start=70):
         run, choices = fresh(folder), choices_for(1, path, how)
         kill_after(run, path, choices)
         damage(run, path, how, choices)
@@ -105,7 +105,7 @@ def test_rows_that_were_deleted_are_grouped_again_where_a_search_is_to_run(finis
 
 def test_verify_finds_every_damage(finished):
     folder = finished[0]
-    for path, how in some_of(cases(folder / "whole"), 40, step=25):
+    for path, how in some_of(cases(folder / "whole"), 40, step=41):
         run = fresh(folder)
         if damaged(run, path, how) and path.name != "final.json" and not path.name.startswith("consumed"):
             assert list(problems(Store(str(run)))) != [], (path, how)

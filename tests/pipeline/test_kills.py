@@ -27,7 +27,7 @@ RUN = Store("mortal://pool/run")
 STAGES = ("start", "inventory", "embedding", "filters", "concepts", "partitions")
 STAGES += ("graph", "scores", "selection", "measures", "manifests", "report")
 # A task writes two or three objects: with a step that neither divides, kills come between any two of them.
-STEP = 5
+STEP = 7
 SMALL = {"concepts": {"clusters": 4, "partition_rows": 60}, "graph": {"k": 2}}
 # Those that write what they delete again, each in its way.
 SELECTIONS = {
@@ -139,8 +139,8 @@ def test_another_selection_in_the_place_of_a_finished_run_may_be_killed_at_any_w
     config = metadata_config(pool, RUN.url, selection=selection, **SMALL)
     other = undisturbed(storage, partial(start, config))
     places = [place for stage, found in other.places().items() if stage not in ("report",) for place in found]
-    # Each takes others: what all have in common is killed at every second write, by one of them.
-    for place in some_of(places, 3, step=2 * len(SELECTIONS) + 1, start=2 * list(SELECTIONS).index(name)):
+    # Each takes others: what all have in common is killed at every third write, by one of them.
+    for place in some_of(places, 3, step=3 * len(SELECTIONS) + 1, start=3 * list(SELECTIONS).index(name)):
         other.is_killed(storage, place)
         goes_on(storage, other)
 
@@ -149,7 +149,7 @@ def test_a_run_over_tars_killed_at_any_write_while_it_embeds_ends_the_same(stora
     for shard in range(2):
         write_tar(tmp_path / f"{shard}.tar", members(shard, 9))
     calm = undisturbed(storage, partial(start, tar_config(tmp_path, RUN.url)))
-    for place in some_of(calm.places()["embedding"], 3, step=1):
+    for place in some_of(calm.places()["embedding"], 3, step=STEP):
         calm.is_killed(storage, place)
         goes_on(storage, calm)
 
@@ -169,7 +169,7 @@ def second(tmp_path_factory) -> Undisturbed:
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_increment_killed_at_any_write_goes_on_from_where_it_began(storage, second, stage):
     root = Store("mortal://runs")
-    for place in some_of(second.places()[stage], 1 + (stage == "report"), step=STEP + 2):
+    for place in some_of(second.places()[stage], 1 + (stage == "report"), step=STEP + 4):
         second.is_killed(storage, place)
         assert latest_name(root) in "12"
         assert list(problems(root.child(latest_name(root)))) == []

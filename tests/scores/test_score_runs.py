@@ -154,12 +154,12 @@ def tar_again(tar_run, tmp_path):
 
 
 @pytest.mark.usefixtures("cluster")
-def test_dlc_scores_every_picture_of_a_pool_of_tars(run, tar_pool, tar_again, tmp_path):
+def test_dlc_scores_every_picture_of_a_pool_of_tars(run, tar_pool, tar_run, tar_again, tmp_path):
     selection = {"method": "flexrand", "score": {"dlc": {"masks": 4}}, "keep": 0.5}
     # On Ray: where the pictures are embedded already, so that the scorer is its only model.
     record = run(tar_config(tar_pool, tar_again, selection=selection, ray={"address": "auto", "num_cpus": 1}))
     assert record["totals"]["kept"] == 30
-    again = run(tar_config(tar_pool, tmp_path / "again", selection=selection))
+    again = run(tar_config(tar_pool, shutil.copytree(tar_run, tmp_path / "again"), selection=selection))
     assert again["manifest_hash"] == record["manifest_hash"]
 
 
