@@ -158,13 +158,14 @@ class _Head:
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             self._name_ports()
+            if self.process.poll() is not None:
+                raise _NotStarted(self._reason())
+            # First: connecting to a raylet that has registered and died since takes Ray a minute.
+            if ended := self._ended():
+                raise _NotStarted(f"its {ended} ended, and {self._reason()}")
             with contextlib.suppress(FileNotFoundError):
                 if found := address.read_text().strip():
                     return found
-            if self.process.poll() is not None:
-                raise _NotStarted(self._reason())
-            if ended := self._ended():
-                raise _NotStarted(f"its {ended} ended, and {self._reason()}")
             waiting()
             time.sleep(0.1)
         raise _NotStarted(f"not within {duration(patience)}, and {self._reason()}")

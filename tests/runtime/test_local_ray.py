@@ -71,13 +71,15 @@ def test_a_machine_on_which_agents_start_slowly_starts_ray(at_start, tmp_path, m
 @pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says which processes have ended")
 def test_a_raylet_that_dies_while_ray_starts_is_noticed_and_ray_is_started_again(rays):
-    before, seconds = raylets(rays), []
+    before, seconds, late = raylets(rays), [], []
+    registered = set(rays.glob("*/ray_current_cluster"))
 
     def kill_the_first() -> None:
         while not (found := raylets(rays) - before):
             time.sleep(0.01)
         os.kill(min(found), signal.SIGKILL)
         killed, tries = time.monotonic(), len(list(rays.glob("*/ray_start.log")))
+        late.extend(set(rays.glob("*/ray_current_cluster")) - registered)
         while len(list(rays.glob("*/ray_start.log"))) == tries:
             time.sleep(0.01)
         seconds.append(time.monotonic() - killed)
@@ -89,8 +91,9 @@ def test_a_raylet_that_dies_while_ray_starts_is_noticed_and_ray_is_started_again
     try:
         killer.join()
         assert answer() == 42
-        # Ray itself waits for half a minute for a raylet that is dead.
-        assert seconds[0] < 15
+        # Ray itself waits for half a minute for a raylet that is dead, and for a minute for one that had registered:
+        # such a one is noticed at once only where the driver does not connect yet.
+        assert late or seconds[0] < 15
         assert len(raylets(rays) - before) == 1
     finally:
         local.stop()
