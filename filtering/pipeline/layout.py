@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from filtering.core.errors import DamagedError, FilteringError
+from filtering.core.errors import DamagedError, FilteringError, InputError
 from filtering.manifests.artifacts import KINDS
 from filtering.pipeline.increment_record import RECORD, RETIRED, read_increment
 from filtering.runtime.events import NAME as EVENTS
@@ -43,11 +43,11 @@ def check_run_output(output: Store, inputs: Iterable[str], into_existing: bool) 
 def tell_replaced(output: Store, new: str, say: Callable[[str], None]) -> None:
     """Say in a line which finished run, of another id, the run of the id `new` replaces, if there is one."""
     try:
-        found = read_run(output) if output.exists(RUN) else None
-    except DamagedError:
-        # Of what is left of it nothing can be said.
+        found = read_run(output)
+    except (InputError, DamagedError):
+        # There is none, or of what is left of it nothing can be said.
         return
-    if found is not None and found["run_id"] != new:
+    if found["run_id"] != new:
         was = f"manifest {found['manifest_hash'][:16]}, {found['totals']['kept']:,} kept"
         say(f"output: replaces the finished run of another pool or configuration there ({was})")
 

@@ -194,7 +194,12 @@ def check_same(run: Store, mark: str) -> None:
 
     To be called after an object was read: run.json is deleted before any manifest is, and written after them.
     """
-    if not run.exists(RUN) or mark_of(read_run(run)) != mark:
+    try:
+        same = mark_of(read_run(run)) == mark
+    except InputError:
+        # It is being made again.
+        same = False
+    if not same:
         raise InputError(f"{run.url}: was made again with other results since it was opened; open it again")
 
 
