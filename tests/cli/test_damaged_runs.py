@@ -114,6 +114,7 @@ def sound(name: str, status: int, printed: str, run: Path) -> bool:
     return status == 2 and printed.count("\n") == 1 and str(run) in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", OBJECTS)
 def test_json_of_any_shape_is_refused_in_a_line_that_names_it(whole, outcomes, pattern):
     path = the_one(whole, pattern)
@@ -194,6 +195,7 @@ def damage(path: Path, data: bytes, how: str) -> None:
         path.write_bytes(b"" if how == "empty" else data[: len(data) // 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", TABLES)
 @pytest.mark.parametrize("how", ["gone", "empty", "cut", "other"])
 def test_a_table_or_array_that_is_something_else_is_refused_in_a_line_that_names_it(whole, outcomes, pattern, how):

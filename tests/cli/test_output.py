@@ -108,6 +108,7 @@ def test_what_a_runs_folder_says_is_written_out(tmp_path, call_main):
         assert out.replace("\n", "").isprintable()
 
 
+@pytest.mark.slow
 def test_samples_cannot_steer_a_terminal(run, tmp_path, call_main):
     """Of a shard whose name, keys and captions try to; its manifest and the JSON hold them as they are."""
     pool, name = tmp_path / "pool", "\x1b[31m.tar"

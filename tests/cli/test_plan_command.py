@@ -12,6 +12,7 @@ from filtering.cli.plan import PlanView
 from filtering.planning.projection import bottleneck
 
 
+@pytest.mark.slow
 def test_the_table_names_every_stage(metadata_pool, tmp_path, capsys):
     config = write_config(tmp_path / "run.yaml", metadata_config(metadata_pool, tmp_path / "run"))
     assert main(["plan", "--config", config]) == 0

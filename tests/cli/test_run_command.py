@@ -33,6 +33,7 @@ def finished(metadata_pool, tmp_path_factory):
     return folder, done
 
 
+@pytest.mark.slow
 def test_metadata_runs_without_open_clip_or_torch(finished):
     _, done = finished
     assert done.returncode == 0, done.stderr

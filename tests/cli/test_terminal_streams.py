@@ -58,6 +58,7 @@ def test_the_output_is_full(run):
     assert (status, err) == (1, "filtering: stdout: cannot be written (No space left on device)\n")
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_are_no_reason_to_fail(run):
     assert call(["status", run], close=[1])[::2] == (0, "")
     assert call(["status", run, "--json"], close=[2])[0] == 0

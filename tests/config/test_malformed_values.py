@@ -22,6 +22,7 @@ def refusal(tmp_path):
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["2026-99-99", "9" * 5000, "2026-01-01T25:00:00", "[" * 3000, "{a", "*x"])
 def test_a_value_that_yaml_cannot_take_names_the_key_or_the_file(refusal, value):
     assert refusal("", f"selection.keep={value}").startswith("--set selection.keep=")

@@ -53,6 +53,7 @@ def test_broken_overrides_are_refused(smallest_file, override):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [b"", b"- a\n- b\n", b"just text", b"a: [1, 2", b"\xff\xfe\x00", b"a: !!python/object:os.system x\n", b"[" * 5000],

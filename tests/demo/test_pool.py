@@ -39,6 +39,7 @@ def test_rebuilding_gives_identical_bytes_and_another_seed_does_not(tmp_path):
     assert not {(name, value) for name, value in first.items() if "stats" not in name} & second.items()
 
 
+@pytest.mark.slow
 def test_every_kind_has_its_share(built_pool):
     counts = Counter(row["kind"] for row in built_pool.truth)
     assert counts.keys() == {str(kind) for kind in Kind}

@@ -55,6 +55,7 @@ def test_the_weights_fit_in_ten_megabytes():
     assert (FOLDER / "weights.safetensors").stat().st_size <= 10_000_000
 
 
+@pytest.mark.slow
 def test_embeddings_have_the_configured_width(images):
     configured = json.loads((FOLDER / f"{NAME}.json").read_text())["embed_dim"]
     assert images.shape == (len(HELD_OUT), configured)

@@ -118,6 +118,7 @@ def test_a_kept_sample_of_d2(d2_run):
         assert f"pick {line['rank'] + 1}" in explain_lines(found)[0]
 
 
+@pytest.mark.slow
 def test_a_dropped_sample_of_d2(d2_run):
     pushed = 0
     for line in lines_of(d2_run, "dropped")[:40]:
@@ -163,6 +164,7 @@ STEPS = {
 NAMED = {"good": {"method": "top", "keep": 0.7}, "drawn": {"method": "random", "keep": 0.7}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_every_method_is_explained(run, metadata_pool, d2_run, name):
     # In one folder: what comes before selection is computed once.

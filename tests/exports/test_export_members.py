@@ -41,6 +41,7 @@ def source_of(folder: Path, noted: bool) -> Source:
     return source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", cases(Path("canary")), ids=lambda case: case.name)
 def test_hostile_tars_give_the_same_members_both_ways(case, tmp_path):
     (tmp_path / "pool").mkdir()

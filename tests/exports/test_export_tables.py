@@ -244,6 +244,7 @@ def of_type(kind: str, pool: Path) -> dict[str, str | None]:
     return known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dictionary", "large", "view", "binary", "null", "none"])
 def test_urls_of_metadata_may_have_any_type_of_text(tmp_path, kind):
     pool = write_metadata(tmp_path / "pool", [60, 60])

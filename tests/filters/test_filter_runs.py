@@ -95,6 +95,7 @@ def test_filters_that_leave_nothing_end_well(run, pool, tmp_path):
     assert set(reasons(tmp_path / "run").values()) == {"filter:caption"}
 
 
+@pytest.mark.slow
 def test_a_list_of_other_words_filters_again(run, pool, tmp_path):
     words = tmp_path / "words.txt"
     config = metadata_config(pool, tmp_path / "run", filters=[{"words": {"list": str(words)}}])

@@ -14,6 +14,7 @@ from filtering.runtime.records import to_plain
 from filtering.storage.store import Store
 
 
+@pytest.mark.slow
 @examples(0.4)
 @given(chains())
 def test_a_graph_renewed_night_after_night_is_that_of_the_whole_pool(chain):

@@ -203,6 +203,7 @@ def quoted_messages():
     return [code for code in codes if code.count(" ") >= 2 and not code.startswith(FOREIGN)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", quoted_messages())
 def test_every_quoted_message_is_one_of_ours(message):
     pieces = [piece for piece in message.split("...") if re.search(r"\w{2}", piece)]

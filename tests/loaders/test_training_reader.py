@@ -161,6 +161,7 @@ def test_repeat_and_with_epoch_go_on_with_the_next_pass(run):
     assert len(keys(dataset.compose().with_epoch(37))) == 37
 
 
+@pytest.mark.slow
 def test_shards_are_drawn_equally_often_or_as_weighted(tmp_path):
     urls = numbered(tmp_path, shards=2)
     run = write_kept(tmp_path / "run", urls, {urls[0]: ["00001"], urls[1]: [f"01{at:03d}" for at in range(9)]})

@@ -98,6 +98,7 @@ def test_a_shard_that_is_replaced_while_it_is_read_is_an_error(proxy, s3):
         assert {sample["__url__"] for sample in rest} == set(dataset.shard_urls[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "pack"), [(1, bytes), (EVERY, gzip.compress)])
 def test_a_shard_that_is_kept_for_the_most_part_or_compressed_is_read_whole(tmp_path, every, pack):
     run, _ = write_pool(str(tmp_path), every, pack)

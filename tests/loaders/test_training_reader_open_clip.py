@@ -48,6 +48,7 @@ def pairs(dataset, preprocess, tokenizer, *names: str):
     )
 
 
+@pytest.mark.slow
 def test_a_small_loop_sees_what_was_kept_in_every_epoch_and_learns(run, clip):
     model, *preparation = clip
     dataset = kept_pipeline(run, shuffle_shards=True, shuffle=20)

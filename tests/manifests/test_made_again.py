@@ -12,6 +12,8 @@ from filtering.exports.options import Options
 from filtering.pipeline.run import run as made
 from filtering.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 SAID = "was made again with other results since it was opened; open it again"
 
 

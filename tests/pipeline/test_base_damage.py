@@ -72,6 +72,7 @@ def damaged(folder, path, how):
     damage(folder, path.relative_to(folder), how, choices_for(0, path.relative_to(folder), how))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["flipped", "deleted"])
 @pytest.mark.parametrize("pattern", ["embedding-*/*.rows.parquet", "graph-*/*.graph.npz"])
 def test_an_object_of_the_base_is_named_and_computed_by_the_next_run(fresh, pattern, how):
@@ -87,6 +88,7 @@ def test_an_object_of_the_base_is_named_and_computed_by_the_next_run(fresh, patt
     assert found(folder, "3") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["embedding-*/*.rows.parquet", "graph-*/*.graph.npz"])
 def test_the_command_of_the_run_that_refers_to_it_computes_it_although_the_pool_has_grown(fresh, pattern):
     folder, config, _ = fresh
@@ -98,6 +100,7 @@ def test_the_command_of_the_run_that_refers_to_it_computes_it_although_the_pool_
     assert found(folder, "2") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -121,6 +124,7 @@ def test_what_a_run_compares_itself_with_may_be_damaged(fresh, pattern):
     assert found(folder, "3") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["embedding-*/*.where.json", "concepts-*/centroids.npz", "concepts-*/*.stage.json"])
 def test_what_no_run_can_do_without_is_made_again_by_the_command_that_the_line_names(fresh, pattern):
     folder, config, whole = fresh
@@ -133,6 +137,7 @@ def test_what_no_run_can_do_without_is_made_again_by_the_command_that_the_line_n
     assert night(config | {"output": str(folder / "3")})[0]["manifest_hash"] == whole
 
 
+@pytest.mark.slow
 def test_damaged_picks_of_the_base_count_for_an_increment_and_are_not_reused(tmp_path):
     pool = write_metadata(tmp_path / "pool", [400])
     config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.25, "per": "increment"})
@@ -145,6 +150,7 @@ def test_damaged_picks_of_the_base_count_for_an_increment_and_are_not_reused(tmp
     assert all(line.endswith(HERE) for line in lines)
 
 
+@pytest.mark.slow
 def test_vectors_of_the_base_are_computed_by_the_next_run(tmp_path):
     pool = tmp_path / "pool"
     pool.mkdir()

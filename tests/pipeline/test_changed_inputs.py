@@ -38,6 +38,7 @@ def npz(pool, number=0):
     return sorted(pool.glob("*.npz"))[number]
 
 
+@pytest.mark.slow
 def test_an_npz_that_comes_later_is_read(run, pool, tmp_path):
     late, rows = npz(pool), pq.read_metadata(npz(pool).with_suffix(".parquet")).num_rows
     late.rename(tmp_path / "later.npz")
@@ -47,6 +48,7 @@ def test_an_npz_that_comes_later_is_read(run, pool, tmp_path):
     assert run(config)["totals"]["quarantined"] == 0
 
 
+@pytest.mark.slow
 def test_an_npz_that_is_written_again_is_read_again(run, pool, tmp_path):
     config = metadata_config(pool, tmp_path / "run", **SMALL)
     run(config)
@@ -59,6 +61,7 @@ def test_an_npz_that_is_written_again_is_read_again(run, pool, tmp_path):
     assert kept(tmp_path / "run") == kept(fresh)
 
 
+@pytest.mark.slow
 def test_an_npz_that_is_written_again_is_a_changed_shard_of_an_increment(run, pool, tmp_path):
     run(metadata_config(pool, tmp_path / "first", **SMALL))
     os.utime(npz(pool), (5, 5))
@@ -67,6 +70,7 @@ def test_an_npz_that_is_written_again_is_a_changed_shard_of_an_increment(run, po
     assert record["base"]["shards"] == {"new": 0, "changed": 1, "removed": 0, "same": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("links", [False, True])
 def test_a_table_that_is_written_again_is_another_score(run, pool, tmp_path, links):
     uids = [uid for path in sorted(pool.glob("*.parquet")) for uid in pq.read_table(path)["uid"].to_pylist()]
@@ -83,6 +87,7 @@ def test_a_table_that_is_written_again_is_another_score(run, pool, tmp_path, lin
         assert kept(tmp_path / "run") == sorted(uid for uid, value in zip(uids, order, strict=True) if value >= 70)
 
 
+@pytest.mark.slow
 def test_targets_that_are_written_again_are_another_score(run, pool, tmp_path):
     for at, seed in enumerate((1, 2)):
         np.save(tmp_path / "t.npy", np.random.default_rng(seed).normal(size=(4, 32)).astype(np.float32))
@@ -139,6 +144,7 @@ def test_a_tar_that_is_written_while_it_is_embedded_is_named(run, tmp_path, monk
     assert run(config)["totals"]["input"] == 12
 
 
+@pytest.mark.slow
 def test_weights_that_are_written_before_a_worker_loads_them_are_named_and_not_mixed(run, tmp_path, monkeypatch):
     (tmp_path / "pool").mkdir()
     write_tar(tmp_path / "pool/00000000.tar", members(0, 12))

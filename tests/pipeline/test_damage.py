@@ -54,6 +54,7 @@ def fresh(folder):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_damaged_object_of_a_finished_run_is_made_again(finished):
     folder = finished[0]
     for path, how in some_of(cases(folder / "whole"), 9, step=211):
@@ -72,6 +73,7 @@ def test_the_folder_of_a_finished_stage_is_listed_once_in_a_run(finished, monkey
     assert set(listed.values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_damaged_object_of_a_run_that_was_killed_is_made_again(finished):
     folder = finished[0]
     for path, how in some_of(cases(folder / "whole"), 9, step=211, start=70):
@@ -81,6 +83,7 @@ def test_a_damaged_object_of_a_run_that_was_killed_is_made_again(finished):
         goes_on(finished, run, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "gone",
     [
@@ -103,6 +106,7 @@ def test_rows_that_were_deleted_are_grouped_again_where_a_search_is_to_run(finis
     assert (found["recall"], found["graph"]) == (known["recall"], known["graph"])
 
 
+@pytest.mark.slow
 def test_verify_finds_every_damage(finished):
     folder = finished[0]
     for path, how in some_of(cases(folder / "whole"), 40, step=41):

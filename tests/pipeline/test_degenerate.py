@@ -45,6 +45,7 @@ def test_all_rows_equal(run, tmp_path):
     assert record["recall"] == 1.0
 
 
+@pytest.mark.slow
 def test_one_cluster_holds_half_the_pool(run, tmp_path):
     twins = np.repeat(points(1, 32), 4_000, axis=0) + 1e-3 * np.random.default_rng(1).normal(size=(4_000, 32))
     pool = write_vectors(tmp_path / "pool", np.concatenate([unit(twins), points(4_000, 32, 2)]))

@@ -51,6 +51,7 @@ def quarantined(run: Path) -> list[tuple[str, str, str]]:
     return [(Path(row["shard"]).name, row["key"], row["reason"]) for row in rows]
 
 
+@pytest.mark.slow
 def test_two_datasets_of_the_same_file_names_are_kept_apart(run, tmp_path):
     pool = datasets(tmp_path)
     record = run(tar_config(pool, tmp_path / "run", **ALL))
@@ -62,6 +63,7 @@ def test_two_datasets_of_the_same_file_names_are_kept_apart(run, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_below_a_root_uids_do_not_depend_on_where_the_pool_is(run, tmp_path):
     hashes = set()
     for place in ("here", "there"):
@@ -96,6 +98,7 @@ def test_a_training_loop_derives_the_uids_of_the_run(run, tmp_path, root):
     assert len(list(stage(kept_pipeline(str(tmp_path / "run"), shuffle=0)))) == 10
 
 
+@pytest.mark.slow
 def test_a_loop_over_a_copy_of_the_pool_is_told_its_root(run, tmp_path):
     pool = datasets(tmp_path / "pool")
     config = tar_config(pool, tmp_path / "run", **ALL)
@@ -117,6 +120,7 @@ def older(run: Path) -> None:
     Store(str(run)).write_json("run.json", record)
 
 
+@pytest.mark.slow
 def test_a_base_of_the_former_rule_is_refused_with_the_key_that_goes_on_with_it(night, tmp_path):
     pool = datasets(tmp_path)[:1]
     by_name = tar_config(pool, tmp_path / "runs/1", base="latest", **ALL)
@@ -135,6 +139,7 @@ def test_a_base_of_the_former_rule_is_refused_with_the_key_that_goes_on_with_it(
         night(by_url | {"output": str(tmp_path / "runs/3")})
 
 
+@pytest.mark.slow
 def test_a_base_of_another_root_is_refused_unless_the_pool_moved(night, tmp_path):
     pool = datasets(tmp_path / "here")
     config = tar_config(pool, tmp_path / "runs/1", base="latest", **ALL)
@@ -150,6 +155,7 @@ def test_a_base_of_another_root_is_refused_unless_the_pool_moved(night, tmp_path
     assert second["base"]["embedded_shards"] == 2
 
 
+@pytest.mark.slow
 def test_another_rule_in_the_same_output_embeds_again(run, tmp_path):
     config = tar_config(datasets(tmp_path)[:1], tmp_path / "run", **ALL)
     for rule, place in (({}, f"{tmp_path}/cc3m/00000.tar"), ({"root": str(tmp_path)}, "cc3m/00000.tar")):
@@ -164,6 +170,7 @@ def test_a_score_that_reads_tars_again_knows_their_samples_by_the_same_rule(run,
     assert run(config | {"input": config["input"] | rule})["totals"]["kept"] == 5
 
 
+@pytest.mark.slow
 def test_runs_of_two_rules_are_compared_by_shard_and_key(run, tmp_path):
     config = tar_config(datasets(tmp_path)[:1], tmp_path / "a", **ALL)
     run(config)
@@ -208,6 +215,7 @@ def with_uid(parts: list[tuple[str, bytes]], uid: str) -> list[tuple[str, bytes]
     return [(name, json.dumps({"uid": uid}).encode() if name.endswith(".json") else data) for name, data in parts]
 
 
+@pytest.mark.slow
 def test_another_sample_of_a_uid_is_told_from_the_same_one(night, tmp_path):
     """In three shards: the sample that stays, it once more under another key, its picture with another caption."""
     pool = tmp_path / "pool"

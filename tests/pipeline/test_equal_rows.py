@@ -56,6 +56,7 @@ def test_copies_and_what_is_near_them_are_neighbours(run, tmp_path):
     assert record["recall"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [None, "d2", "random", "top", "moderate", "density", "flexrand"])
 def test_other_methods_keep_as_many_copies_as_where_nothing_is_cut(kept, method):
     images = np.concatenate([np.repeat(points(1, 32), 3_000, axis=0), points(2_000, 32, 1)])

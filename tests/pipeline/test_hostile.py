@@ -23,6 +23,8 @@ from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
 from filtering.shards.samples import Sample, read_samples
 from filtering.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED00",
     "AWS_SECRET_ACCESS_KEY": "planted/0123456789+abcdefghijklmnopqrst",

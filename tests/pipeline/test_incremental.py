@@ -148,6 +148,7 @@ def test_a_pool_that_is_the_same_takes_no_work_but_another_budget_takes_other_pr
         assert record["manifest_hash"] == night(whole(again, tmp_path / "1", tmp_path / "b" / name))["manifest_hash"]
 
 
+@pytest.mark.slow
 def test_a_uid_whose_first_shard_is_gone_is_kept_from_the_next(night, tmp_path):
     pool = tmp_path / "pool"
     pool.mkdir()
@@ -169,6 +170,7 @@ def shared(parts, shard):
     return [parts[0], (name, json.dumps({"uid": "a" * 32, "shard": shard}).encode()), *parts[2:]]
 
 
+@pytest.mark.slow
 def test_shards_in_another_order_are_not_embedded_again_and_all_else_is_done_again(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [300, 250])
     first, second = sorted(str(path) for path in pool.glob("*.parquet"))
@@ -181,6 +183,7 @@ def test_shards_in_another_order_are_not_embedded_again_and_all_else_is_done_aga
     assert record["manifest_hash"] == night(whole(turned, tmp_path / "1", tmp_path / "b" / "2"))["manifest_hash"]
 
 
+@pytest.mark.slow
 def test_a_budget_per_night_adds_to_what_the_nights_before_could_keep(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [400])
     config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.25, "per": "increment"})
@@ -221,6 +224,7 @@ def test_a_base_of_other_embeddings_is_refused_and_so_is_one_that_is_not_there(n
     assert not (tmp_path / "2").exists()
 
 
+@pytest.mark.slow
 def test_latest_moves_only_after_verify(night, tmp_path, monkeypatch):
     pool = write_metadata(tmp_path / "pool", [200])
     config = metadata_config(pool, tmp_path / "1", base="latest")
@@ -244,6 +248,7 @@ def test_latest_moves_only_after_verify(night, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "latest.json").read_text())["run"] == "3"
 
 
+@pytest.mark.slow
 def test_a_finished_night_is_not_changed(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [200])
     config = metadata_config(pool, tmp_path / "1", base="latest")
@@ -292,6 +297,7 @@ def test_old_nights_go_and_what_is_left_of_them_serves_the_next(night, tmp_path)
     assert np.isfinite(last["recall"])
 
 
+@pytest.mark.slow
 def test_the_first_night_beside_finished_runs_starts_from_the_newest(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [200])
     for name in ("b", "a"):
@@ -301,6 +307,7 @@ def test_the_first_night_beside_finished_runs_starts_from_the_newest(night, tmp_
     assert record["base"]["embedded_shards"] == 0
 
 
+@pytest.mark.slow
 def test_samples_that_became_kept_and_dropped_are_told_by_concept_with_the_reason(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [300, 250])
     config = metadata_config(pool, tmp_path / "1", base="latest")
@@ -328,6 +335,7 @@ def kept_of(run, column):
     return set(pa.concat_tables(tables)[column].to_pylist())
 
 
+@pytest.mark.slow
 def test_exports_of_a_night_read_the_rows_that_lie_in_an_earlier_one(night, tmp_path):
     pool = tmp_path / "pool"
     pool.mkdir()
@@ -346,6 +354,7 @@ def test_exports_of_a_night_read_the_rows_that_lie_in_an_earlier_one(night, tmp_
     assert {sample["__key__"] for sample in kept_pipeline(str(tmp_path / "latest"))} == kept_of(tmp_path / "2", "key")
 
 
+@pytest.mark.slow
 def test_a_latest_that_was_deleted_is_said_beside_the_runs_that_are_there(tmp_path):
     config = metadata_config(write_metadata(tmp_path / "pool", [150]), "", base="latest")
     said = []
@@ -364,6 +373,7 @@ def test_a_latest_that_was_deleted_is_said_beside_the_runs_that_are_there(tmp_pa
     assert json.loads((tmp_path / "runs/latest.json").read_text())["run"] == "3"
 
 
+@pytest.mark.slow
 def test_without_latest_a_run_without_a_base_is_started_from(tmp_path):
     config = metadata_config(write_metadata(tmp_path / "pool", [150]), "", base="latest")
     said = []

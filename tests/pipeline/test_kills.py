@@ -23,6 +23,8 @@ from filtering.runtime.events import read_events
 from filtering.runtime.latest import latest_name
 from filtering.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 RUN = Store("mortal://pool/run")
 STAGES = ("start", "inventory", "embedding", "filters", "concepts", "partitions")
 STAGES += ("graph", "scores", "selection", "measures", "manifests", "report")
@@ -102,7 +104,6 @@ def test_a_run_killed_at_any_write_of_a_stage_ends_with_the_objects_of_an_undist
         goes_on(storage, calm)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_a_run_leaves_that_dies_is_what_it_had_written(storage, calm, stage):
     place = calm.places()[stage][-1]
@@ -126,7 +127,6 @@ def test_a_run_that_dies_again_and_again_comes_to_its_end(storage, calm, life):
     goes_on(storage, calm)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SELECTIONS)
 def test_another_selection_in_the_place_of_a_finished_run_may_be_killed_at_any_write(
     storage, calm, pool, name, tmp_path
@@ -165,7 +165,6 @@ def second(tmp_path_factory) -> Undisturbed:
     return undisturbed(storage, partial(start, config | {"output": "mortal://runs/2"}))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_increment_killed_at_any_write_goes_on_from_where_it_began(storage, second, stage):
     root = Store("mortal://runs")
@@ -178,7 +177,6 @@ def test_an_increment_killed_at_any_write_goes_on_from_where_it_began(storage, s
         assert root.child("1").exists("retired.json")
 
 
-@pytest.mark.slow
 def test_a_killed_increment_goes_on_from_its_base_although_another_ended_meanwhile(storage, tmp_path):
     pool, root = write_metadata(tmp_path / "pool", [60, 50]), Store("mortal://runs")
     config = metadata_config(pool, root.path("1"), base="latest", **SMALL)

@@ -87,6 +87,7 @@ def test_a_base_of_another_dimension_is_refused(run, pool, tmp_path):
         incremental.run(parse_config(config), Silent())
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_does_not_fail_the_run(run, pool, tmp_path, monkeypatch):
     def fail(*_):
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")

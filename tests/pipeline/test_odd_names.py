@@ -31,6 +31,7 @@ def said(capsys):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_a_run_over_metadata_with_a_base_and_a_table(tmp_path, run, said, name):
     folder = tmp_path / name

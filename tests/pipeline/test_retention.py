@@ -107,6 +107,7 @@ def silent(line):
     pass
 
 
+@pytest.mark.slow
 def test_old_nights_go_but_for_what_the_others_refer_to(root):
     write_night(root, "n1", 1, [("n1", "aa"), ("n1", "bb")], ["n1", "n1", "n1"])
     write_night(root, "n2", 2, [("n1", "aa"), ("n2", "cc")], ["n1", "n2", "n1"])
@@ -122,6 +123,7 @@ def test_old_nights_go_but_for_what_the_others_refer_to(root):
         assert all(before[name][key] == data for key, data in left.items() if key != RETIRED)
 
 
+@pytest.mark.slow
 def test_the_newest_nights_stay(root):
     for number in range(1, 6):
         write_night(root, f"n{number}", number, [(f"n{number}", "aa")], [f"n{number}"])
@@ -141,6 +143,7 @@ def test_the_latest_night_stays_although_others_began_after_it(root):
     assert root.names() == ["n2", "n4"]
 
 
+@pytest.mark.slow
 def test_a_stub_goes_once_nothing_refers_to_it(root):
     write_night(root, "n1", 1, [("n1", "aa")], ["n1"])
     write_night(root, "n2", 2, [("n1", "aa")], ["n2"])
@@ -156,6 +159,7 @@ def test_a_stub_goes_once_nothing_refers_to_it(root):
     assert root.names() == ["n4"]
 
 
+@pytest.mark.slow
 def test_a_name_that_begins_another_is_not_taken_for_it(root):
     write_night(root, "n1", 1, [("n1", "a"), ("n1", "ab")], ["n1"] * 2)
     write_night(root, "n10", 2, [("n10", "a"), ("n10", "ab")], ["n10"] * 2)
@@ -189,6 +193,7 @@ def test_what_is_no_nights_is_left_alone(root):
     assert root.exists(f"deep/down/{RECORD}")
 
 
+@pytest.mark.slow
 def test_an_unfinished_night_stays_while_no_older_one_does(root):
     write_night(root, "old", 1, verified=False)
     write_night(root, "n1", 2)
@@ -244,6 +249,7 @@ def test_what_was_killed_in_the_middle_is_done_when_it_is_called_again(tmp_path,
     assert retire(root, 1, "n3", silent) == []
 
 
+@pytest.mark.slow
 def test_a_night_whose_deletion_has_begun_is_no_run_any_more(root, monkeypatch):
     for number in (1, 2):
         write_night(root, f"n{number}", number)
@@ -360,6 +366,7 @@ def test_what_no_run_wrote_stays_in_a_retired_night(root):
     assert contents(root, "n1").keys() == {"notes.txt", "manifest/mine.txt", "stages/draft/x.npz", RETIRED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "record"),
     [

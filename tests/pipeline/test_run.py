@@ -67,6 +67,7 @@ def test_ranks_are_the_greedy_order_inside_each_concept(run, metadata_pool, tmp_
     assert all(sorted(found) == list(range(len(found))) for found in ranks.values())
 
 
+@pytest.mark.slow
 def test_a_smaller_budget_is_a_prefix_of_a_larger_one(run, metadata_pool, tmp_path):
     small = metadata_config(metadata_pool, tmp_path / "small", selection={"keep": 0.2})
     large = metadata_config(metadata_pool, tmp_path / "large", selection={"keep": 0.4})
@@ -76,6 +77,7 @@ def test_a_smaller_budget_is_a_prefix_of_a_larger_one(run, metadata_pool, tmp_pa
     assert few < many
 
 
+@pytest.mark.slow
 def test_partitions_change_nothing_but_where_rows_lie(run, metadata_pool, tmp_path):
     config = metadata_config(metadata_pool, tmp_path / "many")
     many = run(config)
@@ -84,6 +86,7 @@ def test_partitions_change_nothing_but_where_rows_lie(run, metadata_pool, tmp_pa
     assert many["manifest_hash"] == one["manifest_hash"]
 
 
+@pytest.mark.slow
 def test_selection_knobs_rerun_selection_alone(run, metadata_pool, tmp_path):
     config = metadata_config(metadata_pool, tmp_path / "run")
     first = run(config)
@@ -96,6 +99,7 @@ def test_selection_knobs_rerun_selection_alone(run, metadata_pool, tmp_path):
     assert list(problems(Store(str(tmp_path / "run")))) == []
 
 
+@pytest.mark.slow
 def test_a_new_score_reruns_scores_and_selection(run, metadata_pool, tmp_path):
     config = metadata_config(metadata_pool, tmp_path / "run")
     run(config)
@@ -117,6 +121,7 @@ def test_a_finished_run_is_only_read_again(run, metadata_pool, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run/manifest").rglob("*.parquet")}
 
 
+@pytest.mark.slow
 def test_every_broken_sample_is_accounted_for(run, tmp_path):
     pool = tmp_path / "pool"
     pool.mkdir()
@@ -181,6 +186,7 @@ def test_bad_metadata_rows_are_quarantined(run, tmp_path):
     assert list(problems(Store(str(tmp_path / "run")))) == []
 
 
+@pytest.mark.slow
 def test_filters_drop_with_their_own_reason(run, metadata_pool, tmp_path):
     filters = [{"caption": {"min_words": 5}}, {"clip_score": {"keep": 0.5}}]
     record = run(metadata_config(metadata_pool, tmp_path / "a", filters=filters))
@@ -191,6 +197,7 @@ def test_filters_drop_with_their_own_reason(run, metadata_pool, tmp_path):
     assert record["totals"]["kept"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["proportional", "uniform", "complexity"])
 @pytest.mark.parametrize("method", ["d2", "random", "top"])
 def test_every_method_and_budget_keeps_exactly_what_is_asked(run, metadata_pool, tmp_path, method, budget):

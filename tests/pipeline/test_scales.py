@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from pools import metadata_config
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = {
     "auto": {},
     "semdedup": {"selection": {"method": "semdedup"}},

@@ -59,6 +59,7 @@ def scores(kept):
     return dict(zip(everything["uid"].to_pylist(), everything["score"].to_numpy(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", list(SELECTORS))
 def test_every_method_runs_by_its_name_alone(select, method):
     record = select({"method": method, "keep": 123})
@@ -73,6 +74,7 @@ def test_every_budget_is_spent_exactly(select, method, budget):
     assert select({"method": method, "budget": budget, "keep": 0.21})["totals"]["kept"] == int(ROWS * 0.21)
 
 
+@pytest.mark.slow
 def test_pool_wide_top_is_the_top_of_the_pool(kept, scores):
     found = kept({"method": "top", "budget": "pool", "keep": 200})
     assert sorted(found["score"].to_pylist()) == sorted(scores.values())[-200:]
@@ -83,6 +85,7 @@ def test_equal_scores_are_cut_exactly(kept):
     assert len(found) == 77
 
 
+@pytest.mark.slow
 def test_a_threshold_keeps_ties(run, metadata_pool, tmp_path, kept, scores):
     uids = sorted(scores)
     rounded = {uid: float(np.round(at % 7)) for at, uid in enumerate(uids)}
@@ -97,6 +100,7 @@ def test_a_threshold_keeps_ties(run, metadata_pool, tmp_path, kept, scores):
     assert found["uid"].to_pylist() == sorted(uid for uid in uids if rounded[uid] >= 5)
 
 
+@pytest.mark.slow
 def test_ccs_spends_its_budget_on_the_strata_of_the_pool(kept, scores):
     values = np.array(list(scores.values()), dtype=np.float64)
     strata = strata_of(values, 20, 0.1)
@@ -108,6 +112,7 @@ def test_ccs_spends_its_budget_on_the_strata_of_the_pool(kept, scores):
     assert counts[-1] == 0
 
 
+@pytest.mark.slow
 def test_strata_may_be_cut_by_another_score_than_the_one_that_picks(select):
     picked = {"method": "d2", "budget": "strata", "keep": 0.3}
     hashes = {
@@ -118,6 +123,7 @@ def test_strata_may_be_cut_by_another_score_than_the_one_that_picks(select):
     assert len(hashes) == 4
 
 
+@pytest.mark.slow
 def test_steps_see_what_the_one_before_kept(select, folder, scores):
     steps = [
         {"method": "semdedup", "epsilon": 0.05},
@@ -137,6 +143,7 @@ def test_steps_see_what_the_one_before_kept(select, folder, scores):
     assert [name for name in ran if name.startswith("selection")] == ["selection-1", "selection-2", "selection"]
 
 
+@pytest.mark.slow
 def test_a_change_of_the_last_step_leaves_the_others(select):
     def ran(gamma):
         steps = [{"method": "threshold", "keep": 0.5}, {"method": "d2", "gamma_reverse": gamma}]
@@ -146,6 +153,7 @@ def test_a_change_of_the_last_step_leaves_the_others(select):
     assert ran(0.3) == ["selection", "measures", "manifests", "report"]
 
 
+@pytest.mark.slow
 def test_sets_of_named_selections(kept, select):
     parts = {
         "fits": {"method": "threshold", "keep": 0.5},
@@ -173,6 +181,7 @@ def test_ranks_of_a_union_are_an_order_inside_each_concept(kept):
     assert all(sorted(order) == list(range(len(order))) for order in ranks.values())
 
 
+@pytest.mark.slow
 def test_a_size_that_the_method_does_not_read_is_said(select):
     assert select({"method": "d2", "gamma_forward": 0.5})["warnings"] == []
     (warning,) = select({"method": "semdedup", "keep": 0.5})["warnings"]
@@ -190,6 +199,7 @@ PARTITION_FREE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selection", PARTITION_FREE)
 def test_partitions_change_nothing(run, select, metadata_pool, tmp_path, selection):
     one = metadata_config(metadata_pool, tmp_path / "one", selection=selection)

@@ -16,6 +16,7 @@ from filtering.runtime.status import status
 from filtering.storage.store import Store
 
 
+@pytest.mark.slow
 def test_of_two_runs_on_one_output_one_refuses_and_names_the_other(metadata_pool, tmp_path, capsys):
     config = metadata_config(metadata_pool, tmp_path / "run")
     arguments = ["run", "--config", write_config(tmp_path / "run.yaml", config)]

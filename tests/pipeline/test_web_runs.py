@@ -12,6 +12,8 @@ from filtering.explanations.answer import explain
 from filtering.loaders import kept_pipeline
 from filtering.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def kept(run):
     return Store(str(run)).read("manifest/subset.npy")

@@ -19,6 +19,7 @@ def planned(config):
     return plan(parsed, check(parsed))
 
 
+@pytest.mark.slow
 def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_path):
     found = planned(metadata_config(metadata_pool, tmp_path / "run"))
     assert (found["rows"], found["dimension"], found["concepts"], found["keep"]) == (1100, 32, 12, 330)
@@ -28,6 +29,7 @@ def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_files_of_metadata_that_a_run_quarantines_are_named(tmp_path):
     pool = write_metadata(tmp_path / "pool", [50, 40, 30])
     first, second, third = sorted(pool.glob("*.parquet"))

@@ -172,6 +172,7 @@ def test_pictures_beyond_the_budget_are_left_out_and_their_captions_stay():
     assert admitted(page, 0) == set()
 
 
+@pytest.mark.slow
 def test_no_page_is_larger_than_it_may_be():
     large = b"\xff\xd8" + bytes(9_000_000)
     worst = '"' * 5_000

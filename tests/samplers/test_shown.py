@@ -50,6 +50,7 @@ def test_a_pipeline_shows_what_an_epoch_does_not_hide_before_decoding_or_after(t
     assert found == {at: (position[at], weights[position[at]]) for at in range(40) if weights[position[at]]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])
 def test_workers_show_each_sample_once(tmp_path, start, workers):
     sampler = Kakurenbo(UidIndex(uids(40)))

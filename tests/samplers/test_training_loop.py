@@ -130,6 +130,7 @@ def plain(kept):
     return Loop(kept).trained()
 
 
+@pytest.mark.slow
 def test_a_plain_loop_shows_what_was_kept_in_every_epoch(plain, kept):
     assert all(sorted(shown) == list(range(200)) for shown in plain.shown)
 
@@ -171,6 +172,7 @@ def test_kakurenbo_hides_the_samples_of_lowest_loss_and_scores_them_again(kept):
     assert hidden > 0
 
 
+@pytest.mark.slow
 def test_infobatch_weights_what_it_shows_and_ends_with_everything(kept):
     sampler = MAKERS["infobatch"](kept)
     loop = Loop(kept, sampler)

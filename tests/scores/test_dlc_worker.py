@@ -59,6 +59,7 @@ def expected(shard, tmp_path, dlc):
     return learning_complexity(features, prototypes, CONCEPTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["geometric", "linear", "random"])
 def test_scores_are_those_of_the_pure_functions(shard, tmp_path, schedule):
     dlc = Dlc(masks=4, schedule=schedule, seed=5)

@@ -102,6 +102,7 @@ def test_norm_sim_and_image_based_compare_with_targets(scored, pool, tmp_path):
     assert (values(found) == np.isin(concept, concept[:3])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["rank", "zscore", "minmax", "mean"])
 def test_a_combination_is_the_weighted_sum_on_one_scale(scored, by):
     first, second = (values(scored(name)) for name in ("clip_score", "prototypicality"))
@@ -122,6 +123,7 @@ def test_a_combination_is_the_weighted_sum_on_one_scale(scored, by):
     assert np.allclose(values(found), 2 * scaled(first) - 0.5 * scaled(second), atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_clip_powered_is_its_closed_form(scored):
     sas, sds, found = (values(scored(name)) for name in ("sas", "sds", "clip_powered"))
     parts = [minmax(part, part.min(), part.max()) for part in (sas, sds)]
@@ -163,6 +165,7 @@ def test_dlc_scores_every_picture_of_a_pool_of_tars(run, tar_pool, tar_run, tar_
     assert again["manifest_hash"] == record["manifest_hash"]
 
 
+@pytest.mark.slow
 def test_targets_may_be_a_folder_of_pictures(run, tar_pool, tar_again, tmp_path):
     from pools import picture
 

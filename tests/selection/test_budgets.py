@@ -70,6 +70,7 @@ def random_problem(random):
     return sizes, intra, inter, total, minimum, float(random.choice([0.02, 0.1, 0.5, 3.0]))
 
 
+@pytest.mark.slow
 def test_complexity_budgets_are_the_rounded_projection():
     random = np.random.default_rng(0)
     for _ in range(1000):

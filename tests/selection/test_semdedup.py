@@ -34,6 +34,7 @@ def no_borderline(vectors, epsilon):
     return (np.abs(vectors @ vectors.T - (1 - epsilon)) > 1e-5).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matches", ["survivors", "all"])
 @pytest.mark.parametrize("block", [1, 7, 64, 2_048])
 def test_keeps_what_a_plain_loop_keeps(matches, block):

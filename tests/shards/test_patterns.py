@@ -199,6 +199,7 @@ def test_shards_of_the_web(pool, pattern):
     assert all(shard.version for shard in shards)
 
 
+@pytest.mark.slow
 def test_shards_of_the_web_without_an_index(pool):
     with WebServer(pool, habits=()) as server:
         assert len(list_shards(Input(shards=server.url("{0..1}.tar")))) == 2

@@ -93,6 +93,7 @@ def test_a_key_of_many_images_waits_with_few_of_them():
     assert peak < 2_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("a.{}.cls", "b.{}.cls"), ("{}.cls", "b.txt"), ("a.jpg", "a.{}.cls")])
 def test_time_grows_with_the_number_of_members_alone(names):
     data = tar_of(*((name.format(n), b"") for n in range(10_000) for name in names), kind="ustar")

@@ -73,6 +73,7 @@ def test_many_small_objects_survive_faults(store, proxy):
     assert injected > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [{}, {"error_rate": 0.2, "cut_rate": 0.1}], ids=str)
 def test_of_many_objects_only_those_that_stay_are_left(store, proxy, monkeypatch, faults):
     monkeypatch.setattr("filtering.storage.store.DELETED_AT_ONCE", 7)
@@ -143,6 +144,7 @@ def test_a_body_that_is_shorter_than_its_range_is_asked_for_again(store, proxy):
         assert stream.read(500) == data[:500]
 
 
+@pytest.mark.slow
 def test_an_object_replaced_while_it_is_streamed_is_noticed(store):
     url = store.path("tar")
     write_object(url, noise(3 * BLOCK_BYTES, seed=1))
@@ -176,6 +178,7 @@ def test_a_large_file_is_committed_in_parts_of_which_only_the_broken_are_sent_ag
     assert store.read("large") == data
 
 
+@pytest.mark.slow
 def test_a_completed_upload_whose_answer_was_lost_is_done(store, proxy, tmp_path):
     data = noise(33 * MIB)
     (tmp_path / "made").write_bytes(data)
@@ -185,6 +188,7 @@ def test_a_completed_upload_whose_answer_was_lost_is_done(store, proxy, tmp_path
     assert store.read("large") == data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [{"fail_parts": 3}, {"fail_completions": 2}])
 def test_parts_and_completions_that_fail_are_repeated(store, proxy, tmp_path, faults):
     data = noise(33 * MIB)
@@ -195,6 +199,7 @@ def test_parts_and_completions_that_fail_are_repeated(store, proxy, tmp_path, fa
     assert store.read("large") == data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_object, lambda url, data: write_chunks(url, [data])])
 def test_an_upload_that_fails_for_good_leaves_no_parts_that_are_paid_for(store, proxy, s3, write):
     proxy.set(deny_parts=1000)

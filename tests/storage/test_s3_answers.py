@@ -71,6 +71,7 @@ def test_a_store_that_is_away_ends_in_one_line(store, s3, monkeypatch):
         store.read("x")
 
 
+@pytest.mark.slow
 def test_a_store_that_throttles_for_longer_than_other_errors_are_borne_is_waited_for(store, proxy, monkeypatch):
     monkeypatch.setattr("filtering.storage.retries.LONGEST_CEILING_SECONDS", 0.05)
     store.write("x", b"1")

@@ -9,6 +9,8 @@ from filtering.storage.retries import taken
 from filtering.storage.s3 import RetryingS3
 from filtering.storage.store import Store, open_object, read_range, stream_object
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_hung_connection_is_given_up(store, proxy, monkeypatch):
     store.write("x", b"1")

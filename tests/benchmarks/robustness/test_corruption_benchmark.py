@@ -24,6 +24,7 @@ def bench(tmp_path_factory) -> Bench:
     return Bench(tmp_path_factory.mktemp("corruption"), "metadata", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "state"), [("metadata", ()), ("tars", ("--killed",))])
 def test_a_part_of_the_matrix_is_healed(measured, kind, state):
     options = ("--kind", kind, "--share", 0.1, "--stages", "inventory", "manifest/", *state)
@@ -46,6 +47,7 @@ def test_every_object_of_a_run_and_of_its_pool_is_damaged_in_every_way(bench):
     assert stages - {case.stage for case in killed} == {"run.json", "events.jsonl", "lease/"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damage", "killed"), [("swapped", False), ("emptied", True)])
 def test_damage_to_the_pool_ends_as_a_fresh_run_over_it(bench, damage, killed):
     path = next(case.path for case in bench.cases(False) if case.of == "pool" and case.path.suffix == ".parquet")

@@ -69,6 +69,7 @@ def test_each_end_is_told_from_the_others(measured, monkeypatch, tmp_path):
     assert f"RAW {saved[0]}: form; change; KeyError: 'x'" in printed
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_one_input(measured, monkeypatch, tmp_path):
     monkeypatch.setattr(counting, "Maker", lambda place: Dies)
     (row,), _ = measured(fuzz.main, "yaml", "--count", 12, "--save", tmp_path / "bad", status=1)
@@ -77,6 +78,7 @@ def test_a_process_that_dies_costs_one_input(measured, monkeypatch, tmp_path):
     assert {path.read_bytes() for path in (tmp_path / "bad").glob("*-CRASH")} == {b"4"}
 
 
+@pytest.mark.slow
 def test_damage_to_an_object_of_a_run_is_tried_on_every_command(measured, tmp_path):
     (row,), _ = measured(fuzz.main, "run", "--count", 3, "--save", tmp_path / "bad")
     assert row["inputs"] == row["accepted"] + row["refused"] == 3
