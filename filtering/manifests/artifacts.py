@@ -26,6 +26,7 @@ REPORT = "report/index.html"
 # The data of the report.
 REPORT_DATA = "report/page.json"
 # The name of the stage that writes both.
+MANIFESTS_STAGE = "manifests"
 REPORT_STAGE = "report"
 SUBSET = "manifest/subset.npy"
 SHARDS = "manifest/shards.jsonl"
@@ -44,6 +45,7 @@ class ManifestsResult:
     totals: dict[str, int]  # samples by `input`, `kept`, `dropped` and `quarantined`
     reasons: dict[str, dict[str, int]]  # samples by reason, of `dropped` and of `quarantined`
     manifest_hash: str  # the hash of the selection, see `manifest_hash`
+    checksums: dict[str, str]  # of checksums.json
 
     @property
     def summary(self) -> str:

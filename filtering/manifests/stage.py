@@ -14,6 +14,7 @@ from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
+    MANIFESTS_STAGE,
     SHARDS,
     SUBSET,
     ManifestsResult,
@@ -32,12 +33,12 @@ from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store, checksum
 
-VERSION = 3
+VERSION = 4
 
 
 def manifests_key(reasons: Sequence[str], filters: str, selection: str) -> StageKey:
     """Return the stage's identity; `reasons` are those of the steps of selection."""
-    return StageKey("manifests", VERSION, list(reasons), (filters, selection))
+    return StageKey(MANIFESTS_STAGE, VERSION, list(reasons), (filters, selection))
 
 
 def write_manifests(
@@ -54,20 +55,18 @@ def write_manifests(
     splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run)
     _check_conservation(shards, samples, splits)
     kept = [read_split(run, "kept", shard.index, ["uid", "key"]) for shard in shards]
-    _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
+    sums = _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}
-    return ManifestsResult(totals, reasons, manifest_hash(kept))
+    return ManifestsResult(totals, reasons, manifest_hash(kept), {CHECKSUMS: sums})
 
 
 def damaged_manifests(stage: StageRun) -> DamagedError | None:
     """Return what is wrong with the manifests that the finished stage wrote, None if nothing is."""
-    run = stage.runtime.store
-    try:
-        sums = read_sums(run)
-    except (FileNotFoundError, RunError):
-        return DamagedError(run.path(CHECKSUMS), "is damaged or missing")
-    return next((DamagedError(run.path(name), fault) for name, fault in damage(run, sums)), None)
+    run, record = stage.runtime.store, read_record_as(stage.store, stage.key.record, SummedRecord)
+    # Where checksums.json itself has changed, it would name others.
+    found = [*damage(run, record["result"]["checksums"])] or damage(run, read_sums(run))
+    return next((DamagedError(run.path(name), fault) for name, fault in found), None)
 
 
 def forget_damaged_splits(stage: StageRun) -> None:
@@ -106,8 +105,8 @@ def _shard_lines(
 
 def _write_pool_files(
     run: Store, lines: Sequence[ShardLine], kept: Sequence[pa.Table], splits: Sequence[ShardSplit]
-) -> None:
-    """Write subset.npy, shards.jsonl and, last, the checksums of these and of all tables."""
+) -> str:
+    """Write subset.npy, shards.jsonl and, last, the checksums of these and of all tables; return that of the last."""
     sums = {name: value for split in splits for name, value in split["checksums"].items()}
     uids = np.concatenate([*(uid_array(table["uid"]) for table in kept), np.zeros(0, "S32")])
     files = {
@@ -117,7 +116,9 @@ def _write_pool_files(
     for name, data in files.items():
         run.write(name, data)
         sums[name] = checksum(data)
-    run.write_json(CHECKSUMS, sums)
+    data = json.dumps(sums, indent=1).encode() + b"\n"
+    run.write(CHECKSUMS, data)
+    return checksum(data)
 
 
 def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:

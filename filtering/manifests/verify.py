@@ -11,6 +11,7 @@ from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
+    MANIFESTS_STAGE,
     REPORT,
     REPORT_STAGE,
     SCHEMAS,
@@ -53,7 +54,7 @@ def _line(run: Store, error: DamagedError) -> str:
 
 
 def _problems(run: Store, record: RunRecord, stages: bool) -> Iterator[str]:
-    damaged = list(_damaged_objects(run))
+    damaged = list(_damaged_objects(run, record))
     yield from damaged
     if stages:
         yield from _damaged_stages(run, record)
@@ -65,7 +66,11 @@ def _problems(run: Store, record: RunRecord, stages: bool) -> Iterator[str]:
     yield from _disagreements(run, record)
 
 
-def _damaged_objects(run: Store) -> Iterator[str]:
+def _damaged_objects(run: Store, record: RunRecord) -> Iterator[str]:
+    # Where checksums.json itself has changed, it would name others.
+    if changed := [f"{name}: {fault}" for name, fault in damage(run, _sums_of(run, record, MANIFESTS_STAGE))]:
+        yield from changed
+        return
     try:
         sums = read_sums(run)
     except FileNotFoundError:
@@ -106,15 +111,19 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
             continue
         for error in damaged_objects(store, cost["fingerprint"]):
             yield _line(run, error)
-        if cost["name"] == REPORT_STAGE:
-            yield from _damaged_report(run, store, mark)
+    sums = _sums_of(run, record, REPORT_STAGE)
+    # What lacks of the page itself is said of every run.
+    yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if name != REPORT or run.exists(REPORT))
 
 
-def _damaged_report(run: Store, store: Store, mark: str) -> Iterator[str]:
+def _sums_of(run: Store, record: RunRecord, stage: str) -> dict[str, str]:
+    """Return the checksums that a stage's record holds of objects outside its folder; none where it is not there."""
     with contextlib.suppress(DamagedError):
-        sums = read_record_as(store, mark, SummedRecord)["result"]["checksums"]
-        # What lacks of the page itself is said of every run.
-        yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if name != REPORT or run.exists(REPORT))
+        for cost, store in stages_left(run, record):
+            if cost["name"] == stage and store is not None:
+                written = read_record_as(store, f"{cost['fingerprint']}{RECORD_SUFFIX}", SummedRecord)
+                return written["result"]["checksums"]
+    return {}
 
 
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:

@@ -114,3 +114,12 @@ def test_wrong_totals_are_found(copy):
 def test_a_stray_table_is_found(copy):
     shutil.copy(copy / "manifest/kept/00000000.parquet", copy / "manifest/kept/00000009.parquet")
     assert found(copy) == ["manifest/kept/00000009.parquet: belongs to no shard of this run"]
+
+
+def test_damage_to_the_checksums_is_not_taken_for_damage_to_what_they_name(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    sums = folder / "manifest/checksums.json"
+    whole = sums.read_bytes()
+    for place in range(0, len(whole), 29):
+        sums.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert found(folder) == ["manifest/checksums.json: its bytes have changed since it was written"]
