@@ -166,10 +166,11 @@ def read_run(run: Store) -> RunRecord:
 
     Older versions wrote no checksum.
     """
-    if not run.exists(RUN):
+    try:
+        data = run.read(RUN)
+    except FileNotFoundError:
         begun = "; the run there has not finished, the same command resumes it" if run.exists(EVENTS) else ""
-        raise InputError(f"{run.url}: holds no finished run (no {RUN}){begun}")
-    data = run.read(RUN)
+        raise InputError(f"{run.url}: holds no finished run (no {RUN}){begun}") from None
     if checksums.has_slot(data):
         _check_sum(run.path(RUN), data)
     record = parsed(RunRecord, data, run.path(RUN))
