@@ -157,7 +157,8 @@ class _Reader:
         found.note(key.too_long, "name_too_long", f"the key has more than {MAX_NAME_CHARACTERS} bytes")
         found.note(caption.not_utf8, "caption_not_utf8", "the caption is no text")
         found.note(caption.too_long, "caption_too_long", f"has more than {MAX_CAPTION_BYTES} bytes")
-        if found.has("caption"):
+        # Also where the column has no type: pandas writes it so if all captions are missing.
+        if "caption" in self.wanted:
             found.note(blank_captions(caption.values), "caption_empty", "holds no text")
         over = self._over(caption.values, key.values)
         found.note(over, "shard_text_too_large", f"captions and keys of its file exceed {self.file.allowed} bytes")
