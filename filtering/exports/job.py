@@ -1,7 +1,7 @@
 """An export at work: leased, on Ray, resumed where an earlier attempt at the same one stopped."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NotRequired
 
@@ -21,9 +21,9 @@ from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
-from filtering.storage.outputs import Layout, check_folder, check_inputs, check_output, delete_halves, place_of
+from filtering.storage.outputs import Layout, check_folder, check_output, delete_halves
 from filtering.storage.reading import read_as
-from filtering.storage.store import Store, absolute
+from filtering.storage.store import Store
 
 VERSION = 1
 # What is not finished lies in this folder of the output, and goes when it is.
@@ -194,14 +194,6 @@ def _named(identity: Identity) -> str:
         if value is not None and value is not False:
             given.append(flag(name) + ("" if value is True else f" {value}"))
     return f"{' '.join(given)} of run {identity.get('run_id', 'unknown')}"
-
-
-def check_place(run: Store, out: str, form: str, inputs: Iterable[str]) -> None:
-    """Refuse an output in the run's own directory, the directory itself, and the place of the pool, its `inputs`."""
-    inner, outer = place_of(absolute(out)), place_of(run.url)
-    if f"{inner}/".startswith(f"{outer}/"):
-        raise InputError(f"--out: {out} is inside the run's directory {run.url}; choose a folder outside it")
-    check_inputs(Store(absolute(out)), layout(form), inputs)
 
 
 def layout(form: str) -> Layout:

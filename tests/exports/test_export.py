@@ -40,3 +40,14 @@ def test_shards_agree_with_the_kept_tables(finished, tmp_path):
 def test_an_unknown_format_is_refused(finished, tmp_path):
     with pytest.raises(InputError, match="did you mean shards"):
         export(finished, "shard", str(tmp_path))
+
+
+def test_the_subset_file_goes_neither_into_the_pool_nor_into_another_run(
+    finished, metadata_run, metadata_pool, tmp_path
+):
+    with pytest.raises(InputError, match="is where the input has"):
+        export(finished, "datacomp", str(metadata_pool / "mine.npy"))
+    with pytest.raises(InputError, match=f"is inside the run's directory {metadata_run};"):
+        export(finished, "datacomp", str(metadata_run / "manifest/mine.npy"))
+    assert not list(metadata_pool.glob("*.npy"))
+    assert not (metadata_run / "manifest/mine.npy").exists()
