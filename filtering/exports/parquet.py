@@ -19,8 +19,9 @@ from filtering.exports.columns import (
     text,
 )
 from filtering.exports.copying import scratch_folder
-from filtering.exports.job import Export, Samples, Written
+from filtering.exports.job import Export, Written
 from filtering.exports.options import PARQUET_ROWS
+from filtering.exports.parts import Samples
 from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
 from filtering.storage.store import Store, commit_file
@@ -60,8 +61,8 @@ def export_parquet(export: Export) -> Written:
     wanted = Wanted(export.out, export.scratch, tables_of(run), not options.no_urls)
     groups = list(_grouped(run.kept_sources(), options.samples or PARQUET_ROWS))
     tasks = [task(f"part-{number:08d}", write_part, number, group, wanted) for number, group in enumerate(groups)]
-    counts = export.stage.map(tasks, "files")
-    kept = sum(found["samples"] for found in counts)
+    counts = export.write(tasks, "files")
+    kept = sum(counts)
     columns = wanted.schema().names
     facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": columns}
     return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'file')}")
