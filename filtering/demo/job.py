@@ -12,6 +12,7 @@ import yaml
 from filtering.concepts.artifacts import read_centroids
 from filtering.concepts.nearest import nearest_centroids
 from filtering.config.run import Config, load_config
+from filtering.core.errors import InputError
 from filtering.demo.openmoji import nameless_count
 from filtering.demo.pool import build_pool
 from filtering.demo.quality import Measure, measures
@@ -96,13 +97,37 @@ def _claim(folder: Path) -> None:
 
     Paths are absolute, so that `filtering run --config` takes it as it is. InputError if others wrote into the folder.
     """
-    config = {"input": {"shards": f"{folder}/{POOL}"}, **CONFIG, "output": f"{folder}/run"}
     check_folder("--out", str(folder))
-    store, data = Store(str(folder)), yaml.safe_dump(config, sort_keys=False).encode()
-    if store.exists(CONFIG_NAME) and store.read(CONFIG_NAME) == data:
-        return
+    store, data = Store(str(folder)), _config_in(str(folder))
+    if store.exists(CONFIG_NAME):
+        found = store.read(CONFIG_NAME)
+        if found == data:
+            return
+        _refuse_changed(store, found)
     check_output(store, LAYOUT, (), into_existing=False)
     store.write(CONFIG_NAME, data)
+
+
+def _config_in(folder: str) -> bytes:
+    config = {"input": {"shards": f"{folder}/{POOL}"}, **CONFIG, "output": f"{folder}/run"}
+    return yaml.safe_dump(config, sort_keys=False).encode()
+
+
+def _refuse_changed(store: Store, found: bytes) -> None:
+    """Refuse a configuration that the demo wrote into another folder, or that was edited since: InputError."""
+    try:
+        read = yaml.safe_load(found)
+        before = read["input"]["shards"].removesuffix(f"/{POOL}")
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return
+    if found == _config_in(before):
+        raise InputError(f"--out: {store.url} is a demo that was moved from {before}; move it back, or choose another")
+    if before == store.url:
+        path = store.path(CONFIG_NAME)
+        raise InputError(
+            f"--out: {path} is no longer what the demo wrote; choose another folder, or give: "
+            f"filtering run --config {path}"
+        )
 
 
 def _measured(folder: Path, config: Config) -> list[Measure]:

@@ -20,7 +20,7 @@ from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import StageRecord
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX
-from filtering.scores.artifacts import SCORES_NAME, ScoresResult, read_scores
+from filtering.scores.artifacts import SCORES_NAME, Scores, ScoresResult, read_scores
 from filtering.shards.cells import ColumnError, texts
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.names import METADATA, column, place
@@ -53,12 +53,16 @@ class Tables:
         except FileNotFoundError:
             raise InputError(f"the rows of {source.shard.url} are gone; they were in {embedded.store.url}") from None
 
-    def score(self, store: Store, source: Source, rows: int) -> npt.NDArray[np.float32]:
-        """Return a score of each of a shard's rows; InputError if it is gone, DamagedError if they are not so many."""
+    def stored(self, store: Store, source: Source) -> Scores:
+        """Return a score of a shard's rows as it is stored; InputError if it is gone."""
         try:
-            found = read_scores(store, source.shard.identity).astype(np.float32)
+            return read_scores(store, source.shard.identity)
         except FileNotFoundError:
             raise InputError(f"{store.url}: the scores of {source.shard.url} are gone") from None
+
+    def score(self, store: Store, source: Source, rows: int) -> Scores:
+        """Return a score of each of a shard's rows; DamagedError if they are not so many, or as `stored`."""
+        found = self.stored(store, source)
         if found.shape != (rows,):
             fault = f"is damaged: it holds {found.size:,} scores of {rows:,} rows"
             raise DamagedError(store.path(SCORES_NAME.format(source.shard.identity)), fault)

@@ -30,7 +30,8 @@ from filtering.exports.columns import (
 )
 from filtering.exports.copying import scratch_folder
 from filtering.exports.job import SUBSET as OWN_SUBSET
-from filtering.exports.job import Export, Samples, Written
+from filtering.exports.job import Export, Written
+from filtering.exports.parts import Samples
 from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
@@ -78,9 +79,9 @@ def export_datacomp(export: Export) -> Written:
     sources = [_whole(source) for source in run.sources] if options.all else run.kept_sources()
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
-    counts = export.stage.map(tasks, "shards")
+    counts = export.write(tasks, "shards")
     write_subset(run.store, export.out.path(OWN_SUBSET))
-    samples, files = sum(found["samples"] for found in counts), sum(found["samples"] > 0 for found in counts)
+    samples, files = sum(counts), sum(count > 0 for count in counts)
     kept = run.record["totals"]["kept"]
     facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}
     return Written(facts, f"{counted(samples, 'sample')} in {counted(files, 'file')} of metadata")

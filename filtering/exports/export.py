@@ -1,22 +1,22 @@
 """Exports of a finished run: DataComp's subset and metadata, lists of shards and keys, tars, and parquet."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 
 from filtering.core.errors import InputError
 from filtering.exports.datacomp import export_datacomp, write_subset
-from filtering.exports.job import SUBSET, Export, Facts, Written, check_place, finish_export, layout
+from filtering.exports.job import SUBSET, Export, Facts, Written, finish_export, layout
 from filtering.exports.options import Options, check_format
 from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
 from filtering.exports.tar_export import export_tars
 from filtering.manifests.artifacts import SUBSET as RUN_SUBSET
-from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import read_finished
+from filtering.manifests.places import check_apart
 from filtering.runtime.executor import Executor
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
-from filtering.shards.inventory import Shard, arrays_url
-from filtering.storage.outputs import check_folder, check_output, same_bytes
+from filtering.storage.outputs import Layout, check_folder, check_output, same_bytes
 from filtering.storage.store import Store, absolute
 
 FORMATS: dict[str, Callable[[Export], Written]] = {
@@ -61,15 +61,15 @@ def export(
     ------
     InputError
         If the format or an option is wrong, there is no finished run, the pool has changed, or `out` is taken, holds
-        files that no export wrote, or is where the pool is.
+        files that no export wrote, is inside a run's directory, or is where the pool is.
     RunError
         If a task keeps failing; what was finished stays.
     """
     options = options or Options()
     check_format(form, options)
-    check_place(run, out, form, _inputs(run))
     if form == "datacomp" and not options.embeddings:
         return {"format": form, "out": out, **_subset(run, out, into_existing)}
+    check_apart(absolute(out), layout(form), run)
     if out.endswith(".npy"):
         raise InputError(f"--out: {out} must be a folder, for more than the subset file is written")
     found = read_finished(run, form != "shards", "needed" if form in ("datacomp", "parquet") else "optional")
@@ -84,20 +84,12 @@ def export(
     return {"format": form, "out": out, **written}
 
 
-def _inputs(run: Store) -> Iterator[str]:
-    """Yield the URL of every object of a run's pool."""
-    metadata = read_run(run)["config"]["input"].get("metadata") is not None
-    for line in read_shard_lines(run):
-        yield line["url"]
-        if metadata:
-            yield arrays_url(Shard(0, line["url"], 0, ""))
-
-
 def _subset(run: Store, out: str, into_existing: bool) -> Facts:
     """Write the subset file alone, unless it is there; InputError if another file has its name."""
     record, named = read_run(run), out.endswith(".npy")
     url = absolute(out if named else f"{out.rstrip('/')}/{SUBSET}")
     folder, _, name = url.rpartition("/")
+    check_apart(folder, Layout("--out", re.compile(re.escape(name))), run)
     check_folder("--out", folder)
     if Store(folder).exists(name):
         if not same_bytes(url, run.path(RUN_SUBSET)):

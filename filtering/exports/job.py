@@ -1,8 +1,8 @@
 """An export at work: leased, on Ray, resumed where an earlier attempt at the same one stopped."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NotRequired
 
 from pydantic import ConfigDict, with_config
@@ -12,20 +12,24 @@ from filtering.config.run import Ray
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import Count
 from filtering.exports.options import Options, flag
-from filtering.manifests.finished import FinishedRun
+from filtering.exports.parts import AGAIN, Objects, Part, Samples, differing, mark_done, noting, own_objects
+from filtering.manifests.finished import RESULTS, FinishedRun
 from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import Executor, executor_for
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
+from filtering.runtime.task_spec import TaskSpec
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
-from filtering.storage.outputs import Layout, check_folder, check_inputs, check_output, delete_halves, place_of
+from filtering.storage.outputs import Layout, check_folder, check_output, delete_halves
 from filtering.storage.reading import read_as
-from filtering.storage.store import Store, absolute
+from filtering.storage.store import MARKER, Store
+from filtering.storage.written import noted
 
-VERSION = 1
+# What it is that an export writes: raised when that changes, and an export of another version is made again.
+VERSION = 2
 # What is not finished lies in this folder of the output, and goes when it is.
 STATE = "_export"
 IDENTITY = "export.json"
@@ -60,16 +64,15 @@ class Identity(TypedDict):
 
 
 class Manifest(Identity):
-    """The manifest of an export: its identity, and how many samples and objects it has."""
+    """The manifest of an export: its identity, how many samples and objects it has, and which objects those are.
+
+    The first version wrote neither its number nor the objects.
+    """
 
     kept: Count
     objects: Count
-
-
-class Samples(TypedDict):
-    """The result of a task: how many samples it wrote."""
-
-    samples: int
+    version: NotRequired[Count]
+    written: NotRequired[Objects]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,19 @@ class Export:
     options: Options
     out: Store
     stage: StageRun
+    # What each task of `write` has written, by its name
+    parts: dict[str, Part] = field(default_factory=dict)
 
     @property
     def scratch(self) -> Store:
         """The folder of objects that tasks write for later tasks."""
         return self.stage.store
+
+    def write(self, tasks: Sequence[TaskSpec[Samples]], unit: str) -> list[int]:
+        """Run the tasks that write the output's objects, as `StageRun.map`; return how many samples each wrote."""
+        found = self.stage.map([noting(one, self.out) for one in tasks], unit)
+        self.parts.update({one.name: part for one, part in zip(tasks, found, strict=True)})
+        return [part["samples"] for part in found]
 
 
 def finish_export(
@@ -105,30 +116,36 @@ def finish_export(
     executor: Executor | None = None,
     into_existing: bool = False,
 ) -> Facts:
-    """Start or resume an export, of which `body` writes every object but the manifest, and return that.
+    """Start or resume an export, of which `body` writes every object but the manifest; return what that says of it.
 
-    Ray runs its tasks, on `options.cpus`, if no executor is given. InputError if another export is at work there, or
-    has left its objects there, or (unless `into_existing`) files are there that no export wrote.
+    Of an export that is finished, what is no longer as it was written is made again. Ray runs its tasks, on
+    `options.cpus`, if no executor is given. InputError if another export is at work there, or has left its objects
+    there, or (unless `into_existing`) files are there that no export wrote.
     """
     identity = {"format": form, "options": options.decisive(), **run.origin()}
     state, progress = out.child(STATE), progress or LineReporter()
     _check_output(out, form, identity, into_existing)
-    if (done := _finished(out, identity)) is not None:
-        _tidy(out, state, progress)
-        return done
+    done = _finished(out, identity)
+    if done is not None:
+        if (fault := _fault(out, done)) is None:
+            _tidy(out, state, progress)
+            return _told(done)
+        progress.say(fault)
     with leased(state, progress, "--out") as lease:
-        _claim(out, state, identity)
+        executor = executor or executor_for(Ray(num_cpus=options.cpus))
+        runtime = Runtime(state, executor, EventLog(state, lease.check), progress, lease)
+        stage = StageRun(runtime, StageKey("export", VERSION, identity))
+        _claim(out, state, identity, done)
+        if done is not None:
+            _count_whole(out, stage.store, done)
         # Of an attempt that was killed; what tasks have in their own folder goes with it.
         delete_halves(out, layout(form).names.fullmatch)
         if form == "shards":
             delete_halves(out.child(KEYS))
-        executor = executor or executor_for(Ray(num_cpus=options.cpus))
-        runtime = Runtime(state, executor, EventLog(state, lease.check), progress, lease)
-        stage = StageRun(runtime, StageKey("export", VERSION, identity))
         try:
             progress.start("export", 1, "")
-            written = body(Export(run, options, out, stage))
-            found = {**identity, **written.facts}
+            written, objects = _written(Export(run, options, out, stage), body)
+            found = {**identity, **written.facts, "version": VERSION, "written": objects}
             lease.check(fresh=True)
             run.check_same()
             out.write_json(MANIFEST, found)
@@ -139,7 +156,52 @@ def finish_export(
             runtime.executor.stop()
     # Whoever takes the lease in this moment finds the export finished, or is told that the lease was removed.
     out.delete_folder(STATE)
-    return found
+    return _told(found)
+
+
+def _written(export: Export, body: Callable[[Export], Written]) -> tuple[Written, Objects]:
+    """Return what the body wrote; what earlier attempts had written, and is not there as it was, is made again."""
+    for last in (False, True):
+        with noted() as written:
+            found = body(export)
+        objects = Objects(parts=export.parts, rest=own_objects(export.out, written, STATE))
+        lost = {} if last else differing(export.out, objects)
+        if not lost:
+            break
+        export.stage.runtime.progress.say(_differs(export.out, lost))
+        for name, part in objects["parts"].items():
+            if not lost.keys().isdisjoint(part["objects"]):
+                export.scratch.delete(name + MARKER)
+    return found, objects
+
+
+def _fault(out: Store, done: Manifest) -> str | None:
+    """Say in a line why an export that is finished is made again; None if nothing is wrong with it."""
+    if (objects := done.get("written")) is None or done.get("version") != VERSION:
+        return f"--out: {out.url} holds this export as another version of filtering wrote it; it is made again"
+    return _differs(out, lost) if (lost := differing(out, objects)) else None
+
+
+def _differs(out: Store, lost: Mapping[str, str]) -> str:
+    name, fault = next(iter(lost.items()))
+    more = f", as are {len(lost) - 1:,} more objects" if len(lost) > 1 else ""
+    return f"--out: {out.path(name)} {fault}{more}; {AGAIN}"
+
+
+def _count_whole(out: Store, tasks: Store, done: Manifest) -> None:
+    """Let the tasks of a finished export count as done whose objects are as they were.
+
+    Its manifest stays: where the pool has gone since, it is still right about the rest.
+    """
+    objects = done.get("written")
+    if objects is not None and done.get("version") == VERSION:
+        lost = differing(out, objects)
+        mark_done(tasks, {n: part for n, part in objects["parts"].items() if lost.keys().isdisjoint(part["objects"])})
+
+
+def _told(found: Mapping[str, object]) -> Facts:
+    """Return a manifest without the list of all objects."""
+    return {name: value for name, value in found.items() if name != "written"}
 
 
 def _tidy(out: Store, state: Store, progress: Reporter) -> None:
@@ -161,17 +223,30 @@ def _finished(out: Store, identity: Facts) -> Manifest | None:
     if not out.exists(MANIFEST):
         return None
     found = read_as(out, MANIFEST, Manifest, REMEDY)
-    if {name: value for name, value in found.items() if name in identity} == identity:
+    if _is_same(found, identity):
         return found
-    raise InputError(f"--out: {out.url} holds another export, {_named(found)}; choose another folder, or delete it")
+    again = (
+        " (made again since with other results)" if _is_same({**found, RESULTS: identity[RESULTS]}, identity) else ""
+    )
+    raise InputError(
+        f"--out: {out.url} holds another export, {_named(found)}{again}; choose another folder, or delete it"
+    )
 
 
-def _claim(out: Store, state: Store, identity: Facts) -> None:
-    if (done := _finished(out, identity)) is not None:
+def _is_same(found: Facts, identity: Facts) -> bool:
+    """Return whether an export is the one of an identity; the first version did not note the run's results."""
+    known = {name: value for name, value in identity.items() if name != RESULTS or RESULTS in found}
+    return {name: value for name, value in found.items() if name in known} == known
+
+
+def _claim(out: Store, state: Store, identity: Facts, again: Manifest | None) -> None:
+    """Write the identity of the export at work; InputError if there is another, or it is finished but for `again`."""
+    done = _finished(out, identity)
+    if done is not None and done != again:
         raise InputError(f"--out: {out.url} was finished just now, with {done['kept']:,} samples")
     if state.exists(IDENTITY):
         found = read_as(state, IDENTITY, Identity, REMEDY)
-        if found == identity:
+        if _is_same(found, identity):
             return
         if not _wrote_nothing(out, found):
             raise InputError(
@@ -196,14 +271,6 @@ def _named(identity: Identity) -> str:
     return f"{' '.join(given)} of run {identity.get('run_id', 'unknown')}"
 
 
-def check_place(run: Store, out: str, form: str, inputs: Iterable[str]) -> None:
-    """Refuse an output in the run's own directory, the directory itself, and the place of the pool, its `inputs`."""
-    inner, outer = place_of(absolute(out)), place_of(run.url)
-    if f"{inner}/".startswith(f"{outer}/"):
-        raise InputError(f"--out: {out} is inside the run's directory {run.url}; choose a folder outside it")
-    check_inputs(Store(absolute(out)), layout(form), inputs)
-
-
 def layout(form: str) -> Layout:
     """Return the names that an export writes into its output."""
     return Layout("--out", re.compile(f"{re.escape(MANIFEST)}|{STATE}|{WRITTEN[form]}"))
@@ -216,7 +283,7 @@ def _check_output(out: Store, form: str, identity: Facts, into_existing: bool) -
     if _identity(out, MANIFEST):
         return
     found = _identity(state, IDENTITY)
-    if found and (found == identity or not _wrote_nothing(out, found)):
+    if found and (_is_same(found, identity) or not _wrote_nothing(out, found)):
         return
     # The lease is the first that any export writes.
     known = found or ({whole_name(name) for name in state.names()} <= STATE_NAMES and held(state))

@@ -1,7 +1,7 @@
 """The parquet format: a table of the kept samples with URLs, captions and all scores, as img2dataset downloads it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,9 @@ from filtering.exports.columns import (
     text,
 )
 from filtering.exports.copying import scratch_folder
-from filtering.exports.job import Export, Samples, Written
+from filtering.exports.job import Export, Written
 from filtering.exports.options import PARQUET_ROWS
+from filtering.exports.parts import Samples
 from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
 from filtering.storage.store import Store, commit_file
@@ -32,22 +33,30 @@ OWN_SCORE = "clip_score"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is written where: a run's tables, with a column of URLs or without."""
+    """What is written where: a run's tables, with a column of URLs or without.
+
+    `wide` are the scores that are stored as float64.
+    """
 
     out: Store
     scratch: Store
     tables: Tables
     urls: bool
+    wide: frozenset[str] = frozenset()
 
     def schema(self) -> pa.Schema:
         """Return the columns of every file."""
         urls = [(URL, pa.string())] if self.urls else []
         names = [(name, pa.string()) for name in ("caption", "uid", "key", "shard")]
-        scores = [(name, pa.float32()) for name in (OWN_SCORE, *self.further())]
+        scores = [(OWN_SCORE, pa.float32()), *((name, self.kind(name)) for name in self.further())]
         sizes = [("width", pa.int32()), ("height", pa.int32())]
         return pa.schema(
             [*urls, *names, *sizes, *scores, ("concept", pa.int32()), ("score", pa.float32()), ("rank", pa.int64())]
         )
+
+    def kind(self, name: str) -> pa.DataType:
+        """Return the type of the column of a further score."""
+        return pa.float64() if name in self.wide else pa.float32()
 
     def further(self) -> dict[str, Store]:
         """Return the folders of the scores that are not in every run's rows, by name."""
@@ -58,13 +67,22 @@ def export_parquet(export: Export) -> Written:
     """Write the files; return what the manifest says of them."""
     run, options = export.run, export.options
     wanted = Wanted(export.out, export.scratch, tables_of(run), not options.no_urls)
-    groups = list(_grouped(run.kept_sources(), options.samples or PARQUET_ROWS))
+    sources = run.kept_sources()
+    if sources:
+        wanted = replace(wanted, wide=_wide(wanted, sources[0]))
+    groups = list(_grouped(sources, options.samples or PARQUET_ROWS))
     tasks = [task(f"part-{number:08d}", write_part, number, group, wanted) for number, group in enumerate(groups)]
-    counts = export.stage.map(tasks, "files")
-    kept = sum(found["samples"] for found in counts)
+    counts = export.write(tasks, "files")
+    kept = sum(counts)
     columns = wanted.schema().names
     facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": columns}
     return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'file')}")
+
+
+def _wide(wanted: Wanted, source: Source) -> frozenset[str]:
+    """Return the names of the scores that are stored as float64, by those of one shard: all shards have the same."""
+    stored = {name: wanted.tables.stored(store, source).dtype for name, store in wanted.further().items()}
+    return frozenset(name for name, dtype in stored.items() if dtype == np.float64)
 
 
 def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> Samples:
@@ -90,7 +108,7 @@ def _described(source: Source, wanted: Wanted) -> pa.Table:
     kept, rows = source.table(), rows.take(pa.array(chosen))
     columns = {name: kept[name] for name in ("uid", "key", "shard", "concept", "score", "rank")}
     columns |= {name: rows[name] for name in ("caption", "width", "height", OWN_SCORE)}
-    columns |= {name: pa.array(scores, pa.float32()) for name, scores in found.items()}
+    columns |= {name: pa.array(scores, wanted.kind(name)) for name, scores in found.items()}
     if wanted.urls:
         columns[URL] = _urls(source, rows["source_row"].to_numpy().astype(np.int64), wanted)
     return pa.table(columns).select(wanted.schema().names)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from filtering.core.formatting import counted
-from filtering.exports.job import Export, Samples, Written
+from filtering.exports.job import Export, Written
+from filtering.exports.parts import Samples
 from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import Source, batches
 from filtering.runtime.task_spec import task
@@ -26,7 +27,7 @@ def export_shards(export: Export) -> Written:
         task(f"keys-{start:08d}", write_keys, group, names[start : start + len(group)], export.out)
         for start, group in zip(starts, groups, strict=False)
     ]
-    export.stage.map(tasks, "shards")
+    export.write(tasks, "shards")
     listed = [line | {"keys": f"keys/{name}.json"} for line, name in zip(lines, names, strict=True)]
     export.out.write_json(SIZES, {name: line["kept"] for name, line in zip(names, lines, strict=True)})
     export.out.write(LINES, "".join(json.dumps(line) + "\n" for line in listed).encode())

@@ -13,8 +13,8 @@ import numpy as np
 
 from filtering.core.uids import hashed, uid_array
 from filtering.exports.copying import Piece
-from filtering.exports.job import Samples
 from filtering.exports.members import Positions
+from filtering.exports.parts import Samples
 from filtering.exports.tars import (
     Indexed,
     Placed,

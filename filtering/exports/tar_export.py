@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from filtering.core.errors import InputError, RunError
 from filtering.core.formatting import counted
-from filtering.exports.job import Export, Samples, Written
+from filtering.exports.job import Export, Written
 from filtering.exports.options import SAMPLES
+from filtering.exports.parts import Samples
 from filtering.exports.shuffling import (
     BUCKET_SAMPLE_BYTES,
     BUCKET_SAMPLES,
@@ -41,7 +42,7 @@ def export_tars(export: Export) -> Written:
     target = Target(export.out, export.scratch, each, options.bytes is not None, limit)
     sources = run.kept_sources()
     kept = sum(source.kept for source in sources)
-    counts = [found["samples"] for found in export.stage.map(_tasks(export, sources, target), "tars")]
+    counts = export.write(_tasks(export, sources, target), "tars")
     if sum(counts) != kept:
         for source in sources:
             source.check()

@@ -16,8 +16,8 @@ import numpy as np
 
 from filtering.core.errors import InputError
 from filtering.exports.copying import Piece, RangeCopier, scratch_folder
-from filtering.exports.job import Samples
 from filtering.exports.members import Positions, Ranges, check_unchanged, excerpt_of, kept_ranges
+from filtering.exports.parts import Samples
 from filtering.manifests.finished import Source
 from filtering.shards.inventory import Shard
 from filtering.shards.members import keys_at

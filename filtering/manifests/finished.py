@@ -19,6 +19,8 @@ from filtering.shards.offsets import Offsets
 from filtering.storage.store import Store
 
 RowsNeed = Literal["optional", "needed"]
+# In the origin of an export, what tells the run's results from others of the same id.
+RESULTS = "results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,13 @@ class FinishedRun:
         return Arrays(image=found["image"], text=found["text"]) if found else Arrays()
 
     def origin(self) -> dict[str, str]:
-        """Return the run's id and hashes: the origin of an export."""
+        """Return the run's id and hashes, and what tells its results from those of other scores: an export's origin."""
         record = self.record
         return {
             "run_id": record["run_id"],
             "config_hash": record["config_hash"],
             "manifest_hash": record["manifest_hash"],
+            RESULTS: mark_of(record),
         }
 
     def check_same(self) -> None:

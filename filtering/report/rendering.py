@@ -1,16 +1,20 @@
 """`filtering report`: the location of a run's report, a copy of it, or a report with the changes since another run."""
 
+import re
+
 from filtering.core.errors import InputError
 from filtering.manifests.artifacts import REPORT, REPORT_DATA
 from filtering.manifests.diff import diff
+from filtering.manifests.places import check_apart
 from filtering.report.data import parse_report
 from filtering.report.page import render
 from filtering.runtime.run_record import read_run
-from filtering.storage.outputs import check_folder
+from filtering.storage.outputs import Layout, check_folder
 from filtering.storage.store import Store, absolute, read_range, write_object
 
 # The default folder of a report with changes: a finished run's folder is never changed.
 FOLDER = "filtering-report"
+LAYOUT = Layout("--out", re.compile(r"index\.html"), insisting=False)
 FIRST_BYTES = 1 << 12
 SIGNATURE = b'<meta name="generator" content="filtering">'
 
@@ -20,7 +24,7 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
 
     A copy goes to the folder `out`. With `against`, another finished run, the report also shows the changes since that
     run; it goes to `out`, or to filtering-report in the current folder. Raises InputError if one of the runs is not
-    finished, or the report's data is missing.
+    finished, the report's data is missing, or `out` is inside a run's directory or where the pool is.
     """
     read_run(run)
     if against is None and not run.exists(REPORT):
@@ -29,6 +33,7 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
         return run.path(REPORT)
     folder = absolute(out or FOLDER).rstrip("/")
     page = f"{folder}/index.html"
+    check_apart(folder, LAYOUT, run, *([] if against is None else [Store(against)]))
     check_folder("--out", folder)
     _check_free(page)
     data = run.read(REPORT) if against is None else _compared(run, against).encode()

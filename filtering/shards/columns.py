@@ -1,6 +1,6 @@
 """The rows of a DataComp parquet: uid, key, caption and sizes of each, or why the row cannot be used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,19 +85,26 @@ def table_rows(file: BoundedParquet, is_damage: Callable[[Exception], bool]) -> 
 def with_uids(rows: TableRows, place: str) -> TableRows:
     """Return rows of which each that can be used has a uid: its own, else one derived from a shard's place and its key.
 
-    The key of a row that has neither is its number in the table.
+    The key of a row that has neither is its number in the table; "row" and that, where it is the key of another row.
     """
     without = np.asarray(rows.table["uid"].is_null()) & (rows.reasons == "")
     if not without.any():
         return rows
     numbers = np.flatnonzero(without).tolist()
     keys, uids = (rows.table[name].to_numpy().copy() for name in ("key", "uid"))
+    taken = set(keys[numbers])
     for number in numbers:
-        keys[number] = keys[number] or str(number)
+        keys[number] = keys[number] or _free(str(number), taken)
         uids[number] = derived_uid(place, keys[number])
     columns = {"uid": pa.array(uids, pa.string()), "key": pa.array(keys, pa.string())}
     given = [columns.get(name, rows.table[name]) for name in SCHEMA.names]
     return replace(rows, table=pa.table(given, schema=SCHEMA))
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name = f"row {name}"
+    return name
 
 
 def joined(parts: Sequence[TableRows]) -> TableRows:
@@ -157,7 +164,8 @@ class _Reader:
         found.note(key.too_long, "name_too_long", f"the key has more than {MAX_NAME_CHARACTERS} bytes")
         found.note(caption.not_utf8, "caption_not_utf8", "the caption is no text")
         found.note(caption.too_long, "caption_too_long", f"has more than {MAX_CAPTION_BYTES} bytes")
-        if found.has("caption"):
+        # Also where the column has no type: pandas writes it so if all captions are missing.
+        if "caption" in self.wanted:
             found.note(blank_captions(caption.values), "caption_empty", "holds no text")
         over = self._over(caption.values, key.values)
         found.note(over, "shard_text_too_large", f"captions and keys of its file exceed {self.file.allowed} bytes")

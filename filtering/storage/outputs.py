@@ -11,6 +11,7 @@ from pathlib import Path
 from filtering.core.errors import FilteringError, InputError, one_line
 from filtering.storage.local import whole_name
 from filtering.storage.store import Store, filesystem_of, is_local, stream_object
+from filtering.storage.urls import last_link
 
 SHOWN = 3
 COMPARED_AT_ONCE = 1 << 20
@@ -104,14 +105,14 @@ _folder_place = lru_cache(maxsize=4096)(place_of)
 
 
 def _places(url: str) -> Iterator[str]:
-    """Find where an object lies.
+    """Find where an object lies, of a chain the one that the others are in.
 
     Yields
     ------
     str
         Its place and, if that is a link on a disk, what the link leads to.
     """
-    folder, slash, name = url.rpartition("/")
+    folder, slash, name = last_link(url).rpartition("/")
     place = f"{_folder_place(folder + slash or '.')}/{name}"
     yield place
     if place.startswith("/") and Path(place).is_symlink():

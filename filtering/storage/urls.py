@@ -36,7 +36,7 @@ INSTALL = {
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the filesystem of a URL and the path on it; InputError if there is no such filesystem here."""
-    if "::" in url and "://" not in url and url.partition("::")[0] not in CACHES | ARCHIVES:
+    if "::" in url and not _is_chain(url):
         # To fsspec every `::` is a chain of filesystems.
         local = LocalFileSystem()
         return local, _REPEATED.sub("/", local._strip_protocol(url))
@@ -59,6 +59,15 @@ def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 def scheme(url: str) -> str:
     """Return what a URL begins with, in lower case; of a chain the first one, of a path nothing."""
     return url.partition("://")[0].rpartition("::")[2].lower() if "://" in url else ""
+
+
+def _is_chain(url: str) -> bool:
+    return "::" in url and ("://" in url or url.partition("::")[0] in CACHES | ARCHIVES)
+
+
+def last_link(url: str) -> str:
+    """Return the URL of the object that a chain reads, such as an archive; other URLs as they are."""
+    return url.rpartition("::")[2] if _is_chain(url) else url
 
 
 def is_local(url: str) -> bool:

@@ -32,6 +32,24 @@ def test_the_demo_filters_its_pool_and_tells_what_became_of_the_defects(tmp_path
     assert "truth" not in json.dumps(config)
 
 
+def test_a_demo_that_was_moved_or_edited_is_told_so(tmp_path, monkeypatch):
+    def stops(*_, **__):
+        raise InputError("built")
+
+    monkeypatch.setattr(job, "build_pool", stops)
+    config = tmp_path / "demo/demo.yaml"
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^built$"):
+            job.run_demo(str(config.parent), Silent())
+    config.write_text(config.read_text() + "# mine\n")
+    with pytest.raises(InputError, match=r"demo\.yaml is no longer what the demo wrote; .*filtering run --config"):
+        job.run_demo(str(config.parent), Silent())
+    config.write_text(config.read_text().removesuffix("# mine\n"))
+    config.parent.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=rf"moved is a demo that was moved from {config.parent}; move it back"):
+        job.run_demo(str(tmp_path / "moved"), Silent())
+
+
 @pytest.mark.parametrize("name", ["pool/00000000.tar", "demo.yaml", "run/run.json", "notes.txt"])
 def test_the_demo_writes_into_no_folder_of_others(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)

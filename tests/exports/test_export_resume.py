@@ -1,5 +1,6 @@
 """An export that is killed goes on, and ends with the same bytes, for any number of workers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 from finished_runs import write_finished
 from in_process import export
-from pools import members, write_tar
+from pools import Told, members, write_tar
 
 from filtering.core.errors import InputError
+from filtering.exports import export as exports
 from filtering.exports.job import STATE
 from filtering.exports.options import Options
+from filtering.runtime.in_process import InProcessExecutor
 from filtering.storage.lease import Lease
 from filtering.storage.store import Store
 
@@ -188,3 +191,90 @@ def test_an_export_into_the_pool_is_refused_always(finished, tmp_path, form):
         with pytest.raises(InputError, match=r"--out: .* is where the input has .*; choose a folder of its own"):
             export(finished, form, str(out), into_existing=True)
     assert content(pool) == before
+
+
+def repeated(run: Store, out: Path, form: str, **options) -> list[str]:
+    """Give the command of an export that was finished again, and return what it says."""
+    told = Told()
+    exports.export(run, form, str(out), Options(**options), told, InProcessExecutor())
+    return told.lines
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("tar", {"samples": 4}),
+        ("tar", {"bytes": 20_000}),
+        ("tar", {"samples": 4, "shuffle": True}),
+        ("shards", {}),
+    ],
+    ids=str,
+)
+def test_what_was_lost_of_a_finished_export_is_made_again_and_nothing_else(finished, tmp_path, form, options):
+    out = tmp_path / "out"
+    whole = calm(finished, out, form, **options)
+    assert repeated(finished, out, form, **options) == []
+    parts, sizes = sorted([*out.glob("*.tar"), *out.glob("keys/*.json")]), out / "sizes.json"
+    inodes = {path: path.stat().st_ino for path in parts}
+    parts[1].unlink()
+    parts[2].write_bytes(b"\0" * 100)
+    sizes.unlink()
+    (line,) = repeated(finished, out, form, **options)
+    assert line.endswith(", as are 2 more objects; what differs is made again")
+    assert content(out) == whole
+    assert [path for path in parts if path.stat().st_ino != inodes[path]] == parts[1:3]
+
+
+def test_what_is_lost_while_an_export_waits_to_go_on_is_made_again(finished, tmp_path, monkeypatch):
+    out, written = tmp_path / "out", Store.write_json
+
+    def failing(store, name, value):
+        if name == "manifest.json":
+            raise RuntimeError("the disk is gone")
+        written(store, name, value)
+
+    monkeypatch.setattr(Store, "write_json", failing)
+    with pytest.raises(RuntimeError):
+        calm(finished, out, samples=4)
+    monkeypatch.undo()
+    (out / "00000001.tar").unlink()
+    (line,) = repeated(finished, out, "tar", samples=4)
+    assert line == f"--out: {out}/00000001.tar is missing; what differs is made again"
+    assert content(out) == calm(finished, tmp_path / "calm", samples=4)
+
+
+def test_an_export_of_an_earlier_version_which_lists_no_objects_is_made_again(finished, tmp_path):
+    out = tmp_path / "out"
+    whole = calm(finished, out, samples=4)
+    manifest = json.loads(whole["manifest.json"])
+    old = {name: value for name, value in manifest.items() if name not in ("version", "written", "results")}
+    (out / "manifest.json").write_text(json.dumps(old))
+    (out / "00000001.tar").write_bytes(b"old")
+    (line,) = repeated(finished, out, "tar", samples=4)
+    assert "another version of filtering wrote it" in line
+    assert content(out) == whole
+    assert "written" not in export(finished, "tar", str(out), Options(samples=4))
+
+
+def test_an_export_of_a_run_that_was_made_again_with_other_scores_is_another_export(tmp_path):
+    (tmp_path / "pool").mkdir()
+    write_tar(tmp_path / "pool/00000000.tar", members(0, 4))
+    run = write_finished(tmp_path / "run", tmp_path / "pool")
+    export(run, "tar", str(tmp_path / "out"))
+    record = run.read_json("run.json")
+    run.write_json("run.json", record | {"objects": record["objects"] | {"scores": "stages/scores-1"}})
+    with pytest.raises(InputError, match=r"of run 0 \(made again since with other results\); choose another"):
+        export(run, "tar", str(tmp_path / "out"))
+
+
+def test_where_the_pool_has_gone_an_export_that_was_damaged_keeps_its_manifest(tmp_path):
+    (tmp_path / "pool").mkdir()
+    write_tar(tmp_path / "pool/00000000.tar", members(0, 4))
+    run, out = write_finished(tmp_path / "run", tmp_path / "pool"), tmp_path / "out"
+    whole = calm(run, out, samples=2)
+    (tmp_path / "pool/00000000.tar").unlink()
+    (out / "00000001.tar").unlink()
+    with pytest.raises(InputError, match="it was deleted since the run"):
+        calm(run, out, samples=2)
+    (out / "00000001.tar").write_bytes(whole["00000001.tar"])
+    assert calm(run, out, samples=2) == whole

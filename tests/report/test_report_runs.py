@@ -88,6 +88,17 @@ def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadat
         report_page(Store(str(metadata_run)), None, str(tmp_path / "nowhere"))
 
 
+def test_no_report_is_written_into_a_run_or_the_pool(metadata_run, metadata_pool):
+    before, run = (metadata_run / "report/index.html").read_bytes(), Store(str(metadata_run))
+    for against in (None, str(metadata_run)):
+        with pytest.raises(InputError, match="is inside the run's directory"):
+            report_page(run, str(metadata_run / "report"), against)
+        with pytest.raises(InputError, match="is where the input has"):
+            report_page(run, str(metadata_pool), against)
+    assert (metadata_run / "report/index.html").read_bytes() == before
+    assert not (metadata_pool / "index.html").exists()
+
+
 def test_duplicates_are_grouped(run, tmp_path):
     pool = tmp_path / "pool"
     pool.mkdir()

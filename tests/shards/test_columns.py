@@ -77,6 +77,11 @@ def test_captions_without_a_visible_character_are_empty(tmp_path):
     assert found.reasons.tolist() == ["", "caption_empty", "caption_empty", "caption_empty"]
 
 
+def test_captions_that_are_all_missing_are_empty_whether_their_column_has_a_type_or_none(tmp_path):
+    for nothing in (pa.nulls(4), pa.nulls(4, pa.string())):
+        assert read(tmp_path, text=nothing).reasons.tolist() == ["caption_empty"] * 4
+
+
 @pytest.mark.parametrize("encoded", [True, False])
 def test_captions_have_the_bound_that_they_have_in_tars(tmp_path, encoded):
     texts = pa.array(["a", "x" * (64 << 10), "x" * (64 << 10 | 1), "x" * 1_000_000])

@@ -83,6 +83,8 @@ def test_an_upper_case_uid_is_lowered(tmp_path):
         ({"key": ["a", "b"]}, ["a", "b"]),
         ({"key": ["a", None]}, ["a", "1"]),
         ({"key": [7, 8]}, ["7", "8"]),
+        ({"key": [None, "0"]}, ["row 0", "0"]),
+        ({"key": ["row 1", None]}, ["row 1", "1"]),
         ({"text": ["x", "y"]}, ["0", "1"]),
         ({"other": [1, 2]}, ["0", "1"]),
         ({"uid": pa.array([None, None], pa.string())}, ["0", "1"]),

@@ -94,6 +94,14 @@ def test_names_that_are_written_hold_no_input_however_deep(tmp_path):
         check_inputs(Store(str(tmp_path)), LAYOUT, [f"file://{tmp_path}/manifest/kept/0.parquet"])
 
 
+@pytest.mark.parametrize("chain", ["zip://a.tar::{}", "zip://a.tar::file://{}", "zip://a.tar::simplecache::file://{}"])
+def test_a_chain_lies_where_its_last_link_is(tmp_path, chain):
+    url = chain.format(tmp_path / "pool/p.zip")
+    check_inputs(Store(str(tmp_path / "run")), LAYOUT, [url])
+    with pytest.raises(InputError, match="is where the input has"):
+        check_inputs(Store(str(tmp_path / "pool")), LAYOUT, [url])
+
+
 def test_what_a_shard_links_to_counts(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store/a.tar").write_bytes(b"x")

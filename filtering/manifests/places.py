@@ -1,0 +1,60 @@
+"""Where what is written of finished runs may go: into no run's folder, and not where a run's pool is."""
+
+import json
+import os
+from collections.abc import Iterator
+
+from filtering.core.errors import FilteringError, InputError
+from filtering.manifests.artifacts import read_shard_lines
+from filtering.runtime.events import NAME as EVENTS
+from filtering.runtime.run_record import RUN, read_run
+from filtering.shards.inventory import Shard, arrays_url
+from filtering.storage.outputs import Layout, check_inputs
+from filtering.storage.store import Store, filesystem_of, is_local, read_range
+from filtering.storage.urls import is_http
+
+FIRST_BYTES = 1 << 14
+
+
+def check_apart(url: str, layout: Layout, *runs: Store) -> None:
+    """Refuse to write into the directory of any run, or where the inputs of `runs`, finished ones, are: InputError."""
+    for folder in _upwards(url):
+        if holds_run(Store(folder)):
+            raise InputError(f"{layout.key}: {url} is inside the run's directory {folder}; choose a folder outside it")
+    for run in runs:
+        check_inputs(Store(url), layout, _inputs(run))
+
+
+def holds_run(folder: Store) -> bool:
+    """Return whether a folder is that of a run, finished or begun; what may not be read there is none."""
+    return "run_id" in _first_record(folder, RUN) or "config_hash" in _first_record(folder, EVENTS)
+
+
+def _first_record(folder: Store, name: str) -> dict[str, object]:
+    try:
+        data = folder.read(name) if name == RUN else read_range(folder.path(name), 0, FIRST_BYTES).partition(b"\n")[0]
+        found = json.loads(data)
+    except (OSError, ValueError, RecursionError, FilteringError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _upwards(url: str) -> Iterator[str]:
+    """Yield a folder and those that it lies in, the innermost first; links on a disk are followed."""
+    if is_http(url):
+        # Nothing can be written there, and whoever tries says so.
+        return
+    folder = os.path.realpath(filesystem_of(url)[1]) if is_local(url) else url.rstrip("/")
+    least = 0 if is_local(url) else len(folder.partition("://")[0]) + len("://")
+    while len(folder) > least:
+        yield folder
+        folder = folder[:least] + folder[least:].rpartition("/")[0].rstrip("/")
+
+
+def _inputs(run: Store) -> Iterator[str]:
+    """Yield the URL of every object of a run's pool."""
+    metadata = read_run(run)["config"]["input"].get("metadata") is not None
+    for line in read_shard_lines(run):
+        yield line["url"]
+        if metadata:
+            yield arrays_url(Shard(0, line["url"], 0, ""))
