@@ -32,6 +32,8 @@ TowerScorer = Callable[[PassingShard, Store, Store], "ScoredRows"]
 VERSION = 3
 # Of scores that are kept as float64.
 WIDE_VERSION = 4
+# Of combinations, whatever their scores are kept as.
+PARTS_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,10 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
     """
     read = [[url, version.size, version.mark] for url, version in sorted(files.items())]
     settings = [*spec.plain(), read] if read else spec.plain()
-    return StageKey("scores", WIDE_VERSION if spec.wide else VERSION, settings, tuple(inputs))
+    version = WIDE_VERSION if spec.wide else VERSION
+    if spec.scorer.kind is Kind.PARTS:
+        version = PARTS_VERSION
+    return StageKey("scores", version, settings, tuple(inputs))
 
 
 def check_spec(spec: Spec, model: Embedding | None) -> None:
