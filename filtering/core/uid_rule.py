@@ -14,7 +14,7 @@ Uids = Literal["url", "name"]
 LOCAL = re.compile(r"(?:file|local):(?://)?")
 # Several names of one storage; a cache in front of one changes nothing.
 ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
-CACHES = ("simplecache", "filecache", "blockcache", "cached")
+CACHES = {"blockcache", "cached", "filecache", "simplecache"}
 WEB = ("http", "https")
 # Where what precedes an @ is a login; elsewhere it may be a container or a repository.
 LOGINS = (*WEB, "s3", "gs", "ftp", "ftps", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav", "webdavs")

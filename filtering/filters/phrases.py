@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from filtering.core.errors import InputError
 from filtering.core.formatting import size
+from filtering.storage.listed import read_listed
 from filtering.storage.store import read_range
+from filtering.storage.versions import Version
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
@@ -62,12 +64,13 @@ class Entries:
                     yield entry
 
 
-def read_entries(url: str) -> Entries:
+def read_entries(url: str, version: Version | None = None) -> Entries:
     """Return the entries of a text file in UTF-8, an entry a line, or of ``imagenet``, open_clip's names of classes.
 
-    InputError if the file is not there, is not UTF-8 or holds no word.
+    InputError if the file is not there, is not UTF-8 or holds no word; RunError if it does not have the version, where
+    one is given.
     """
-    entries = Entries(_imagenet() if url == IMAGENET else _lines(url))
+    entries = Entries(_imagenet() if url == IMAGENET else _lines(url, version))
     if len(entries) == 0:
         raise InputError(f"entries: {url} holds no entry; write one a line")
     return entries
@@ -96,9 +99,10 @@ def _imagenet() -> Sequence[str]:
     return names
 
 
-def _lines(url: str) -> list[str]:
+def _lines(url: str, version: Version | None) -> list[str]:
+    most = MAX_BYTES + 1
     try:
-        content = read_range(url, 0, MAX_BYTES + 1)
+        content = read_range(url, 0, most) if version is None else read_listed(url, version, most)
         if len(content) > MAX_BYTES:
             raise InputError(f"entries: {url} is larger than {size(MAX_BYTES)}; give a list of words and phrases")
         return content.decode("utf-8-sig").splitlines()

@@ -7,16 +7,16 @@ from typing import Any, TypedDict
 
 import pyarrow as pa
 
-from filtering.config.filters import Filter
+from filtering.config.filters import Filter, WordsFilter
 from filtering.core import schemas
-from filtering.core.errors import Mistakes
+from filtering.core.errors import Mistakes, RunError
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.judging import PASSES, Judging, Rule
 from filtering.filters.language import check_language
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
-from filtering.filters.words import list_identity, listed, stored_list
+from filtering.filters.words import WordList, list_identity, listed, stored_list
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
@@ -103,11 +103,11 @@ def _find_repeats(stage: StageRun, shards: Sequence[EmbeddedShard], rows: int) -
 
 def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[EmbeddedShard]) -> Judging:
     """Return the filters as rules; a fraction is of the rows that the filters before it let pass."""
-    judging = Judging()
+    judging, lists = Judging(), iter(_lists(stage.key))
     for step in filters:
         number, cut = len(judging.rules), step.clip_score
         if step.words is not None:
-            rule = Rule(step, words=stored_list(step.words, number, stage.store))
+            rule = Rule(step, words=_list(stage, step.words, number, next(lists)))
         elif cut is None:
             rule = Rule(step)
         elif cut.threshold is not None:
@@ -117,6 +117,21 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
             judging = judging.known_to(number)
         judging = judging.followed_by(rule)
     return judging
+
+
+def _lists(key: StageKey) -> Sequence[str]:
+    """Return the identities of the lists by which `filters_key` named the stage, in order."""
+    identities: Sequence[str] = key.settings[1]
+    return identities
+
+
+def _list(stage: StageRun, rule: WordsFilter, number: int, identity: str) -> WordList:
+    try:
+        return stored_list(rule, number, identity, stage.store)
+    except RunError:
+        # An older version may have judged shards by another list.
+        stage.forget()
+        raise
 
 
 def _previous_results(

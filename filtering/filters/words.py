@@ -1,5 +1,6 @@
 """Captions that hold an entry of a list: DataComp's text-based filter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,7 @@ from filtering.core.errors import InputError
 from filtering.filters.phrases import Entries, read_entries
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store, checksum
+from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error
 
 LIST_NAME = "{}.words.json"
 
@@ -27,7 +29,7 @@ def listed(rule: WordsFilter) -> Entries:
 
 def list_identity(rule: WordsFilter) -> str:
     """Return the identity of a list's content, which may change while its URL stays the same."""
-    return checksum("\n".join(listed(rule).names).encode())[:16]
+    return _identity(listed(rule).names)
 
 
 class StoredEntries(TypedDict):
@@ -43,13 +45,24 @@ class WordList:
     store: Store
     name: str
 
+    def read(self) -> list[str]:
+        """Return the entries."""
+        return read_record_as(self.store, self.name, StoredEntries)["entries"]
 
-def stored_list(rule: WordsFilter, number: int, store: Store) -> WordList:
-    """Write the list of filter `number` unless the store has it, and return it."""
-    name = LIST_NAME.format(number)
-    if not store.exists(name):
-        store.write_record(name, {"entries": listed(rule).names})
-    return WordList(store, name)
+
+def stored_list(rule: WordsFilter, number: int, identity: str, store: Store) -> WordList:
+    """Write the list of filter `number` unless the store has it, and return it.
+
+    RunError if it is another one than that of `identity`, by which the stage is named.
+    """
+    words = WordList(store, LIST_NAME.format(number))
+    there = store.exists(words.name)
+    entries = words.read() if there else listed(rule).names
+    if _identity(entries) != identity:
+        raise changed_error(rule.list, WRITTEN_AGAIN, WHILE_READ)
+    if not there:
+        store.write_record(words.name, {"entries": entries})
+    return words
 
 
 def words_pass(captions: pa.ChunkedArray, words: WordList) -> npt.NDArray[np.bool_]:
@@ -66,4 +79,8 @@ def words_pass(captions: pa.ChunkedArray, words: WordList) -> npt.NDArray[np.boo
 
 @cache
 def _entries(words: WordList) -> Entries:
-    return Entries(read_record_as(words.store, words.name, StoredEntries)["entries"])
+    return Entries(words.read())
+
+
+def _identity(names: Sequence[str]) -> str:
+    return checksum("\n".join(names).encode())[:16]

@@ -3,7 +3,7 @@
 `model` is the `embedding` section of the configuration; None for metadata, which has no model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -16,31 +16,35 @@ from filtering.config.run import Embedding
 from filtering.config.scores import Targets
 from filtering.core.errors import InputError
 from filtering.scores.norm_sim import read_targets
-from filtering.storage.store import Store, read_object
+from filtering.storage.listed import read_listed
+from filtering.storage.store import Store
+from filtering.storage.versions import Version
 
 if TYPE_CHECKING:
     from filtering.embedding.model import ClipModel
 
 Float32Array = npt.NDArray[np.float32]
 Context = dict[str, npt.NDArray[Any]]
+# The files that a score reads: URLs with the versions by which its stage is named.
+Files = Mapping[str, Version]
 FILES = (".npy", ".npz", ".parquet")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def concept_context(settings: None, model: Embedding | None, concepts: Store) -> Context:
+def concept_context(settings: None, model: Embedding | None, concepts: Store, files: Files) -> Context:
     """Return the centroid of each concept, float32 (C, d)."""
     return {"centroids": read_concept_centroids(concepts)}
 
 
-def targets_context(settings: Targets, model: Embedding | None, concepts: Store) -> Context:
+def targets_context(settings: Targets, model: Embedding | None, concepts: Store, files: Files) -> Context:
     """Return the targets as unit rows, float32 (m, d)."""
-    return {"targets": _targets(settings.targets, model, read_centroids(concepts).vectors.shape[1])}
+    return {"targets": _targets(settings.targets, model, read_centroids(concepts).vectors.shape[1], files)}
 
 
-def near_targets_context(settings: Targets, model: Embedding | None, concepts: Store) -> Context:
+def near_targets_context(settings: Targets, model: Embedding | None, concepts: Store, files: Files) -> Context:
     """Return which concepts are the nearest of some target, bool (C,): DataComp's image-based filter (2304.14108)."""
     centroids = read_centroids(concepts)
-    targets = _targets(settings.targets, model, centroids.vectors.shape[1])
+    targets = _targets(settings.targets, model, centroids.vectors.shape[1], files)
     near = np.zeros(len(centroids.vectors), dtype=bool)
     near[CentroidIndex(centroids).nearest(targets, 1)[0][:, 0]] = True
     return {"near": np.repeat(near, read_sections(concepts))}
@@ -56,54 +60,50 @@ def check_targets(url: str) -> None:
 
 def target_files(url: str) -> list[str]:
     """Return the URLs of the files that targets consist of: one of vectors, or every image of a folder."""
-    file = url.partition("#")[0]
+    file, folder = url.partition("#")[0], Store(url)
     if PurePosixPath(file).suffix in FILES:
         return [file]
-    return [Store(url).path(name) for name in _image_names(Store(url))]
+    return [folder.path(name) for name in folder.names() if name.lower().endswith(IMAGES)]
 
 
-def _image_names(folder: Store) -> list[str]:
-    return [name for name in folder.names() if name.lower().endswith(IMAGES)]
-
-
-def _targets(url: str, model: Embedding | None, dimension: int) -> Float32Array:
-    if PurePosixPath(url.partition("#")[0]).suffix in FILES:
-        targets = read_targets(url)
+def _targets(url: str, model: Embedding | None, dimension: int, files: Files) -> Float32Array:
+    file = url.partition("#")[0]
+    if PurePosixPath(file).suffix in FILES:
+        targets = read_targets(url, files[file])
     elif model is None:
         raise InputError(
             f"targets: {url} is a folder of images, which metadata has no model for; give a file of vectors"
         )
     else:
-        targets = embedded_images(url, model)
+        targets = embedded_images(url, model, files)
     if targets.shape[1] != dimension:
         raise InputError(f"targets: {url} has {targets.shape[1]} dimensions, the pool's images have {dimension}")
     return targets
 
 
-def embedded_images(url: str, settings: Embedding) -> npt.NDArray[np.float32]:
-    """Return the unit-norm embeddings of the images of a directory, float32 (m, d), in the order of their names.
+def embedded_images(url: str, settings: Embedding, files: Files) -> npt.NDArray[np.float32]:
+    """Return the unit-norm embeddings of the images of a directory, float32 (m, d), in the order of `files`.
 
-    InputError if there is none, or one cannot be decoded.
+    `files` are the images that the directory held when it was listed, and no others. InputError if there is none, or
+    one cannot be decoded; RunError if one is no longer what it was.
     """
     # Loads torch, which takes seconds and is needed for this alone.
     from filtering.embedding.model import ClipModel
 
-    store = Store(url)
-    names = _image_names(store)
-    if not names:
+    if not files:
         raise InputError(f"targets: {url} holds no image ({', '.join(IMAGES)})")
     model = ClipModel(settings)
-    parts = [model.images(model.moved(pixels)) for pixels in _batches(model, store, names, settings.batch_size)]
+    parts = [model.images(model.moved(pixels)) for pixels in _batches(model, list(files.items()), settings.batch_size)]
     return np.concatenate(parts)
 
 
-def _batches(model: "ClipModel", store: Store, names: Sequence[str], size: int) -> Iterator[npt.NDArray[np.uint8]]:
-    for start in range(0, len(names), size):
-        yield np.stack([_pixels(model, store.path(name)) for name in names[start : start + size]])
+def _batches(model: "ClipModel", files: Sequence[tuple[str, Version]], size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    for start in range(0, len(files), size):
+        yield np.stack([_pixels(model, url, version) for url, version in files[start : start + size]])
 
 
-def _pixels(model: "ClipModel", url: str) -> npt.NDArray[np.uint8]:
-    prepared = model.preparation.image(read_object(url))
+def _pixels(model: "ClipModel", url: str, version: Version) -> npt.NDArray[np.uint8]:
+    prepared = model.preparation.image(read_listed(url, version))
     if not isinstance(prepared, tuple):
         raise InputError(f"targets: {url} cannot be decoded ({prepared.reason}: {prepared.detail})")
     return prepared[0]

@@ -16,7 +16,8 @@ from filtering.embedding.artifacts import unit_rows
 from filtering.shards.metadata import UnreadableError, array_names, read_array
 from filtering.shards.npy import npy_header
 from filtering.shards.parquet import BoundedParquet
-from filtering.storage.store import open_object
+from filtering.storage.listed import open_listed
+from filtering.storage.versions import Version, check_unchanged
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -39,29 +40,34 @@ def norm_sims(images: Float32Array, targets: Float32Array) -> Float32Array:
     return scores
 
 
-def read_targets(url: str) -> Float32Array:
+def read_targets(url: str, version: Version | None = None) -> Float32Array:
     """Return target vectors as unit rows, float32 (m, d); nothing is unpickled.
 
     The URL is a `.npy` file; an array of a `.npz` file, as in ``targets.npz#NAME``; or a column of lists of floats of a
     parquet file, as in ``targets.parquet#COLUMN``. A directory of images is none of these: the caller embeds it.
-    InputError if it does not hold finite vectors, all of one length above 0.
+    InputError if it does not hold finite vectors, all of one length above 0; RunError if the file does not have the
+    version, where one is given.
     """
     file, _, name = url.rpartition("#")
     if url.endswith(".npy"):
-        vectors = _npy(url)
+        file, vectors = url, _npy(url, version)
     elif file.endswith(".npz"):
-        vectors = _npz(file, name)
+        vectors = _npz(file, name, version)
     elif file.endswith(".parquet"):
-        vectors = _column(file, name)
+        vectors = _column(file, name, version)
     elif url.endswith((".npz", ".parquet")):
         raise InputError(f"targets: {url} does not say which of its vectors; write {url}#NAME")
     else:
         raise InputError(f"targets: {url} is none of what is accepted; give {ACCEPTED}")
-    return _checked(url, vectors)
+    targets = _checked(url, vectors)
+    if version is not None:
+        # An array that is mapped was read by now, after its file was closed.
+        check_unchanged({file: version})
+    return targets
 
 
-def _npy(url: str) -> npt.NDArray[Any]:
-    with _readable(url), open_object(url) as stream:
+def _npy(url: str, version: Version | None) -> npt.NDArray[Any]:
+    with _readable(url), open_listed(url, version) as stream:
         header, held = npy_header(stream), stream.seek(0, io.SEEK_END)
         if header.start + header.nbytes > held:
             raise ValueError(f"it says that it has the shape {header.shape}, which the file cannot hold")
@@ -69,16 +75,16 @@ def _npy(url: str) -> npt.NDArray[Any]:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _npz(file: str, name: str) -> npt.NDArray[Any]:
+def _npz(file: str, name: str, version: Version | None) -> npt.NDArray[Any]:
     with _readable(file):
-        names = array_names(file)
+        names = array_names(file, version)
         if name not in names:
             raise InputError(f"targets: {file} has no array {name}{nearest(name, names)}")
-        return read_array(file, name)
+        return read_array(file, name, version)
 
 
-def _column(file: str, name: str) -> npt.NDArray[Any]:
-    with _readable(file), open_object(file) as stream:
+def _column(file: str, name: str, version: Version | None) -> npt.NDArray[Any]:
+    with _readable(file), open_listed(file, version) as stream:
         bounded = BoundedParquet(stream, stream.seek(0, io.SEEK_END))
         names = bounded.schema.names
         if names.count(name) != 1:

@@ -29,10 +29,13 @@ RANKED = np.dtype([("row", "<i8"), ("score", "<f8")])
 
 
 class Moments(TypedDict):
-    """A shard's part of the pool's figures of a score; no least and largest value where it has no rows."""
+    """A shard's part of the pool's figures of a score; no least and largest value where it has no rows.
+
+    `squares` is the sum of the squared differences from the shard's own `mean`.
+    """
 
     rows: int
-    sum: float
+    mean: float
     squares: float
     low: float | None
     high: float | None
@@ -73,24 +76,27 @@ def moments(shard: PassingShard, part: Store) -> Moments:
     """Return a shard's part of the pool's figures of a score."""
     scores = _passing(shard, part)[1].astype(np.float64)
     if len(scores) == 0:
-        return Moments(rows=0, sum=0.0, squares=0.0, low=None, high=None)
-    return Moments(
-        rows=len(scores),
-        sum=float(scores.sum()),
-        squares=float(scores @ scores),
-        low=float(scores.min()),
-        high=float(scores.max()),
-    )
+        return Moments(rows=0, mean=0.0, squares=0.0, low=None, high=None)
+    low, high = float(scores.min()), float(scores.max())
+    # From the least one: values far from 0 that differ by little, such as times, would lose their differences.
+    above = scores - low
+    mean = float(above.mean())
+    squares = float(np.square(above - mean).sum())
+    return Moments(rows=len(scores), mean=low + mean, squares=squares, low=low, high=high)
 
 
 def pool_figures(parts: Sequence[Moments]) -> PoolFigures:
-    """Return a score's figures over the pool, from those of all shards."""
-    rows = max(sum(part["rows"] for part in parts), 1)
-    mean = sum(part["sum"] for part in parts) / rows
-    spread = max(sum(part["squares"] for part in parts) / rows - mean**2, 0.0)
+    """Return a score's figures over the pool, from those of all shards, joined one by one (Chan et al. 1979)."""
+    rows, mean, squares = 0, 0.0, 0.0
+    for part in parts:
+        if part["rows"]:
+            before, rows = rows, rows + part["rows"]
+            apart = part["mean"] - mean
+            mean += apart * (part["rows"] / rows)
+            squares += part["squares"] + apart**2 * (before * part["rows"] / rows)
     low = min((part["low"] for part in parts if part["low"] is not None), default=0.0)
     high = max((part["high"] for part in parts if part["high"] is not None), default=0.0)
-    return PoolFigures(mean, float(np.sqrt(spread)), low, high)
+    return PoolFigures(mean, float(np.sqrt(squares / max(rows, 1))), low, high)
 
 
 def count_scores(shard: PassingShard, part: Store, task_name: str, store: Store) -> RowCount:

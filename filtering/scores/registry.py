@@ -26,7 +26,14 @@ from filtering.config.types import Section
 from filtering.core.errors import InputError
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.artifacts import Scores
-from filtering.scores.contexts import Context, concept_context, near_targets_context, target_files, targets_context
+from filtering.scores.contexts import (
+    Context,
+    Files,
+    concept_context,
+    near_targets_context,
+    target_files,
+    targets_context,
+)
 from filtering.scores.distances import prototypicalities
 from filtering.scores.norm_sim import norm_sims
 from filtering.scores.table_column import column_scores
@@ -35,12 +42,12 @@ from filtering.storage.store import Store
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 Arrays = Mapping[str, npt.NDArray[Any]]
-# A shard's rows (`schemas.ROWS`) and the scorer's parameters in, float32 or float64 (n,) out.
-ScoreRows = Callable[[pa.Table, Any], Scores]
+# A shard's rows (`schemas.ROWS`), the scorer's parameters and the files that it reads in, float32 or float64 (n,) out.
+ScoreRows = Callable[[pa.Table, Any, Files], Scores]
 # Unit-norm image embeddings, float32 (n, d), the concept of each, int32 (n,), and the context in, float32 (n,) out.
 ScoreImages = Callable[[Float32Array, Int32Array, Arrays], Float32Array]
-# Arrays that scoring any shard needs, read once: from the parameters, the `embedding` section and the concepts.
-ReadContext = Callable[[Any, Embedding | None, Store], Context]
+# Arrays that scoring any shard needs, read once: from the parameters, the `embedding` section, the concepts and files.
+ReadContext = Callable[[Any, Embedding | None, Store, Files], Context]
 AUTO = "auto"
 
 
@@ -73,17 +80,17 @@ class Scorer:
     context: ReadContext | None = None
 
 
-def _stored(rows: pa.Table, settings: Section | None) -> Float32Array:
+def _stored(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
     scores: Float32Array = rows["clip_score"].to_numpy()
     return scores
 
 
-def _ones(rows: pa.Table, settings: Section | None) -> Float32Array:
+def _ones(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
     return np.ones(len(rows), dtype=np.float32)
 
 
-def _column(rows: pa.Table, settings: ScoreTable) -> Scores:
-    return column_scores(rows["uid"], settings)
+def _column(rows: pa.Table, settings: ScoreTable, files: Files) -> Scores:
+    return column_scores(rows["uid"], settings, files[settings.table])
 
 
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")

@@ -1,7 +1,7 @@
 """The scores stage: one score a row, by shard; how it is computed depends on the kind of scorer."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,11 @@ from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, tasks
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.contexts import check_targets
+from filtering.scores.contexts import Files, check_targets
 from filtering.scores.registry import Kind, Spec, parts_of
 from filtering.scores.table_column import check_table
 from filtering.storage.store import Store
-from filtering.storage.versions import Version, check_unchanged
+from filtering.storage.versions import check_unchanged
 
 if TYPE_CHECKING:
     from filtering.scores.dlc_worker import ScoredRows
@@ -32,6 +32,8 @@ TowerScorer = Callable[[PassingShard, Store, Store], "ScoredRows"]
 VERSION = 3
 # Of scores that are kept as float64.
 WIDE_VERSION = 4
+# Of combinations, whatever their scores are kept as.
+PARTS_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Sources:
     """The inputs of scorers: sections of the configuration, facts about the pool, and folders of other stages.
 
     `model` is None for metadata, which has no model; `uid_rule` is the pool's; `k` is the graph's; `rows` passed the
-    filters; `parts` are the folders of the scores that a combination adds up, in its order.
+    filters; `parts` are the folders of the scores that a combination adds up, in its order; `files` are those that
+    `score` was given.
     """
 
     model: Embedding | None
@@ -53,6 +56,7 @@ class Sources:
     graph: Store
     partitions: int
     parts: Sequence[Store] = ()
+    files: Files = field(default_factory=dict)
 
 
 # The stage whose result a kind of score follows from: nothing that comes after it changes the score.
@@ -67,14 +71,17 @@ INPUTS = {
 }
 
 
-def scores_key(spec: Spec, inputs: Sequence[str], files: Mapping[str, Version]) -> StageKey:
+def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
     """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores.
 
     `files` are the files that the score reads: it is another score when one of them changes.
     """
     read = [[url, version.size, version.mark] for url, version in sorted(files.items())]
     settings = [*spec.plain(), read] if read else spec.plain()
-    return StageKey("scores", WIDE_VERSION if spec.wide else VERSION, settings, tuple(inputs))
+    version = WIDE_VERSION if spec.wide else VERSION
+    if spec.scorer.kind is Kind.PARTS:
+        version = PARTS_VERSION
+    return StageKey("scores", version, settings, tuple(inputs))
 
 
 def check_spec(spec: Spec, model: Embedding | None) -> None:
@@ -92,20 +99,21 @@ def check_spec(spec: Spec, model: Embedding | None) -> None:
         check_spec(part, model)
 
 
-def score(stage: StageRun, spec: Spec, sources: Sources, files: Mapping[str, Version]) -> ScoresResult:
+def score(stage: StageRun, spec: Spec, sources: Sources, files: Files) -> ScoresResult:
     """Write the score of every row that goes on, by shard; return how many rows have one.
 
-    RunError if one of `files` was written again meanwhile; the stage is then forgotten.
+    Of `files` the versions are read that name the stage. RunError if one was written again meanwhile; the stage is then
+    forgotten.
     """
     try:
-        COMPUTE[spec.scorer.kind](stage, spec, sources)
+        COMPUTE[spec.scorer.kind](stage, spec, replace(sources, files=files))
     finally:
         # Also where a task failed: it may have met half of what is being written.
         _check_files(stage, files)
     return ScoresResult(sources.rows, spec.name)
 
 
-def _check_files(stage: StageRun, files: Mapping[str, Version]) -> None:
+def _check_files(stage: StageRun, files: Files) -> None:
     try:
         check_unchanged(files)
     except RunError:
@@ -114,11 +122,12 @@ def _check_files(stage: StageRun, files: Mapping[str, Version]) -> None:
 
 
 def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    stage.map([task(s.identity, tasks.score_rows, s.embedded, spec, stage.store) for s in sources.shards], "shards")
+    files, store = sources.files, stage.store
+    stage.map([task(s.identity, tasks.score_rows, s.embedded, spec, files, store) for s in sources.shards], "shards")
 
 
 def _of_images(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    stage.call("context", tasks.write_context, spec, sources.model, sources.concepts, stage.store)
+    stage.call("context", tasks.write_context, spec, sources.model, sources.concepts, sources.files, stage.store)
     stage.over_shards("", "shards", sources.shards, tasks.score_images, spec, sources.concepts, stage.store)
 
 
@@ -164,7 +173,7 @@ def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches:
 def _of_captions(stage: StageRun, spec: Spec, sources: Sources) -> None:
     settings = spec.settings
     assert isinstance(settings, MetaClip)
-    stage.over_shards("match", "shards", sources.shards, tasks.match_captions, settings, stage.store)
+    stage.over_shards("match", "shards", sources.shards, tasks.match_captions, settings, sources.files, stage.store)
     stage.call("counts", tasks.count_matches, [shard.identity for shard in sources.shards], stage.store)
     stage.over_shards("score", "shards", sources.shards, tasks.score_captions, settings, stage.store)
     consume(stage.store, tasks.MATCHES_SUFFIX)

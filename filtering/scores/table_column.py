@@ -14,6 +14,7 @@ from filtering.core.errors import InputError
 from filtering.shards.cells import ColumnError, texts
 from filtering.shards.metadata import UnreadableError, opened
 from filtering.shards.parquet import BoundedParquet
+from filtering.storage.versions import Version
 
 # No uid is longer, so that longer cells name no sample.
 UID_BYTES = 32
@@ -31,13 +32,14 @@ def check_table(source: ScoreTable) -> None:
         raise InputError(f"selection.score.table: {error}") from None
 
 
-def column_scores(uids: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.float64]:
+def column_scores(uids: pa.ChunkedArray, source: ScoreTable, version: Version | None = None) -> npt.NDArray[np.float64]:
     """Return the column's value for each uid, float64 (n,), turned round where lower values are worth keeping.
 
     InputError if a uid is not in the table, a value is null, NaN, infinite or beyond what a float32 can be, or a whole
-    number has more digits than a float64 keeps: their order would not be the column's.
+    number has more digits than a float64 keeps: their order would not be the column's. RunError if the table does not
+    have the version, where one is given.
     """
-    with opened(source.table, WHAT) as watched:
+    with opened(source.table, WHAT, version) as watched:
         file = _checked(watched.stream, source)
         names = ["uid", source.column]
         parts = [_columns(batch, source) for group in file.groups for batch in file.batches(group, names)]

@@ -18,6 +18,7 @@ from filtering.graph.sharded import inside_concept
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
 from filtering.scores.artifacts import SCORES_NAME
+from filtering.scores.contexts import Files
 from filtering.scores.distances import same_class_distances
 from filtering.scores.dlc import PROTOTYPES, ConceptSums, concept_sums, mean_prototypes
 from filtering.scores.metaclip import metaclip_keys
@@ -52,19 +53,19 @@ def write_scores(store: Store, identity: str, scores: npt.NDArray[Any], dtype: n
     return RowCount(rows=len(scores))
 
 
-def score_rows(shard: EmbeddedShard, spec: Spec, store: Store) -> RowCount:
-    """Score a shard by its table of rows alone."""
+def score_rows(shard: EmbeddedShard, spec: Spec, files: Files, store: Store) -> RowCount:
+    """Score a shard by its table of rows and the files that the score reads."""
     function = spec.scorer.of_rows
     assert function is not None
     rows = shard.rows(["uid", "clip_score"])
-    return write_scores(store, shard.shard.identity, function(rows, spec.settings), spec.dtype)
+    return write_scores(store, shard.shard.identity, function(rows, spec.settings, files), spec.dtype)
 
 
-def write_context(spec: Spec, model: Embedding | None, concepts: Store, store: Store) -> None:
+def write_context(spec: Spec, model: Embedding | None, concepts: Store, files: Files, store: Store) -> None:
     """Write the arrays that scoring any shard needs."""
     context = spec.scorer.context
     assert context is not None
-    store.write_arrays(CONTEXT, context(spec.settings, model, concepts))
+    store.write_arrays(CONTEXT, context(spec.settings, model, concepts, files))
 
 
 def score_images(shard: PassingShard, spec: Spec, concepts: Store, store: Store) -> RowCount:
@@ -138,11 +139,12 @@ def return_scores(store: Store, label: str, rows: npt.NDArray[np.int64], scores:
     return RowCount(rows=len(rows))
 
 
-def match_captions(shard: PassingShard, settings: MetaClip, store: Store) -> None:
+def match_captions(shard: PassingShard, settings: MetaClip, files: Files, store: Store) -> None:
     """Write which captions of a shard match which entries."""
     rows = shard.rows()
     captions = shard.embedded.rows(["caption"])["caption"].to_numpy()[rows]
-    entries = read_entries(settings.entries)
+    # Of a list that has a name there is no file.
+    entries = read_entries(settings.entries, files.get(settings.entries))
     at, found = entries.matches(captions.tolist())
     count = np.bincount(found, minlength=len(entries))
     store.write_arrays(MATCHES_NAME.format(shard.identity), {"row": at, "entry": found, "count": count})

@@ -16,8 +16,9 @@ from filtering.core.errors import InputError, first_line
 from filtering.shards.columns import TableRows, table_rows
 from filtering.shards.npy import ArrayHeader, npy_header
 from filtering.shards.parquet import BoundedParquet
-from filtering.storage.store import is_local, open_object
-from filtering.storage.versions import LISTED, Version, difference, opened_version, refuse_change
+from filtering.storage.listed import open_listed
+from filtering.storage.store import is_local
+from filtering.storage.versions import Version
 
 LOCAL_HEADER_BYTES = 30
 UID_PATTERN = r"\A[0-9a-f]{32}\z"
@@ -122,11 +123,9 @@ class Watched:
 def opened(url: str, what: str, version: Version | None = None) -> Iterator["Watched"]:
     """Open an object of which `what` is read, and turn what damaged bytes raise into one line for a person.
 
-    RunError if it has another version than the one given.
+    RunError if it has another version than the one given, or no longer has it when it has been read.
     """
-    with open_object(url) as stream:
-        if version is not None:
-            refuse_change(url, difference(version, opened_version(url, stream)), LISTED)
+    with open_listed(url, version) as stream:
         watched = Watched(stream)
         try:
             yield watched

@@ -9,11 +9,11 @@ from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import InputError
+from filtering.core.uid_rule import CACHES
 from filtering.shards.braces import check_braces
 from filtering.storage.retries import retried
 from filtering.storage.urls import (
     ARCHIVES,
-    CACHES,
     absolute,
     filesystem_of,
     is_http,

@@ -6,6 +6,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import InputError, first_line
+from filtering.core.uid_rule import CACHES
 
 # By name: boto is imported, which takes a second, when the first URL of S3 is opened.
 for _scheme, _class in (("s3", "s3.RetryingS3"), ("s3a", "s3.RetryingS3"), ("http", "http.Web"), ("https", "http.Web")):
@@ -15,8 +16,8 @@ NOT_WRITTEN = "nothing can be written to a web server; give a path, or a store's
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 # Slashes that follow one another, and folders called `.`: names of the same file on a disk, of another object on S3.
 _REPEATED = re.compile(r"/(?:\.?/)+")
-# Filesystems over another one, which follows `::`. Anything else before `::` is not a chain.
-CACHES = {"blockcache", "cached", "filecache", "simplecache"}
+# Filesystems over another one, which follows `::`. Anything else before `::` is not a chain. Caches are passed by: they
+# hand out what they hold of an object, also after it was written again, and describe the object as it is now.
 ARCHIVES = {"dir", "libarchive", "reference", "tar", "zip"}
 # The packages of filesystems that are no part of this one.
 INSTALL = {
@@ -36,13 +37,14 @@ INSTALL = {
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the filesystem of a URL and the path on it; InputError if there is no such filesystem here."""
-    if "::" in url and not _is_chain(url):
+    source = without_caches(url)
+    if "::" in source and not _is_chain(source):
         # To fsspec every `::` is a chain of filesystems.
         local = LocalFileSystem()
-        return local, _REPEATED.sub("/", local._strip_protocol(url))
+        return local, _REPEATED.sub("/", local._strip_protocol(source))
     try:
         # Listings are never cached: other processes write what this one reads.
-        filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        filesystem, path = fsspec.core.url_to_fs(source, use_listings_cache=False)
     except ImportError as error:
         package = INSTALL.get(scheme(url))
         remedy = f"install it on every node: pip install {package}" if package else first_line(error)
@@ -54,6 +56,14 @@ def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         # Filesystems that connect when they are made, such as ftp and hdfs, and archives that are not there.
         raise InputError(f"{url}: cannot be opened ({type(error).__name__}: {first_line(error)})") from None
     return filesystem, _REPEATED.sub("/", path) if isinstance(filesystem, LocalFileSystem) else path
+
+
+def without_caches(url: str) -> str:
+    """Return a chain without the caches in it, such as s3://bucket/x of simplecache::s3://bucket/x; others as is."""
+    if not _is_chain(url):
+        return url
+    *links, storage = url.split("::")
+    return "::".join([*(link for link in links if link.partition("://")[0] not in CACHES), storage])
 
 
 def scheme(url: str) -> str:
@@ -77,7 +87,7 @@ def is_local(url: str) -> bool:
 
 def is_http(url: str) -> bool:
     """Say whether a URL is one of the web."""
-    return _HTTP.match(url) is not None
+    return _HTTP.match(without_caches(url)) is not None
 
 
 def absolute(url: str) -> str:

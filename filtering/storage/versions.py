@@ -15,7 +15,9 @@ from filtering.storage.urls import filesystem_of, is_local
 NAMES = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "LastModified", "last_modified", "created")
 DELETED = "it was deleted"
 ADDED = "it was added"
+WRITTEN_AGAIN = "it was written again"
 LISTED = "since the run listed it"
+WHILE_READ = "while the run read it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,12 @@ def entry_version(url: str, entry: Mapping[str, object]) -> Version:
         path = filesystem_of(url)[1]
         # The description is the link's own, also where a folder above is the link.
         if (real := os.path.realpath(path)) != path:
-            led_to = Path(real).stat()
-            return Version(led_to.st_size, f"{led_to.st_mtime} {real}")
+            return _linked(Path(real).stat(), real)
     return Version(size, mark_of(entry))
+
+
+def _linked(led_to: os.stat_result, real: str) -> Version:
+    return Version(led_to.st_size, f"{led_to.st_mtime} {real}")
 
 
 def mark_of(entry: Mapping[str, object]) -> str:
@@ -57,10 +62,15 @@ def mark_of(entry: Mapping[str, object]) -> str:
 
 
 def opened_version(url: str, stream: Any) -> Version:
-    """Return the version of an object that was opened just now, without another request where that is known.
+    """Return the version of an object that is open, without another request where that is known.
 
-    S3 and the web describe an object when it is opened, and hand out no other one from then on.
+    S3 and the web describe an object when it is opened, and hand out no other one from then on. On a disk it is the
+    version of the file that is open, although its name may stand for another one by now.
     """
+    if is_local(url):
+        path, now = filesystem_of(url)[1], os.fstat(stream.fileno())
+        real = os.path.realpath(path)
+        return _linked(now, real) if real != path else Version(now.st_size, str(now.st_mtime))
     described = getattr(stream, "details", None)
     return entry_version(url, described) if isinstance(described, Mapping) else version_of(url)
 
@@ -71,7 +81,7 @@ def difference(before: Version, now: Version) -> str:
         return DELETED if now == ABSENT else ADDED
     if now.size != before.size:
         return f"its size has changed from {before.size:,} to {now.size:,} bytes"
-    return "" if now == before else "it was written again"
+    return "" if now == before else WRITTEN_AGAIN
 
 
 def versions_of(urls: Iterable[str]) -> dict[str, Version]:
@@ -90,7 +100,7 @@ def change_of(url: str, before: Version) -> str:
 def check_unchanged(versions: Mapping[str, Version]) -> None:
     """Check that objects are what they were; RunError names the first that is not."""
     for url, before in versions.items():
-        refuse_change(url, change_of(url, before), "while the run read it")
+        refuse_change(url, change_of(url, before), WHILE_READ)
 
 
 def refuse_change(url: str, changed: str, since: str) -> None:

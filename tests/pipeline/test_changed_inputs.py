@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from in_process import export
-from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
+from pools import Silent, members, metadata_config, picture, tar_config, write_metadata, write_tar
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
@@ -124,6 +124,84 @@ def test_a_table_that_is_written_while_it_is_read_is_named_and_not_mixed(run, po
     write(range(140), 1)
     run(config)
     assert kept(tmp_path / "run") == sorted(uids[70:])
+
+
+def test_a_table_that_leads_elsewhere_while_it_is_read_and_back_is_named(run, pool, tmp_path, monkeypatch):
+    uids = [uid for path in sorted(pool.glob("*.parquet")) for uid in pq.read_table(path)["uid"].to_pylist()]
+    table = tmp_path / "table.parquet"
+    for name, values in {"first": range(140), "other": range(140)[::-1]}.items():
+        pq.write_table(pa.table({"uid": uids, "s": pa.array(values, pa.int64())}), tmp_path / name)
+
+    def lead_to(name):
+        table.unlink(missing_ok=True)
+        table.symlink_to(tmp_path / name)
+
+    selection = {"method": "top", "budget": "pool", "score": {"table": str(table), "column": "s"}, "keep": 70}
+    config = metadata_config(pool, tmp_path / "run", selection=selection, **SMALL)
+    lead_to("first")
+    score_rows = tasks.score_rows
+
+    def interrupted(*given):
+        lead_to("other")
+        try:
+            return score_rows(*given)
+        finally:
+            lead_to("first")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "score_rows", interrupted)
+        with pytest.raises(RunError, match=r"table\.parquet: .* since the run listed it; give the same command again"):
+            run(config)
+    run(config)
+    assert kept(tmp_path / "run") == sorted(uids[70:])
+
+
+def test_a_list_that_is_written_while_captions_are_matched_and_back_is_named(run, pool, tmp_path, monkeypatch):
+    words = tmp_path / "words.txt"
+
+    def write(text, time):
+        words.write_text(text)
+        os.utime(words, (time, time))
+
+    write("caption", 1)
+    selection = {"method": "top", "score": {"metaclip": {"entries": str(words)}}, "keep": 70}
+    match_captions = tasks.match_captions
+
+    def interrupted(*given):
+        write("another", 2)
+        try:
+            return match_captions(*given)
+        finally:
+            write("caption", 1)
+
+    monkeypatch.setattr(tasks, "match_captions", interrupted)
+    with pytest.raises(RunError, match=r"words\.txt: it was written again since the run listed it; give"):
+        run(metadata_config(pool, tmp_path / "run", selection=selection, **SMALL))
+
+
+@pytest.mark.slow
+def test_images_that_are_added_to_targets_while_they_are_read_are_not_read(run, tmp_path, monkeypatch):
+    targets = tmp_path / "targets"
+    for folder in (tmp_path / "pool", targets):
+        folder.mkdir()
+    write_tar(tmp_path / "pool/00000000.tar", members(0, 12))
+    (targets / "a.jpg").write_bytes(picture(5))
+    selection = {"method": "top", "budget": "pool", "score": {"norm_sim": {"targets": str(targets)}}, "keep": 6}
+    config = {**SMALL, "selection": selection}
+    write_context = tasks.write_context
+
+    def interrupted(*given):
+        for seed in range(6):
+            (targets / f"{seed}.jpg").write_bytes(picture(1000 + seed))
+        return write_context(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "write_context", interrupted)
+        run(tar_config(tmp_path / "pool", tmp_path / "run", **config))
+    for seed in range(6):
+        (targets / f"{seed}.jpg").unlink()
+    run(tar_config(tmp_path / "pool", tmp_path / "fresh", **config))
+    assert kept(tmp_path / "run") == kept(tmp_path / "fresh")
 
 
 def test_a_tar_that_is_written_while_it_is_embedded_is_named(run, tmp_path, monkeypatch):

@@ -21,8 +21,8 @@ def test_auto_is_what_the_method_judges_by():
 
 def test_scores_of_rows():
     rows = pa.table({"uid": ["a", "b"], "clip_score": np.array([0.1, 0.2], dtype=np.float32)})
-    assert np.allclose(spec("clip_score").scorer.of_rows(rows, None), [0.1, 0.2])
-    assert spec("uniform").scorer.of_rows(rows, None).tolist() == [1.0, 1.0]
+    assert np.allclose(spec("clip_score").scorer.of_rows(rows, None, {}), [0.1, 0.2])
+    assert spec("uniform").scorer.of_rows(rows, None, {}).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(("name", "keep"), [("el2n", "higher"), ("forgetting", "higher"), ("aum", "lower")])

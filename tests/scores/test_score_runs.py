@@ -124,6 +124,15 @@ def test_a_combination_is_the_weighted_sum_on_one_scale(scored, by):
 
 
 @pytest.mark.slow
+def test_z_scores_of_values_far_from_zero_are_those_of_their_differences(scored, pool, tmp_path):
+    uids, seconds = pool[0].astype(str), np.random.default_rng(1).uniform(0, 10, len(pool[0]))
+    pq.write_table(pa.table({"uid": uids, "s": seconds + 1.7e9}), tmp_path / "seconds.parquet")
+    table = {"table": str(tmp_path / "seconds.parquet"), "column": "s"}
+    found = scored({"combine": {"of": [{"score": table, "weight": 1}], "by": "zscore"}})
+    assert np.allclose(values(found), zscores(seconds, seconds.mean(), seconds.std()), atol=1e-5)
+
+
+@pytest.mark.slow
 def test_clip_powered_is_its_closed_form(scored):
     sas, sds, found = (values(scored(name)) for name in ("sas", "sds", "clip_powered"))
     parts = [minmax(part, part.min(), part.max()) for part in (sas, sds)]

@@ -3,7 +3,8 @@
 import pytest
 
 from filtering.core.errors import InputError
-from filtering.storage.urls import absolute, is_local
+from filtering.storage.store import read_object
+from filtering.storage.urls import absolute, is_http, is_local
 
 
 def test_local_and_remote():
@@ -32,3 +33,13 @@ def test_a_url_that_no_filesystem_takes_is_refused_by_its_name(url, said):
 def test_two_colons_in_a_path_are_no_chain_of_filesystems():
     assert is_local("/data/a::b/x")
     assert absolute("/data//a::b/./x") == "/data/a::b/x"
+
+
+@pytest.mark.parametrize("cache", ["blockcache", "cached", "filecache", "simplecache"])
+def test_an_object_that_was_written_again_is_not_read_from_a_cache(cache, tmp_path):
+    url = f"{cache}::file://{tmp_path}/x"
+    for content in (b"first", b"other"):
+        (tmp_path / "x").write_bytes(content)
+        assert read_object(url) == content
+    assert absolute(url) == str(tmp_path / "x")
+    assert is_http(f"{cache}::https://host/x")
