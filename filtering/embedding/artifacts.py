@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NotRequired
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from filtering.core import schemas
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.formatting import counted
 from filtering.core.parsing import Count
+from filtering.runtime import references
 from filtering.runtime.finished_run import Base
+from filtering.runtime.references import run_of
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.shards.metadata import read_array
 from filtering.shards.offsets import Offsets, read_offsets
@@ -179,18 +181,23 @@ ShardLocations = dict[str, ShardLocation]
 
 
 class StoredLocations(TypedDict):
-    """Locations on disk: folders once, and by identity the number of a shard's folder and those of its samples."""
+    """Locations on disk: folders once, and by identity the number of a shard's folder and those of its samples.
+
+    `run` is where the run was, see `filtering.runtime.references`.
+    """
 
     folders: list[str]
+    run: NotRequired[str]
     shards: dict[str, tuple[Count, Count, Count, Count] | tuple[Count, Count, Count, Count, Count]]
 
 
 def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> None:
     """Write where each shard's rows are: the folders once, then one entry for each shard."""
-    folders = sorted({place.store.url for place in where.values()})
+    run, folders = run_of(store), sorted({place.store.url for place in where.values()})
     number = {folder: at for at, folder in enumerate(folders)}
     shards = {identity: [number[place.store.url], *place[1:]] for identity, place in where.items()}
-    store.write_record(LOCATIONS_NAME.format(fingerprint), {"folders": folders, "shards": shards})
+    names = [references.named(run, folder) for folder in folders]
+    store.write_record(LOCATIONS_NAME.format(fingerprint), {"folders": names, "run": run.url, "shards": shards})
 
 
 def shard_locations(run: Base) -> ShardLocations:
@@ -207,7 +214,8 @@ def read_locations(store: Store, fingerprint: str) -> ShardLocations:
         raise InputError(
             f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"
         ) from None
-    stores = [Store(folder) for folder in found["folders"]]
+    run, before = run_of(store), found.get("run")
+    stores = [Store(references.found(run, before, folder)) for folder in found["folders"]]
     if any(at >= len(stores) for at, *_ in found["shards"].values()):
         raise DamagedError(store.path(name), "is damaged: a shard is in a folder that it does not list")
     return {identity: ShardLocation(stores[at], *counts) for identity, (at, *counts) in found["shards"].items()}

@@ -15,6 +15,7 @@ from filtering.concepts.partition import moved_rows
 from filtering.core.formatting import counted
 from filtering.core.parsing import Count
 from filtering.graph.sharded import ShardGraph
+from filtering.runtime import references
 from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 
@@ -26,7 +27,7 @@ CHOSEN_NAME = "{:08d}.chosen.npz"
 QUERIES_NAME = "{:08d}.queries.npz"
 # The partitions that each partition shares edges with.
 ADJACENT = "adjacent.json"
-# The folders of the reused parts.
+# The folders of the reused parts, and where the run was, see `filtering.runtime.references`.
 ORIGINS = "origins.npz"
 
 
@@ -87,8 +88,10 @@ class Origins:
 def write_origins(store: Store, origins: Origins) -> None:
     """Write the origins of reused parts."""
     places = {f"places-{at}": array for at, array in enumerate(origins.places)}
-    urls = np.array([origin.url for origin in origins.stores], dtype=np.str_)
-    store.write_arrays(ORIGINS, {"urls": urls, "run_of": origins.run_of, **places})
+    run = references.run_of(store)
+    urls = np.array([references.named(run, origin.url) for origin in origins.stores], dtype=np.str_)
+    own = np.array(run.url, dtype=np.str_)
+    store.write_arrays(ORIGINS, {"urls": urls, "run": own, "run_of": origins.run_of, **places})
 
 
 def read_origins(store: Store) -> Origins:
@@ -97,7 +100,8 @@ def read_origins(store: Store) -> Origins:
         arrays = store.read_arrays(ORIGINS)
     except FileNotFoundError:
         return Origins((), np.zeros(0, dtype=np.int32), ())
-    stores = tuple(Store(url) for url in arrays["urls"].tolist())
+    run, before = references.run_of(store), str(arrays["run"]) if "run" in arrays else None
+    stores = tuple(Store(references.found(run, before, url)) for url in arrays["urls"].tolist())
     return Origins(stores, arrays["run_of"], tuple(arrays[f"places-{at}"] for at in range(len(stores))))
 
 

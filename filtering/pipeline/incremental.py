@@ -25,6 +25,7 @@ from filtering.runtime.run_record import RUN, RunRecord, read_run
 from filtering.runtime.stage import leased
 from filtering.runtime.stage_progress import COMPUTED_HERE, MADE_AGAIN
 from filtering.shards.inventory import Shard, read_inventory
+from filtering.storage.outputs import place_of
 from filtering.storage.store import Store, absolute
 
 # Seconds between the starts of two runs, at least.
@@ -167,8 +168,19 @@ def _run(
     shards = pipeline.check(config, base)
     shards = finished.shards or shards
     pipeline.check_place(config, shards, into_existing)
+    if base is not None:
+        _tell_elsewhere(base.run, root_of(store), progress.say)
     write_increment(store, increment)
     return pipeline.run(config, progress, base, shards, told=finished.damaged)
+
+
+def _tell_elsewhere(base: Store, root: Store, say: Callable[[str], None]) -> None:
+    """Say in a line that a base may be deleted: retention sees what refers to it under its own root, and no other."""
+    if read_increment(base) is not None and place_of(root_of(base).url) != place_of(root.url):
+        say(
+            f"base: {base.url} is an incremental run under another root, whose retention does not keep what this run "
+            "takes from it; keep that run as long as this one, or start from one that has no base"
+        )
 
 
 def _base(url: str | None) -> Base | None:

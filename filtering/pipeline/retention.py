@@ -120,5 +120,7 @@ def _is_needed(url: str, needed: set[str]) -> bool:
     return f"{path}/{name}" in needed or f"{path}/{name.partition('.')[0]}" in needed
 
 
-# Runs may have named their root in different ways.
-_path = lru_cache(maxsize=4096)(place_of)
+@lru_cache(maxsize=4096)
+def _path(folder: str) -> str:
+    """Return the run, `stages` and folder of a stage: runs may have named their root in different ways, or moved."""
+    return "/".join(place_of(folder).rsplit("/", 3)[1:])
