@@ -26,8 +26,7 @@ class PinnedEmbedding(Embedding):
 
 def pinned(settings: Embedding) -> PinnedEmbedding:
     """Return the section with the contents of its model's files as they are now."""
-    contents = tuple(model_contents(model_files(settings)))
-    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), contents=contents)
+    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), contents=contents_of(settings))
 
 
 def model_contents(files: ModelFiles) -> list[str]:
@@ -39,11 +38,21 @@ def model_contents(files: ModelFiles) -> list[str]:
     return own + [digest([[path.name, _content(str(path))] for path in files_in(one)]) for one in files.tokenizer]
 
 
+def contents_of(settings: Embedding) -> tuple[str, ...]:
+    """Return `model_contents` of the section's model: those that the run began with, if it has begun."""
+    return settings.contents if isinstance(settings, PinnedEmbedding) else tuple(model_contents(model_files(settings)))
+
+
 def model_identity(settings: Embedding) -> list[Any]:
     """Return what tells one model's vectors from another's: names, the hash of a file's content, the preprocessing."""
     files, tag = model_files(settings), settings.pretrained if settings.weights else None
-    contents = settings.contents if isinstance(settings, PinnedEmbedding) else model_contents(files)
-    return [files.name, *contents, *([tag] if tag else []), str(files.preprocessing), files.preprocessing.fill_color]
+    return [
+        files.name,
+        *contents_of(settings),
+        *([tag] if tag else []),
+        str(files.preprocessing),
+        files.preprocessing.fill_color,
+    ]
 
 
 def as_begun(settings: Embedding, files: ModelFiles, load: Callable[[], Loaded]) -> Loaded:

@@ -21,7 +21,7 @@ def tokenizer_files(model: str, text: Mapping[str, Any]) -> tuple[str, ...]:
     named = {key: value for key in NAMES if _is_place(value := text.get(key))} | files
     for key, path in named.items():
         if not (isinstance(path, str) and _is_there(path)):
-            raise InputError(f"embedding.model: {model} names {path} as text_cfg.{key}, which is not there")
+            raise InputError(f"embedding.model: {model} names {path} as {key} of text_cfg, which is not there")
     return tuple(map(str, named.values()))
 
 

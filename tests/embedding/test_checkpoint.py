@@ -261,14 +261,14 @@ def test_a_broken_definition_of_a_model_is_refused(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ({"tokenizer_kwargs": {"bpe_path": "none.gz"}}, "as text_cfg.tokenizer_kwargs.bpe_path, which is not there"),
-        ({"tokenizer_kwargs": {"bpe_path": 3}}, "names 3 as text_cfg.tokenizer_kwargs.bpe_path, which is"),
-        ({"tokenizer_kwargs": {"bpe_path": "x" * 5000}}, "as text_cfg.tokenizer_kwargs.bpe_path, which is not there"),
+        ({"tokenizer_kwargs": {"bpe_path": "none.gz"}}, "tokenizer_kwargs.bpe_path of text_cfg, which is not there"),
+        ({"tokenizer_kwargs": {"bpe_path": 3}}, "names 3 as tokenizer_kwargs.bpe_path of text_cfg, which is"),
+        ({"tokenizer_kwargs": {"bpe_path": "x" * 5000}}, "tokenizer_kwargs.bpe_path of text_cfg, which is not there"),
         ({"tokenizer_kwargs": {"bpe_path": str(MODEL_CONFIG)}}, f"with {MODEL_CONFIG} cannot be built (Not a gzipped"),
         ({"tokenizer_kwargs": {"bpe_path": str(MODEL_CONFIG.parent)}}, "cannot be built ([Errno 21] Is a directory: "),
         ({"tokenizer_kwargs": {"odd": 1}}, "own.json cannot be built (SimpleTokenizer.__init__() got"),
         ({"tokenizer_kwargs": None}, "own.json cannot be built ('NoneType' object has"),
-        ({"hf_tokenizer_name": "./none"}, "names ./none as text_cfg.hf_tokenizer_name, which is not there"),
+        ({"hf_tokenizer_name": "./none"}, "names ./none as hf_tokenizer_name of text_cfg, which is not there"),
     ],
 )
 def test_a_tokenizer_that_cannot_be_built_is_refused_before_the_run(hugging, tmp_path, text, words):
