@@ -26,6 +26,7 @@ from filtering.embedding.known_models import (
     tag_settings,
     tags_of,
 )
+from filtering.embedding.tokenizer_files import tokenizer_files
 from filtering.embedding.weights import check_weights
 from filtering.storage.local import NO_FILE, is_endless
 
@@ -55,7 +56,8 @@ class ModelFiles:
     """What open_clip is asked for: a model by name, with a tag of open_clip's or the path of a checkpoint.
 
     `config` is the path of the JSON that defines the model, None if open_clip knows it; `key` is the configuration's
-    key of the weights, and `guess` says in a line which preprocessing is taken where nothing names it.
+    key of the weights, and `guess` says in a line which preprocessing is taken where nothing names it. `tokenizer` are
+    the files and folders of a tokenizer that the JSON names.
     """
 
     name: str
@@ -64,6 +66,7 @@ class ModelFiles:
     key: str
     preprocessing: Normalised
     guess: str = ""
+    tokenizer: tuple[str, ...] = ()
 
 
 def model_files(settings: Embedding) -> ModelFiles:
@@ -99,13 +102,14 @@ def check_model(sections: Mapping[str, Section]) -> None:
 
 
 def check_loads(settings: Embedding) -> None:
-    """Refuse a model as `model_files` does, and weights of a file whose names and shapes are not the model's."""
+    """Refuse a model as `model_files` does, weights of a file that are not the model's, and a broken tokenizer."""
     files = model_files(settings)
     if settings.model != "demo" and _is_file(files.pretrained):
         # Building the model, without numbers, takes torch.
-        from filtering.embedding.loading import check_shapes
+        from filtering.embedding.loading import check_shapes, check_tokenizer
 
         check_shapes(files)
+        check_tokenizer(files)
 
 
 def _check_name(name: str) -> None:
@@ -190,7 +194,9 @@ def _own_model(settings: Embedding) -> ModelFiles:
     if settings.pretrained is None:
         raise InputError(f"embedding.pretrained: is missing; give the path of a checkpoint of {settings.model}")
     weights = _local_weights(PRETRAINED, settings.pretrained)
-    return ModelFiles(Path(path).stem, path, weights, PRETRAINED, _merged(known, settings.preprocessing))
+    preprocessing = _merged(known, settings.preprocessing)
+    tokenizer = tokenizer_files(settings.model, config["text_cfg"])
+    return ModelFiles(Path(path).stem, path, weights, PRETRAINED, preprocessing, tokenizer=tokenizer)
 
 
 def read_own_config(path: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ from pydantic import Field
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
+from filtering.embedding.tokenizer_files import files_in
+from filtering.storage.store import digest
 
 Loaded = TypeVar("Loaded")
 
@@ -23,20 +26,33 @@ class PinnedEmbedding(Embedding):
 
 def pinned(settings: Embedding) -> PinnedEmbedding:
     """Return the section with the contents of its model's files as they are now."""
-    contents = tuple(model_contents(model_files(settings)))
-    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), contents=contents)
+    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), contents=contents_of(settings))
 
 
 def model_contents(files: ModelFiles) -> list[str]:
-    """Return the SHA-256 of the file that defines the model, if there is one, and of its weights, or their tag."""
-    return [_content(path) for path in (files.config, files.pretrained) if path]
+    """Return the SHA-256 of the file that defines the model, if there is one, and of its weights, or their tag.
+
+    After them comes a digest of each file or folder of a tokenizer that the model's definition names.
+    """
+    own = [_content(path) for path in (files.config, files.pretrained) if path]
+    return own + [digest([[path.name, _content(str(path))] for path in files_in(one)]) for one in files.tokenizer]
+
+
+def contents_of(settings: Embedding) -> tuple[str, ...]:
+    """Return `model_contents` of the section's model: those that the run began with, if it has begun."""
+    return settings.contents if isinstance(settings, PinnedEmbedding) else tuple(model_contents(model_files(settings)))
 
 
 def model_identity(settings: Embedding) -> list[Any]:
     """Return what tells one model's vectors from another's: names, the hash of a file's content, the preprocessing."""
     files, tag = model_files(settings), settings.pretrained if settings.weights else None
-    contents = settings.contents if isinstance(settings, PinnedEmbedding) else model_contents(files)
-    return [files.name, *contents, *([tag] if tag else []), str(files.preprocessing), files.preprocessing.fill_color]
+    return [
+        files.name,
+        *contents_of(settings),
+        *([tag] if tag else []),
+        str(files.preprocessing),
+        files.preprocessing.fill_color,
+    ]
 
 
 def as_begun(settings: Embedding, files: ModelFiles, load: Callable[[], Loaded]) -> Loaded:
@@ -56,18 +72,22 @@ def _check(settings: Embedding, files: ModelFiles) -> None:
     if not isinstance(settings, PinnedEmbedding):
         return
     named = [(key, path) for key, path in ((MODEL, files.config), (files.key, files.pretrained)) if path]
-    for (key, path), now, then in zip(named, model_contents(files), settings.contents, strict=True):
+    named += [(MODEL, path) for path in files.tokenizer]
+    # Fewer where a tokenizer's folder is not there: its name is then taken for a repository's.
+    for of_file, now, then in zip_longest(named, model_contents(files), settings.contents):
         if now != then:
+            key, path = of_file or named[0]
             raise InputError(
                 f"{key}: {path} on {platform.node()} is not the file that this run began with; give all nodes the same "
                 "file, then the same command again"
             )
 
 
-def _versions(files: ModelFiles) -> list[tuple[int, int, int]]:
+def _versions(files: ModelFiles) -> list[tuple[str, int, int, int]]:
     paths = [Path(path) for path in (files.config, files.pretrained) if path]
-    found = [path.stat() for path in paths if path.is_file()]
-    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in found]
+    paths += [path for one in files.tokenizer for path in files_in(one)]
+    found = [(str(path), path.stat()) for path in paths if path.is_file()]
+    return [(path, status.st_ino, status.st_size, status.st_mtime_ns) for path, status in found]
 
 
 def _content(path: str) -> str:

@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.checkpoint import ModelFiles, Normalised, read_own_config
+from filtering.embedding.tokenizer_files import names_repository
 from filtering.embedding.weights import SAFETENSORS
 
 NOWHERE = "meta"  # torch's device of tensors that have a shape and no numbers
@@ -49,8 +50,7 @@ def loaded(files: ModelFiles, device: str, precision: str) -> LoadedModel:
                 force_image_size=files.preprocessing.image_size,
                 force_preprocess_cfg=_named(files.preprocessing),
             )
-        with _of_the_model(files.name):
-            tokenizer = open_clip.get_tokenizer(files.name)
+        tokenizer = _tokenizer(files)
     cfg = model.visual.preprocess_cfg
     named = {key: cfg[key] for key in ("mean", "std", "interpolation", "resize_mode", "fill_color")}
     preprocess = open_clip.image_transform(cfg["size"], is_train=False, **named)
@@ -66,6 +66,21 @@ def check_shapes(files: ModelFiles) -> None:
             model = open_clip.create_model(files.name, device=NOWHERE, pretrained_text=False, force_image_size=size)
         with _explained(files), _shapes(files.pretrained) as path:
             open_clip.load_checkpoint(model, path, device=NOWHERE)
+
+
+def check_tokenizer(files: ModelFiles) -> None:
+    """Refuse a model of one's own whose tokenizer cannot be built of the files here; nothing is downloaded."""
+    if files.config is None or names_repository(read_own_config(files.config)["text_cfg"]):
+        return
+    with _heard():
+        _know(files)
+        _tokenizer(files)
+
+
+def _tokenizer(files: ModelFiles) -> Any:
+    parts = f" with {' and '.join(files.tokenizer)}" if files.tokenizer else ""
+    with _of_the_model(f"the tokenizer of {files.config or files.name}{parts}"):
+        return open_clip.get_tokenizer(files.name)
 
 
 def _named(known: Normalised) -> dict[str, Any]:

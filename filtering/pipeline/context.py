@@ -1,6 +1,6 @@
 """One run on its way through the stages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from filtering.embedding.artifacts import EmbeddingResult
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.graph.artifacts import GraphResult
 from filtering.runtime.finished_run import Reusable
-from filtering.runtime.run_record import StageCost
+from filtering.runtime.run_record import RunRecord, StageCost
 from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
 from filtering.scores.registry import Spec
 from filtering.scores.stage import INPUTS
@@ -19,6 +19,7 @@ from filtering.shards.inventory import Shard
 from filtering.storage.store import digest
 
 S = TypeVar("S", bound=StageResult)
+OTHER = "of another pool or configuration"
 
 
 def inventory_key(shards: Sequence[Shard]) -> StageKey:
@@ -31,6 +32,18 @@ def run_id(config: Config, shards: Sequence[Shard]) -> str:
     return digest([config.digest(), inventory_key(shards).fingerprint])
 
 
+def difference(record: RunRecord, config: Config, shards: Sequence[Shard], sources: Mapping[str, str]) -> str:
+    """Return in words what tells a finished run from one of a configuration, pool and sources; nothing if none does.
+
+    Of what the runs of older versions have read, nothing is known but the pool.
+    """
+    if record["run_id"] != run_id(config, shards):
+        return OTHER
+    before = record.get("sources", sources)
+    changed = sorted(name for name in before.keys() | sources.keys() if before.get(name) != sources.get(name))
+    return f"from before {changed[0]} was written again" if changed else ""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """What every part of a run shares, and the stages that have finished."""
@@ -39,6 +52,7 @@ class RunContext:
     runtime: Runtime
     shards: tuple[Shard, ...]  # the pool, in the order of the inventory
     reusable: Reusable | None = None  # what a base has of it
+    sources: Mapping[str, str] = field(default_factory=dict)  # what else it reads, see `sources_of`
     finished: list[Finished[Any]] = field(default_factory=list)  # in order; `take` appends to it
 
     def stage(self, key: StageKey) -> StageRun:

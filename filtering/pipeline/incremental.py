@@ -14,10 +14,12 @@ from filtering.core.errors import DamagedError, InputError, RunError
 from filtering.core.formatting import counted
 from filtering.manifests.verify import problems
 from filtering.pipeline import run as pipeline
-from filtering.pipeline.context import run_id
+from filtering.pipeline.context import OTHER, difference
 from filtering.pipeline.increment_record import RETIRED, IncrementRecord, read_increment, write_increment
 from filtering.pipeline.notification import notified
+from filtering.pipeline.repair import kept_error
 from filtering.pipeline.retention import retire
+from filtering.pipeline.sources import sources_of
 from filtering.runtime.finished_run import Base, read_base
 from filtering.runtime.latest import LATEST, POINTER, LatestRecord, latest_name, read_latest, root_of, run_url
 from filtering.runtime.progress import LineReporter, Reporter
@@ -200,28 +202,23 @@ def _finished(config: Config, store: Store, progress: Reporter) -> _Finished:
         # As if it were not there: the stages are gone through again, and it is written anew.
         progress.say(f"{error.url}: {error.fault}; {MADE_AGAIN}")
         return _Finished(damaged=(error.url,))
-    shards = _own_pool(config, store, record)
-    damaged = () if shards == [] else _damaged(store, progress)
-    if shards is not None and not damaged:
-        raise InputError(
-            f"output: {store.url} holds a finished run of another pool or configuration; finished runs are not "
-            "changed; choose another output"
-        )
+    now = pipeline.check(config)
+    shards = _own_pool(store, record, now)
+    other = difference(record, config, now if shards is None else shards, sources_of(config))
+    damaged = () if other else _damaged(store, progress)
+    if other or (shards is not None and not damaged):
+        raise kept_error(store, other or OTHER)
     return _Finished(record, damaged, shards)
 
 
-def _own_pool(config: Config, store: Store, record: RunRecord) -> list[Shard] | None:
-    """Return the pool of a finished run that has grown since; None if it has not, none if the run is another one."""
-    now = pipeline.check(config)
-    if record["run_id"] == run_id(config, now):
-        return None
+def _own_pool(store: Store, record: RunRecord, now: Sequence[Shard]) -> list[Shard] | None:
+    """Return the pool of a finished run if it has grown since, and is not the one that there is now."""
     try:
         before = read_inventory(store.child(record["objects"]["inventory"]))
     except (KeyError, FileNotFoundError, DamagedError):
-        return []
-    left = {shard.identity for shard in now}
-    whole = all(shard.identity in left for shard in before)
-    return before if whole and record["run_id"] == run_id(config, before) else []
+        return None
+    then, there = [shard.identity for shard in before], [shard.identity for shard in now]
+    return before if then != there and set(then) <= set(there) else None
 
 
 def _damaged(store: Store, progress: Reporter) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from filtering.core.errors import DamagedError, FilteringError, InputError
 from filtering.manifests.artifacts import KINDS
 from filtering.pipeline.increment_record import RECORD, RETIRED, read_increment
 from filtering.runtime.events import NAME as EVENTS
-from filtering.runtime.run_record import RUN, read_run
+from filtering.runtime.run_record import RUN, RunRecord, read_run
 from filtering.runtime.stage import FOLDER as STAGES
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
@@ -40,16 +40,16 @@ def check_run_output(output: Store, inputs: Iterable[str], into_existing: bool) 
         check_output(output, LAYOUT, {LEASE} if held(output) else (), into_existing)
 
 
-def tell_replaced(output: Store, new: str, say: Callable[[str], None]) -> None:
-    """Say in a line which finished run, of another id, the run of the id `new` replaces, if there is one."""
+def tell_replaced(output: Store, difference: Callable[[RunRecord], str], say: Callable[[str], None]) -> None:
+    """Say in a line which finished run is replaced, if there is one that `difference` tells from the new run."""
     try:
         found = read_run(output)
     except (InputError, DamagedError):
         # There is none, or of what is left of it nothing can be said.
         return
-    if found["run_id"] != new:
+    if other := difference(found):
         was = f"manifest {found['manifest_hash'][:16]}, {found['totals']['kept']:,} kept"
-        say(f"output: replaces the finished run of another pool or configuration there ({was})")
+        say(f"output: replaces the finished run there, {other} ({was})")
 
 
 def is_own(name: str) -> bool:

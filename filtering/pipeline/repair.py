@@ -1,5 +1,6 @@
 """Objects of a run that are damaged or missing: what they were made from is still there, so they are made again."""
 
+import contextlib
 import re
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ from filtering.graph.stage import NAME as GRAPH
 from filtering.manifests.referred import References
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
 from filtering.manifests.verify import stages_left
-from filtering.pipeline.context import RunContext, run_id
+from filtering.pipeline.context import RunContext, difference
+from filtering.pipeline.increment_record import read_increment
 from filtering.pipeline.layout import FINAL, FINAL_FOLDERS, FINAL_STAGE, delete_own
 from filtering.report.stage import damaged_report
-from filtering.runtime.run_record import RUN, RunRecord, read_run
+from filtering.runtime.run_record import RUN, RunRecord, fingerprint_of, read_run
 from filtering.runtime.stage import FOLDER, StageKey, StageRun
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_of, faults_of, objects_left
 from filtering.runtime.stage_progress import COMPUTED_HERE
@@ -105,6 +107,7 @@ def make_room(context: RunContext, manifests: StageKey) -> None:
     runtime, stage = context.runtime, context.stage(manifests)
     store = runtime.store
     final = store.child(FOLDER)
+    _refuse_change(context, manifests)
     if _final(final) == manifests.fingerprint:
         if not stage.finished():
             forget_damaged_splits(stage)
@@ -123,6 +126,33 @@ def make_room(context: RunContext, manifests: StageKey) -> None:
     for name in FINAL_FOLDERS:
         delete_own(store, name)
     final.write_record(FINAL, {"manifests": manifests.fingerprint})
+
+
+def kept_error(run: Store, which: str) -> InputError:
+    """Return the error of a finished incremental run whose command would give another one now."""
+    return InputError(
+        f"output: {run.url} holds a finished run {which}; finished runs are not changed; choose another output"
+    )
+
+
+def _refuse_change(context: RunContext, manifests: StageKey) -> None:
+    """Refuse to make the manifest of a verified incremental run from anything else than it was made from: InputError.
+
+    Only where run.json, damaged or of an older version, did not say what that was: else its command has compared it.
+    What is computed in the place of a base's damaged objects has other fingerprints and the same content.
+    """
+    run, reusable = context.runtime.store, context.reusable
+    increment = read_increment(run)
+    if increment is None or not increment["verified"] or (reusable is not None and reusable.damaged):
+        return
+    known = _final(run.child(FOLDER))
+    with contextlib.suppress(InputError, DamagedError):
+        record = read_run(run)
+        if "sources" in record:
+            return
+        known = known or fingerprint_of(run, record, manifests.name)
+    if known and known != manifests.fingerprint:
+        raise kept_error(run, "of another pool or version of filtering, or from before a file was written again")
 
 
 def check_report(stage: StageRun) -> None:
@@ -149,7 +179,7 @@ def _damaged_before(context: RunContext) -> list[DamagedError]:
     store = context.runtime.store
     try:
         record = read_run(store)
-        if record["run_id"] != run_id(context.config, context.shards):
+        if difference(record, context.config, context.shards, context.sources):
             return []
         references = References.of(store, record)
     except (InputError, DamagedError):

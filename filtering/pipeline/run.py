@@ -27,11 +27,12 @@ from filtering.manifests.artifacts import REPORT, ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
-from filtering.pipeline.context import RunContext, SelectionInputs, inventory_key, run_id
+from filtering.pipeline.context import RunContext, SelectionInputs, difference, inventory_key
 from filtering.pipeline.layout import check_run_output, delete_half_written, tell_replaced
 from filtering.pipeline.origin import origin_of
 from filtering.pipeline.repair import check_all, check_report, make_room, repeated
 from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
+from filtering.pipeline.sources import sources_of
 from filtering.pipeline.summary import run_summary
 from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
@@ -136,9 +137,10 @@ def run(
             progress.say(guess)
         # Workers load it later, on other machines.
         config = config.model_copy(update={"embedding": pinned(config.embedding)})
+    sources = sources_of(config)
     with leased(store, progress) as lease:
         delete_half_written(store)
-        tell_replaced(store, run_id(config, shards), progress.say)
+        tell_replaced(store, lambda record: difference(record, config, shards, sources), progress.say)
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))
         if lease.taken_over_from:
@@ -147,7 +149,7 @@ def run(
         runtime = Runtime(store, executor_for(config.ray), events, progress, lease, told=set(told))
         try:
             reusable = None if base is None else reusable_from(base, shards)
-            record = repeated(RunContext(config, runtime, tuple(shards), reusable), _through_the_stages)
+            record = repeated(RunContext(config, runtime, tuple(shards), reusable, sources), _through_the_stages)
             events.flush()
         except BaseException as error:
             # A run that lost its lease may not even say so: the log is the new holder's.

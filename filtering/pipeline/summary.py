@@ -53,6 +53,7 @@ def run_summary(
         steps=[step.record() for step in selected.steps],
         scores={name: stage.key.folder for name, stage in selected.scores.items()},
         manifest_hash=manifests.manifest_hash,
+        sources=dict(context.sources),
     )
     if context.reusable is not None:
         record["base"] = _base(context.reusable, inputs, selected.last.result)

@@ -132,7 +132,8 @@ class RunRecord(TypedDict):
     """The contents of run.json.
 
     `totals` are samples by outcome, `reasons` samples by outcome and reason, `objects` the folder of each stage's
-    objects, `scores` the folder of each score by its name. Older versions did not write what is not required.
+    objects, `scores` the folder of each score by its name, `sources` what was read besides the pool, and
+    what tells its content. Older versions did not write what is not required.
     """
 
     run_id: str
@@ -151,6 +152,7 @@ class RunRecord(TypedDict):
     filters: NotRequired[list[FilterRecord]]
     steps: NotRequired[list[StepRecord]]
     scores: NotRequired[dict[str, str]]
+    sources: NotRequired[dict[str, str]]
     base: NotRequired[BaseRecord]
     drift: NotRequired[JsonObject]
     finished: NotRequired[Finite]

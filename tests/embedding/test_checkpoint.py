@@ -258,6 +258,28 @@ def test_a_broken_definition_of_a_model_is_refused(tmp_path, content, words):
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ({"tokenizer_kwargs": {"bpe_path": "none.gz"}}, "tokenizer_kwargs.bpe_path of text_cfg, which is not there"),
+        ({"tokenizer_kwargs": {"bpe_path": 3}}, "names 3 as tokenizer_kwargs.bpe_path of text_cfg, which is"),
+        ({"tokenizer_kwargs": {"bpe_path": "x" * 5000}}, "tokenizer_kwargs.bpe_path of text_cfg, which is not there"),
+        ({"tokenizer_kwargs": {"bpe_path": str(MODEL_CONFIG)}}, f"with {MODEL_CONFIG} cannot be built (Not a gzipped"),
+        ({"tokenizer_kwargs": {"bpe_path": str(MODEL_CONFIG.parent)}}, "cannot be built ([Errno 21] Is a directory: "),
+        ({"tokenizer_kwargs": {"odd": 1}}, "own.json cannot be built (SimpleTokenizer.__init__() got"),
+        ({"tokenizer_kwargs": None}, "own.json cannot be built ('NoneType' object has"),
+        ({"hf_tokenizer_name": "./none"}, "names ./none as hf_tokenizer_name of text_cfg, which is not there"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_built_is_refused_before_the_run(hugging, tmp_path, text, words):
+    defined = json.loads(MODEL_CONFIG.read_text())
+    defined["text_cfg"] |= text
+    (tmp_path / "own.json").write_text(json.dumps(defined))
+    with pytest.raises(InputError, match=r"^embedding\.model: .*own\.json ") as refused:
+        check_loads(Embedding(model=str(tmp_path / "own.json"), pretrained=str(CHECKPOINT)))
+    assert words in str(refused.value)
+
+
 @pytest.mark.parametrize("path", ["x" * 5000, "x" * 5000 + "/a.pt", "a.pt/" * 2000])
 @pytest.mark.parametrize("key", ["model", "pretrained", "weights"])
 def test_a_path_that_no_file_can_have_is_refused(key, path):

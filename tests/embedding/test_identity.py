@@ -1,5 +1,7 @@
 """The identity of a model, and files that are no longer those it is of."""
 
+import gzip
+import json
 import platform
 import shutil
 from pathlib import Path
@@ -7,10 +9,12 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from open_clip.tokenizer import default_bpe
 from safetensors.numpy import save_file
 
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
+from filtering.embedding import checkpoint
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.identity import model_identity, pinned
 from filtering.embedding.model import ClipModel
@@ -35,6 +39,28 @@ def own(tmp_path):
     shutil.copy(MODEL_CONFIG, tmp_path / "own.json")
     shutil.copy(CHECKPOINT, tmp_path / f"own{CHECKPOINT.suffix}")
     return Embedding(model=str(tmp_path / "own.json"), pretrained=str(tmp_path / f"own{CHECKPOINT.suffix}"))
+
+
+@pytest.fixture
+def with_vocabulary(own):
+    """The same with a vocabulary of its own, which may be written again, too; and the path of that."""
+    vocabulary = str(shutil.copy(default_bpe(), Path(own.model).parent / "vocabulary.gz"))
+    named(own, tokenizer_kwargs={"bpe_path": vocabulary})
+    return own, vocabulary
+
+
+def named(model, **text):
+    """Let the text tower of a model of one's own name files."""
+    defined = json.loads(Path(model.model).read_text())
+    defined["text_cfg"] |= text
+    Path(model.model).write_text(json.dumps(defined))
+
+
+def reversed_merges(path):
+    first, *merges = gzip.decompress(Path(path).read_bytes()).split(b"\n")
+    Path(path).write_bytes(
+        gzip.compress(b"\n".join([first, *reversed(merges[:48_894]), *merges[48_894:]]), compresslevel=1)
+    )
 
 
 def written_again(path):
@@ -68,6 +94,42 @@ def test_a_definition_that_is_another_is_refused(own):
     begun = pinned(own)
     Path(own.model).write_text(Path(own.model).read_text() + " ")
     with pytest.raises(InputError, match=r"^embedding\.model: .*own\.json on .* is not the file"):
+        ClipModel(begun)
+
+
+def test_a_vocabulary_is_part_of_the_identity_and_one_written_again_is_refused(with_vocabulary):
+    own, vocabulary = with_vocabulary
+    begun = pinned(own)
+    reversed_merges(vocabulary)
+    assert model_identity(begun) != model_identity(own)
+    with pytest.raises(InputError, match=r"^embedding\.model: .*vocabulary\.gz on .* is not the file that this run"):
+        ClipModel(begun)
+
+
+@pytest.mark.parametrize("key", ["hf_tokenizer_name", "hf_model_name"])
+def test_the_files_of_a_tokenizers_folder_are_part_of_the_identity(own, key, tmp_path, monkeypatch):
+    # The package that reads them is not installed.
+    monkeypatch.setattr(checkpoint, "find_spec", lambda name: True)
+    folder = tmp_path / "tokenizer"
+    (folder / "more").mkdir(parents=True)
+    (folder / "vocab.json").write_text("{}")
+    named(own, **{key: str(folder)})
+    found = [model_identity(own)]
+    (folder / "vocab.json").write_text("[]")
+    found.append(model_identity(own))
+    (folder / "merges.txt").write_text("")
+    found.append(model_identity(own))
+    assert len({json.dumps(one) for one in found}) == 3
+
+
+def test_a_tokenizers_folder_that_another_machine_lacks_is_refused_there(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "find_spec", lambda name: True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tokenizer").mkdir()
+    named(own, hf_tokenizer_name="tokenizer")
+    begun = pinned(own)
+    (tmp_path / "tokenizer").rmdir()
+    with pytest.raises(InputError, match=r"^embedding\.model: .* is not the file that this run began with"):
         ClipModel(begun)
 
 

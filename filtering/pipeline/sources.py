@@ -1,0 +1,34 @@
+"""What a run reads besides its pool: the files of its model, tables, targets, lists, the concepts of another run."""
+
+from dataclasses import astuple
+
+from filtering.config.run import Config
+from filtering.embedding.identity import contents_of
+from filtering.filters.phrases import IMAGENET
+from filtering.filters.words import list_identity
+from filtering.pipeline.origin import origin_of
+from filtering.pipeline.selection_steps import every_step, model_of, specs_of
+from filtering.scores.registry import files_of, with_parts
+from filtering.storage.store import digest
+from filtering.storage.versions import deletion_refused, version_of
+
+
+def sources_of(config: Config) -> dict[str, str]:
+    """Return what tells the content of each source of a configuration that `check` has passed, by its name or URL.
+
+    Packages bring what is named and no file: an upgrade of one makes no finished run another one.
+    """
+    found = dict[str, str]()
+    model = model_of(config)
+    if model is not None and model.model != "demo":
+        found[f"a file of embedding.model {model.model}"] = digest(contents_of(model))
+    for words in (step.words for step in config.filters):
+        if words is not None and words.list != IMAGENET:
+            found[words.list] = list_identity(words)
+    scores = (spec for step in every_step(config) for one in specs_of(step) for spec in with_parts(one))
+    for url in {url for spec in scores for url in files_of(spec)}:
+        with deletion_refused(url):
+            found[url] = digest(astuple(version_of(url)))
+    if (origin := origin_of(config, None)) is not None:
+        found[f"concepts.centroids {config.concepts.centroids}"] = origin[1]
+    return found
