@@ -35,11 +35,14 @@ from filtering.storage.checksums import MissingError
 from filtering.storage.store import Store
 
 VERSION = 4
+# Of metadata: 5 takes no times, truth values and NaN for text.
+METADATA_VERSION = 5
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
     """Return the stage's identity; its objects are named by shard, so that only new shards are ever embedded."""
-    return StageKey(NAME, VERSION, _settings(source, settings), (inventory,), per_shard=True)
+    version = VERSION if source.metadata is None else METADATA_VERSION
+    return StageKey(NAME, version, _settings(source, settings), (inventory,), per_shard=True)
 
 
 def check_base(base: Base, source: Input, settings: Embedding, shards: Sequence[Shard]) -> None:
