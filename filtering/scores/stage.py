@@ -32,6 +32,8 @@ TowerScorer = Callable[[PassingShard, Store, Store], "ScoredRows"]
 VERSION = 3
 # Of scores that are kept as float64.
 WIDE_VERSION = 4
+# Of MetaCLIP's: a list of entries may be JSON.
+ENTRIES_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Mapping[str, Version]) 
     """
     read = [[url, version.size, version.mark] for url, version in sorted(files.items())]
     settings = [*spec.plain(), read] if read else spec.plain()
-    return StageKey("scores", WIDE_VERSION if spec.wide else VERSION, settings, tuple(inputs))
+    version = ENTRIES_VERSION if isinstance(spec.settings, MetaClip) else WIDE_VERSION if spec.wide else VERSION
+    return StageKey("scores", version, settings, tuple(inputs))
 
 
 def check_spec(spec: Spec, model: Embedding | None) -> None:
