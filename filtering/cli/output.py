@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from filtering.cli.drawing import console_on, plain_lines
+from filtering.core.secrets import redacted
 from filtering.core.visible import visible
 
 if TYPE_CHECKING:
@@ -23,17 +24,18 @@ def print_result(
 ) -> int:
     """Print a result on `given.out_stream`: `value` as JSON, a view on a terminal, else lines; exit status 0.
 
-    Lines and views may hold what samples and stored runs say: it is printed as `visible` shows it. A result without
-    lines is printed as its view in plain lines; one without a view as lines on a terminal, too.
+    Lines and views may hold what samples and stored runs say: it is printed as `visible` shows it, and secrets of URLs
+    are masked. A result without lines is printed as its view in plain lines; one without a view as lines on a terminal,
+    too.
     """
     stream = given.out_stream
     if given.json:
-        stream.write(json.dumps(value) + "\n")
+        stream.write(redacted(json.dumps(value)) + "\n")
     elif view is not None and stream.isatty():
         console_on(stream).print(view())
     else:
         found = lines() if lines is not None else plain_lines(view()) if view is not None else ()
-        stream.writelines(f"{visible(line)}\n" for line in found)
+        stream.writelines(f"{visible(redacted(line))}\n" for line in found)
     return 0
 
 

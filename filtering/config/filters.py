@@ -40,7 +40,8 @@ class WordsFilter(Section):
 
     list: str = Field(
         "imagenet",
-        description="imagenet (the class names of open_clip), or the path or URL of a text file, one entry per line",
+        description="imagenet (the class names of open_clip), or the path or URL of a text file, one entry per line, "
+        "or of a JSON list",
     )
 
 

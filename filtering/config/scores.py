@@ -53,7 +53,8 @@ class MetaClip(Section):
 
     entries: str = Field(
         "imagenet",
-        description="imagenet (the class names of open_clip), or the path or URL of a text file, one entry per line",
+        description="imagenet (the class names of open_clip), or the path or URL of a text file, one entry per line, "
+        "or of a JSON list",
     )
     seed: Seed = Field(0, description="a whole number, 0 or more")
 

@@ -204,6 +204,8 @@ def _override(data: dict[str, object], override: str) -> str:
     shown = shortened(override, SHOWN)
     if not equals or not all((*parents, last)):
         return f"--set {shown}: must read KEY=VALUE, such as selection.keep=0.3"
+    if NOT_IN_NAMES.search(key):
+        return f"--set {shown}: the key is not UTF-8; must read KEY=VALUE, such as selection.keep=0.3"
     if len(parents) >= DEEPEST:
         return f"--set {shown}: is nested too deep; must read KEY=VALUE, such as selection.keep=0.3"
     section = data

@@ -14,3 +14,12 @@ def visible(text: str) -> str:
     Python, such as ``\x1b``; what has them already stays as it is.
     """
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def is_utf8(text: str) -> bool:
+    """Say whether text is UTF-8: Python holds other bytes, as of names on a disk, as halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

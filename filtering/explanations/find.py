@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.core.uids import is_uid
+from filtering.core.visible import is_utf8
 from filtering.manifests.artifacts import KINDS, read_shard_lines, read_split
 from filtering.storage.store import Store
 
@@ -45,6 +46,8 @@ def find(run: Store, sample: str) -> Place:
 
     A shard is named by the end of its URL: as many of its parts as needed.
     """
+    if not is_utf8(sample):
+        raise InputError(f"explain: {run.url} has no sample {sample}; names of samples are UTF-8")
     urls = [line["url"] for line in read_shard_lines(run)]
     shards, key = _of_shard(urls, sample)
     # A shard that is named is looked into first: the whole pool may have a million.

@@ -1,5 +1,6 @@
 """Phrase matching: which captions contain which words and phrases of a list."""
 
+import json
 import re
 import unicodedata
 from collections import defaultdict
@@ -46,6 +47,11 @@ class Entries:
         """Return how many entries there are."""
         return len(self.names)
 
+    @property
+    def can_match(self) -> bool:
+        """Whether any entry is short enough for a caption to match it."""
+        return bool(self._lengths)
+
     def matches(self, captions: Sequence[str]) -> tuple[Int64Array, Int32Array]:
         """Return which captions match which entries, each pair once.
 
@@ -65,14 +71,19 @@ class Entries:
 
 
 def read_entries(url: str, version: Version | None = None) -> Entries:
-    """Return the entries of a text file in UTF-8, an entry a line, or of ``imagenet``, open_clip's names of classes.
+    """Return the entries of a file in UTF-8, or of ``imagenet``, open_clip's names of classes.
 
-    InputError if the file is not there, is not UTF-8 or holds no word; RunError if it does not have the version, where
-    one is given.
+    A file holds an entry a line, or is a JSON list of texts, as MetaCLIP publishes its own. InputError if it is not
+    there, is not UTF-8 or has no entry that a caption could match; RunError if it does not have the version, where one
+    is given.
     """
     entries = Entries(_imagenet() if url == IMAGENET else _lines(url, version))
     if len(entries) == 0:
         raise InputError(f"entries: {url} holds no entry; write one a line")
+    if not entries.can_match:
+        raise InputError(
+            f"entries: {url} holds no entry of at most {MAX_WORDS} words; write one a line, or a JSON list"
+        )
     return entries
 
 
@@ -105,10 +116,24 @@ def _lines(url: str, version: Version | None) -> list[str]:
         content = read_range(url, 0, most) if version is None else read_listed(url, version, most)
         if len(content) > MAX_BYTES:
             raise InputError(f"entries: {url} is larger than {size(MAX_BYTES)}; give a list of words and phrases")
-        return content.decode("utf-8-sig").splitlines()
+        return _listed(url, content.decode("utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"entries: {url} is not there; give {IMAGENET} or a text file, an entry a line") from None
     except UnicodeDecodeError as error:
         raise InputError(f"entries: {url} is not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"entries: {url} cannot be read ({error}); give a text file, an entry a line") from None
+
+
+def _listed(url: str, text: str) -> list[str]:
+    """Return the entries of a JSON list, or the lines of another text."""
+    try:
+        found = json.loads(text) if text.lstrip().startswith("[") else None
+    except (ValueError, RecursionError):
+        found = None
+    if found is None:
+        return text.splitlines()
+    entries = [entry for entry in found if isinstance(entry, str)]
+    if len(entries) < len(found):
+        raise InputError(f"entries: {url} is a JSON list of other things than texts; give a list of words and phrases")
+    return entries

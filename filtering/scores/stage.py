@@ -34,6 +34,8 @@ VERSION = 3
 WIDE_VERSION = 4
 # Of combinations, whatever their scores are kept as.
 PARTS_VERSION = 5
+# Of MetaCLIP's: a list of entries may be JSON.
+ENTRIES_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
     version = WIDE_VERSION if spec.wide else VERSION
     if spec.scorer.kind is Kind.PARTS:
         version = PARTS_VERSION
+    elif isinstance(spec.settings, MetaClip):
+        version = ENTRIES_VERSION
     return StageKey("scores", version, settings, tuple(inputs))
 
 

@@ -95,14 +95,23 @@ def _flags(values: pa.BooleanArray) -> Flags:
 
 
 def _bytes(name: str, column: pa.Array) -> pa.BinaryArray:
+    given = column.type
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
+    kind = column.type
     try:
-        if _is_text(column.type):
+        # Times and truth values have words, but nobody wrote those.
+        if pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or given == pa.bool8():
+            raise pa.ArrowNotImplementedError
+        if _is_text(kind):
             return column.cast(pa.binary())
+        if pa.types.is_floating(kind):
+            # What tables have in gaps; a half is cast to no text.
+            column = column.cast(pa.float32()) if pa.types.is_float16(kind) else column
+            column = pc.if_else(pc.is_nan(column), None, column)
         return column.cast(pa.string()).cast(pa.binary())
     except pa.ArrowNotImplementedError:
-        raise ColumnError(f"column {name} holds {column.type}, not text") from None
+        raise ColumnError(f"column {name} holds {given}, not text") from None
 
 
 def _decoded(cell: bytes) -> tuple[str, bool]:

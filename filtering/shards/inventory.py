@@ -11,7 +11,8 @@ from typing_extensions import TypedDict
 from filtering.config.run import Input
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.formatting import counted
-from filtering.core.secrets import redacted
+from filtering.core.secrets import redacted, refused_secret
+from filtering.core.visible import visible
 from filtering.shards.listing import Entry, listed, unusable, unusable_arrays
 from filtering.shards.patterns import expand
 from filtering.storage.reading import read_record_as
@@ -23,6 +24,7 @@ from filtering.storage.versions import difference as version_difference
 LOG = logging.getLogger(__name__)
 INVENTORY = "shards.json"
 TARS = "input.shards"
+LINKED = "it would be in every manifest; name objects whose URLs hold none, by a list or a brace range"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,14 @@ def list_shards(source: Input) -> list[Shard]:
 
 def _expanded(key: str, given: str | Iterable[str], suffix: str) -> list[str]:
     try:
-        return expand(given, suffix)
+        urls = expand(given, suffix)
     except InputError as error:
         raise InputError(*(f"{key}: {line}" for line in error.args)) from error
+    # Those that were given were looked at; what an index links to is given by a server.
+    for url in urls:
+        if line := refused_secret(key, url, LINKED):
+            raise InputError(line)
+    return urls
 
 
 def check_uids(source: Input, shards: Sequence[Shard]) -> None:
@@ -196,4 +203,4 @@ def _warn_of_versions(key: str, urls: Sequence[str]) -> None:
     if urls:
         more = f" (and {len(urls) - 1} more)" if len(urls) > 1 else ""
         line = "has neither an etag nor a date, so a change that keeps its size will not be noticed"
-        LOG.warning("filtering: %s: %s %s%s", key, redacted(urls[0]), line, more)
+        LOG.warning("filtering: %s: %s %s%s", key, visible(redacted(urls[0])), line, more)

@@ -11,6 +11,7 @@ from typing import Any
 
 import fsspec
 
+from filtering.core.visible import is_utf8
 from filtering.shards.patterns import why_missing
 from filtering.storage.local import NO_FILE
 from filtering.storage.retries import retried
@@ -44,7 +45,7 @@ def listed(urls: Iterable[str]) -> dict[str, Entry]:
 
 def unusable(url: str, entry: Entry | None) -> str:
     """Return in words why an object cannot be read as a shard, nothing if it can."""
-    if not _is_utf8(url):
+    if not is_utf8(url):
         return "has a name that is not UTF-8, which no table can hold; rename it"
     if is_local(url):
         return _unusable_file(url)
@@ -65,15 +66,6 @@ def unusable_arrays(url: str, entry: Entry | None) -> str:
         # `_unusable_file` says why.
         pass
     return _unusable_file(url)
-
-
-def _is_utf8(url: str) -> bool:
-    """Say whether a name is UTF-8: Python holds other bytes of names on a disk as halves of surrogate pairs."""
-    try:
-        url.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _entries(filesystem: fsspec.AbstractFileSystem, folder: str, url: str) -> list[Entry]:

@@ -8,7 +8,7 @@ import fsspec
 from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-defined]
 from fsspec.implementations.local import LocalFileSystem
 
-from filtering.core.errors import InputError
+from filtering.core.errors import FilteringError, InputError, first_line
 from filtering.core.uid_rule import CACHES
 from filtering.shards.braces import check_braces
 from filtering.storage.retries import retried
@@ -118,7 +118,12 @@ def _matches(head: str, rest: str, suffix: str) -> list[str]:
     if is_pattern(url if is_http(url) else rest):
         beginning = filesystem_of(head)[1] if head else ""
         pattern = glob.escape(beginning) + path[len(beginning) :]
-        found = sorted(retried(lambda: filesystem.glob(pattern), url))
+        try:
+            found = sorted(retried(lambda: filesystem.glob(pattern), url))
+        except FilteringError:
+            raise
+        except ValueError as error:
+            raise InputError(f"{url}: is no pattern ({first_line(error)})") from None
     elif without_query(path).endswith(suffix) or (listed := _folder(filesystem, path, url)) is None:
         return [absolute(url)]
     else:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from filtering.core.errors import FilteringError, InputError, one_line
+from filtering.core.visible import is_utf8
 from filtering.storage.local import whole_name
 from filtering.storage.store import Store, filesystem_of, is_local, stream_object
 from filtering.storage.urls import last_link
@@ -29,7 +30,9 @@ class Layout:
 
 
 def check_folder(key: str, url: str) -> None:
-    """Refuse an output on a disk that is there and no folder, or lies inside what is none: InputError."""
+    """Refuse an output whose name is not UTF-8, or on a disk that is, or lies inside, what is no folder: InputError."""
+    if not is_utf8(url):
+        raise InputError(f"{key}: {url} is not UTF-8, which no record can hold; choose another name")
     if not is_local(url):
         return
     path = Path(filesystem_of(url)[1])

@@ -1,6 +1,9 @@
 """URLs and paths: the filesystem that each is on, and what its characters mean there."""
 
 import re
+import tarfile
+import zipfile
+import zlib
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -52,8 +55,8 @@ def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     except (TypeError, ValueError) as error:
         # TypeError: a filesystem that wants more than a URL, such as reference://.
         raise InputError(f"{url}: cannot be opened ({first_line(error)})") from None
-    except OSError as error:
-        # Filesystems that connect when they are made, such as ftp and hdfs, and archives that are not there.
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        # Filesystems that connect when they are made, such as ftp and hdfs, and archives that are missing or none.
         raise InputError(f"{url}: cannot be opened ({type(error).__name__}: {first_line(error)})") from None
     return filesystem, _REPEATED.sub("/", path) if isinstance(filesystem, LocalFileSystem) else path
 

@@ -32,6 +32,14 @@ def test_lines_are_printed_with_escapes_written_out():
     assert printed(io.StringIO(), lines=lambda: [HOSTILE, "next"]) == f"{SHOWN}\nnext\n"
 
 
+def test_secrets_of_urls_are_masked():
+    line = "shard https://host/x.tar?X-Amz-Signature={}"
+    assert printed(io.StringIO(), lines=lambda: [line.format("abc")]) == line.format("***") + "\n"
+    stream = io.StringIO()
+    print_result(argparse.Namespace(out_stream=stream, json=True), {"shard": line.format("abc"), "key": "x"})
+    assert json.loads(stream.getvalue()) == {"shard": line.format("***"), "key": "x"}
+
+
 def test_json_holds_the_text_itself():
     out = printed(io.StringIO(), json=True)
     assert json.loads(out) == {"caption": HOSTILE}

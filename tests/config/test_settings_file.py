@@ -170,6 +170,12 @@ output: runs/b
 """
 
 
+def test_an_override_whose_key_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "run.yaml").write_text("output: a\n")
+    with pytest.raises(InputError, match=r"(?m)^--set a\\udcff=1: the key is not UTF-8; must read KEY=VALUE"):
+        load_config(str(tmp_path / "run.yaml"), ["a\udcff=1"])
+
+
 def test_a_key_that_is_given_twice_is_refused_with_its_lines_among_the_other_mistakes(tmp_path):
     (tmp_path / "run.yaml").write_text(TWICE)
     with pytest.raises(InputError) as refused:

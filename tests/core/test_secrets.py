@@ -36,10 +36,23 @@ HELD = [
     f"https://firm.webhook.office.com/webhookb2/a@b/IncomingWebhook/{SECRET}/c",
     f"https://api.telegram.org/bot1:{SECRET}/sendMessage",
     f"https://chat.googleapis.com/v1/spaces/A/messages?key={SECRET}&token=a",
+    f"https://user:p@{SECRET}@host/x.tar",
+    f"https://user@mail.org:{SECRET}@host/x.tar",
+    f"s3://KEY:7/{SECRET}@bucket/x",
+    f"s3:/KEY:{SECRET}@bucket/x",
+    f"https:/{SECRET}@host/x.tar",
+    *(
+        f"https://host/x.tar?{name}={SECRET}"
+        for name in ("auth_key", "authkey", "sign", "pass", "private_key", "hmac", "sas", "session", "token[]")
+    ),
+    f'https://host/x.tar?token="{SECRET}"',
+    f"https://host/x.tar?token='{SECRET}'",
 ]
 FREE = [
     "s3://bucket/run",
     "http://host:8080/a@b",
+    "hdfs://host:8020/a@b",
+    "zip://a.tar::abfs://container@account.dfs.core.windows.net/x.zip",
     "/data/a:b@c?token=x",
     "s3://bucket/a:b@c",
     "abfs://container@account.dfs.core.windows.net/x",
@@ -67,6 +80,21 @@ def test_a_url_with_a_secret_is_refused_and_never_shown(url):
 def test_a_url_without_a_secret_stays_as_it_is(url):
     assert not secret_in(url)
     assert redacted(url) == url or "token" in url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"https://user:pa {SECRET}@host:81/x.tar", "https://***@host:81"),
+        (f"https://user:p@{SECRET}@host/x.tar", "https://***@host"),
+        (f"https://user:{SECRET}@a?{SECRET}@host/x.tar", "https://***"),
+        (f"simplecache::s3://KEY:{SECRET}@bucket/x", "s3://***@bucket"),
+        (f"https://host/x.tar?token=a {SECRET}", "https://host/***"),
+        (f"https://host;token={SECRET}/x", "https://***"),
+    ],
+)
+def test_the_refusal_shows_the_scheme_and_what_is_surely_the_host(url, shown):
+    assert refused_secret("output", url).startswith(f"output: {shown} holds credentials (")
 
 
 def test_the_refusal_says_what_to_do_instead():
@@ -98,7 +126,14 @@ def test_the_path_of_any_webhook_is_masked_although_it_may_be_no_secret(url):
 
 
 @pytest.mark.parametrize(
-    "text", ["https://a" + "/hooks/b" * 20_000, "https://a/" * 20_000, "https://a" + "/b" * 80_000]
+    "text",
+    [
+        "https://a" + "/hooks/b" * 20_000,
+        "https://a/" * 20_000,
+        "https://a" + "/b" * 80_000,
+        "https://a:b" * 20_000,
+        "https://a" + "::b" * 20_000,
+    ],
 )
 def test_masking_takes_no_longer_for_a_text_that_was_made_for_that(text):
     began = time.process_time()

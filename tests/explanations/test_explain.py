@@ -98,6 +98,9 @@ def test_shards_of_one_name_are_told_apart_by_their_folders(run, tmp_path):
 
 
 def test_what_is_not_there_is_refused(tar_why):
+    for name in ("\udcff", "00000/\udcff"):
+        with pytest.raises(InputError, match=r"has no sample .*; names of samples are UTF-8"):
+            explain(str(tar_why), name)
     with pytest.raises(InputError, match="has no sample nothing; give a uid, a key, or SHARD/KEY"):
         explain(str(tar_why), "nothing")
     with pytest.raises(InputError, match="no shard 0001; did you mean 00001"):

@@ -1,3 +1,4 @@
+import json
 import re
 
 import numpy as np
@@ -57,6 +58,32 @@ def test_entries_of_very_many_words_match_nothing():
     longest = " ".join(["word"] * MAX_WORDS)
     assert found([longest], longest + " word") == [(0, longest)]
     assert found([longest + " word"], longest + " word") == []
+
+
+@pytest.mark.parametrize("form", [{}, {"indent": 1}, {"ensure_ascii": False}])
+def test_a_json_list_is_one_of_entries(tmp_path, form):
+    (tmp_path / "a.json").write_text(json.dumps(["Caf\u00e9", "great white"] + [f"w{n}" for n in range(40)], **form))
+    assert read_entries(str(tmp_path / "a.json")).names[:3] == ["caf\u00e9", "great white", "w0"]
+
+
+def test_lines_in_brackets_are_lines(tmp_path):
+    (tmp_path / "a.txt").write_text("[cat]\ndog\n")
+    assert read_entries(str(tmp_path / "a.txt")).names == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (json.dumps([["cat", 1]]), "is a JSON list of other things than texts"),
+        (json.dumps([f"w{n}" for n in range(40)])[:-1], f"holds no entry of at most {MAX_WORDS} words"),
+        ("[" * 10_000, "holds no entry"),
+        (json.dumps({"entries": [f"w{n}" for n in range(40)]}), f"holds no entry of at most {MAX_WORDS} words"),
+    ],
+)
+def test_a_file_in_which_no_entry_can_match_is_refused(tmp_path, text, line):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=line):
+        read_entries(str(tmp_path / "a.json"))
 
 
 def test_no_captions_and_no_entries():

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from web_server import WebServer
 
 from filtering.config.run import Input
 from filtering.core.errors import InputError
@@ -131,3 +132,17 @@ def test_two_spellings_of_one_shard_are_refused(source):
 def test_every_shard_is_below_the_root():
     with pytest.raises(InputError, match=r"input\.root: s3://q/0 is not below s3://p"):
         check_uids(Input(shards="/", root="s3a://p/"), shards_at("s3://p/0", "s3://q/0"))
+
+
+def test_what_an_index_links_to_holds_no_secret(pool):
+    with WebServer(pool, query="?X-Amz-Signature=abc") as server, pytest.raises(InputError) as refused:
+        list_shards(Input(shards=server.url()))
+    assert str(refused.value).startswith(f"input.shards: {server.url()}*** holds credentials (the parameter X-Amz-Sig")
+    assert "abc" not in str(refused.value)
+
+
+def test_what_an_index_links_to_is_no_escape_sequence(pool, caplog):
+    with WebServer(pool, habits=("index", "no version"), query="?\x1b[2J") as server:
+        assert len(list_shards(Input(shards=server.url()))) == 3
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith("will not be noticed (and 2 more)") and line.isprintable()

@@ -1,5 +1,6 @@
 """The columns of a DataComp parquet: by which names they are taken, and the uids of rows that bring none."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from metadata_files import UIDS, parquet
@@ -30,6 +31,29 @@ def test_datacomp_columns_are_renamed(tmp_path):
         "width": [3, 4],
         "height": [5, None],
     }
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([True, False], pa.bool_()),
+        ([1, 2], pa.duration("s")),
+        ([1, 2], pa.date32()),
+        ([1, 2], pa.time32("ms")),
+        ([1, 2], pa.timestamp("us")),
+    ],
+)
+def test_truth_values_and_times_are_no_captions(tmp_path, cells, kind):
+    found = read_columns(parquet(tmp_path, uid=UIDS, text=pa.array(cells, kind)))
+    assert found.reasons.tolist() == ["metadata_unreadable"] * 2
+    assert found.details.tolist() == [f"column text holds {kind}, not text"] * 2
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_nan_is_no_caption(tmp_path, kind):
+    cells = pa.array(np.array([np.nan, 1.5], kind.to_pandas_dtype()), kind)
+    found = read_columns(parquet(tmp_path, uid=UIDS, text=cells))
+    assert found.table["caption"].to_pylist() == ["", "1.5"]
 
 
 def test_missing_columns_have_defaults(tmp_path):

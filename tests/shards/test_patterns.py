@@ -68,6 +68,7 @@ def test_a_chain_of_filesystems_is_one_entry(tmp_path):
         ("simplecache::zip://x", "nothing follows zip://x, which reads another URL"),
         ("pipe:aws s3 cp s3://b/x.tar -", "pipe: runs a command, which is not done here"),
         ("{a", "its braces do not match"),
+        ("pool/**.tar", "is no pattern ("),
         ("gopher://host/x.tar", "cannot be opened (Protocol not known: gopher)"),
         ("gs://bucket/x.tar", "gs:// needs a package that is not here; install it on every node: pip install gcsfs"),
         ("abfs://c@a.dfs.core.windows.net/x/*.tar", "pip install adlfs"),
@@ -79,6 +80,13 @@ def test_what_names_no_object_is_refused_in_one_line(pattern, line):
         expand(pattern, ".tar")
     assert str(refused.value).startswith(f"{pattern}: ") and line in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_what_is_no_archive_is_refused_in_one_line(tmp_path, kind):
+    (tmp_path / "x").write_bytes(b"x" * 2000)
+    with pytest.raises(InputError, match=rf"^{kind}://a\.tar::{tmp_path}/x: cannot be opened \([^\n]*$"):
+        expand(f"{kind}://a.tar::{tmp_path}/x", ".tar")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,11 @@ def test_what_is_no_folder_takes_no_output(tmp_path):
         check_folder("--out", url)
 
 
+def test_a_name_that_is_not_utf8_takes_no_output(tmp_path):
+    with pytest.raises(InputError, match=r"^--out: .*/o\\udcff is not UTF-8, which no record can hold; choose another"):
+        check_folder("--out", f"{tmp_path}/o\udcff")
+
+
 def test_files_of_others_are_refused_unless_insisted(out):
     for name in ("reports/a", "b", "c", "d"):
         out.write(name, b"x")

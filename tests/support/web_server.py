@@ -23,11 +23,12 @@ class WebServer:
     faults : for each of the next requests of an object a status, "cut" for half a body, "drip" for a body and "drip
         head" for headers of a byte every tenth of a second; None for a good answer.
     headers : of answers that are faults.
+    query : what follows the names in an index, such as a signature.
     """
 
-    def __init__(self, folder, ranges=True, habits=("index",), faults=(), headers=None):
+    def __init__(self, folder, ranges=True, habits=("index",), faults=(), headers=None, query=""):
         self.folder, self.ranges, self.habits = Path(folder), ranges, set(habits)
-        self.faults, self.headers = list(faults), headers or {}
+        self.faults, self.headers, self.query = list(faults), headers or {}, query
         self.requests = Counter()
         self.authorization = []
         self.lock = threading.Lock()
@@ -110,7 +111,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.refuse(403)
             return
         names = [f"{one.name}/" if one.is_dir() else one.name for one in sorted(folder.iterdir())]
-        links = "".join(f'<a href="{urllib.parse.quote(name)}">{name}</a>' for name in ["../", "?C=N;O=D", *names])
+        links = "".join(
+            f'<a href="{urllib.parse.quote(name)}{self.web.query}">{name}</a>' for name in ["../", "?C=N;O=D", *names]
+        )
         self.answer(200, links.encode(), {"Content-Type": "text/html; charset=utf-8"})
 
     def hand_out(self, data, cut):
