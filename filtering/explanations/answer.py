@@ -46,7 +46,7 @@ def explain(run_url: str, sample: str) -> Explanation:
         If an object of the run is damaged or gone, or its objects disagree.
     """
     sources = Sources(Store(run_url))
-    place = find(sources.run, sample)
+    place = find(sources.finished, sample)
     try:
         return _explained(sources, place)
     except FilteringError:

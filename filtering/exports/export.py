@@ -86,8 +86,9 @@ def export(
 
 def _inputs(run: Store) -> Iterator[str]:
     """Yield the URL of every object of a run's pool."""
-    metadata = read_run(run)["config"]["input"].get("metadata") is not None
-    for line in read_shard_lines(run):
+    record = read_run(run)
+    metadata = record["config"]["input"].get("metadata") is not None
+    for line in read_shard_lines(run, record):
         yield line["url"]
         if metadata:
             yield arrays_url(Shard(0, line["url"], 0, ""))
@@ -105,5 +106,5 @@ def _subset(run: Store, out: str, into_existing: bool) -> Facts:
     else:
         if not named:
             check_output(Store(folder), layout("subset"), (), into_existing)
-        write_subset(run, url)
+        write_subset(run, record, url)
     return {"kept": record["totals"]["kept"], "objects": 1}

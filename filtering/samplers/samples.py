@@ -65,8 +65,9 @@ def kept_samples(run_url: str, root: str | None = None) -> KeptSamples:
         If no finished run is there, a uid is kept twice, or a root is given of a run that had none.
     """
     run = Store(latest.run_url(run_url))
-    uid_rule = _moved(UidRule.recorded(read_run(run)), root)
-    lines = [line for line in read_shard_lines(run) if line["kept"]]
+    record = read_run(run)
+    uid_rule = _moved(UidRule.recorded(record), root)
+    lines = [line for line in read_shard_lines(run, record) if line["kept"]]
     with ThreadPoolExecutor(READERS) as readers:
         parts = list(readers.map(lambda line: read_manifest(run, line["keys"], schemas.KEPT, COLUMNS), lines))
     shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import webdataset
-from finished_runs import run_record
+from finished_runs import run_record, write_sums
 from training_reader_runs import by_webdataset, even, keys, numbered, place, write_kept
 
 from filtering.core.errors import InputError, RunError
@@ -86,6 +86,7 @@ def test_runs_that_cannot_be_read_are_refused(tmp_path, record, message):
     if record is not None:
         Store(str(tmp_path)).write_json("run.json", record)
         Store(str(tmp_path)).write("manifest/shards.jsonl", b"")
+        write_sums(Store(str(tmp_path)))
         write_inventory(Store(str(tmp_path / "here")), [])
     with pytest.raises(InputError, match=message):
         kept_pipeline(str(tmp_path))

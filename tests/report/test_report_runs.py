@@ -1,6 +1,7 @@
 """The page's data of real runs, and the page beside another run's."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pools import member, metadata_config, tar_config, write_tar
 
-from filtering.core.errors import InputError
+from filtering.core.errors import DamagedError, InputError
 from filtering.report.data import parse_report, report_bytes
 from filtering.report.rendering import report_page
 from filtering.storage.store import Store
@@ -86,6 +87,25 @@ def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadat
     assert report_page(Store(str(metadata_run))) == f"{metadata_run}/report/index.html"
     with pytest.raises(InputError, match="holds no finished run"):
         report_page(Store(str(metadata_run)), None, str(tmp_path / "nowhere"))
+
+
+def test_a_page_that_is_not_as_it_was_written_is_not_handed_on(metadata_run, tmp_path):
+    run, out = shutil.copytree(metadata_run, tmp_path / "run"), tmp_path / "page"
+    page, data = run / "report/index.html", run / "report/page.json"
+    written = page.read_bytes(), data.read_bytes()
+    changed = "its bytes have changed since it was written; give the command of that run again"
+    for damaged in (b"", written[0][: len(written[0]) // 2].ljust(len(written[0]), b"\0")):
+        page.write_bytes(damaged)
+        with pytest.raises(DamagedError, match=rf"index\.html: {changed}"):
+            report_page(Store(str(run)), str(out))
+    data.write_bytes(re.sub(rb'"kept": ?(\d+)', rb'"kept": 9\1', written[1]))
+    assert data.read_bytes() != written[1]
+    with pytest.raises(DamagedError, match=rf"page\.json: {changed}"):
+        report_page(Store(str(run)), str(out), str(metadata_run))
+    assert not out.exists()
+    # Older versions noted no checksums.
+    shutil.rmtree(next(run.glob("stages/report-*")))
+    assert Path(report_page(Store(str(run)), str(out))).read_bytes() == damaged
 
 
 def test_duplicates_are_grouped(run, tmp_path):
