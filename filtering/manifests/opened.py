@@ -9,6 +9,7 @@ import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from filtering.core import schemas
+from filtering.core.places import PathOrUrl
 from filtering.manifests.artifacts import check_written, checked_sums, read_shard_lines, read_whole, table_name
 from filtering.runtime.latest import run_url
 from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
@@ -104,12 +105,12 @@ class _Handler(FSSpecHandler):  # type: ignore[misc]
         return pa.BufferReader(data)
 
 
-def open_run(url: str) -> OpenedRun:
+def open_run(url: PathOrUrl) -> OpenedRun:
     """Open a finished run.
 
     Parameters
     ----------
-    url : str
+    url : str or path-like
         Its directory, a path or URL; `ROOT/latest` is the newest verified run under ROOT.
 
     Returns

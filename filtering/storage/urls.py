@@ -6,6 +6,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import InputError, first_line
+from filtering.core.places import PathOrUrl as PathOrUrl
+from filtering.core.places import as_text
 
 # By name: boto is imported, which takes a second, when the first URL of S3 is opened.
 for _scheme, _class in (("s3", "s3.RetryingS3"), ("s3a", "s3.RetryingS3"), ("http", "http.Web"), ("https", "http.Web")):
@@ -36,6 +38,9 @@ INSTALL = {
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the filesystem of a URL and the path on it; InputError if there is no such filesystem here."""
+    if as_text(url).startswith("data:"):
+        # Its filesystem neither lists nor writes, and says so without the URL.
+        raise InputError(f"{url}: is no place of files; give a path, or a store's URL such as s3://bucket/x")
     if "::" in url and "://" not in url and url.partition("::")[0] not in CACHES | ARCHIVES:
         # To fsspec every `::` is a chain of filesystems.
         local = LocalFileSystem()

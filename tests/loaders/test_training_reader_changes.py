@@ -97,6 +97,12 @@ def test_an_unknown_answer_to_changes_is_refused(run):
         kept_pipeline(run, on_changed="skp")
 
 
+def test_a_folder_of_offsets_that_holds_credentials_is_refused(run):
+    with pytest.raises(InputError, match=r"offsets: .* holds credentials") as refused:
+        kept_pipeline(run, offsets="s3://KEY:SECRET@bucket/x")
+    assert "SECRET" not in str(refused.value)
+
+
 def test_a_real_run_gives_exactly_what_it_kept(tar_run):
     kept = kept_samples(str(tar_run))
     dataset = kept_pipeline(str(tar_run), shuffle_shards=True, shuffle=9)

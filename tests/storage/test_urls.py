@@ -2,7 +2,9 @@
 
 import pytest
 
+import filtering
 from filtering.core.errors import InputError
+from filtering.storage.store import write_object
 from filtering.storage.urls import absolute, is_local
 
 
@@ -32,3 +34,31 @@ def test_a_url_that_no_filesystem_takes_is_refused_by_its_name(url, said):
 def test_two_colons_in_a_path_are_no_chain_of_filesystems():
     assert is_local("/data/a::b/x")
     assert absolute("/data//a::b/./x") == "/data/a::b/x"
+
+
+PUBLIC = (filtering.open_run, filtering.load_config, filtering.kept_pipeline, lambda url: filtering.explain(url, "a"))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("a\0b", "holds a zero byte"), (None, "None is no path or URL"), (b"x", "is no path or URL")]
+)
+@pytest.mark.parametrize("read", PUBLIC)
+def test_what_names_no_place_is_refused_by_its_name(read, url, said):
+    with pytest.raises(InputError, match=said):
+        read(url)
+
+
+def test_a_url_that_holds_its_data_is_no_run():
+    with pytest.raises(InputError, match="data:,x: is no place of files"):
+        filtering.open_run("data:,x")
+
+
+@pytest.mark.parametrize("read", PUBLIC)
+def test_a_path_may_be_a_path_object(read, tmp_path):
+    with pytest.raises(InputError, match=str(tmp_path)):
+        read(tmp_path / "nothing")
+
+
+def test_a_place_where_no_folder_can_be_made_is_named():
+    with pytest.raises(InputError, match="/proc/nothing: no folder can be made there; choose another"):
+        write_object("/proc/nothing/index.html", b"x")
