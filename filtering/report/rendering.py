@@ -32,7 +32,11 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
     check_folder("--out", folder)
     _check_free(page)
     data = read_report(run, record, REPORT) if against is None else _compared(run, record, against).encode()
-    write_object(page, data)
+    try:
+        write_object(page, data)
+    except FileNotFoundError:
+        # Such as /proc, where nobody makes a folder.
+        raise InputError(f"--out: no folder can be made at {folder}; choose another") from None
     return page
 
 

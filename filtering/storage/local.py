@@ -138,11 +138,7 @@ def _temporary(path: Path) -> Iterator[Path]:
     # Not named by the process: threads write too, and on a network disk other machines.
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     with writing(path.parent):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError:
-            # Such as /proc, where nobody makes a folder.
-            raise InputError(f"{path.parent}: no folder can be made there; choose another") from None
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
         finally:

@@ -108,6 +108,11 @@ def test_a_page_that_is_not_as_it_was_written_is_not_handed_on(metadata_run, tmp
     assert Path(report_page(Store(str(run)), str(out))).read_bytes() == damaged
 
 
+def test_a_place_where_no_folder_can_be_made_is_named(metadata_run):
+    with pytest.raises(InputError, match="--out: no folder can be made at /proc/nothing; choose another"):
+        report_page(Store(str(metadata_run)), "/proc/nothing")
+
+
 def test_duplicates_are_grouped(run, tmp_path):
     pool = tmp_path / "pool"
     pool.mkdir()

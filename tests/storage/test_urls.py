@@ -4,7 +4,6 @@ import pytest
 
 import filtering
 from filtering.core.errors import InputError
-from filtering.storage.store import write_object
 from filtering.storage.urls import absolute, is_local
 
 
@@ -57,8 +56,3 @@ def test_a_url_that_holds_its_data_is_no_run():
 def test_a_path_may_be_a_path_object(read, tmp_path):
     with pytest.raises(InputError, match=str(tmp_path)):
         read(tmp_path / "nothing")
-
-
-def test_a_place_where_no_folder_can_be_made_is_named():
-    with pytest.raises(InputError, match="/proc/nothing: no folder can be made there; choose another"):
-        write_object("/proc/nothing/index.html", b"x")
