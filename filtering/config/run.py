@@ -21,7 +21,7 @@ from filtering.config.validation import TOO_DEEP, explained, refuse_credentials
 from filtering.core.errors import InputError, Mistakes
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
 from filtering.core.visible import visible
-from filtering.storage.urls import NOT_WRITTEN, is_http
+from filtering.storage.urls import NOT_WRITTEN, PathOrUrl, is_http
 
 LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
@@ -224,12 +224,12 @@ class Config(Section):
 Check = Callable[[Mapping[str, Section]], object]
 
 
-def load_config(path: str, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> Config:
+def load_config(path: PathOrUrl, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> Config:
     """Read a configuration and apply `--set KEY=VALUE` overrides; each former name in it is logged as a warning.
 
     Parameters
     ----------
-    path : str
+    path : str or path-like
         A YAML file, by its path or URL.
     overrides : sequence of str
         Of the form KEY=VALUE each, such as selection.keep=0.3; the value is YAML.

@@ -12,6 +12,7 @@ import yaml
 from filtering.config.aliases import other_names
 from filtering.core.errors import InputError, first_line
 from filtering.core.formatting import shortened
+from filtering.core.places import PathOrUrl, as_text
 
 DATE = "{date}"
 # Bytes of a configuration, and values in it once each anchor stands where it is used: a list of a million shards fits.
@@ -70,7 +71,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
+def read_settings(path: PathOrUrl, overrides: Sequence[str] = ()) -> Settings:
     """Return the keys and values of a YAML file, by its path or URL, with `--set KEY=VALUE` overrides applied in order.
 
     Today's date (UTC) replaces {date} in `output`. An override replaces the key under its former name, too; one that is
@@ -79,7 +80,7 @@ def read_settings(path: str, overrides: Sequence[str] = ()) -> Settings:
     """
     data, repeats, unread = dict[str, object](), list[str](), list[str]()
     try:
-        data, repeats = _read_file(path)
+        data, repeats = _read_file(as_text(path))
     except InputError as error:
         unread = list(error.args)
     mistakes = [*repeats, *(line for line in (_override(data, override) for override in overrides) if line)]

@@ -8,6 +8,7 @@ import numpy as np
 from filtering.concepts.partition import global_rows
 from filtering.core.csr import cosines
 from filtering.core.errors import DamagedError, FilteringError, one_line
+from filtering.core.places import PathOrUrl
 from filtering.explanations.explanation import ConceptFacts, Explanation, FilterFacts, Messages, Neighbour, StepFacts
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
@@ -15,18 +16,19 @@ from filtering.explanations.steps import deciding_step, of_step
 from filtering.graph.artifacts import GRAPH_NAME, read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.manifests.reasons import explained
+from filtering.runtime import latest
 from filtering.runtime.run_record import RunRecord
 from filtering.storage.store import Store
 
 NEIGHBOURS = 10
 
 
-def explain(run_url: str, sample: str) -> Explanation:
+def explain(run_url: PathOrUrl, sample: str) -> Explanation:
     """Return why a sample of a finished run was kept, dropped or quarantined.
 
     Parameters
     ----------
-    run_url : str
+    run_url : str or path-like
         The run's directory.
     sample : str
         A uid, a key, the name of a tar member, or SHARD/KEY.
@@ -45,8 +47,8 @@ def explain(run_url: str, sample: str) -> Explanation:
     DamagedError
         If an object of the run is damaged or gone, or its objects disagree.
     """
-    sources = Sources(Store(run_url))
-    place = find(sources.run, sample)
+    sources = Sources(Store(latest.run_url(run_url)))
+    place = find(sources.finished, sample)
     try:
         return _explained(sources, place)
     except FilteringError:
@@ -54,7 +56,7 @@ def explain(run_url: str, sample: str) -> Explanation:
     except (LookupError, ValueError, TypeError, StopIteration, AssertionError, ArithmeticError, OSError) as error:
         # Each object is what it should be, but what one says of the sample is not in another.
         fault = f"its objects disagree about {sample} ({one_line(error)})"
-        raise DamagedError(run_url, fault, "check it with filtering verify") from error
+        raise DamagedError(sources.run.url, fault, "check it with filtering verify") from error
 
 
 def _explained(sources: Sources, place: Place) -> Explanation:

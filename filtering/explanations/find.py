@@ -14,7 +14,8 @@ from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.core.uids import is_uid
 from filtering.core.visible import is_utf8
-from filtering.manifests.artifacts import KINDS, read_shard_lines, read_split
+from filtering.manifests.artifacts import KINDS, read_split
+from filtering.manifests.finished import FinishedRun
 from filtering.storage.store import Store
 
 # Shards whose tables are read at once; nearly all of the time goes by in requests.
@@ -41,14 +42,14 @@ class Place:
     line: ManifestLine
 
 
-def find(run: Store, sample: str) -> Place:
+def find(finished: FinishedRun, sample: str) -> Place:
     """Return where a sample is: a uid, a key, a tar member or SHARD/KEY; InputError if no shard or several have it.
 
     A shard is named by the end of its URL: as many of its parts as needed.
     """
+    run, urls = finished.store, [source.shard.url for source in finished.sources]
     if not is_utf8(sample):
         raise InputError(f"explain: {run.url} has no sample {sample}; names of samples are UTF-8")
-    urls = [line["url"] for line in read_shard_lines(run)]
     shards, key = _of_shard(urls, sample)
     # A shard that is named is looked into first: the whole pool may have a million.
     found = _searched(run, shards, key, every=True)

@@ -13,7 +13,7 @@ from filtering.core.errors import InputError
 from filtering.explanations.explanation import SeenSample
 from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
-from filtering.manifests.artifacts import REPORT_DATA, read_split
+from filtering.manifests.artifacts import REPORT_DATA, read_report, read_split
 from filtering.manifests.finished import FinishedRun, read_finished
 from filtering.report.data import parse_report
 from filtering.runtime.run_record import RunRecord, stage_folder
@@ -70,7 +70,8 @@ class Sources:
         """Return the distinctive words of a concept, as far as the page has them."""
         if not self.run.exists(REPORT_DATA):
             return ()
-        rows = parse_report(self.run.read(REPORT_DATA), self.run.path(REPORT_DATA)).concepts
+        data = read_report(self.run, self.record, REPORT_DATA)
+        rows = parse_report(data, self.run.path(REPORT_DATA)).concepts
         return next((row.words for row in rows if row.concept == concept), ())
 
     def samples(self, ids: Sequence[int]) -> list[SeenSample]:

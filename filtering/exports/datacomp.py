@@ -32,16 +32,16 @@ from filtering.exports.copying import scratch_folder
 from filtering.exports.job import SUBSET as OWN_SUBSET
 from filtering.exports.job import Export, Written
 from filtering.exports.parts import Samples
-from filtering.manifests.artifacts import SUBSET
+from filtering.manifests.artifacts import SUBSET, chunks_written
 from filtering.manifests.finished import Source
+from filtering.runtime.run_record import RunRecord
 from filtering.runtime.task_spec import task
 from filtering.shards.inventory import arrays_url
 from filtering.shards.metadata import array_names, read_array
 from filtering.shards.names import column
-from filtering.storage.store import Store, commit_file, stream_object, write_chunks
+from filtering.storage.store import Store, commit_file, write_chunks
 
 VECTORS_AT_ONCE = 4_096
-COPIED_AT_ONCE = 1 << 20
 FIELDS = ("url", "original_width", "original_height", "face_bboxes", "sha256")
 # DataComp's names for the two models that it was made with; quickgelu is another activation of the same ones.
 MODELS = {"ViT-B-32": "b32", "ViT-L-14": "l14"}
@@ -65,10 +65,9 @@ class Metadata:
     look: bool
 
 
-def write_subset(run: Store, url: str) -> None:
-    """Write a run's subset.npy as it is, 1 MiB at a time."""
-    with stream_object(run.path(SUBSET)) as stream:
-        write_chunks(url, iter(lambda: stream.read(COPIED_AT_ONCE), b""))
+def write_subset(run: Store, record: RunRecord, url: str) -> None:
+    """Write a finished run's subset.npy as it is, 1 MiB at a time; DamagedError if it is not what was written."""
+    write_chunks(url, chunks_written(run, record, SUBSET))
 
 
 def export_datacomp(export: Export) -> Written:
@@ -80,7 +79,7 @@ def export_datacomp(export: Export) -> Written:
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
     counts = export.write(tasks, "shards")
-    write_subset(run.store, export.out.path(OWN_SUBSET))
+    write_subset(run.store, run.record, export.out.path(OWN_SUBSET))
     samples, files = sum(counts), sum(count > 0 for count in counts)
     kept = run.record["totals"]["kept"]
     facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}

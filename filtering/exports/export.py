@@ -97,5 +97,5 @@ def _subset(run: Store, out: str, into_existing: bool) -> Facts:
     else:
         if not named:
             check_output(Store(folder), layout("subset"), (), into_existing)
-        write_subset(run, url)
+        write_subset(run, record, url)
     return {"kept": record["totals"]["kept"], "objects": 1}

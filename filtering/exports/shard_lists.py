@@ -19,7 +19,8 @@ SIZES, LIST, LINES = "sizes.json", "shards.txt", "shards.jsonl"
 
 def export_shards(export: Export) -> Written:
     """Write shards.txt, shards.jsonl, sizes.json and keys/*.json; return what the manifest says of them."""
-    sources, lines = export.run.kept_sources(), [line for line in read_shard_lines(export.run.store) if line["kept"]]
+    sources = export.run.kept_sources()
+    lines = [line for line in read_shard_lines(export.run.store, export.run.record) if line["kept"]]
     names = _unique_names([source.shard.url for source in sources])
     groups = list(batches(sources))
     starts = accumulate(map(len, groups), initial=0)

@@ -8,6 +8,8 @@ import webdataset
 from webdataset.compat import FluidInterface
 
 from filtering.core.errors import InputError
+from filtering.core.places import PathOrUrl
+from filtering.core.secrets import refused_secret
 from filtering.loaders.order import Epochs, Order, Seat, checked_weights, this_node, this_seat
 from filtering.loaders.reader import FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
 from filtering.storage.store import Store, absolute
@@ -115,7 +117,7 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
 
 
 def kept_pipeline(
-    run: str,
+    run: PathOrUrl,
     *,
     shuffle_shards: bool = False,
     shuffle: int = 0,
@@ -139,7 +141,7 @@ def kept_pipeline(
 
     Parameters
     ----------
-    run : str
+    run : str or path-like
         The run's folder, the `output` of its configuration; it ran over tars.
     shuffle_shards : bool
         Take the shards in another order in every epoch, the same on all nodes.
@@ -173,6 +175,8 @@ def kept_pipeline(
     InputError
         If no finished run is there, its input was DataComp metadata, it kept nothing, or an argument is wrong.
     """
+    if offsets and (line := refused_secret("offsets", offsets)):
+        raise InputError(line)
     pool = read_pool(run)
     if weights is not None and not resampled:
         raise InputError("weights: are those of resampling, so they want resampled=True")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, RunError
+from filtering.core.places import PathOrUrl
 from filtering.manifests.finished import Source, read_finished
 from filtering.runtime import latest
 from filtering.shards.grouping import Group
@@ -43,7 +44,7 @@ class KeptPool:
         return sum(source.kept for source in self.sources)
 
 
-def read_pool(run_url: str) -> KeptPool:
+def read_pool(run_url: PathOrUrl) -> KeptPool:
     """Return the kept samples of a finished run over tars; InputError if none is there, or nothing was kept."""
     run = read_finished(Store(latest.run_url(run_url)))
     if run.from_metadata:

@@ -1,5 +1,6 @@
 """The names and readers of what a run leaves behind."""
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,10 +18,13 @@ from filtering.core import schemas
 from filtering.core.errors import DamagedError
 from filtering.core.parsing import Count, parsed
 from filtering.core.uids import SUBSET_DTYPE
+from filtering.runtime.run_record import RunRecord, check_same, fingerprint_of, mark_of
+from filtering.runtime.stage import FOLDER
+from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.storage.checksums import MissingError, read_output
 from filtering.storage.decoding import check_table
-from filtering.storage.reading import read_as
-from filtering.storage.store import Store, checksum
+from filtering.storage.reading import read_as, read_record_as
+from filtering.storage.store import Store, checksum, stream_object
 
 REPORT = "report/index.html"
 # The data of the report.
@@ -36,6 +40,8 @@ KINDS: tuple[Kind, ...] = ("kept", "dropped", "quarantined")
 HASHED_ROWS = 65_536
 # Objects read at once where many are checked.
 READERS = 8
+COPIED_AT_ONCE = 1 << 20
+CHANGED = "its bytes have changed since it was written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class ManifestsResult:
     totals: dict[str, int]  # samples by `input`, `kept`, `dropped` and `quarantined`
     reasons: dict[str, dict[str, int]]  # samples by reason, of `dropped` and of `quarantined`
     manifest_hash: str  # the hash of the selection, see `manifest_hash`
-    checksums: dict[str, str]  # of checksums.json
+    checksums: dict[str, str]  # of checksums.json, shards.jsonl and subset.npy
 
     @property
     def summary(self) -> str:
@@ -120,14 +126,85 @@ def damage(run: Store, sums: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _fault(run: Store, entry: tuple[str, str]) -> str:
     name, expected = entry
     try:
-        return "" if checksum(run.read(name)) == expected else "its bytes have changed since it was written"
+        return "" if checksum(run.read(name)) == expected else CHANGED
     except FileNotFoundError:
         return "is not there"
 
 
-def read_shard_lines(run: Store) -> list[ShardLine]:
-    """Return the lines of shards.jsonl; DamagedError if there is none, or one is something else."""
-    lines, where = read_whole(run, SHARDS).split(b"\n"), run.path(SHARDS)
+def written_sums(run: Store, record: RunRecord, stage: str) -> dict[str, str]:
+    """Return the checksums that a stage's record holds of objects outside its folder; none where it is not there.
+
+    Older versions noted none, or fewer.
+    """
+    with contextlib.suppress(DamagedError):
+        fingerprint = fingerprint_of(run, record, stage)
+        folder = run.child(record["objects"].get(stage, f"{FOLDER}/{stage}-{fingerprint}"))
+        return read_record_as(folder, f"{fingerprint}{RECORD_SUFFIX}", SummedRecord)["result"]["checksums"]
+    return {}
+
+
+def check_written(run: Store, record: RunRecord, name: str, found: str, expected: str) -> None:
+    """Check the checksum that an object of a finished run has; DamagedError if another one was written.
+
+    InputError where the run was made again since its record was read: the object may be of either.
+    """
+    if found != expected:
+        check_same(run, mark_of(record))
+        raise DamagedError(run.path(name), CHANGED)
+
+
+def read_written(run: Store, record: RunRecord, name: str) -> bytes:
+    """Return an object of a finished run's manifest; DamagedError if it is not there, or not as it was written."""
+    data = read_whole(run, name)
+    check_written(run, record, name, checksum(data), _written_sum(run, record, name))
+    return data
+
+
+def chunks_written(run: Store, record: RunRecord, name: str) -> Iterator[bytes]:
+    """Yield an object as `read_written`, 1 MiB at a time; the error is raised after the last."""
+    expected, found = _written_sum(run, record, name), hashlib.sha256()
+    try:
+        with stream_object(run.path(name)) as stream:
+            while chunk := stream.read(COPIED_AT_ONCE):
+                found.update(chunk)
+                yield chunk
+    except FileNotFoundError:
+        raise MissingError(run.path(name)) from None
+    check_written(run, record, name, found.hexdigest(), expected)
+
+
+def read_report(run: Store, record: RunRecord, name: str) -> bytes:
+    """Return the page of a finished run, or its data; errors as of `read_written`, where their checksums are known."""
+    data, sums = read_whole(run, name), written_sums(run, record, REPORT_STAGE)
+    if name in sums:
+        check_written(run, record, name, checksum(data), sums[name])
+    return data
+
+
+def _written_sum(run: Store, record: RunRecord, name: str) -> str:
+    noted = written_sums(run, record, MANIFESTS_STAGE)
+    # Of a run of an older version, and where the stage's record is gone.
+    sums = noted if name in noted else checked_sums(run, record, noted)
+    if name not in sums:
+        raise DamagedError(run.path(CHECKSUMS), f"does not list {name}")
+    return sums[name]
+
+
+def checked_sums(run: Store, record: RunRecord, noted: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return checksums.json of a finished run; DamagedError if it is not there, or not as it was written.
+
+    `noted` are the `written_sums` of the stage manifests, if they were read.
+    """
+    data = read_whole(run, CHECKSUMS)
+    noted = written_sums(run, record, MANIFESTS_STAGE) if noted is None else noted
+    if CHECKSUMS in noted:
+        check_written(run, record, CHECKSUMS, checksum(data), noted[CHECKSUMS])
+    return parsed(dict[str, str], data, run.path(CHECKSUMS))
+
+
+def read_shard_lines(run: Store, record: RunRecord) -> list[ShardLine]:
+    """Return the lines of shards.jsonl; DamagedError as of `read_written`, or if one is something else."""
+    lines, where = read_written(run, record, SHARDS).split(b"\n"), run.path(SHARDS)
     found = [parsed(ShardLine, line, f"{where}: line {number}") for number, line in enumerate(lines, 1) if line]
     for index, line in enumerate(found):
         if line["keys"] != table_name("kept", index):

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.core.uid_rule import UidRule
-from filtering.manifests.artifacts import ShardLine, read_shard_lines, read_split, read_sums, table_name
+from filtering.manifests.artifacts import ShardLine, checked_sums, read_shard_lines, read_split, table_name
 from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
 
@@ -109,8 +109,8 @@ def diff(before: str, after: str) -> RunDiff:
     bases = read_base(Store(before), "diff"), read_base(Store(after), "diff")
     same = len({base.result("concepts", ConceptsResult).identity for base in bases}) == 1
     runs = bases[0].run, bases[1].run
-    pairs = list(_pairs(*map(read_shard_lines, runs)))
-    sums = [read_sums(run) for run in runs]
+    pairs = list(_pairs(*(read_shard_lines(base.run, base.record) for base in bases)))
+    sums = [checked_sums(base.run, base.record) for base in bases]
     # By another rule, a sample has another uid; in its shard its key tells it from others too.
     name = "uid" if len({UidRule.recorded(base.record) for base in bases}) == 1 else "key"
     with ThreadPoolExecutor(AT_ONCE) as threads:

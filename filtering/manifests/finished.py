@@ -111,7 +111,8 @@ def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional
     Without `inventory` the shards have their URLs alone. With it, `rows` says whether the folders of the shards' rows
     must be known. Raises InputError if the run is not finished, or its inventory is gone.
     """
-    record, lines = read_run(run), read_shard_lines(run)
+    record = read_run(run)
+    lines = read_shard_lines(run, record)
     shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, Store]()
     if inventory:
         shards = _inventory(run, record)

@@ -1,5 +1,6 @@
 """A finished run as a user of the package opens it: its summary, and its tables as pyarrow datasets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,11 @@ import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from filtering.core import schemas
-from filtering.manifests.artifacts import read_shard_lines, table_name
+from filtering.core.places import PathOrUrl
+from filtering.manifests.artifacts import check_written, checked_sums, read_shard_lines, read_whole, table_name
 from filtering.runtime.latest import run_url
 from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
-from filtering.storage.store import Store, filesystem_of
+from filtering.storage.store import Store, checksum, filesystem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +77,40 @@ class OpenedRun:
         return self._dataset("quarantined", schemas.QUARANTINED)
 
     def _dataset(self, kind: str, schema: pa.Schema) -> ds.Dataset:
-        store, mark = Store(self.url), mark_of(self.summary)
-        check_same(store, mark)
+        store = Store(self.url)
+        check_same(store, mark_of(self.summary))
         filesystem, _ = filesystem_of(self.url)
+        lines, sums = read_shard_lines(store, self.summary), checked_sums(store, self.summary)
         # By name rather than by listing: whatever else lies there does not belong to the run.
-        names = [table_name(kind, index) for index in range(len(read_shard_lines(store)))]
-        paths = [filesystem_of(store.path(name))[1] for name in names]
-        return ds.dataset(paths, schema, "parquet", PyFileSystem(_Handler(filesystem, store, mark)))
+        names = [table_name(kind, index) for index in range(len(lines))]
+        tables = {filesystem_of(store.path(name))[1]: (name, sums.get(name, "")) for name in names}
+        return ds.dataset(
+            list(tables), schema, "parquet", PyFileSystem(_Handler(filesystem, store, self.summary, tables))
+        )
 
 
 class _Handler(FSSpecHandler):  # type: ignore[misc]
-    """Opens the tables of a run as long as they are those of the run that was opened."""
+    """Opens the tables of a run (name and checksum by path) as long as they are those of the run that was opened."""
 
-    def __init__(self, filesystem: Any, run: Store, mark: str) -> None:
+    def __init__(self, filesystem: Any, run: Store, record: RunRecord, tables: Mapping[str, tuple[str, str]]) -> None:
         super().__init__(filesystem)
-        self.run, self.mark = run, mark
+        self.run, self.record, self.tables = run, record, tables
 
-    def open_input_file(self, path: str) -> Any:
-        """Open a table; InputError if the run has other results by now."""
-        opened = super().open_input_file(path)
-        check_same(self.run, self.mark)
-        return opened
+    def open_input_file(self, path: str) -> pa.BufferReader:
+        """Return a table, read whole; InputError if the run has other results by now, DamagedError if it changed."""
+        name, expected = self.tables[path]
+        data = read_whole(self.run, name)
+        check_same(self.run, mark_of(self.record))
+        check_written(self.run, self.record, name, checksum(data), expected)
+        return pa.BufferReader(data)
 
 
-def open_run(url: str) -> OpenedRun:
+def open_run(url: PathOrUrl) -> OpenedRun:
     """Open a finished run.
 
     Parameters
     ----------
-    url : str
+    url : str or path-like
         Its directory, a path or URL; `ROOT/latest` is the newest verified run under ROOT.
 
     Returns

@@ -53,8 +53,9 @@ def _upwards(url: str) -> Iterator[str]:
 
 def _inputs(run: Store) -> Iterator[str]:
     """Yield the URL of every object of a run's pool."""
-    metadata = read_run(run)["config"]["input"].get("metadata") is not None
-    for line in read_shard_lines(run):
+    record = read_run(run)
+    metadata = record["config"]["input"].get("metadata") is not None
+    for line in read_shard_lines(run, record):
         yield line["url"]
         if metadata:
             yield arrays_url(Shard(0, line["url"], 0, ""))

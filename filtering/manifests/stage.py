@@ -33,7 +33,7 @@ from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store, checksum
 
-VERSION = 4
+VERSION = 5
 
 
 def manifests_key(reasons: Sequence[str], filters: str, selection: str) -> StageKey:
@@ -58,7 +58,7 @@ def write_manifests(
     sums = _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}
-    return ManifestsResult(totals, reasons, manifest_hash(kept), {CHECKSUMS: sums})
+    return ManifestsResult(totals, reasons, manifest_hash(kept), sums)
 
 
 def damaged_manifests(stage: StageRun) -> DamagedError | None:
@@ -105,8 +105,8 @@ def _shard_lines(
 
 def _write_pool_files(
     run: Store, lines: Sequence[ShardLine], kept: Sequence[pa.Table], splits: Sequence[ShardSplit]
-) -> str:
-    """Write subset.npy, shards.jsonl and, last, the checksums of these and of all tables; return that of the last."""
+) -> dict[str, str]:
+    """Write subset.npy, shards.jsonl and, last, the checksums of these and of all tables; return those of the three."""
     sums = {name: value for split in splits for name, value in split["checksums"].items()}
     uids = np.concatenate([*(uid_array(table["uid"]) for table in kept), np.zeros(0, "S32")])
     files = {
@@ -118,7 +118,7 @@ def _write_pool_files(
         sums[name] = checksum(data)
     data = json.dumps(sums, indent=1).encode() + b"\n"
     run.write(CHECKSUMS, data)
-    return checksum(data)
+    return {CHECKSUMS: checksum(data)} | {name: sums[name] for name in files}
 
 
 def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:

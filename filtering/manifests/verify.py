@@ -1,6 +1,5 @@
 """Check a finished run from what lies in storage: conservation, checksums, schemas, agreement of its files."""
 
-import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +18,6 @@ from filtering.manifests.artifacts import (
     SUBSET,
     Kind,
     ShardLine,
-    SummedRecord,
     damage,
     manifest_hash,
     read_shard_lines,
@@ -27,12 +25,12 @@ from filtering.manifests.artifacts import (
     read_subset,
     read_sums,
     table_name,
+    written_sums,
 )
 from filtering.manifests.referred import References
 from filtering.runtime.run_record import RunRecord, StageCost, read_run
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
-from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 
 
@@ -68,7 +66,8 @@ def _problems(run: Store, record: RunRecord, stages: bool) -> Iterator[str]:
 
 def _damaged_objects(run: Store, record: RunRecord) -> Iterator[str]:
     # Where checksums.json itself has changed, it would name others.
-    if changed := [f"{name}: {fault}" for name, fault in damage(run, _sums_of(run, record, MANIFESTS_STAGE))]:
+    noted = {name: sum for name, sum in written_sums(run, record, MANIFESTS_STAGE).items() if name == CHECKSUMS}
+    if changed := [f"{name}: {fault}" for name, fault in damage(run, noted)]:
         yield from changed
         return
     try:
@@ -111,23 +110,13 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
             continue
         for error in damaged_objects(store, cost["fingerprint"]):
             yield _line(run, error)
-    sums = _sums_of(run, record, REPORT_STAGE)
+    sums = written_sums(run, record, REPORT_STAGE)
     # What lacks of the page itself is said of every run.
     yield from (f"{name}: {fault}" for name, fault in damage(run, sums) if name != REPORT or run.exists(REPORT))
 
 
-def _sums_of(run: Store, record: RunRecord, stage: str) -> dict[str, str]:
-    """Return the checksums that a stage's record holds of objects outside its folder; none where it is not there."""
-    with contextlib.suppress(DamagedError):
-        for cost, store in stages_left(run, record):
-            if cost["name"] == stage and store is not None:
-                written = read_record_as(store, f"{cost['fingerprint']}{RECORD_SUFFIX}", SummedRecord)
-                return written["result"]["checksums"]
-    return {}
-
-
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
-    lines = read_shard_lines(run)
+    lines = read_shard_lines(run, record)
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):

@@ -3,12 +3,12 @@
 import re
 
 from filtering.core.errors import InputError
-from filtering.manifests.artifacts import REPORT, REPORT_DATA
+from filtering.manifests.artifacts import REPORT, REPORT_DATA, read_report
 from filtering.manifests.diff import diff
 from filtering.manifests.places import check_apart
 from filtering.report.data import parse_report
 from filtering.report.page import render
-from filtering.runtime.run_record import read_run
+from filtering.runtime.run_record import RunRecord, read_run
 from filtering.storage.outputs import Layout, check_folder
 from filtering.storage.store import Store, absolute, read_range, write_object
 
@@ -24,9 +24,10 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
 
     A copy goes to the folder `out`. With `against`, another finished run, the report also shows the changes since that
     run; it goes to `out`, or to filtering-report in the current folder. Raises InputError if one of the runs is not
-    finished, the report's data is missing, or `out` is inside a run's directory or where the pool is.
+    finished, the report's data is missing, or `out` is inside a run's directory or where the pool is; DamagedError if
+    the report, or its data, is not what was written.
     """
-    read_run(run)
+    record = read_run(run)
     if against is None and not run.exists(REPORT):
         raise InputError(f"report: {run.url} has no {REPORT}; run its configuration again, which writes it")
     if out is None and against is None:
@@ -36,8 +37,12 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
     check_apart(folder, LAYOUT, run, *([] if against is None else [Store(against)]))
     check_folder("--out", folder)
     _check_free(page)
-    data = run.read(REPORT) if against is None else _compared(run, against).encode()
-    write_object(page, data)
+    data = read_report(run, record, REPORT) if against is None else _compared(run, record, against).encode()
+    try:
+        write_object(page, data)
+    except FileNotFoundError:
+        # Such as /proc, where nobody makes a folder.
+        raise InputError(f"--out: no folder can be made at {folder}; choose another") from None
     return page
 
 
@@ -51,9 +56,10 @@ def _check_free(page: str) -> None:
         raise InputError(f"--out: {page} is there and is no report of filtering; choose another folder")
 
 
-def _compared(run: Store, against: str) -> str:
+def _compared(run: Store, record: RunRecord, against: str) -> str:
     if not run.exists(REPORT_DATA):
         raise InputError(
             f"report: {run.url} has no {REPORT_DATA}; an older version of filtering wrote it; run it again"
         )
-    return render(parse_report(run.read(REPORT_DATA), run.path(REPORT_DATA)), diff(against, run.url))
+    data = read_report(run, record, REPORT_DATA)
+    return render(parse_report(data, run.path(REPORT_DATA)), diff(against, run.url))

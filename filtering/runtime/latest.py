@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from filtering.core.errors import InputError
 from filtering.core.parsing import Finite
+from filtering.core.places import PathOrUrl, as_text
 from filtering.runtime.run_record import RUN
 from filtering.storage.reading import read_as
 from filtering.storage.store import Store, absolute
@@ -42,9 +43,9 @@ def latest_name(root: Store) -> str | None:
     return None if latest is None else latest["run"]
 
 
-def run_url(url: str) -> str:
+def run_url(url: PathOrUrl) -> str:
     """Return the absolute directory of a run; ROOT/latest is the newest verified run, InputError before the first."""
-    found = Store(absolute(url.rstrip("/")))
+    found = Store(absolute(as_text(url).rstrip("/")))
     root, name = root_of(found), found.url.rpartition("/")[2]
     if name != LATEST or found.exists(RUN):
         return found.url

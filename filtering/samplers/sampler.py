@@ -156,6 +156,14 @@ class EpochSampler(ABC):
     def _check(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         if str(state["method"]) != self.method:
             raise InputError(f"the state is one of {state['method']}, not of {self.method}")
+        for name in ("pool", "epoch"):
+            if state[name].shape != () or state[name].dtype.kind not in "iu":
+                raise InputError(f"the state is not one of {self.method}: its {name} is no whole number")
+        if int(state["epoch"]) < NOT_BEGUN:
+            raise InputError(f"the state is not one of {self.method}: its epoch is {int(state['epoch'])}")
+        for name in self.arrays:
+            if state[name].dtype.kind not in "fiub":
+                raise InputError(f"the state is not one of {self.method}: its {name} are no numbers")
         shapes = {state[name].shape for name in self.arrays} | {self.losses.shape}
         if int(state["pool"]) != self.index.fingerprint or len(shapes) != 1:
             size = state["losses"].size

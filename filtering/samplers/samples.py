@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from filtering.core import schemas
 from filtering.core.errors import InputError
+from filtering.core.places import PathOrUrl
 from filtering.core.uid_rule import UidRule, canonical_url
 from filtering.core.uids import Uids, uid_array
 from filtering.manifests.artifacts import read_manifest, read_shard_lines
@@ -44,12 +45,12 @@ class KeptSamples:
         return len(self.index)
 
 
-def kept_samples(run_url: str, root: str | None = None) -> KeptSamples:
+def kept_samples(run_url: PathOrUrl, root: str | None = None) -> KeptSamples:
     """Return the samples that a finished run kept.
 
     Parameters
     ----------
-    run_url : str
+    run_url : str or path-like
         The run's folder, the `output` of its configuration; ROOT/latest stands for the latest night's.
     root : str, optional
         Where the pool is read from now, if the run had an `input.root` and the pool was moved or copied since.
@@ -65,8 +66,9 @@ def kept_samples(run_url: str, root: str | None = None) -> KeptSamples:
         If no finished run is there, a uid is kept twice, or a root is given of a run that had none.
     """
     run = Store(latest.run_url(run_url))
-    uid_rule = _moved(UidRule.recorded(read_run(run)), root)
-    lines = [line for line in read_shard_lines(run) if line["kept"]]
+    record = read_run(run)
+    uid_rule = _moved(UidRule.recorded(record), root)
+    lines = [line for line in read_shard_lines(run, record) if line["kept"]]
     with ThreadPoolExecutor(READERS) as readers:
         parts = list(readers.map(lambda line: read_manifest(run, line["keys"], schemas.KEPT, COLUMNS), lines))
     shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])

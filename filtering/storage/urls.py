@@ -9,6 +9,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import InputError, first_line
+from filtering.core.places import PathOrUrl as PathOrUrl
+from filtering.core.places import as_text
 from filtering.core.uid_rule import CACHES
 
 # By name: boto is imported, which takes a second, when the first URL of S3 is opened.
@@ -40,6 +42,9 @@ INSTALL = {
 
 def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the filesystem of a URL and the path on it; InputError if there is no such filesystem here."""
+    if as_text(url).startswith("data:"):
+        # Its filesystem neither lists nor writes, and says so without the URL.
+        raise InputError(f"{url}: is no place of files; give a path, or a store's URL such as s3://bucket/x")
     source = without_caches(url)
     if "::" in source and not _is_chain(source):
         # To fsspec every `::` is a chain of filesystems.

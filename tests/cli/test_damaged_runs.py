@@ -13,10 +13,8 @@ from pools import Silent, metadata_config
 from wrong_json import ENTIRE, WRONG, changed, places
 
 from filtering.config.run import parse_config
-from filtering.core.errors import RunError
 from filtering.pipeline import run as pipeline
 from filtering.runtime.run_record import write_run
-from filtering.samplers.samples import kept_samples
 from filtering.storage.checksums import KEY
 from filtering.storage.store import Store
 
@@ -162,20 +160,6 @@ def test_a_run_json_of_which_a_bit_has_flipped_is_refused_by_every_command_that_
             assert "run.json: is damaged (its checksum differs); give the command of that run again" in printed
     finally:
         path.write_bytes(data)
-
-
-@pytest.mark.parametrize("keys", ["", "manifest", "../other", "manifest/kept/00000001.parquet"])
-def test_a_line_that_names_no_table_of_its_shard_is_refused(whole, outcomes, keys):
-    path = whole / "manifest/shards.jsonl"
-    data = path.read_text()
-    first, *rest = data.splitlines()
-    try:
-        path.write_text("\n".join([json.dumps(json.loads(first) | {"keys": keys}), *rest]) + "\n")
-        with pytest.raises(RunError, match=r"shards\.jsonl: line 1: is damaged: keys must be manifest/kept/00000000\."):
-            kept_samples(str(whole))
-        assert outcomes("diff")["diff"][0] == 2
-    finally:
-        path.write_text(data)
 
 
 @pytest.mark.parametrize("name", ["run.json", "manifest/checksums.json", "manifest/shards.jsonl", "report/page.json"])

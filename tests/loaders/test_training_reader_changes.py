@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import webdataset
-from finished_runs import run_record
+from finished_runs import run_record, write_sums
 from training_reader_runs import by_webdataset, even, keys, numbered, place, write_kept
 
 from filtering.core.errors import InputError, RunError
@@ -86,6 +86,7 @@ def test_runs_that_cannot_be_read_are_refused(tmp_path, record, message):
     if record is not None:
         Store(str(tmp_path)).write_json("run.json", record)
         Store(str(tmp_path)).write("manifest/shards.jsonl", b"")
+        write_sums(Store(str(tmp_path)))
         write_inventory(Store(str(tmp_path / "here")), [])
     with pytest.raises(InputError, match=message):
         kept_pipeline(str(tmp_path))
@@ -94,6 +95,12 @@ def test_runs_that_cannot_be_read_are_refused(tmp_path, record, message):
 def test_an_unknown_answer_to_changes_is_refused(run):
     with pytest.raises(InputError, match="on_changed: skp is unknown; did you mean skip"):
         kept_pipeline(run, on_changed="skp")
+
+
+def test_a_folder_of_offsets_that_holds_credentials_is_refused(run):
+    with pytest.raises(InputError, match=r"offsets: .* holds credentials") as refused:
+        kept_pipeline(run, offsets="s3://KEY:SECRET@bucket/x")
+    assert "SECRET" not in str(refused.value)
 
 
 def test_a_real_run_gives_exactly_what_it_kept(tar_run):

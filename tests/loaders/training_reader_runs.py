@@ -13,7 +13,7 @@ from unittest import mock
 import pyarrow as pa
 import torch.utils.data
 import webdataset
-from finished_runs import note_offsets, run_record
+from finished_runs import note_offsets, run_record, write_sums
 
 from filtering.config.run import Input
 from filtering.core import schemas
@@ -44,6 +44,7 @@ def write_kept(folder: Path | str, urls: Iterable[str], kept: Mapping[str, Itera
         counts = {"samples": len(keys), "kept": len(keys), "dropped": 0, "quarantined": 0}
         lines.append({"url": shard.url, **counts, "keys": table_name("kept", shard.index)})
     run.write(SHARDS, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+    write_sums(run)
     write_inventory(run.child("stages/inventory-0"), shards)
     objects = {"inventory": "stages/inventory-0"}
     run.write_json(RUN, run_record(objects=objects, manifest_hash="0" * 64))

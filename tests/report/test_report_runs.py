@@ -1,6 +1,7 @@
 """The page's data of real runs, and the page beside another run's."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pools import member, metadata_config, tar_config, write_tar
 
-from filtering.core.errors import InputError
+from filtering.core.errors import DamagedError, InputError
 from filtering.report.data import parse_report, report_bytes
 from filtering.report.rendering import report_page
 from filtering.storage.store import Store
@@ -97,6 +98,30 @@ def test_no_report_is_written_into_a_run_or_the_pool(metadata_run, metadata_pool
             report_page(run, str(metadata_pool), against)
     assert (metadata_run / "report/index.html").read_bytes() == before
     assert not (metadata_pool / "index.html").exists()
+
+
+def test_a_page_that_is_not_as_it_was_written_is_not_handed_on(metadata_run, tmp_path):
+    run, out = shutil.copytree(metadata_run, tmp_path / "run"), tmp_path / "page"
+    page, data = run / "report/index.html", run / "report/page.json"
+    written = page.read_bytes(), data.read_bytes()
+    changed = "its bytes have changed since it was written; give the command of that run again"
+    for damaged in (b"", written[0][: len(written[0]) // 2].ljust(len(written[0]), b"\0")):
+        page.write_bytes(damaged)
+        with pytest.raises(DamagedError, match=rf"index\.html: {changed}"):
+            report_page(Store(str(run)), str(out))
+    data.write_bytes(re.sub(rb'"kept": ?(\d+)', rb'"kept": 9\1', written[1]))
+    assert data.read_bytes() != written[1]
+    with pytest.raises(DamagedError, match=rf"page\.json: {changed}"):
+        report_page(Store(str(run)), str(out), str(metadata_run))
+    assert not out.exists()
+    # Older versions noted no checksums.
+    shutil.rmtree(next(run.glob("stages/report-*")))
+    assert Path(report_page(Store(str(run)), str(out))).read_bytes() == damaged
+
+
+def test_a_place_where_no_folder_can_be_made_is_named(metadata_run):
+    with pytest.raises(InputError, match="--out: no folder can be made at /proc/nothing; choose another"):
+        report_page(Store(str(metadata_run)), "/proc/nothing")
 
 
 def test_duplicates_are_grouped(run, tmp_path):

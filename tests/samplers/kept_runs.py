@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from finished_runs import run_record
+from finished_runs import run_record, write_sums
 
 from filtering.core import schemas
 from filtering.manifests.artifacts import SHARDS, table_name
@@ -36,5 +36,6 @@ def write_run(folder: Path, shards: dict[str, list[tuple[str, str]]]) -> str:
         counts = {"samples": len(kept), "kept": len(kept), "dropped": 0, "quarantined": 0}
         lines.append(json.dumps({"url": url, **counts, "keys": table_name("kept", index)}) + "\n")
     run.write(SHARDS, "".join(lines).encode())
+    write_sums(run)
     run.write_json(RUN, run_record())
     return str(folder)

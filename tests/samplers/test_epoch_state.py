@@ -107,3 +107,14 @@ def test_an_arrays_length_is_checked_too():
     state["sure"] = state["sure"][:1]
     with pytest.raises(InputError, match="another pool"):
         Kakurenbo(5).load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", ["pool", "epoch", "losses"])
+@pytest.mark.parametrize("value", [None, "x", [], 1e30, -2])
+def test_what_is_of_another_type_is_refused_and_changes_nothing(name, value):
+    sampler = Kakurenbo(5)
+    sampler.weights(2)
+    with pytest.raises(InputError, match="the state is") as refused:
+        sampler.load_state_dict(sampler.state_dict() | {name: value})
+    assert "\n" not in str(refused.value)
+    assert sampler.epoch == 2

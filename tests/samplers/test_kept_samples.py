@@ -1,11 +1,13 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import webdataset
+from finished_runs import write_sums
 from kept_runs import uid, write_run
 
-from filtering.core.errors import InputError
+from filtering.core.errors import DamagedError, InputError
 from filtering.core.uids import subset_array
 from filtering.manifests.artifacts import read_subset
 from filtering.samplers.infobatch import InfoBatch
@@ -40,6 +42,17 @@ def test_a_run_that_kept_nothing_gives_no_samples(tmp_path):
 
 def test_an_unfinished_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no finished run"):
+        kept_samples(str(tmp_path))
+
+
+@pytest.mark.parametrize("keys", ["", "manifest", "../other", "manifest/kept/00000001.parquet"])
+def test_a_line_that_names_no_table_of_its_shard_is_refused(tmp_path, keys):
+    path = Path(write_run(tmp_path, {"a.tar": [(uid(1), "k1")], "b.tar": []})) / "manifest/shards.jsonl"
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | {"keys": keys}), *rest]) + "\n")
+    # As a forger would.
+    write_sums(Store(str(tmp_path)))
+    with pytest.raises(DamagedError, match=r"shards\.jsonl: line 1: is damaged: keys must be manifest/kept/00000000\."):
         kept_samples(str(tmp_path))
 
 

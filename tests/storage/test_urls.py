@@ -2,6 +2,7 @@
 
 import pytest
 
+import filtering
 from filtering.core.errors import InputError
 from filtering.storage.store import read_object
 from filtering.storage.urls import absolute, is_http, is_local
@@ -43,3 +44,26 @@ def test_an_object_that_was_written_again_is_not_read_from_a_cache(cache, tmp_pa
         assert read_object(url) == content
     assert absolute(url) == str(tmp_path / "x")
     assert is_http(f"{cache}::https://host/x")
+
+
+PUBLIC = (filtering.open_run, filtering.load_config, filtering.kept_pipeline, lambda url: filtering.explain(url, "a"))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("a\0b", "holds a zero byte"), (None, "None is no path or URL"), (b"x", "is no path or URL")]
+)
+@pytest.mark.parametrize("read", PUBLIC)
+def test_what_names_no_place_is_refused_by_its_name(read, url, said):
+    with pytest.raises(InputError, match=said):
+        read(url)
+
+
+def test_a_url_that_holds_its_data_is_no_run():
+    with pytest.raises(InputError, match="data:,x: is no place of files"):
+        filtering.open_run("data:,x")
+
+
+@pytest.mark.parametrize("read", PUBLIC)
+def test_a_path_may_be_a_path_object(read, tmp_path):
+    with pytest.raises(InputError, match=str(tmp_path)):
+        read(tmp_path / "nothing")

@@ -11,12 +11,12 @@ from filtering.config.run import Input
 from filtering.core import schemas
 from filtering.core.uids import subset_array
 from filtering.embedding.artifacts import OFFSETS_NAME, ShardLocation, write_locations
-from filtering.manifests.artifacts import SHARDS, SUBSET, subset_bytes, table_name
+from filtering.manifests.artifacts import CHECKSUMS, SHARDS, SUBSET, subset_bytes, table_name
 from filtering.runtime.run_record import OUTCOMES, RUN
 from filtering.shards.inventory import Shard, list_shards, write_inventory
 from filtering.shards.offsets import Span, offsets_of, write_offsets
 from filtering.shards.samples import Sample, read_samples
-from filtering.storage.store import Store, stream_object
+from filtering.storage.store import Store, checksum, stream_object
 
 MAX_IMAGE_BYTES = 128 << 20
 
@@ -44,6 +44,7 @@ def write_finished(
         uids += [uid for uid, _ in kept]
     run.write(SHARDS, "".join(lines).encode())
     run.write(SUBSET, subset_bytes(subset_array(np.array(uids, dtype="S32"))))
+    write_sums(run)
     totals = dict.fromkeys(OUTCOMES, 0) | {"input": len(uids), "kept": len(uids)}
     run.write_json(RUN, run_record(totals=totals))
     if noted:
@@ -92,3 +93,9 @@ def run_record(**changed: object) -> dict:
 def hash_of(run: Path) -> str:
     """The hash of a finished run's manifest."""
     return str(json.loads((run / "run.json").read_text())["manifest_hash"])
+
+
+def write_sums(run: Store) -> None:
+    """Write checksums.json of what is in a run's manifest: last, as the manifests stage does."""
+    names = [f"manifest/{name}" for name in run.child("manifest").sizes()]
+    run.write_json(CHECKSUMS, {name: checksum(run.read(name)) for name in names if name != CHECKSUMS})
