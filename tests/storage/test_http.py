@@ -118,7 +118,8 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up_and_asked_for_again(
     with WebServer(folder, **habits, faults=[*[None] * before, fault]) as server:
         taken()
         assert read(server.url("x.tar")) == DATA
-        assert taken()["retries"] == 1
+        # On a busy machine the next answer may be late, too.
+        assert taken()["retries"] >= 1
 
 
 def test_the_pause_that_a_server_asks_for_is_kept(folder, monkeypatch):
