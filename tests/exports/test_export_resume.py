@@ -51,6 +51,17 @@ def calm(run: Store, out: Path, form: str = "tar", **options) -> dict[str, bytes
     return content(out)
 
 
+def disk_gone_at(monkeypatch, at):
+    written = Store.write_json
+
+    def failing(store, name, value):
+        if name == at:
+            raise RuntimeError("the disk is gone")
+        written(store, name, value)
+
+    monkeypatch.setattr(Store, "write_json", failing)
+
+
 @pytest.mark.parametrize("options", [{"samples": 4}, {"bytes": 20_000}, {"samples": 4, "shuffle": True}], ids=str)
 def test_one_worker_and_two_write_the_same_bytes(finished, tmp_path, options):
     one = calm(finished, tmp_path / "one", **options, cpus=1)
@@ -84,14 +95,7 @@ def test_an_export_that_is_killed_goes_on_and_ends_with_the_same_bytes(finished,
 
 @pytest.mark.parametrize("options", [{"samples": 4}, {"bytes": 20_000}, {"samples": 4, "shuffle": True}], ids=str)
 def test_a_task_that_fails_leaves_what_the_next_attempt_goes_on_with(finished, tmp_path, monkeypatch, options):
-    written = Store.write_json
-
-    def failing(store, name, value):
-        if name == "sizes.json":
-            raise RuntimeError("the disk is gone")
-        written(store, name, value)
-
-    monkeypatch.setattr(Store, "write_json", failing)
+    disk_gone_at(monkeypatch, "sizes.json")
     with pytest.raises(RuntimeError):
         calm(finished, tmp_path / "out", **options)
     monkeypatch.undo()
@@ -226,14 +230,8 @@ def test_what_was_lost_of_a_finished_export_is_made_again_and_nothing_else(finis
 
 
 def test_what_is_lost_while_an_export_waits_to_go_on_is_made_again(finished, tmp_path, monkeypatch):
-    out, written = tmp_path / "out", Store.write_json
-
-    def failing(store, name, value):
-        if name == "manifest.json":
-            raise RuntimeError("the disk is gone")
-        written(store, name, value)
-
-    monkeypatch.setattr(Store, "write_json", failing)
+    out = tmp_path / "out"
+    disk_gone_at(monkeypatch, "manifest.json")
     with pytest.raises(RuntimeError):
         calm(finished, out, samples=4)
     monkeypatch.undo()
