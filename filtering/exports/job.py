@@ -177,9 +177,14 @@ def _written(export: Export, body: Callable[[Export], Written]) -> tuple[Written
 
 def _fault(out: Store, done: Manifest) -> str | None:
     """Say in a line why an export that is finished is made again; None if nothing is wrong with it."""
-    if (objects := done.get("written")) is None or done.get("version") != VERSION:
+    if (objects := _listed(done)) is None:
         return f"--out: {out.url} holds this export as another version of filtering wrote it; it is made again"
     return _differs(out, lost) if (lost := differing(out, objects)) else None
+
+
+def _listed(done: Manifest) -> Objects | None:
+    """Return the objects of a finished export; None where another version wrote it."""
+    return done.get("written") if done.get("version") == VERSION else None
 
 
 def _differs(out: Store, lost: Mapping[str, str]) -> str:
@@ -189,12 +194,8 @@ def _differs(out: Store, lost: Mapping[str, str]) -> str:
 
 
 def _count_whole(out: Store, tasks: Store, done: Manifest) -> None:
-    """Let the tasks of a finished export count as done whose objects are as they were.
-
-    Its manifest stays: where the pool has gone since, it is still right about the rest.
-    """
-    objects = done.get("written")
-    if objects is not None and done.get("version") == VERSION:
+    """Let tasks count as done whose objects are as they were; the manifest stays right about them without the pool."""
+    if (objects := _listed(done)) is not None:
         lost = differing(out, objects)
         mark_done(tasks, {n: part for n, part in objects["parts"].items() if lost.keys().isdisjoint(part["objects"])})
 
@@ -225,9 +226,8 @@ def _finished(out: Store, identity: Facts) -> Manifest | None:
     found = read_as(out, MANIFEST, Manifest, REMEDY)
     if _is_same(found, identity):
         return found
-    again = (
-        " (made again since with other results)" if _is_same({**found, RESULTS: identity[RESULTS]}, identity) else ""
-    )
+    same = _is_same({**found, RESULTS: identity[RESULTS]}, identity)
+    again = " (made again since with other results)" if same else ""
     raise InputError(
         f"--out: {out.url} holds another export, {_named(found)}{again}; choose another folder, or delete it"
     )

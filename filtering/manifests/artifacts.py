@@ -30,8 +30,8 @@ REPORT = "report/index.html"
 # The data of the report.
 REPORT_DATA = "report/page.json"
 # The name of the stage that writes both.
-MANIFESTS_STAGE = "manifests"
 REPORT_STAGE = "report"
+MANIFESTS_STAGE = "manifests"
 SUBSET = "manifest/subset.npy"
 SHARDS = "manifest/shards.jsonl"
 CHECKSUMS = "manifest/checksums.json"

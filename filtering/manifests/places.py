@@ -1,19 +1,18 @@
 """Where what is written of finished runs may go: into no run's folder, and not where a run's pool is."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
 
 from filtering.core.errors import FilteringError, InputError
 from filtering.manifests.artifacts import read_shard_lines
-from filtering.runtime.events import NAME as EVENTS
+from filtering.runtime.events import first_event
 from filtering.runtime.run_record import RUN, read_run
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.storage.outputs import Layout, check_inputs
-from filtering.storage.store import Store, filesystem_of, is_local, read_range
+from filtering.storage.store import Store, filesystem_of, is_local
 from filtering.storage.urls import is_http
-
-FIRST_BYTES = 1 << 14
 
 
 def check_apart(url: str, layout: Layout, *runs: Store) -> None:
@@ -27,15 +26,15 @@ def check_apart(url: str, layout: Layout, *runs: Store) -> None:
 
 def holds_run(folder: Store) -> bool:
     """Return whether a folder is that of a run, finished or begun; what may not be read there is none."""
-    return "run_id" in _first_record(folder, RUN) or "config_hash" in _first_record(folder, EVENTS)
+    for read, key in ((_record, "run_id"), (first_event, "config_hash")):
+        with contextlib.suppress(OSError, ValueError, RecursionError, FilteringError):
+            if key in read(folder):
+                return True
+    return False
 
 
-def _first_record(folder: Store, name: str) -> dict[str, object]:
-    try:
-        data = folder.read(name) if name == RUN else read_range(folder.path(name), 0, FIRST_BYTES).partition(b"\n")[0]
-        found = json.loads(data)
-    except (OSError, ValueError, RecursionError, FilteringError):
-        return {}
+def _record(folder: Store) -> dict[str, object]:
+    found = json.loads(folder.read(RUN))
     return found if isinstance(found, dict) else {}
 
 

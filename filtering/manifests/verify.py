@@ -66,7 +66,7 @@ def _problems(run: Store, record: RunRecord, stages: bool) -> Iterator[str]:
 
 def _damaged_objects(run: Store, record: RunRecord) -> Iterator[str]:
     # Where checksums.json itself has changed, it would name others.
-    noted = {name: sum for name, sum in written_sums(run, record, MANIFESTS_STAGE).items() if name == CHECKSUMS}
+    noted = {name: one for name, one in written_sums(run, record, MANIFESTS_STAGE).items() if name == CHECKSUMS}
     if changed := [f"{name}: {fault}" for name, fault in damage(run, noted)]:
         yield from changed
         return

@@ -1,6 +1,5 @@
 """The names of a run's objects in its output, and how a run's folder is told from what somebody else put there."""
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -9,13 +8,14 @@ from filtering.core.errors import DamagedError, FilteringError, InputError
 from filtering.manifests.artifacts import KINDS
 from filtering.pipeline.increment_record import RECORD, RETIRED, read_increment
 from filtering.runtime.events import NAME as EVENTS
+from filtering.runtime.events import first_event
 from filtering.runtime.run_record import RUN, RunRecord, read_run
 from filtering.runtime.stage import FOLDER as STAGES
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
 from filtering.storage.outputs import Layout, check_folder, check_inputs, check_output, delete_halves
-from filtering.storage.store import Store, read_range
+from filtering.storage.store import Store
 
 # The stages that write under fixed names, manifest/ and report/, rather than under their fingerprint.
 FINAL = "final.json"
@@ -28,7 +28,6 @@ OWN = re.compile(
     r"|manifest/((kept|dropped|quarantined)/[0-9]{8,}\.parquet|subset\.npy|shards\.jsonl|checksums\.json)"
     r"|report/(index\.html|page\.json))"
 )
-FIRST_BYTES = 1 << 14
 
 
 def check_run_output(output: Store, inputs: Iterable[str], into_existing: bool) -> None:
@@ -75,12 +74,7 @@ def _is_own_in(prefix: str, name: str) -> bool:
 
 
 def _has_events(folder: Store) -> bool:
-    try:
-        line = read_range(folder.path(EVENTS), 0, FIRST_BYTES).partition(b"\n")[0]
-        found = json.loads(line)
-    except (FileNotFoundError, ValueError):
-        return False
-    return isinstance(found, dict) and {"time", "event", "config_hash"} <= found.keys()
+    return {"time", "event", "config_hash"} <= first_event(folder).keys()
 
 
 def _has_record(folder: Store) -> bool:

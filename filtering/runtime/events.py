@@ -16,9 +16,10 @@ from filtering.core.parsing import Count, Finite, Seconds, adapter, damaged
 from filtering.core.secrets import redacted
 from filtering.runtime.records import JsonObject
 from filtering.storage.local import append_line
-from filtering.storage.store import Store, is_local
+from filtering.storage.store import Store, is_local, read_range
 
 NAME = "events.jsonl"
+FIRST_BYTES = 1 << 14
 # Object stores cannot append: there the whole log is put again, at most this often (seconds).
 PUT_INTERVAL = 10.0
 REMEDY = "only status reads it; filtering verify checks the run itself"
@@ -159,6 +160,15 @@ def read_events(store: Store) -> list[JsonObject]:
     if not events and len(lines) > 1:
         raise DamagedError(store.path(NAME), "holds no event, it is damaged", REMEDY)
     return events
+
+
+def first_event(store: Store) -> JsonObject:
+    """Return the first event of a run, unchecked; nothing if there is none, or it is something else."""
+    try:
+        found = json.loads(read_range(store.path(NAME), 0, FIRST_BYTES).partition(b"\n")[0])
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def checked(event: JsonObject, where: str) -> JsonObject:

@@ -98,11 +98,11 @@ def _bytes(name: str, column: pa.Array) -> pa.BinaryArray:
     given = column.type
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    kind = column.type
+    kind, refused = column.type, ColumnError(f"column {name} holds {given}, not text")
+    # Times and truth values have words, but nobody wrote those.
+    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or given == pa.bool8():
+        raise refused
     try:
-        # Times and truth values have words, but nobody wrote those.
-        if pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or given == pa.bool8():
-            raise pa.ArrowNotImplementedError
         if _is_text(kind):
             return column.cast(pa.binary())
         if pa.types.is_floating(kind):
@@ -111,7 +111,7 @@ def _bytes(name: str, column: pa.Array) -> pa.BinaryArray:
             column = pc.if_else(pc.is_nan(column), None, column)
         return column.cast(pa.string()).cast(pa.binary())
     except pa.ArrowNotImplementedError:
-        raise ColumnError(f"column {name} holds {given}, not text") from None
+        raise refused from None
 
 
 def _decoded(cell: bytes) -> tuple[str, bool]:
