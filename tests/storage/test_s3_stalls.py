@@ -19,7 +19,7 @@ def test_a_hung_connection_is_given_up(store, proxy, monkeypatch):
     proxy.set(hang_next=1)
     began = time.monotonic()
     assert store.read("x") == b"1"
-    assert 1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 30
     assert taken()["retries"] == 1
 
 
