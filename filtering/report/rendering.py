@@ -3,9 +3,10 @@
 import re
 
 from filtering.core.errors import InputError
-from filtering.manifests.artifacts import REPORT, REPORT_DATA, read_report
+from filtering.manifests.artifacts import REPORT, REPORT_DATA
 from filtering.manifests.diff import diff
 from filtering.manifests.places import check_apart
+from filtering.manifests.written import read_report
 from filtering.report.data import parse_report
 from filtering.report.page import render
 from filtering.runtime.run_record import RunRecord, read_run

@@ -1,5 +1,6 @@
 """Whose an output is: names that this program writes are known exactly, and all else is left alone."""
 
+import hashlib
 import os
 import posixpath
 import re
@@ -15,7 +16,7 @@ from filtering.storage.store import Store, filesystem_of, is_local, stream_objec
 from filtering.storage.urls import last_link
 
 SHOWN = 3
-COMPARED_AT_ONCE = 1 << 20
+READ_AT_ONCE = 1 << 20
 EMPTY = "); choose an empty folder"
 INSIST = "); choose an empty folder, or give --into-existing, which leaves them as they are"
 
@@ -85,13 +86,13 @@ def delete_halves(folder: Store, is_own: Callable[[str], object] = bool) -> None
             folder.delete(name)
 
 
-def same_bytes(url: str, other: str) -> bool:
-    """Return whether two objects are equal; 1 MiB of each is in memory at a time."""
-    with stream_object(url) as left, stream_object(other) as right:
-        while (part := left.read(COMPARED_AT_ONCE)) == right.read(COMPARED_AT_ONCE):
-            if not part:
-                return True
-    return False
+def checksum_of(url: str) -> str:
+    """Return the sha256 of the object of a URL, in hex; 1 MiB of it is in memory at a time."""
+    found = hashlib.sha256()
+    with stream_object(url) as stream:
+        while part := stream.read(READ_AT_ONCE):
+            found.update(part)
+    return found.hexdigest()
 
 
 def place_of(url: str) -> str:
