@@ -24,6 +24,7 @@ from filtering.manifests.artifacts import (
     Kind,
     ShardLine,
     SummedRecord,
+    damage,
     parsed_split,
     read_whole,
     table_name,
@@ -126,6 +127,13 @@ def written_sums(run: Store, record: RunRecord, stage: str) -> dict[str, str]:
         folder = run.child(record["objects"].get(stage, f"{FOLDER}/{stage}-{fingerprint}"))
         return read_record_as(folder, f"{fingerprint}{RECORD_SUFFIX}", SummedRecord)["result"]["checksums"]
     return {}
+
+
+def check_report(run: Store, record: RunRecord) -> None:
+    """Check the page of a finished run and its data, as `read_report` does."""
+    for name, fault in damage(run, written_sums(run, record, REPORT_STAGE)):
+        check_same(run, mark_of(record))
+        raise DamagedError(run.path(name), fault)
 
 
 def read_report(run: Store, record: RunRecord, name: str) -> bytes:
