@@ -17,7 +17,7 @@ from filtering.manifests.written import WrittenManifest
 from filtering.runtime.executor import Executor
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
-from filtering.storage.outputs import Layout, check_folder, check_output, checksum_of
+from filtering.storage.outputs import Layout, check_folder, check_output, check_utf8, checksum_of
 from filtering.storage.store import Store, absolute
 
 FORMATS: dict[str, Callable[[Export], Written]] = {
@@ -89,6 +89,7 @@ def _subset(run: Store, out: str, into_existing: bool) -> Facts:
     """Write the subset file alone, unless it is there; InputError if another file has its name."""
     manifest, named = WrittenManifest(run, read_run(run)), out.endswith(".npy")
     url = absolute(out if named else f"{out.rstrip('/')}/{SUBSET}")
+    check_utf8("--out", url)
     folder, _, name = url.rpartition("/")
     check_apart(folder, Layout("--out", re.compile(re.escape(name))), run)
     check_folder("--out", folder)

@@ -30,10 +30,15 @@ class Layout:
     insisting: bool = True  # whether who writes it has the option --into-existing
 
 
-def check_folder(key: str, url: str) -> None:
-    """Refuse an output whose name is not UTF-8, or on a disk that is, or lies inside, what is no folder: InputError."""
+def check_utf8(key: str, url: str) -> None:
+    """Refuse an output whose name is not UTF-8: InputError."""
     if not is_utf8(url):
         raise InputError(f"{key}: {url} is not UTF-8, which no record can hold; choose another name")
+
+
+def check_folder(key: str, url: str) -> None:
+    """Refuse an output whose name is not UTF-8, or on a disk that is, or lies inside, what is no folder: InputError."""
+    check_utf8(key, url)
     if not is_local(url):
         return
     path = Path(filesystem_of(url)[1])
