@@ -7,7 +7,7 @@ from typing import Literal
 import pyarrow as pa
 
 from filtering.config.run import Arrays
-from filtering.core.errors import DamagedError, InputError
+from filtering.core.errors import InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard, shard_locations
 from filtering.manifests.artifacts import parsed_split, read_whole
@@ -60,12 +60,6 @@ class Source:
         """Return the kept keys, in the shard's order."""
         keys: list[str] = self.table(["key"])["key"].to_pylist()
         return keys
-
-    def check(self) -> None:
-        """Check that the table has a row for each kept sample; DamagedError if it has fewer or more."""
-        if (found := len(self.keys())) != self.kept:
-            fault = f"is damaged: it holds {found:,} rows, and {self.kept:,} samples were kept"
-            raise DamagedError(self.store.path(self.table_name), fault)
 
 
 @dataclass(frozen=True, slots=True)
