@@ -17,10 +17,10 @@ from filtering.demo.openmoji import nameless_count
 from filtering.demo.pool import build_pool
 from filtering.demo.quality import Measure, measures
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
-from filtering.manifests.artifacts import REPORT, SCHEMAS, Kind, read_manifest
+from filtering.manifests.artifacts import REPORT
+from filtering.manifests.opened import OpenedRun, open_run
 from filtering.pipeline import run as pipeline
 from filtering.runtime.progress import Reporter
-from filtering.runtime.run_record import read_run
 from filtering.shards.inventory import list_shards
 from filtering.storage.outputs import Layout, check_folder, check_output
 from filtering.storage.store import Store, absolute
@@ -131,24 +131,18 @@ def _refuse_changed(store: Store, found: bytes) -> None:
 
 
 def _measured(folder: Path, config: Config) -> list[Measure]:
-    run = Store(config.output)
+    run = open_run(config.output)
     truth = pq.read_table(folder / "truth.parquet")
-    kept = _uids(run, "kept")
-    usable = pa.array([*kept, *_uids(run, "dropped")], pa.string())
+    kept, dropped = (found.to_table(["uid"])["uid"].to_pylist() for found in (run.kept(), run.dropped()))
+    usable = pa.array([*kept, *dropped], pa.string())
     truth = truth.filter(pc.is_in(truth["uid"], value_set=usable))
     concepts, count = _concepts(config, run)
     return measures(truth, kept, concepts, count)
 
 
-def _uids(run: Store, kind: Kind) -> list[str]:
-    names = run.child(f"manifest/{kind}").names(".parquet")
-    tables = [read_manifest(run, f"manifest/{kind}/{name}", SCHEMAS[kind], ["uid"]) for name in names]
-    return [uid for table in tables for uid in table["uid"].to_pylist()]
-
-
-def _concepts(config: Config, run: Store) -> tuple[dict[str, int], int]:
+def _concepts(config: Config, opened: OpenedRun) -> tuple[dict[str, int], int]:
     """Return the nearest concept of every embedded sample, filtered ones too, and how many concepts there are."""
-    objects = read_run(run)["objects"]
+    run, objects = Store(opened.url), opened.summary["objects"]
     centroids = read_centroids(run.child(objects["concepts"])).vectors
     nearest: dict[str, int] = {}
     for shard in list_shards(config.input):

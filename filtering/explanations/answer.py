@@ -48,7 +48,7 @@ def explain(run_url: PathOrUrl, sample: str) -> Explanation:
         If an object of the run is damaged or gone, or its objects disagree.
     """
     sources = Sources(Store(latest.run_url(run_url)))
-    place = find(sources.finished, sample)
+    place = find(sources.manifest, [source.shard.url for source in sources.finished.sources], sample)
     try:
         return _explained(sources, place)
     except FilteringError:

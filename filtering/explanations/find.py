@@ -14,9 +14,8 @@ from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.core.uids import is_uid
 from filtering.core.visible import is_utf8
-from filtering.manifests.artifacts import KINDS, read_split
-from filtering.manifests.finished import FinishedRun
-from filtering.storage.store import Store
+from filtering.manifests.artifacts import KINDS
+from filtering.manifests.written import WrittenManifest
 
 # Shards whose tables are read at once; nearly all of the time goes by in requests.
 AT_ONCE = 16
@@ -42,22 +41,22 @@ class Place:
     line: ManifestLine
 
 
-def find(finished: FinishedRun, sample: str) -> Place:
+def find(manifest: WrittenManifest, urls: Sequence[str], sample: str) -> Place:
     """Return where a sample is: a uid, a key, a tar member or SHARD/KEY; InputError if no shard or several have it.
 
-    A shard is named by the end of its URL: as many of its parts as needed.
+    `urls` are those of the run's shards. One is named by the end of its URL: as many of its parts as needed.
     """
-    run, urls = finished.store, [source.shard.url for source in finished.sources]
+    run = manifest.run.url
     if not is_utf8(sample):
-        raise InputError(f"explain: {run.url} has no sample {sample}; names of samples are UTF-8")
+        raise InputError(f"explain: {run} has no sample {sample}; names of samples are UTF-8")
     shards, key = _of_shard(urls, sample)
     # A shard that is named is looked into first: the whole pool may have a million.
-    found = _searched(run, shards, key, every=True)
-    found = found or _searched(run, range(len(urls)), sample, every=not is_uid(sample))
+    found = _searched(manifest, shards, key, every=True)
+    found = found or _searched(manifest, range(len(urls)), sample, every=not is_uid(sample))
     if not found and sample != sample.lower() and is_uid(sample.lower()):
-        found = _searched(run, range(len(urls)), sample.lower(), every=False)
+        found = _searched(manifest, range(len(urls)), sample.lower(), every=False)
     if not found:
-        raise InputError(f"explain: {run.url} has no sample {sample}{_hint(urls, sample)}")
+        raise InputError(f"explain: {run} has no sample {sample}{_hint(urls, sample)}")
     if len({place.shard for place in found}) > 1:
         names = _apart(urls, sorted({place.shard for place in found}))
         key = _of_shard(urls, sample)[1]
@@ -68,21 +67,23 @@ def find(finished: FinishedRun, sample: str) -> Place:
     return found[0]
 
 
-def _searched(run: Store, shards: Sequence[int], name: str, every: bool) -> list[Place]:
+def _searched(manifest: WrittenManifest, shards: Sequence[int], name: str, every: bool) -> list[Place]:
     """Return the samples of that uid or key, of all shards, or of the first that has one."""
     found = list[Place]()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for start in range(0, len(shards), AT_ONCE):
             batch = shards[start : start + AT_ONCE]
-            found += [place for places in threads.map(lambda at: _in_shard(run, at, name), batch) for place in places]
+            found += [
+                place for places in threads.map(lambda at: _in_shard(manifest, at, name), batch) for place in places
+            ]
             if found and not every:
                 break
     return found
 
 
-def _in_shard(run: Store, shard: int, name: str) -> list[Place]:
+def _in_shard(manifest: WrittenManifest, shard: int, name: str) -> list[Place]:
     for kind in KINDS:
-        table = read_split(run, kind, shard)
+        table = manifest.table(kind, shard)
         columns = [column for column in ("uid", "key", "member") if column in table.column_names]
         masks = [pc.fill_null(pc.equal(table[column], pa.scalar(name)), False) for column in columns]
         mask = masks[0]

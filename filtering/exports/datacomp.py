@@ -32,9 +32,9 @@ from filtering.exports.copying import scratch_folder
 from filtering.exports.job import SUBSET as OWN_SUBSET
 from filtering.exports.job import Export, Written
 from filtering.exports.parts import Samples
-from filtering.manifests.artifacts import SUBSET, chunks_written
+from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
-from filtering.runtime.run_record import RunRecord
+from filtering.manifests.written import WrittenManifest
 from filtering.runtime.task_spec import task
 from filtering.shards.inventory import arrays_url
 from filtering.shards.metadata import array_names, read_array
@@ -65,9 +65,9 @@ class Metadata:
     look: bool
 
 
-def write_subset(run: Store, record: RunRecord, url: str) -> None:
+def write_subset(manifest: WrittenManifest, url: str) -> None:
     """Write a finished run's subset.npy as it is, 1 MiB at a time; DamagedError if it is not what was written."""
-    write_chunks(url, chunks_written(run, record, SUBSET))
+    write_chunks(url, manifest.chunks(SUBSET))
 
 
 def export_datacomp(export: Export) -> Written:
@@ -79,7 +79,7 @@ def export_datacomp(export: Export) -> Written:
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
     counts = export.write(tasks, "shards")
-    write_subset(run.store, run.record, export.out.path(OWN_SUBSET))
+    write_subset(WrittenManifest(run.store, run.record), export.out.path(OWN_SUBSET))
     samples, files = sum(counts), sum(count > 0 for count in counts)
     kept = run.record["totals"]["kept"]
     facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}
@@ -197,7 +197,9 @@ def _write_parquet(path: Path, parts: Iterable[pa.Table]) -> None:
 
 def _whole(source: Source) -> Source:
     """Return a shard with all its embedded samples as the kept ones."""
-    return replace(source, store=source.embedded().store, table_name=ROWS_NAME.format(source.shard.identity), mark="")
+    return replace(
+        source, store=source.embedded().store, table_name=ROWS_NAME.format(source.shard.identity), mark="", checksum=""
+    )
 
 
 def _names(sources: Sequence[Source]) -> list[str]:

@@ -13,10 +13,11 @@ from filtering.exports.tar_export import export_tars
 from filtering.manifests.artifacts import SUBSET as RUN_SUBSET
 from filtering.manifests.finished import read_finished
 from filtering.manifests.places import check_apart
+from filtering.manifests.written import WrittenManifest
 from filtering.runtime.executor import Executor
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
-from filtering.storage.outputs import Layout, check_folder, check_output, same_bytes
+from filtering.storage.outputs import Layout, check_folder, check_output, check_utf8, checksum_of
 from filtering.storage.store import Store, absolute
 
 FORMATS: dict[str, Callable[[Export], Written]] = {
@@ -86,16 +87,18 @@ def export(
 
 def _subset(run: Store, out: str, into_existing: bool) -> Facts:
     """Write the subset file alone, unless it is there; InputError if another file has its name."""
-    record, named = read_run(run), out.endswith(".npy")
+    manifest, named = WrittenManifest(run, read_run(run)), out.endswith(".npy")
     url = absolute(out if named else f"{out.rstrip('/')}/{SUBSET}")
+    check_utf8("--out", url)
     folder, _, name = url.rpartition("/")
     check_apart(folder, Layout("--out", re.compile(re.escape(name))), run)
     check_folder("--out", folder)
     if Store(folder).exists(name):
-        if not same_bytes(url, run.path(RUN_SUBSET)):
+        # With what the run wrote: its own file may have been damaged in the same way.
+        if checksum_of(url) != manifest.checksum(RUN_SUBSET):
             raise InputError(f"--out: {url} is there and is not this run's subset file; choose another, or delete it")
     else:
         if not named:
             check_output(Store(folder), layout("subset"), (), into_existing)
-        write_subset(run, record, url)
-    return {"kept": record["totals"]["kept"], "objects": 1}
+        write_subset(manifest, url)
+    return {"kept": manifest.record["totals"]["kept"], "objects": 1}

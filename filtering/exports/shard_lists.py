@@ -8,8 +8,8 @@ from itertools import accumulate
 from filtering.core.formatting import counted
 from filtering.exports.job import Export, Written
 from filtering.exports.parts import Samples
-from filtering.manifests.artifacts import read_shard_lines
 from filtering.manifests.finished import Source, batches
+from filtering.manifests.written import WrittenManifest
 from filtering.runtime.task_spec import task
 from filtering.shards.inventory import base_name
 from filtering.storage.store import Store
@@ -20,7 +20,8 @@ SIZES, LIST, LINES = "sizes.json", "shards.txt", "shards.jsonl"
 def export_shards(export: Export) -> Written:
     """Write shards.txt, shards.jsonl, sizes.json and keys/*.json; return what the manifest says of them."""
     sources = export.run.kept_sources()
-    lines = [line for line in read_shard_lines(export.run.store, export.run.record) if line["kept"]]
+    manifest = WrittenManifest(export.run.store, export.run.record)
+    lines = [line for line in manifest.shard_lines() if line["kept"]]
     names = _unique_names([source.shard.url for source in sources])
     groups = list(batches(sources))
     starts = accumulate(map(len, groups), initial=0)

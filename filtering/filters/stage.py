@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
 
@@ -37,6 +37,16 @@ class PreviousResult:
     judged: bool
 
 
+class Settings(NamedTuple):
+    """By what the stage is named: the filters as configured, and the identities of the lists that they read, in order.
+
+    A tuple, which JSON writes as the list that it always was: the same filters keep their fingerprint.
+    """
+
+    filters: list[dict[str, Any]]
+    lists: list[str]
+
+
 class JudgedShard(TypedDict):
     """The result of filtering one shard: its rows, those that pass, and whether the same ones passed in the base."""
 
@@ -48,8 +58,7 @@ class JudgedShard(TypedDict):
 def filters_key(filters: Sequence[Filter], embedding: str) -> StageKey:
     """Return the stage's identity."""
     lists = [list_identity(step.words) for step in filters if step.words is not None]
-    settings = [step.model_dump() for step in filters]
-    return StageKey(NAME, VERSION, [settings, lists], (embedding,))
+    return StageKey(NAME, VERSION, Settings([step.model_dump() for step in filters], lists), (embedding,))
 
 
 def check_filters(filters: Sequence[Filter]) -> None:
@@ -103,7 +112,8 @@ def _find_repeats(stage: StageRun, shards: Sequence[EmbeddedShard], rows: int) -
 
 def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[EmbeddedShard]) -> Judging:
     """Return the filters as rules; a fraction is of the rows that the filters before it let pass."""
-    judging, lists = Judging(), iter(_lists(stage.key))
+    settings: Settings = stage.key.settings
+    judging, lists = Judging(), iter(settings.lists)
     for step in filters:
         number, cut = len(judging.rules), step.clip_score
         if step.words is not None:
@@ -117,12 +127,6 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
             judging = judging.known_to(number)
         judging = judging.followed_by(rule)
     return judging
-
-
-def _lists(key: StageKey) -> Sequence[str]:
-    """Return the identities of the lists by which `filters_key` named the stage, in order."""
-    identities: Sequence[str] = key.settings[1]
-    return identities
 
 
 def _list(stage: StageRun, rule: WordsFilter, number: int, identity: str) -> WordList:

@@ -12,6 +12,7 @@ from filtering.core.places import PathOrUrl
 from filtering.core.secrets import refused_secret
 from filtering.loaders.order import Epochs, Order, Seat, checked_weights, this_node, this_seat
 from filtering.loaders.reader import FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
+from filtering.storage.outputs import check_utf8
 from filtering.storage.store import Store, absolute
 
 
@@ -177,6 +178,8 @@ def kept_pipeline(
     """
     if offsets and (line := refused_secret("offsets", offsets)):
         raise InputError(line)
+    if offsets:
+        check_utf8("offsets", offsets)
     pool = read_pool(run)
     if weights is not None and not resampled:
         raise InputError("weights: are those of resampling, so they want resampled=True")

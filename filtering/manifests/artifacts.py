@@ -1,6 +1,5 @@
 """The names and readers of what a run leaves behind."""
 
-import contextlib
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,15 +15,12 @@ from typing_extensions import TypedDict
 
 from filtering.core import schemas
 from filtering.core.errors import DamagedError
-from filtering.core.parsing import Count, parsed
+from filtering.core.parsing import Count
 from filtering.core.uids import SUBSET_DTYPE
-from filtering.runtime.run_record import RunRecord, check_same, fingerprint_of, mark_of
-from filtering.runtime.stage import FOLDER
-from filtering.runtime.stage_objects import RECORD_SUFFIX
 from filtering.storage.checksums import MissingError, read_output
 from filtering.storage.decoding import check_table
-from filtering.storage.reading import read_as, read_record_as
-from filtering.storage.store import Store, checksum, stream_object
+from filtering.storage.reading import read_as
+from filtering.storage.store import Store, checksum
 
 REPORT = "report/index.html"
 # The data of the report.
@@ -92,27 +88,25 @@ def table_name(kind: str, index: int) -> str:
 
 
 def read_split(run: Store, kind: Kind, index: int, columns: list[str] | None = None) -> pa.Table:
-    """Return a shard's kept, dropped or quarantined table, or some of its columns; errors as in `read_manifest`."""
-    return read_manifest(run, table_name(kind, index), SCHEMAS[kind], columns)
+    """Return a shard's kept, dropped or quarantined table of the run at work, or some of its columns.
 
-
-def read_manifest(run: Store, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Return a table of a run's manifest, or some of its columns.
-
-    Raises DamagedError if it is missing, does not hold what was written, or has other columns than its schema.
+    Raises DamagedError if it is missing, does not hold what was written, or has other columns than its schema. Of a
+    finished run `written.WrittenManifest` reads it, which knows what that run wrote.
     """
-    table = read_stored(run, name, columns)
-    check_table(table, schema, columns or schema.names, NULLABLE, run.path(name))
+    name = table_name(kind, index)
+    return parsed_split(run.path(name), read_whole(run, name), kind, columns)
+
+
+def parsed_split(url: str, data: bytes, kind: Kind, columns: list[str] | None = None) -> pa.Table:
+    """Return the table of a URL that was read, or some of its columns; DamagedError as `read_split`."""
+    table = read_output(url, data, columns)
+    check_table(table, SCHEMAS[kind], columns or SCHEMAS[kind].names, NULLABLE, url)
     return table
 
 
-def read_stored(run: Store, name: str, columns: list[str] | None = None) -> pa.Table:
-    """Return a table as `read_manifest`, whatever its columns are."""
-    try:
-        data = run.read(name)
-    except FileNotFoundError:
-        raise MissingError(run.path(name)) from None
-    return read_output(run.path(name), data, columns)
+def read_stored(run: Store, name: str) -> pa.Table:
+    """Return a table as `read_split`, whatever its columns are."""
+    return read_output(run.path(name), read_whole(run, name))
 
 
 def damage(run: Store, sums: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -129,87 +123,6 @@ def _fault(run: Store, entry: tuple[str, str]) -> str:
         return "" if checksum(run.read(name)) == expected else CHANGED
     except FileNotFoundError:
         return "is not there"
-
-
-def written_sums(run: Store, record: RunRecord, stage: str) -> dict[str, str]:
-    """Return the checksums that a stage's record holds of objects outside its folder; none where it is not there.
-
-    Older versions noted none, or fewer.
-    """
-    with contextlib.suppress(DamagedError):
-        fingerprint = fingerprint_of(run, record, stage)
-        folder = run.child(record["objects"].get(stage, f"{FOLDER}/{stage}-{fingerprint}"))
-        return read_record_as(folder, f"{fingerprint}{RECORD_SUFFIX}", SummedRecord)["result"]["checksums"]
-    return {}
-
-
-def check_written(run: Store, record: RunRecord, name: str, found: str, expected: str) -> None:
-    """Check the checksum that an object of a finished run has; DamagedError if another one was written.
-
-    InputError where the run was made again since its record was read: the object may be of either.
-    """
-    if found != expected:
-        check_same(run, mark_of(record))
-        raise DamagedError(run.path(name), CHANGED)
-
-
-def read_written(run: Store, record: RunRecord, name: str) -> bytes:
-    """Return an object of a finished run's manifest; DamagedError if it is not there, or not as it was written."""
-    data = read_whole(run, name)
-    check_written(run, record, name, checksum(data), _written_sum(run, record, name))
-    return data
-
-
-def chunks_written(run: Store, record: RunRecord, name: str) -> Iterator[bytes]:
-    """Yield an object as `read_written`, 1 MiB at a time; the error is raised after the last."""
-    expected, found = _written_sum(run, record, name), hashlib.sha256()
-    try:
-        with stream_object(run.path(name)) as stream:
-            while chunk := stream.read(COPIED_AT_ONCE):
-                found.update(chunk)
-                yield chunk
-    except FileNotFoundError:
-        raise MissingError(run.path(name)) from None
-    check_written(run, record, name, found.hexdigest(), expected)
-
-
-def read_report(run: Store, record: RunRecord, name: str) -> bytes:
-    """Return the page of a finished run, or its data; errors as of `read_written`, where their checksums are known."""
-    data, sums = read_whole(run, name), written_sums(run, record, REPORT_STAGE)
-    if name in sums:
-        check_written(run, record, name, checksum(data), sums[name])
-    return data
-
-
-def _written_sum(run: Store, record: RunRecord, name: str) -> str:
-    noted = written_sums(run, record, MANIFESTS_STAGE)
-    # Of a run of an older version, and where the stage's record is gone.
-    sums = noted if name in noted else checked_sums(run, record, noted)
-    if name not in sums:
-        raise DamagedError(run.path(CHECKSUMS), f"does not list {name}")
-    return sums[name]
-
-
-def checked_sums(run: Store, record: RunRecord, noted: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return checksums.json of a finished run; DamagedError if it is not there, or not as it was written.
-
-    `noted` are the `written_sums` of the stage manifests, if they were read.
-    """
-    data = read_whole(run, CHECKSUMS)
-    noted = written_sums(run, record, MANIFESTS_STAGE) if noted is None else noted
-    if CHECKSUMS in noted:
-        check_written(run, record, CHECKSUMS, checksum(data), noted[CHECKSUMS])
-    return parsed(dict[str, str], data, run.path(CHECKSUMS))
-
-
-def read_shard_lines(run: Store, record: RunRecord) -> list[ShardLine]:
-    """Return the lines of shards.jsonl; DamagedError as of `read_written`, or if one is something else."""
-    lines, where = read_written(run, record, SHARDS).split(b"\n"), run.path(SHARDS)
-    found = [parsed(ShardLine, line, f"{where}: line {number}") for number, line in enumerate(lines, 1) if line]
-    for index, line in enumerate(found):
-        if line["keys"] != table_name("kept", index):
-            raise DamagedError(f"{where}: line {index + 1}", f"is damaged: keys must be {table_name('kept', index)}")
-    return found
 
 
 def read_sums(run: Store) -> dict[str, str]:

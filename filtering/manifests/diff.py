@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.core.uid_rule import UidRule
-from filtering.manifests.artifacts import ShardLine, checked_sums, read_shard_lines, read_split, table_name
+from filtering.manifests.artifacts import ShardLine, table_name
+from filtering.manifests.written import WrittenManifest
 from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
 
@@ -108,13 +109,12 @@ def diff(before: str, after: str) -> RunDiff:
     """
     bases = read_base(Store(before), "diff"), read_base(Store(after), "diff")
     same = len({base.result("concepts", ConceptsResult).identity for base in bases}) == 1
-    runs = bases[0].run, bases[1].run
-    pairs = list(_pairs(*(read_shard_lines(base.run, base.record) for base in bases)))
-    sums = [checked_sums(base.run, base.record) for base in bases]
+    runs = WrittenManifest(bases[0].run, bases[0].record), WrittenManifest(bases[1].run, bases[1].record)
+    pairs = list(_pairs(*(run.shard_lines() for run in runs)))
     # By another rule, a sample has another uid; in its shard its key tells it from others too.
     name = "uid" if len({UidRule.recorded(base.record) for base in bases}) == 1 else "key"
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        found = list(threads.map(lambda pair: _compared(runs, sums, name, *pair), pairs))
+        found = list(threads.map(lambda pair: _compared(runs, name, *pair), pairs))
     total, concepts = Counts(), defaultdict[tuple[int, int], Counts](Counts)
     for counts in found:
         for (run, concept), one in counts.items():
@@ -147,7 +147,7 @@ def _pairs(before: Sequence[ShardLine], after: Sequence[ShardLine]) -> Iterator[
 
 
 def _compared(
-    runs: tuple[Store, Store], sums: Sequence[dict[str, str]], name: str, before: int | None, after: int | None
+    runs: tuple[WrittenManifest, WrittenManifest], name: str, before: int | None, after: int | None
 ) -> ByConcept:
     """Compare one shard, whose samples are the same where they have the same `name`, uid or key."""
     found: ByConcept = defaultdict(Counts)
@@ -156,8 +156,10 @@ def _compared(
         concepts, counts = np.unique(table["concept"].to_numpy(), return_counts=True)
         for concept, count in zip(concepts.tolist(), counts.tolist(), strict=True):
             found[run, concept].add(Counts(before=count) if run == 0 else Counts(after=count))
-    names = [None if at is None else table_name("kept", at) for at in (before, after)]
-    unchanged = None not in names and sums[0].get(names[0] or "") == sums[1].get(names[1] or "")
+    sums = {
+        run.checksum(table_name("kept", at)) for run, at in zip(runs, (before, after), strict=True) if at is not None
+    }
+    unchanged = before is not None and after is not None and len(sums) == 1
     gained = new.slice(0, 0) if unchanged else _without(new, old, name)
     lost = old.slice(0, 0) if unchanged else _without(old, new, name)
     why = NEW_SHARD if before is None else _why(runs[0], before, gained, name, NEW_SAMPLE)
@@ -175,22 +177,22 @@ def _count(found: ByConcept, run: int, rows: pa.Table, why: str | list[str], nam
         getattr(found[run, concept], name)[reason] += 1
 
 
-def _kept(run: Store, at: int | None) -> pa.Table:
+def _kept(run: WrittenManifest, at: int | None) -> pa.Table:
     if at is None:
         return pa.table({"uid": pa.array([], pa.string()), "key": pa.array([], pa.string()), "concept": []})
-    return read_split(run, "kept", at, ["uid", "key", "concept"])
+    return run.table("kept", at, ["uid", "key", "concept"])
 
 
 def _without(rows: pa.Table, others: pa.Table, name: str) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows[name], value_set=others[name].combine_chunks())))
 
 
-def _why(run: Store, at: int, rows: pa.Table, name: str, missing: str) -> list[str]:
+def _why(run: WrittenManifest, at: int, rows: pa.Table, name: str, missing: str) -> list[str]:
     """Return why a run does not keep some samples of a shard."""
     if len(rows) == 0:
         return []
-    dropped = read_split(run, "dropped", at, [name, "reason"])
-    quarantined = read_split(run, "quarantined", at, ["key", "reason"])
+    dropped = run.table("dropped", at, [name, "reason"])
+    quarantined = run.table("quarantined", at, ["key", "reason"])
     by_name = dict(zip(dropped[name].to_pylist(), dropped["reason"].to_pylist(), strict=True))
     by_key = dict(zip(quarantined["key"].to_pylist(), quarantined["reason"].to_pylist(), strict=True))
     pairs = zip(rows[name].to_pylist(), rows["key"].to_pylist(), strict=True)

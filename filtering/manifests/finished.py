@@ -7,11 +7,11 @@ from typing import Literal
 import pyarrow as pa
 
 from filtering.config.run import Arrays
-from filtering.core import schemas
-from filtering.core.errors import DamagedError, InputError
+from filtering.core.errors import InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard, shard_locations
-from filtering.manifests.artifacts import read_manifest, read_shard_lines
+from filtering.manifests.artifacts import parsed_split, read_whole
+from filtering.manifests.written import WrittenManifest, read_written
 from filtering.runtime.finished_run import Base
 from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
@@ -33,15 +33,18 @@ class Source:
     table_name: str  # the name of the table, `schemas.KEPT`, in the shard's order
     # The folder of its rows and vectors, of an earlier run perhaps; None where it is not known
     rows: Store | None = None
-    # What the run's results were when it was opened, see `check_same`; empty where the table is no manifest
+    # What the run's results were when it was opened, see `check_same`, and the checksum of the table as it was written
+    # then; empty where the table is no manifest
     mark: str = ""
+    checksum: str = ""
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """Return the kept table, or some of its columns; InputError if the run has other results by now."""
-        table = read_manifest(self.store, self.table_name, schemas.KEPT, columns)
-        if self.mark:
-            check_same(self.store, self.mark)
-        return table
+        """Return the kept table, or some of its columns; errors of `read_written` if it is not that of the run."""
+        if self.checksum:
+            data = read_written(self.store, self.mark, self.table_name, self.checksum)
+        else:
+            data = read_whole(self.store, self.table_name)
+        return parsed_split(self.store.path(self.table_name), data, "kept", columns)
 
     def embedded(self, arrays: Arrays | None = None) -> EmbeddedShard:
         """Return the shard with its rows and vectors; InputError if it is not known where they are."""
@@ -57,12 +60,6 @@ class Source:
         """Return the kept keys, in the shard's order."""
         keys: list[str] = self.table(["key"])["key"].to_pylist()
         return keys
-
-    def check(self) -> None:
-        """Check that the table has a row for each kept sample; DamagedError if it has fewer or more."""
-        if (found := len(self.keys())) != self.kept:
-            fault = f"is damaged: it holds {found:,} rows, and {self.kept:,} samples were kept"
-            raise DamagedError(self.store.path(self.table_name), fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +108,13 @@ def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional
     Without `inventory` the shards have their URLs alone. With it, `rows` says whether the folders of the shards' rows
     must be known. Raises InputError if the run is not finished, or its inventory is gone.
     """
-    record = read_run(run)
-    lines = read_shard_lines(run, record)
+    return finished_of(WrittenManifest(run, read_run(run)), inventory, rows)
+
+
+def finished_of(manifest: WrittenManifest, inventory: bool = True, rows: RowsNeed = "optional") -> FinishedRun:
+    """Return a finished run whose manifest was opened, as `read_finished`."""
+    run, record, mark = manifest.run, manifest.record, manifest.mark
+    lines = manifest.shard_lines()
     shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, Store]()
     if inventory:
         shards = _inventory(run, record)
@@ -120,9 +122,9 @@ def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional
     if [shard.url for shard in shards] != [line["url"] for line in lines]:
         raise InputError(f"{run.url}: its inventory and manifest/shards.jsonl name different shards")
     found = zip(shards, lines, strict=True)
-    mark = mark_of(record)
     sources = tuple(
-        Source(shard, line["kept"], run, line["keys"], where.get(shard.identity), mark) for shard, line in found
+        Source(shard, line["kept"], run, line["keys"], where.get(shard.identity), mark, manifest.checksum(line["keys"]))
+        for shard, line in found
     )
     # The lines are those of the record.
     check_same(run, mark)

@@ -10,10 +10,11 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from filtering.core import schemas
 from filtering.core.places import PathOrUrl
-from filtering.manifests.artifacts import check_written, checked_sums, read_shard_lines, read_whole, table_name
+from filtering.manifests.artifacts import Kind, table_name
+from filtering.manifests.written import WrittenManifest
 from filtering.runtime.latest import run_url
 from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
-from filtering.storage.store import Store, checksum, filesystem_of
+from filtering.storage.store import Store, filesystem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +77,28 @@ class OpenedRun:
         """
         return self._dataset("quarantined", schemas.QUARANTINED)
 
-    def _dataset(self, kind: str, schema: pa.Schema) -> ds.Dataset:
+    def _dataset(self, kind: Kind, schema: pa.Schema) -> ds.Dataset:
         store = Store(self.url)
         check_same(store, mark_of(self.summary))
         filesystem, _ = filesystem_of(self.url)
-        lines, sums = read_shard_lines(store, self.summary), checked_sums(store, self.summary)
+        manifest = WrittenManifest(store, self.summary)
         # By name rather than by listing: whatever else lies there does not belong to the run.
-        names = [table_name(kind, index) for index in range(len(lines))]
-        tables = {filesystem_of(store.path(name))[1]: (name, sums.get(name, "")) for name in names}
-        return ds.dataset(
-            list(tables), schema, "parquet", PyFileSystem(_Handler(filesystem, store, self.summary, tables))
-        )
+        names = [table_name(kind, index) for index in range(len(manifest.shard_lines()))]
+        # What is missing of the checksums is said now, and not where the dataset is read.
+        tables = {filesystem_of(store.path(name))[1]: name for name in names if manifest.checksum(name)}
+        return ds.dataset(list(tables), schema, "parquet", PyFileSystem(_Handler(filesystem, manifest, tables)))
 
 
 class _Handler(FSSpecHandler):  # type: ignore[misc]
-    """Opens the tables of a run (name and checksum by path) as long as they are those of the run that was opened."""
+    """Opens the tables of a run, names by path, as long as they are those of the run that was opened."""
 
-    def __init__(self, filesystem: Any, run: Store, record: RunRecord, tables: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, filesystem: Any, manifest: WrittenManifest, tables: Mapping[str, str]) -> None:
         super().__init__(filesystem)
-        self.run, self.record, self.tables = run, record, tables
+        self.manifest, self.tables = manifest, tables
 
     def open_input_file(self, path: str) -> pa.BufferReader:
         """Return a table, read whole; InputError if the run has other results by now, DamagedError if it changed."""
-        name, expected = self.tables[path]
-        data = read_whole(self.run, name)
-        check_same(self.run, mark_of(self.record))
-        check_written(self.run, self.record, name, checksum(data), expected)
-        return pa.BufferReader(data)
+        return pa.BufferReader(self.manifest.read(self.tables[path]))
 
 
 def open_run(url: PathOrUrl) -> OpenedRun:

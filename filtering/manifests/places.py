@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from filtering.core.errors import FilteringError, InputError
-from filtering.manifests.artifacts import read_shard_lines
+from filtering.manifests.written import WrittenManifest
 from filtering.runtime.events import first_event
 from filtering.runtime.run_record import RUN, read_run
 from filtering.shards.inventory import Shard, arrays_url
@@ -54,7 +54,7 @@ def _inputs(run: Store) -> Iterator[str]:
     """Yield the URL of every object of a run's pool."""
     record = read_run(run)
     metadata = record["config"]["input"].get("metadata") is not None
-    for line in read_shard_lines(run, record):
+    for line in WrittenManifest(run, record).shard_lines():
         yield line["url"]
         if metadata:
             yield arrays_url(Shard(0, line["url"], 0, ""))

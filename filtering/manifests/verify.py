@@ -20,14 +20,13 @@ from filtering.manifests.artifacts import (
     ShardLine,
     damage,
     manifest_hash,
-    read_shard_lines,
     read_stored,
     read_subset,
     read_sums,
     table_name,
-    written_sums,
 )
 from filtering.manifests.referred import References
+from filtering.manifests.written import WrittenManifest, written_sums
 from filtering.runtime.run_record import RunRecord, StageCost, read_run
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_objects
@@ -116,7 +115,7 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
 
 
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
-    lines = read_shard_lines(run, record)
+    lines = WrittenManifest(run, record).shard_lines()
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):

@@ -3,9 +3,10 @@
 import re
 
 from filtering.core.errors import InputError
-from filtering.manifests.artifacts import REPORT, REPORT_DATA, read_report
+from filtering.manifests.artifacts import REPORT, REPORT_DATA
 from filtering.manifests.diff import diff
 from filtering.manifests.places import check_apart
+from filtering.manifests.written import check_report, read_report
 from filtering.report.data import parse_report
 from filtering.report.page import render
 from filtering.runtime.run_record import RunRecord, read_run
@@ -25,12 +26,13 @@ def report_page(run: Store, out: str | None = None, against: str | None = None) 
     A copy goes to the folder `out`. With `against`, another finished run, the report also shows the changes since that
     run; it goes to `out`, or to filtering-report in the current folder. Raises InputError if one of the runs is not
     finished, the report's data is missing, or `out` is inside a run's directory or where the pool is; DamagedError if
-    the report, or its data, is not what was written.
+    the report, or its data, is not what was written, also where nothing but its path is asked for.
     """
     record = read_run(run)
     if against is None and not run.exists(REPORT):
         raise InputError(f"report: {run.url} has no {REPORT}; run its configuration again, which writes it")
     if out is None and against is None:
+        check_report(run, record)
         return run.path(REPORT)
     folder = absolute(out or FOLDER).rstrip("/")
     page = f"{folder}/index.html"

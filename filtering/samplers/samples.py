@@ -13,7 +13,7 @@ from filtering.core.errors import InputError
 from filtering.core.places import PathOrUrl
 from filtering.core.uid_rule import UidRule, canonical_url
 from filtering.core.uids import Uids, uid_array
-from filtering.manifests.artifacts import read_manifest, read_shard_lines
+from filtering.manifests.written import WrittenManifest
 from filtering.runtime import latest
 from filtering.runtime.run_record import read_run
 from filtering.samplers.index import UidIndex
@@ -68,12 +68,13 @@ def kept_samples(run_url: PathOrUrl, root: str | None = None) -> KeptSamples:
     run = Store(latest.run_url(run_url))
     record = read_run(run)
     uid_rule = _moved(UidRule.recorded(record), root)
-    lines = [line for line in read_shard_lines(run, record) if line["kept"]]
+    manifest = WrittenManifest(run, record)
+    lines = [(index, line["url"]) for index, line in enumerate(manifest.shard_lines()) if line["kept"]]
     with ThreadPoolExecutor(READERS) as readers:
-        parts = list(readers.map(lambda line: read_manifest(run, line["keys"], schemas.KEPT, COLUMNS), lines))
+        parts = list(readers.map(lambda line: manifest.table("kept", line[0], COLUMNS), lines))
     shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
     table = pa.concat_tables(parts) if parts else schemas.KEPT.empty_table()
-    return _ordered(table, shards, tuple(line["url"] for line in lines), uid_rule)
+    return _ordered(table, shards, tuple(url for _, url in lines), uid_rule)
 
 
 def _moved(rule: UidRule, root: str | None) -> UidRule:

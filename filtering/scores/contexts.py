@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from filtering.concepts.nearest import CentroidIndex
 from filtering.config.run import Embedding
 from filtering.config.scores import Targets
 from filtering.core.errors import InputError
-from filtering.scores.norm_sim import read_targets
+from filtering.scores.norm_sim import read_targets, target_file
 from filtering.storage.listed import read_listed
 from filtering.storage.store import Store
 from filtering.storage.versions import Version
@@ -27,7 +26,6 @@ Float32Array = npt.NDArray[np.float32]
 Context = dict[str, npt.NDArray[Any]]
 # The files that a score reads: URLs with the versions by which its stage is named.
 Files = Mapping[str, Version]
-FILES = (".npy", ".npz", ".parquet")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -52,7 +50,7 @@ def near_targets_context(settings: Targets, model: Embedding | None, concepts: S
 
 def check_targets(url: str) -> None:
     """Refuse targets that are not there or hold nothing; InputError in one line."""
-    if PurePosixPath(url.partition("#")[0]).suffix in FILES:
+    if target_file(url):
         read_targets(url)
     elif not Store(url).names():
         raise InputError(f"targets: {url} is not there, or holds nothing")
@@ -60,16 +58,15 @@ def check_targets(url: str) -> None:
 
 def target_files(url: str) -> list[str]:
     """Return the URLs of the files that targets consist of: one of vectors, or every image of a folder."""
-    file, folder = url.partition("#")[0], Store(url)
-    if PurePosixPath(file).suffix in FILES:
-        return [file]
+    if found := target_file(url):
+        return [found.url]
+    folder = Store(url)
     return [folder.path(name) for name in folder.names() if name.lower().endswith(IMAGES)]
 
 
 def _targets(url: str, model: Embedding | None, dimension: int, files: Files) -> Float32Array:
-    file = url.partition("#")[0]
-    if PurePosixPath(file).suffix in FILES:
-        targets = read_targets(url, files[file])
+    if found := target_file(url):
+        targets = read_targets(url, files[found.url])
     elif model is None:
         raise InputError(
             f"targets: {url} is a folder of images, which metadata has no model for; give a file of vectors"

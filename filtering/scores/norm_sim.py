@@ -1,9 +1,10 @@
 """NormSim: the similarity of an image to a set of target images."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ Float32Array = npt.NDArray[np.float32]
 
 # Images and targets whose cosines are in memory at once, 64 MB.
 BLOCK_ROWS = 4_096
+# The path ends with the first suffix that nothing or a # follows: folders before it and names behind it may hold a #.
+FILE = re.compile(r"(.+?\.(?:npy|npz|parquet))(?:#(.*))?", re.DOTALL)
 ACCEPTED = "a .npy file of vectors, .npz#NAME, .parquet#COLUMN, or a directory of images"
 
 
@@ -40,6 +43,19 @@ def norm_sims(images: Float32Array, targets: Float32Array) -> Float32Array:
     return scores
 
 
+class TargetFile(NamedTuple):
+    """A file of target vectors, and the name of the array or column in it; empty where none is given."""
+
+    url: str
+    name: str
+
+
+def target_file(url: str) -> TargetFile | None:
+    """Return the file that targets are read from; None where they are a directory of images."""
+    found = FILE.fullmatch(url)
+    return TargetFile(found[1], found[2] or "") if found else None
+
+
 def read_targets(url: str, version: Version | None = None) -> Float32Array:
     """Return target vectors as unit rows, float32 (m, d); nothing is unpickled.
 
@@ -48,17 +64,16 @@ def read_targets(url: str, version: Version | None = None) -> Float32Array:
     InputError if it does not hold finite vectors, all of one length above 0; RunError if the file does not have the
     version, where one is given.
     """
-    file, _, name = url.rpartition("#")
-    if url.endswith(".npy"):
-        file, vectors = url, _npy(url, version)
-    elif file.endswith(".npz"):
-        vectors = _npz(file, name, version)
-    elif file.endswith(".parquet"):
-        vectors = _column(file, name, version)
-    elif url.endswith((".npz", ".parquet")):
-        raise InputError(f"targets: {url} does not say which of its vectors; write {url}#NAME")
-    else:
+    found = target_file(url)
+    if found is None or (found.url.endswith(".npy") and found.name):
         raise InputError(f"targets: {url} is none of what is accepted; give {ACCEPTED}")
+    file, name = found
+    if file.endswith(".npy"):
+        vectors = _npy(file, version)
+    elif not name:
+        raise InputError(f"targets: {url} does not say which of its vectors; write {file}#NAME")
+    else:
+        vectors = (_npz if file.endswith(".npz") else _column)(file, name, version)
     targets = _checked(url, vectors)
     if version is not None:
         # An array that is mapped was read by now, after its file was closed.

@@ -206,9 +206,9 @@ def spec_of(score: Score, default: str) -> Spec:
 
 
 def files_of(spec: Spec) -> list[str]:
-    """Return the URLs of the files that a score reads; none of a list that has a name. Parts have their own.
+    """Return the URLs of the files that a score reads: none of a list that has a name, or a folder that is gone.
 
-    FileNotFoundError or InputError where a folder of images is not there.
+    Parts have their own. InputError where a folder of images cannot be listed.
     """
     settings = spec.settings
     if isinstance(settings, ScoreTable):

@@ -1,5 +1,6 @@
 """Whose an output is: names that this program writes are known exactly, and all else is left alone."""
 
+import hashlib
 import os
 import posixpath
 import re
@@ -15,7 +16,7 @@ from filtering.storage.store import Store, filesystem_of, is_local, stream_objec
 from filtering.storage.urls import last_link
 
 SHOWN = 3
-COMPARED_AT_ONCE = 1 << 20
+READ_AT_ONCE = 1 << 20
 EMPTY = "); choose an empty folder"
 INSIST = "); choose an empty folder, or give --into-existing, which leaves them as they are"
 
@@ -29,10 +30,15 @@ class Layout:
     insisting: bool = True  # whether who writes it has the option --into-existing
 
 
-def check_folder(key: str, url: str) -> None:
-    """Refuse an output whose name is not UTF-8, or on a disk that is, or lies inside, what is no folder: InputError."""
+def check_utf8(key: str, url: str) -> None:
+    """Refuse an output whose name is not UTF-8: InputError."""
     if not is_utf8(url):
         raise InputError(f"{key}: {url} is not UTF-8, which no record can hold; choose another name")
+
+
+def check_folder(key: str, url: str) -> None:
+    """Refuse an output whose name is not UTF-8, or on a disk that is, or lies inside, what is no folder: InputError."""
+    check_utf8(key, url)
     if not is_local(url):
         return
     path = Path(filesystem_of(url)[1])
@@ -85,13 +91,13 @@ def delete_halves(folder: Store, is_own: Callable[[str], object] = bool) -> None
             folder.delete(name)
 
 
-def same_bytes(url: str, other: str) -> bool:
-    """Return whether two objects are equal; 1 MiB of each is in memory at a time."""
-    with stream_object(url) as left, stream_object(other) as right:
-        while (part := left.read(COMPARED_AT_ONCE)) == right.read(COMPARED_AT_ONCE):
-            if not part:
-                return True
-    return False
+def checksum_of(url: str) -> str:
+    """Return the sha256 of the object of a URL, in hex; 1 MiB of it is in memory at a time."""
+    found = hashlib.sha256()
+    with stream_object(url) as stream:
+        while part := stream.read(READ_AT_ONCE):
+            found.update(part)
+    return found.hexdigest()
 
 
 def place_of(url: str) -> str:

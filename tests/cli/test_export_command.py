@@ -9,6 +9,16 @@ def test_an_export_is_written(metadata_run, call_main, tmp_path):
     assert (tmp_path / "out/subset.npy").exists()
 
 
+@pytest.mark.parametrize("where", ["", "memory://exports/", "s3://exports/"])
+@pytest.mark.parametrize("name", ["subset\udcff.npy", "folder\udcff", "folder\udcff/subset.npy"])
+def test_a_name_that_is_not_utf_8_is_refused(metadata_run, call_main, tmp_path, where, name):
+    out = f"{where or f'{tmp_path}/'}{name}"
+    status, _, err = call_main("export", str(metadata_run), "--format", "datacomp", "--out", out)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "\\udcff" in err and "is not UTF-8, which no record can hold; choose another name" in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_formats_of_help_are_those_of_exports():
     assert tuple(KNOWN) == FORMATS
 

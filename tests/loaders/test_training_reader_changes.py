@@ -97,6 +97,11 @@ def test_an_unknown_answer_to_changes_is_refused(run):
         kept_pipeline(run, on_changed="skp")
 
 
+def test_a_folder_of_offsets_that_is_not_utf_8_is_refused(run):
+    with pytest.raises(InputError, match=r"offsets: .* is not UTF-8"):
+        kept_pipeline(run, offsets="s3://offsets/\udcff")
+
+
 def test_a_folder_of_offsets_that_holds_credentials_is_refused(run):
     with pytest.raises(InputError, match=r"offsets: .* holds credentials") as refused:
         kept_pipeline(run, offsets="s3://KEY:SECRET@bucket/x")

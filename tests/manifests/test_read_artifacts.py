@@ -8,7 +8,7 @@ import pytest
 from in_process import export
 
 import filtering
-from filtering.core.errors import DamagedError
+from filtering.core.errors import DamagedError, InputError
 from filtering.manifests.diff import diff
 from filtering.samplers.samples import kept_samples
 from filtering.storage.store import Store
@@ -64,6 +64,16 @@ def test_a_subset_file_that_was_changed_is_not_exported(copied, tmp_path):
     path.unlink()
     with refused("subset.npy", "is missing"):
         export(Store(str(copied)), "datacomp", str(tmp_path / "subset.npy"))
+
+
+def test_a_subset_file_that_is_there_is_compared_with_what_the_run_wrote(copied, tmp_path):
+    path, there, other = copied / "manifest/subset.npy", tmp_path / "there.npy", tmp_path / "other.npy"
+    shutil.copy(path, there)
+    np.save(path, np.load(path)[:-3])
+    shutil.copy(path, other)
+    export(Store(str(copied)), "datacomp", str(there))
+    with pytest.raises(InputError, match=r"other\.npy is there and is not this run's subset file"):
+        export(Store(str(copied)), "datacomp", str(other))
 
 
 def test_checksums_that_are_gone_are_named(copied, metadata_run):

@@ -15,7 +15,7 @@ from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.embedding import tars
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
-from filtering.pipeline import incremental
+from filtering.pipeline import incremental, selection_steps
 from filtering.pipeline import run as pipeline
 from filtering.scores import tasks
 from filtering.storage.store import Store
@@ -124,6 +124,26 @@ def test_a_table_that_is_written_while_it_is_read_is_named_and_not_mixed(run, po
     write(range(140), 1)
     run(config)
     assert kept(tmp_path / "run") == sorted(uids[70:])
+
+
+@pytest.mark.slow
+def test_a_table_that_is_deleted_between_its_listing_and_its_reading_is_named(run, pool, tmp_path, monkeypatch):
+    uids = [uid for path in sorted(pool.glob("*.parquet")) for uid in pq.read_table(path)["uid"].to_pylist()]
+    table = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"uid": uids, "s": pa.array(range(140), pa.int64())}), table)
+    selection = {"method": "top", "budget": "pool", "score": {"table": str(table), "column": "s"}, "keep": 70}
+    files_of = selection_steps.files_of
+
+    def interrupted(spec):
+        files = files_of(spec)
+        table.unlink()
+        return files
+
+    monkeypatch.setattr(selection_steps, "files_of", interrupted)
+    with pytest.raises(
+        RunError, match=r"table\.parquet: it was deleted since the run listed it; give the same command"
+    ):
+        run(metadata_config(pool, tmp_path / "run", selection=selection, **SMALL))
 
 
 def test_a_table_that_leads_elsewhere_while_it_is_read_and_back_is_named(run, pool, tmp_path, monkeypatch):

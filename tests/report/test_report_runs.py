@@ -107,15 +107,25 @@ def test_a_page_that_is_not_as_it_was_written_is_not_handed_on(metadata_run, tmp
     changed = "its bytes have changed since it was written; give the command of that run again"
     for damaged in (b"", written[0][: len(written[0]) // 2].ljust(len(written[0]), b"\0")):
         page.write_bytes(damaged)
-        with pytest.raises(DamagedError, match=rf"index\.html: {changed}"):
-            report_page(Store(str(run)), str(out))
+        for place in (None, str(out)):
+            with pytest.raises(DamagedError, match=rf"index\.html: {changed}"):
+                report_page(Store(str(run)), place)
+    page.write_bytes(written[0])
+    assert report_page(Store(str(run))) == str(page)
     data.write_bytes(re.sub(rb'"kept": ?(\d+)', rb'"kept": 9\1', written[1]))
     assert data.read_bytes() != written[1]
     with pytest.raises(DamagedError, match=rf"page\.json: {changed}"):
         report_page(Store(str(run)), str(out), str(metadata_run))
+    with pytest.raises(DamagedError, match=rf"page\.json: {changed}"):
+        report_page(Store(str(run)))
+    data.unlink()
+    with pytest.raises(DamagedError, match=r"page\.json: is not there"):
+        report_page(Store(str(run)))
     assert not out.exists()
     # Older versions noted no checksums.
     shutil.rmtree(next(run.glob("stages/report-*")))
+    page.write_bytes(damaged)
+    assert report_page(Store(str(run))) == str(page)
     assert Path(report_page(Store(str(run)), str(out))).read_bytes() == damaged
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from filtering.core.errors import InputError
 from filtering.scores import norm_sim
-from filtering.scores.norm_sim import norm_sims, read_targets
+from filtering.scores.norm_sim import norm_sims, read_targets, target_file
 
 
 def unit_rows(rows, dimension, seed):
@@ -48,6 +48,26 @@ def test_npz_files(tmp_path):
         read_targets(f"{tmp_path}/x.npz#image")
     with pytest.raises(InputError, match=r"x\.npz#NAME"):
         read_targets(f"{tmp_path}/x.npz")
+
+
+@pytest.mark.parametrize(
+    ("url", "file", "name"),
+    [
+        ("a/x.npy", "a/x.npy", ""),
+        ("a#b/x.npy", "a#b/x.npy", ""),
+        ("x.npz", "x.npz", ""),
+        ("x.npz#a#b", "x.npz", "a#b"),
+        ("a#b/x.npz#c", "a#b/x.npz", "c"),
+        ("a.npz/x.parquet#c#.npy", "a.npz/x.parquet", "c#.npy"),
+    ],
+)
+def test_the_path_of_targets_ends_with_its_suffix(url, file, name):
+    assert target_file(url) == (file, name)
+
+
+@pytest.mark.parametrize("url", ["images", "images#1", "x.npz/", "x.npz.gz#x", ""])
+def test_what_has_no_such_suffix_is_a_directory(url):
+    assert target_file(url) is None
 
 
 def test_remote_files():
@@ -125,7 +145,7 @@ def test_files_that_are_not_there_or_damaged_are_refused(tmp_path, url):
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("url", ["images", "images/", "x.txt", "x.npz.gz#x"])
+@pytest.mark.parametrize("url", ["images", "images/", "x.txt", "x.npz.gz#x", "x.npy#x"])
 def test_other_urls_are_refused(url):
     with pytest.raises(InputError, match=r"\.npz#NAME, \.parquet#COLUMN, or a directory of images"):
         read_targets(url)

@@ -95,8 +95,12 @@ def test_norm_sim_and_image_based_compare_with_targets(scored, pool, tmp_path):
     images = pool[1]
     np.save(tmp_path / "targets.npy", images[:3])
     targets = {"targets": str(tmp_path / "targets.npy")}
-    found = scored({"norm_sim": targets})
-    assert np.allclose(values(found), np.abs(images @ images[:3].T).max(axis=1), atol=TOLERANCE)
+    # A run lists the file, checks it and reads it: all three take the same part of the URL for its path.
+    (tmp_path / "of#two").mkdir()
+    np.savez(tmp_path / "of#two/targets.npz", **{"array#1#a": images[:3]})
+    for one in (targets, {"targets": f"{tmp_path}/of#two/targets.npz#array#1#a"}):
+        found = scored({"norm_sim": one})
+        assert np.allclose(values(found), np.abs(images @ images[:3].T).max(axis=1), atol=TOLERANCE)
     found = scored({"image_based": targets})
     concept = found["concept"].to_numpy()
     assert (values(found) == np.isin(concept, concept[:3])).all()

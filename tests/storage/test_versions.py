@@ -48,6 +48,12 @@ def test_a_link_that_leads_elsewhere_is_another_although_size_and_time_are_equal
     assert version_of(str(link)) != before
 
 
+def test_what_was_listed_and_is_gone_is_named(file):
+    listed = [str(file), f"{file}-2"]
+    with pytest.raises(RunError, match=r"blob-2: it was deleted since the run listed it; give the same command again"):
+        versions_of(listed)
+
+
 def test_what_changed_meanwhile_is_named(file):
     before = versions_of([str(file)])
     check_unchanged(before)
