@@ -12,7 +12,7 @@ import numpy.typing as npt
 from filtering.core.errors import InputError
 from filtering.core.formatting import size
 from filtering.storage.listed import read_listed
-from filtering.storage.store import read_range
+from filtering.storage.store import checksum, read_range
 from filtering.storage.versions import Version
 
 Int64Array = npt.NDArray[np.int64]
@@ -85,6 +85,11 @@ def read_entries(url: str, version: Version | None = None) -> Entries:
             f"entries: {url} holds no entry of at most {MAX_WORDS} words; write one a line, or a JSON list"
         )
     return entries
+
+
+def entries_identity(names: Sequence[str]) -> str:
+    """Return what tells a list from others, by its `Entries.names`."""
+    return checksum("\n".join(names).encode())[:16]
 
 
 def _words(text: str) -> list[str]:

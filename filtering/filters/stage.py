@@ -14,7 +14,7 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.judging import PASSES, Judging, Rule
-from filtering.filters.language import check_language
+from filtering.filters.language import check_language, detector_identity
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
 from filtering.filters.words import WordList, list_identity, listed, stored_list
 from filtering.runtime.finished_run import Reusable
@@ -49,7 +49,8 @@ def filters_key(filters: Sequence[Filter], embedding: str) -> StageKey:
     """Return the stage's identity."""
     lists = [list_identity(step.words) for step in filters if step.words is not None]
     settings = [step.model_dump() for step in filters]
-    return StageKey(NAME, VERSION, [settings, lists], (embedding,))
+    detectors = [detector_identity()] if any(step.language is not None for step in filters) else []
+    return StageKey(NAME, VERSION, [settings, lists, *detectors], (embedding,))
 
 
 def check_filters(filters: Sequence[Filter]) -> None:
@@ -108,6 +109,8 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
         number, cut = len(judging.rules), step.clip_score
         if step.words is not None:
             rule = Rule(step, words=_list(stage, step.words, number, next(lists)))
+        elif step.language is not None:
+            rule = Rule(step, detector=stage.key.settings[2])
         elif cut is None:
             rule = Rule(step)
         elif cut.threshold is not None:

@@ -1,6 +1,5 @@
 """Captions that hold an entry of a list: DataComp's text-based filter."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,9 +10,9 @@ from typing_extensions import TypedDict
 
 from filtering.config.filters import WordsFilter
 from filtering.core.errors import InputError
-from filtering.filters.phrases import Entries, read_entries
+from filtering.filters.phrases import Entries, entries_identity, read_entries
 from filtering.storage.reading import read_record_as
-from filtering.storage.store import Store, checksum
+from filtering.storage.store import Store
 from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error
 
 LIST_NAME = "{}.words.json"
@@ -29,7 +28,7 @@ def listed(rule: WordsFilter) -> Entries:
 
 def list_identity(rule: WordsFilter) -> str:
     """Return the identity of a list's content, which may change while its URL stays the same."""
-    return _identity(listed(rule).names)
+    return entries_identity(listed(rule).names)
 
 
 class StoredEntries(TypedDict):
@@ -58,7 +57,7 @@ def stored_list(rule: WordsFilter, number: int, identity: str, store: Store) -> 
     words = WordList(store, LIST_NAME.format(number))
     there = store.exists(words.name)
     entries = words.read() if there else listed(rule).names
-    if _identity(entries) != identity:
+    if entries_identity(entries) != identity:
         raise changed_error(rule.list, WRITTEN_AGAIN, WHILE_READ)
     if not there:
         store.write_record(words.name, {"entries": entries})
@@ -80,7 +79,3 @@ def words_pass(captions: pa.ChunkedArray, words: WordList) -> npt.NDArray[np.boo
 @cache
 def _entries(words: WordList) -> Entries:
     return Entries(words.read())
-
-
-def _identity(names: Sequence[str]) -> str:
-    return checksum("\n".join(names).encode())[:16]
