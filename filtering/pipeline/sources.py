@@ -10,7 +10,7 @@ from filtering.pipeline.origin import origin_of
 from filtering.pipeline.selection_steps import every_step, model_of, specs_of
 from filtering.scores.registry import files_of, with_parts
 from filtering.storage.store import digest
-from filtering.storage.versions import deletion_refused, version_of
+from filtering.storage.versions import versions_of
 
 
 def sources_of(config: Config) -> dict[str, str]:
@@ -26,9 +26,8 @@ def sources_of(config: Config) -> dict[str, str]:
         if words is not None and words.list != IMAGENET:
             found[words.list] = list_identity(words)
     scores = (spec for step in every_step(config) for one in specs_of(step) for spec in with_parts(one))
-    for url in {url for spec in scores for url in files_of(spec)}:
-        with deletion_refused(url):
-            found[url] = digest(astuple(version_of(url)))
+    versions = versions_of({url for spec in scores for url in files_of(spec)})
+    found |= {url: digest(astuple(version)) for url, version in versions.items()}
     if (origin := origin_of(config, None)) is not None:
         found[f"concepts.centroids {config.concepts.centroids}"] = origin[1]
     return found

@@ -85,8 +85,12 @@ def difference(before: Version, now: Version) -> str:
 
 
 def versions_of(urls: Iterable[str]) -> dict[str, Version]:
-    """Return the version of each of some objects; FileNotFoundError if one is not there."""
-    return {url: version_of(url) for url in urls}
+    """Return the version of each of some objects that a run has listed; RunError names one that is gone since."""
+    found = dict[str, Version]()
+    for url in urls:
+        with deletion_refused(url):
+            found[url] = version_of(url)
+    return found
 
 
 def change_of(url: str, before: Version) -> str:
