@@ -8,10 +8,12 @@ import webdataset
 from webdataset.compat import FluidInterface
 
 from filtering.core.errors import InputError
-from filtering.core.places import PathOrUrl
+from filtering.core.places import PathOrUrl, as_text
 from filtering.core.secrets import refused_secret
 from filtering.loaders.order import Epochs, Order, Seat, checked_weights, this_node, this_seat
-from filtering.loaders.reader import FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
+from filtering.loaders.reader import FOUND, FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
+from filtering.manifests.places import check_apart
+from filtering.runtime.latest import run_url
 from filtering.storage.store import Store, absolute
 
 
@@ -124,7 +126,7 @@ def kept_pipeline(
     seed: int = 0,
     resampled: bool = False,
     weights: Sequence[float] | Literal["kept"] | None = None,
-    offsets: str | None = None,
+    offsets: PathOrUrl | None = None,
     on_changed: OnChanged = "error",
     handler: Callable[[Exception], bool] = webdataset.reraise_exception,
 ) -> KeptPipeline:
@@ -155,7 +157,7 @@ def kept_pipeline(
         How often each shard that keeps anything is drawn. None is equally often: as a shard is read whole when it is
         drawn, every sample is then shown equally often. "kept" is in proportion to the samples it keeps, which shows
         samples of full shards more often than others.
-    offsets : str, optional
+    offsets : str or path-like, optional
         A folder, local or remote, for runs of older versions, which did not note where samples stand in their shards:
         when a shard has been read whole, the offsets of its kept samples are written there, and from then on only they
         are read.
@@ -173,13 +175,19 @@ def kept_pipeline(
     Raises
     ------
     InputError
-        If no finished run is there, its input was DataComp metadata, it kept nothing, or an argument is wrong.
+        If no finished run is there, its input was DataComp metadata, it kept nothing, an argument is wrong, or
+        `offsets` is inside a run's directory or where the pool is.
     """
-    if offsets and (line := refused_secret("offsets", offsets)):
+    given = as_text(offsets) if offsets else ""
+    if line := refused_secret("offsets", given):
         raise InputError(line)
-    pool = read_pool(run)
+    store = Store(run_url(run))
+    pool = read_pool(store)
+    folder = absolute(given) if given else ""
+    if folder:
+        check_apart(folder, FOUND, store)
     if weights is not None and not resampled:
         raise InputError("weights: are those of resampling, so they want resampled=True")
     order = Order(shuffle_shards, seed, resampled, checked_weights(weights, pool.sources))
-    found = FoundOffsets(Store(absolute(offsets)), pool.manifest_hash) if offsets else None
+    found = FoundOffsets(Store(folder), pool.manifest_hash) if folder else None
     return KeptPipeline(KeptSource(pool, order, Reader(on_changed, handler, found), shuffle))

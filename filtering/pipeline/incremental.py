@@ -169,7 +169,7 @@ def _run(
     # Invalid input is refused before anything is written into a folder that another run may use.
     shards = pipeline.check(config, base)
     shards = finished.shards or shards
-    pipeline.check_place(config, shards, into_existing)
+    pipeline.check_place(config, shards, into_existing, base)
     if base is not None:
         _tell_elsewhere(base.run, root_of(store), progress.say)
     write_increment(store, increment)
