@@ -7,6 +7,7 @@ from typing import Literal
 import webdataset
 from webdataset.compat import FluidInterface
 
+from filtering.core.arguments import COUNT, FUNCTION, TEXT, WHOLE, check_arguments
 from filtering.core.errors import InputError
 from filtering.core.places import PathOrUrl, as_text
 from filtering.core.secrets import refused_secret
@@ -92,6 +93,7 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
         epoch : int
             Counted from 0.
         """
+        check_arguments(epoch=(epoch, COUNT))
         self.epoch.set_value(epoch)
 
     def samples_of_node(self, epoch: int, rank: int | None = None, nodes: int | None = None) -> int:
@@ -114,6 +116,7 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
             Kept samples of the node's shards, over all of its workers.
         """
         seat = this_seat()
+        check_arguments(epoch=(epoch, COUNT), rank=(0 if rank is None else rank, COUNT), nodes=(nodes or 0, COUNT))
         rank, nodes = seat.rank if rank is None else rank, nodes or seat.nodes
         return sum(source.kept for source in self.source.order.of_node(self.source.pool.sources, epoch, rank, nodes))
 
@@ -178,6 +181,7 @@ def kept_pipeline(
         If no finished run is there, its input was DataComp metadata, it kept nothing, an argument is wrong, or
         `offsets` is inside a run's directory or where the pool is.
     """
+    check_arguments(shuffle=(shuffle, WHOLE), on_changed=(on_changed, TEXT), handler=(handler, FUNCTION))
     given = as_text(offsets) if offsets else ""
     if line := refused_secret("offsets", given):
         raise InputError(line)
