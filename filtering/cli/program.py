@@ -15,7 +15,7 @@ from filtering.cli.welcome import welcome
 from filtering.core.errors import FilteringError, InputError, first_line, one_line
 from filtering.core.interpreter import REMEDY, this_interpreter
 from filtering.core.secrets import NOTIFY_REMEDY, redacted, refused_secret
-from filtering.core.visible import visible
+from filtering.core.visible import visible, visible_lines
 from filtering.runtime import signals
 from filtering.storage.local import disk_error, path_error
 
@@ -101,7 +101,7 @@ def _refuse_secrets(words: Sequence[str]) -> None:
 
 def _failed(given: argparse.Namespace, error: BaseException, status: int, lines: str) -> int:
     if given.debug:
-        Unfailing(sys.stderr).write(redacted("".join(traceback.format_exception(error))))
+        Unfailing(sys.stderr).write(visible_lines(redacted("".join(traceback.format_exception(error)))))
     _say(*lines.split("\n"))
     return status
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from filtering.config.aliases import other_names
+from filtering.core.arguments import TEXTS, check_arguments
 from filtering.core.errors import InputError, first_line
 from filtering.core.formatting import shortened
 from filtering.core.places import PathOrUrl, as_text
@@ -78,6 +79,7 @@ def read_settings(path: PathOrUrl, overrides: Sequence[str] = ()) -> Settings:
     malformed is left out and said. Raises InputError if the file cannot be read or holds no keys, with the overrides'
     mistakes.
     """
+    check_arguments(overrides=(overrides, TEXTS))
     data, repeats, unread = dict[str, object](), list[str](), list[str]()
     try:
         data, repeats = _read_file(as_text(path))

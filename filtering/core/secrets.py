@@ -1,6 +1,7 @@
 """Secrets in URLs: found where a configuration is checked, and taken out of all that is printed or stored."""
 
 import re
+from itertools import pairwise
 from urllib.parse import unquote
 
 MASK = "***"
@@ -33,10 +34,16 @@ _WEB, _SIGNED = re.compile(r"(?i:https?)://"), re.compile(r"(?i)[?&;](x-\w+-sign
 # Signed links of S3, Google, Azure (SAS), CloudFront and Akamai, and tokens and keys by their usual names.
 _SECRET_NAME = re.compile(
     r"sig|sign|sas|hmac|auth|bearer|jwt|pass|key-pair-id|hdn(ts|ea)|session([-_]?(id|key))?|"
-    r".*(token|secret|passw(or)?d|pwd|signature|credentials?|(api|auth|private)[-_]?key|access[-_]?key([-_]?id)?|"
-    r"accessid|authorization)(\[\w*\])?",
+    r".*(token|secret|passw(or)?d|pwd|signature|credentials?|access[-_]?key([-_]?id)?|accessid|authorization|"
+    r"(api|app|auth|private|account|shared|subscription|functions)[-_]?key)(\[\w*\])?",
     re.IGNORECASE,
 )
+# What keys of Google's interfaces and Azure's functions are called, and names of objects and codes of languages, too.
+_KEY_NAME = re.compile(r"key|code", re.IGNORECASE)
+_KNOWN_KEY = re.compile(r"AIza[\w-]{30,}|(?i:(?=.*\d)(?=.*[a-f])[\da-f]{32,})")
+_BASE64 = re.compile(r"[A-Za-z\d+/_-]{20,}={0,2}")
+# How often a capital, a small letter and a digit follow another of the three: 0.62 in random ones, 0.3 in names.
+_CHANGES = 0.4
 _WORD = re.compile(r"\S+")
 _BEFORE_HOST = "a name or password before the host"
 NOTIFY_REMEDY = "name an environment variable that holds it in notify.url_env"
@@ -113,4 +120,16 @@ def _remedy(url: str) -> str:
 
 
 def _is_secret(parameter: re.Match[str]) -> bool:
-    return parameter[2] != MASK and _SECRET_NAME.fullmatch(unquote(parameter[1])) is not None
+    name = unquote(parameter[1])
+    if parameter[2] != MASK and _SECRET_NAME.fullmatch(name):
+        return True
+    return _KEY_NAME.fullmatch(name) is not None and _looks_like_key(unquote(parameter[2]).strip("\"'"))
+
+
+def _looks_like_key(value: str) -> bool:
+    """Say whether a value looks random and is long enough for a key: Google's, hexadecimal digits, or base64."""
+    if _KNOWN_KEY.fullmatch(value):
+        return True
+    kinds = [(one.isupper(), one.isdigit()) for one in value if one.isalnum()]
+    changes = sum(one != other for one, other in pairwise(kinds))
+    return _BASE64.fullmatch(value) is not None and len(set(kinds)) == 3 and changes >= _CHANGES * len(kinds)

@@ -16,6 +16,11 @@ def visible(text: str) -> str:
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def visible_lines(text: str) -> str:
+    """Return text as `visible` does, with its line breaks as they are: those of a traceback."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def is_utf8(text: str) -> bool:
     """Say whether text is UTF-8: Python holds other bytes, as of names on a disk, as halves of surrogate pairs."""
     try:

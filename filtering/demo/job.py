@@ -19,6 +19,7 @@ from filtering.demo.quality import Measure, measures
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.manifests.artifacts import REPORT
 from filtering.manifests.opened import OpenedRun, open_run
+from filtering.manifests.places import check_apart
 from filtering.pipeline import run as pipeline
 from filtering.runtime.progress import Reporter
 from filtering.shards.inventory import list_shards
@@ -95,7 +96,8 @@ def _build(folder: Path, progress: Reporter) -> None:
 def _claim(folder: Path) -> None:
     """Write the demo's configuration, by which the folder is known as the demo's from then on.
 
-    Paths are absolute, so that `filtering run --config` takes it as it is. InputError if others wrote into the folder.
+    Paths are absolute, so that `filtering run --config` takes it as it is. InputError if others wrote into the folder,
+    or it is inside a run's.
     """
     check_folder("--out", str(folder))
     store, data = Store(str(folder)), _config_in(str(folder))
@@ -104,6 +106,7 @@ def _claim(folder: Path) -> None:
         if found == data:
             return
         _refuse_changed(store, found)
+    check_apart(str(folder), LAYOUT)
     check_output(store, LAYOUT, (), into_existing=False)
     store.write(CONFIG_NAME, data)
 

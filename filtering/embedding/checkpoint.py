@@ -26,7 +26,7 @@ from filtering.embedding.known_models import (
     tag_settings,
     tags_of,
 )
-from filtering.embedding.tokenizer_files import tokenizer_files
+from filtering.embedding.named_files import tokenizer_files, tower_files
 from filtering.embedding.weights import check_weights
 from filtering.storage.local import NO_FILE, is_endless
 
@@ -57,7 +57,7 @@ class ModelFiles:
 
     `config` is the path of the JSON that defines the model, None if open_clip knows it; `key` is the configuration's
     key of the weights, and `guess` says in a line which preprocessing is taken where nothing names it. `tokenizer` are
-    the files and folders of a tokenizer that the JSON names.
+    the files and folders of a tokenizer that the JSON names, and `towers` the files that define its towers.
     """
 
     name: str
@@ -67,6 +67,12 @@ class ModelFiles:
     preprocessing: Normalised
     guess: str = ""
     tokenizer: tuple[str, ...] = ()
+    towers: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The files and folders that the JSON names."""
+        return (*self.towers, *self.tokenizer)
 
 
 def model_files(settings: Embedding) -> ModelFiles:
@@ -196,7 +202,8 @@ def _own_model(settings: Embedding) -> ModelFiles:
     weights = _local_weights(PRETRAINED, settings.pretrained)
     preprocessing = _merged(known, settings.preprocessing)
     tokenizer = tokenizer_files(settings.model, config["text_cfg"])
-    return ModelFiles(Path(path).stem, path, weights, PRETRAINED, preprocessing, tokenizer=tokenizer)
+    towers = tower_files(settings.model, config["vision_cfg"])
+    return ModelFiles(Path(path).stem, path, weights, PRETRAINED, preprocessing, tokenizer=tokenizer, towers=towers)
 
 
 def read_own_config(path: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
-from filtering.embedding.tokenizer_files import files_in
+from filtering.embedding.named_files import files_in
 from filtering.storage.store import digest
 
 Loaded = TypeVar("Loaded")
@@ -32,10 +32,10 @@ def pinned(settings: Embedding) -> PinnedEmbedding:
 def model_contents(files: ModelFiles) -> list[str]:
     """Return the SHA-256 of the file that defines the model, if there is one, and of its weights, or their tag.
 
-    After them comes a digest of each file or folder of a tokenizer that the model's definition names.
+    After them comes a digest of each file or folder that the model's definition names.
     """
     own = [_content(path) for path in (files.config, files.pretrained) if path]
-    return own + [digest([[path.name, _content(str(path))] for path in files_in(one)]) for one in files.tokenizer]
+    return own + [digest([[path.name, _content(str(path))] for path in files_in(one)]) for one in files.named]
 
 
 def contents_of(settings: Embedding) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def _check(settings: Embedding, files: ModelFiles) -> None:
     if not isinstance(settings, PinnedEmbedding):
         return
     named = [(key, path) for key, path in ((MODEL, files.config), (files.key, files.pretrained)) if path]
-    named += [(MODEL, path) for path in files.tokenizer]
+    named += [(MODEL, path) for path in files.named]
     # Fewer where a tokenizer's folder is not there: its name is then taken for a repository's.
     for of_file, now, then in zip_longest(named, model_contents(files), settings.contents):
         if now != then:
@@ -85,7 +85,7 @@ def _check(settings: Embedding, files: ModelFiles) -> None:
 
 def _versions(files: ModelFiles) -> list[tuple[str, int, int, int]]:
     paths = [Path(path) for path in (files.config, files.pretrained) if path]
-    paths += [path for one in files.tokenizer for path in files_in(one)]
+    paths += [path for one in files.named for path in files_in(one)]
     found = [(str(path), path.stat()) for path in paths if path.is_file()]
     return [(path, status.st_ino, status.st_size, status.st_mtime_ns) for path, status in found]
 

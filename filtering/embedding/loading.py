@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.checkpoint import ModelFiles, Normalised, read_own_config
-from filtering.embedding.tokenizer_files import names_repository
+from filtering.embedding.named_files import names_repository
 from filtering.embedding.weights import SAFETENSORS
 
 NOWHERE = "meta"  # torch's device of tensors that have a shape and no numbers

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from filtering.concepts.partition import global_rows
+from filtering.core.arguments import TEXT, check_arguments
 from filtering.core.csr import cosines
 from filtering.core.errors import DamagedError, FilteringError, one_line
 from filtering.core.places import PathOrUrl
@@ -47,6 +48,7 @@ def explain(run_url: PathOrUrl, sample: str) -> Explanation:
     DamagedError
         If an object of the run is damaged or gone, or its objects disagree.
     """
+    check_arguments(sample=(sample, TEXT))
     sources = Sources(Store(latest.run_url(run_url)))
     place = find(sources.manifest, [source.shard.url for source in sources.finished.sources], sample)
     try:

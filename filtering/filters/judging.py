@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.config.filters import CaptionFilter, Filter, ImageFilter
-from filtering.filters.language import language_passes
+from filtering.filters.language import check_same_detector, language_passes
 from filtering.filters.words import WordList, words_pass
 
 Failed = npt.NDArray[np.int16]
@@ -20,11 +20,15 @@ COLUMNS = ("caption", "width", "height", "clip_score")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A filter with its least CLIP score that passes (filter clip_score), or its list (filter words)."""
+    """A filter with its least CLIP score that passes (filter clip_score), or its list (filter words).
+
+    `detector` is the `detector_identity` that the filter language answers by.
+    """
 
     step: Filter
     threshold: float = -1.0
     words: WordList | None = None
+    detector: str = ""
 
     def passes(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
         """Return which rows of `COLUMNS` pass; bool (n,)."""
@@ -34,6 +38,7 @@ class Rule:
         if step.image is not None:
             return image_passes(rows["width"], rows["height"], step.image)
         if step.language is not None:
+            check_same_detector(self.detector)
             return language_passes(rows["caption"], step.language)
         if self.words is not None:
             return words_pass(rows["caption"], self.words)

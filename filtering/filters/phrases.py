@@ -12,8 +12,8 @@ import numpy.typing as npt
 from filtering.core.errors import InputError
 from filtering.core.formatting import size
 from filtering.storage.listed import read_listed
-from filtering.storage.store import read_range
-from filtering.storage.versions import Version
+from filtering.storage.store import checksum, read_range
+from filtering.storage.versions import DELETED, LISTED, Version, changed_error
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
@@ -70,14 +70,19 @@ class Entries:
                     yield entry
 
 
-def read_entries(url: str, version: Version | None = None) -> Entries:
+def read_entries(url: str, version: Version | None = None, was_there: bool = False) -> Entries:
     """Return the entries of a file in UTF-8, or of ``imagenet``, open_clip's names of classes.
 
     A file holds an entry a line, or is a JSON list of texts, as MetaCLIP publishes its own. InputError if it is not
     there, is not UTF-8 or has no entry that a caption could match; RunError if it does not have the version, where one
-    is given.
+    is given, or `was_there` when the run began and is no longer.
     """
-    entries = Entries(_imagenet() if url == IMAGENET else _lines(url, version))
+    try:
+        entries = Entries(_imagenet() if url == IMAGENET else _lines(url, version))
+    except FileNotFoundError:
+        if was_there:
+            raise changed_error(url, DELETED, LISTED) from None
+        raise InputError(f"entries: {url} is not there; give {IMAGENET} or a text file, an entry a line") from None
     if len(entries) == 0:
         raise InputError(f"entries: {url} holds no entry; write one a line")
     if not entries.can_match:
@@ -85,6 +90,11 @@ def read_entries(url: str, version: Version | None = None) -> Entries:
             f"entries: {url} holds no entry of at most {MAX_WORDS} words; write one a line, or a JSON list"
         )
     return entries
+
+
+def entries_identity(names: Sequence[str]) -> str:
+    """Return what tells a list from others, by its `Entries.names`."""
+    return checksum("\n".join(names).encode())[:16]
 
 
 def _words(text: str) -> list[str]:
@@ -118,7 +128,7 @@ def _lines(url: str, version: Version | None) -> list[str]:
             raise InputError(f"entries: {url} is larger than {size(MAX_BYTES)}; give a list of words and phrases")
         return _listed(url, content.decode("utf-8-sig"))
     except FileNotFoundError:
-        raise InputError(f"entries: {url} is not there; give {IMAGENET} or a text file, an entry a line") from None
+        raise
     except UnicodeDecodeError as error:
         raise InputError(f"entries: {url} is not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except OSError as error:

@@ -14,7 +14,7 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.judging import PASSES, Judging, Rule
-from filtering.filters.language import check_language
+from filtering.filters.language import check_language, detector_identity
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
 from filtering.filters.words import WordList, list_identity, listed, stored_list
 from filtering.runtime.finished_run import Reusable
@@ -38,13 +38,13 @@ class PreviousResult:
 
 
 class Settings(NamedTuple):
-    """By what the stage is named: the filters as configured, and the identities of the lists that they read, in order.
+    """By what the stage is named: the filters as configured, and the identities of what they read, in their order.
 
     A tuple, which JSON writes as the list that it always was: the same filters keep their fingerprint.
     """
 
     filters: list[dict[str, Any]]
-    lists: list[str]
+    read: list[str]
 
 
 class JudgedShard(TypedDict):
@@ -57,8 +57,15 @@ class JudgedShard(TypedDict):
 
 def filters_key(filters: Sequence[Filter], embedding: str) -> StageKey:
     """Return the stage's identity."""
-    lists = [list_identity(step.words) for step in filters if step.words is not None]
-    return StageKey(NAME, VERSION, Settings([step.model_dump() for step in filters], lists), (embedding,))
+    read = [identity for step in filters if (identity := _read_by(step)) is not None]
+    return StageKey(NAME, VERSION, Settings([step.model_dump() for step in filters], read), (embedding,))
+
+
+def _read_by(step: Filter) -> str | None:
+    """Return the identity of what a filter reads besides the samples, None if it reads nothing."""
+    if step.words is not None:
+        return list_identity(step.words)
+    return detector_identity() if step.language is not None else None
 
 
 def check_filters(filters: Sequence[Filter]) -> None:
@@ -113,11 +120,13 @@ def _find_repeats(stage: StageRun, shards: Sequence[EmbeddedShard], rows: int) -
 def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[EmbeddedShard]) -> Judging:
     """Return the filters as rules; a fraction is of the rows that the filters before it let pass."""
     settings: Settings = stage.key.settings
-    judging, lists = Judging(), iter(settings.lists)
+    judging, read = Judging(), iter(settings.read)
     for step in filters:
         number, cut = len(judging.rules), step.clip_score
         if step.words is not None:
-            rule = Rule(step, words=_list(stage, step.words, number, next(lists)))
+            rule = Rule(step, words=_list(stage, step.words, number, next(read)))
+        elif step.language is not None:
+            rule = Rule(step, detector=next(read))
         elif cut is None:
             rule = Rule(step)
         elif cut.threshold is not None:

@@ -1,6 +1,5 @@
 """Captions that hold an entry of a list: DataComp's text-based filter."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,25 +10,31 @@ from typing_extensions import TypedDict
 
 from filtering.config.filters import WordsFilter
 from filtering.core.errors import InputError
-from filtering.filters.phrases import Entries, read_entries
+from filtering.filters.phrases import Entries, entries_identity, read_entries
 from filtering.storage.reading import read_record_as
-from filtering.storage.store import Store, checksum
+from filtering.storage.store import Store
 from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error
 
 LIST_NAME = "{}.words.json"
 
 
-def listed(rule: WordsFilter) -> Entries:
-    """Return the entries of a filter's list; InputError that names the filter if they cannot be read."""
+def listed(rule: WordsFilter, was_there: bool = False) -> Entries:
+    """Return the entries of a filter's list; InputError that names the filter if they cannot be read.
+
+    RunError if the list `was_there` when the run began and is no longer.
+    """
     try:
-        return read_entries(rule.list)
+        return read_entries(rule.list, was_there=was_there)
     except InputError as error:
         raise InputError(f"filters.words.list: {str(error).removeprefix('entries: ')}") from None
 
 
 def list_identity(rule: WordsFilter) -> str:
-    """Return the identity of a list's content, which may change while its URL stays the same."""
-    return _identity(listed(rule).names)
+    """Return the identity of a list's content, which may change while its URL stays the same.
+
+    RunError if the list, which the run's checks have read, has been deleted since.
+    """
+    return entries_identity(listed(rule, was_there=True).names)
 
 
 class StoredEntries(TypedDict):
@@ -53,12 +58,12 @@ class WordList:
 def stored_list(rule: WordsFilter, number: int, identity: str, store: Store) -> WordList:
     """Write the list of filter `number` unless the store has it, and return it.
 
-    RunError if it is another one than that of `identity`, by which the stage is named.
+    RunError if it is another one than that of `identity`, by which the stage is named, or has been deleted.
     """
     words = WordList(store, LIST_NAME.format(number))
     there = store.exists(words.name)
-    entries = words.read() if there else listed(rule).names
-    if _identity(entries) != identity:
+    entries = words.read() if there else listed(rule, was_there=True).names
+    if entries_identity(entries) != identity:
         raise changed_error(rule.list, WRITTEN_AGAIN, WHILE_READ)
     if not there:
         store.write_record(words.name, {"entries": entries})
@@ -80,7 +85,3 @@ def words_pass(captions: pa.ChunkedArray, words: WordList) -> npt.NDArray[np.boo
 @cache
 def _entries(words: WordList) -> Entries:
     return Entries(words.read())
-
-
-def _identity(names: Sequence[str]) -> str:
-    return checksum("\n".join(names).encode())[:16]

@@ -118,7 +118,11 @@ def checked_weights(weights: Sequence[float] | str | None, sources: Sequence[Sou
         if weights != "kept":
             raise InputError(f'weights: "{weights}" is unknown; "kept", or a number for each shard')
         return tuple(float(source.kept) for source in sources)
-    given = tuple(float(weight) for weight in weights)
+    try:
+        given = tuple(float(weight) for weight in weights)
+    except (TypeError, ValueError):
+        # Refused as too few are.
+        given = ()
     if len(given) != len(sources) or min(given) < 0 or not 0 < sum(given) < float("inf"):
         raise InputError(f"weights: {len(sources)} shards keep anything; each needs one number, 0 or more, not all 0")
     return given

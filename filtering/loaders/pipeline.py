@@ -7,11 +7,14 @@ from typing import Literal
 import webdataset
 from webdataset.compat import FluidInterface
 
+from filtering.core.arguments import COUNT, FUNCTION, TEXT, WHOLE, check_arguments
 from filtering.core.errors import InputError
-from filtering.core.places import PathOrUrl
+from filtering.core.places import PathOrUrl, as_text
 from filtering.core.secrets import refused_secret
 from filtering.loaders.order import Epochs, Order, Seat, checked_weights, this_node, this_seat
-from filtering.loaders.reader import FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
+from filtering.loaders.reader import FOUND, FoundOffsets, KeptPool, OnChanged, Reader, Sample, read_pool
+from filtering.manifests.places import check_apart
+from filtering.runtime.latest import run_url
 from filtering.storage.outputs import check_utf8
 from filtering.storage.store import Store, absolute
 
@@ -91,6 +94,7 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
         epoch : int
             Counted from 0.
         """
+        check_arguments(epoch=(epoch, COUNT))
         self.epoch.set_value(epoch)
 
     def samples_of_node(self, epoch: int, rank: int | None = None, nodes: int | None = None) -> int:
@@ -113,6 +117,7 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
             Kept samples of the node's shards, over all of its workers.
         """
         seat = this_seat()
+        check_arguments(epoch=(epoch, COUNT), rank=(0 if rank is None else rank, COUNT), nodes=(nodes or 0, COUNT))
         rank, nodes = seat.rank if rank is None else rank, nodes or seat.nodes
         return sum(source.kept for source in self.source.order.of_node(self.source.pool.sources, epoch, rank, nodes))
 
@@ -125,7 +130,7 @@ def kept_pipeline(
     seed: int = 0,
     resampled: bool = False,
     weights: Sequence[float] | Literal["kept"] | None = None,
-    offsets: str | None = None,
+    offsets: PathOrUrl | None = None,
     on_changed: OnChanged = "error",
     handler: Callable[[Exception], bool] = webdataset.reraise_exception,
 ) -> KeptPipeline:
@@ -156,7 +161,7 @@ def kept_pipeline(
         How often each shard that keeps anything is drawn. None is equally often: as a shard is read whole when it is
         drawn, every sample is then shown equally often. "kept" is in proportion to the samples it keeps, which shows
         samples of full shards more often than others.
-    offsets : str, optional
+    offsets : str or path-like, optional
         A folder, local or remote, for runs of older versions, which did not note where samples stand in their shards:
         when a shard has been read whole, the offsets of its kept samples are written there, and from then on only they
         are read.
@@ -174,15 +179,21 @@ def kept_pipeline(
     Raises
     ------
     InputError
-        If no finished run is there, its input was DataComp metadata, it kept nothing, or an argument is wrong.
+        If no finished run is there, its input was DataComp metadata, it kept nothing, an argument is wrong, or
+        `offsets` is inside a run's directory or where the pool is.
     """
-    if offsets and (line := refused_secret("offsets", offsets)):
+    check_arguments(shuffle=(shuffle, WHOLE), on_changed=(on_changed, TEXT), handler=(handler, FUNCTION))
+    given = as_text(offsets) if offsets else ""
+    if line := refused_secret("offsets", given):
         raise InputError(line)
-    if offsets:
-        check_utf8("offsets", offsets)
-    pool = read_pool(run)
+    check_utf8("offsets", given)
+    store = Store(run_url(run))
+    pool = read_pool(store)
+    folder = absolute(given) if given else ""
+    if folder:
+        check_apart(folder, FOUND, store)
     if weights is not None and not resampled:
         raise InputError("weights: are those of resampling, so they want resampled=True")
     order = Order(shuffle_shards, seed, resampled, checked_weights(weights, pool.sources))
-    found = FoundOffsets(Store(absolute(offsets)), pool.manifest_hash) if offsets else None
+    found = FoundOffsets(Store(folder), pool.manifest_hash) if folder else None
     return KeptPipeline(KeptSource(pool, order, Reader(on_changed, handler, found), shuffle))

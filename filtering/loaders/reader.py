@@ -1,5 +1,6 @@
 """The shards of which a run kept anything, and their kept samples, as webdataset gives samples."""
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,19 +8,19 @@ from typing import Literal
 
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, RunError
-from filtering.core.places import PathOrUrl
 from filtering.manifests.finished import Source, read_finished
-from filtering.runtime import latest
 from filtering.shards.grouping import Group
 from filtering.shards.inventory import Shard, change_of
 from filtering.shards.members import groups_at, groups_by_key, limits_of_keys
 from filtering.shards.names import place
 from filtering.shards.offsets import Offsets, Span, offsets_of, read_offsets, write_offsets
+from filtering.storage.outputs import Layout
 from filtering.storage.store import Store
 
 MAX_MEMBER_BYTES = 1 << 30
 # By the shard's identity and the run's manifest hash: another run keeps other samples of the same shards.
 FOUND_NAME = "{}-{}.offsets.npy"
+FOUND = Layout("offsets", re.compile(FOUND_NAME.replace(".", r"\.").format("[0-9a-f]+", "[0-9a-f]+")))
 # The bytes of each member by its extension, and `RESERVED`.
 Sample = dict[str, str | bytes]
 OnChanged = Literal["error", "skip", "read"]
@@ -44,9 +45,9 @@ class KeptPool:
         return sum(source.kept for source in self.sources)
 
 
-def read_pool(run_url: PathOrUrl) -> KeptPool:
+def read_pool(store: Store) -> KeptPool:
     """Return the kept samples of a finished run over tars; InputError if none is there, or nothing was kept."""
-    run = read_finished(Store(latest.run_url(run_url)))
+    run = read_finished(store)
     if run.from_metadata:
         line = "its input was DataComp metadata, so it has no tars to read; export --format datacomp gives its uids"
         raise InputError(f"{run.store.url}: {line}")

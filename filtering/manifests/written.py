@@ -51,7 +51,7 @@ class WrittenManifest:
 
     @cached_property
     def _sums(self) -> dict[str, str]:
-        """checksums.json: the checksum of each object by its name."""
+        """The checksum of each object by its name, as checksums.json has it."""
         data = read_whole(self.run, CHECKSUMS)
         # Of a run of an older version, and where the stage's record is gone, nothing is known of it.
         if CHECKSUMS in self._noted:

@@ -1,9 +1,12 @@
 """The public `filtering.run`."""
 
 from filtering.config.run import Config
+from filtering.core.arguments import Kind, check_arguments
 from filtering.manifests.opened import OpenedRun, open_run
 from filtering.pipeline import incremental
 from filtering.runtime.progress import Reporter
+
+CONFIG = Kind("a Config, which load_config returns", lambda value: isinstance(value, Config))
 
 
 def run(config: Config, progress: Reporter | None = None, *, into_existing: bool = False) -> OpenedRun:
@@ -30,5 +33,6 @@ def run(config: Config, progress: Reporter | None = None, *, into_existing: bool
     RunError
         If a stage fails; what it finished stays, and the same call resumes it.
     """
+    check_arguments(config=(config, CONFIG))
     incremental.run(config, progress, into_existing)
     return open_run(config.output)

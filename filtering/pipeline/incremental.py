@@ -95,7 +95,7 @@ def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> Inc
     """Return the record of the run: as it was written when the run was first started, else a new one."""
     record = read_increment(store)
     if record is not None:
-        if config.base != LATEST and record["base"] != run_url(config.base or ""):
+        if config.base != LATEST and not _is_base(record, config.base or ""):
             started = record["base"] or "no base"
             raise InputError(
                 f"base: the incremental run in {store.url} started from {started}; set base to that, or choose "
@@ -106,6 +106,11 @@ def _begun(config: Config, store: Store, root: Store, progress: Reporter) -> Inc
         raise InputError(f"output: {store.url} holds a finished run; choose another output for an incremental run")
     _check_retired(store)
     return IncrementRecord(base=_first_base(config, root, progress.say), started=_started(root), verified=False)
+
+
+def _is_base(record: IncrementRecord, base: str) -> bool:
+    """Return whether a run began with a base, however that is spelled and whatever links lead to it."""
+    return record["base"] is not None and place_of(record["base"]) == place_of(run_url(base))
 
 
 def _started(root: Store) -> float:
@@ -169,7 +174,7 @@ def _run(
     # Invalid input is refused before anything is written into a folder that another run may use.
     shards = pipeline.check(config, base)
     shards = finished.shards or shards
-    pipeline.check_place(config, shards, into_existing)
+    pipeline.check_place(config, shards, into_existing, base)
     if base is not None:
         _tell_elsewhere(base.run, root_of(store), progress.say)
     write_increment(store, increment)

@@ -6,6 +6,7 @@ from functools import partial
 
 from filtering.core.errors import DamagedError, FilteringError, InputError
 from filtering.manifests.artifacts import KINDS
+from filtering.manifests.places import check_apart
 from filtering.pipeline.increment_record import RECORD, RETIRED, read_increment
 from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.events import first_event
@@ -31,10 +32,14 @@ OWN = re.compile(
 
 
 def check_run_output(output: Store, inputs: Iterable[str], into_existing: bool) -> None:
-    """Refuse an output that is in the place of the input, or holds what no run wrote; see `check_output`."""
+    """Refuse an output that is in the place of the input or inside another run, or holds what no run wrote.
+
+    See `check_apart` and `check_output`; a run that has begun goes on where it is.
+    """
     check_folder(LAYOUT.key, output.url)
     check_inputs(output, LAYOUT, inputs)
     if not (_has_events(output) or _has_record(output)):
+        check_apart(output.url, LAYOUT)
         # The lease is the first that any run writes; incremental runs have one on the folder of their folders, too.
         check_output(output, LAYOUT, {LEASE} if held(output) else (), into_existing)
 

@@ -130,7 +130,7 @@ def run(
     """
     shards = check(config, base) if shards is None else shards
     store = Store(absolute(config.output))
-    check_place(config, shards, into_existing)
+    check_place(config, shards, into_existing, base)
     progress = progress or LineReporter()
     if config.input.metadata is None:
         if guess := model_files(config.embedding).guess:
@@ -163,10 +163,11 @@ def run(
     return record
 
 
-def check_place(config: Config, shards: Sequence[Shard], into_existing: bool) -> None:
-    """Refuse an output that is in the place of the pool, or holds what no run wrote."""
-    arrays = [arrays_url(shard) for shard in shards] if config.input.metadata is not None else []
-    check_run_output(Store(absolute(config.output)), [*(shard.url for shard in shards), *arrays], into_existing)
+def check_place(config: Config, shards: Sequence[Shard], into_existing: bool, base: Base | None = None) -> None:
+    """Refuse an output in the place of the pool, the base's too, or of another run, or that holds what no run wrote."""
+    inputs = [*shards, *(base.shards if base else ())]
+    arrays = [arrays_url(shard) for shard in inputs] if config.input.metadata is not None else []
+    check_run_output(Store(absolute(config.output)), [*(shard.url for shard in inputs), *arrays], into_existing)
 
 
 def _through_the_stages(context: RunContext) -> RunRecord:

@@ -26,8 +26,8 @@ def sources_of(config: Config) -> dict[str, str]:
         if words is not None and words.list != IMAGENET:
             found[words.list] = list_identity(words)
     scores = (spec for step in every_step(config) for one in specs_of(step) for spec in with_parts(one))
-    files = {url for spec in scores for url in files_of(spec)}
-    found |= {url: digest(astuple(version)) for url, version in versions_of(files).items()}
+    versions = versions_of({url for spec in scores for url in files_of(spec)})
+    found |= {url: digest(astuple(version)) for url, version in versions.items()}
     if (origin := origin_of(config, None)) is not None:
         found[f"concepts.centroids {config.concepts.centroids}"] = origin[1]
     return found

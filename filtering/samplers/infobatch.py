@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from filtering.core.arguments import NUMBER, WHOLE, check_arguments
 from filtering.core.errors import InputError
 from filtering.core.uids import sampled
 from filtering.samplers.index import UidIndex
@@ -49,6 +50,7 @@ class InfoBatch(EpochSampler):
         delta: float = 0.875,
         seed: int = 0,
     ) -> None:
+        check_arguments(epochs=(epochs, WHOLE), ratio=(ratio, NUMBER), delta=(delta, NUMBER))
         if epochs < 1:
             raise InputError(f"epochs must be 1 or more, not {epochs}")
         if not 0 <= ratio < 1:

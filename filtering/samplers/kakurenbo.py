@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from filtering.core.arguments import NUMBER, check_arguments
 from filtering.core.errors import InputError
 from filtering.core.uids import hashed
 from filtering.samplers.index import Positions, UidIndex
@@ -174,6 +175,7 @@ class Kakurenbo(EpochSampler):
 
 
 def _check_settings(fraction: float, confidence: float, milestones: Sequence[int], decay: Sequence[float]) -> None:
+    check_arguments(fraction=(fraction, NUMBER), confidence=(confidence, NUMBER))
     if not 0 <= fraction < 1:
         raise InputError(f"fraction must be at least 0 and below 1, not {fraction}")
     if not 0 <= confidence <= 1:

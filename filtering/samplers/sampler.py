@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from filtering.core.arguments import WHOLE, Kind, check_arguments
 from filtering.core.errors import InputError
 from filtering.samplers.index import Positions, UidIndex
 from filtering.samplers.samples import KeptSamples
 from filtering.samplers.stream import Shown
 
 NOT_BEGUN = -1
+SAMPLES = Kind(
+    "kept samples, a UidIndex or a number of samples", lambda value: isinstance(value, KeptSamples | UidIndex | int)
+)
 
 Weights = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -46,6 +50,7 @@ class EpochSampler(ABC):
     arrays: ClassVar[tuple[str, ...]] = ("losses", "decided")
 
     def __init__(self, samples: KeptSamples | UidIndex | int, seed: int) -> None:
+        check_arguments(samples=(samples, SAMPLES), seed=(seed, WHOLE))
         if isinstance(samples, int):
             samples = UidIndex.numbered(samples)
         self.index = samples.index if isinstance(samples, KeptSamples) else samples
@@ -76,6 +81,7 @@ class EpochSampler(ABC):
         InputError
             If a later epoch has begun, or the epoch is below 0.
         """
+        check_arguments(epoch=(epoch, WHOLE))
         if epoch < 0:
             raise InputError(f"epochs are counted from 0, so there is no epoch {epoch}")
         if epoch < self.epoch:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filtering.config.run import Embedding, Ray
 from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
@@ -11,7 +11,7 @@ from filtering.core.errors import InputError, RunError
 from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard
-from filtering.filters.phrases import read_entries
+from filtering.filters.phrases import entries_identity, read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
@@ -76,9 +76,12 @@ INPUTS = {
 def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
     """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores.
 
-    `files` are the files that the score reads: it is another score when one of them changes.
+    `files` are the files that the score reads: it is another score when one of them changes, or another version of a
+    package brings another list under the same name.
     """
-    read = [[url, version.size, version.mark] for url, version in sorted(files.items())]
+    read: list[list[Any]] = [[url, version.size, version.mark] for url, version in sorted(files.items())]
+    if isinstance(spec.settings, MetaClip) and spec.settings.entries not in files:
+        read.append([spec.settings.entries, entries_identity(read_entries(spec.settings.entries).names)])
     settings = [*spec.plain(), read] if read else spec.plain()
     version = WIDE_VERSION if spec.wide else VERSION
     if spec.scorer.kind is Kind.PARTS:

@@ -85,7 +85,7 @@ def difference(before: Version, now: Version) -> str:
 
 
 def versions_of(urls: Iterable[str]) -> dict[str, Version]:
-    """Return the version of each of some objects that were listed; RunError names one that is gone since."""
+    """Return the version of each of some objects that a run has listed; RunError names one that is gone since."""
     found = dict[str, Version]()
     for url in urls:
         with deletion_refused(url):

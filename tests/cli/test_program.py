@@ -62,6 +62,16 @@ def test_a_traceback_has_no_secrets(call_main, monkeypatch, metadata_run):
     assert "Traceback" in err and "token=***" in err and "Zm9vYmFy" not in err
 
 
+def test_a_terminal_obeys_nothing_in_a_traceback(call_main, monkeypatch, metadata_run):
+    def refused(run):
+        raise ConnectionError("first \x1b[2J\x9b31m\rline\nand \x1b]0;title\x07another \u202e")
+
+    monkeypatch.setattr(verify, "problems", refused)
+    _, _, err = call_main("verify", str(metadata_run), "--debug")
+    assert "ConnectionError: first \\x1b[2J\\x9b31m\\rline\nand \\x1b]0;title\\x07another \\u202e\n" in err
+    assert all(one == "\n" or one.isprintable() for one in err)
+
+
 @pytest.mark.parametrize("start", [["-m", "filtering", "run"], ["jobs/run.py"], ["jobs/nightly.py"]])
 def test_a_python_that_lacks_what_the_package_needs_is_named(start, tmp_path):
     (tmp_path / "pydantic.py").write_text("raise ModuleNotFoundError(\"No module named 'pydantic'\")")

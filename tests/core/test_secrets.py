@@ -7,6 +7,12 @@ from filtering.core.errors import InputError, RunError, first_line, one_line
 from filtering.core.secrets import redacted, refused_secret, secret_in
 
 SECRET = "Zm9vYmFy0123"
+# In the forms of Google's keys and of Azure's, and in hexadecimal digits; none is anybody's.
+KEYS = [
+    "AIzaSyD3m0k9Qw7Zx1Lp5Vt8Rb2Nc6Hj4Gf0Ka_",
+    "aB3dE6gH9jK2mN5pQ8sT1vW4xY7zA0cF-iL_oRuXAzFuU3wZ5yB8eQ==",
+    "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+]
 HELD = [
     f"https://{SECRET}@host/x.tar",
     f"HTTPS://user:{SECRET}@host/x.tar",
@@ -47,6 +53,8 @@ HELD = [
     ),
     f'https://host/x.tar?token="{SECRET}"',
     f"https://host/x.tar?token='{SECRET}'",
+    f"https://api.firm.example/x.tar?subscription-key={SECRET}",
+    f"https://host/x.tar?x-functions-key={SECRET}",
 ]
 FREE = [
     "s3://bucket/run",
@@ -60,6 +68,14 @@ FREE = [
     "ssh://user@host/x",
     "https://host/x.tar?download=true&key=0001&signed=1&X-Amz-SignedHeaders=host",
     "https://host/x.tar?token=",
+    "https://host/x.tar?key=datasets/Laion/Part-00000/2024-01-01",
+    "https://host/x.tar?key=LaionAesthetics2024Part0001Shard",
+    "https://host/x.tar?key=00000000000000000000000000000042",
+    "https://host/x.tar?key=01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "https://host/x.tar?key=____________________",
+    "https://host/x.tar?key=550e8400-e29b-41d4-a716-446655440000",
+    "https://host/x.tar?key=images/train_large/000123.jpg",
+    "https://host/x.tar?code=en-US&zipcode=0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     "https://host/hooks/pool/00000000000000000001.tar",
     "https://host/pool/webhooks.tar",
     "https://discord.com/channels/1/2",
@@ -74,6 +90,16 @@ def test_a_url_with_a_secret_is_refused_and_never_shown(url):
     for text in (line, redacted(f"cannot open '{url}', retry"), redacted(f'{{"url": "{url}"}}')):
         assert SECRET not in text
         assert redacted(text) == text
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("form", ["key={}", "Key={}&alt=media", "a=b&code={}", "code='{}'"])
+def test_what_looks_like_a_key_is_a_secret_under_the_usual_names_of_keys(key, form):
+    for given in (key, key.replace("=", "%3D")):
+        url = f"https://host/x.tar?{form.format(given)}"
+        assert secret_in(url).lower() in ("the parameter key", "the parameter code")
+        assert key[:12] not in redacted(url) + refused_secret("input.shards", url)
+        assert redacted(redacted(url)) == redacted(url)
 
 
 @pytest.mark.parametrize("url", FREE)

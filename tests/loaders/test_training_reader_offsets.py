@@ -8,7 +8,7 @@ import torch
 import webdataset
 from training_reader_runs import tar_of, write_kept
 
-from filtering.core.errors import RunError
+from filtering.core.errors import InputError, RunError
 from filtering.loaders import ChangedShardError, kept_pipeline
 from filtering.storage.retries import taken
 from filtering.storage.store import Store, write_object
@@ -106,3 +106,13 @@ def test_a_shard_that_is_kept_for_the_most_part_or_compressed_is_read_whole(tmp_
     for _ in range(2):
         assert read(kept_pipeline(run, offsets=str(tmp_path / "places")))[0] == expected
     assert len(Store(str(tmp_path / "places")).names()) == (SHARDS if pack is bytes else 0)
+
+
+def test_no_offsets_are_written_into_a_run_or_a_pool(tmp_path):
+    run, _ = write_pool(str(tmp_path / "pool"))
+    for folder, told in (
+        (f"{run}/places", "is inside the run's directory"),
+        (tmp_path / "pool", "is where the input has"),
+    ):
+        with pytest.raises(InputError, match=rf"^offsets: {folder} {told} .*; choose a folder"):
+            kept_pipeline(run, offsets=folder)

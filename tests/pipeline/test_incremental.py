@@ -265,6 +265,24 @@ def test_a_finished_night_is_not_changed(night, tmp_path):
         night(metadata_config(pool, tmp_path / "plain", base="latest"))
 
 
+@pytest.mark.slow
+def test_a_base_is_the_same_however_it_is_spelled(night, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [60])
+    config = metadata_config(pool, tmp_path / "1", concepts={"clusters": 2})
+    night(config)
+    config |= {"output": str(tmp_path / "2"), "base": str(tmp_path / "1")}
+    first = night(config)
+    (tmp_path / "link").symlink_to(tmp_path / "1")
+    (tmp_path / "root").symlink_to(tmp_path)
+    for base in ("link", "link/", "root/1", "./1", "/1", "2/../1"):
+        assert night(config | {"base": f"{tmp_path}/{base}"})["run_id"] == first["run_id"]
+    shutil.copytree(tmp_path / "1", tmp_path / "other")
+    with pytest.raises(
+        InputError, match=rf"^base: the incremental run in .* started from {tmp_path}/1; set base to that"
+    ):
+        night(config | {"base": str(tmp_path / "other")})
+
+
 def test_a_clock_that_was_set_back_makes_no_run_older_than_the_one_before(night, tmp_path, monkeypatch):
     """Else `latest` stays behind, and retention deletes the run that has just finished."""
     pool = write_metadata(tmp_path / "pool", [60])

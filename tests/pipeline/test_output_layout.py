@@ -5,6 +5,7 @@ from pools import Silent, Told, metadata_config, write_metadata
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
+from filtering.pipeline import incremental
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.layout import is_own
 from filtering.storage.lease import Lease
@@ -95,3 +96,23 @@ def test_a_run_that_replaces_a_finished_one_of_another_configuration_says_so(sta
         told = Told()
         start(keep, progress=told)
         assert [said.partition("(manifest ")[2] for said in told.lines if "replaces the finished run" in said] == line
+
+
+def test_no_run_begins_inside_another_and_one_that_began_there_goes_on(start, out, tmp_path):
+    line = b'{"time": 1.0, "event": "run_started", "config_hash": "0"}\n'
+    (tmp_path / "events.jsonl").write_bytes(line)
+    with pytest.raises(
+        InputError, match=rf"^output: {out.url} is inside the run's directory {tmp_path}; choose a folder"
+    ):
+        start()
+    assert not out.names()
+    out.write("events.jsonl", line)
+    assert start()["totals"]["input"] == 60
+
+
+def test_no_run_is_written_where_the_pool_of_its_base_is(start, out, tmp_path):
+    start()
+    write_metadata(tmp_path / "new", [60])
+    config = metadata_config(tmp_path / "new", tmp_path / "pool", concepts={"clusters": 2}, base=out.url)
+    with pytest.raises(InputError, match=rf"^output: {tmp_path}/pool is where the input has {tmp_path}/pool/"):
+        incremental.run(parse_config(config), Silent(), True)

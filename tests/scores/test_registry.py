@@ -1,4 +1,5 @@
 import numpy as np
+import open_clip
 import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
@@ -6,6 +7,7 @@ from pydantic import TypeAdapter
 from filtering.config.scores import NAMES, Score, ScoreTable
 from filtering.core.errors import InputError
 from filtering.scores.registry import AUTO, SCORERS, Kind, spec_of
+from filtering.scores.stage import scores_key
 
 SETTINGS = TypeAdapter(Score)
 
@@ -62,3 +64,15 @@ def test_every_scorer_says_what_it_is():
 
 def test_the_configuration_knows_the_name_of_each_scorer():
     assert set(NAMES) == {AUTO, *SCORERS} - {"table"}
+
+
+def test_another_list_of_a_package_is_another_score(monkeypatch):
+    def fingerprints():
+        return [scores_key(spec(name), (), {}).fingerprint for name in ("metaclip", "clip_score")]
+
+    before = fingerprints()
+    assert fingerprints() == before
+    monkeypatch.setattr(open_clip, "IMAGENET_CLASSNAMES", ["goldfish"])
+    metaclip, clip_score = fingerprints()
+    assert metaclip != before[0]
+    assert clip_score == before[1]

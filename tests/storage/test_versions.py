@@ -63,6 +63,8 @@ def test_what_changed_meanwhile_is_named(file):
     file.unlink()
     with pytest.raises(RunError, match="blob: it was deleted while"):
         check_unchanged(before)
+    with pytest.raises(RunError, match="blob: it was deleted since the run listed it; give the same command again"):
+        versions_of([str(file)])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files of a tokenizer that the JSON of a model of one's own names: its vectors follow from them, too."""
+"""Files that the JSON of a model of one's own names, of its tokenizer and towers: its vectors follow from them, too."""
 
 import os
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from filtering.core.errors import InputError
 
 # A tokenizer or a text tower of the hub's package: the name of a repository, or a folder.
 NAMES = ("hf_tokenizer_name", "hf_model_name")
+# A tower of timm's in a folder: the file there that defines it. Weights beside it are not read, but the model's own.
+LOCAL_DIR, TIMM_CONFIG = "local-dir", "config.json"
 # Such as bpe_path, vocab_file and merges_file.
 ENDINGS = ("_path", "_file")
 
@@ -23,6 +25,17 @@ def tokenizer_files(model: str, text: Mapping[str, Any]) -> tuple[str, ...]:
         if not (isinstance(path, str) and _is_there(path)):
             raise InputError(f"embedding.model: {model} names {path} as {key} of text_cfg, which is not there")
     return tuple(map(str, named.values()))
+
+
+def tower_files(model: str, vision: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the file that `vision_cfg` of a model's JSON names; InputError if it is not there."""
+    source, _, folder = str(vision.get("timm_model_name") or "").partition(":")
+    if source.lower() != LOCAL_DIR:
+        return ()
+    path = os.path.join(folder, TIMM_CONFIG)
+    if not _is_file(path):
+        raise InputError(f"embedding.model: {model} names {path} by timm_model_name of vision_cfg, which is not there")
+    return (path,)
 
 
 def names_repository(text: Mapping[str, Any]) -> bool:
@@ -44,4 +57,8 @@ def _is_place(name: Any) -> bool:
 
 def _is_there(path: str) -> bool:
     # False, where pathlib would raise, if no file can have the path; a pipe would be waited for.
-    return os.path.isfile(path) or os.path.isdir(path)  # noqa: PTH112, PTH113
+    return _is_file(path) or os.path.isdir(path)  # noqa: PTH112
+
+
+def _is_file(path: str) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113
