@@ -21,6 +21,8 @@ NOT_WRITTEN = "nothing can be written to a web server; give a path, or a store's
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 # Slashes that follow one another, and folders called `.`: names of the same file on a disk, of another object on S3.
 _REPEATED = re.compile(r"/(?:\.?/)+")
+# It holds no state: fsspec, asked for it by every path, would spend a tenth of a small run on finding it.
+_LOCAL = LocalFileSystem()
 # Filesystems over another one, which follows `::`. Anything else before `::` is not a chain. Caches are passed by: they
 # hand out what they hold of an object, also after it was written again, and describe the object as it is now.
 ARCHIVES = {"dir", "libarchive", "reference", "tar", "zip"}
@@ -46,10 +48,9 @@ def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         # Its filesystem neither lists nor writes, and says so without the URL.
         raise InputError(f"{url}: is no place of files; give a path, or a store's URL such as s3://bucket/x")
     source = without_caches(url)
-    if "::" in source and not _is_chain(source):
-        # To fsspec every `::` is a chain of filesystems.
-        local = LocalFileSystem()
-        return local, _REPEATED.sub("/", local._strip_protocol(source))
+    if "://" not in source and not _is_chain(source):
+        # A path, also one with `::` in it, which to fsspec is a chain of filesystems.
+        return _LOCAL, _REPEATED.sub("/", _LOCAL._strip_protocol(source))
     try:
         # Listings are never cached: other processes write what this one reads.
         filesystem, path = fsspec.core.url_to_fs(source, use_listings_cache=False)

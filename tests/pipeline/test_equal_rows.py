@@ -1,5 +1,7 @@
 """Thousands of equal vectors: one of them is kept where duplicates are dropped, in pools of any layout."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -14,14 +16,14 @@ from filtering.storage.store import Store
 def kept(run, tmp_path):
     """Runs a selection over a pool, and returns which rows of the pool were kept."""
 
-    def start(images, selection, name="run", **concepts):
-        folder = tmp_path / "pool"
+    def start(images, selection, output=tmp_path / "run", **concepts):
+        folder = output.parent / "pool"
         if not folder.exists():
             write_vectors(folder, images)
         uids = pq.read_table(folder / "a.parquet")["uid"].to_pylist()
-        run(metadata_config(folder, tmp_path / name, concepts=concepts, selection=selection))
-        assert list(problems(Store(str(tmp_path / name)))) == []
-        tables = (tmp_path / name / "manifest/kept").glob("*.parquet")
+        run(metadata_config(folder, output, concepts=concepts, selection=selection))
+        assert list(problems(Store(str(output)))) == []
+        tables = (output / "manifest/kept").glob("*.parquet")
         found = {uid for table in tables for uid in pq.read_table(table)["uid"].to_pylist()}
         return np.array([uid in found for uid in uids])
 
@@ -56,12 +58,18 @@ def test_copies_and_what_is_near_them_are_neighbours(run, tmp_path):
     assert record["recall"] > 0.9
 
 
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory) -> Path:
+    """One place for the runs of all methods: the graph is built once."""
+    return tmp_path_factory.mktemp("copies")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [None, "d2", "random", "top", "moderate", "density", "flexrand"])
-def test_other_methods_keep_as_many_copies_as_where_nothing_is_cut(kept, method):
+def test_other_methods_keep_as_many_copies_as_where_nothing_is_cut(kept, copies, method):
     images = np.concatenate([np.repeat(points(1, 32), 3_000, axis=0), points(2_000, 32, 1)])
     selection = {"keep": 0.3} | ({"method": method} if method else {})
-    cut = kept(images, selection, "cut")
-    whole = kept(images, selection, "whole", largest=5_000)
+    cut = kept(images, selection, copies / "cut")
+    whole = kept(images, selection, copies / "whole", largest=5_000)
     assert cut.sum() == whole.sum() == 1_500
     assert abs(int(cut[:3_000].sum()) - int(whole[:3_000].sum())) <= 60

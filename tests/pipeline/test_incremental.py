@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from in_process import export
 from pools import Silent, Told, members, metadata_config, tar_config, write_metadata, write_tar
+from sampling import some_of
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
@@ -86,8 +87,9 @@ def reused(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sections", SECTIONS.values(), ids=SECTIONS)
-def test_three_nights_end_as_runs_over_the_whole_pool_do(night, states, reused, tmp_path, sections):
+@pytest.mark.parametrize("name", SECTIONS)
+def test_three_nights_end_as_runs_over_the_whole_pool_do(night, states, reused, tmp_path, name):
+    sections = SECTIONS[name]
     # Once without anything that runs of other selections left.
     reused = tmp_path / "whole" if "filters" in sections else reused
     pool = reused / "pool"
@@ -105,6 +107,9 @@ def test_three_nights_end_as_runs_over_the_whole_pool_do(night, states, reused, 
     assert second["base"]["shards"] == {"new": 1, "changed": 1, "removed": 0, "same": 2}
     assert second["base"]["embedded_shards"] == 2
     assert second["manifest_hash"] == full["manifest_hash"]
+    # What a shard that is gone changes does not depend on the selection: some show that it is right.
+    if name not in some_of(list(SECTIONS), 2):
+        return
     becomes(states[2])
     third = night(config | {"output": str(tmp_path / "3"), "base": str(tmp_path / "2")})
     full = night(whole(config, reused / "1", reused / "3"))
@@ -122,7 +127,8 @@ def test_only_what_a_new_shard_touches_is_searched_and_selected_again(night, tmp
     config = metadata_config(pool, tmp_path / "1", base="latest", graph={"k": 3, "mean_replicas": 0.05})
     config["concepts"]["partition_rows"] = 100
     night(config)
-    for number in (2, 3, 4):
+    # After a first run, and after an increment; tests/graph/test_incremental_graphs.py has more nights.
+    for number in (2, 3):
         write_metadata(pool, [8], seed=0, groups=[number], name=f"night {number}")
         record = night(config | {"output": str(tmp_path / f"{number}")})
         work = record["base"]["concepts"]

@@ -197,14 +197,20 @@ def test_filters_drop_with_their_own_reason(run, metadata_pool, tmp_path):
     assert record["totals"]["kept"] == 0
 
 
+@pytest.fixture(scope="module")
+def reselected(tmp_path_factory):
+    """One output for all selections: the graph is built once."""
+    return tmp_path_factory.mktemp("reselected") / "run"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("budget", ["proportional", "uniform", "complexity"])
 @pytest.mark.parametrize("method", ["d2", "random", "top"])
-def test_every_method_and_budget_keeps_exactly_what_is_asked(run, metadata_pool, tmp_path, method, budget):
+def test_every_method_and_budget_keeps_exactly_what_is_asked(run, metadata_pool, reselected, method, budget):
     selection = {"method": method, "budget": budget, "keep": 123}
-    record = run(metadata_config(metadata_pool, tmp_path / "run", selection=selection))
+    record = run(metadata_config(metadata_pool, reselected, selection=selection))
     assert record["totals"]["kept"] == 123
-    assert list(problems(Store(str(tmp_path / "run")))) == []
+    assert list(problems(Store(str(reselected)))) == []
 
 
 def test_asking_for_more_than_there_is_keeps_all_and_warns(run, metadata_pool, tmp_path):

@@ -199,10 +199,16 @@ PARTITION_FREE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def undivided(tmp_path_factory):
+    """One output for all runs with a single partition."""
+    return tmp_path_factory.mktemp("undivided") / "run"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("selection", PARTITION_FREE)
-def test_partitions_change_nothing(run, select, metadata_pool, tmp_path, selection):
-    one = metadata_config(metadata_pool, tmp_path / "one", selection=selection)
+def test_partitions_change_nothing(run, select, metadata_pool, undivided, selection):
+    one = metadata_config(metadata_pool, undivided, selection=selection)
     one["concepts"] = {"clusters": 12, "partition_rows": 100_000}
     assert run(one)["manifest_hash"] == select(selection)["manifest_hash"]
 
