@@ -96,7 +96,7 @@ def calm(pool) -> Undisturbed:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_killed_at_any_write_of_a_stage_ends_with_the_objects_of_an_undisturbed_one(storage, calm, stage):
     assert calm.places().keys() == set(STAGES)
-    for place in some_of(calm.places()[stage], 2, step=2 if stage == "embedding" else STEP):
+    for place in some_of(calm.places()[stage], 2, step=1 if stage == "embedding" else STEP):
         calm.is_killed(storage, place)
         if not RUN.exists("run.json"):
             with pytest.raises(InputError, match="holds no finished run"):
