@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from filtering.core.errors import FilteringError, InputError
 from filtering.manifests.written import WrittenManifest
 from filtering.runtime.events import first_event
+from filtering.runtime.records import JsonObject
 from filtering.runtime.run_record import RUN, read_run
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.storage.outputs import Layout, check_inputs
@@ -18,24 +19,35 @@ from filtering.storage.urls import is_http
 def check_apart(url: str, layout: Layout, *runs: Store) -> None:
     """Refuse to write into the directory of any run, or where the inputs of `runs`, finished ones, are: InputError."""
     for folder in _upwards(url):
-        if holds_run(Store(folder)):
+        try:
+            inside = holds_run(Store(folder))
+        except FilteringError:
+            # Who may not read a folder may, as a rule, read none that it lies in, and each try takes seconds.
+            break
+        if inside:
             raise InputError(f"{layout.key}: {url} is inside the run's directory {folder}; choose a folder outside it")
     for run in runs:
         check_inputs(Store(url), layout, _inputs(run))
 
 
 def holds_run(folder: Store) -> bool:
-    """Return whether a folder is that of a run, finished or begun; what may not be read there is none."""
+    """Return whether a folder is that of a run, finished or begun; what is no record there makes none.
+
+    InputError or RunError if the store refuses to say, or keeps failing.
+    """
     for read, key in ((_record, "run_id"), (first_event, "config_hash")):
-        with contextlib.suppress(OSError, ValueError, RecursionError, FilteringError):
+        with contextlib.suppress(OSError):
             if key in read(folder):
                 return True
     return False
 
 
-def _record(folder: Store) -> dict[str, object]:
-    found = json.loads(folder.read(RUN))
-    return found if isinstance(found, dict) else {}
+def _record(folder: Store) -> JsonObject:
+    data = folder.read(RUN)
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(data)
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _upwards(url: str) -> Iterator[str]:

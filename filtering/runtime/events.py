@@ -165,10 +165,13 @@ def read_events(store: Store) -> list[JsonObject]:
 def first_event(store: Store) -> JsonObject:
     """Return the first event of a run, unchecked; nothing if there is none, or it is something else."""
     try:
-        found = json.loads(read_range(store.path(NAME), 0, FIRST_BYTES).partition(b"\n")[0])
-    except (FileNotFoundError, ValueError, RecursionError):
+        data = read_range(store.path(NAME), 0, FIRST_BYTES)
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(data.partition(b"\n")[0])
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def checked(event: JsonObject, where: str) -> JsonObject:

@@ -10,6 +10,7 @@ from pools import members, write_tar
 from filtering.core.errors import InputError
 from filtering.manifests.places import check_apart, holds_run
 from filtering.storage.outputs import Layout
+from filtering.storage.retries import DENIED_ATTEMPTS
 from filtering.storage.store import Store
 
 LAYOUT = Layout("--out", re.compile("page"))
@@ -50,3 +51,11 @@ def test_the_pool_of_each_run_is_no_place_to_write_to(finished, tmp_path):
     check_apart(f"{tmp_path}/out", LAYOUT, finished)
     with pytest.raises(InputError, match=r"--out: .*pool is where the input has .*; choose a folder of its own"):
         check_apart(f"{tmp_path}/pool", LAYOUT, finished)
+
+
+def test_where_a_store_refuses_to_be_read_it_is_not_asked_again_for_every_folder_above(proxy, s3):
+    place = f"s3://{s3.bucket}/team/runs/nightly/out"
+    check_apart(place, LAYOUT)
+    proxy.set(denied_rate=1)
+    check_apart(place, LAYOUT)
+    assert proxy.counts()["requests"] == DENIED_ATTEMPTS
