@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,21 +12,22 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from filtering.config.aliases import renamed
 from filtering.config.filters import Filter
 from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
+from filtering.config.notify import Notify
 from filtering.config.preprocessing import Preprocessing
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
-from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Retries, Section, Seed, Share, Whole
+from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import TOO_DEEP, explained, refuse_credentials
 from filtering.core.errors import InputError, Mistakes
+from filtering.core.places import PathOrUrl
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
 from filtering.core.visible import visible
-from filtering.storage.urls import NOT_WRITTEN, PathOrUrl, is_http
+from filtering.storage.urls import NOT_WRITTEN, is_http
 
 LOG = logging.getLogger(__name__)
 Urls = str | tuple[str, ...]
 # Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
-VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 class Arrays(Section):
@@ -144,34 +144,6 @@ class Retention(Section):
     """The number of finished runs to keep. Older runs are deleted, except data that kept runs still reference."""
 
     keep_runs: Positive = Field(description="the number of finished runs to keep, this one included, 1 or more")
-
-
-class Notify(Section):
-    """A webhook that receives a message when a run ends; secrets come from the environment."""
-
-    url: str | None = Field(None, description="the URL of a webhook, if the URL is not secret")
-    url_env: str | None = Field(None, description="the name of the environment variable that holds the URL")
-    token_env: str | None = Field(None, description="the name of the environment variable that holds a bearer token")
-    # Not `on`, which YAML 1.1 takes for true.
-    when: tuple[Literal["success", "failure"], ...] = Field(
-        ("success", "failure"), description="a list of success and failure"
-    )
-    timeout: Above0 = Field(10.0, description="the maximum duration of one attempt in seconds, a positive number")
-    retries: Retries = Field(3, description="the number of times a delivery is retried, 0 to 10")
-
-    @field_validator("url_env", "token_env")
-    @classmethod
-    def _is_a_name(cls, name: str | None) -> str | None:
-        # Without what was given: it may be the secret itself.
-        if name is not None and not VARIABLE.fullmatch(name):
-            raise ValueError("must be the name of an environment variable, such as HOOK_URL")
-        return name
-
-    @model_validator(mode="after")
-    def _one_address(self) -> "Notify":
-        if (self.url is None) == (self.url_env is None):
-            raise ValueError("give either notify.url_env (an environment variable) or notify.url")
-        return self
 
 
 class Config(Section):

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from filtering.config.run import Notify
+from filtering.config.notify import Notify
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError
 from filtering.runtime.records import JsonObject

@@ -9,7 +9,6 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import InputError, first_line
-from filtering.core.places import PathOrUrl as PathOrUrl
 from filtering.core.places import as_text
 from filtering.core.uid_rule import CACHES
 

@@ -12,7 +12,8 @@ from pools import metadata_config
 from processes import call, write_config
 from web_hook import web_hook
 
-from filtering.config.run import Notify, parse_config
+from filtering.config.notify import Notify
+from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.pipeline.notification import LARGEST_BYTES, notified, payload
 from filtering.pipeline.webhook import body, deliver, webhook
