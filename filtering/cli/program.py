@@ -12,7 +12,7 @@ from filtering.cli.declaration import INTERRUPTED
 from filtering.cli.parser import commands, new_parser
 from filtering.cli.streams import UNREAD, Output, Unfailing, UnwrittenError, abandon, prepare
 from filtering.cli.welcome import welcome
-from filtering.core.errors import FilteringError, InputError, first_line, one_line
+from filtering.core.errors import FilteringError, Mistakes, first_line, one_line
 from filtering.core.interpreter import REMEDY, this_interpreter
 from filtering.core.secrets import NOTIFY_REMEDY, redacted, refused_secret
 from filtering.core.visible import visible, visible_lines
@@ -94,9 +94,9 @@ def command(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _refuse_secrets(words: Sequence[str]) -> None:
     # An address on the command line is printed, and stored, like one in the configuration.
-    for word in words:
-        if line := refused_secret("command line", word, NOTIFY_REMEDY if "notify.url=" in word else ""):
-            raise InputError(line)
+    remedies = (NOTIFY_REMEDY if "notify.url=" in word else "" for word in words)
+    lines = map(refused_secret, ["command line"] * len(words), words, remedies)
+    Mistakes(line for line in lines if line).refuse()
 
 
 def _failed(given: argparse.Namespace, error: BaseException, status: int, lines: str) -> int:

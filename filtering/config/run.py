@@ -17,7 +17,7 @@ from filtering.config.preprocessing import Preprocessing
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
-from filtering.config.validation import TOO_DEEP, explained, refuse_credentials
+from filtering.config.validation import TOO_DEEP, explained, others, without_credentials
 from filtering.core.errors import InputError, Mistakes
 from filtering.core.places import PathOrUrl
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
@@ -218,10 +218,10 @@ def load_config(path: PathOrUrl, overrides: Sequence[str] = (), checks: Sequence
     InputError
         A line for each mistake: the key or file, what is wrong, the nearest valid name.
     """
-    data, wrong = read_settings(path, overrides)
-    # Alone, so that no other line repeats a secret.
-    refuse_credentials(data)
-    mistakes = Mistakes(wrong)
+    settings = read_settings(path, overrides)
+    # First, so that no other line repeats a secret.
+    data, refused = without_credentials(settings.data)
+    mistakes = Mistakes(settings.mistakes)
     with mistakes.collected():
         # First, so that an invalid value is not the only line where its key is called by another name.
         for line in renamed(data).lines:
@@ -231,7 +231,7 @@ def load_config(path: PathOrUrl, overrides: Sequence[str] = (), checks: Sequence
     for check in checks:
         with mistakes.collected():
             check(_valid_sections(data))
-    mistakes.refuse()
+    Mistakes([*refused.values(), *others(mistakes.lines, refused)]).refuse()
     return config
 
 
@@ -259,14 +259,17 @@ def parse_config(data: Mapping[str, Any]) -> Config:
     Config
         With the default of every key that is not given.
     """
+    # First, so that no later message repeats a secret.
+    plain, refused = without_credentials(data)
+    mistakes = Mistakes(refused.values())
     try:
-        # First, so that no later message repeats a secret.
-        refuse_credentials(data)
-        current = renamed(data)
-        config = Config.model_validate(current.data)
-        config._warnings = current.lines
-        return config
+        with mistakes.collected():
+            current = renamed(plain)
+            config = Config.model_validate(current.data)
+            config._warnings = current.lines
     except ValidationError as error:
-        raise InputError(*explained(error, Config, renamed(data).data)) from None
+        mistakes.lines += others(explained(error, Config, current.data), refused)
     except RecursionError:
         raise InputError(TOO_DEEP) from None
+    mistakes.refuse()
+    return config

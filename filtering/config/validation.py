@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from filtering.config.types import MOST, Section
 from filtering.core.errors import InputError
 from filtering.core.formatting import shortened
-from filtering.core.secrets import NOTIFY_REMEDY, refused_secret
+from filtering.core.secrets import MASK, NOTIFY_REMEDY, refused_secret
 
 # What pydantic adds to a location for the branch of a union: the name of its type, such as `constrained-float` or
 # `literal['auto']`; tags of our own are in brackets.
@@ -169,23 +169,32 @@ def _sections_in(annotation: Any) -> Iterator[type[Section]]:
         yield from _sections_in(option)
 
 
-def refuse_credentials(data: Any) -> None:
-    """Refuse a secret anywhere in plain data; InputError names the key at which it stands, or that it is too deep."""
+def without_credentials(data: Any) -> tuple[Any, dict[str, str]]:
+    """Return plain data with each text that holds a secret masked, and by their keys the lines that refuse them.
+
+    InputError if the data is too deep.
+    """
+    lines = dict[str, str]()
     try:
-        _refuse(data, ())
+        return _without(data, (), lines), lines
     except RecursionError:
         raise InputError(TOO_DEEP) from None
 
 
-def _refuse(value: Any, path: tuple[str, ...]) -> None:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse(str(key), path)
-            _refuse(inner, (*path, str(key)))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _refuse(inner, path)
-    elif isinstance(value, str):
-        remedy = NOTIFY_REMEDY if path == ("notify", "url") else ""
-        if line := refused_secret(".".join(path) or "configuration", value, remedy):
-            raise InputError(line)
+def _without(value: Any, path: tuple[str, ...], lines: dict[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {_without(key, path, lines): _without(inner, (*path, str(key)), lines) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without(inner, path, lines) for inner in value]
+    if isinstance(value, str):
+        where = ".".join(path)
+        if line := refused_secret(where or "configuration", value, NOTIFY_REMEDY if where == "notify.url" else ""):
+            lines.setdefault(where, line)
+            return MASK
+    return value
+
+
+def others(lines: Iterable[str], refused: Iterable[str]) -> list[str]:
+    """Return the lines that say nothing about what `without_credentials` masked under the keys `refused`."""
+    masked = tuple(start for key in (*refused, MASK) for start in (f"{key}:", f"{key}."))
+    return [line for line in lines if not line.startswith(masked)]

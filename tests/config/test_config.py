@@ -1,8 +1,12 @@
+from types import MappingProxyType
+
 import pytest
+import yaml
 from pydantic import ValidationError
-from small_configs import SMALLEST, given, refusal
+from small_configs import SMALLEST, given, refusal, refusals
 
 from filtering.config.run import Config, load_config, parse_config
+from filtering.core.errors import InputError
 
 
 def test_defaults(smallest_file):
@@ -59,6 +63,30 @@ def test_the_address_of_a_chat_s_webhook_is_refused_and_not_repeated():
 
 def test_a_wrong_value_does_not_repeat_credentials():
     assert "secret" not in refusal(given(output=["s3://key:secret@bucket/run"]))
+
+
+def test_credentials_are_told_beside_what_else_is_wrong(smallest_file, tmp_path):
+    wrong = {"base": "https://secret@host/x", "embeding": {}, "notify": {"url": "https://key:secret@hook/x"}}
+    lines = [
+        "base: https://***@host holds credentials (a name or password before the host); leave them out and use the "
+        "environment (~/.netrc, or FSSPEC_HTTPS for headers)",
+        "notify.url: https://***@hook holds credentials (a name or password before the host); name an environment "
+        "variable that holds it in notify.url_env",
+        "embeding: unknown key; did you mean embedding?",
+    ]
+    assert refusals(given(**wrong)) == lines
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(given(**wrong)))
+    with pytest.raises(InputError) as refused:
+        load_config(tmp_path / "wrong.yaml", ["selection.keep"])
+    assert str(refused.value).split("\n") == [
+        *lines[:2],
+        "--set selection.keep: must read KEY=VALUE, such as selection.keep=0.3",
+        lines[2],
+    ]
+
+
+def test_credentials_are_found_in_any_mapping():
+    assert "holds credentials" in refusal(MappingProxyType(given(base="https://secret@host/x")))
 
 
 def test_urls_without_credentials_pass():
