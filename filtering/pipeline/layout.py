@@ -1,7 +1,7 @@
 """The names of a run's objects in its output, and how a run's folder is told from what somebody else put there."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from filtering.core.errors import DamagedError, FilteringError, InputError
@@ -12,6 +12,7 @@ from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.events import first_event
 from filtering.runtime.run_record import RUN, RunRecord, read_run
 from filtering.runtime.stage import FOLDER as STAGES
+from filtering.runtime.stage_progress import MADE_AGAIN
 from filtering.storage.lease_record import FOLDER as LEASE
 from filtering.storage.lease_record import held
 from filtering.storage.local import whole_name
@@ -44,12 +45,20 @@ def check_run_output(output: Store, inputs: Iterable[str], into_existing: bool) 
         check_output(output, LAYOUT, {LEASE} if held(output) else (), into_existing)
 
 
-def tell_replaced(output: Store, difference: Callable[[RunRecord], str], say: Callable[[str], None]) -> None:
-    """Say in a line which finished run is replaced, if there is one that `difference` tells from the new run."""
+def tell_replaced(
+    output: Store, difference: Callable[[RunRecord], str], say: Callable[[str], None], told: Collection[str] = ()
+) -> None:
+    """Say in a line which finished run is replaced, if there is one that `difference` tells from the new run.
+
+    Of a run whose record is damaged it is said that it is made again, unless its URL is among those `told`.
+    """
     try:
         found = read_run(output)
-    except (InputError, DamagedError):
-        # There is none, or of what is left of it nothing can be said.
+    except InputError:
+        return
+    except DamagedError as error:
+        if error.url not in told:
+            say(f"{error.url}: {error.fault}; {MADE_AGAIN}")
         return
     if other := difference(found):
         was = f"manifest {found['manifest_hash'][:16]}, {found['totals']['kept']:,} kept"

@@ -140,7 +140,7 @@ def run(
     sources = sources_of(config)
     with leased(store, progress) as lease:
         delete_half_written(store)
-        tell_replaced(store, lambda record: difference(record, config, shards, sources), progress.say)
+        tell_replaced(store, lambda record: difference(record, config, shards, sources), progress.say, told)
         events = EventLog(store, lease.check)
         events.append("run_started", config_hash=config.digest(), shards=len(shards))
         if lease.taken_over_from:

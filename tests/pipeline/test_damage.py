@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from damages import DAMAGES, STAGES, can_be_killed_after, choices_for, damage, kill_after, objects_of
@@ -60,6 +61,20 @@ def test_a_damaged_object_of_a_finished_run_is_made_again(finished):
     for path, how in some_of(cases(folder / "whole"), 9, step=211):
         run = fresh(folder)
         goes_on(finished, run, damaged(run, path, how))
+
+
+@pytest.mark.parametrize("base", [None, "latest"])
+@pytest.mark.parametrize("how", ["halved", "flipped"])
+def test_a_damaged_record_of_a_finished_run_is_made_again_and_told_once(tmp_path, how, base):
+    write_metadata(tmp_path / "pool", [100, 60])
+    config = parse_config(metadata_config(tmp_path / "pool", tmp_path / "run", base=base, **SMALL))
+    whole, told = incremental.run(config, Silent()), Told()
+    damaged(tmp_path / "run", Path("run.json"), how)
+    assert incremental.run(config, told)["manifest_hash"] == whole["manifest_hash"]
+    (line,) = (line for line in told.lines if "run.json" in line)
+    assert line.startswith(f"{tmp_path}/run/run.json: ")
+    assert line.endswith("; it is made again")
+    assert list(problems(Store(str(tmp_path / "run")))) == []
 
 
 def test_the_folder_of_a_finished_stage_is_listed_once_in_a_run(finished, monkeypatch):
