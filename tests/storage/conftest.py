@@ -1,10 +1,19 @@
 """Fixtures of storage."""
 
+import os
 import uuid
 
 import pytest
 
 from filtering.storage.store import Store
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file of five bytes that was written long ago."""
+    (tmp_path / "blob").write_bytes(b"first")
+    os.utime(tmp_path / "blob", (1, 1))
+    return tmp_path / "blob"
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """What is read of a listed object are the bytes of the version that was listed."""
 
-import os
-
 import pytest
 
 from filtering.core.errors import RunError
@@ -9,14 +7,7 @@ from filtering.storage.listed import open_listed, read_listed
 from filtering.storage.store import write_object
 from filtering.storage.versions import version_of
 
-NAMED = r"x: it was written again since the run listed it; give the same command again"
-
-
-@pytest.fixture
-def file(tmp_path):
-    (tmp_path / "x").write_bytes(b"first")
-    os.utime(tmp_path / "x", (1, 1))
-    return tmp_path / "x"
+NAMED = r"blob: it was written again since the run listed it; give the same command again"
 
 
 def test_an_object_as_it_was_listed_is_read(file):
@@ -30,7 +21,7 @@ def test_an_object_that_was_written_again_or_deleted_is_named(file):
     with pytest.raises(RunError, match=NAMED):
         read_listed(str(file), before)
     file.unlink()
-    with pytest.raises(RunError, match="x: it was deleted since the run listed it; give the same command again"):
+    with pytest.raises(RunError, match="blob: it was deleted since the run listed it; give the same command again"):
         read_listed(str(file), before)
 
 
@@ -48,7 +39,7 @@ def test_the_file_that_is_open_is_read_whatever_its_name_stands_for_by_now(file,
 
 
 def test_an_object_of_any_filesystem_that_is_written_again_while_it_is_read_is_named():
-    url = "memory://listed/x"
+    url = "memory://listed/blob"
     write_object(url, b"first")
     with pytest.raises(RunError, match=NAMED), open_listed(url, version_of(url)) as stream:
         stream.read()

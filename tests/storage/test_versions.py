@@ -9,13 +9,6 @@ from filtering.storage.store import write_object
 from filtering.storage.versions import ABSENT, change_of, check_unchanged, difference, mark_of, version_of, versions_of
 
 
-@pytest.fixture
-def file(tmp_path):
-    (tmp_path / "blob").write_bytes(b"first")
-    os.utime(tmp_path / "blob", (1, 1))
-    return tmp_path / "blob"
-
-
 def test_a_file_that_is_written_again_is_another(file):
     before = version_of(str(file))
     assert version_of(str(file)) == before
