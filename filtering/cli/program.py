@@ -94,9 +94,8 @@ def command(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _refuse_secrets(words: Sequence[str]) -> None:
     # An address on the command line is printed, and stored, like one in the configuration.
-    remedies = (NOTIFY_REMEDY if "notify.url=" in word else "" for word in words)
-    lines = map(refused_secret, ["command line"] * len(words), words, remedies)
-    Mistakes(line for line in lines if line).refuse()
+    lines = (refused_secret("command line", word, NOTIFY_REMEDY if "notify.url=" in word else "") for word in words)
+    Mistakes(filter(None, lines)).refuse()
 
 
 def _failed(given: argparse.Namespace, error: BaseException, status: int, lines: str) -> int:

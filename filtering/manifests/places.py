@@ -1,14 +1,13 @@
 """Where what is written of finished runs may go: into no run's folder, and not where a run's pool is."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 
 from filtering.core.errors import FilteringError, InputError
 from filtering.manifests.written import WrittenManifest
 from filtering.runtime.events import first_event
-from filtering.runtime.records import JsonObject
+from filtering.runtime.records import json_object
 from filtering.runtime.run_record import RUN, read_run
 from filtering.shards.inventory import Shard, arrays_url
 from filtering.storage.outputs import Layout, check_inputs
@@ -35,19 +34,12 @@ def holds_run(folder: Store) -> bool:
 
     InputError or RunError if the store refuses to say, or keeps failing.
     """
-    for read, key in ((_record, "run_id"), (first_event, "config_hash")):
-        with contextlib.suppress(OSError):
-            if key in read(folder):
-                return True
+    with contextlib.suppress(OSError):
+        if "run_id" in json_object(folder.read(RUN)):
+            return True
+    with contextlib.suppress(OSError):
+        return "config_hash" in first_event(folder)
     return False
-
-
-def _record(folder: Store) -> JsonObject:
-    data = folder.read(RUN)
-    with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(data)
-        return found if isinstance(found, dict) else {}
-    return {}
 
 
 def _upwards(url: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from filtering.core.errors import DamagedError
 from filtering.core.parsing import Count, Finite, Seconds, adapter, damaged
 from filtering.core.secrets import redacted
-from filtering.runtime.records import JsonObject
+from filtering.runtime.records import JsonObject, json_object
 from filtering.storage.local import append_line
 from filtering.storage.store import Store, is_local, read_range
 
@@ -168,10 +168,7 @@ def first_event(store: Store) -> JsonObject:
         data = read_range(store.path(NAME), 0, FIRST_BYTES)
     except FileNotFoundError:
         return {}
-    with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(data.partition(b"\n")[0])
-        return found if isinstance(found, dict) else {}
-    return {}
+    return json_object(data.partition(b"\n")[0])
 
 
 def checked(event: JsonObject, where: str) -> JsonObject:

@@ -1,6 +1,8 @@
 """Results as records hold them: of stages, frozen dataclasses to JSON and back; of tasks, typed dictionaries."""
 
+import contextlib
 import dataclasses
+import json
 from typing import Any, TypedDict, TypeVar, cast
 
 from pydantic import ValidationError
@@ -16,6 +18,14 @@ class RowCount(TypedDict):
     """The result of a task that handles rows: how many there were."""
 
     rows: int
+
+
+def json_object(data: bytes) -> JsonObject:
+    """Return the JSON object that bytes are; nothing if they are something else."""
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(data)
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def to_plain(value: Any) -> Any:
