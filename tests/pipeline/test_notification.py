@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 from clocks import Time
-from clusters import free_port
+from clusters import free_ports
 from pools import metadata_config
 from processes import call, write_config
 from web_hook import web_hook
@@ -105,7 +105,7 @@ def test_nobody_waits_longer_than_the_time_out(hook, at):
 
 
 def test_a_refused_connection_is_tried_again(at):
-    url = f"http://127.0.0.1:{free_port()}/secret-of-the-address"
+    url = f"http://127.0.0.1:{free_ports(1)[0]}/secret-of-the-address"
     fault = deliver(told_at(url, retries=1), {}, clock=at.clock())
     assert fault.startswith("no connection: ")
     assert fault.endswith(" (2 attempts)")
@@ -267,7 +267,7 @@ def test_only_what_is_asked_for_is_told(hook, tmp_path, monkeypatch, when, state
 
 def test_a_webhook_that_is_gone_is_a_warning_without_secrets(tmp_path, monkeypatch, caplog, capfd, at):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("HOOK_URL", f"http://127.0.0.1:{free_port()}/secret-of-the-address")
+    monkeypatch.setenv("HOOK_URL", f"http://127.0.0.1:{free_ports(1)[0]}/secret-of-the-address")
     monkeypatch.setenv("HOOK_TOKEN", TOKEN)
     said = []
     config = night(tmp_path, token_env="HOOK_TOKEN")

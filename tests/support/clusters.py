@@ -5,6 +5,7 @@ processes is ever touched (`ray stop` would stop everybody's).
 """
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -68,13 +69,19 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         draw = random.SystemRandom()
         self.block = f"127.{draw.randrange(2, 255)}.{draw.randrange(0, 255)}"
-        self.address = f"{self.block}.1:{free_port()}"
-        self.dashboard_url = f"http://127.0.0.1:{free_port()}"
+        gcs, dashboard, self.client_port = free_ports(3)
+        self.address = f"{self.block}.1:{gcs}"
+        self.dashboard_url = f"http://127.0.0.1:{dashboard}"
 
     def start_head(self) -> None:
         """Start the node that drivers connect to and that runs no task."""
         options = ["--head", "--port", self.address.split(":")[1], "--num-cpus", "0"]
-        options += ["--ray-client-server-port", str(free_port()), "--include-dashboard", str(self.dashboard).lower()]
+        options += [
+            "--ray-client-server-port",
+            str(self.client_port),
+            "--include-dashboard",
+            str(self.dashboard).lower(),
+        ]
         options += ["--dashboard-host", "127.0.0.1", "--dashboard-port", self.dashboard_url.split(":")[2]]
         self._await(self._start(options))
 
@@ -256,8 +263,18 @@ def until(condition: Callable[[], bool], what: str, seconds: float = START_SECON
         time.sleep(0.05)
 
 
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Return different ports of this machine that nothing listens on, and that the kernel gives to nobody by itself."""
+    with contextlib.ExitStack() as held:
+        # Above Ray's worker ports and below the ports of outgoing connections: 'port 0' of somebody else takes none.
+        drawn = random.SystemRandom().sample(range(20000, 32768), 100)
+        return list(itertools.islice((port for port in drawn if _hold(port, held)), count))
+
+
+def _hold(port: int, held: contextlib.ExitStack) -> bool:
+    listener = held.enter_context(socket.socket())
+    try:
+        listener.bind(("", port))
+    except OSError:
+        return False
+    return True

@@ -6,10 +6,8 @@ the usual AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,37 +57,32 @@ def s3_server() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _moto() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, __file__, "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
     try:
-        _wait_until_it_listens(port, process)
-        yield port
+        port = process.stdout.readline()
+        assert port, "moto ended"
+        yield int(port)
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_until_it_listens(port: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        assert process.poll() is None, "moto ended"
-        assert time.monotonic() < deadline, "moto does not listen"
-        time.sleep(0.05)
-
-
 def main() -> None:
-    """Run moto's server as its command line says."""
+    """Run moto's server on a port that is free, and print the port once it listens."""
     # Here: what only asks a server needs nothing of moto.
     from moto import backends, server
+    from werkzeug.serving import make_server
 
     # It lists its folder once a request, which takes longer than the answer.
     modules = tuple(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
-    server.main()
+    application = server.DomainDispatcherApplication(server.create_backend_app)
+    # Whoever chose a port for it could find the port taken once it begins.
+    serving = make_server("127.0.0.1", 0, application, threaded=True, request_handler=server.MotoRequestHandler)
+    os.environ["MOTO_PORT"] = str(serving.port)
+    print(serving.port, flush=True)
+    serving.serve_forever()
 
 
 if __name__ == "__main__":
