@@ -50,7 +50,7 @@ def explain(run_url: PathOrUrl, sample: str) -> Explanation:
     """
     check_arguments(sample=(sample, TEXT))
     sources = Sources(Store(latest.run_url(run_url)))
-    place = find(sources.manifest, [source.shard.url for source in sources.finished.sources], sample)
+    place = find(sources.finished, sample)
     try:
         return _explained(sources, place)
     except FilteringError:

@@ -15,6 +15,7 @@ from filtering.core.errors import InputError
 from filtering.core.uids import is_uid
 from filtering.core.visible import is_utf8
 from filtering.manifests.artifacts import KINDS
+from filtering.manifests.finished import FinishedRun
 from filtering.manifests.written import WrittenManifest
 
 # Shards whose tables are read at once; nearly all of the time goes by in requests.
@@ -41,12 +42,12 @@ class Place:
     line: ManifestLine
 
 
-def find(manifest: WrittenManifest, urls: Sequence[str], sample: str) -> Place:
+def find(finished: FinishedRun, sample: str) -> Place:
     """Return where a sample is: a uid, a key, a tar member or SHARD/KEY; InputError if no shard or several have it.
 
-    `urls` are those of the run's shards. One is named by the end of its URL: as many of its parts as needed.
+    A shard is named by the end of its URL: as many of its parts as needed.
     """
-    run = manifest.run.url
+    run, manifest, urls = finished.store.url, finished.manifest, [source.shard.url for source in finished.sources]
     if not is_utf8(sample):
         raise InputError(f"explain: {run} has no sample {sample}; names of samples are UTF-8")
     shards, key = _of_shard(urls, sample)

@@ -14,10 +14,10 @@ from filtering.explanations.explanation import SeenSample
 from filtering.explanations.find import AT_ONCE
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import REPORT_DATA
-from filtering.manifests.finished import FinishedRun, finished_of
-from filtering.manifests.written import WrittenManifest, read_report
+from filtering.manifests.finished import FinishedRun, read_finished
+from filtering.manifests.written import read_report
 from filtering.report.data import parse_report
-from filtering.runtime.run_record import RunRecord, read_run, stage_folder
+from filtering.runtime.run_record import RunRecord, stage_folder
 from filtering.scores.artifacts import read_scores
 from filtering.storage.store import Store
 
@@ -28,8 +28,7 @@ class Sources:
     """A finished run as explanations read it; InputError if it is not finished, or an older version wrote it."""
 
     def __init__(self, run: Store) -> None:
-        self.manifest = WrittenManifest(run, read_run(run))
-        self.finished: FinishedRun = finished_of(self.manifest, rows="needed")
+        self.finished: FinishedRun = read_finished(run, rows="needed")
         if not self.record.keys() >= {"filters", "steps", "scores"}:
             raise InputError(f"{run.url}: an older version of filtering wrote it; run it again to have it explained")
 
@@ -85,7 +84,7 @@ class Sources:
         return [self._seen(tables[at], at, row) for at, row in zip(places, rows, strict=True)]
 
     def _tables(self, at: int) -> tuple[pa.Table, dict[str, int]]:
-        kept = self.manifest.table("kept", at, ["uid", "rank"])
+        kept = self.finished.manifest.table("kept", at, ["uid", "rank"])
         ranks = dict(zip(kept["uid"].to_pylist(), kept["rank"].to_pylist(), strict=True))
         return self.shard(at).embedded.rows(["uid", "key", "caption"]), ranks
 

@@ -79,7 +79,7 @@ def export_datacomp(export: Export) -> Written:
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
     counts = export.write(tasks, "shards")
-    write_subset(WrittenManifest(run.store, run.record), export.out.path(OWN_SUBSET))
+    write_subset(run.manifest, export.out.path(OWN_SUBSET))
     samples, files = sum(counts), sum(count > 0 for count in counts)
     kept = run.record["totals"]["kept"]
     facts = {"kept": kept, "samples": samples, "files": files, "objects": 2 * files + 2}

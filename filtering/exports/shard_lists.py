@@ -9,7 +9,6 @@ from filtering.core.formatting import counted
 from filtering.exports.job import Export, Written
 from filtering.exports.parts import Samples
 from filtering.manifests.finished import Source, batches
-from filtering.manifests.written import WrittenManifest
 from filtering.runtime.task_spec import task
 from filtering.shards.inventory import base_name
 from filtering.storage.store import Store
@@ -20,8 +19,7 @@ SIZES, LIST, LINES = "sizes.json", "shards.txt", "shards.jsonl"
 def export_shards(export: Export) -> Written:
     """Write shards.txt, shards.jsonl, sizes.json and keys/*.json; return what the manifest says of them."""
     sources = export.run.kept_sources()
-    manifest = WrittenManifest(export.run.store, export.run.record)
-    lines = [line for line in manifest.shard_lines() if line["kept"]]
+    lines = [line for line in export.run.manifest.shard_lines() if line["kept"]]
     names = _unique_names([source.shard.url for source in sources])
     groups = list(batches(sources))
     starts = accumulate(map(len, groups), initial=0)

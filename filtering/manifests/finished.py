@@ -13,7 +13,7 @@ from filtering.embedding.artifacts import EmbeddedShard, shard_locations
 from filtering.manifests.artifacts import parsed_split, read_whole
 from filtering.manifests.written import WrittenManifest, read_written
 from filtering.runtime.finished_run import Base
-from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
+from filtering.runtime.run_record import RunRecord, check_same, read_run
 from filtering.shards.inventory import INVENTORY, Shard, read_inventory
 from filtering.shards.offsets import Offsets
 from filtering.storage.store import Store
@@ -66,9 +66,18 @@ class Source:
 class FinishedRun:
     """A run as those see it that read what it kept."""
 
-    store: Store  # its directory
-    record: RunRecord  # its run.json
+    manifest: WrittenManifest  # what it wrote, with its directory and its run.json
     sources: tuple[Source, ...]  # its shards, all of them, in the order of the inventory
+
+    @property
+    def store(self) -> Store:
+        """Its directory."""
+        return self.manifest.run
+
+    @property
+    def record(self) -> RunRecord:
+        """Its run.json."""
+        return self.manifest.record
 
     @property
     def from_metadata(self) -> bool:
@@ -90,12 +99,12 @@ class FinishedRun:
             "run_id": record["run_id"],
             "config_hash": record["config_hash"],
             "manifest_hash": record["manifest_hash"],
-            RESULTS: mark_of(record),
+            RESULTS: self.manifest.mark,
         }
 
     def check_same(self) -> None:
         """Refuse the run if it was made again, with other results, since it was opened: InputError."""
-        check_same(self.store, mark_of(self.record))
+        check_same(self.store, self.manifest.mark)
 
     def kept_sources(self) -> list[Source]:
         """Return the shards of which something was kept."""
@@ -108,13 +117,9 @@ def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional
     Without `inventory` the shards have their URLs alone. With it, `rows` says whether the folders of the shards' rows
     must be known. Raises InputError if the run is not finished, or its inventory is gone.
     """
-    return finished_of(WrittenManifest(run, read_run(run)), inventory, rows)
-
-
-def finished_of(manifest: WrittenManifest, inventory: bool = True, rows: RowsNeed = "optional") -> FinishedRun:
-    """Return a finished run whose manifest was opened, as `read_finished`."""
-    run, record, mark = manifest.run, manifest.record, manifest.mark
-    lines = manifest.shard_lines()
+    record = read_run(run)
+    manifest = WrittenManifest(run, record)
+    lines, mark = manifest.shard_lines(), manifest.mark
     shards, where = [Shard(index, line["url"], 0, "") for index, line in enumerate(lines)], dict[str, Store]()
     if inventory:
         shards = _inventory(run, record)
@@ -128,7 +133,7 @@ def finished_of(manifest: WrittenManifest, inventory: bool = True, rows: RowsNee
     )
     # The lines are those of the record.
     check_same(run, mark)
-    return FinishedRun(run, record, sources)
+    return FinishedRun(manifest, sources)
 
 
 def batches(sources: Sequence[Source], largest: int = 16) -> Iterator[list[Source]]:
