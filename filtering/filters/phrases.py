@@ -13,7 +13,7 @@ from filtering.core.errors import InputError
 from filtering.core.formatting import size
 from filtering.storage.listed import read_listed
 from filtering.storage.store import checksum, read_range
-from filtering.storage.versions import DELETED, LISTED, Version, changed_error
+from filtering.storage.versions import Version
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
@@ -70,19 +70,22 @@ class Entries:
                     yield entry
 
 
-def read_entries(url: str, version: Version | None = None, was_there: bool = False) -> Entries:
+def check_entries(url: str) -> None:
+    """Refuse a list that is not there, or that `read_entries` refuses: InputError."""
+    try:
+        read_entries(url)
+    except FileNotFoundError:
+        raise InputError(f"entries: {url} is not there; give {IMAGENET} or a text file, an entry a line") from None
+
+
+def read_entries(url: str, version: Version | None = None) -> Entries:
     """Return the entries of a file in UTF-8, or of ``imagenet``, open_clip's names of classes.
 
     A file holds an entry a line, or is a JSON list of texts, as MetaCLIP publishes its own. InputError if it is not
-    there, is not UTF-8 or has no entry that a caption could match; RunError if it does not have the version, where one
-    is given, or `was_there` when the run began and is no longer.
+    UTF-8 or has no entry that a caption could match; FileNotFoundError if it is not there, or RunError if it does not
+    have the version, where one is given.
     """
-    try:
-        entries = Entries(_imagenet() if url == IMAGENET else _lines(url, version))
-    except FileNotFoundError:
-        if was_there:
-            raise changed_error(url, DELETED, LISTED) from None
-        raise InputError(f"entries: {url} is not there; give {IMAGENET} or a text file, an entry a line") from None
+    entries = Entries(_imagenet() if url == IMAGENET else _lines(url, version))
     if len(entries) == 0:
         raise InputError(f"entries: {url} holds no entry; write one a line")
     if not entries.can_match:

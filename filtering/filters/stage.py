@@ -16,7 +16,7 @@ from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.judging import PASSES, Judging, Rule
 from filtering.filters.language import check_language, detector_identity
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
-from filtering.filters.words import WordList, list_identity, listed, stored_list
+from filtering.filters.words import WordList, check_list, list_identity, stored_list
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
@@ -76,7 +76,7 @@ def check_filters(filters: Sequence[Filter]) -> None:
             if step.language is not None:
                 check_language(step.language)
             if step.words is not None:
-                listed(step.words)
+                check_list(step.words)
     mistakes.refuse()
 
 

@@ -1,5 +1,7 @@
 """Captions that hold an entry of a list: DataComp's text-based filter."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,21 +12,30 @@ from typing_extensions import TypedDict
 
 from filtering.config.filters import WordsFilter
 from filtering.core.errors import InputError
-from filtering.filters.phrases import Entries, entries_identity, read_entries
+from filtering.filters.phrases import Entries, check_entries, entries_identity, read_entries
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
-from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error
+from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error, deletion_refused
 
 LIST_NAME = "{}.words.json"
 
 
-def listed(rule: WordsFilter, was_there: bool = False) -> Entries:
-    """Return the entries of a filter's list; InputError that names the filter if they cannot be read.
+def check_list(rule: WordsFilter) -> None:
+    """Refuse a filter's list that is not there or cannot be read: InputError that names the filter."""
+    with _named():
+        check_entries(rule.list)
 
-    RunError if the list `was_there` when the run began and is no longer.
-    """
+
+def _listed(rule: WordsFilter) -> Entries:
+    """Return the entries of a filter's list, which `check_list` has read; RunError if it has been deleted since."""
+    with _named(), deletion_refused(rule.list):
+        return read_entries(rule.list)
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
     try:
-        return read_entries(rule.list, was_there=was_there)
+        yield
     except InputError as error:
         raise InputError(f"filters.words.list: {str(error).removeprefix('entries: ')}") from None
 
@@ -34,7 +45,7 @@ def list_identity(rule: WordsFilter) -> str:
 
     RunError if the list, which the run's checks have read, has been deleted since.
     """
-    return entries_identity(listed(rule, was_there=True).names)
+    return entries_identity(_listed(rule).names)
 
 
 class StoredEntries(TypedDict):
@@ -62,7 +73,7 @@ def stored_list(rule: WordsFilter, number: int, identity: str, store: Store) -> 
     """
     words = WordList(store, LIST_NAME.format(number))
     there = store.exists(words.name)
-    entries = words.read() if there else listed(rule, was_there=True).names
+    entries = words.read() if there else _listed(rule).names
     if entries_identity(entries) != identity:
         raise changed_error(rule.list, WRITTEN_AGAIN, WHILE_READ)
     if not there:

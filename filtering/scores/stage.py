@@ -11,7 +11,7 @@ from filtering.core.errors import InputError, RunError
 from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard
-from filtering.filters.phrases import entries_identity, read_entries
+from filtering.filters.phrases import check_entries, entries_identity, read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
@@ -101,7 +101,7 @@ def check_spec(spec: Spec, model: Embedding | None) -> None:
     elif isinstance(settings, Targets):
         check_targets(settings.targets)
     elif isinstance(settings, MetaClip):
-        read_entries(settings.entries)
+        check_entries(settings.entries)
     for part in parts_of(spec):
         check_spec(part, model)
 

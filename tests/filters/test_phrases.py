@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
-from filtering.filters.phrases import MAX_WORDS, Entries, read_entries
+from filtering.filters.phrases import MAX_WORDS, Entries, check_entries, read_entries
 
 
 def found(entries, *captions):
@@ -124,7 +124,7 @@ def test_files_without_entries_are_refused(tmp_path, data, message):
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(InputError, match=f"entries: .*{message}"):
-        read_entries(str(path))
+        check_entries(str(path))
 
 
 def test_a_list_that_is_no_list_of_words_is_not_read_whole(tmp_path, monkeypatch):
