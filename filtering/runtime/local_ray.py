@@ -14,7 +14,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import ray
 
 from filtering.core.errors import RunError, first_line
 from filtering.core.formatting import duration, size
+from filtering.runtime.ports import free_ports
 
 HEAD = Path(__file__).with_name("ray_head.py")
 # How long each try to start it may take, in seconds. On an idle machine it takes less than ten.
@@ -125,7 +125,7 @@ class _Head:
 
     def __init__(self, cpus: int | None, environment: dict[str, str]) -> None:
         self.folder = _new_folder()
-        self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self.output = self.folder / "ray_start.log"
         inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         options = [f"--temp-dir={self.folder}", "--port=0", f"--object-store-memory={OBJECT_STORE_BYTES}", *WITHOUT]
@@ -224,14 +224,6 @@ def _new_folder() -> Path:
         raise RunError(
             f"Ray does not start: {root} cannot be written ({error.strerror}); let RAY_TMPDIR name another folder"
         ) from error
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _processes() -> Iterator[tuple[int, int, tuple[str, str]]]:

@@ -7,7 +7,6 @@ from email.utils import format_datetime
 
 import pytest
 from clocks import Time
-from clusters import free_ports
 from pools import metadata_config
 from processes import call, write_config
 from web_hook import web_hook
@@ -17,6 +16,7 @@ from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.pipeline.notification import LARGEST_BYTES, notified, payload
 from filtering.pipeline.webhook import body, deliver, webhook
+from filtering.runtime.ports import free_ports
 
 TOKEN = "secret-of-the-token"
 RECORD = {

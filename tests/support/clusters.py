@@ -5,14 +5,12 @@ processes is ever touched (`ray stop` would stop everybody's).
 """
 
 import contextlib
-import itertools
 import json
 import os
 import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from filtering.runtime.ports import free_ports
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 START_SECONDS = 120
@@ -76,12 +76,8 @@ class Cluster:
     def start_head(self) -> None:
         """Start the node that drivers connect to and that runs no task."""
         options = ["--head", "--port", self.address.split(":")[1], "--num-cpus", "0"]
-        options += [
-            "--ray-client-server-port",
-            str(self.client_port),
-            "--include-dashboard",
-            str(self.dashboard).lower(),
-        ]
+        options += ["--ray-client-server-port", str(self.client_port)]
+        options += ["--include-dashboard", str(self.dashboard).lower()]
         options += ["--dashboard-host", "127.0.0.1", "--dashboard-port", self.dashboard_url.split(":")[2]]
         self._await(self._start(options))
 
@@ -261,20 +257,3 @@ def until(condition: Callable[[], bool], what: str, seconds: float = START_SECON
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports of this machine that nothing listens on, and that the kernel gives to nobody by itself."""
-    with contextlib.ExitStack() as held:
-        # Above Ray's worker ports and below the ports of outgoing connections: 'port 0' of somebody else takes none.
-        drawn = random.SystemRandom().sample(range(20000, 32768), 100)
-        return list(itertools.islice((port for port in drawn if _hold(port, held)), count))
-
-
-def _hold(port: int, held: contextlib.ExitStack) -> bool:
-    listener = held.enter_context(socket.socket())
-    try:
-        listener.bind(("", port))
-    except OSError:
-        return False
-    return True
