@@ -33,7 +33,7 @@ def median_squared_length(stage: StageRun, label: str, graph: Store, partitions:
 
 
 def count_lengths(partition: int, graph: Store, prefix: Sequence[int], task_name: str, store: Store) -> RowCount:
-    """Count the squared lengths of the edges at a partition's rows, those that begin with `prefix`, by the next digit."""
+    """Count the squared lengths at a partition's rows, those that begin with `prefix`, by the next digit."""
     part = read_graph(graph, partition)
     lengths = np.zeros(0, np.float32) if part is None else part.distances
     return count_keys(store, task_name, score_digits(lengths), prefix)
