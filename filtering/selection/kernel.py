@@ -171,3 +171,41 @@ def pick_greedily(
                 x[neighbour] -= _weight(distances[edge], gamma, root, unit) * x[pick]
                 at = _rise(heap, place, x, place[neighbour])
                 _sink(heap, place, x, at, size)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def pick_novel(
+    indptr: Int64Array,
+    indices: Int64Array,
+    distances: FloatArray,
+    p: Float64Array,
+    nu: Float64Array,
+    gain: Float64Array,
+    heap: Int64Array,
+    place: Int64Array,
+    picks: Int64Array,
+    unit: float,
+) -> None:
+    """Write the first nodes in the order of the largest p * nu - (1 - p) to `picks`, int64 (budget,).
+
+    `nu`, float64 (n,), 1 at first, is multiplied by 1 - p_s * exp(-d / unit) for each picked neighbour s; `gain`,
+    float64 (n,), keeps what a node was worth when it was picked. `heap` and `place` are those of `pick_greedily`; as
+    gains only fall, nodes only sink.
+    """
+    size = len(indptr) - 1
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(heap, place, gain, at, size)
+    for rank in range(len(picks)):
+        pick = heap[0]
+        picks[rank] = pick
+        place[pick] = -1
+        size -= 1
+        if size > 0:
+            heap[0] = heap[size]
+            _sink(heap, place, gain, 0, size)
+        for edge in range(indptr[pick], indptr[pick + 1]):
+            node = indices[edge]
+            if place[node] >= 0:
+                nu[node] *= 1.0 - p[pick] * _weight(distances[edge], 1.0, False, unit)
+                gain[node] = p[node] * nu[node] - (1.0 - p[node])
+                _sink(heap, place, gain, place[node], size)
