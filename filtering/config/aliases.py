@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from filtering.config.methods import D2, VARIANT_KEY
+from filtering.config.resolution import PAPER
 from filtering.config.selection import Step, read_keys
 from filtering.core.errors import InputError
 from filtering.core.parsing import damaged
@@ -44,9 +46,16 @@ def other_names(key: str) -> set[str]:
 def recorded_step(settings: Mapping[str, Any]) -> Step:
     """Return a step of selection as run.json of this or an older version records it; DamagedError if it is none."""
     try:
-        return Step.model_validate(_section(settings, "selection", []))
+        return Step.model_validate(_section(_with_variant(settings), "selection", []))
     except ValidationError as error:
         raise damaged("run.json: steps", error) from None
+
+
+def _with_variant(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recorded step with D2's variant: before it had any, D2 was the paper's, and the default method."""
+    if settings.get("method", D2) == D2 and VARIANT_KEY not in settings:
+        return {"method": D2, **settings, VARIANT_KEY: PAPER}
+    return settings
 
 
 def _top_level(name: str, value: Any, lines: list[str]) -> Any:

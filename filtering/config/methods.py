@@ -10,6 +10,8 @@ from filtering.config.scores import Score
 from filtering.config.types import Above0, Gamma, NoneOrShare, Number, Positive, Section, Seed, Whole
 
 AUTO = "auto"
+# The method that has variants, and the key that names one.
+D2, VARIANT_KEY = "d2", "variant"
 # In place of a budget: the method itself decides how many samples it keeps.
 NO_BUDGET, THRESHOLD = "", "threshold"
 DECIDED = (NO_BUDGET, THRESHOLD)
@@ -19,9 +21,19 @@ class NoSettings(Section):
     """No parameters."""
 
 
+VARIANT = "auto, novelty or paper"
+
+
+class NoveltySettings(Section):
+    """D2 with expected novelty: probabilities in place of scores, and no parameters."""
+
+    variant: Literal["novelty"] = Field("novelty", description=VARIANT)
+
+
 class D2Settings(Section):
     """D2 Pruning (arXiv 2310.07931): messages over the graph."""
 
+    variant: Literal["paper"] = Field("paper", description=VARIANT)
     gamma_forward: Gamma = Field(1.0, description="a finite number, 0 or more")
     gamma_reverse: Gamma = Field(1.0, description="a finite number, 0 or more")
     rounds: Whole = Field(1, description="the number of rounds of forward messages, 0 or more")
@@ -75,7 +87,9 @@ class StrataBudget(Section):
     """Budgets of strata of difficulty (arXiv 2210.15809)."""
 
     strata: Positive = Field(50, description="the number of strata, 1 or more")
-    drop_hardest: NoneOrShare = Field(0.0, description="the share of the hardest samples to drop, from 0 to 1")
+    drop_hardest: Literal["auto"] | NoneOrShare = Field(
+        0.0, description="auto (by the share that is kept), or the share of the hardest samples to drop, from 0 to 1"
+    )
     scope: Literal["pool", "concept"] = Field("pool", description="pool or concept: what is divided into strata")
     difficulty: Score = Field(AUTO, description="the score that strata are cut by: auto (the step's own) or any score")
 
@@ -103,8 +117,10 @@ class Method:
         return self.budget in DECIDED
 
 
+# D2's variants by name; `METHODS` has the one of the paper.
+VARIANTS: dict[str, Method] = {"novelty": Method(NoveltySettings, "distinct"), "paper": Method(D2Settings)}
 METHODS: dict[str, Method] = {
-    "d2": Method(D2Settings),
+    D2: VARIANTS["paper"],
     "top": Method(),
     "random": Method(RandomSettings),
     "threshold": Method(ThresholdSettings, THRESHOLD),
@@ -125,7 +141,12 @@ BUDGET_SECTIONS: dict[str, type[Section]] = {
     "strata": StrataBudget,
     "hierarchical": HierarchicalBudget,
     "pool": NoSettings,
+    "distinct": NoSettings,
 }
+
+
+# Parameters that only D2's variant of the paper reads.
+PAPER_KEYS = frozenset(D2Settings.model_fields) - frozenset(NoveltySettings.model_fields)
 
 
 class Parameters(dict[str, object]):
@@ -143,6 +164,7 @@ def _section_tag(value: Any) -> str:
 
 MethodSettings = Annotated[
     Annotated[NoSettings, Tag("[NoSettings]")]
+    | Annotated[NoveltySettings, Tag("[NoveltySettings]")]
     | Annotated[D2Settings, Tag("[D2Settings]")]
     | Annotated[RandomSettings, Tag("[RandomSettings]")]
     | Annotated[ThresholdSettings, Tag("[ThresholdSettings]")]
@@ -160,15 +182,25 @@ BudgetSettings = Annotated[
 ]
 
 
+def method_of(name: str, variant: object) -> Method:
+    """Return a method of `METHODS`, of D2 its variant; that of the paper where there is none of that name."""
+    return VARIANTS.get(str(variant), METHODS[name]) if name == D2 else METHODS[name]
+
+
 def readers(key: str) -> str:
     """Return which methods and budgets have a parameter of that name, in words; empty if none has."""
-    methods = [name for name, method in METHODS.items() if key in method.settings.model_fields]
+    methods = [_called(name, key) for name, method in METHODS.items() if key in method.settings.model_fields]
     budgets = [name for name, section in BUDGET_SECTIONS.items() if key in section.model_fields]
     named = (("method", methods), ("budget", budgets))
     return " and ".join(f"{kind}{'s' * (len(names) > 1)} {', '.join(names)}" for kind, names in named if names)
 
 
+def _called(name: str, key: str) -> str:
+    return f"{name} with variant paper" if name == D2 and key in PAPER_KEYS else name
+
+
 def parameter_keys() -> set[str]:
     """Return the names of all parameters of methods and budgets."""
-    sections = (*(method.settings for method in METHODS.values()), *BUDGET_SECTIONS.values())
+    methods = (*METHODS.values(), *VARIANTS.values())
+    sections = (*(method.settings for method in methods), *BUDGET_SECTIONS.values())
     return {key for section in sections for key in section.model_fields}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
 from filtering.config.types import Above0, Number, Positive, Section, Seed
 from filtering.config.validation import nearest
@@ -11,8 +11,10 @@ from filtering.config.validation import nearest
 # Scorers that a name stands for; `scores.registry` has what they are.
 NAMES = (
     *("auto", "aum", "clip_powered", "clip_score", "combine", "dlc", "el2n", "forgetting", "image_based", "metaclip"),
-    *("neg_clip_loss", "norm_sim", "prototypicality", "sas", "sds", "uniform"),
+    *("neg_clip_loss", "norm_sim", "prototypicality", "right", "sas", "sds", "uniform"),
 )
+# Scorers whose values come from a training run.
+DYNAMICS = frozenset({"aum", "el2n", "forgetting"})
 TABLE = "a path or URL of a parquet table with a uid column"
 
 
@@ -131,3 +133,15 @@ class Weighted(Section):
 
 Combine.model_rebuild()
 ScoreOf.model_rebuild()
+_SCORE: TypeAdapter[Score] = TypeAdapter(Score)
+
+
+def is_measured(value: Any) -> bool:
+    """Return whether a valid score, as plain data or parsed, was measured by the user: a table, or training dynamics."""
+    try:
+        score = _SCORE.validate_python(value)
+    except ValidationError:
+        return False
+    if isinstance(score, ScoreOf):
+        return bool(DYNAMICS & score.given().keys())
+    return isinstance(score, ScoreTable) or score in DYNAMICS

@@ -1,7 +1,8 @@
 """The `selection` section of the configuration, and the named `selections`.
 
 A step is flat in YAML: `{method: d2, keep: 0.3, budget: complexity, gamma_forward: 1.0, temperature: 0.2}`. Parsed, the
-parameters of its method and those of its budget are sections of their own, and a key that neither has is refused.
+parameters of its method and those of its budget are sections of their own, and a key that neither has is refused; the
+method auto, and the variant auto of D2, are what `resolution.resolved` says.
 """
 
 from collections.abc import Mapping
@@ -21,22 +22,26 @@ from pydantic import (
 from filtering.config.methods import (
     AUTO,
     BUDGET_SECTIONS,
+    D2,
     METHODS,
+    VARIANT_KEY,
     BudgetSettings,
-    D2Settings,
+    Method,
     MethodSettings,
-    MinimumBudget,
     NoSettings,
+    NoveltySettings,
     Parameters,
     ThresholdSettings,
+    method_of,
     parameter_keys,
     readers,
 )
+from filtering.config.resolution import resolved
 from filtering.config.scores import Score
 from filtering.config.types import Fraction, Positive, Section
 from filtering.config.validation import nearest
 
-DEFAULT_METHOD = "d2"
+DEFAULT_METHOD = AUTO
 # In brackets, as the tags of unions are: no key is called so, and an error's path leaves out what is in brackets.
 SETTINGS, BUDGET_SETTINGS = "[settings]", "[budget_settings]"
 COMMON = ("method", "score", "keep", "per", "budget")
@@ -48,10 +53,10 @@ class Step(Section):
     `settings` and `budget_settings` are the parameters of the method and of the budget.
     """
 
-    method: str = Field(DEFAULT_METHOD, description="the name of a selector, such as d2")
-    settings: MethodSettings = Field(D2Settings(), alias=SETTINGS)
+    method: str = Field(DEFAULT_METHOD, description="auto or the name of a selector, such as d2")
+    settings: MethodSettings = Field(NoveltySettings(), alias=SETTINGS)
     budget: str = Field(AUTO, description="auto or the name of a budget, such as proportional")
-    budget_settings: BudgetSettings = Field(MinimumBudget(), alias=BUDGET_SETTINGS)
+    budget_settings: BudgetSettings = Field(NoSettings(), alias=BUDGET_SETTINGS)
     score: Score = Field(
         AUTO,
         description="auto, the name of a scorer, such as clip_score, {SCORER: {...}} or {table: URL, column: NAME}",
@@ -73,7 +78,7 @@ class Step(Section):
     @classmethod
     def _is_a_method(cls, name: str) -> str:
         if name not in METHODS:
-            raise ValueError(f"unknown selector {name}{nearest(name, METHODS)}")
+            raise ValueError(f"unknown selector {name}{nearest(name, (AUTO, *METHODS))}")
         return name
 
     @field_validator("budget")
@@ -93,7 +98,7 @@ class Step(Section):
     @property
     def budget_name(self) -> str:
         """Name of the budget that the step spends, one of `methods.DECIDED` if its method takes none."""
-        own = METHODS[self.method]
+        own = method_of(self.method, getattr(self.settings, VARIANT_KEY, ""))
         return own.budget if self.budget == AUTO or own.decides else self.budget
 
     @property
@@ -112,9 +117,12 @@ class Step(Section):
     @classmethod
     def why_refused(cls, key: str, given: Mapping[str, Any]) -> str:
         """Return what does not read a parameter, and what does; empty if nothing has a parameter of that name."""
-        known, (method, budget) = readers(key), _names(given)
-        spent = f" with budget {budget}" if budget in BUDGET_SECTIONS else ""
-        return f"method {method}{spent} does not read it; it is for {known}" if known else ""
+        step, known = resolved(given), readers(key)
+        method, budget = _names(step)
+        variant = [f"variant {step[VARIANT_KEY]}"] if method == D2 else []
+        spent = [*variant, *([f"budget {budget}"] if budget in BUDGET_SECTIONS else [])]
+        words = f"method {method}{' with ' * bool(spent)}{' and '.join(spent)}"
+        return f"{words} does not read it; it is for {known}" if known else ""
 
 
 class Sets(Section):
@@ -170,43 +178,50 @@ def read_keys(given: Mapping[str, Any]) -> dict[str, object]:
     """Return those keys of a flat step that it reads, a list of steps alone if there is one; nothing is validated."""
     if given.get("steps"):
         return {"steps": given["steps"]}
-    method, _ = _names(given)
-    common = {key: given[key] for key in COMMON if key in given}
+    step = resolved(given)
+    method, _ = _names(step)
+    common = {key: step[key] for key in COMMON if key in step}
     if method and METHODS[method].decides:
         common.pop("budget", None)
-    return common | dict(_settings(given)) | dict(_budget_settings(given))
+    return common | dict(_settings(step)) | dict(_budget_settings(step))
 
 
-def _names(given: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the names of a flat step's method and budget, empty where what is given is no known name."""
-    method, budget = given.get("method", DEFAULT_METHOD), given.get("budget", AUTO)
-    if not isinstance(method, str) or method not in METHODS:
+def _method(step: Mapping[str, Any]) -> Method | None:
+    """Return the method of a resolved flat step, None where it names no known one."""
+    name = step["method"]
+    return method_of(name, step.get(VARIANT_KEY)) if isinstance(name, str) and name in METHODS else None
+
+
+def _names(step: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the names of a resolved flat step's method and budget, empty where what is given is no known name."""
+    own, budget = _method(step), step.get("budget", AUTO)
+    if own is None:
         return "", ""
-    own = METHODS[method]
     if own.decides or budget == AUTO:
-        return method, own.budget
-    return method, budget if isinstance(budget, str) and budget in BUDGET_SECTIONS else ""
+        return step["method"], own.budget
+    return step["method"], budget if isinstance(budget, str) and budget in BUDGET_SECTIONS else ""
 
 
-def _settings(given: Mapping[str, Any]) -> Parameters:
-    method, _ = _names(given)
-    return Parameters(METHODS[method].settings if method else NoSettings, given)
+def _settings(step: Mapping[str, Any]) -> Parameters:
+    own = _method(step)
+    return Parameters(own.settings if own else NoSettings, step)
 
 
-def _budget_settings(given: Mapping[str, Any]) -> Parameters:
-    _, budget = _names(given)
-    return Parameters(BUDGET_SECTIONS.get(budget, NoSettings), given)
+def _budget_settings(step: Mapping[str, Any]) -> Parameters:
+    _, budget = _names(step)
+    return Parameters(BUDGET_SECTIONS.get(budget, NoSettings), step)
 
 
 def _in_sections(given: Mapping[str, Any]) -> dict[str, object]:
     """Return a flat step with its parameters in sections of their own; a key that no section has stays where it is."""
-    method, budget = _names(given)
-    own, spent = _settings(given), _budget_settings(given)
+    step = resolved(given)
+    method, budget = _names(step)
+    own, spent = _settings(step), _budget_settings(step)
     read = {*own, *spent}
     if not method or (not budget and not METHODS[method].decides):
         # The unknown name is the mistake, not the parameters that may belong to it.
         read = parameter_keys()
-    rest = {key: value for key, value in given.items() if key not in read}
+    rest = {key: value for key, value in step.items() if key not in read}
     if reserved := {SETTINGS, BUDGET_SETTINGS} & rest.keys():
         raise ValueError(f"unknown key {min(reserved)}")
     return {**rest, SETTINGS: own, BUDGET_SETTINGS: spent}

@@ -14,7 +14,8 @@ def test_defaults(smallest_file):
     assert config == parse_config(SMALLEST)
     assert config.selection.method == "d2"
     assert config.selection.keep == 0.3
-    assert (config.selection.budget, config.selection.score) == ("auto", "auto")
+    assert (config.selection.settings.variant, config.selection.score) == ("novelty", "right")
+    assert config.selection.budget == "distinct"
     assert config.graph.k == 10
     assert (config.graph.recall, config.graph.max_replicas) == (0.97, 16)
     assert config.concepts.clusters == "auto"

@@ -25,7 +25,7 @@ from filtering.core.errors import InputError
     ],
 )
 def test_overrides(smallest_file, override, keys, value):
-    extra = ["selection.score.table=t.parquet"] if "column" in keys else []
+    extra = ["selection.method=top", "selection.score.table=t.parquet"] if "column" in keys else []
     found = load_config(smallest_file, [*extra, override])
     for key in keys:
         found = getattr(found, key)

@@ -1,5 +1,8 @@
 """A step of selection: flat as it is given, parsed into the sections of its method and of its budget."""
 
+import hashlib
+import json
+
 import pytest
 from small_configs import given, refusal
 
@@ -12,12 +15,14 @@ from filtering.config.methods import (
     HierarchicalBudget,
     MinimumBudget,
     NoSettings,
+    NoveltySettings,
     RandomSettings,
     SemDedupSettings,
     StrataBudget,
     ThresholdSettings,
+    method_of,
 )
-from filtering.config.run import parse_config
+from filtering.config.run import UNDECISIVE, parse_config
 from filtering.config.selection import Step
 
 # As run.json of older versions has a step: the parameters of every method and budget.
@@ -55,11 +60,11 @@ def step(**keys):
 @pytest.mark.parametrize(
     ("keys", "settings", "budget_settings"),
     [
-        ({}, D2Settings(), MinimumBudget()),
+        ({}, NoveltySettings(), NoSettings()),
         ({"gamma_forward": 0.5, "minimum": 3}, D2Settings(gamma_forward=0.5), MinimumBudget(minimum=3)),
         (
             {"budget": "complexity", "temperature": 0.5, "minimum": 3},
-            D2Settings(),
+            NoveltySettings(),
             ComplexityBudget(temperature=0.5, minimum=3),
         ),
         ({"method": "random", "seed": 4}, RandomSettings(seed=4), MinimumBudget()),
@@ -80,9 +85,9 @@ def test_parameters_are_in_the_sections_of_their_method_and_budget(keys, setting
 @pytest.mark.parametrize("budget", ["auto", *BUDGET_SECTIONS])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_is_written_flat_with_the_keys_that_it_reads(method, budget):
-    known = METHODS[method]
-    found = step(method=method, budget="auto" if known.decides else budget)
+    found = step(method=method, budget="auto" if METHODS[method].decides else budget)
     flat = found.model_dump(mode="json")
+    known = method_of(method, flat.get("variant"))
     common = {"method", "score"} if method in ("semdedup", "all") else {"method", "score", "keep", "per"}
     own = BUDGET_SECTIONS.get(known.budget if budget == "auto" else budget, NoSettings)
     parameters = {*known.settings.model_fields, *(() if known.decides else own.model_fields)}
@@ -109,14 +114,33 @@ def test_a_list_of_steps_is_written_alone():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"epsilon": 0.1}, "epsilon: method d2 with budget proportional does not read it; it is for method semdedup"),
+        (
+            {"epsilon": 0.1},
+            "epsilon: method d2 with variant novelty and budget distinct does not read it; it is for method semdedup",
+        ),
+        (
+            {"method": "d2", "variant": "novelty", "gamma_reverse": 2.0},
+            "gamma_reverse: method d2 with variant novelty and budget distinct does not read it; "
+            "it is for method d2 with variant paper",
+        ),
+        (
+            {"method": "top", "variant": "paper"},
+            "variant: method top with budget proportional does not read it; it is for method d2",
+        ),
+        ({"variant": "papr"}, 'variant: "papr" is not valid; it must be auto, novelty or paper; did you mean paper?'),
+        (
+            {"method": "d2", "variant": "novelty", "budget": "strata", "drop_hardest": "most"},
+            'drop_hardest: "most" is not valid; it must be auto (by the share',
+        ),
         (
             {"method": "random", "gamma_reverse": 1.0},
-            "gamma_reverse: method random with budget proportional does not read it; it is for method d2",
+            "gamma_reverse: method random with budget proportional does not read it; "
+            "it is for method d2 with variant paper",
         ),
         (
             {"budget": "uniform", "temperature": 0.2},
-            "temperature: method d2 with budget uniform does not read it; it is for budget complexity",
+            "temperature: method d2 with variant novelty and budget uniform does not read it; "
+            "it is for budget complexity",
         ),
         (
             {"method": "semdedup", "minimum": 2},
@@ -135,7 +159,7 @@ def test_a_list_of_steps_is_written_alone():
         ({"method": "randon", "seed": 3}, "method: unknown selector randon; did you mean random?"),
         ({"budget": "unifrom", "minimum": 3}, "budget: unknown budget unifrom; did you mean uniform?"),
         ({"budget": 3, "minimum": 3}, "budget: 3 is not valid; it must be auto or the name of a budget, such as"),
-        ({"method": ["d2"]}, 'method: ["d2"] is not valid; it must be the name of a selector'),
+        ({"method": ["d2"]}, 'method: ["d2"] is not valid; it must be auto or the name of a selector'),
         (
             {"budget": "strata", "difficulty": {"aum": {"table": "x", "tabel": 1}}},
             "difficulty.aum.tabel: unknown key; did you",
@@ -161,6 +185,7 @@ def test_keys_of_a_step_beside_a_list_of_steps_are_refused(keys):
 def test_a_step_that_an_older_version_recorded_is_read():
     found = recorded_step(FORMER)
     keys = {"score": "clip_score", "keep": 0.2, "per": "increment", "gamma_forward": 0.5, "minimum": 2}
+    assert found.settings == D2Settings(gamma_forward=0.5)
     assert found == Step(**keys)
     assert recorded_step(FORMER | {"method": "semdedup", "budget": "uniform"}).model_dump() == {
         "method": "semdedup",
@@ -181,11 +206,96 @@ def test_the_configuration_that_an_older_version_recorded_is_read():
     assert listed.selections["a"] == recorded_step(FORMER)
 
 
+def test_a_step_that_was_recorded_before_there_were_variants_is_the_papers():
+    found = recorded_step({"method": "d2", "score": "auto", "keep": 0.3, "budget": "uniform", "minimum": 0})
+    assert (found.settings, found.budget) == (D2Settings(), "uniform")
+    assert recorded_step({"keep": 0.3}).settings == D2Settings()
+
+
+TABLE = {"table": "t.parquet", "column": "hardness"}
+NOVEL = {"method": "d2", "variant": "novelty", "score": "right", "budget": "distinct"}
+IN_STRATA = {
+    "method": "d2",
+    "variant": "paper",
+    "score": "uniform",
+    "budget": "strata",
+    "scale": "median",
+    "messages": "mean",
+    "drop_hardest": "auto",
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "plain"),
+    [
+        ({}, NOVEL),
+        ({"score": "right", "budget": "auto", "variant": "auto"}, NOVEL),
+        ({"keep": 0.1, "per": "pool"}, NOVEL | {"keep": 0.1}),
+        ({"score": TABLE}, IN_STRATA | {"difficulty": TABLE}),
+        ({"score": TABLE, "keep": 9}, IN_STRATA | {"difficulty": TABLE, "keep": 9}),
+        ({"score": {"aum": {"table": "t"}}}, IN_STRATA | {"difficulty": {"aum": {"table": "t"}}}),
+        (
+            {"score": {"el2n": {"table": "t"}}, "drop_hardest": 0.1, "strata": 9},
+            IN_STRATA | {"difficulty": {"el2n": {"table": "t"}}, "drop_hardest": 0.1, "strata": 9},
+        ),
+        ({"score": TABLE, "variant": "novelty"}, {"method": "d2", "variant": "novelty", "score": TABLE}),
+        ({"score": TABLE, "budget": "uniform"}, {"method": "d2", "variant": "paper", "score": TABLE, "budget": "uniform"}),
+        ({"score": TABLE, "scale": "median"}, {"method": "d2", "variant": "paper", "score": TABLE, "scale": "median"}),
+        ({"score": "clip_score"}, {"method": "d2", "variant": "paper", "score": "clip_score"}),
+        ({"score": {"neg_clip_loss": {}}}, {"method": "d2", "variant": "paper", "score": {"neg_clip_loss": {}}}),
+        ({"budget": "uniform"}, {"method": "d2", "variant": "novelty", "budget": "uniform"}),
+        ({"gamma_reverse": 2.0}, {"method": "d2", "variant": "paper", "gamma_reverse": 2.0}),
+        ({"variant": "paper"}, {"method": "d2", "variant": "paper"}),
+    ],
+)
+def test_the_method_auto_stands_for_a_plain_step(keys, plain):
+    found = step(method="auto", **keys)
+    assert found == step(**keys) == step(**plain)
+    assert found.method == "d2"
+    assert step(**found.model_dump(mode="json")) == found
+
+
+@pytest.mark.parametrize(
+    ("keys", "variant", "budget"),
+    [
+        ({}, "novelty", "distinct"),
+        ({"score": "right"}, "novelty", "distinct"),
+        ({"budget": "complexity"}, "novelty", "complexity"),
+        ({"scale": "fixed"}, "paper", "proportional"),
+        ({"rounds": 1}, "paper", "proportional"),
+        ({"score": "uniform"}, "paper", "proportional"),
+        ({"score": TABLE}, "paper", "proportional"),
+        ({"budget": "strata"}, "paper", "strata"),
+        ({"variant": "paper"}, "paper", "proportional"),
+        ({"variant": "novelty", "score": "uniform", "budget": "strata"}, "novelty", "strata"),
+    ],
+)
+def test_the_variant_of_d2_follows_from_what_is_given(keys, variant, budget):
+    found = step(method="d2", **keys)
+    assert (found.settings.variant, found.budget_name) == (variant, budget)
+    flat = found.model_dump(mode="json")
+    assert flat["variant"] == variant
+    assert step(**flat) == found
+
+
+def test_hashes_of_steps_of_the_paper_are_those_from_before_there_were_variants():
+    steps = [{"method": "semdedup"}, {"method": "d2", "rounds": 0, "budget": "strata"}]
+    named = {"a": {"method": "d2", "messages": "mean"}}
+    config = parse_config(given(selection={"steps": steps}, selections=named))
+    flat = config.resolved()
+    del flat["selection"]["steps"][1]["variant"], flat["selections"]["a"]["variant"]
+    decisive = {key: value for key, value in flat.items() if key not in UNDECISIVE}
+    assert config.digest() == hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    novel = parse_config(given(selection={"method": "d2"}))
+    assert novel.digest() != parse_config(given(selection={"method": "d2", "variant": "paper"})).digest()
+
+
 @pytest.mark.parametrize(
     ("selection", "line"),
     [
         ({"score": "clipscore"}, "selection.score: unknown scorer clipscore; did you mean clip_score?"),
         ({"score": "table"}, "selection.score: unknown scorer table; "),
+        ({"score": {"table": "t.parquet"}}, "selection.score.column: is missing"),
         (
             {"steps": [{"method": "top"}, {"method": "d2", "score": "sd"}]},
             "selection.steps.1.score: unknown scorer sd; did",

@@ -1,0 +1,54 @@
+"""What `auto` stands for in a step of selection: its method, and D2's variant. Both are resolved before validation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from filtering.config.methods import AUTO, D2, PAPER_KEYS, VARIANT_KEY
+from filtering.config.scores import is_measured
+
+NOVELTY, PAPER, RIGHT = "novelty", "paper", "right"
+# What the method auto stands for: with a score that was measured on the samples, and otherwise.
+IN_STRATA = {
+    "method": D2,
+    VARIANT_KEY: PAPER,
+    "score": "uniform",
+    "budget": "strata",
+    "scale": "median",
+    "messages": "mean",
+}
+NOVEL = {"method": D2, VARIANT_KEY: NOVELTY, "score": RIGHT, "budget": "distinct"}
+# Keys that say more of a step than its score; with one of them auto is D2 as it is given.
+SAID = (VARIANT_KEY, "budget", "difficulty", *sorted(PAPER_KEYS))
+
+
+def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a flat step in which neither the method nor D2's variant is auto; nothing is validated."""
+    step = dict(given)
+    if step.get("method", AUTO) == AUTO:
+        step |= _auto(step)
+    if step["method"] == D2 and step.get(VARIANT_KEY, AUTO) == AUTO:
+        step[VARIANT_KEY] = PAPER if _as_published(step) else NOVELTY
+    return step
+
+
+def hashed(value: Any) -> Any:
+    """Return plain data without each `variant: paper`: versions that had no variants hashed steps without it."""
+    if isinstance(value, Mapping):
+        return {key: hashed(inner) for key, inner in value.items() if (key, inner) != (VARIANT_KEY, PAPER)}
+    return [hashed(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _auto(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that the method auto stands for beside those that are given."""
+    score = step.get("score", AUTO)
+    if any(step.get(key, AUTO) != AUTO for key in SAID):
+        return {"method": D2}
+    if is_measured(score):
+        return IN_STRATA | {"difficulty": score, "drop_hardest": step.get("drop_hardest", AUTO)}
+    return NOVEL if score in (AUTO, RIGHT) else {"method": D2}
+
+
+def _as_published(step: Mapping[str, Any]) -> bool:
+    """Return whether a step of D2 asks for what only the variant of the paper does."""
+    score, budget = step.get("score", AUTO), step.get("budget", AUTO)
+    return bool(PAPER_KEYS & step.keys()) or score not in (AUTO, RIGHT) or budget == "strata"
