@@ -31,11 +31,11 @@ def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
     return step
 
 
-def hashed(value: Any) -> Any:
+def without_paper(value: Any) -> Any:
     """Return plain data without each `variant: paper`: versions that had no variants hashed steps without it."""
     if isinstance(value, Mapping):
-        return {key: hashed(inner) for key, inner in value.items() if (key, inner) != (VARIANT_KEY, PAPER)}
-    return [hashed(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: without_paper(inner) for key, inner in value.items() if (key, inner) != (VARIANT_KEY, PAPER)}
+    return [without_paper(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _auto(step: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from filtering.config.filters import Filter
 from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from filtering.config.notify import Notify
 from filtering.config.preprocessing import Preprocessing
-from filtering.config.resolution import hashed
+from filtering.config.resolution import without_paper
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
 from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
@@ -190,7 +190,7 @@ class Config(Section):
     def digest(self) -> str:
         """Return a hash of all keys that change the result, which are those not in `UNDECISIVE`."""
         decisive = {key: value for key, value in self.resolved().items() if key not in UNDECISIVE}
-        decisive |= {key: hashed(decisive[key]) for key in ("selection", "selections")}
+        decisive |= {key: without_paper(decisive[key]) for key in ("selection", "selections")}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -137,7 +137,7 @@ _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
 
 
 def is_measured(value: Any) -> bool:
-    """Return whether a valid score, as plain data or parsed, was measured by the user: a table, or training dynamics."""
+    """Return whether a score, as plain data or parsed, is valid and the user's own: a table, or training dynamics."""
     try:
         score = _SCORE.validate_python(value)
     except ValidationError:

@@ -15,7 +15,7 @@ from filtering.scores.artifacts import ScoresResult
 from filtering.scores.registry import AUTO, Spec, files_of, parts_of, spec_of
 from filtering.scores.stage import Sources, check_spec, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
-from filtering.selection.registry import SELECTORS
+from filtering.selection.registry import selector_of, wants_probabilities
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
 from filtering.storage.store import Store, digest
 from filtering.storage.versions import versions_of
@@ -96,8 +96,8 @@ class Selecting:
         specs = specs_of(step)
         score, difficulty = map(self._score, specs)
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
-        wide = any(spec.wide for spec in specs)
-        previous, scores = self._previous(step, name), ScoreStores(score.store, difficulty.store, wide)
+        wide, probable = any(spec.wide for spec in specs), specs[0].name if wants_probabilities(step) else ""
+        previous, scores = self._previous(step, name), ScoreStores(score.store, difficulty.store, wide, probable)
         stage = self.context.take(
             selection_key(name, step, inputs, previous),
             SelectionResult,
@@ -205,7 +205,7 @@ def every_step(config: Config) -> Iterator[Step]:
 
 def specs_of(step: Step) -> tuple[Spec, Spec]:
     """Return the score that picks in a step, and the stratifying score: the same one unless strata name another."""
-    own, strata = spec_of(step.score, SELECTORS[step.method].score), step.budget_settings
+    own, strata = spec_of(step.score, selector_of(step).score), step.budget_settings
     if not isinstance(strata, StrataBudget) or strata.difficulty == AUTO:
         return own, own
     return own, spec_of(strata.difficulty, own.name)

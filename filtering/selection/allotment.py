@@ -19,7 +19,7 @@ from filtering.runtime.shuffle import Records
 from filtering.runtime.stage import StageRun
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import BUDGETS_NAME, Pool
-from filtering.selection.budgets import proportional_budgets
+from filtering.selection.budgets import distinct_budgets, proportional_budgets
 from filtering.selection.cuts import (
     Cut,
     counts_above,
@@ -29,10 +29,11 @@ from filtering.selection.cuts import (
     read_cells,
     write_cells,
 )
+from filtering.selection.distinct import expected_counts
 from filtering.selection.hierarchy import hierarchical_budgets
-from filtering.selection.registry import BUDGETS, SELECTORS
+from filtering.selection.registry import BUDGETS, selector_of
 from filtering.selection.scores import read_collected, read_concept_counts
-from filtering.selection.strata import strata_budgets, stratum_numbers
+from filtering.selection.strata import hardest_share, strata_budgets, stratum_numbers
 from filtering.storage.store import Store
 
 HIERARCHY_NAME = "hierarchy.npz"
@@ -47,9 +48,9 @@ def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available
     name, settings, concepts = step.budget_name, step.budget_settings, surviving_concepts(stage, pool)
     sizes = concepts["size"].to_numpy()
     if not name:
-        budgets = once(sizes, read_copies(pool.concepts)) if SELECTORS[step.method].once else sizes
+        budgets = once(sizes, read_copies(pool.concepts)) if selector_of(step).once else sizes
     elif isinstance(settings, StrataBudget) and settings.scope == "pool":
-        hardest = int(available * settings.drop_hardest)
+        hardest = int(available * hardest_share(settings.drop_hardest, total, available))
         write_strata(stage.store, pool_strata(stage, pool.partitions, settings.strata, hardest, total, wide=wide))
         budgets = sizes
     elif name in ("pool", "threshold"):
@@ -82,6 +83,9 @@ def surviving_concepts(stage: StageRun, pool: Pool) -> pa.Table:
 def _allotted(stage: StageRun, step: Step, concepts: pa.Table, pool: Pool, total: int) -> Int64Array:
     """Return what a budget allots to each concept."""
     name, settings = step.budget_name, step.budget_settings
+    if name == "distinct":
+        held = expected_counts(stage, pool, len(concepts))
+        return distinct_budgets(held.distinct, held.right, held.size, total)
     if isinstance(settings, HierarchicalBudget):
         stage.call("hierarchy", write_hierarchy, pool.concepts, settings.levels, settings.seed, stage.store)
         return hierarchical_budgets(concepts["size"].to_numpy(), read_hierarchy(stage.store), total)

@@ -33,12 +33,14 @@ class Pool:
 class ScoreStores:
     """The folders of a step's scores: the score that picks, and the stratifying one, which may be the same.
 
-    `wide` says whether one of them is float64.
+    `wide` says whether one of them is float64; `probable` names the score that picks where it must lie in [0, 1], and
+    is empty where any number is a score.
     """
 
     score: Store
     difficulty: Store
     wide: bool = False
+    probable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

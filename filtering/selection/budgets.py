@@ -1,8 +1,10 @@
-"""How many samples each concept may keep: proportional, uniform, or by complexity.
+"""How many samples each concept may keep: proportional, uniform, by complexity, or by distinct right pairs.
 
-All three are the same projection: the point of {x : sum x = total, lower <= x <= sizes} nearest to a target,
+The first three are the same projection: the point of {x : sum x = total, lower <= x <= sizes} nearest to a target,
 found by a scalar search and rounded by largest remainders, so that the sum is exactly the total.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,8 @@ from filtering.core.errors import InputError
 from filtering.selection.kernel import Float64Array
 
 BISECTIONS = 200
+# By what sums of probabilities may be off.
+SLACK = 1e-6
 
 
 def proportional_budgets(sizes: npt.ArrayLike, total: int, *, minimum: int = 0) -> Int64Array:
@@ -111,6 +115,53 @@ def complexity_budgets(
     if not (np.isfinite(temperature) and temperature > 0):
         raise InputError(f"temperature must be positive, got {temperature}")
     return _budgets(_softmax(intra * inter / temperature) * total, counts, total, minimum)
+
+
+def distinct_budgets(distinct: npt.ArrayLike, right: npt.ArrayLike, sizes: npt.ArrayLike, total: int) -> Int64Array:
+    """Return budgets by how many distinct right pairs each concept is expected to hold.
+
+    In proportion to `distinct` while the total is at most its sum; then on the straight line from there to `right`, and
+    from `right` to the sizes; rounded by largest remainders.
+
+    Parameters
+    ----------
+    distinct : float (K,)
+        Expected distinct right pairs of each concept (`novelty.distinct_right`).
+    right : float (K,)
+        Expected right pairs of each concept: the sum of its probabilities, at least `distinct`.
+    sizes : int (K,)
+        Samples in each concept, at least `right`.
+    total : int
+        Samples to keep over all concepts, at most sum(sizes).
+
+    Returns
+    -------
+    int64 (K,)
+        No budget is above its concept's size, and their sum is `total` exactly.
+
+    Raises
+    ------
+    InputError
+        If shapes differ, values are not finite or not in this order, or the concepts hold fewer than `total` samples.
+    """
+    counts = whole_numbers("sizes", sizes)
+    fewest, most = _checked_column("distinct", distinct, counts), _checked_column("right", right, counts)
+    if not ((fewest >= 0) & (fewest <= most + SLACK) & (most <= counts + SLACK)).all():
+        raise InputError("distinct must be at least 0 and at most right, and right at most sizes")
+    _check_total(_checked_count("total", total), np.zeros_like(counts), counts)
+    stations = (np.zeros(len(counts)), fewest, np.maximum(fewest, most), counts.astype(np.float64))
+    return _rounded(np.minimum(_on_the_way(stations, total), counts), counts, total)
+
+
+def _on_the_way(stations: Sequence[Float64Array], total: int) -> Float64Array:
+    """Return the point whose sum is the total on the straight lines from each station to the next, none is lower."""
+    start = stations[0]
+    for end in stations[1:]:
+        low, high = float(start.sum()), float(end.sum())
+        if total <= high and high > low:
+            return start + (end - start) * ((total - low) / (high - low))
+        start = end
+    return start
 
 
 def _softmax(logits: Float64Array) -> Float64Array:

@@ -1,7 +1,7 @@
 """Expected novelty: picks that are probably right and not covered yet, most expected gain first.
 
-Pair i is right with probability p_i. A pick s covers its neighbour i with probability p_s * exp(-d2_si / u), where d2 is
-the squared length of their edge and u a unit; nu_i, the product of (1 - p_s * exp(-d2_si / u)) over the picked
+Pair i is right with probability p_i. A pick s covers its neighbour i with probability p_s * exp(-d2_si / u), where d2
+is the squared length of their edge and u a unit; nu_i, the product of (1 - p_s * exp(-d2_si / u)) over the picked
 neighbours s, is the probability that none covers i (a noisy-or). The gain of a pick, p_i * nu_i - (1 - p_i), is its
 expected novelty less its expected harm. Gains only fall, and the order of the picks does not depend on the budget.
 """
@@ -16,9 +16,7 @@ from filtering.core.errors import InputError
 from filtering.selection.kernel import Float64Array, pick_novel
 
 
-def select(
-    graph: KnnGraph, probabilities: npt.ArrayLike, budget: int, *, unit: float | None = None
-) -> Int64Array:
+def select(graph: KnnGraph, probabilities: npt.ArrayLike, budget: int, *, unit: float | None = None) -> Int64Array:
     """Return the nodes with the largest expected gains in greedy order: the i-th pick does not depend on the budget.
 
     Repeatedly picks i = argmax of p_i * nu_i - (1 - p_i) over the unpicked, with nu_i = product over picked neighbours

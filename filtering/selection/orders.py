@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.methods import METHODS, StrataBudget
+from filtering.config.resolution import without_paper
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.runtime.shuffle import Records
 from filtering.selection.allotment import PoolStrata
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.registry import SELECTORS
+from filtering.selection.registry import selector_of
 from filtering.selection.strata import inside_strata, picks_by_stratum
 from filtering.storage.store import Store
 
@@ -58,7 +59,7 @@ def digest_of(samples: ConceptSamples, step: Step, extra: Iterable[npt.NDArray[A
     """
     strata = step.budget_settings if isinstance(step.budget_settings, StrataBudget) else None
     sections = [step.settings, *([strata] if strata else [])]
-    keys = [section.model_dump(mode="json", exclude=UNORDERED) for section in sections]
+    keys = without_paper([section.model_dump(mode="json", exclude=UNORDERED) for section in sections])
     hashed = hashlib.blake2b(json.dumps([step.method, *keys], sort_keys=True).encode(), digest_size=16)
     graph = (samples.graph.indptr, samples.graph.indices, samples.graph.distances)
     border = (samples.border_rows, samples.border_distances, samples.border_scores)
@@ -107,7 +108,7 @@ class Picking:
         self, step: Step, budgets: Int64Array, own: Records, strata: PoolStrata | None, known: Mapping[int, Order]
     ) -> None:
         self.step, self.budgets, self.own, self.strata, self.known = step, budgets, own, strata, known
-        self.method, self.selector = METHODS[step.method], SELECTORS[step.method]
+        self.method, self.selector = METHODS[step.method], selector_of(step)
         self.in_strata = step.budget_settings if isinstance(step.budget_settings, StrataBudget) else None
         self.orders: list[Order] = []
         self.selected = 0

@@ -6,13 +6,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from filtering.config.methods import ComplexityBudget, MinimumBudget
+from filtering.config.methods import ComplexityBudget, MinimumBudget, NoveltySettings
+from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.selection.budgets import complexity_budgets, proportional_budgets, uniform_budgets
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.flexrand import flexible_random
 from filtering.selection.moderate import moderate_coreset
-from filtering.selection.selectors import d2_coreset, everything, random_choice, top_scores
+from filtering.selection.selectors import d2_coreset, everything, novel_coreset, random_choice, top_scores
 from filtering.selection.semdedup import without_duplicates
 
 # The samples of a concept, a budget and the method's own section of the configuration in, picks in order out.
@@ -28,6 +29,7 @@ class Selector:
     `pick` picks among the samples of one concept, in order; with `prefix`, the picks for a budget are the first picks
     for a larger one. `score` is the scorer that `auto` stands for, `vectors` asks for the samples' embeddings. With
     `once`, one of equal samples is picked: of concepts that all hold copies of one vector, only one is picked from.
+    With `probable`, scores are probabilities.
     """
 
     pick: Pick
@@ -37,18 +39,21 @@ class Selector:
     vectors: bool = False
     prefix: bool = True
     once: bool = False
+    probable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How many samples each concept may keep; its parameters are in `config.methods.BUDGET_SECTIONS`.
 
-    `allot` is None where the scores of the whole pool decide, in passes of their own.
+    `allot` is None where the scores of the whole pool decide, in passes of their own. With `probable`, the scores of
+    the step are probabilities.
     """
 
     allot: Allot | None
     about: str
     source: str = ""
+    probable: bool = False
 
 
 SELECTORS: dict[str, Selector] = {
@@ -78,6 +83,21 @@ SELECTORS: dict[str, Selector] = {
     ),
     "all": Selector(everything, "everything", score="uniform"),
 }
+# The variant of D2 that is not the paper's.
+NOVELTY = Selector(
+    novel_coreset, "probably right and not covered yet: expected novelty over the graph", score="right", probable=True
+)
+
+
+def selector_of(step: Step) -> Selector:
+    """Return the selector of a step: its method's, of D2 its variant's."""
+    return NOVELTY if isinstance(step.settings, NoveltySettings) else SELECTORS[step.method]
+
+
+def wants_probabilities(step: Step) -> bool:
+    """Return whether the scores of a step must lie in [0, 1]."""
+    budget = BUDGETS.get(step.budget_name)
+    return selector_of(step).probable or (budget is not None and budget.probable)
 
 
 def _proportional(concepts: pa.Table, total: int, settings: MinimumBudget) -> Int64Array:
@@ -100,4 +120,5 @@ BUDGETS: dict[str, Budget] = {
     "strata": Budget(None, "by strata of difficulty, over the pool or in each concept", "arXiv 2210.15809"),
     "hierarchical": Budget(None, "equal down a hierarchy of centroids", "arXiv 2405.15613"),
     "pool": Budget(None, "what each concept has among the pool's highest scores"),
+    "distinct": Budget(None, "by the distinct right pairs that each concept is expected to hold", probable=True),
 }

@@ -47,9 +47,11 @@ def vector_dtype(dimension: int) -> np.dtype[np.void]:
 
 
 def send_scores(shard: PassingShard, concepts: Store, scores: ScoreStores, store: Store) -> RowCount:
-    """Send the scores of a shard's rows to the partitions of their concepts; InputError if one is not finite."""
+    """Send the scores of a shard's rows to the partitions of their concepts; InputError if one is no number to use."""
     rows, homes = read_homes(concepts, shard)
     values, difficulties = (_finite(shard, source, rows) for source in (scores.score, scores.difficulty))
+    if scores.probable:
+        _check_probabilities(shard, values, rows, scores.probable)
     ids, partitions = global_rows(shard.index, rows), _partitions(concepts, homes)
     dtype = score_dtype(scores.wide)
     records = packed(dtype, row=ids, concept=homes, score=values, difficulty=difficulties)
@@ -63,6 +65,17 @@ def _finite(shard: PassingShard, source: Store, rows: npt.NDArray[np.int32]) -> 
         wrong = shard.uids(rows[~np.isfinite(scores)])
         raise InputError(f"selection.score: {len(wrong)} scores are not finite numbers, of {wrong[0].decode()} for one")
     return scores
+
+
+def _check_probabilities(shard: PassingShard, values: Scores, rows: npt.NDArray[np.int32], name: str) -> None:
+    outside = np.flatnonzero((values < 0) | (values > 1))
+    if len(outside):
+        uid = shard.uids(rows[outside[:1]])[0].decode()
+        raise InputError(
+            f"selection.score: {name} is {values[outside[0]]:.6g} for {uid}, but expected novelty and budget distinct "
+            "need probabilities from 0 to 1; use score right, uniform or a table of probabilities, or variant: paper "
+            "with another budget"
+        )
 
 
 def _partitions(concepts: Store, homes: npt.NDArray[np.int32]) -> Int64Array:

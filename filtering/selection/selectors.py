@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from filtering.config.methods import D2Settings, NoSettings, RandomSettings, ThresholdSettings
+from filtering.config.methods import D2Settings, NoSettings, NoveltySettings, RandomSettings, ThresholdSettings
 from filtering.core.csr import Int64Array
 from filtering.core.uids import random_order
+from filtering.selection import novelty
 from filtering.selection.concept import ConceptSamples
 from filtering.selection.d2 import Border, forward_messages, greedy_picks
 from filtering.selection.kernel import Float64Array, Kernel
@@ -19,6 +20,11 @@ def d2_coreset(concept: ConceptSamples, budget: int, settings: D2Settings) -> In
     """
     messages = messages_of(concept, settings) if settings.rounds else concept.scores
     return greedy_picks(concept.graph, messages, budget, settings.gamma_reverse, kernel=kernel_of(concept, settings))
+
+
+def novel_coreset(concept: ConceptSamples, budget: int, settings: NoveltySettings) -> Int64Array:
+    """Return the picks of the most expected novelty less expected harm, by the unit of the edges in the concept."""
+    return novelty.select(concept.graph, concept.scores, budget)
 
 
 def messages_of(concept: ConceptSamples, settings: D2Settings) -> Float64Array:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filtering.config.methods import DECIDED, D2Settings
+from filtering.config.resolution import without_paper
 from filtering.config.selection import Step
 from filtering.graph.artifacts import read_adjacent
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
@@ -12,7 +13,7 @@ from filtering.runtime.stage_objects import consume, consume_folder
 from filtering.runtime.task_spec import task
 from filtering.selection.allotment import surviving_concepts, write_budgets
 from filtering.selection.artifacts import BUDGETS_NAME, Pool, PreviousResult, ScoreStores, SelectionResult
-from filtering.selection.registry import SELECTORS
+from filtering.selection.registry import selector_of
 from filtering.selection.scores import (
     SENT_NAME,
     SENT_SUFFIX,
@@ -34,7 +35,7 @@ ROUND = "round-"
 
 def selection_key(name: str, step: Step, inputs: Sequence[str], previous: PreviousResult | None = None) -> StageKey:
     """Return the identity of one step; its inputs are the graph, the scores and the step before, if there is one."""
-    settings: Any = {key: value for key, value in step.model_dump().items() if key not in APART}
+    settings: Any = without_paper({key: value for key, value in step.model_dump().items() if key not in APART})
     if step.per == "increment":
         # The samples that an increment adds depend on the base.
         settings = [settings, previous.total, sorted(previous.shards)] if previous else [settings, 0, []]
@@ -124,7 +125,7 @@ def _select(
 ) -> list[SelectionCount]:
     """Select in every partition."""
     scores = _pass_messages(stage, step, pool, adjacent)
-    vectors = _send_vectors(stage, pool) if SELECTORS[step.method].vectors else ()
+    vectors = _send_vectors(stage, pool) if selector_of(step).vectors else ()
     sources = Sources(pool.graph, scores, previous.store if previous else None, vectors)
     tasks = [
         task(f"{number:08d}", select, number, adjacent.get(number, []), step, sources, stage.store)

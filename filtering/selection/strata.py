@@ -1,6 +1,7 @@
 """Coverage-centric coreset selection (CCS, Zheng et al. 2022, arXiv 2210.15809): budgets over strata of difficulty."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,19 @@ from filtering.core.errors import InputError
 from filtering.selection.concept import ConceptSamples, induced
 
 DROPPED = -1
+# The share of the hardest samples to drop by the share that is kept, linear in between: chosen on validation data, see
+# docs/methods.md, "For pictures with labels".
+HARDEST_BY_KEPT = ((0.1, 0.10), (0.2, 0.05), (0.3, 0.05), (0.5, 0.0))
 # A selector with its settings: the samples of a concept and a budget in, picks in order out.
 Pick = Callable[[ConceptSamples, int], Int64Array]
+
+
+def hardest_share(drop_hardest: float | Literal["auto"], total: int, available: int) -> float:
+    """Return the share of the hardest samples to drop: as given, or of `auto` by the kept share total / available."""
+    if drop_hardest != "auto":
+        return drop_hardest
+    kept, dropped = zip(*HARDEST_BY_KEPT, strict=True)
+    return float(np.interp(total / max(available, 1), kept, dropped))
 
 
 def strata_of(scores: npt.ArrayLike, count: int, drop_hardest: float) -> Int64Array:
@@ -83,12 +95,13 @@ def inside_strata(
 ) -> Int64Array:
     """Return the picks of a selector inside strata of one concept, int64 (budget,) where it keeps to its budgets.
 
-    Strata are ranges of the concept's difficulties, `settings.strata` of them after `settings.drop_hardest`. Where too
-    few samples are left, the dropped ones fill up, the least hard first, so that sizes are exact. `pick` gets each
-    stratum's samples, as a concept of their own, and its budget.
+    Strata are ranges of the concept's difficulties, `settings.strata` of them after `settings.drop_hardest` (of auto,
+    by the share of the concept that is kept). Where too few samples are left, the dropped ones fill up, the least hard
+    first, so that sizes are exact. `pick` gets each stratum's samples, as a concept of their own, and its budget.
     """
     hardness = np.asarray(difficulties, dtype=np.float64)
-    strata = strata_of(hardness, settings.strata, settings.drop_hardest)
+    share = hardest_share(settings.drop_hardest, budget, len(hardness))
+    strata = strata_of(hardness, settings.strata, share)
     sizes = np.bincount(strata[strata != DROPPED], minlength=1)
     budgets = strata_budgets(sizes, budget)
     picks = picks_by_stratum(concept, strata, budgets, pick)

@@ -239,7 +239,10 @@ IN_STRATA = {
             IN_STRATA | {"difficulty": {"el2n": {"table": "t"}}, "drop_hardest": 0.1, "strata": 9},
         ),
         ({"score": TABLE, "variant": "novelty"}, {"method": "d2", "variant": "novelty", "score": TABLE}),
-        ({"score": TABLE, "budget": "uniform"}, {"method": "d2", "variant": "paper", "score": TABLE, "budget": "uniform"}),
+        (
+            {"score": TABLE, "budget": "uniform"},
+            {"method": "d2", "variant": "paper", "score": TABLE, "budget": "uniform"},
+        ),
         ({"score": TABLE, "scale": "median"}, {"method": "d2", "variant": "paper", "score": TABLE, "scale": "median"}),
         ({"score": "clip_score"}, {"method": "d2", "variant": "paper", "score": "clip_score"}),
         ({"score": {"neg_clip_loss": {}}}, {"method": "d2", "variant": "paper", "score": {"neg_clip_loss": {}}}),

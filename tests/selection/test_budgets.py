@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.core.errors import InputError
-from filtering.selection.budgets import complexity_budgets, proportional_budgets, uniform_budgets
+from filtering.selection.budgets import (
+    complexity_budgets,
+    distinct_budgets,
+    proportional_budgets,
+    uniform_budgets,
+)
 
 
 def projected(target, lower, upper, total):
@@ -212,3 +217,61 @@ def test_impossible_totals_are_refused(budget_of, sizes, total, minimum, named):
 def test_bad_complexities_are_refused(intra, inter, options, named):
     with pytest.raises(InputError, match=named):
         complexity_budgets([5, 5], intra, inter, 4, **options)
+
+
+def held_by(random):
+    """Expected distinct right pairs, right pairs and samples of some concepts, among them empty and sure ones."""
+    sizes = random.integers(0, int(random.choice([3, 40, 5000])), int(random.integers(1, 13)))
+    right = sizes * random.choice([0.0, 0.4, 1.0, random.random()], len(sizes))
+    return right * random.choice([0.0, 0.5, 1.0, random.random()], len(sizes)), right, sizes
+
+
+def plain_distinct(distinct, right, sizes, total):
+    """Each concept's share as a real number."""
+    stations = [[0] * len(sizes), distinct, right, sizes]
+    for low, high in zip(stations, stations[1:], strict=False):
+        if total <= sum(high) and sum(low) < sum(high):
+            way = (total - sum(low)) / (sum(high) - sum(low))
+            return [a + way * (b - a) for a, b in zip(low, high, strict=True)]
+    return list(sizes)
+
+
+@examples(2)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_distinct_budgets_are_rounded_shares_of_distinct_right_pairs(seed):
+    random = np.random.default_rng(seed)
+    distinct, right, sizes = held_by(random)
+    total = int(random.integers(0, sizes.sum() + 1))
+    budgets = distinct_budgets(distinct, right, sizes, total)
+    assert budgets.dtype == np.int64
+    assert budgets.sum() == total
+    assert ((budgets >= 0) & (budgets <= sizes)).all()
+    exact = plain_distinct(distinct.tolist(), right.tolist(), sizes.tolist(), total)
+    for budget, value in zip(budgets.tolist(), exact, strict=True):
+        assert math.floor(value - 1e-6) <= budget <= math.ceil(value + 1e-6)
+
+
+def test_distinct_budgets_go_from_distinct_pairs_to_right_ones_to_all():
+    distinct, right, sizes = [10.0, 2.0, 0.0], [20.0, 8.0, 0.0], [30, 10, 20]
+    assert distinct_budgets(distinct, right, sizes, 6).tolist() == [5, 1, 0]
+    assert distinct_budgets(distinct, right, sizes, 12).tolist() == [10, 2, 0]
+    assert distinct_budgets(distinct, right, sizes, 20).tolist() == [15, 5, 0]
+    assert distinct_budgets(distinct, right, sizes, 28).tolist() == [20, 8, 0]
+    assert distinct_budgets(distinct, right, sizes, 44).tolist() == [25, 9, 10]
+    assert distinct_budgets(distinct, right, sizes, 60).tolist() == sizes
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (([1.0], [1.0, 2.0], [3, 3], 1), r"distinct must have shape \(2,\)"),
+        (([1.0, math.nan], [1.0, 2.0], [3, 3], 1), "distinct must be finite"),
+        (([2.0, 0.0], [1.0, 2.0], [3, 3], 1), "at most right"),
+        (([1.0, 0.0], [1.0, 4.0], [3, 3], 1), "right at most sizes"),
+        (([-1.0, 0.0], [1.0, 2.0], [3, 3], 1), "at least 0"),
+        (([1.0, 0.0], [1.0, 2.0], [3, 3], 7), "total is 7, but the concepts hold only 6 samples"),
+    ],
+)
+def test_distinct_budgets_refuse_what_cannot_be(held, message):
+    with pytest.raises(InputError, match=message):
+        distinct_budgets(*held)

@@ -62,6 +62,7 @@ class Pool:
 METHODS = [
     *sorted(SELECTORS),
     {"method": "ccs", "scope": "concept", "strata": 5},
+    {"method": "d2", "variant": "paper"},
     {"method": "d2", "messages": "mean", "scale": "median"},
 ]
 
@@ -96,7 +97,8 @@ def test_a_concept_whose_scores_changed_is_selected_again_and_every_pick_is_as_w
     pool, step = Pool(root), step_of(method)
     budgets = budgets_of(step, [10, 12, 8])
     pool.select("first", step, budgets)
-    pool.scores[45:50] += 1
+    # Still probabilities, for the methods that want them.
+    pool.scores[45:50] = 1 - pool.scores[45:50]
     expected = pool.select("whole", step, budgets)[1]
     counts, picks = pool.select("second", step, budgets, base="first")
     assert picks == expected

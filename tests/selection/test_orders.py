@@ -149,6 +149,7 @@ OTHERS = {
     "distance": "euclidean",
     "scale": "median",
     "messages": "mean",
+    "variant": "paper",
     "temperature": 0.2,
     "minimum": 3,
     "strata": 10,
@@ -164,8 +165,10 @@ OTHERS = {
 }
 
 
-# Steps that read the keys that D2 with proportional budgets does not.
+# Steps that read the keys that the paper's D2 with proportional budgets does not.
 READERS = {
+    "method": {},
+    "variant": {"method": "d2"},
     "temperature": {"budget": "complexity"},
     **{key: {"budget": "strata"} for key in ("strata", "drop_hardest", "difficulty", "scope")},
     "levels": {"budget": "hierarchical"},
@@ -179,7 +182,7 @@ UNORDERED = {"score", "keep", "per", "budget", "minimum", "temperature", "levels
 
 @pytest.mark.parametrize("key", Step.known_keys())
 def test_a_digest_tells_settings_that_decide_the_order_and_no_others(key):
-    samples, plain = concept_of(4, 8), READERS.get(key, {})
+    samples, plain = concept_of(4, 8), READERS.get(key, {"variant": "paper"})
     step, other = Step(**plain), Step(**plain, **{key: OTHERS[key]})
     assert step != other
     assert (digest_of(samples, step) == digest_of(samples, other)) == (key in UNORDERED)

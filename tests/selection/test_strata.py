@@ -12,7 +12,14 @@ from filtering.core.errors import InputError
 from filtering.graph.knn import knn_graph
 from filtering.selection.concept import ConceptSamples, induced
 from filtering.selection.selectors import d2_coreset, random_choice, top_scores
-from filtering.selection.strata import inside_strata, picks_by_stratum, strata_budgets, strata_of, stratum_numbers
+from filtering.selection.strata import (
+    hardest_share,
+    inside_strata,
+    picks_by_stratum,
+    strata_budgets,
+    strata_of,
+    stratum_numbers,
+)
 
 
 def plain_strata(scores, count, drop_hardest):
@@ -172,3 +179,27 @@ def test_bad_arguments_are_refused(arguments, named):
 def test_negative_totals_are_refused():
     with pytest.raises(InputError, match="negative"):
         strata_budgets([1, 2], -1)
+
+
+def test_the_hardest_share_of_auto_is_linear_in_the_kept_share():
+    assert [hardest_share("auto", total, 1000) for total in (0, 50, 100, 200, 250, 300)] == [
+        0.1,
+        0.1,
+        0.1,
+        0.05,
+        0.05,
+        0.05,
+    ]
+    assert hardest_share("auto", 150, 1000) == pytest.approx(0.075)
+    assert hardest_share("auto", 400, 1000) == pytest.approx(0.025)
+    assert [hardest_share("auto", total, 1000) for total in (500, 700, 1000)] == [0.0, 0.0, 0.0]
+    assert hardest_share("auto", 0, 0) == 0.1
+    assert hardest_share(0.3, 500, 1000) == 0.3
+
+
+def test_inside_a_concept_the_kept_share_is_the_concepts():
+    concept, hardness = concept_of(np.arange(40.0)), np.arange(40.0)
+    settings = StrataBudget(strata=1, scope="concept", drop_hardest="auto")
+    # A tenth is kept, so that the hardest tenth is dropped.
+    assert inside_strata(concept, hardness, 4, settings, TOP).tolist() == [35, 34, 33, 32]
+    assert inside_strata(concept, hardness, 20, settings, TOP)[0] == 39
