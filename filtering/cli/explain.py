@@ -73,6 +73,8 @@ def _step(step: Record) -> Iterator[str]:
     )
     if step["messages"] is not None:
         yield from _messages(step)
+    if step["novelty"] is not None:
+        yield from _novelty(step)
 
 
 def _messages(step: Record) -> Iterator[str]:
@@ -88,6 +90,22 @@ def _messages(step: Record) -> Iterator[str]:
         yield "  lowered by"
     for push in found["pushes"]:
         yield f"    {push['took']:>9.4f}  pick {push['picked_as'] + 1:<6,} {push['key']}  {_short(push['caption'])}"
+
+
+def _novelty(step: Record) -> Iterator[str]:
+    found = step["novelty"]
+    last = f"at the last pick (gain {found['last_gain']:.4f})" if step["picked"] else "without a pick"
+    when = "when it was picked" if step["rank"] is not None else last
+    yield from _pairs(
+        {
+            "novelty": f"P(right) {found['probability']:.4f}; {found['novelty']:.4f} of it not covered by picks, "
+            f"a gain of {found['gain']:.4f} {when}"
+        }
+    )
+    if found["covers"]:
+        yield "  covered by (the novelty left by each)"
+    for one in found["covers"]:
+        yield f"    {one['factor']:>9.4f}  pick {one['picked_as'] + 1:<6,} {one['key']}  {_short(one['caption'])}"
 
 
 def _neighbours(neighbours: Sequence[Record]) -> Iterator[str]:

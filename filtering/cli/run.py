@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def _run(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
+    from filtering.config.selection import selection_words
     from filtering.embedding.checkpoint import check_model
     from filtering.shards.presence import check_presence
 
@@ -27,7 +28,10 @@ def _run(given: argparse.Namespace) -> int:
     # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import run
 
-    record = run(config, progress_reporter(), given.into_existing)
+    progress = progress_reporter()
+    if words := selection_words(config.selection):
+        progress.say(words)
+    record = run(config, progress, given.into_existing)
     return print_result(given, record, lambda: run_lines(record, config.output))
 
 

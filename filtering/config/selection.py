@@ -5,6 +5,7 @@ parameters of its method and those of its budget are sections of their own, and 
 method auto, and the variant auto of D2, are what `resolution.resolved` says.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -172,6 +173,21 @@ class Selection(Step):
     def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, object]:
         found = nested(self)
         return {"steps": found["steps"]} if self.steps else _flat(self, found)
+
+
+def selection_words(selection: Selection) -> str:
+    """Return in a line what the method auto stands for; nothing where the step is another."""
+    measured = getattr(selection.budget_settings, "difficulty", AUTO)
+    step = Selection(score=measured, keep=selection.keep, per=selection.per)
+    if selection.steps or selection != step:
+        return ""
+    flat = selection.model_dump(mode="json", exclude={"method", "keep", "per"}, exclude_none=True)
+    words = ", ".join(f"{key} {_word(value)}" for key, value in flat.items())
+    return f"selection: the method auto is {selection.method} with {words}"
+
+
+def _word(value: object) -> str:
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
 
 def read_keys(given: Mapping[str, Any]) -> dict[str, object]:

@@ -10,7 +10,15 @@ from filtering.core.arguments import TEXT, check_arguments
 from filtering.core.csr import cosines
 from filtering.core.errors import DamagedError, FilteringError, one_line
 from filtering.core.places import PathOrUrl
-from filtering.explanations.explanation import ConceptFacts, Explanation, FilterFacts, Messages, Neighbour, StepFacts
+from filtering.explanations.explanation import (
+    ConceptFacts,
+    Explanation,
+    FilterFacts,
+    Messages,
+    Neighbour,
+    Novelty,
+    StepFacts,
+)
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
 from filtering.explanations.steps import deciding_step, of_step
@@ -136,11 +144,13 @@ def _verdict(found: Explanation) -> str:
     """Return in a sentence why a sample was kept or dropped."""
     if "filter" in found:
         return _filtered(found)
-    step, messages = found["step"], found["step"]["messages"]
+    step, messages, novelty = found["step"], found["step"]["messages"], found["step"]["novelty"]
     if found["outcome"] == "kept" and step["rank"] is not None:
         return f"pick {step['rank'] + 1:,} of {step['picked']:,} in its concept" + _by_score(step)
     if messages is not None and messages["pushes"]:
         return _pushed(messages)
+    if novelty is not None and step["picked"]:
+        return _not_novel(novelty)
     covered = next((one for one in found["neighbours"] if one["kept"] and one["same_concept"]), None)
     if step["method"] == "semdedup" and covered:
         return f"it looks like {covered['key']}, which is kept (cosine {covered['cosine']:.3f})"
@@ -157,9 +167,26 @@ def _filtered(found: Explanation) -> str:
 
 
 def _by_score(step: StepFacts) -> str:
-    if step["messages"] is None:
-        return ""
-    return f": its score was {step['messages']['left']:.4f} when it was picked"
+    messages, novelty = step["messages"], step["novelty"]
+    if novelty is not None:
+        expected = novelty["probability"] * novelty["novelty"]
+        return (
+            f": its expected novelty was {expected:.2f} when it was picked, with P(right) {novelty['probability']:.2f}"
+        )
+    return "" if messages is None else f": its score was {messages['left']:.4f} when it was picked"
+
+
+def _not_novel(found: Novelty) -> str:
+    p, last = found["probability"], f"that of the last pick, {found['last_gain']:.2f}"
+    # Even before any pick covered it, it was not worth more than the last pick.
+    if 2 * p - 1 < found["last_gain"] or not found["covers"]:
+        why = "it is probably mismatched" if p < 0.5 else "others are at least as surely right"
+        return f"{why}: P(right) {p:.2f}; its gain, {2 * p - 1:.2f}, is not above {last}"
+    first, left = found["covers"][0], p * found["covers"][0]["factor"]
+    return (
+        f"pick {first['picked_as'] + 1:,}, {first['key']}, already covers it: its expected novelty fell from {p:.2f} "
+        f"to {left:.2f}; at the last pick its gain was {found['gain']:.2f}, and {last}"
+    )
 
 
 def _pushed(messages: Messages) -> str:

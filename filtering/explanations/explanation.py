@@ -39,6 +39,23 @@ class Messages(TypedDict):
     pushes: list[Push]  # those that took most, the most first
 
 
+class Cover(SeenSample):
+    """A pick that covers the sample, see `filtering.selection.replay`."""
+
+    picked_as: int  # its place among the picks, from 0
+    factor: float  # by which the novelty of the sample fell
+
+
+class Novelty(TypedDict):
+    """What picks left of the expected novelty of the sample, see `filtering.selection.novelty`."""
+
+    probability: float  # of being right
+    novelty: float  # of not being covered, when it was picked, or at the last pick
+    gain: float  # then
+    last_gain: float  # of the last pick
+    covers: list[Cover]  # those that cover it most, the most first
+
+
 class StepFacts(TypedDict):
     """What a step of selection did with the sample and its concept."""
 
@@ -52,7 +69,9 @@ class StepFacts(TypedDict):
     picked: int
     rank: int | None  # among the picks, from 0
     least_picked: float | None  # the lowest score that was picked
-    messages: Messages | None  # of D2; None where its picks are no single greedy order
+    # Of D2, by its variant; None where its picks are no single greedy order
+    messages: Messages | None
+    novelty: Novelty | None
 
 
 class ConceptFacts(TypedDict):

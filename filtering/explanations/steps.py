@@ -1,25 +1,26 @@
-"""What the step of selection that decided did with a sample, and, of D2, which picks pushed it down."""
+"""What the step of selection that decided did with a sample, and, of D2, which picks pushed it down or cover it."""
 
 import numpy as np
 
 from filtering.config.aliases import recorded_step
-from filtering.config.methods import D2Settings
+from filtering.config.methods import D2Settings, NoveltySettings
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.core.errors import DamagedError, InputError
-from filtering.explanations.explanation import Messages, Push, StepFacts
+from filtering.explanations.explanation import Cover, Messages, Novelty, Push, StepFacts
 from filtering.explanations.sources import Sources
 from filtering.graph.artifacts import GRAPH_NAME, read_adjacent
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.runtime.run_record import StepRecord
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.replay import replay
+from filtering.selection.novelty import gain_of
+from filtering.selection.replay import replay, replay_novelty
 from filtering.selection.scores import Survivors
 from filtering.selection.selectors import kernel_of, messages_of
 from filtering.storage.store import Store
 
-# Of the picks that pushed a sample down, those that took most.
+# Of the picks that pushed a sample down or cover it, those that took most.
 PUSHES = 5
 
 
@@ -65,6 +66,7 @@ def of_step(sources: Sources, found: StepRecord, part: ShardGraph, partition: in
         rank=int(ranks[0]) if len(ranks) else None,
         least_picked=float(scores[order].min()) if len(order) else None,
         messages=_messages(sources, step, samples, rows, order, node),
+        novelty=_novelty(sources, step, samples, rows, order, node),
     )
 
 
@@ -102,3 +104,18 @@ def _messages(
     ]
     taken = sum(push.amount for push in found.pushes)
     return Messages(heard=found.initial, left=found.left, last_pick=found.last, taken=taken, pushes=pushes)
+
+
+def _novelty(
+    sources: Sources, step: Step, samples: ConceptSamples, rows: Int64Array, order: Int64Array, node: int
+) -> Novelty | None:
+    if not isinstance(step.settings, NoveltySettings) or step.budget_name == "strata":
+        return None
+    found, p = replay_novelty(samples.graph, samples.scores, order, node), float(samples.scores[node])
+    most = sorted(found.covers, key=lambda cover: (cover.factor, cover.rank))[:PUSHES]
+    seen = sources.samples(rows[[cover.pick for cover in most]].tolist()) if most else []
+    covers: list[Cover] = [
+        {**one, "picked_as": cover.rank, "factor": cover.factor} for one, cover in zip(seen, most, strict=True)
+    ]
+    gain = gain_of(p, found.novelty)
+    return Novelty(probability=p, novelty=found.novelty, gain=gain, last_gain=found.last_gain, covers=covers)

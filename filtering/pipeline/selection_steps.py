@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from filtering.config.methods import StrataBudget
 from filtering.config.run import Config, Embedding
+from filtering.config.scores import ScoreTable
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, Mistakes
@@ -96,7 +97,7 @@ class Selecting:
         specs = specs_of(step)
         score, difficulty = map(self._score, specs)
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
-        wide, probable = any(spec.wide for spec in specs), specs[0].name if wants_probabilities(step) else ""
+        wide, probable = any(spec.wide for spec in specs), _told(specs[0]) if wants_probabilities(step) else ""
         previous, scores = self._previous(step, name), ScoreStores(score.store, difficulty.store, wide, probable)
         stage = self.context.take(
             selection_key(name, step, inputs, previous),
@@ -209,6 +210,12 @@ def specs_of(step: Step) -> tuple[Spec, Spec]:
     if not isinstance(strata, StrataBudget) or strata.difficulty == AUTO:
         return own, own
     return own, spec_of(strata.difficulty, own.name)
+
+
+def _told(spec: Spec) -> str:
+    """Return a score as a message names it."""
+    settings = spec.settings
+    return f"{settings.column} of {settings.table}" if isinstance(settings, ScoreTable) else spec.name
 
 
 def unread_sizes(config: Config) -> list[str]:

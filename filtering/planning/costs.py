@@ -35,6 +35,8 @@ PAGE_BYTES = 32 << 20
 # Products of a row while a selection is measured: features of random networks, and the queries with the kept samples
 # and with a random choice of as many.
 MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES
+# An edge in the pass of the budget `distinct`: its length is counted twice, and picks are made over it.
+COUNTED_SECONDS = 8e-7
 # Importing torch, which multiplies bytes; workers keep it.
 SEARCH_PROCESS_BYTES = 500 << 20
 
@@ -62,7 +64,8 @@ class Asked:
 
     # Kind and parameters of every score that is computed, parts of combinations included
     scores: tuple[tuple[str, Any], ...] = (("rows", None),)
-    steps: tuple[tuple[str, bool], ...] = (("d2", False),)  # the method of every step, and whether it reads vectors
+    # The method of every step, whether it reads vectors, and whether its budget counts distinct right pairs
+    steps: tuple[tuple[str, bool, bool], ...] = (("d2", False, True),)
     tower_seconds: float = 0.0  # seconds of one image through the model, for scores that run it
 
 
@@ -89,9 +92,11 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
     return reading.get(kind, 2e-7)
 
 
-def step_seconds(work: Work, method: str, vectors: bool) -> float:
+def step_seconds(work: Work, method: str, vectors: bool, counted: bool = False) -> float:
     """Return the seconds that a step of selection takes, a row, on the reference machine."""
     seconds = work.k * 8e-7 + (2.7e-9 * (4 * work.dimension + 8) if vectors else 0)
+    if counted:
+        seconds += work.k * COUNTED_SECONDS
     if method == "semdedup":
         seconds += work.rows / max(work.clusters, 1) * UNEVEN / 2 * work.dimension * MULTIPLY_SECONDS
     return seconds
@@ -174,7 +179,7 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
     rows, shard, d = work.rows, work.largest_shard, work.dimension
     own, steps = work.partition_limit / (1 + work.replicas), len(asked.steps)
     process = PROCESS_BYTES + SEARCH_PROCESS_BYTES
-    travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors in asked.steps) else 0
+    travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors, _ in asked.steps) else 0
     return [
         StageCost(
             "scores",

@@ -12,6 +12,7 @@ from typing import cast
 
 from filtering.concepts.stage import wanted_clusters
 from filtering.config.run import Config
+from filtering.config.selection import selection_words
 from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
 from filtering.pipeline.selection_steps import every_step, specs_of
@@ -21,7 +22,7 @@ from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedSt
 from filtering.planning.work import Work
 from filtering.runtime.finished_run import Reusable
 from filtering.scores.registry import Spec, with_parts
-from filtering.selection.registry import SELECTORS
+from filtering.selection.registry import selector_of
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
 
@@ -100,6 +101,7 @@ def plan(
         input_bytes=size,
         dimension=pool.probe.dimension,
         concepts=work.clusters,
+        selection=selection_words(config.selection),
         keep=min(wanted_total(list(every_step(config))[-1].keep, pool.rows), pool.rows),
         cpus=cpus,
         memory_per_worker_bytes=allowed,
@@ -152,8 +154,7 @@ def _asked(config: Config, pool: Pool) -> Asked:
     """Return the scores and methods of the steps of selection; a score of several steps is computed once."""
     steps, specs = [], dict[str, Spec]()
     for step in every_step(config):
-        one = SELECTORS[step.method]
-        steps.append((step.method, one.vectors))
+        steps.append((step.method, selector_of(step).vectors, step.budget_name == "distinct"))
         for spec in (spec for asked in specs_of(step) for spec in with_parts(asked)):
             specs[str(spec.plain())] = spec
     scores = tuple((str(spec.scorer.kind), spec.settings) for spec in specs.values())

@@ -65,6 +65,7 @@ class Measured(TypedDict):
 class Plan(TypedDict):
     """The projected size and cost of a run; `keep` counts samples, `price` is None without prices.
 
+    `selection` is what the method auto stands for, empty where the configuration says more.
     `warnings` name files that a run would quarantine, the first few.
     """
 
@@ -73,6 +74,7 @@ class Plan(TypedDict):
     input_bytes: int
     dimension: int
     concepts: int
+    selection: str
     keep: int
     cpus: int
     memory_per_worker_bytes: int

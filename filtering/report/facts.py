@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from filtering.concepts.artifacts import Drift
 from filtering.config.aliases import recorded_step
+from filtering.config.methods import NoveltySettings
 from filtering.config.selection import Step
 from filtering.graph.artifacts import GraphResult
 from filtering.report.data import Measure
@@ -40,6 +41,10 @@ HOW = {
     "semdedup": "one of several samples that look the same is kept",
     "all": "everything is kept",
 }
+NOVELTY = (
+    "in each concept it repeatedly picks the sample with the highest expected novelty (the probability that image and "
+    "caption belong together and that no pick covers it yet) less the probability that they do not belong together"
+)
 # How a budget distributes the kept samples over the concepts.
 SHARES = {
     "proportional": "distributed over the concepts by their sizes",
@@ -47,6 +52,7 @@ SHARES = {
     "complexity": "distributed over the concepts: wide concepts far from the others get more",
     "strata": "distributed over strata of difficulty",
     "hierarchical": "distributed equally down a hierarchy of concepts",
+    "distinct": "distributed over the concepts by the distinct right pairs that each is expected to hold",
     "pool": "taken from the whole pool, independent of the concept",
 }
 FILTERS = {
@@ -79,9 +85,10 @@ def _step(found: StepRecord) -> str:
     if found["settings"] is None:
         return f"Samples that are in {found['reason'].partition(':')[2]} of the named selections go on."
     step = recorded_step(found["settings"])
-    how = HOW.get(step.method, SELECTORS[step.method].about)
+    novel = isinstance(step.settings, NoveltySettings)
+    how = NOVELTY if novel else HOW.get(step.method, SELECTORS[step.method].about)
     judged = "" if found["score"] == "uniform" else f", by {found['score']}"
-    return f"Selection by {step.method}{judged}: {how}.{_budget(step)}"
+    return f"Selection by {step.method}{' with expected novelty' * novel}{judged}: {how}.{_budget(step)}"
 
 
 def _budget(step: Step) -> str:

@@ -4,12 +4,19 @@ from typing import Any, NotRequired, TypedDict
 
 from pydantic.fields import FieldInfo
 
-from filtering.config.methods import BUDGET_SECTIONS, METHODS, MinimumBudget
+from filtering.config.methods import AUTO, BUDGET_SECTIONS, D2, METHODS, VARIANT_KEY, VARIANTS, MinimumBudget
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS
-from filtering.selection.registry import BUDGETS, SELECTORS
+from filtering.selection.registry import BUDGETS, NOVELTY, SELECTORS, Budget
+
+AUTO_ABOUT = "the default, best on the benchmarks: d2 by expected novelty, or in strata of a score of your own"
+AUTO_INPUTS = "score (auto: right), budget (auto: distinct; in strata: strata)"
+VARIANTS_TOLD = (
+    f"novelty: {NOVELTY.about}, without parameters; paper: messages over the graph; auto: paper where a parameter of "
+    "it, another score than right or budget strata is given, else novelty"
+)
 
 
 class Parameter(TypedDict):
@@ -34,14 +41,13 @@ class Part(TypedDict):
 
 def methods() -> list[Part]:
     """Return every part that a configuration may name."""
-    found = [
+    found = [_part("selector", AUTO, AUTO_ABOUT, "", AUTO_INPUTS, [])]
+    found += [
         _part("selector", name, one.about, one.source, _selector_inputs(name), _selector_fields(name))
         for name, one in SELECTORS.items()
     ]
     found += [
-        _part(
-            "budget", name, one.about, one.source, "concepts" if one.allot else "scores", _fields(BUDGET_SECTIONS[name])
-        )
+        _part("budget", name, one.about, one.source, _budget_inputs(one), _fields(BUDGET_SECTIONS[name]))
         for name, one in BUDGETS.items()
     ]
     found += [
@@ -66,8 +72,17 @@ def _part(kind: str, name: str, about: str, source: str, inputs: str, parameters
     )
 
 
+def _budget_inputs(one: Budget) -> str:
+    if one.probable:
+        return "scores that are probabilities, graph"
+    return "concepts" if one.allot else "scores"
+
+
 def _selector_inputs(name: str) -> str:
     one, budget = SELECTORS[name], METHODS[name].budget
+    if name == D2:
+        novel = f"score (auto: {NOVELTY.score}), budget (auto: {VARIANTS['novelty'].budget})"
+        return f"variant novelty: {novel}; variant paper: score (auto: {one.score}), budget (auto: {budget})"
     inputs = [f"score (auto: {one.score})", f"budget (auto: {budget})" if budget else "no budget"]
     return ", ".join([*inputs, *["image embeddings"] * one.vectors])
 
@@ -76,8 +91,20 @@ def _selector_fields(name: str) -> list[Parameter]:
     """Return a selector's own parameters, and those of its budget where that is not one of sizes alone."""
     budget = BUDGET_SECTIONS.get(METHODS[name].budget)
     own = _fields(METHODS[name].settings)
+    if name == D2:
+        return _d2_fields(own)
     known = {parameter["name"] for parameter in own}
     return own + [one for one in _fields(budget) if one["name"] not in known and budget is not MinimumBudget]
+
+
+def _d2_fields(own: list[Parameter]) -> list[Parameter]:
+    """Return D2's parameters: the variant, and those of the paper, each of which asks for that variant."""
+    found = [Parameter(name=VARIANT_KEY, description=VARIANTS_TOLD, default=AUTO)]
+    for one in own:
+        if one["name"] != VARIANT_KEY:
+            told = f"variant paper: {one['description']}"
+            found.append(Parameter(name=one["name"], description=told, default=one["default"]))
+    return found
 
 
 def _fields(settings: type[Section] | None) -> list[Parameter]:

@@ -57,7 +57,7 @@ class Budget:
 
 
 SELECTORS: dict[str, Selector] = {
-    "d2": Selector(d2_coreset, "diverse and difficult: messages over the graph", "arXiv 2310.07931"),
+    "d2": Selector(d2_coreset, "diverse, and right or difficult: by expected novelty or messages", "arXiv 2310.07931"),
     "top": Selector(top_scores, "the highest scores"),
     "random": Selector(random_choice, "a draw that uids and seed decide", score="uniform"),
     "threshold": Selector(top_scores, "scores at or above a value, ties included: DataComp's rule", "arXiv 2304.14108"),
@@ -84,9 +84,7 @@ SELECTORS: dict[str, Selector] = {
     "all": Selector(everything, "everything", score="uniform"),
 }
 # The variant of D2 that is not the paper's.
-NOVELTY = Selector(
-    novel_coreset, "probably right and not covered yet: expected novelty over the graph", score="right", probable=True
-)
+NOVELTY = Selector(novel_coreset, "probably right and not covered yet", score="right", probable=True)
 
 
 def selector_of(step: Step) -> Selector:

@@ -1,5 +1,6 @@
-"""The effect of reverse messages on one sample: D2's picks taken again, noting its score."""
+"""The effect of picks on one sample: D2's reverse messages to it, and what covers it, noted pick by pick."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from filtering.core.csr import Int64Array, KnnGraph
 from filtering.selection.d2 import PAPER
 from filtering.selection.kernel import Float64Array, Kernel
+from filtering.selection.novelty import gain_of, unit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,51 @@ def replay(
                 if neighbour == node:
                     pushes.append(Push(rank, pick, weight * last))
     return Replay(float(messages[node]), tuple(pushes), left, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A pick that covers a sample: the pick's rank from 0, its node, and by which factor the sample's novelty fell."""
+
+    rank: int
+    pick: int
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """The expected novelty of one sample during the picks."""
+
+    covers: tuple[Cover, ...]  # the picks before it was picked, or before the last pick, in order
+    novelty: float  # nu, when it was picked, or at the last pick
+    last_gain: float  # the gain of the last pick, when it was picked; NaN where there was none
+
+
+def replay_novelty(graph: KnnGraph, probabilities: Float64Array, picks: Int64Array, node: int) -> Novelty:
+    """Return which picks of `novelty.select` cover a node, and what that and the last pick were worth.
+
+    `probabilities` are float64 (n,), `picks`, int64 (p,), in order.
+    """
+    ranks = np.full(graph.nodes, graph.nodes)
+    ranks[picks] = np.arange(len(picks))
+    unit, last = unit_of(graph.distances), len(picks) - 1
+    covers = _covers(graph, probabilities, ranks, node, min(int(ranks[node]), max(last, 0)), unit)
+    if last < 0:
+        return Novelty((), 1.0, np.nan)
+    end = int(picks[last])
+    before = _covers(graph, probabilities, ranks, end, last, unit)
+    return Novelty(covers, _product(covers), gain_of(float(probabilities[end]), _product(before)))
+
+
+def _covers(graph: KnnGraph, p: Float64Array, ranks: Int64Array, node: int, end: int, unit: float) -> tuple[Cover, ...]:
+    """Return the neighbours of a node whose ranks are below `end`, in the order of their ranks."""
+    weights = {at: weight for at, weight in _edges(graph, node, 1.0, Kernel(unit=unit)) if ranks[at] < end}
+    order = sorted(weights, key=lambda at: int(ranks[at]))
+    return tuple(Cover(int(ranks[at]), at, 1.0 - float(p[at]) * weights[at]) for at in order)
+
+
+def _product(covers: tuple[Cover, ...]) -> float:
+    return math.prod(cover.factor for cover in covers)
 
 
 def _edges(graph: KnnGraph, node: int, gamma: float, kernel: Kernel) -> Iterator[tuple[int, float]]:

@@ -72,9 +72,9 @@ def _check_probabilities(shard: PassingShard, values: Scores, rows: npt.NDArray[
     if len(outside):
         uid = shard.uids(rows[outside[:1]])[0].decode()
         raise InputError(
-            f"selection.score: {name} is {values[outside[0]]:.6g} for {uid}, but expected novelty and budget distinct "
-            "need probabilities from 0 to 1; use score right, uniform or a table of probabilities, or variant: paper "
-            "with another budget"
+            f"selection.score: {name} is {values[outside[0]]:.6g} for {uid}, but expected novelty and the budget "
+            "distinct take probabilities, from 0 to 1; use score right, uniform or a table of probabilities, or set "
+            "variant: paper and another budget"
         )
 
 

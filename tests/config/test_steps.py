@@ -23,7 +23,7 @@ from filtering.config.methods import (
     method_of,
 )
 from filtering.config.run import UNDECISIVE, parse_config
-from filtering.config.selection import Step
+from filtering.config.selection import Step, selection_words
 
 # As run.json of older versions has a step: the parameters of every method and budget.
 FORMER = {
@@ -315,3 +315,13 @@ def test_hashes_of_steps_of_the_paper_are_those_from_before_there_were_variants(
 )
 def test_an_unknown_scorer_is_refused_where_it_stands(selection, line):
     assert refusal(given(selection=selection)).startswith(line)
+
+
+def test_what_the_method_auto_stands_for_is_said_in_a_line():
+    novel = "selection: the method auto is d2 with score right, budget distinct, variant novelty"
+    assert selection_words(step()) == selection_words(step(keep=0.1)) == novel
+    strata = selection_words(step(score={"aum": {"table": "t"}}))
+    assert strata.startswith("selection: the method auto is d2 with score uniform, budget strata, variant paper, ")
+    assert strata.endswith('difficulty {"aum": {"table": "t"}}')
+    assert selection_words(step(method="top")) == selection_words(step(budget="uniform")) == ""
+    assert selection_words(step(steps=[{}])) == ""

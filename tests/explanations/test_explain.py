@@ -160,8 +160,8 @@ STEPS = {
     "semdedup": {"method": "semdedup", "epsilon": 0.3},
     "threshold": {"method": "threshold", "threshold": 0.8},
     "moderate": {"method": "moderate", "keep": 0.3},
-    "two steps": {"steps": [{"method": "semdedup", "epsilon": 0.3}, {"method": "d2", "keep": 0.5}]},
-    "sets": {"steps": [{"all": ["good", "drawn"]}, {"method": "d2", "keep": 0.5}]},
+    "two steps": {"steps": [{"method": "semdedup", "epsilon": 0.3}, {"method": "d2", "variant": "paper", "keep": 0.5}]},
+    "sets": {"steps": [{"all": ["good", "drawn"]}, {"method": "d2", "variant": "paper", "keep": 0.5}]},
     "union": {"steps": [{"any": ["good", "drawn"]}]},
 }
 NAMED = {"good": {"method": "top", "keep": 0.7}, "drawn": {"method": "random", "keep": 0.7}}

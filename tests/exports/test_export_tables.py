@@ -49,7 +49,7 @@ def tar_pool_with_urls(tmp_path_factory) -> Path:
 def tar_finished(tar_pool_with_urls, tmp_path_factory) -> Store:
     folder = tmp_path_factory.mktemp("run") / "run"
     score = {"combine": {"of": [{"score": "clip_score"}, {"score": "sds"}], "by": "rank"}}
-    config = tar_config(tar_pool_with_urls, folder, selection={"keep": 0.5, "score": score})
+    config = tar_config(tar_pool_with_urls, folder, selection={"variant": "paper", "keep": 0.5, "score": score})
     pipeline.run(parse_config(config), Silent())
     return Store(str(folder))
 
@@ -114,7 +114,9 @@ def test_metadata_of_tars_is_datacomps_and_goes_in_again(tar_finished, run, tmp_
             assert row["face_bboxes"] == (None if strange else told["face_bboxes"])
             assert (row["original_width"], row["original_height"]) == (64 if strange else 800, 600)
     assert (tmp_path / "out/subset.npy").read_bytes() == tar_finished.read("manifest/subset.npy")
-    again = metadata_config(tmp_path / "out", tmp_path / "again", selection={"keep": 0.5}, concepts={"clusters": 2})
+    again = metadata_config(
+        tmp_path / "out", tmp_path / "again", selection={"variant": "paper", "keep": 0.5}, concepts={"clusters": 2}
+    )
     again["input"]["arrays"] = {"image": "img", "text": "txt"}
     assert run(again)["totals"] == {"input": 20, "kept": 10, "dropped": 10, "quarantined": 0}
 
@@ -126,7 +128,7 @@ def test_tables_as_laion_writes_them_come_out_with_the_runs_uids(run, tmp_path, 
     table = pq.read_table(path)
     named = {"TEXT": table["text"], "URL": table["url"]}
     pq.write_table(pa.table(named | ({uid: pc.utf8_upper(table["uid"])} if uid else {})), path)
-    run(metadata_config(pool, tmp_path / "run", concepts={"clusters": 1}, selection={"keep": 0.5}))
+    run(metadata_config(pool, tmp_path / "run", concepts={"clusters": 1}, selection={"variant": "paper", "keep": 0.5}))
     finished = Store(str(tmp_path / "run"))
     export(finished, "parquet", str(tmp_path / "out"), Options())
     rows = pq.read_table(tmp_path / "out/00000000.parquet").to_pylist()

@@ -244,7 +244,7 @@ def test_a_real_run_over_all_kinds_of_members_comes_out_byte_for_byte(run, tmp_p
             mine += [(f"{key}.cls", b"7"), (f"{key}.v1.2.npy", bytes(700 + at)), (f"{key}.cls", b"twice")]
         write_tar(tmp_path / f"pool/{shard:08d}.tar", mine)
         parts += mine
-    run(tar_config(tmp_path / "pool", tmp_path / "run", selection={"keep": 0.5}))
+    run(tar_config(tmp_path / "pool", tmp_path / "run", selection={"variant": "paper", "keep": 0.5}))
     finished = Store(str(tmp_path / "run"))
     tables = [finished.read_table(f"manifest/kept/{index:08d}.parquet")["key"].to_pylist() for index in range(2)]
     found = flat(exported(finished, tmp_path / "out", samples=4))

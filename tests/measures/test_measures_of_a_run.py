@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def measured(run, metadata_pool, folder):
-    run(metadata_config(metadata_pool, folder, selection={"method": "d2", "keep": 0.25}))
+    run(metadata_config(metadata_pool, folder, selection={"method": "d2", "variant": "paper", "keep": 0.25}))
     record = json.loads((folder / "run.json").read_text())
     return record["measures"], record["objects"]
 

@@ -140,7 +140,9 @@ def test_what_no_run_can_do_without_is_made_again_by_the_command_that_the_line_n
 @pytest.mark.slow
 def test_damaged_picks_of_the_base_count_for_an_increment_and_are_not_reused(tmp_path):
     pool = write_metadata(tmp_path / "pool", [400])
-    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.25, "per": "increment"})
+    config = metadata_config(
+        pool, tmp_path / "1", base="latest", selection={"variant": "paper", "keep": 0.25, "per": "increment"}
+    )
     night(config)
     write_metadata(pool, [200], seed=1)
     for path in (tmp_path / "1").glob("stages/selection-*/*.npz"):

@@ -56,7 +56,12 @@ def test_one_cluster_holds_half_the_pool(run, tmp_path):
 
 @pytest.mark.parametrize(("rows", "dimension"), [(100, 16), (3, 16), (1, 16), (300, 1024)])
 def test_few_rows_and_long_vectors(run, tmp_path, rows, dimension):
-    record = filtered(run, write_vectors(tmp_path / "pool", points(rows, dimension)), tmp_path, selection={"keep": 0.5})
+    record = filtered(
+        run,
+        write_vectors(tmp_path / "pool", points(rows, dimension)),
+        tmp_path,
+        selection={"variant": "paper", "keep": 0.5},
+    )
     assert record["totals"]["kept"] == rows // 2
     assert record["recall"] > 0.9
 

@@ -62,7 +62,7 @@ def planted():
 def finished(hostile, planted):
     folder, _ = hostile
     before = digests(folder)
-    config = tar_config(folder / "pool", folder / "run", selection={"keep": 1.0})
+    config = tar_config(folder / "pool", folder / "run", selection={"variant": "paper", "keep": 1.0})
     reset_peak_memory()
     held = peak_memory_bytes()
     record = pipeline.run(parse_config(config), Silent())

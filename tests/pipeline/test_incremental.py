@@ -25,14 +25,18 @@ from filtering.storage.store import Store
 SECTIONS = {
     "d2": {},
     "two rounds": {"selection": {"keep": 0.4, "rounds": 2, "scale": "median"}},
-    "complexity": {"selection": {"keep": 300, "budget": "complexity"}},
+    "complexity": {"selection": {"variant": "paper", "keep": 300, "budget": "complexity"}},
     "strata": {"selection": {"method": "ccs", "keep": 0.5, "strata": 10}},
     "strata in concepts": {"selection": {"method": "d2", "budget": "strata", "scope": "concept", "strata": 4}},
     "pool": {"selection": {"method": "top", "budget": "pool"}},
     "semdedup": {"selection": {"method": "semdedup", "epsilon": 0.3}},
     "flexrand": {"selection": {"method": "flexrand", "keep": 0.4}},
     "distance": {"selection": {"method": "top", "score": "sds", "keep": 0.2}},
-    "steps": {"selection": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "keep": 0.5}]}},
+    "steps": {
+        "selection": {
+            "steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]
+        }
+    },
     "filtered": {"filters": [{"clip_score": {"keep": 0.7}}]},
 }
 
@@ -144,10 +148,10 @@ def test_only_what_a_new_shard_touches_is_searched_and_selected_again(night, tmp
 @pytest.mark.slow
 def test_a_pool_that_is_the_same_takes_no_work_but_another_budget_takes_other_prefixes(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [400, 300])
-    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.3})
+    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"variant": "paper", "keep": 0.3})
     night(config)
     for name, keep in (("less", 0.2), ("more", 0.34), ("all", 1.0)):
-        again = config | {"output": str(tmp_path / name), "selection": {"keep": keep}}
+        again = config | {"output": str(tmp_path / name), "selection": {"variant": "paper", "keep": keep}}
         record = night(again)
         assert record["base"]["embedded_shards"] == record["base"]["concepts"]["searched"] == 0
         assert (record["base"]["concepts"]["selected"] > 0) == (keep == 1.0)
@@ -192,7 +196,9 @@ def test_shards_in_another_order_are_not_embedded_again_and_all_else_is_done_aga
 @pytest.mark.slow
 def test_a_budget_per_night_adds_to_what_the_nights_before_could_keep(night, tmp_path):
     pool = write_metadata(tmp_path / "pool", [400])
-    config = metadata_config(pool, tmp_path / "1", base="latest", selection={"keep": 0.25, "per": "increment"})
+    config = metadata_config(
+        pool, tmp_path / "1", base="latest", selection={"variant": "paper", "keep": 0.25, "per": "increment"}
+    )
     assert night(config)["totals"]["kept"] == 100
     write_metadata(pool, [200], seed=1)
     assert night(config | {"output": str(tmp_path / "2")})["totals"]["kept"] == 150
@@ -263,7 +269,7 @@ def test_a_finished_night_is_not_changed(night, tmp_path):
     assert night(config)["manifest_hash"] == first["manifest_hash"]
     assert (tmp_path / "1" / "run.json").stat().st_mtime_ns == written
     with pytest.raises(InputError, match="holds a finished run of another pool or configuration"):
-        night(config | {"selection": {"keep": 0.5}})
+        night(config | {"selection": {"variant": "paper", "keep": 0.5}})
     with pytest.raises(InputError, match="holds an incremental run"):
         night({key: value for key, value in config.items() if key != "base"})
     night(metadata_config(pool, tmp_path / "plain"))

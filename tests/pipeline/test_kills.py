@@ -39,7 +39,7 @@ SELECTIONS = {
     "figures": {"score": {"combine": {"by": "zscore", "of": [{"score": "clip_score"}, {"score": "sds"}]}}},
     "strata": {"method": "ccs", "strata": 5},
     "pool": {"method": "top", "budget": "pool"},
-    "steps": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "keep": 0.5}]},
+    "steps": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]},
 }
 
 

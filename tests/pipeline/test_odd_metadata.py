@@ -35,7 +35,9 @@ def put(at, value):
 
 
 def filtered(run, pool, output, **sections):
-    record = run(metadata_config(pool, output, concepts={"clusters": 3}, selection={"keep": 0.5}, **sections))
+    record = run(
+        metadata_config(pool, output, concepts={"clusters": 3}, selection={"variant": "paper", "keep": 0.5}, **sections)
+    )
     assert list(problems(Store(str(output)))) == []
     return record
 

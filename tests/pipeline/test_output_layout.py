@@ -25,7 +25,9 @@ def start(tmp_path, out):
     pool = write_metadata(tmp_path / "pool", [60])
 
     def started(keep=0.3, insist=False, progress=None, **sections):
-        config = metadata_config(pool, out.url, concepts={"clusters": 2}, selection={"keep": keep}, **sections)
+        config = metadata_config(
+            pool, out.url, concepts={"clusters": 2}, selection={"variant": "paper", "keep": keep}, **sections
+        )
         return pipeline.run(parse_config(config), progress or Silent(), into_existing=insist)
 
     return started

@@ -69,8 +69,8 @@ def test_ranks_are_the_greedy_order_inside_each_concept(run, metadata_pool, tmp_
 
 @pytest.mark.slow
 def test_a_smaller_budget_is_a_prefix_of_a_larger_one(run, metadata_pool, tmp_path):
-    small = metadata_config(metadata_pool, tmp_path / "small", selection={"keep": 0.2})
-    large = metadata_config(metadata_pool, tmp_path / "large", selection={"keep": 0.4})
+    small = metadata_config(metadata_pool, tmp_path / "small", selection={"variant": "paper", "keep": 0.2})
+    large = metadata_config(metadata_pool, tmp_path / "large", selection={"variant": "paper", "keep": 0.4})
     run(small)
     run(large)
     few, many = (set(table(tmp_path / name, "kept")["uid"].to_pylist()) for name in ("small", "large"))
@@ -214,7 +214,7 @@ def test_every_method_and_budget_keeps_exactly_what_is_asked(run, metadata_pool,
 
 
 def test_asking_for_more_than_there_is_keeps_all_and_warns(run, metadata_pool, tmp_path):
-    record = run(metadata_config(metadata_pool, tmp_path / "run", selection={"keep": 5000}))
+    record = run(metadata_config(metadata_pool, tmp_path / "run", selection={"variant": "paper", "keep": 5000}))
     assert record["totals"]["kept"] == 1100
     assert any("5,000" in warning for warning in record["warnings"])
 

@@ -38,7 +38,9 @@ def write_pool(folder, scales):
 def test_equal_manifests_at_any_scale(run, tmp_path, sections):
     def manifest(name, scales):
         pool = write_pool(tmp_path / f"pool-{name}", scales)
-        record = run(metadata_config(pool, tmp_path / name, **({"selection": {"keep": 0.3}} | sections)))
+        record = run(
+            metadata_config(pool, tmp_path / name, **({"selection": {"variant": "paper", "keep": 0.3}} | sections))
+        )
         assert record["totals"]["quarantined"] == 0
         return record["manifest_hash"]
 

@@ -128,7 +128,7 @@ def test_steps_see_what_the_one_before_kept(select, folder, scores):
     steps = [
         {"method": "semdedup", "epsilon": 0.05},
         {"method": "threshold", "keep": 0.5},
-        {"method": "d2", "keep": 0.3, "budget": "complexity"},
+        {"method": "d2", "variant": "paper", "keep": 0.3, "budget": "complexity"},
     ]
     record = select({"steps": steps})
     dropped = record["reasons"]["dropped"]
@@ -164,7 +164,9 @@ def test_sets_of_named_selections(kept, select):
     assert set(both["uid"].to_pylist()) == fits & drawn
     either = kept({"steps": [{"any": ["fits", "drawn"]}]}, selections=parts)
     assert set(either["uid"].to_pylist()) == fits | drawn
-    record = select({"steps": [{"all": ["fits", "drawn"]}, {"method": "d2", "keep": 0.5}]}, selections=parts)
+    record = select(
+        {"steps": [{"all": ["fits", "drawn"]}, {"method": "d2", "variant": "paper", "keep": 0.5}]}, selections=parts
+    )
     assert record["reasons"]["dropped"] == {
         "selection:fits": ROWS - len(fits),
         "selection:drawn": len(fits) - len(fits & drawn),
@@ -173,7 +175,7 @@ def test_sets_of_named_selections(kept, select):
 
 
 def test_ranks_of_a_union_are_an_order_inside_each_concept(kept):
-    parts = {"one": {"method": "random", "keep": 0.2}, "two": {"method": "d2", "keep": 0.2}}
+    parts = {"one": {"method": "random", "keep": 0.2}, "two": {"method": "d2", "variant": "paper", "keep": 0.2}}
     found = kept({"steps": [{"any": ["one", "two"]}]}, selections=parts)
     ranks: dict[int, list[int]] = {}
     for concept, rank in zip(found["concept"].to_pylist(), found["rank"].to_pylist(), strict=True):
@@ -195,7 +197,12 @@ PARTITION_FREE = [
     {"method": "top", "budget": "pool", "score": "uniform", "keep": 200},
     {"method": "semdedup", "epsilon": 0.1},
     {"method": "moderate", "keep": 0.3},
-    {"steps": [{"method": "threshold", "keep": 0.6}, {"method": "d2", "keep": 0.3, "budget": "hierarchical"}]},
+    {
+        "steps": [
+            {"method": "threshold", "keep": 0.6},
+            {"method": "d2", "variant": "paper", "keep": 0.3, "budget": "hierarchical"},
+        ]
+    },
 ]
 
 

@@ -24,9 +24,21 @@ def test_filters_come_with_what_they_ask_for():
 
 @pytest.mark.parametrize("method", SELECTORS)
 def test_every_selector_is_told(method):
-    (told,) = decisions([], [step(method)])
+    (told,) = decisions([], [step(method, **({"variant": "paper"} if method == "d2" else {}))])
     assert told.startswith(f"Selection by {method}, by clip_score: ")
     assert told.endswith(".")
+
+
+def test_expected_novelty_is_told():
+    (told,) = decisions([], [step(score="right")])
+    assert told.startswith("Selection by d2 with expected novelty, by right: in each concept it repeatedly picks ")
+    assert "30 %, distributed over the concepts by the distinct right pairs" in told
+
+
+def test_a_step_that_was_recorded_before_there_were_variants_is_told_as_the_papers():
+    recorded = step(variant="paper")
+    del recorded["settings"]["variant"]
+    assert decisions([], [recorded]) == decisions([], [step(variant="paper")])
 
 
 def test_every_budget_is_told():

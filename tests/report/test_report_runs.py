@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def metadata_run(run, metadata_pool, folder):
     if not (folder / "run.json").exists():
-        selection = {"method": "d2", "keep": 0.4}
+        selection = {"method": "d2", "variant": "paper", "keep": 0.4}
         run(metadata_config(metadata_pool, folder, selection=selection, filters=[{"clip_score": {"keep": 0.9}}]))
     return folder
 
@@ -75,7 +75,7 @@ def test_the_data_comes_back_from_json_as_it_was(metadata_run):
 
 def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadata_pool, tmp_path, monkeypatch):
     other = tmp_path / "other"
-    run(metadata_config(metadata_pool, other, selection={"method": "d2", "keep": 0.2}))
+    run(metadata_config(metadata_pool, other, selection={"method": "d2", "variant": "paper", "keep": 0.2}))
     monkeypatch.chdir(tmp_path)
     page = report_page(Store(str(metadata_run)), None, str(other))
     assert page == f"{tmp_path}/filtering-report/index.html"
@@ -161,7 +161,7 @@ def test_shards_put_together_in_groups_say_the_same(run, metadata_pool, metadata
         shutil.rmtree(report)
     (metadata_run / "run.json").unlink()
     monkeypatch.setattr("filtering.report.stage.TOGETHER", 1)
-    selection = {"method": "d2", "keep": 0.4}
+    selection = {"method": "d2", "variant": "paper", "keep": 0.4}
     run(metadata_config(metadata_pool, metadata_run, selection=selection, filters=[{"clip_score": {"keep": 0.9}}]))
     after = page_of(metadata_run)
     told = [json.loads(report_bytes(page))["page"] for page in (before, after)]

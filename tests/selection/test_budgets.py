@@ -1,5 +1,6 @@
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -229,7 +230,7 @@ def held_by(random):
 def plain_distinct(distinct, right, sizes, total):
     """Each concept's share as a real number."""
     stations = [[0] * len(sizes), distinct, right, sizes]
-    for low, high in zip(stations, stations[1:], strict=False):
+    for low, high in pairwise(stations):
         if total <= sum(high) and sum(low) < sum(high):
             way = (total - sum(low)) / (sum(high) - sum(low))
             return [a + way * (b - a) for a, b in zip(low, high, strict=True)]

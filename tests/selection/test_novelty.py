@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_picks_as_a_plain_loop_does(seed, unit):
 def test_gains_only_fall_and_distinct_ones_are_at_most_the_right_ones(seed):
     graph, p = problem(seed)
     gains = plain_picks(graph, p, plain_unit(graph))[1]
-    assert all(after <= before for before, after in zip(gains, gains[1:], strict=False))
+    assert all(after <= before for before, after in pairwise(gains))
     assert 0 <= distinct_right(graph, p) <= sum(p) + 1e-9
 
 

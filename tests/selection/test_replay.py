@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from filtering.graph import knn_graph
 from filtering.selection.d2 import forward_messages, greedy_picks
 from filtering.selection.kernel import Kernel
-from filtering.selection.replay import replay
+from filtering.selection.novelty import gain_of, select
+from filtering.selection.replay import replay, replay_novelty
 
 
 def pool(nodes: int, seed: int = 0):
@@ -53,3 +54,28 @@ def test_without_picks_nothing_is_taken():
     assert found.left == messages[3]
     assert found.pushes == ()
     assert np.isnan(found.last)
+
+
+@given(st.integers(2, 60), st.integers(0, 10), st.data())
+def test_novelty_is_what_the_picks_before_leave_of_it(nodes, seed, data):
+    graph, _ = pool(nodes, seed)
+    p = np.random.default_rng(seed).random(nodes)
+    picks = select(graph, p, data.draw(st.integers(1, nodes)))
+    found = [replay_novelty(graph, p, picks, node) for node in range(nodes)]
+    gains = [gain_of(p[node], found[node].novelty) for node in range(nodes)]
+    assert gains[picks[-1]] == pytest.approx(found[0].last_gain)
+    assert all(gains[node] >= found[0].last_gain - 1e-12 for node in picks)
+    assert all(gains[node] <= found[0].last_gain + 1e-12 for node in set(range(nodes)) - set(picks.tolist()))
+    for node in range(nodes):
+        assert found[node].novelty == pytest.approx(np.prod([cover.factor for cover in found[node].covers]))
+        assert all(picks[cover.rank] == cover.pick for cover in found[node].covers)
+        assert all(
+            cover.pick in graph.indices[graph.indptr[node] : graph.indptr[node + 1]] for cover in found[node].covers
+        )
+
+
+def test_without_picks_all_is_novel():
+    graph, _ = pool(10)
+    found = replay_novelty(graph, np.ones(10), np.zeros(0, dtype=np.int64), 3)
+    assert (found.covers, found.novelty) == ((), 1.0)
+    assert np.isnan(found.last_gain)

@@ -151,6 +151,7 @@ def metadata_config(pool: Path, output: Path | str, **sections) -> dict:
         "output": str(output),
         "concepts": {"clusters": 12, "partition_rows": 700},
         "graph": {"k": 5},
+        "selection": {"variant": "paper"},
         **sections,
     }
 
@@ -166,6 +167,6 @@ def tar_config(pool: Path | str | list[str], output: Path | str, **sections) -> 
         "input": source,
         "output": str(output),
         "embedding": {"model": "demo", "batch_size": 8},
-        "selection": {"keep": 0.5},
+        "selection": {"variant": "paper", "keep": 0.5},
         **sections,
     }

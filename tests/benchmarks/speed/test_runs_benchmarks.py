@@ -56,7 +56,11 @@ def test_methods_are_charged_for_their_scores_and_their_selection(measured, tmp_
 
 @pytest.mark.parametrize("name", methods.SELECTIONS)
 def test_every_method_of_the_benchmark_is_a_valid_selection(name):
-    config = {"input": {"shards": "pool"}, "output": "run", "selection": {"keep": 0.3} | methods.SELECTIONS[name]}
+    config = {
+        "input": {"shards": "pool"},
+        "output": "run",
+        "selection": {"variant": "paper", "keep": 0.3} | methods.SELECTIONS[name],
+    }
     assert parse_config(config).selection is not None
 
 

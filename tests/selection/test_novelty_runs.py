@@ -1,0 +1,133 @@
+"""Expected novelty and budgets by distinct right pairs in a whole run."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pools import Silent, metadata_config
+from test_budgets import plain_distinct
+from test_novelty import plain_picks, plain_unit
+
+from filtering.config.run import parse_config
+from filtering.core.csr import symmetrised
+from filtering.core.errors import InputError
+from filtering.explanations import explain
+from filtering.graph.artifacts import read_graph
+from filtering.pipeline import run as pipeline
+from filtering.runtime.run_record import read_run, stage_folder
+from filtering.selection.distinct import read_expected_counts
+from filtering.storage.store import Store
+
+KEEP = 0.3
+
+
+def uids_of(pool):
+    return np.concatenate([pq.read_table(path)["uid"].to_numpy() for path in sorted(pool.glob("*.parquet"))])
+
+
+@pytest.fixture(scope="module")
+def probabilities(metadata_pool, tmp_path_factory):
+    """A table of probabilities, of which a third is low, and the same by uid."""
+    uids = uids_of(metadata_pool)
+    random = np.random.default_rng(0)
+    p = np.where(random.random(len(uids)) < 0.3, 0.1, 1.0) * random.choice([0.9, 1.0, random.random()], len(uids))
+    path = tmp_path_factory.mktemp("p") / "p.parquet"
+    pq.write_table(pa.table({"uid": uids, "p": p}), path)
+    return {"table": str(path), "column": "p"}, dict(zip(uids.tolist(), p.tolist(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def novel(metadata_pool, probabilities, tmp_path_factory):
+    """A run by expected novelty, over several partitions."""
+    folder = tmp_path_factory.mktemp("novel") / "run"
+    selection = {"method": "d2", "variant": "novelty", "score": probabilities[0], "keep": KEEP}
+    pipeline.run(parse_config(metadata_config(metadata_pool, folder, selection=selection)), Silent())
+    return folder
+
+
+def lines_of(folder, kind):
+    return pq.read_table(folder / f"manifest/{kind}").to_pylist()
+
+
+def concepts_of(folder, by_uid):
+    """Every concept's uids, probabilities and inner graph, by its number, and the pool's lower median of lengths."""
+    store = Store(str(folder))
+    graph, found, lengths = stage_folder(store, read_run(store), "graph"), {}, []
+    for number in range(20):
+        if (part := read_graph(graph, number)) is None:
+            continue
+        lengths += part.distances.tolist()
+        rows = np.repeat(np.arange(len(part.row)), np.diff(part.indptr))
+        place = {row: at for at, row in enumerate(part.row.tolist())}
+        ends = np.array([place.get(one, -1) for one in part.indices.tolist()])
+        for concept in np.unique(part.concept):
+            members = np.flatnonzero(part.concept == concept)
+            inside = (part.concept[rows] == concept) & (ends >= 0) & (part.concept[ends] == concept)
+            edges = np.searchsorted(members, rows[inside]), np.searchsorted(members, ends[inside])
+            uids = [uid.decode() for uid in part.uid[members]]
+            inner = symmetrised(*edges, part.distances[inside], len(members))
+            found[int(concept)] = uids, [by_uid[uid] for uid in uids], inner
+    return found, sorted(lengths)[(len(lengths) - 1) // 2]
+
+
+@pytest.mark.slow
+def test_a_run_picks_and_divides_as_plain_loops_do(novel, probabilities):
+    concepts, median = concepts_of(novel, probabilities[1])
+    distinct = [sum(max(gain, 0) for gain in plain_picks(graph, p, median)[1]) for _, p, graph in concepts.values()]
+    right, sizes = [sum(p) for _, p, _ in concepts.values()], [len(p) for _, p, _ in concepts.values()]
+    shares = plain_distinct(distinct, right, sizes, int(sum(sizes) * KEEP))
+    kept = lines_of(novel, "kept")
+    assert len(kept) == int(sum(sizes) * KEEP)
+    for (concept, (uids, p, graph)), share in zip(concepts.items(), shares, strict=True):
+        picks = sorted((line["rank"], line["uid"]) for line in kept if line["concept"] == concept)
+        assert abs(len(picks) - share) < 1
+        order = plain_picks(graph, p, plain_unit(graph))[0]
+        assert [uid for _, uid in picks] == [uids[at] for at in order[: len(picks)]]
+    stage = stage_folder(Store(str(novel)), read_run(Store(str(novel))), "selection")
+    held = read_expected_counts(stage, len(list(stage.names(".distinct.npz"))), max(concepts) + 1)
+    assert held.distinct[list(concepts)] == pytest.approx(distinct)
+    assert held.right[list(concepts)] == pytest.approx(right)
+    assert held.size[list(concepts)].tolist() == sizes
+
+
+@pytest.mark.slow
+def test_partitions_change_nothing(run, novel, probabilities, metadata_pool, tmp_path):
+    selection = {"method": "d2", "variant": "novelty", "score": probabilities[0], "keep": KEEP}
+    one = metadata_config(metadata_pool, tmp_path / "run", selection=selection)
+    one["concepts"] = {"clusters": 12, "partition_rows": 100_000}
+    assert run(one)["manifest_hash"] == read_run(Store(str(novel)))["manifest_hash"]
+
+
+@pytest.mark.slow
+def test_a_sample_that_novelty_left_out_is_explained(novel, probabilities):
+    mismatched = covered = 0
+    for line in lines_of(novel, "dropped")[:60]:
+        found = explain(str(novel), line["uid"])
+        p, step = probabilities[1][line["uid"]], found["step"]
+        novelty = step["novelty"]
+        assert (step["messages"], novelty["probability"]) == (None, pytest.approx(p))
+        assert novelty["gain"] <= novelty["last_gain"] + 1e-9
+        assert novelty["gain"] == pytest.approx(p * novelty["novelty"] - (1 - p))
+        assert [one["factor"] for one in novelty["covers"]] == sorted(one["factor"] for one in novelty["covers"])
+        if p < 0.5:
+            mismatched += 1
+            assert found["verdict"].startswith(f"it is probably mismatched: P(right) {p:.2f}")
+        elif novelty["covers"] and 2 * p - 1 >= novelty["last_gain"]:
+            first = novelty["covers"][0]
+            covered += 1
+            assert f"pick {first['picked_as'] + 1}, {first['key']}, already covers it" in found["verdict"]
+            assert f"fell from {p:.2f} to {p * first['factor']:.2f}" in found["verdict"]
+    assert mismatched
+    assert covered
+    line = lines_of(novel, "kept")[0]
+    assert "its expected novelty was" in explain(str(novel), line["uid"])["verdict"]
+
+
+@pytest.mark.parametrize("selection", [{"variant": "novelty"}, {"method": "top", "budget": "distinct"}])
+def test_scores_that_are_no_probabilities_are_refused_by_name(run, metadata_pool, tmp_path, selection):
+    table, uids = tmp_path / "far.parquet", uids_of(metadata_pool)
+    pq.write_table(pa.table({"uid": uids, "far": np.linspace(0, 1.5, len(uids))}), table)
+    selection = selection | {"score": {"table": str(table), "column": "far"}}
+    refused = rf"selection\.score: far of {table} is 1\.\d+ for [0-9a-f]{{32}}, .*; use score right, uniform or a table"
+    with pytest.raises(InputError, match=refused):
+        run(metadata_config(metadata_pool, tmp_path / "run", selection=selection))
