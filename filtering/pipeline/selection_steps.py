@@ -12,7 +12,7 @@ from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.registry import AUTO, Spec, files_of, parts_of, spec_of
+from filtering.scores.registry import AUTO, Spec, files_of, parts_of, side_of, spec_of, with_parts
 from filtering.scores.stage import Sources, check_spec, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import SELECTORS
@@ -165,8 +165,7 @@ class Selecting:
             rows=inputs.filters.result.passed,
             dimension=inputs.concepts.result.dimension,
             concepts=inputs.concepts.store,
-            graph=inputs.graph.store,
-            partitions=self.pool.partitions,
+            graphs=inputs.graphs(),
             parts=parts,
         )
 
@@ -209,6 +208,12 @@ def specs_of(step: Step) -> tuple[Spec, Spec]:
     if not isinstance(strata, StrataBudget) or strata.difficulty == AUTO:
         return own, own
     return own, spec_of(strata.difficulty, own.name)
+
+
+def reads_texts(config: Config) -> bool:
+    """Return whether some score reads the captions' neighbours."""
+    asked = (spec for step in every_step(config) for one in specs_of(step) for spec in with_parts(one))
+    return any(side_of(spec) == "text" for spec in asked)
 
 
 def unread_sizes(config: Config) -> list[str]:
