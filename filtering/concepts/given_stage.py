@@ -6,9 +6,11 @@ on its own vector alone, and the results of a base's unchanged shards are reused
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from filtering.concepts.artifacts import (
     CENTROIDS,
@@ -37,8 +39,8 @@ from filtering.concepts.touched import SEARCHED_SUFFIX, find_searched, join_sear
 from filtering.concepts.training import gather_queries, sample_shard
 from filtering.config.aliases import renamed
 from filtering.config.run import Concepts, Graph
-from filtering.filters.artifacts import PassingShard
-from filtering.runtime.finished_run import Reusable
+from filtering.filters.artifacts import PassingShard, Side, stage_of
+from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.shards.changes import GONE
@@ -58,22 +60,30 @@ class ReusableConcepts:
     same: frozenset[str]
 
 
-def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph) -> ReusableConcepts | None:
-    """Return the concepts of a base that can be reused with given concepts of an identity.
+def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph, side: Side) -> ReusableConcepts | None:
+    """Return the concepts of a base that can be reused with given concepts of an identity; `settings` are the side's.
 
     None if the base's concepts or its settings of the graph differ, or its shards are in another order; InputError if
     the base is of an older version.
     """
     if reusable is None or not reusable.changes.in_order:
         return None
-    base = reusable.base
-    graph = settings.model_dump(mode="json")
-    if base.result(NAME, ConceptsResult).identity != identity or renamed(base.record["config"]).data["graph"] != graph:
+    base, name = reusable.base, stage_of(NAME, side)
+    if base.result(name, ConceptsResult).identity != identity or _settings(base, side) != settings.of_one_side():
         return None
     places = reusable.places()
     there = zip(base.shards, places.tolist(), strict=True)
     gone = tuple(shard.identity for shard, place in there if place == GONE)
-    return ReusableConcepts(BaseConcepts(base.store(NAME), places), gone, reusable.same)
+    return ReusableConcepts(BaseConcepts(base.store(name), places), gone, reusable.same)
+
+
+def _settings(base: Base, side: Side) -> dict[str, Any] | None:
+    """Return a base's settings of the graph of one side; None where they are not valid any more."""
+    try:
+        found = Graph.model_validate(renamed(base.record["config"]).data["graph"])
+    except ValidationError:
+        return None
+    return (found if side == "image" else found.of_texts()).of_one_side()
 
 
 def assign_to_given(

@@ -43,7 +43,7 @@ def group(shard: PassingShard, most: int, concepts: Store, store: Store) -> Grou
     again = _again(assigned, touched)
     ids, uids = global_rows(shard.index, assigned.row), shard.uids(assigned.row)
     read = shard.reader().in_memory()
-    dtype = row_dtype(read.images.shape[1], most)
+    dtype = row_dtype(read.whole.shape[1], most)
 
     def records(places: npt.NDArray[Any]) -> Records:
         at = copied[places]

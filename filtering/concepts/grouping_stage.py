@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from filtering.concepts.artifacts import PartitionsResult
 from filtering.concepts.grouping import group
 from filtering.config.run import Graph
-from filtering.filters.artifacts import PassingShard
+from filtering.filters.artifacts import PassingShard, Side, stage_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.storage.store import Store
 
@@ -13,9 +13,9 @@ NAME = "partitions"
 VERSION = 4
 
 
-def partitions_key(concepts: str) -> StageKey:
-    """Return the stage's identity; `concepts` is the fingerprint of the concepts stage."""
-    return StageKey(NAME, VERSION, None, (concepts,))
+def partitions_key(concepts: str, side: Side) -> StageKey:
+    """Return the stage's identity; `concepts` is the fingerprint of the side's concepts stage."""
+    return StageKey(stage_of(NAME, side), VERSION, None, (concepts,))
 
 
 def group_rows(stage: StageRun, settings: Graph, shards: Sequence[PassingShard], concepts: Store) -> PartitionsResult:

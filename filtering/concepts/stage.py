@@ -22,7 +22,7 @@ from filtering.concepts.statistics import concepts_table, summed_statistics
 from filtering.concepts.training import SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX
 from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
-from filtering.filters.artifacts import PassingShard
+from filtering.filters.artifacts import PassingShard, Side, stage_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
@@ -41,19 +41,19 @@ CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX, CU
 
 
 def concepts_key(
-    settings: Concepts, graph: Graph, filters: str, given: str | None = None, alone: bool = False
+    settings: Concepts, graph: Graph, filters: str, side: Side, given: str | None = None, alone: bool = False
 ) -> StageKey:
-    """Return the stage's identity; `filters` is the fingerprint of the filters stage.
+    """Return the stage's identity; `filters` is the fingerprint of the filters stage, `graph` the side's own section.
 
     `given` is the identity of another run's concepts, where their centroids are used and none are trained; with `alone`
     they are not compared with those of a base, of which objects are damaged.
     """
-    decisive: Any = [settings.model_dump(include=set(TRAINING_KEYS)), graph.model_dump()]
+    decisive: Any = [settings.model_dump(include=set(TRAINING_KEYS)), graph.of_one_side()]
     if given is not None:
         # The margin of replicas comes with the centroids.
         decisive = ["given", given, settings.partition_rows, graph.k, graph.max_replicas]
         decisive += ["alone"] * alone
-    return StageKey(NAME, VERSION, decisive, (filters,))
+    return StageKey(stage_of(NAME, side), VERSION, decisive, (filters,))
 
 
 def find_concepts(

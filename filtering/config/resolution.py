@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from filtering.config.methods import AUTO, D2, PAPER_KEYS, VARIANT_KEY
-from filtering.config.scores import is_measured
+from filtering.config.scores import MEASURED, scorer_name
 
 NOVELTY, PAPER, RIGHT = "novelty", "paper", "right"
 # What the method auto stands for: with a score that was measured on the samples, and otherwise.
@@ -17,6 +17,8 @@ IN_STRATA = {
     "messages": "mean",
 }
 NOVEL = {"method": D2, VARIANT_KEY: NOVELTY, "score": RIGHT, "budget": "distinct"}
+# Scorers by which auto is expected novelty.
+JUDGES = (AUTO, RIGHT)
 # Keys that say more of a step than its score; with one of them auto is D2 as it is given.
 SAID = (VARIANT_KEY, "budget", "difficulty", *sorted(PAPER_KEYS))
 
@@ -39,16 +41,19 @@ def without_paper(value: Any) -> Any:
 
 
 def _auto(step: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys that the method auto stands for beside those that are given."""
+    """Return the keys that the method auto stands for, in place of those that are given."""
     score = step.get("score", AUTO)
+    scorer = scorer_name(score)
     if any(step.get(key, AUTO) != AUTO for key in SAID):
         return {"method": D2}
-    if is_measured(score):
+    if scorer in MEASURED:
         return IN_STRATA | {"difficulty": score, "drop_hardest": step.get("drop_hardest", AUTO)}
-    return NOVEL if score in (AUTO, RIGHT) else {"method": D2}
+    if scorer in JUDGES:
+        return NOVEL | ({} if scorer == AUTO else {"score": score})
+    return {"method": D2}
 
 
 def _as_published(step: Mapping[str, Any]) -> bool:
     """Return whether a step of D2 asks for what only the variant of the paper does."""
-    score, budget = step.get("score", AUTO), step.get("budget", AUTO)
-    return bool(PAPER_KEYS & step.keys()) or score not in (AUTO, RIGHT) or budget == "strata"
+    scorer, budget = scorer_name(step.get("score", AUTO)), step.get("budget", AUTO)
+    return bool(PAPER_KEYS & step.keys()) or scorer not in JUDGES or budget == "strata"

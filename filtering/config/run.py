@@ -112,14 +112,23 @@ class Concepts(Section):
 
 
 class Graph(Section):
-    """The kNN graph."""
+    """The kNN graphs: of images, and of captions where a score reads it."""
 
     k: Positive = Field(10, description="a positive whole number")
+    text_k: Positive = Field(20, description="k of the graph of captions, a positive whole number")
     recall: Fraction = Field(0.97, description="the recall@k to aim at, a fraction above 0 and at most 1")
     mean_replicas: Above0 = Field(
         4.0, description="the maximum mean number of replicas of a sample in other concepts, a positive number"
     )
     max_replicas: Positive = Field(16, description="the maximum number of concepts a sample is assigned to, 1 or more")
+
+    def of_texts(self) -> "Graph":
+        """Return the section of the graph of captions: `text_k` is its k."""
+        return self.model_copy(update={"k": self.text_k})
+
+    def of_one_side(self) -> dict[str, Any]:
+        """Return what decides one graph, with its k, as plain data."""
+        return self.model_dump(mode="json", exclude={"text_k"})
 
 
 class Ray(Section):

@@ -5,16 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
-from filtering.config.types import Above0, Number, Positive, Section, Seed
+from filtering.config.types import Above0, Number, Positive, Section, Seed, Whole
 from filtering.config.validation import nearest
 
 # Scorers that a name stands for; `scores.registry` has what they are.
 NAMES = (
-    *("auto", "aum", "clip_powered", "clip_score", "combine", "dlc", "el2n", "forgetting", "image_based", "metaclip"),
-    *("neg_clip_loss", "norm_sim", "prototypicality", "right", "sas", "sds", "uniform"),
+    *("auto", "aum", "centred_score", "clip_powered", "clip_score", "combine", "dlc", "el2n", "forgetting"),
+    *("image_based", "metaclip", "neg_clip_loss", "neighbour_agreement", "norm_sim", "prototypicality", "right"),
+    *("sas", "sds", "uniform"),
 )
-# Scorers whose values come from a training run.
-DYNAMICS = frozenset({"aum", "el2n", "forgetting"})
+# Scorers whose values the user has measured.
+MEASURED = frozenset({"table", "aum", "el2n", "forgetting"})
 TABLE = "a path or URL of a parquet table with a uid column"
 
 
@@ -45,9 +46,28 @@ class NegClipLoss(Section):
     """Random batches in which a pair is compared with others (arXiv 2405.19547)."""
 
     batch_size: Positive = Field(32_768, description="a positive whole number of pairs")
-    batchings: Positive = Field(5, description="the number of times the pool is split into random batches, 1 or more")
+    batchings: Whole = Field(
+        5,
+        description="the number of times the pool is split into random batches; 0 is their closed form, centred_score",
+    )
     temperature: Above0 = Field(0.01, description="a positive number")
     seed: Seed = Field(0, description="a whole number, 0 or more")
+
+
+class NeighbourAgreement(Section):
+    """Whose neighbours agree with a pair: those of its image, or those of its caption."""
+
+    of: Literal["images", "captions"] = Field(
+        "images", description="images or captions: whose graph has the neighbours"
+    )
+
+
+class Right(Section):
+    """P(right): which graphs its features come from."""
+
+    neighbours: Literal["both", "images"] = Field(
+        "both", description="both or images: whether the graph of captions is built and read, too"
+    )
 
 
 class MetaClip(Section):
@@ -84,6 +104,8 @@ class ScoreOf(Section):
     norm_sim: Targets | None = Field(None, description="a mapping such as {targets: URL}")
     image_based: Targets | None = Field(None, description="a mapping such as {targets: URL}")
     neg_clip_loss: NegClipLoss | None = Field(None, description="a mapping such as {batchings: 5}")
+    neighbour_agreement: NeighbourAgreement | None = Field(None, description="a mapping such as {of: captions}")
+    right: Right | None = Field(None, description="a mapping such as {neighbours: images}")
     metaclip: MetaClip | None = Field(None, description="a mapping such as {entries: URL}")
     dlc: Dlc | None = Field(None, description="a mapping such as {masks: 50}")
     el2n: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
@@ -136,12 +158,12 @@ ScoreOf.model_rebuild()
 _SCORE: TypeAdapter[Score] = TypeAdapter(Score)
 
 
-def is_measured(value: Any) -> bool:
-    """Return whether a score, as plain data or parsed, is valid and the user's own: a table, or training dynamics."""
+def scorer_name(value: Any) -> str:
+    """Return the name of the scorer of a score, as plain data or parsed: table for one; empty if it is not valid."""
     try:
         score = _SCORE.validate_python(value)
     except ValidationError:
-        return False
+        return ""
     if isinstance(score, ScoreOf):
-        return bool(DYNAMICS & score.given().keys())
-    return isinstance(score, ScoreTable) or score in DYNAMICS
+        return next(iter(score.given()))
+    return "table" if isinstance(score, ScoreTable) else score

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,16 @@ REASONS_NAME = "{}.reasons.parquet"
 # It is that sample once more, or another one.
 DUPLICATE_UID, UID_CONFLICT = "duplicate_uid", "uid_conflict"
 REPEATED = (DUPLICATE_UID, UID_CONFLICT)
+# Which of a pair's two embeddings is meant.
+Side = Literal["image", "text"]
+SIDES: tuple[Side, ...] = ("image", "text")
 # Vectors are taken from a shard in blocks of this many rows, whatever the shard holds.
 BLOCK_ROWS = 16_384
+
+
+def stage_of(name: str, side: Side) -> str:
+    """Return the name of the stage that does for one side what `name` does for images, such as text_graph for graph."""
+    return name if side == "image" else f"{side}_{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +52,14 @@ class FiltersResult:
 
 @dataclass(frozen=True, slots=True)
 class PassingShard:
-    """An embedded shard after the filters; `store` has each row's reason for not going on."""
+    """An embedded shard after the filters; `store` has each row's reason for not going on.
+
+    `side` says which of its embeddings are its vectors.
+    """
 
     embedded: EmbeddedShard
     store: Store
+    side: Side = "image"
 
     @property
     def index(self) -> int:
@@ -73,15 +85,16 @@ class PassingShard:
         return uids
 
     def reader(self) -> "VectorReader":
-        """Return the reader of the shard's image embeddings; a shard of which no row passes may have none."""
-        return VectorReader(self.embedded.rows(["source_row"])["source_row"].to_numpy(), self.embedded.images())
+        """Return the reader of the shard's vectors; a shard of which no row passes may have none."""
+        vectors = self.embedded.images() if self.side == "image" else self.embedded.texts()
+        return VectorReader(self.embedded.rows(["source_row"])["source_row"].to_numpy(), vectors)
 
     def vectors(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
-        """Return the image embeddings of some rows, at least one, float16 (n, d), in their order."""
+        """Return the vectors of some rows, at least one, float16 (n, d), in their order."""
         return np.concatenate([block for _, block in self.vector_blocks(rows)])
 
     def vector_blocks(self, rows: npt.NDArray[Any]) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
-        """Yield the image embeddings of some rows in blocks: which of `rows`, and float16 (b, d), b <= 16,384."""
+        """Yield the vectors of some rows in blocks: which of `rows`, and float16 (b, d), b <= 16,384."""
         if len(rows) == 0:
             return
         read = self.reader()
@@ -92,18 +105,18 @@ class PassingShard:
 
 @dataclass(frozen=True, slots=True)
 class VectorReader:
-    """Reads image embeddings of a shard's rows.
+    """Reads the vectors of a shard's rows.
 
-    `images` (m, d) are mapped where the shard is on a disk; `source`, int32 (n,), is each row's place there.
+    `whole` (m, d) is mapped where the shard is on a disk; `source`, int32 (n,), is each row's place there.
     """
 
     source: npt.NDArray[np.int32]
-    images: npt.NDArray[Any]
+    whole: npt.NDArray[Any]
 
     def __call__(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
         """Return the vectors of some rows, float16 (n, d)."""
-        return half_rows(self.images[self.source[rows]])
+        return half_rows(self.whole[self.source[rows]])
 
     def in_memory(self) -> "VectorReader":
         """Return a reader for rows in any order that has read all vectors once, from start to end."""
-        return VectorReader(self.source, np.array(half_rows(self.images)))
+        return VectorReader(self.source, np.array(half_rows(self.whole)))

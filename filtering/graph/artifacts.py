@@ -14,6 +14,7 @@ from pydantic import Field
 from filtering.concepts.partition import moved_rows
 from filtering.core.formatting import counted
 from filtering.core.parsing import Count
+from filtering.filters.artifacts import SIDES, stage_of
 from filtering.graph.sharded import ShardGraph
 from filtering.runtime import references
 from filtering.storage.reading import read_mapping_as
@@ -29,6 +30,8 @@ QUERIES_NAME = "{:08d}.queries.npz"
 ADJACENT = "adjacent.json"
 # The folders of the reused parts, and where the run was, see `filtering.runtime.references`.
 ORIGINS = "origins.npz"
+# The stages that build graphs: of images, and of captions.
+GRAPHS = tuple(stage_of("graph", side) for side in SIDES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ from filtering.concepts.artifacts import (
 )
 from filtering.concepts.exact_search import recall_at_k
 from filtering.core.errors import RunError
+from filtering.filters.artifacts import Side, stage_of
 from filtering.graph.artifacts import (
     ADJACENT,
+    GRAPHS,
     QUERIES_NAME,
     GraphResult,
     Origins,
@@ -50,7 +52,7 @@ from filtering.shards.changes import GONE
 from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 
-NAME = "graph"
+NAME = GRAPHS[0]
 VERSION = 5
 # The statistics of each partition's part, and whether it is a base's.
 PARTS = "parts.json"
@@ -63,9 +65,9 @@ Parts = dict[str, PartStatistics]
 Adjacent = dict[int, list[int]]
 
 
-def graph_key(k: int, partitions: str) -> StageKey:
-    """Return the stage's identity; `partitions` is the fingerprint of the partitions stage."""
-    return StageKey(NAME, VERSION, k, (partitions,))
+def graph_key(k: int, partitions: str, side: Side) -> StageKey:
+    """Return the stage's identity; `partitions` is the fingerprint of the side's partitions stage."""
+    return StageKey(stage_of(NAME, side), VERSION, k, (partitions,))
 
 
 def needs_grouped_rows(stage: StageRun) -> bool:
@@ -160,7 +162,7 @@ def _built(work: _Work) -> tuple[Parts, Adjacent, list[SearchCounts]]:
 
 def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, Adjacent, list[SearchCounts]]:
     """Build the parts that differ from a base's; return as `_built` does."""
-    base = reusable.base.store(NAME)
+    base = reusable.base.store(work.stage.key.name)
     write_origins(work.stage.store, _origins(base, reusable))
     partitions = np.array(work.partition_of, dtype=np.int64)
     again = np.unique(partitions[touched.searched]).tolist()

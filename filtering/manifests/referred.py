@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from filtering.core.errors import DamagedError, InputError
 from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, read_locations
-from filtering.graph.artifacts import reused_objects
+from filtering.graph.artifacts import GRAPHS, reused_objects
 from filtering.runtime.run_record import RunRecord, fingerprint_of, stage_folder
 from filtering.runtime.stage_objects import damaged_of
 from filtering.storage.outputs import place_of
@@ -25,14 +25,15 @@ class References:
     embedding: Store
     fingerprint: str  # of the embedding
     tars: bool  # whether the pool's shards are tars
-    graph: Store
+    graphs: tuple[Store, ...]
 
     @classmethod
     def of(cls, run: Store, record: RunRecord) -> "References":
         """Return those of a finished run; DamagedError if its run.json does not name them."""
-        embedding, graph = (stage_folder(run, record, name) for name in ("embedding", "graph"))
+        embedding, image_graph = (stage_folder(run, record, name) for name in ("embedding", GRAPHS[0]))
+        others = (stage_folder(run, record, name) for name in GRAPHS[1:] if name in record["objects"])
         tars = record["config"]["input"]["shards"] is not None
-        return cls(embedding, fingerprint_of(run, record, "embedding"), tars, graph)
+        return cls(embedding, fingerprint_of(run, record, "embedding"), tars, (image_graph, *others))
 
     def damaged(self) -> Iterator[DamagedError]:
         """Read every object of other runs that is referred to, and yield what is wrong with it.
@@ -40,7 +41,7 @@ class References:
         What says which those are is the run's own, and is checked with its stages.
         """
         with contextlib.suppress(DamagedError):
-            for store, names in (*self._embedded(), *reused_objects(self.graph)):
+            for store, names in (*self._embedded(), *(one for graph in self.graphs for one in reused_objects(graph))):
                 yield from damaged_of(store, names)
 
     def _embedded(self) -> Iterator[tuple[Store, list[str]]]:

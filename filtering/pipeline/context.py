@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.config.run import Config
 from filtering.embedding.artifacts import EmbeddingResult
-from filtering.filters.artifacts import FiltersResult, PassingShard
+from filtering.filters.artifacts import FiltersResult, PassingShard, Side
 from filtering.graph.artifacts import GraphResult
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.run_record import RunRecord, StageCost
 from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
-from filtering.scores.registry import Spec
+from filtering.scores.artifacts import GraphSource
+from filtering.scores.registry import Spec, side_of
 from filtering.scores.stage import INPUTS
 from filtering.selection.artifacts import Pool
 from filtering.shards.inventory import Shard
@@ -75,20 +76,50 @@ class RunContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """The finished concepts and graph of one side of the pairs: of their images, or of their captions."""
+
+    concepts: Finished[ConceptsResult]
+    graph: Finished[GraphResult]
+
+    def source(self) -> GraphSource:
+        """Return what a score reads of the graph."""
+        return GraphSource(self.graph.store, self.concepts.result.partitions)
+
+
+@dataclass(frozen=True, slots=True)
 class SelectionInputs:
     """The finished stages that selection reads."""
 
     shards: tuple[PassingShard, ...]  # the pool's shards after the filters
     embedding: Finished[EmbeddingResult]
     filters: Finished[FiltersResult]
-    concepts: Finished[ConceptsResult]
-    graph: Finished[GraphResult]
+    images: Neighbourhood
+    texts: Neighbourhood | None  # none where no score reads the captions' neighbours
+
+    @property
+    def concepts(self) -> Finished[ConceptsResult]:
+        """The concepts of images, in which samples are selected."""
+        return self.images.concepts
+
+    @property
+    def graph(self) -> Finished[GraphResult]:
+        """The graph of images."""
+        return self.images.graph
 
     def pool(self) -> Pool:
         """Return what every step of selection reads."""
         return Pool(self.shards, self.concepts.store, self.graph.store, self.concepts.result.partitions)
 
+    def graphs(self) -> dict[Side, GraphSource]:
+        """Return what scores read of the graphs."""
+        found: dict[Side, GraphSource] = {"image": self.images.source()}
+        return found if self.texts is None else found | {"text": self.texts.source()}
+
     def fingerprint_of(self, spec: Spec) -> str:
         """Return the fingerprint of the stage that a score follows from."""
-        stage: Finished[Any] = getattr(self, INPUTS[spec.scorer.kind])
+        if (side := side_of(spec)) == "text":
+            assert self.texts is not None, f"{spec.name} reads the captions' neighbours"
+            return self.texts.graph.fingerprint
+        stage: Finished[Any] = self.graph if side else getattr(self, INPUTS[spec.scorer.kind])
         return stage.fingerprint

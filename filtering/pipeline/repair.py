@@ -13,7 +13,8 @@ from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.core.errors import DamagedError, InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.stage import embedding_key
-from filtering.graph.stage import NAME as GRAPH
+from filtering.filters.artifacts import SIDES, stage_of
+from filtering.graph.artifacts import GRAPHS
 from filtering.manifests.referred import References
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
 from filtering.manifests.verify import stages_left
@@ -31,6 +32,8 @@ from filtering.storage.store import Store
 
 # A stage, and an object of it.
 OBJECT = re.compile(r"/stages/([^/]+)-[0-9a-f]{16}/([^/]+)(?:/[^/]+)?$")
+# The concepts of images and of captions.
+CONCEPTS_OF = tuple(stage_of(CONCEPTS, side) for side in SIDES)
 # What a run takes from given concepts and cannot compute.
 GIVEN = (CENTROIDS, REPLICATION, FIT)
 # What the driver reads and checks by itself, and how many objects of more than that a task reads.
@@ -95,9 +98,9 @@ def _reused(context: RunContext, damaged: DamagedError) -> tuple[str, str] | Non
         return None
     stage, name = place.groups()
     known = {shard.identity for shard in reusable.base.shards}
-    if (stage == EMBEDDING and name.partition(".")[0] not in known) or (stage == CONCEPTS and name in GIVEN):
+    if (stage == EMBEDDING and name.partition(".")[0] not in known) or (stage in CONCEPTS_OF and name in GIVEN):
         return None
-    if stage in (EMBEDDING, GRAPH) or damaged.url.startswith(reusable.base.run.path("")):
+    if stage in (EMBEDDING, *GRAPHS) or damaged.url.startswith(reusable.base.run.path("")):
         return stage, name.partition(".")[0]
     return None
 

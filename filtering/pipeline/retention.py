@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from filtering.core.errors import FilteringError
 from filtering.embedding.artifacts import shard_locations
-from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_origins
+from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, GRAPHS, QUERIES_NAME, read_origins
 from filtering.pipeline.increment_record import RETIRED, IncrementRecord, folder_name, read_increment
 from filtering.pipeline.layout import is_own
 from filtering.runtime.finished_run import Base, read_base
@@ -90,12 +90,13 @@ def _embeddings(base: Base) -> Iterator[str]:
 
 
 def _parts(base: Base) -> Iterator[str]:
-    origins = read_origins(base.store("graph"))
-    for partition in range(len(origins.run_of)):
-        origin = origins.of(partition)
-        if origin is not None:
-            for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME):
-                yield f"{_path(origin[0].url)}/{name.format(partition)}"
+    for graph in filter(base.has, GRAPHS):
+        origins = read_origins(base.store(graph))
+        for partition in range(len(origins.run_of)):
+            origin = origins.of(partition)
+            if origin is not None:
+                for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME):
+                    yield f"{_path(origin[0].url)}/{name.format(partition)}"
 
 
 def _delete(root: Store, run: Increment, needed: set[str]) -> None:

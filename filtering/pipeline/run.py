@@ -5,11 +5,6 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names
-from filtering.concepts.given_stage import assign_to_given, reusable_concepts
-from filtering.concepts.grouping_stage import group_rows, partitions_key
-from filtering.concepts.stage import NAME as CONCEPTS
-from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config
 from filtering.core.errors import DamagedError, FilteringError, Mistakes, one_line
 from filtering.embedding.artifacts import EmbeddingResult
@@ -19,25 +14,22 @@ from filtering.embedding.metadata import check_arrays
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.filters.stage import apply_filters, check_filters, filters_key
-from filtering.graph.artifacts import GraphResult
-from filtering.graph.stage import NAME as GRAPH
-from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
-from filtering.graph.tasks import GraphInputs
 from filtering.manifests.artifacts import REPORT, ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, difference, inventory_key
+from filtering.pipeline.graphs import neighbourhood
 from filtering.pipeline.layout import check_run_output, delete_half_written, tell_replaced
 from filtering.pipeline.origin import origin_of
 from filtering.pipeline.repair import check_all, check_report, make_room, repeated
-from filtering.pipeline.selection_steps import Selected, Selecting, check_steps
+from filtering.pipeline.selection_steps import Selected, Selecting, check_steps, reads_texts
 from filtering.pipeline.sources import sources_of
 from filtering.pipeline.summary import run_summary
 from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
-from filtering.runtime.finished_run import Base, Reusable, reusable_from
+from filtering.runtime.finished_run import Base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RunRecord, write_run
 from filtering.runtime.stage import Finished, Runtime, leased
@@ -186,51 +178,11 @@ def _through_the_stages(context: RunContext) -> RunRecord:
     )
     passing = tuple(PassingShard(shard, filters.store) for shard in embedded)
     unchanged = None if reusable is None else replace(reusable, same=frozenset(filters.result.same))
-    concepts = _concepts(context, filters, passing, unchanged)
-    graph = _graph(context, concepts, passing, unchanged)
-    inputs = SelectionInputs(passing, embedding, filters, concepts, graph)
+    images = neighbourhood(context, filters, passing, unchanged)
+    texts = neighbourhood(context, filters, passing, unchanged, "text") if reads_texts(config) else None
+    inputs = SelectionInputs(passing, embedding, filters, images, texts)
     selected = Selecting(context, inputs).run()
     return _finish(context, inputs, selected, _measure(context, inputs, selected))
-
-
-def _concepts(
-    context: RunContext, filters: Finished[FiltersResult], passing: Sequence[PassingShard], reusable: Reusable | None
-) -> Finished[ConceptsResult]:
-    """Find concepts, or use those of the base or of the run that the configuration names."""
-    config, rows = context.config, filters.result.passed
-    origin = origin_of(config, reusable.base if reusable else None)
-    if origin is None:
-        return context.take(
-            concepts_key(config.concepts, config.graph, filters.fingerprint),
-            ConceptsResult,
-            lambda stage: find_concepts(stage, config.concepts, config.graph, passing, rows),
-        )
-    store, identity = origin
-    # What differs from the base's concepts is all that is searched: with the graph goes the comparison.
-    alone = reusable is not None and not reusable.has_whole(CONCEPTS, GRAPH)
-    known = None if alone else reusable_concepts(reusable, identity, config.graph)
-    return context.take(
-        concepts_key(config.concepts, config.graph, filters.fingerprint, identity, alone),
-        ConceptsResult,
-        lambda stage: assign_to_given(stage, config.concepts, config.graph, passing, rows, store, known),
-    )
-
-
-def _graph(
-    context: RunContext, concepts: Finished[ConceptsResult], passing: Sequence[PassingShard], reusable: Reusable | None
-) -> Finished[GraphResult]:
-    settings, gpus = context.config.graph, context.config.ray.gpus_per_search
-    partitions = partitions_key(concepts.fingerprint)
-    key, grouping = graph_key(settings.k, partitions.fingerprint), context.stage(partitions)
-    graph = context.stage(key)
-    if not graph.finished() and needs_grouped_rows(graph) and grouping.finished() and not grouped_names(grouping.store):
-        # They went when a graph had been searched; that graph is not this one.
-        grouping.forget()
-    grouped = context.take(
-        partitions, PartitionsResult, lambda stage: group_rows(stage, settings, passing, concepts.store)
-    )
-    inputs = GraphInputs(grouped.store, concepts.store, concepts.result.dimension, settings.k, gpus)
-    return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs, reusable))
 
 
 def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -> Finished[MeasuresResult]:

@@ -13,7 +13,7 @@ from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.registry import AUTO, Spec, files_of, parts_of, spec_of
+from filtering.scores.registry import AUTO, Spec, files_of, parts_of, side_of, spec_of, with_parts
 from filtering.scores.stage import Sources, check_spec, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import selector_of, wants_probabilities
@@ -166,8 +166,7 @@ class Selecting:
             rows=inputs.filters.result.passed,
             dimension=inputs.concepts.result.dimension,
             concepts=inputs.concepts.store,
-            graph=inputs.graph.store,
-            partitions=self.pool.partitions,
+            graphs=inputs.graphs(),
             parts=parts,
         )
 
@@ -216,6 +215,12 @@ def _told(spec: Spec) -> str:
     """Return a score as a message names it."""
     settings = spec.settings
     return f"{settings.column} of {settings.table}" if isinstance(settings, ScoreTable) else spec.name
+
+
+def reads_texts(config: Config) -> bool:
+    """Return whether some score reads the captions' neighbours."""
+    asked = (spec for step in every_step(config) for one in specs_of(step) for spec in with_parts(one))
+    return any(side_of(spec) == "text" for spec in asked)
 
 
 def unread_sizes(config: Config) -> list[str]:

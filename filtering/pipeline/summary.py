@@ -11,10 +11,10 @@ from filtering.config.filters import Filter
 from filtering.filters.artifacts import FiltersResult
 from filtering.manifests.artifacts import ManifestsResult
 from filtering.measures.artifacts import MeasuresResult
-from filtering.pipeline.context import RunContext, SelectionInputs, run_id
+from filtering.pipeline.context import Neighbourhood, RunContext, SelectionInputs, run_id
 from filtering.pipeline.selection_steps import Selected, unread_sizes
 from filtering.runtime.finished_run import Reusable
-from filtering.runtime.records import to_plain
+from filtering.runtime.records import JsonObject, to_plain
 from filtering.runtime.run_record import BaseRecord, FilterRecord, RecordedConfig, RedoneConcepts, RunRecord
 from filtering.selection.artifacts import SelectionResult
 
@@ -30,7 +30,6 @@ def run_summary(
 ) -> RunRecord:
     """Return run.json as far as it is known when the manifests are written."""
     config, drift = context.config, inputs.concepts.result.drift
-    graph = {name: value for name, value in to_plain(inputs.graph.result).items() if value is not None}
     record = RunRecord(
         run_id=run_id(config, context.shards),
         config=cast(RecordedConfig, config.resolved()),
@@ -38,13 +37,14 @@ def run_summary(
         versions=_versions(),
         stages=context.costs(),
         recall=inputs.graph.result.recall,
-        graph=graph,
+        graph=_statistics(inputs.images),
         measures=to_plain(measures),
         totals=manifests.totals,
         reasons=manifests.reasons,
         warnings=[
             *config.warnings,
             *inputs.embedding.result.warnings,
+            *(line for stage in selected.scores.values() for line in stage.result.warnings),
             *_warnings(inputs, selected.last.result),
             *unread_sizes(config),
         ],
@@ -55,11 +55,19 @@ def run_summary(
         manifest_hash=manifests.manifest_hash,
         sources=dict(context.sources),
     )
+    if inputs.texts is not None:
+        record["text_graph"] = _statistics(inputs.texts)
+    if learned := {name: to_plain(one.result.right) for name, one in selected.scores.items() if one.result.right}:
+        record["right"] = learned
     if context.reusable is not None:
         record["base"] = _base(context.reusable, inputs, selected.last.result)
     if drift is not None:
         record["drift"] = to_plain(drift)
     return record
+
+
+def _statistics(side: Neighbourhood) -> JsonObject:
+    return {name: value for name, value in to_plain(side.graph.result).items() if value is not None}
 
 
 def _filters(filters: Sequence[Filter], found: FiltersResult) -> list[FilterRecord]:
@@ -90,15 +98,18 @@ def _base(reusable: Reusable, inputs: SelectionInputs, selection: SelectionResul
 
 def _warnings(inputs: SelectionInputs, selection: SelectionResult) -> list[str]:
     found = []
-    wanted, available, recall = selection.wanted, selection.available, inputs.graph.result.recall
-    drift = inputs.concepts.result.drift
+    wanted, available = selection.wanted, selection.available
+    sides = [("", inputs.images), *([(" of captions", inputs.texts)] if inputs.texts else [])]
     if available == 0:
         found.append("no sample reached selection, so nothing is kept; the reasons below say why")
     elif wanted > available:
         found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
-    found += [f"a refit of the concepts is due (concepts.refit): {line}" for line in (drift.refit if drift else ())]
-    if recall < 0.9:
-        found.append(f"the graph's recall is {recall:.2f}; raise graph.mean_replicas or graph.recall")
+    for name, side in sides:
+        drift, recall = side.concepts.result.drift, side.graph.result.recall
+        due = drift.refit if drift else ()
+        found += [f"a refit of the concepts{name} is due (concepts.refit): {line}" for line in due]
+        if recall < 0.9:
+            found.append(f"the recall of the graph{name} is {recall:.2f}; raise graph.mean_replicas or graph.recall")
     return found
 
 

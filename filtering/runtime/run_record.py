@@ -132,8 +132,8 @@ class RunRecord(TypedDict):
     """The contents of run.json.
 
     `totals` are samples by outcome, `reasons` samples by outcome and reason, `objects` the folder of each stage's
-    objects, `scores` the folder of each score by its name, `sources` what was read besides the pool, and
-    what tells its content. Older versions did not write what is not required.
+    objects, `scores` the folder of each score by its name, `right` what each P(right) was learned from, `sources` what
+    was read besides the pool, and what tells its content. Older versions did not write what is not required.
     """
 
     run_id: str
@@ -148,10 +148,12 @@ class RunRecord(TypedDict):
     warnings: list[str]
     objects: dict[str, str]
     graph: NotRequired[JsonObject]
+    text_graph: NotRequired[JsonObject]
     measures: NotRequired[JsonObject]
     filters: NotRequired[list[FilterRecord]]
     steps: NotRequired[list[StepRecord]]
     scores: NotRequired[dict[str, str]]
+    right: NotRequired[dict[str, JsonObject]]
     sources: NotRequired[dict[str, str]]
     base: NotRequired[BaseRecord]
     drift: NotRequired[JsonObject]

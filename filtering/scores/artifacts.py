@@ -13,16 +13,50 @@ Scores = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class GraphSource:
+    """A graph that scores read: its folder, and the number of its partitions."""
+
+    store: Store
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RightFigures:
+    """What P(right) was learned from, and how sure it is, as run.json has it; figures are those of held-out pairs."""
+
+    pairs: int  # sampled; as many were shuffled
+    mismatched: float  # the estimated share of mismatched pairs in the pool
+    # A histogram of the log odds of being observed, not shuffled: the bins' edges, and the pairs of both kinds in each
+    edges: list[float]
+    observed: list[int]
+    shuffled: list[int]
+    # A reliability diagram: in bins of the predicted probability of being observed its mean, the share of observed
+    # pairs, and how many pairs of both kinds there are
+    predicted: list[float]
+    share_observed: list[float]
+    sizes: list[int]
+    # The calibration: P(right) at some log odds, ascending
+    log_odds: list[float]
+    probabilities: list[float]
+    # The classifier: the weight of each standardised term, and the constant
+    weights: dict[str, float]
+    constant: float
+
+
+@dataclass(frozen=True, slots=True)
 class ScoresResult:
-    """How many rows have a score, and the scorer's name."""
+    """How many rows have a score, the scorer's name, and, of P(right), what it was learned from."""
 
     rows: int
     score: str
+    right: RightFigures | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
         """One line for a person."""
-        return f"{self.rows:,} samples scored by {self.score}"
+        found = f"{self.rows:,} samples scored by {self.score}"
+        return found if self.right is None else f"{found}; {100 * self.right.mismatched:.1f} % look mismatched"
 
 
 def read_scores(store: Store, identity: str) -> Scores:

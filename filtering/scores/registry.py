@@ -16,6 +16,8 @@ from filtering.config.scores import (
     Dynamics,
     MetaClip,
     NegClipLoss,
+    NeighbourAgreement,
+    Right,
     Score,
     ScoreOf,
     ScoreTable,
@@ -24,6 +26,7 @@ from filtering.config.scores import (
 )
 from filtering.config.types import Section
 from filtering.core.errors import InputError
+from filtering.filters.artifacts import Side
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.artifacts import Scores
 from filtering.scores.contexts import (
@@ -61,6 +64,9 @@ class Kind(StrEnum):
     CAPTIONS = "captions"
     TOWERS = "towers"
     PARTS = "parts"
+    CENTRED = "centred"
+    NEIGHBOURS = "neighbours"
+    RIGHT = "right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +99,29 @@ def _column(rows: pa.Table, settings: ScoreTable, files: Files) -> Scores:
     return column_scores(rows["uid"], settings, files[settings.table])
 
 
+HERE = "docs/methods.md"
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
     "clip_score": Scorer(Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", of_rows=_stored),
     "neg_clip_loss": Scorer(
         Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
+    ),
+    "centred_score": Scorer(
+        Kind.CENTRED, "CLIP score less what image and caption reach with the pool's others on average", "pairs", HERE
+    ),
+    "neighbour_agreement": Scorer(
+        Kind.NEIGHBOURS,
+        "how well the caption fits the captions of similar images, or the image the images of similar captions",
+        "pairs, graph",
+        HERE,
+        NeighbourAgreement,
+    ),
+    "right": Scorer(
+        Kind.RIGHT,
+        "probability that image and caption belong together, learned from shuffled pairs",
+        "pairs, graph",
+        HERE,
+        Right,
     ),
     "norm_sim": Scorer(
         Kind.IMAGES,
@@ -219,19 +243,31 @@ def files_of(spec: Spec) -> list[str]:
 
 
 def parts_of(spec: Spec) -> list[Spec]:
-    """Return the scores that a combination adds up; none of another score."""
+    """Return the scores that a combination adds up, or that `right` reads; none of another score."""
+    if isinstance(spec.settings, Right):
+        sides = ("images", "captions") if spec.settings.neighbours == "both" else ("images",)
+        return [Spec("neighbour_agreement", NeighbourAgreement.model_validate({"of": side})) for side in sides]
     if not isinstance(spec.settings, Combine):
         return []
     return [spec_of(part.score, "clip_score") for part in spec.settings.of]
 
 
+def side_of(spec: Spec) -> Side | None:
+    """Return whose graph a score reads, the images' or the captions'; None of a score that names none."""
+    if not isinstance(spec.settings, NeighbourAgreement):
+        return None
+    return "image" if spec.settings.of == "images" else "text"
+
+
 def with_parts(spec: Spec) -> list[Spec]:
-    """Return a score after all the scores that it combines."""
+    """Return a score after all the scores that it reads."""
     return [*(one for part in parts_of(spec) for one in with_parts(part)), spec]
 
 
 def _completed(name: str, settings: Section | None) -> Spec:
-    """Name the column and the orientation of training dynamics."""
+    """Name the column and the orientation of training dynamics; no batches are the closed form of all of them."""
+    if isinstance(settings, NegClipLoss) and not settings.batchings:
+        return Spec("centred_score")
     if isinstance(settings, Dynamics):
         keep = "lower" if name in LOWER_IS_HARDER else "higher"
         return Spec(name, ScoreTable(table=settings.table, column=settings.column or name, keep=keep))

@@ -1,6 +1,6 @@
 """The scores stage: one score a row, by shard; how it is computed depends on the kind of scorer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,16 +10,16 @@ from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTa
 from filtering.core.errors import InputError, RunError
 from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
-from filtering.filters.artifacts import PassingShard
+from filtering.filters.artifacts import PassingShard, Side
 from filtering.filters.phrases import check_entries, entries_identity, read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
-from filtering.scores import parts, tasks
-from filtering.scores.artifacts import ScoresResult
+from filtering.scores import parts, right_stage, tasks
+from filtering.scores.artifacts import GraphSource, ScoresResult
 from filtering.scores.contexts import Files, check_targets
-from filtering.scores.registry import Kind, Spec, parts_of
+from filtering.scores.registry import Kind, Spec, parts_of, side_of
 from filtering.scores.table_column import check_table
 from filtering.storage.store import Store
 from filtering.storage.versions import check_unchanged
@@ -42,9 +42,9 @@ ENTRIES_VERSION = 5
 class Sources:
     """The inputs of scorers: sections of the configuration, facts about the pool, and folders of other stages.
 
-    `model` is None for metadata, which has no model; `uid_rule` is the pool's; `k` is the graph's; `rows` passed the
-    filters; `parts` are the folders of the scores that a combination adds up, in its order; `files` are those that
-    `score` was given.
+    `model` is None for metadata, which has no model; `uid_rule` is the pool's; `k` is the image graph's; `rows` passed
+    the filters; `graphs` are those of images and, where a score reads it, of captions; `parts` are the folders of the
+    scores that a combination adds up, or that `right` reads, in order; `files` are those that `score` was given.
     """
 
     model: Embedding | None
@@ -55,8 +55,7 @@ class Sources:
     rows: int
     dimension: int
     concepts: Store
-    graph: Store
-    partitions: int
+    graphs: Mapping[Side, GraphSource]
     parts: Sequence[Store] = ()
     files: Files = field(default_factory=dict)
 
@@ -70,11 +69,14 @@ INPUTS = {
     Kind.CAPTIONS: "filters",
     Kind.TOWERS: "concepts",
     Kind.PARTS: "filters",
+    Kind.CENTRED: "filters",
+    Kind.NEIGHBOURS: "graph",
+    Kind.RIGHT: "filters",
 }
 
 
 def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
-    """Return the stage's identity; its inputs are the stage of `INPUTS` and, of a combination, the parts' scores.
+    """Return the stage's identity; its inputs are the stage of `INPUTS` and the scores of its parts, if it has any.
 
     `files` are the files that the score reads: it is another score when one of them changes, or another version of a
     package brings another list under the same name.
@@ -113,11 +115,11 @@ def score(stage: StageRun, spec: Spec, sources: Sources, files: Files) -> Scores
     forgotten.
     """
     try:
-        COMPUTE[spec.scorer.kind](stage, spec, replace(sources, files=files))
+        found = COMPUTE[spec.scorer.kind](stage, spec, replace(sources, files=files))
     finally:
         # Also where a task failed: it may have met half of what is being written.
         _check_files(stage, files)
-    return ScoresResult(sources.rows, spec.name)
+    return found or ScoresResult(sources.rows, spec.name)
 
 
 def _check_files(stage: StageRun, files: Files) -> None:
@@ -139,9 +141,10 @@ def _of_images(stage: StageRun, spec: Spec, sources: Sources) -> None:
 
 
 def _of_graph(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    labels = [f"{number:08d}" for number in range(sources.partitions)]
+    graph = sources.graphs["image"]
+    labels = [f"{number:08d}" for number in range(graph.partitions)]
     scoring = [
-        task(f"graph-{label}", tasks.score_graph, number, sources.graph, sources.k, stage.store)
+        task(f"graph-{label}", tasks.score_graph, number, graph.store, sources.k, stage.store)
         for number, label in enumerate(labels)
     ]
     stage.map(scoring, "partitions")
@@ -248,12 +251,27 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
     return tuple(tasks.RETURNED_NAME.format(f"{label}-{at:08d}") for at in range(found["buckets"]))
 
 
+def _of_centred(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    right_stage.score_centred(stage, sources.shards, sources.dimension)
+
+
+def _of_neighbours(stage: StageRun, spec: Spec, sources: Sources) -> None:
+    side = side_of(spec)
+    assert side is not None
+    right_stage.score_neighbours(stage, sources.shards, side, sources.graphs, sources.dimension)
+
+
+def _of_right(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
+    right, warnings = right_stage.score_right(stage, sources.shards, sources.rows, sources.parts)
+    return ScoresResult(sources.rows, spec.name, right, warnings)
+
+
 def _gather(stage: StageRun, sources: Sources, names: Sequence[str]) -> None:
     stage.over_shards("gather", "shards", sources.shards, tasks.gather_scores, list(names), stage.store)
     consume(stage.store, tasks.RETURNED_SUFFIX)
 
 
-COMPUTE: dict[Kind, Callable[[StageRun, Spec, Sources], None]] = {
+COMPUTE: dict[Kind, Callable[[StageRun, Spec, Sources], ScoresResult | None]] = {
     Kind.ROWS: _of_rows,
     Kind.IMAGES: _of_images,
     Kind.GRAPH: _of_graph,
@@ -261,4 +279,7 @@ COMPUTE: dict[Kind, Callable[[StageRun, Spec, Sources], None]] = {
     Kind.CAPTIONS: _of_captions,
     Kind.TOWERS: _of_towers,
     Kind.PARTS: _of_parts,
+    Kind.CENTRED: _of_centred,
+    Kind.NEIGHBOURS: _of_neighbours,
+    Kind.RIGHT: _of_right,
 }

@@ -91,7 +91,7 @@ def send_vectors(shard: PassingShard, concepts: Store, store: Store) -> RowCount
         return RowCount(rows=0)
     partitions = _partitions(concepts, homes)
     read, ids = shard.reader().in_memory(), global_rows(shard.index, rows)
-    dtype = vector_dtype(read.images.shape[1])
+    dtype = vector_dtype(read.whole.shape[1])
 
     def records(chosen: npt.NDArray[np.int64]) -> Records:
         return packed(dtype, row=ids[chosen], vector=read(rows[chosen]))

@@ -230,6 +230,7 @@ IN_STRATA = {
     [
         ({}, NOVEL),
         ({"score": "right", "budget": "auto", "variant": "auto"}, NOVEL),
+        ({"score": {"right": {"neighbours": "images"}}}, NOVEL | {"score": {"right": {"neighbours": "images"}}}),
         ({"keep": 0.1, "per": "pool"}, NOVEL | {"keep": 0.1}),
         ({"score": TABLE}, IN_STRATA | {"difficulty": TABLE}),
         ({"score": TABLE, "keep": 9}, IN_STRATA | {"difficulty": TABLE, "keep": 9}),

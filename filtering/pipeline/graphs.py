@@ -1,0 +1,89 @@
+"""Concepts and the kNN graph of one side of the pairs: of their images, or of their captions."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names
+from filtering.concepts.given_stage import assign_to_given, reusable_concepts
+from filtering.concepts.grouping_stage import group_rows, partitions_key
+from filtering.concepts.stage import NAME as CONCEPTS
+from filtering.concepts.stage import concepts_key, find_concepts
+from filtering.config.run import Config, Graph
+from filtering.filters.artifacts import FiltersResult, PassingShard, Side, stage_of
+from filtering.graph.artifacts import GraphResult
+from filtering.graph.stage import NAME as GRAPH
+from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
+from filtering.graph.tasks import GraphInputs
+from filtering.pipeline.context import Neighbourhood, RunContext
+from filtering.pipeline.origin import origin_of
+from filtering.runtime.finished_run import Reusable
+from filtering.runtime.stage import Finished
+
+
+def neighbourhood(
+    context: RunContext,
+    filters: Finished[FiltersResult],
+    passing: Sequence[PassingShard],
+    reusable: Reusable | None,
+    side: Side = "image",
+) -> Neighbourhood:
+    """Return the concepts and the graph of one side, found now unless they have been; `passing` are all shards."""
+    shards, graph = [replace(shard, side=side) for shard in passing], settings_of(context.config, side)
+    concepts = _concepts(context, graph, filters, shards, reusable, side)
+    return Neighbourhood(concepts, _graph(context, graph, concepts, shards, reusable, side))
+
+
+def settings_of(config: Config, side: Side) -> Graph:
+    """Return the settings of one side's graph."""
+    return config.graph if side == "image" else config.graph.of_texts()
+
+
+def _concepts(
+    context: RunContext,
+    graph: Graph,
+    filters: Finished[FiltersResult],
+    shards: Sequence[PassingShard],
+    reusable: Reusable | None,
+    side: Side,
+) -> Finished[ConceptsResult]:
+    """Find concepts, or use those of the base or of the run that the configuration names."""
+    settings, rows = context.config.concepts, filters.result.passed
+    origin = origin_of(context.config, reusable.base if reusable else None, side)
+    if origin is None:
+        return context.take(
+            concepts_key(settings, graph, filters.fingerprint, side),
+            ConceptsResult,
+            lambda stage: find_concepts(stage, settings, graph, shards, rows),
+        )
+    store, identity = origin
+    # What differs from the base's concepts is all that is searched: with the graph goes the comparison.
+    names = (stage_of(CONCEPTS, side), stage_of(GRAPH, side))
+    alone = reusable is not None and not (reusable.has_whole(*names) and all(map(reusable.base.has, names)))
+    known = None if alone else reusable_concepts(reusable, identity, graph, side)
+    return context.take(
+        concepts_key(settings, graph, filters.fingerprint, side, identity, alone),
+        ConceptsResult,
+        lambda stage: assign_to_given(stage, settings, graph, shards, rows, store, known),
+    )
+
+
+def _graph(
+    context: RunContext,
+    settings: Graph,
+    concepts: Finished[ConceptsResult],
+    shards: Sequence[PassingShard],
+    reusable: Reusable | None,
+    side: Side,
+) -> Finished[GraphResult]:
+    partitions = partitions_key(concepts.fingerprint, side)
+    key, grouping = graph_key(settings.k, partitions.fingerprint, side), context.stage(partitions)
+    graph = context.stage(key)
+    if not graph.finished() and needs_grouped_rows(graph) and grouping.finished() and not grouped_names(grouping.store):
+        # They went when a graph had been searched; that graph is not this one.
+        grouping.forget()
+    grouped = context.take(
+        partitions, PartitionsResult, lambda stage: group_rows(stage, settings, shards, concepts.store)
+    )
+    gpus = context.config.ray.gpus_per_search
+    inputs = GraphInputs(grouped.store, concepts.store, concepts.result.dimension, settings.k, gpus)
+    return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs, reusable))

@@ -1,0 +1,161 @@
+"""P(right): how probable it is that an image and its caption belong together, learned without labels.
+
+A logistic regression tells observed pairs from pairs that were shuffled over the whole pool; how many of the observed
+pairs look like shuffled ones turns its log odds into a probability.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.scores.moments import Float32Array, Float64Array, Moments
+
+# L2: the weight of the sum of all losses against half the squared weights.
+STRENGTH = 1.0
+# Fewer pairs teach nothing: all of them count as right.
+FEWEST_PAIRS = 64
+PRODUCTS = (("images", "texts"), ("captions", "texts"), ("images", "pictures"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The vectors of n pairs: unit rows of images and captions, and their neighbours' means, float32 (n, d) each.
+
+    `captions` are the mean captions of the images like each image, `pictures` the mean images of the captions like each
+    caption; these are None where no graph of captions was built.
+    """
+
+    images: Float32Array
+    texts: Float32Array
+    captions: Float32Array
+    pictures: Float32Array | None
+
+    def products(self) -> list[tuple[str, Float32Array, str, Float32Array]]:
+        """Return the two sides of each product, with their names."""
+        named = PRODUCTS if self.pictures is not None else PRODUCTS[:-1]
+        return [(one, getattr(self, one), other, getattr(self, other)) for one, other in named]
+
+
+def features_of(sides: Sides, moments: Mapping[str, Moments]) -> Float64Array:
+    """Return the features of n pairs, float64 (n, 6), or (n, 4) without a graph of captions.
+
+    Of each product a.b of two sides, by how many standard deviations it is above what a and a random b come to, and b
+    and a random a. A mean of no neighbours says nothing: 0.
+    """
+    columns = list[Float64Array]()
+    for one, first, other, second in sides.products():
+        products = np.einsum("nd,nd->n", first, second, dtype=np.float64)
+        there = first.any(axis=1) & second.any(axis=1)
+        for vectors, random in ((first, other), (second, one)):
+            standing = moments[random].expected(vectors).standing(products)
+            columns.append(np.where(there, standing, 0.0))
+    return np.stack(columns, axis=1)
+
+
+def with_squares(features: Float64Array) -> Float64Array:
+    """Return features (n, f) and their products by twos, squares among them, float64 (n, f + f (f + 1) / 2)."""
+    first, second = np.triu_indices(features.shape[1])
+    return np.concatenate([features, features[:, first] * features[:, second]], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A logistic regression on standardised features and their products by twos, which are standardised again.
+
+    Of f features and t terms float64 arrays: `centres` and `scales` (f,), `term_centres`, `term_scales` and `weights`
+    (t,); `constant` is the intercept.
+    """
+
+    centres: Float64Array
+    scales: Float64Array
+    term_centres: Float64Array
+    term_scales: Float64Array
+    weights: Float64Array
+    constant: float
+
+    def logits(self, features: Float64Array) -> Float64Array:
+        """Return the log odds, float64 (n,), of being observed, not shuffled, of features, float64 (n, f)."""
+        terms = with_squares((features - self.centres) / self.scales)
+        # Term by term: a matrix product may round otherwise on other machines.
+        return np.asarray(((terms - self.term_centres) / self.term_scales * self.weights).sum(axis=1) + self.constant)
+
+
+def trained(observed: Float64Array, shuffled: Float64Array) -> Classifier:
+    """Return the classifier of observed against shuffled pairs, by their features, float64 (n, f) and (m, f)."""
+    # It takes a second to load.
+    from sklearn.linear_model import LogisticRegression
+
+    features = np.concatenate([observed, shuffled])
+    centres, scales = _standard(features)
+    terms = with_squares((features - centres) / scales)
+    term_centres, term_scales = _standard(terms)
+    answers = np.repeat([1, 0], [len(observed), len(shuffled)])
+    fitted = LogisticRegression(C=STRENGTH, solver="newton-cholesky").fit((terms - term_centres) / term_scales, answers)
+    return Classifier(centres, scales, term_centres, term_scales, fitted.coef_[0], float(fitted.intercept_[0]))
+
+
+def _standard(columns: Float64Array) -> tuple[Float64Array, Float64Array]:
+    deviations = columns.std(axis=0)
+    return columns.mean(axis=0), np.where(deviations > 0, deviations, 1.0)
+
+
+def cross_fitted(
+    observed: Float64Array, shuffled: Float64Array, folds: npt.NDArray[np.bool_]
+) -> tuple[Float64Array, Float64Array]:
+    """Return the log odds of observed and of shuffled pairs, float64 (n,) each, by the classifier of the other fold.
+
+    Row i of both, features, float64 (n, f), is in the first or the second fold, bool (n,).
+    """
+    logits = np.zeros(len(observed)), np.zeros(len(shuffled))
+    for fold in (folds, ~folds):
+        classifier = trained(observed[~fold], shuffled[~fold])
+        for found, features in zip(logits, (observed, shuffled), strict=True):
+            found[fold] = classifier.logits(features[fold])
+    return logits
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The probability that a pair is right, by its log odds.
+
+    `mismatched` is the estimated share of mismatched pairs in the pool. `logits`, float64 (b,), ascend; `shuffled`,
+    float64 (b,), is the share of shuffled pairs among as many shuffled as observed ones there, and does not ascend;
+    between two of them it is interpolated.
+    """
+
+    mismatched: float
+    logits: Float64Array
+    shuffled: Float64Array
+
+    def probabilities(self, logits: Float64Array) -> Float64Array:
+        """Return P(right) = 1 - mismatched * g / (1 - g) in [0, 1], float64 (n,), of log odds, float64 (n,)."""
+        if not self.mismatched:
+            return np.ones(len(logits))
+        share = np.interp(logits, self.logits, self.shuffled)
+        with np.errstate(divide="ignore"):
+            odds = share / (1 - share)
+        return np.clip(1 - self.mismatched * odds, 0, 1)
+
+
+def calibrated(observed: Float64Array, shuffled: Float64Array) -> Calibration:
+    """Return the calibration by the log odds of observed and of shuffled pairs, float64 (n,) each.
+
+    Mismatched pairs are like shuffled ones, of which half are below their median: twice the share of observed pairs
+    below it is the share of mismatched ones. g is the antitonic regression of "shuffled" on the log odds.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    mismatched = min(1.0, 2 * float((observed < np.median(shuffled)).mean()))
+    logits, counts = np.concatenate([observed, shuffled]), [len(observed), len(shuffled)]
+    weights = np.repeat([1 / max(count, 1) for count in counts], counts)
+    fitted = IsotonicRegression(increasing=False).fit(logits, np.repeat([0.0, 1.0], counts), sample_weight=weights)
+    return Calibration(mismatched, fitted.X_thresholds_, fitted.y_thresholds_)
+
+
+def term_names(features: int) -> list[str]:
+    """Return the names of the terms that `with_squares` makes of features."""
+    names = [f"z{at}" for at in range(1, features + 1)]
+    pairs = zip(*np.triu_indices(features), strict=True)
+    return [*names, *(f"{names[one]} * {names[other]}" for one, other in pairs)]

@@ -1,0 +1,82 @@
+"""Submits what `centred_score`, `neighbour_agreement` and `right` compute: passes over shards and over graphs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from filtering.filters.artifacts import PassingShard, Side
+from filtering.graph.median import median_squared_length
+from filtering.runtime.rank_counts import COUNTS_SUFFIX
+from filtering.runtime.records import from_plain
+from filtering.runtime.stage import StageRun
+from filtering.runtime.stage_objects import consume
+from filtering.runtime.task_spec import task
+from filtering.scores import agreement_tasks, centred_tasks, right_tasks
+from filtering.scores.agreement import SAME_CAPTION
+from filtering.scores.artifacts import GraphSource, RightFigures
+from filtering.scores.right import FEWEST_PAIRS
+from filtering.scores.tasks import SENT_NAME, SENT_SUFFIX
+from filtering.storage.store import Store
+
+TOO_FEW = "{} samples are too few to learn P(right) from: all of them count as right; it takes {}"
+
+
+def score_centred(stage: StageRun, shards: Sequence[PassingShard], dimension: int) -> None:
+    """Score pairs by their cosine, less what image and caption reach with the pool's others on average."""
+    counts = stage.over_shards("sums", "shards added up", shards, centred_tasks.write_sums, stage.store)
+    filled = [shard.identity for shard, count in zip(shards, counts, strict=True) if count["rows"]]
+    rows = sum(count["rows"] for count in counts)
+    stage.call("means", centred_tasks.write_means, filled, rows, dimension, stage.store)
+    consume(stage.store, centred_tasks.SUMS_SUFFIX)
+    stage.over_shards("score", "shards", shards, centred_tasks.score_centred, stage.store)
+
+
+def score_neighbours(
+    stage: StageRun, shards: Sequence[PassingShard], of: Side, graphs: Mapping[Side, GraphSource], dimension: int
+) -> None:
+    """Score pairs by how far the neighbours of one side agree with the other side; write those neighbours' means."""
+    graph, store = graphs[of], stage.store
+    other: Side = "text" if of == "image" else "image"
+    numbers, averaged = range(graph.partitions), [replace(shard, side=other) for shard in shards]
+    limit = SAME_CAPTION if other == "text" else _median(stage, graphs["image"])
+    asking = [task(f"ask-{n:08d}", agreement_tasks.ask_for_vectors, n, graph.store, store) for n in numbers]
+    counts = stage.map(asking, "partitions")
+    present = [number for number in numbers if counts[number]["rows"]]
+    asked = [agreement_tasks.WANTED_NAME.format(number) for number in present]
+    found = stage.over_shards("send", "shards sent", averaged, agreement_tasks.send_wanted, asked, store)
+    sent = [SENT_NAME.format(one.identity) for one, count in zip(shards, found, strict=True) if count["rows"]]
+    averaging = [
+        task(f"average-{n:08d}", agreement_tasks.average_neighbours, n, graph.store, sent, limit, store).reserving(
+            agreement_tasks.averaging_memory(counts[n], dimension)
+        )
+        for n in present
+    ]
+    stage.map(averaging, "partitions averaged")
+    means = [agreement_tasks.MEAN_NAME.format(number) for number in present]
+    stage.over_shards("score", "shards", averaged, agreement_tasks.score_agreement, means, store)
+    for suffix in (agreement_tasks.WANTED_SUFFIX, SENT_SUFFIX, agreement_tasks.MEAN_SUFFIX, COUNTS_SUFFIX):
+        consume(store, suffix)
+
+
+def _median(stage: StageRun, images: GraphSource) -> float:
+    return median_squared_length(stage, "median", images.store, images.partitions)
+
+
+def score_right(
+    stage: StageRun, shards: Sequence[PassingShard], rows: int, parts: Sequence[Store]
+) -> tuple[RightFigures | None, tuple[str, ...]]:
+    """Score pairs by P(right); return what it was learned from, and warnings.
+
+    `rows` passed the filters; `parts` are the folders of the agreement of images' neighbours and, where there is a
+    graph of captions, of captions' neighbours.
+    """
+    store, means = stage.store, right_tasks.MeanStores(parts[0], parts[1] if len(parts) > 1 else None)
+    if rows < FEWEST_PAIRS:
+        stage.over_shards("score", "shards", shards, right_tasks.score_as_right, store)
+        return None, (TOO_FEW.format(f"{rows:,}", FEWEST_PAIRS),)
+    fraction = right_tasks.SAMPLE_ROWS / rows
+    counts = stage.over_shards("sample", "shards sampled", shards, right_tasks.sample_pairs, means, fraction, store)
+    names = [right_tasks.PAIRS_NAME.format(s.identity) for s, c in zip(shards, counts, strict=True) if c["rows"]]
+    found = stage.call("learn", right_tasks.learn, names, store)
+    consume(store, right_tasks.PAIRS_SUFFIX)
+    stage.over_shards("score", "shards", shards, right_tasks.score_right, means, store)
+    return from_plain(RightFigures, found, store.url), ()

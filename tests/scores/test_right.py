@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filtering.scores.moments import LEAST_DEVIATION, moments_of
+from filtering.scores.right import Sides, calibrated, cross_fitted, features_of, term_names, trained, with_squares
+
+
+def unit_rows(random, rows, dimension):
+    vectors = random.normal(size=(rows, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def random_sides(random, rows, dimension, pictures=True):
+    images, texts = unit_rows(random, rows, dimension), unit_rows(random, rows, dimension)
+    captions, seen = (0.5 * unit_rows(random, rows, dimension) for _ in range(2))
+    return Sides(images, texts, captions, seen if pictures else None)
+
+
+def all_moments(sides):
+    named = {"images": sides.images, "texts": sides.texts, "captions": sides.captions}
+    if sides.pictures is not None:
+        named["pictures"] = sides.pictures
+    return {name: moments_of(vectors) for name, vectors in named.items()}
+
+
+def by_loops(first, second):
+    """z of a.b against a with every b, and of b against every a."""
+    rows = []
+    for a, b in zip(first.astype(np.float64), second.astype(np.float64), strict=True):
+        over = [[a @ other for other in second.astype(np.float64)], [other @ b for other in first.astype(np.float64)]]
+        rows.append([(a @ b - np.mean(one)) / max(np.std(one), LEAST_DEVIATION) for one in over])
+    return np.array(rows)
+
+
+@examples(0.2)
+@given(st.integers(3, 20), st.booleans(), st.integers(0, 2**32 - 1))
+def test_features_say_how_far_a_product_is_above_those_with_everything_else(rows, pictures, seed):
+    sides = random_sides(np.random.default_rng(seed), rows, 6, pictures)
+    found = features_of(sides, all_moments(sides))
+    pairs = [(sides.images, sides.texts), (sides.captions, sides.texts)]
+    if pictures:
+        pairs.append((sides.images, sides.pictures))
+    assert np.allclose(found, np.hstack([by_loops(*pair) for pair in pairs]), atol=5e-3, rtol=5e-3)
+
+
+def test_a_mean_of_no_neighbours_says_nothing():
+    sides = random_sides(np.random.default_rng(0), 5, 6)
+    sides.captions[2] = 0
+    assert features_of(sides, all_moments(sides))[2, 2:4].tolist() == [0, 0]
+
+
+def test_six_features_have_27_terms():
+    features = np.arange(12.0).reshape(2, 6)
+    terms = with_squares(features)
+    assert terms.shape == (2, 27)
+    assert terms[1].tolist() == [
+        *features[1],
+        *(features[1, one] * features[1, other] for one in range(6) for other in range(one, 6)),
+    ]
+    assert len(term_names(6)) == 27
+
+
+def labelled(random, count, wrong):
+    """Features of observed pairs, a share of which is wrong, and of shuffled ones."""
+    right = random.random(count) >= wrong
+    observed = random.normal(size=(count, 2)) + np.where(right, 3.0, 0.0)[:, None]
+    return observed, random.normal(size=(count, 2)), right
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1, 0.4, 0.7])
+def test_the_share_of_mismatched_pairs_and_their_probabilities_are_found_without_labels(wrong):
+    random = np.random.default_rng(1)
+    observed, shuffled, right = labelled(random, 8_000, wrong)
+    logits = cross_fitted(observed, shuffled, random.random(8_000) < 0.5)
+    calibration = calibrated(*logits)
+    assert calibration.mismatched == pytest.approx(wrong, abs=0.05)
+    found = calibration.probabilities(logits[0])
+    assert ((found >= 0) & (found <= 1)).all()
+    for low, high in ((0, 0.2), (0.2, 0.8), (0.8, 1.01)):
+        here = (found >= low) & (found < high)
+        if here.sum() > 200:
+            assert found[here].mean() == pytest.approx(right[here].mean(), abs=0.08)
+
+
+@examples(0.2)
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=30), st.lists(st.floats(-5, 5), min_size=2, max_size=30))
+def test_probabilities_rise_with_the_log_odds_and_stay_in_their_range(observed, shuffled):
+    calibration = calibrated(np.array(observed), np.array(shuffled))
+    below = np.mean(np.array(observed) < np.median(shuffled))
+    assert calibration.mismatched == min(1.0, 2 * below)
+    found = calibration.probabilities(np.linspace(-6, 6, 50))
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (np.diff(found) >= -1e-12).all()
+
+
+def test_held_out_pairs_are_judged_by_the_classifier_of_the_other_fold():
+    random = np.random.default_rng(0)
+    observed, shuffled, _ = labelled(random, 400, 0.2)
+    folds = np.arange(400) % 2 == 0
+    logits = cross_fitted(observed, shuffled, folds)
+    other = trained(observed[~folds], shuffled[~folds])
+    assert logits[0][folds] == pytest.approx(other.logits(observed[folds]))
+
+
+def test_log_odds_are_those_of_the_formula():
+    random = np.random.default_rng(0)
+    classifier = trained(*labelled(random, 300, 0.3)[:2])
+    features = random.normal(size=(4, 2))
+    for row, found in zip(features, classifier.logits(features), strict=True):
+        z = [
+            (value - centre) / scale
+            for value, centre, scale in zip(row, classifier.centres, classifier.scales, strict=True)
+        ]
+        terms = [*z, z[0] * z[0], z[0] * z[1], z[1] * z[1]]
+        scaled = [(t - c) / s for t, c, s in zip(terms, classifier.term_centres, classifier.term_scales, strict=True)]
+        assert found == pytest.approx(
+            sum(map(math.prod, zip(scaled, classifier.weights, strict=True))) + classifier.constant
+        )
