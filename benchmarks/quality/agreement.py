@@ -9,7 +9,7 @@ is better.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import faiss
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _d2(folder: str, keep: float, address: str) -> list[Row]:
-    record, kept = _run(folder, "d2", keep, address)
+    record, kept = _run(folder, {"method": "d2", "variant": "paper"}, keep, address)
     vectors, scores = _pool(folder)
     whole = np.sort(d2.select(knn_graph(vectors, K), scores, len(kept)))
     between = np.sort(d2.select(_union(folder, record, len(vectors)), scores, len(kept)))
@@ -66,15 +66,15 @@ def _d2(folder: str, keep: float, address: str) -> list[Row]:
 
 
 def _random(folder: str, keep: float, address: str) -> list[Row]:
-    _, kept = _run(folder, "random", keep, address)
+    _, kept = _run(folder, {"method": "random"}, keep, address)
     return [_row("the run, random", kept, None, _pool(folder)[0])]
 
 
-def _run(folder: str, method: str, keep: float, address: str) -> tuple[RunRecord, Rows]:
+def _run(folder: str, method: Mapping[str, str], keep: float, address: str) -> tuple[RunRecord, Rows]:
     """Return a run's record and the rows of the pool that it kept, ascending."""
     config = {
         "input": {"metadata": f"{folder}/pool", "arrays": {"image": "img", "text": "txt"}},
-        "selection": {"method": method, "keep": keep},
+        "selection": {**method, "keep": keep},
         "output": f"{folder}/run",
         "ray": {"address": address},
     }

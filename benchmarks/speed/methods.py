@@ -19,16 +19,18 @@ from filtering.config.run import parse_config
 from filtering.pipeline import run as pipeline
 from filtering.runtime.run_record import RunRecord
 
+PAPER = {"method": "d2", "variant": "paper"}
 D2 = {"method": "d2", "scale": "median", "messages": "mean"}
 SELECTIONS: dict[str, dict[str, Any]] = {
     "random": {"method": "random"},
     "top": {"method": "top"},
     "top, budget pool": {"method": "top", "budget": "pool"},
     "threshold": {"method": "threshold"},
-    "d2": {"method": "d2"},
-    "d2, budget uniform": {"method": "d2", "budget": "uniform"},
-    "d2, budget complexity": {"method": "d2", "budget": "complexity"},
-    "d2, budget hierarchical": {"method": "d2", "budget": "hierarchical"},
+    "d2": PAPER,
+    "d2, budget uniform": PAPER | {"budget": "uniform"},
+    "d2, budget complexity": PAPER | {"budget": "complexity"},
+    "d2, budget hierarchical": PAPER | {"budget": "hierarchical"},
+    "d2, expected novelty": {"method": "d2", "variant": "novelty", "score": "uniform"},
     "d2 in strata of the pool": D2 | {"budget": "strata", "score": "uniform", "difficulty": "clip_score"},
     "d2 in strata of each concept": D2
     | {"budget": "strata", "score": "uniform", "difficulty": "clip_score", "scope": "concept"},
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One Ray for all runs: no method is charged for its start.
     runs.start_ray(given.address)
     # The stages that all methods share; and d2 once, for the functions that are compiled at their first call.
-    for selection in ({"method": "all"}, {"method": "d2", "keep": 0.1}):
+    for selection in ({"method": "all"}, {**PAPER, "keep": 0.1}):
         _run(settings, selection)
     rows = [_row(name, _run(settings, SELECTIONS[name]), given.rows) for name in given.only]
     print_table(rows)

@@ -185,7 +185,7 @@ def _not_novel(found: Novelty) -> str:
     first, left = found["covers"][0], p * found["covers"][0]["factor"]
     return (
         f"pick {first['picked_as'] + 1:,}, {first['key']}, already covers it: its expected novelty fell from {p:.2f} "
-        f"to {left:.2f}; at the last pick its gain was {found['gain']:.2f}, and {last}"
+        f"to {left:.2f}; its gain, {found['gain']:.2f}, is below {last}"
     )
 
 

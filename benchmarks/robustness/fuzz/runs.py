@@ -21,7 +21,10 @@ from filtering.runtime.in_process import InProcessExecutor
 from tests.support.mutations import Noise
 from tests.support.pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 
-STEPS = [{"method": "semdedup", "epsilon": 0.01}, {"method": "d2", "keep": 0.5, "budget": "complexity"}]
+STEPS = [
+    {"method": "semdedup", "epsilon": 0.01},
+    {"method": "d2", "variant": "paper", "keep": 0.5, "budget": "complexity"},
+]
 # Markers hold nothing that a command reads, nor does any read what a browser shows.
 UNREAD = (".done", ".mark", ".html")
 VARIABLE = re.compile(r"[0-9a-f]{16}|[0-9]{8}")
