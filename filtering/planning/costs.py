@@ -36,7 +36,7 @@ PAGE_BYTES = 32 << 20
 # and with a random choice of as many.
 MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES
 # An edge in the pass of the budget `distinct`: its length is counted twice, and picks are made over it.
-COUNTED_SECONDS = 8e-7
+COUNTED_SECONDS = 3e-7
 # Importing torch, which multiplies bytes; workers keep it.
 SEARCH_PROCESS_BYTES = 500 << 20
 
