@@ -30,7 +30,9 @@ STAGES = (
     "manifests",
     "report",
 )
-NAME_WIDTH = max(map(len, STAGES))
+# Between graph and scores, where a score reads the captions' neighbours.
+TEXT_STAGES = ("text_concepts", "text_partitions", "text_graph")
+NAME_WIDTH = max(map(len, STAGES + TEXT_STAGES))
 # Where nobody looks at a width, such as in a file, lines are as long as what they say.
 PLAIN_WIDTH = 400
 
@@ -45,6 +47,8 @@ def to_come(stage: str) -> tuple[str, ...]:
     """Return the stages after one, as far as they are known; none of a stage that is not one of a run's."""
     # Of several selections or scores only the last has the plain name: `selection-1`.
     name = stage.partition("-")[0]
+    if name in TEXT_STAGES:
+        return (*TEXT_STAGES[TEXT_STAGES.index(name) + 1 :], *STAGES[STAGES.index("graph") + 1 :])
     if name not in STAGES:
         return ()
     return STAGES[STAGES.index(name) + (name == stage) :]

@@ -5,7 +5,7 @@ Seconds are of one CPU while all of them work. Constants in seconds were measure
 the probe of `filtering.planning.probe` is on the machine at hand.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from filtering.concepts.exact_search import QUERIES
@@ -13,11 +13,13 @@ from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMEN
 from filtering.concepts.partition import row_dtype
 from filtering.concepts.training_stage import BATCH_ROWS, COARSE_POINTS
 from filtering.embedding.memory import PROCESS_BYTES
+from filtering.filters.artifacts import BLOCK_ROWS, stage_of
 from filtering.filters.repeats import BUCKET_ROWS
 from filtering.graph.memory import search_memory_bytes
 from filtering.graph.sharded import EDGE, FOUND
 from filtering.measures.figures import NETWORKS, UNITS
 from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
+from filtering.scores.right_tasks import SAMPLE_ROWS
 from filtering.selection.scores import SCORE, vector_dtype
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, and
@@ -67,6 +69,7 @@ class Asked:
     # The method of every step, whether it reads vectors, and whether its budget counts distinct right pairs
     steps: tuple[tuple[str, bool, bool], ...] = (("d2", False, True),)
     tower_seconds: float = 0.0  # seconds of one image through the model, for scores that run it
+    text_k: int | None = None  # k of the graph of captions, where a score reads it
 
 
 def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> list[StageCost]:
@@ -74,8 +77,14 @@ def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> 
 
     `pair_seconds` is what one distance of the neighbour search takes at the work's dimension, as probed here.
     """
-    pace = pair_seconds / expected_pair_seconds(work.dimension)
-    return [*_concepts(work, pace), _graph(work, pace, pair_seconds), *_selection(work, pace, asked or Asked())]
+    pace, asked = pair_seconds / expected_pair_seconds(work.dimension), asked or Asked()
+    graphs = [*_concepts(work, pace), _graph(work, pace, pair_seconds)]
+    if asked.text_k is not None:
+        # The same over caption vectors.
+        texts = replace(work, k=asked.text_k)
+        again = [*_concepts(texts, pace), _graph(texts, pace, pair_seconds)]
+        graphs += [replace(cost, name=stage_of(cost.name, "text")) for cost in again]
+    return [_filters(work, pace), *graphs, *_selection(work, pace, asked)]
 
 
 def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float:
@@ -88,8 +97,14 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
         return float(batchings * (compared * (d * MULTIPLY_SECONDS + 2.3e-8) + 2.4e-8 * d))
     if kind == "towers":
         return float(settings.masks * asked.tower_seconds)
+    if kind == "neighbours":
+        k = asked.text_k or work.k if settings.of == "captions" else work.k
+        # Vectors to partitions, means back; the neighbours of each row are added up.
+        return 2.5e-8 * d + k * (3e-10 * d + 2e-7)
+    # Variances of six products of vectors, the vectors of both sides and of both means; both sides twice.
+    learned = {"right": 6 * d * d * MULTIPLY_SECONDS + 3e-8 * d + 3e-6, "centred": 2.5e-8 * d + 1e-6}
     reading = {"images": 9e-9 * d + 1e-6, "graph": work.k * 2e-7, "captions": 5e-5, "parts": 2e-6}
-    return reading.get(kind, 2e-7)
+    return (reading | learned).get(kind, 2e-7)
 
 
 def step_seconds(work: Work, method: str, vectors: bool, counted: bool = False) -> float:
@@ -107,7 +122,16 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
     d = work.dimension
     if kind == "batches":
         return float(min(settings.batch_size, work.rows) * (12 * d + 24) + work.largest_shard * 4 * d)
-    by_kind = {"images": 4 * d * work.clusters + (100 << 20), "graph": work.k * 60 * work.partition_limit, "parts": 4e8}
+    own, shard = work.partition_limit / (1 + work.replicas), work.largest_shard
+    by_kind = {
+        "images": 4 * d * work.clusters + (100 << 20),
+        "graph": work.k * 60 * work.partition_limit,
+        "parts": 4e8,
+        "centred": BLOCK_ROWS * 24 * d,
+        # With the neighbours in other partitions.
+        "neighbours": max(1.5 * own * (12 * d + 40) + own * 8 * d, shard * 12 * d),
+        "right": max(SAMPLE_ROWS * 16 * d, BLOCK_ROWS * 40 * d + shard * 4 * d) + 32 * d * d,
+    }
     return float(by_kind.get(kind, 0))
 
 
@@ -124,6 +148,11 @@ def expected_pair_seconds(dimension: int) -> float:
     return COMPARE_SECONDS + (REFERENCE_PAIR_SECONDS - COMPARE_SECONDS) * dimension / REFERENCE_DIMENSION
 
 
+def _filters(work: Work, pace: float) -> StageCost:
+    memory = PROCESS_BYTES + min(work.rows, BUCKET_ROWS) * 136 + work.largest_shard * 300
+    return StageCost("filters", work.rows * 1.5e-6 * pace, 0, memory, work.rows * 50)
+
+
 def _concepts(work: Work, pace: float) -> list[StageCost]:
     rows, d, shard = work.rows, work.dimension, work.largest_shard
     groups = coarse_groups(work.clusters)
@@ -134,9 +163,6 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
     record = row_dtype(d, work.max_replicas).itemsize
     cells = 8 * work.max_replicas
     return [
-        StageCost(
-            "filters", rows * 1.5e-6 * pace, 0, PROCESS_BYTES + min(rows, BUCKET_ROWS) * 136 + shard * 300, rows * 50
-        ),
         StageCost(
             "concepts",
             (assigning + training + rows * 1e-6) * pace,
@@ -179,6 +205,8 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
     rows, shard, d = work.rows, work.largest_shard, work.dimension
     own, steps = work.partition_limit / (1 + work.replicas), len(asked.steps)
     process = PROCESS_BYTES + SEARCH_PROCESS_BYTES
+    # Vectors to the partitions of their neighbours, and the means that come back and stay.
+    travelling_means = rows * (2 * d + 12) * sum(kind == "neighbours" for kind, _ in asked.scores)
     travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors, _ in asked.steps) else 0
     return [
         StageCost(
@@ -186,7 +214,8 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
             rows * sum(scoring_seconds(work, asked, *score) for score in asked.scores) * pace,
             0,
             process + shard * 40 + max(_scoring_bytes(work, *score) for score in asked.scores),
-            rows * 4 * len(asked.scores),
+            rows * 4 * len(asked.scores) + travelling_means,
+            2 * travelling_means,
         ),
         StageCost(
             "selection",

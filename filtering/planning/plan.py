@@ -15,7 +15,7 @@ from filtering.config.run import Config
 from filtering.config.selection import selection_words
 from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
-from filtering.pipeline.selection_steps import every_step, specs_of
+from filtering.pipeline.selection_steps import every_step, reads_texts, specs_of
 from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, metadata_cost, stage_costs
 from filtering.planning.probe import Pool, measured_pool, pair_seconds
 from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage, bottleneck
@@ -158,7 +158,8 @@ def _asked(config: Config, pool: Pool) -> Asked:
         for spec in (spec for asked in specs_of(step) for spec in with_parts(asked)):
             specs[str(spec.plain())] = spec
     scores = tuple((str(spec.scorer.kind), spec.settings) for spec in specs.values())
-    return Asked(scores, tuple(steps), pool.probe.seconds_per_row)
+    text_k = config.graph.text_k if reads_texts(config) else None
+    return Asked(scores, tuple(steps), pool.probe.seconds_per_row, text_k)
 
 
 def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost:

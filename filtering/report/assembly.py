@@ -40,6 +40,7 @@ from filtering.report.survey import PER_FAULT, Survey, few_by_reason
 from filtering.runtime import run_record
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord
+from filtering.scores.artifacts import RightFigures
 from filtering.scores.registry import SCORERS
 
 WORD = re.compile(r"[^\W\d_]{3,}")
@@ -104,6 +105,7 @@ def assembled(record: RunRecord, found: Findings) -> Report:
         config_yaml=yaml.safe_dump(record["config"], sort_keys=False, allow_unicode=True),
         versions=record["versions"],
         commands=commands(output),
+        right={name: from_plain(RightFigures, one, RUN) for name, one in record.get("right", {}).items()},
     )
 
 

@@ -142,25 +142,21 @@ def _histogram_spec(values: list[Spec], edges: Sequence[float], tops: Sequence[f
     """Kept grows up and dropped grows down from one score axis; below them is the share that was kept."""
     domain = [edges[0], edges[-1]]
     plots = [
-        _plot("kept", "Kept", "var(--kept)", tops[0], domain, HEIGHT),
-        _plot("dropped", "Dropped", "var(--dropped)", tops[1], domain, HEIGHT, down=True),
-        _plot("share", "Share", "var(--kept)", 1.0, domain, SHARE_HEIGHT),
+        plot("kept", "Kept", "var(--kept)", tops[0], domain, HEIGHT),
+        plot("dropped", "Dropped", "var(--dropped)", tops[1], domain, HEIGHT, down=True),
+        plot("share", "Share", "var(--kept)", 1.0, domain, SHARE_HEIGHT),
     ]
     return {"data": {"values": values}, "vconcat": plots, "spacing": 6}
 
 
-def _plot(
+def plot(
     field: str, title: str, colour: str, top: float, domain: Sequence[float], height: int, down: bool = False
 ) -> Spec:
-    # The score's axis is between kept and dropped, so that both grow from it.
-    axis: Spec = {
-        "title": None,
-        "labels": field == "kept",
-        "ticks": field == "kept",
-        "grid": False,
-        "tickCount": 5,
-    }
+    """Return a plot of one field of bins, `share` from 0 to 1, others up to `top`; the first one labels its axis."""
     share = field == "share"
+    # The score's axis is between the first two plots, so that both grow from it.
+    first = not (share or down)
+    axis: Spec = {"title": None, "labels": first, "ticks": first, "grid": False, "tickCount": 5}
     x = {"field": "low", "type": "quantitative", "scale": {"domain": domain, "nice": False}, "axis": axis}
     if down:
         axis |= {"orient": "top", "domain": False}

@@ -1,11 +1,12 @@
 """The report's data: the HTML page is rendered from one `Report`, which is stored as JSON next to it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from filtering.core.parsing import damaged
+from filtering.scores.artifacts import RightFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class Report:
     config_yaml: str  # the resolved configuration
     versions: Mapping[str, str]  # versions of the software, by name
     commands: tuple[tuple[str, str], ...]  # commands that reproduce the run and inspect it, each with its purpose
+    right: Mapping[str, RightFigures] = field(default_factory=dict)  # by score what P(right) was learned from
 
 
 class _Stored(BaseModel):

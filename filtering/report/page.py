@@ -22,6 +22,7 @@ from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
 from filtering.report.data import ConceptRow, QuarantineExample, Report
 from filtering.report.pictures import Picture, admitted, picture
+from filtering.report.reliability import right_charts
 
 TEMPLATE = "page.html.j2"
 LARGEST_PAGE = 15_000_000
@@ -88,6 +89,7 @@ def _known(page: Report) -> dict[str, object]:
         "steps": flow(page.totals, page.dropped_by_reason),
         "filtered": filtered,
         "charts": [(each, histogram(each)) for each in page.histograms],
+        "right": [(name, right_charts(name, one)) for name, one in page.right.items()],
         "map": concept_map(rows),
         "without_kept": sum(row.kept == 0 for row in rows),
         "sheets": sheets,

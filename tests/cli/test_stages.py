@@ -14,3 +14,4 @@ def test_what_is_to_come():
     assert to_come("selection-near_imagenet")[0] == "selection"
     assert to_come("pool") == ()
     assert to_come("inventory") == STAGES[1:]
+    assert to_come("text_partitions") == ("text_graph", *STAGES[STAGES.index("scores") :])

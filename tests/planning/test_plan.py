@@ -108,3 +108,17 @@ def test_what_is_not_configured_costs_nothing(metadata_pool, tmp_path):
     assert found["bottleneck"]["memory"]["share"] is None
     assert found["gpu_hours"] == 0
     assert found["seconds"] >= sum(stage["seconds"] for stage in found["stages"])
+
+
+def test_a_graph_of_captions_is_planned_where_a_score_reads_it(metadata_pool, tmp_path):
+    found = {}
+    for name, neighbours in (("both", "both"), ("images", "images")):
+        selection = {"method": "top", "score": {"right": {"neighbours": neighbours}}}
+        found[name] = planned(metadata_config(metadata_pool, tmp_path / "run", selection=selection))
+    texts = ["text_concepts", "text_partitions", "text_graph"]
+    names = [stage["name"] for stage in found["both"]["stages"]]
+    assert names[names.index("graph") + 1 :][:3] == texts
+    assert [name for name in names if name not in texts] == [stage["name"] for stage in found["images"]["stages"]]
+    seconds = {name: sum(stage["cpu_seconds"] for stage in one["stages"]) for name, one in found.items()}
+    assert seconds["both"] > seconds["images"]
+    assert found["both"]["shuffle_bytes"] > found["images"]["shuffle_bytes"]

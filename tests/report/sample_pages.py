@@ -22,6 +22,7 @@ from filtering.report.data import (
     StageCost,
     Thumbnail,
 )
+from filtering.scores.artifacts import RightFigures
 
 WORDS = ("dog", "cat", "house", "tree", "flag", "hand", "street", "food")
 HOSTILE = (
@@ -160,6 +161,24 @@ def full_page(texts=HOSTILE):
         config_yaml=f"input:\n  shards: {first}\n",
         versions={first: first},
         commands=tuple((text, text) for text in texts),
+        right={first: right_figures()},
+    )
+
+
+def right_figures():
+    return RightFigures(
+        pairs=120,
+        mismatched=0.284,
+        edges=[-2.0, 0.0, 2.0],
+        observed=[40, 80],
+        shuffled=[110, 10],
+        predicted=[0.1, 0.0, 0.9],
+        share_observed=[0.2, 0.0, 0.95],
+        sizes=[150, 0, 90],
+        log_odds=[-2.0, 1.5],
+        probabilities=[0.05, 0.99],
+        weights={"z1": 0.5},
+        constant=0.1,
     )
 
 
