@@ -177,9 +177,9 @@ class Selection(Step):
 
 def selection_words(selection: Selection) -> str:
     """Return in a line what the method auto stands for; nothing where the step is another."""
-    measured = getattr(selection.budget_settings, "difficulty", AUTO)
-    step = Selection(score=measured, keep=selection.keep, per=selection.per)
-    if selection.steps or selection != step:
+    score = getattr(selection.budget_settings, "difficulty", selection.score)
+    step = Selection(score=score, keep=selection.keep, per=selection.per)
+    if selection.steps or selection.budget == AUTO or selection != step:
         return ""
     flat = selection.model_dump(mode="json", exclude={"method", "keep", "per"}, exclude_none=True)
     words = ", ".join(f"{key} {_word(value)}" for key, value in flat.items())

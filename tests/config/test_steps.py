@@ -324,5 +324,9 @@ def test_what_the_method_auto_stands_for_is_said_in_a_line():
     strata = selection_words(step(score={"aum": {"table": "t"}}))
     assert strata.startswith("selection: the method auto is d2 with score uniform, budget strata, variant paper, ")
     assert strata.endswith('difficulty {"aum": {"table": "t"}}')
+    assert 'score {"right": {"neighbours": "images"}}' in selection_words(
+        step(score={"right": {"neighbours": "images"}})
+    )
+    assert selection_words(step(score="clip_score")) == ""
     assert selection_words(step(method="top")) == selection_words(step(budget="uniform")) == ""
     assert selection_words(step(steps=[{}])) == ""

@@ -23,6 +23,7 @@ def planned(config):
 def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_path):
     found = planned(metadata_config(metadata_pool, tmp_path / "run"))
     assert (found["rows"], found["dimension"], found["concepts"], found["keep"]) == (1100, 32, 12, 330)
+    assert found["selection"] == ""
     assert found["hours"] > 0
     assert found["disk_bytes"] > 0
     assert found["bottleneck"] == bottleneck(found["stages"], found["memory_per_worker_bytes"])

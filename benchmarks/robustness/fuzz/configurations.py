@@ -143,8 +143,9 @@ def _values() -> Iterator[tuple[str, dict[str, Any]]]:
         metadata
         | {"selection": {"method": "top", "score": {"norm_sim": {"targets": "targets.npy"}}, "per": "increment"}},
     )
-    for method in METHODS:
+    for method in ("auto", *METHODS):
         yield f"method {method}", metadata | {"selection": {"method": method}}
+    yield "variant paper", metadata | {"selection": {"method": "d2", "variant": "paper"}}
     rest = {"base": "latest", "retention": {"keep_runs": 3}, "notify": {"url_env": "HOOK", "when": ["failure"]}}
     yield (
         "rest",

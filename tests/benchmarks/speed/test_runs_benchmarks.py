@@ -59,7 +59,7 @@ def test_every_method_of_the_benchmark_is_a_valid_selection(name):
     config = {
         "input": {"shards": "pool"},
         "output": "run",
-        "selection": {"variant": "paper", "keep": 0.3} | methods.SELECTIONS[name],
+        "selection": {"keep": 0.3} | methods.SELECTIONS[name],
     }
     assert parse_config(config).selection is not None
 
