@@ -25,6 +25,7 @@ from filtering.storage.store import Store
 SECTIONS = {
     "d2": {},
     "two rounds": {"selection": {"keep": 0.4, "rounds": 2, "scale": "median"}},
+    "novelty": {"selection": {"variant": "novelty", "score": "uniform", "keep": 0.4}},
     "complexity": {"selection": {"variant": "paper", "keep": 300, "budget": "complexity"}},
     "strata": {"selection": {"method": "ccs", "keep": 0.5, "strata": 10}},
     "strata in concepts": {"selection": {"method": "d2", "budget": "strata", "scope": "concept", "strata": 4}},
