@@ -19,7 +19,7 @@ from filtering.graph.memory import search_memory_bytes
 from filtering.graph.sharded import EDGE, FOUND
 from filtering.measures.figures import NETWORKS, UNITS
 from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
-from filtering.scores.right_tasks import SAMPLE_ROWS
+from filtering.scores.agreement_tasks import SAMPLE_ROWS
 from filtering.selection.scores import SCORE, vector_dtype
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, and
