@@ -28,7 +28,7 @@ BINS, HISTOGRAM_BINS, TABLE_POINTS = 10, 40, 25
 # Rows whose features are computed at once.
 BLOCK_ROWS = 8_192
 
-# All sides of n pairs by their names, float16 (n, d) each: `images` and `texts`, the mean `captions` of like images and,
+# All sides of n pairs by their names, float16 (n, d) each: `images`, `texts`, the mean `captions` of like images and,
 # where there is a graph of captions, the mean `pictures` of like captions.
 Sides = Mapping[str, npt.NDArray[np.float16]]
 
@@ -55,7 +55,7 @@ class Model:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return it as arrays by name."""
-        parts = {"classifier": self.classifier, "calibration": self.calibration}
+        parts: dict[str, Classifier | Calibration] = {"classifier": self.classifier, "calibration": self.calibration}
         return {
             f"{part}-{one.name}": np.asarray(getattr(value, one.name))
             for part, value in parts.items()
@@ -101,9 +101,8 @@ def score_right(shard: PassingShard, parts: Parts, store: Store) -> RowCount:
     scores, rows = np.full(len(shard.reasons()), np.nan), shard.rows()
     if len(rows):
         model = Model.of(store.read_arrays(MODEL))
-        features = np.stack([read_scores(part, shard.identity)[rows] for part in parts.stores()], axis=1).astype(
-            np.float64
-        )
+        columns = [read_scores(part, shard.identity)[rows].astype(np.float64) for part in parts.stores()]
+        features = np.stack(columns, axis=1)
         scores[rows] = model.calibration.probabilities(model.classifier.logits(features))
     return write_scores(store, shard.identity, scores)
 
