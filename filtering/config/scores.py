@@ -19,6 +19,9 @@ MEASURED = frozenset({"table", "aum", "el2n", "forgetting"})
 TABLE = "a path or URL of a parquet table with a uid column"
 
 
+Neighbours = Literal["images", "captions"]
+
+
 class ScoreTable(Section):
     """A score of the user's: a column of a parquet table, joined by uid."""
 
@@ -54,12 +57,19 @@ class NegClipLoss(Section):
     seed: Seed = Field(0, description="a whole number, 0 or more")
 
 
+class CentredScore(Section):
+    """The form in which a pair's cosine is freed of what image and caption reach on average."""
+
+    form: Literal["difference", "cosine"] = Field(
+        "difference",
+        description="difference (the cosine less its mean over mismatched pairs) or cosine (of vectors less the mean)",
+    )
+
+
 class NeighbourAgreement(Section):
     """Whose neighbours agree with a pair: those of its image, or those of its caption."""
 
-    of: Literal["images", "captions"] = Field(
-        "images", description="images or captions: whose graph has the neighbours"
-    )
+    of: Neighbours = Field("images", description="images or captions: whose graph has the neighbours")
 
 
 class Right(Section):
@@ -104,6 +114,7 @@ class ScoreOf(Section):
     norm_sim: Targets | None = Field(None, description="a mapping such as {targets: URL}")
     image_based: Targets | None = Field(None, description="a mapping such as {targets: URL}")
     neg_clip_loss: NegClipLoss | None = Field(None, description="a mapping such as {batchings: 5}")
+    centred_score: CentredScore | None = Field(None, description="a mapping such as {form: cosine}")
     neighbour_agreement: NeighbourAgreement | None = Field(None, description="a mapping such as {of: captions}")
     right: Right | None = Field(None, description="a mapping such as {neighbours: images}")
     metaclip: MetaClip | None = Field(None, description="a mapping such as {entries: URL}")

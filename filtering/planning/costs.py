@@ -19,7 +19,7 @@ from filtering.graph.memory import search_memory_bytes
 from filtering.graph.sharded import EDGE, FOUND
 from filtering.measures.figures import NETWORKS, UNITS
 from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
-from filtering.scores.right_tasks import SAMPLE_ROWS
+from filtering.scores.agreement_tasks import SAMPLE_ROWS
 from filtering.selection.scores import SCORE, vector_dtype
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, and
@@ -101,8 +101,8 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
         k = asked.text_k or work.k if settings.of == "captions" else work.k
         # Vectors to partitions, means back; the neighbours of each row are added up.
         return 2.5e-8 * d + k * (3e-10 * d + 2e-7)
-    # Variances of six products of vectors, the vectors of both sides and of both means; both sides twice.
-    learned = {"right": 6 * d * d * MULTIPLY_SECONDS + 3e-8 * d + 3e-6, "centred": 2.5e-8 * d + 1e-6}
+    # Both sides twice, for their means and for the scores; P(right) is made of three scores.
+    learned = {"right": 3e-6, "centred": 2.5e-8 * d + 1e-6}
     reading = {"images": 9e-9 * d + 1e-6, "graph": work.k * 2e-7, "captions": 5e-5, "parts": 2e-6}
     return (reading | learned).get(kind, 2e-7)
 
@@ -130,7 +130,7 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
         "centred": BLOCK_ROWS * 24 * d,
         # With the neighbours in other partitions.
         "neighbours": max(1.5 * own * (12 * d + 40) + own * 8 * d, shard * 12 * d),
-        "right": max(SAMPLE_ROWS * 16 * d, BLOCK_ROWS * 40 * d + shard * 4 * d) + 32 * d * d,
+        "right": min(SAMPLE_ROWS, work.rows) * 17 * d + (200 << 20),
     }
     return float(by_kind.get(kind, 0))
 
@@ -205,7 +205,7 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
     rows, shard, d = work.rows, work.largest_shard, work.dimension
     own, steps = work.partition_limit / (1 + work.replicas), len(asked.steps)
     process = PROCESS_BYTES + SEARCH_PROCESS_BYTES
-    # Vectors to the partitions of their neighbours, and the means that come back and stay.
+    # Vectors to the partitions of their neighbours, and the means that come back.
     travelling_means = rows * (2 * d + 12) * sum(kind == "neighbours" for kind, _ in asked.scores)
     travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors, _ in asked.steps) else 0
     return [
@@ -214,7 +214,7 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
             rows * sum(scoring_seconds(work, asked, *score) for score in asked.scores) * pace,
             0,
             process + shard * 40 + max(_scoring_bytes(work, *score) for score in asked.scores),
-            rows * 4 * len(asked.scores) + travelling_means,
+            rows * 4 * len(asked.scores) + 2 * travelling_means,
             2 * travelling_means,
         ),
         StageCost(

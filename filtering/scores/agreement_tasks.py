@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
 from filtering.core.csr import Int64Array, row_pointers
+from filtering.core.uids import Uids, sampled
 from filtering.embedding.artifacts import unit_rows, widened
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import CHOSEN_NAME, read_graph, read_part_object
@@ -16,6 +17,8 @@ from filtering.graph.sharded import ShardGraph, positions
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
 from filtering.scores.agreement import neighbour_means
+from filtering.scores.centred import centred_cosines
+from filtering.scores.centred_tasks import read_pool_means
 from filtering.scores.tasks import SENT_NAME, write_scores
 from filtering.storage.store import Store
 
@@ -23,9 +26,13 @@ WANTED_SUFFIX = ".wanted"
 WANTED_NAME = "{:08d}" + WANTED_SUFFIX
 # A row of a shard whose vector a partition asks for.
 WANTED = np.dtype([("row", "<i8"), ("partition", "<i4")])
+# Of the hashes of uids.
+SAMPLING = 0
+# About so many pairs teach `right`, whatever the size of the pool.
+SAMPLE_ROWS = 65_536
 MEAN_SUFFIX = ".mean"
 MEAN_NAME = "{:08d}" + MEAN_SUFFIX
-# The mean vector of the neighbours of each row of a shard that passed the filters, float16 (n, d), in their order.
+# The mean vectors of the neighbours of a shard's sampled rows.
 MEANS_NAME = "{}.means.npz"
 
 
@@ -81,22 +88,33 @@ def average_neighbours(partition: int, graph: Store, names: Sequence[str], limit
     return RowCount(rows=len(means))
 
 
-def score_agreement(shard: PassingShard, names: Sequence[str], store: Store) -> RowCount:
-    """Write the mean vectors of the neighbours of a shard's rows, and their products with the rows' own vectors."""
+def score_agreement(
+    shard: PassingShard, names: Sequence[str], centred: Store, fraction: float, store: Store
+) -> RowCount:
+    """Write the centred cosines of a shard's vectors with the means of their neighbours; of a sample those means, too.
+
+    `centred` has the pool's mean vectors.
+    """
     rows, scores = shard.rows(), np.full(len(shard.reasons()), np.nan)
     returned = read_groups(store, names, shard.index)
-    width = 0 if returned is None else returned["vector"].shape[1]
-    means = np.zeros((len(rows), width), dtype=np.float16)
     if returned is not None:
+        mean = read_pool_means(centred).of(shard.side)
+        means = np.zeros((len(rows), returned["vector"].shape[1]), dtype=np.float16)
         means[np.searchsorted(rows, returned["row"])] = returned["vector"]
         for block, vectors in shard.vector_blocks(rows):
-            scores[rows[block]] = np.einsum("nd,nd->n", unit_rows(vectors), widened(means[block]), dtype=np.float64)
-    store.write_arrays(MEANS_NAME.format(shard.identity), {"means": means})
+            scores[rows[block]] = centred_cosines(widened(means[block]), unit_rows(vectors), mean, mean)
+        chosen = sampled_rows(shard.uids(rows), fraction)
+        store.write_arrays(MEANS_NAME.format(shard.identity), {"means": means[chosen]})
     return write_scores(store, shard.identity, scores)
 
 
-def read_means(store: Store, identity: str) -> npt.NDArray[np.float16]:
-    """Return the mean vector of the neighbours of each row of a shard that passed the filters, float16 (n, d)."""
+def sampled_rows(uids: Uids, fraction: float) -> Int64Array:
+    """Return the places of about a fraction of some uids, which the uids decide: those that `right` learns from."""
+    return np.flatnonzero(sampled(uids, fraction, SAMPLING))
+
+
+def read_sampled_means(store: Store, identity: str) -> npt.NDArray[np.float16]:
+    """Return the mean vector of the neighbours of each sampled row of a shard that has rows, float16 (n, d)."""
     return np.asarray(store.read_arrays(MEANS_NAME.format(identity))["means"], dtype=np.float16)
 
 

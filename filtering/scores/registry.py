@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,14 @@ import pyarrow as pa
 
 from filtering.config.run import Embedding
 from filtering.config.scores import (
+    CentredScore,
     Combine,
     Dlc,
     Dynamics,
     MetaClip,
     NegClipLoss,
     NeighbourAgreement,
+    Neighbours,
     Right,
     Score,
     ScoreOf,
@@ -107,11 +109,15 @@ SCORERS: dict[str, Scorer] = {
         Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
     ),
     "centred_score": Scorer(
-        Kind.CENTRED, "CLIP score less what image and caption reach with the pool's others on average", "pairs", HERE
+        Kind.CENTRED,
+        "CLIP score less what image and caption reach with the pool's others on average",
+        "pairs",
+        HERE,
+        CentredScore,
     ),
     "neighbour_agreement": Scorer(
         Kind.NEIGHBOURS,
-        "how well the caption fits the captions of similar images, or the image the images of similar captions",
+        "how well the caption fits those of similar images, or the image those of similar captions",
         "pairs, graph",
         HERE,
         NeighbourAgreement,
@@ -213,6 +219,11 @@ class Spec:
         return [self.name, self.settings.model_dump(mode="json") if self.settings else None]
 
 
+# What P(right) is learned from.
+CENTRED = Spec("centred_score", CentredScore(form="cosine"))
+AGREEMENTS = {side: Spec("neighbour_agreement", NeighbourAgreement(of=side)) for side in get_args(Neighbours)}
+
+
 def spec_of(score: Score, default: str) -> Spec:
     """Return the score that a configuration names; `default` is the scorer that `auto` stands for.
 
@@ -243,10 +254,11 @@ def files_of(spec: Spec) -> list[str]:
 
 
 def parts_of(spec: Spec) -> list[Spec]:
-    """Return the scores that a combination adds up, or that `right` reads; none of another score."""
+    """Return the scores that another one is made of, such as those that a combination adds up; none of most scores."""
+    if isinstance(spec.settings, NeighbourAgreement):
+        return [CENTRED]
     if isinstance(spec.settings, Right):
-        sides = ("images", "captions") if spec.settings.neighbours == "both" else ("images",)
-        return [Spec("neighbour_agreement", NeighbourAgreement.model_validate({"of": side})) for side in sides]
+        return [CENTRED, AGREEMENTS["images"], *[AGREEMENTS["captions"]] * (spec.settings.neighbours == "both")]
     if not isinstance(spec.settings, Combine):
         return []
     return [spec_of(part.score, "clip_score") for part in spec.settings.of]
@@ -267,7 +279,7 @@ def with_parts(spec: Spec) -> list[Spec]:
 def _completed(name: str, settings: Section | None) -> Spec:
     """Name the column and the orientation of training dynamics; no batches are the closed form of all of them."""
     if isinstance(settings, NegClipLoss) and not settings.batchings:
-        return Spec("centred_score")
+        return Spec("centred_score", CentredScore())
     if isinstance(settings, Dynamics):
         keep = "lower" if name in LOWER_IS_HARDER else "higher"
         return Spec(name, ScoreTable(table=settings.table, column=settings.column or name, keep=keep))

@@ -4,54 +4,17 @@ A logistic regression tells observed pairs from pairs that were shuffled over th
 pairs look like shuffled ones turns its log odds into a probability.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from filtering.scores.moments import Float32Array, Float64Array, Moments
+from filtering.scores.centred import Float64Array
 
 # L2: the weight of the sum of all losses against half the squared weights.
 STRENGTH = 1.0
 # Fewer pairs teach nothing: all of them count as right.
 FEWEST_PAIRS = 64
-PRODUCTS = (("images", "texts"), ("captions", "texts"), ("images", "pictures"))
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """The vectors of n pairs: unit rows of images and captions, and their neighbours' means, float32 (n, d) each.
-
-    `captions` are the mean captions of the images like each image, `pictures` the mean images of the captions like each
-    caption; these are None where no graph of captions was built.
-    """
-
-    images: Float32Array
-    texts: Float32Array
-    captions: Float32Array
-    pictures: Float32Array | None
-
-    def products(self) -> list[tuple[str, Float32Array, str, Float32Array]]:
-        """Return the two sides of each product, with their names."""
-        named = PRODUCTS if self.pictures is not None else PRODUCTS[:-1]
-        return [(one, getattr(self, one), other, getattr(self, other)) for one, other in named]
-
-
-def features_of(sides: Sides, moments: Mapping[str, Moments]) -> Float64Array:
-    """Return the features of n pairs, float64 (n, 6), or (n, 4) without a graph of captions.
-
-    Of each product a.b of two sides, by how many standard deviations it is above what a and a random b come to, and b
-    and a random a. A mean of no neighbours says nothing: 0.
-    """
-    columns = list[Float64Array]()
-    for one, first, other, second in sides.products():
-        products = np.einsum("nd,nd->n", first, second, dtype=np.float64)
-        there = first.any(axis=1) & second.any(axis=1)
-        for vectors, random in ((first, other), (second, one)):
-            standing = moments[random].expected(vectors).standing(products)
-            columns.append(np.where(there, standing, 0.0))
-    return np.stack(columns, axis=1)
 
 
 def with_squares(features: Float64Array) -> Float64Array:

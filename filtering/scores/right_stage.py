@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from filtering.config.scores import CentredScore
 from filtering.filters.artifacts import PassingShard, Side
 from filtering.graph.median import median_squared_length
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
@@ -20,20 +21,29 @@ from filtering.storage.store import Store
 TOO_FEW = "{} samples are too few to learn P(right) from: all of them count as right; it takes {}"
 
 
-def score_centred(stage: StageRun, shards: Sequence[PassingShard], dimension: int) -> None:
+def score_centred(stage: StageRun, shards: Sequence[PassingShard], settings: CentredScore, dimension: int) -> None:
     """Score pairs by their cosine, less what image and caption reach with the pool's others on average."""
     counts = stage.over_shards("sums", "shards added up", shards, centred_tasks.write_sums, stage.store)
     filled = [shard.identity for shard, count in zip(shards, counts, strict=True) if count["rows"]]
     rows = sum(count["rows"] for count in counts)
     stage.call("means", centred_tasks.write_means, filled, rows, dimension, stage.store)
     consume(stage.store, centred_tasks.SUMS_SUFFIX)
-    stage.over_shards("score", "shards", shards, centred_tasks.score_centred, stage.store)
+    stage.over_shards("score", "shards", shards, centred_tasks.score_centred, settings, stage.store)
 
 
 def score_neighbours(
-    stage: StageRun, shards: Sequence[PassingShard], of: Side, graphs: Mapping[Side, GraphSource], dimension: int
+    stage: StageRun,
+    shards: Sequence[PassingShard],
+    of: Side,
+    graphs: Mapping[Side, GraphSource],
+    centred: Store,
+    rows: int,
+    dimension: int,
 ) -> None:
-    """Score pairs by how far the neighbours of one side agree with the other side; write those neighbours' means."""
+    """Score pairs by how far the neighbours of one side agree with the other side.
+
+    `centred` has the pool's mean vectors; `rows` passed the filters.
+    """
     graph, store = graphs[of], stage.store
     other: Side = "text" if of == "image" else "image"
     numbers, averaged = range(graph.partitions), [replace(shard, side=other) for shard in shards]
@@ -51,10 +61,15 @@ def score_neighbours(
         for n in present
     ]
     stage.map(averaging, "partitions averaged")
-    means = [agreement_tasks.MEAN_NAME.format(number) for number in present]
-    stage.over_shards("score", "shards", averaged, agreement_tasks.score_agreement, means, store)
+    means, fraction = [agreement_tasks.MEAN_NAME.format(number) for number in present], sampled_share(rows)
+    stage.over_shards("score", "shards", averaged, agreement_tasks.score_agreement, means, centred, fraction, store)
     for suffix in (agreement_tasks.WANTED_SUFFIX, SENT_SUFFIX, agreement_tasks.MEAN_SUFFIX, COUNTS_SUFFIX):
         consume(store, suffix)
+
+
+def sampled_share(rows: int) -> float:
+    """Return the share of a pool's rows that `right` learns from."""
+    return agreement_tasks.SAMPLE_ROWS / max(rows, 1)
 
 
 def _median(stage: StageRun, images: GraphSource) -> float:
@@ -66,17 +81,17 @@ def score_right(
 ) -> tuple[RightFigures | None, tuple[str, ...]]:
     """Score pairs by P(right); return what it was learned from, and warnings.
 
-    `rows` passed the filters; `parts` are the folders of the agreement of images' neighbours and, where there is a
-    graph of captions, of captions' neighbours.
+    `rows` passed the filters; `parts` are the folders of the centred score, of the agreement with the neighbours of
+    images and, where there is a graph of captions, with those of captions.
     """
-    store, means = stage.store, right_tasks.MeanStores(parts[0], parts[1] if len(parts) > 1 else None)
+    store, sources = stage.store, right_tasks.Parts(*parts)
     if rows < FEWEST_PAIRS:
         stage.over_shards("score", "shards", shards, right_tasks.score_as_right, store)
         return None, (TOO_FEW.format(f"{rows:,}", FEWEST_PAIRS),)
-    fraction = right_tasks.SAMPLE_ROWS / rows
-    counts = stage.over_shards("sample", "shards sampled", shards, right_tasks.sample_pairs, means, fraction, store)
+    share = sampled_share(rows)
+    counts = stage.over_shards("sample", "shards sampled", shards, right_tasks.sample_pairs, sources, share, store)
     names = [right_tasks.PAIRS_NAME.format(s.identity) for s, c in zip(shards, counts, strict=True) if c["rows"]]
-    found = stage.call("learn", right_tasks.learn, names, store)
+    found = stage.call("learn", right_tasks.learn, names, sources, store)
     consume(store, right_tasks.PAIRS_SUFFIX)
-    stage.over_shards("score", "shards", shards, right_tasks.score_right, means, store)
+    stage.over_shards("score", "shards", shards, right_tasks.score_right, sources, store)
     return from_plain(RightFigures, found, store.url), ()

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from filtering.config.run import Embedding, Ray
-from filtering.config.scores import Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
+from filtering.config.scores import CentredScore, Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
 from filtering.core.errors import InputError, RunError
 from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
@@ -252,13 +252,15 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
 
 
 def _of_centred(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    right_stage.score_centred(stage, sources.shards, sources.dimension)
+    assert isinstance(spec.settings, CentredScore)
+    right_stage.score_centred(stage, sources.shards, spec.settings, sources.dimension)
 
 
 def _of_neighbours(stage: StageRun, spec: Spec, sources: Sources) -> None:
     side = side_of(spec)
     assert side is not None
-    right_stage.score_neighbours(stage, sources.shards, side, sources.graphs, sources.dimension)
+    (centred,) = sources.parts
+    right_stage.score_neighbours(stage, sources.shards, side, sources.graphs, centred, sources.rows, sources.dimension)
 
 
 def _of_right(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:

@@ -1,0 +1,66 @@
+"""How well image and caption fit, apart from how well either fits the pool as a whole.
+
+CLIP's vectors of images, and those of captions, lie around a mean of their own that tells nothing about a single pair.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from filtering.core.clip_score import clip_scores
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+# Sums are whole numbers of steps of 2^-28, so that they are the same in any order: exact for up to 2^35 unit vectors.
+STEPS = float(1 << 28)
+# Rows that are converted at once.
+BLOCK_ROWS = 8_192
+
+
+def step_sums(vectors: Float32Array) -> Int64Array:
+    """Return the sum of unit rows, float32 (n, d), in steps of 2^-28, int64 (d,): equal for any order of the rows."""
+    sums = np.zeros(vectors.shape[1], dtype=np.int64)
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        steps = np.rint(vectors[start : start + BLOCK_ROWS].astype(np.float64) * STEPS)
+        sums += steps.sum(axis=0).astype(np.int64)
+    return sums
+
+
+def mean_of(sums: Iterable[Int64Array], rows: int, dimension: int) -> Float64Array:
+    """Return the mean of `rows` rows, float64 (d,), from the `step_sums` of parts of them; zeros without rows."""
+    total = np.zeros(dimension, dtype=np.int64)
+    for part in sums:
+        total += part
+    mean: Float64Array = total / (max(rows, 1) * STEPS)
+    return mean
+
+
+def centred_scores(
+    images: Float32Array, texts: Float32Array, image_mean: Float64Array, text_mean: Float64Array
+) -> Float64Array:
+    """Return cos - (v.m_t + t.m_v) / 2 of each pair, float64 (n,).
+
+    The cosine of image v and caption t, less the mean of what v reaches with a random caption and t with a random image
+    of the pool; unit rows, float32 (n, d), and the means of the pool's images and captions, float64 (d,). The closed
+    form of what negCLIPLoss (arXiv 2405.19547) samples in batches.
+    """
+    expected = images @ text_mean + texts @ image_mean
+    return clip_scores(images, texts).astype(np.float64) - expected / 2
+
+
+def centred_cosines(
+    first: Float32Array, second: Float32Array, first_mean: Float64Array, second_mean: Float64Array
+) -> Float64Array:
+    """Return the cosines of (a - m_a) and (b - m_b), float64 (n,), of rows, float32 (n, d), and means, float64 (d,).
+
+    0 where a or b is all zeros, or equal to its mean.
+    """
+    one, other = first - first_mean, second - second_mean
+    lengths = np.sqrt(np.einsum("nd,nd->n", one, one) * np.einsum("nd,nd->n", other, other))
+    there = (lengths > 0) & first.any(axis=1) & second.any(axis=1)
+    products = np.einsum("nd,nd->n", one, other)
+    cosines: Float64Array = np.divide(products, lengths, out=np.zeros(len(first)), where=there)
+    return cosines
