@@ -38,7 +38,10 @@ def test_unknown_keys_are_refused_with_the_nearest_name(data, key, nearest):
 
 
 def test_an_unknown_key_without_a_like_lists_the_known():
-    assert refusal(given(graph={"zzzz": 3})) == "graph.zzzz: unknown key; known: k, max_replicas, mean_replicas, recall, text_k"
+    assert (
+        refusal(given(graph={"zzzz": 3}))
+        == "graph.zzzz: unknown key; known: k, max_replicas, mean_replicas, recall, text_k"
+    )
 
 
 @pytest.mark.parametrize(
