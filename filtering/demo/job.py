@@ -32,21 +32,10 @@ CONFIG_NAME = "demo.yaml"
 LAYOUT = Layout("--out", re.compile(r"demo\.yaml|pool|run|truth\.parquet"), insisting=False)
 CONFIG: dict[str, object] = {
     "embedding": {"model": "demo"},
-    # Captions that fit their picture worst go first: swapped ones are among them.
-    "filters": [{"clip_score": {"keep": 0.85}}],
     # Small partitions, so that this small pool has several and edges cross them.
     "concepts": {"partition_rows": 3000},
-    "graph": {"k": 10},
-    # Squared distances are about 0.01 between near-duplicates and 0.2 between different pictures of this pool:
-    # at these gammas messages reach the former and hardly the latter.
-    "selection": {
-        "method": "d2",
-        "score": "clip_score",
-        "keep": 0.5,
-        "budget": "uniform",
-        "gamma_forward": 30.0,
-        "gamma_reverse": 30.0,
-    },
+    # The default method: nothing is tuned to the pool.
+    "selection": {"keep": 0.5},
 }
 
 
