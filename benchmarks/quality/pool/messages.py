@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = parser.parse_args(arguments).work.resolve()
     scores, graph = _scores_and_graph(work)
     truth = Truth(work / "truth.parquet")
-    right, swapped = np.isin(truth.kind, ("clean", "near_duplicate")), truth.kind == "swapped"
+    right, swapped = truth.right, truth.mismatched
     print(f"median squared distance {np.median(graph.distances):.4f}, AUC {_auc(scores[right], scores[swapped]):.3f}")
     for gamma in GAMMAS:
         after = [forward_messages(graph, scores, gamma, messages=kind) for kind in ("sum", "mean")]
