@@ -13,7 +13,7 @@ def plot(cells: Sequence[Figures], path: str) -> None:
     from matplotlib.figure import Figure
 
     pools, models = (list(dict.fromkeys(cell[name] for cell in cells)) for name in ("pool", "model"))
-    methods = list(dict.fromkeys(name for cell in cells for name in cell["methods"]))
+    methods = sorted({name for cell in cells for name in cell["methods"]})
     figure = Figure(figsize=(5 * len(models), 1 + 3 * len(pools)), layout="constrained")
     panels = figure.subplots(len(pools), len(models), sharex=True, squeeze=False)
     for row, pool in zip(panels, pools, strict=True):

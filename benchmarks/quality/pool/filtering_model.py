@@ -50,7 +50,7 @@ class Judge:
 
 
 STRONG = Judge("strong")
-JUDGES = {judge.name: judge for judge in (STRONG, Judge("weak", steps=500, known=0.3))}
+JUDGES = {judge.name: judge for judge in (STRONG, Judge("weak", steps=45, known=0.1))}
 
 
 @dataclass(frozen=True, slots=True)
