@@ -10,6 +10,8 @@ from benchmarks.quality.family.cells import Cell
 from benchmarks.quality.pool.measuring import Result
 
 DEFAULT = "default"
+# Of the number of pairs to keep.
+ROUNDING = 0.001
 Figures = dict[str, Any]
 Found = Mapping[Cell, Mapping[str, Sequence[Result]]]
 
@@ -41,6 +43,7 @@ def _figures(results: Sequence[Result], part: str) -> Figures:
         **averages,
         "error": float(np.std(means, ddof=1) / len(means) ** 0.5) if len(means) > 1 else None,
         "seeds": [result["seed"] for result in results],
+        "share": _mean([result["truth"]["kept"] / result["rows"] for result in results]),
         "kept": {name: _mean([result["truth"][name] for result in results]) for name in results[0]["truth"]},
     }
 
@@ -83,7 +86,8 @@ def _accuracy(cell: Figures, name: str) -> str:
         return ""
     figures = cell["methods"][name]
     error = "" if figures["error"] is None else f" ± {figures['error']:.1f}"
-    return f"{figures['mean']:.1f}{error} (#{figures['rank']})"
+    few = f" of {100 * figures['share']:.0f} %" if figures["share"] < cell["keep"] - ROUNDING else ""
+    return f"{figures['mean']:.1f}{error}{few} (#{figures['rank']})"
 
 
 def _behind(cell: Figures) -> str:

@@ -11,8 +11,8 @@ import yaml
 
 FILTERS = Path(__file__).with_name("filters.yaml")
 KEEP, SEED, SHARE = "$KEEP", "$SEED", "$SHARE"
-# $ENOUGH(0.55): that share, or more where later steps need more to choose from.
-ENOUGH, MORE_THAN_KEPT = re.compile(r"\$ENOUGH\((.*)\)"), 1.25
+# $ENOUGH(0.55): that share, or more where later steps need more to choose from; SemDeDup drops up to a third.
+ENOUGH, MORE_THAN_KEPT = re.compile(r"\$ENOUGH\((.*)\)"), 1.5
 
 
 @dataclass(frozen=True, slots=True)

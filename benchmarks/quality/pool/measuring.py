@@ -44,6 +44,7 @@ class PoolData:
         model = trained(self.pairs.kept(uids), steps, seed)
         return {
             "training seconds": round(time.perf_counter() - started, 1),
+            "rows": len(self.truth.uids),
             "truth": self.truth.figures(uids),
             **{part: examination.figures(model) for part, examination in self.examinations.items()},
         }
