@@ -24,10 +24,13 @@ from filtering.selection import stage as selection
 from tests.support.pools import Silent
 
 SELECTING, PREPARING = ("filters", "scores", "selection"), ("concepts", "partitions", "graph")
+STAGES = (embedding, filters, concepts, grouping, graph, scores, selection)
 # Part of the identity of a selection: those of other versions of the package are made again.
 VERSIONS = [
-    *(stage.VERSION for stage in (embedding, filters, concepts, grouping, graph, scores, selection)),
-    *(scores.WIDE_VERSION, scores.PARTS_VERSION, scores.ENTRIES_VERSION),
+    [stage.__name__, name, version]
+    for stage in STAGES
+    for name, version in sorted(vars(stage).items())
+    if name.endswith("VERSION")
 ]
 
 
