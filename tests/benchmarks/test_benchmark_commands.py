@@ -29,7 +29,8 @@ def test_the_docstring_says_the_command_and_options_that_exist(path):
     said = ast.get_docstring(ast.parse(path.read_text()))
     commands = re.findall(rf"python -m {re.escape(module(path))}\b.*", said)
     assert commands, f"{module(path)} does not say its command"
-    folder = path.parent.glob("*.py") if path.name == "__main__.py" else [path]
+    # A package's commands may share a module of options.
+    folder = path.parent.glob("*.py") if path.with_name("__main__.py").exists() else [path]
     code = SHARED + "".join(file.read_text() for file in folder)
     for option in re.findall(r"--[a-z][\w-]*", said):
         assert f'"{option}"' in code, f"{module(path)} has no {option}"
@@ -37,7 +38,8 @@ def test_the_docstring_says_the_command_and_options_that_exist(path):
 
 @every_script
 def test_the_list_of_benchmarks_names_it(path):
-    listed = (ROOT / "benchmarks/README.md").read_text() + (ROOT / "benchmarks/quality/pool/README.md").read_text()
+    listed = (ROOT / "benchmarks/README.md").read_text()
+    listed += "".join(path.read_text() for path in sorted((ROOT / "benchmarks/quality").glob("*/README.md")))
     assert module(path) in listed or path.name == "memory_s3.py"
 
 

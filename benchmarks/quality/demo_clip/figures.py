@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.lib.judgement import auc
 from filtering.demo.openmoji import TONES, Picture, pictures, rasterise
 from filtering.demo.pool import NEAR_DUPLICATES, encode_jpeg
 
@@ -77,19 +78,12 @@ def recalls(similarity: NDArray[np.float32]) -> dict[str, float]:
     return {f"R@{k}": round(float((ranks < k).mean()), 4) for k in (1, 5, 10)}
 
 
-def auc(right: NDArray[np.float32], wrong: NDArray[np.float32]) -> float:
-    """Chance that a right pair's cosine exceeds a wrong pair's, ties counted as half."""
-    ordered = np.sort(wrong)
-    below = np.searchsorted(ordered, right, "left") + np.searchsorted(ordered, right, "right")
-    return round(float(below.mean()) / 2 / len(wrong), 4)
-
-
 def swapped_auc(similarity: NDArray[np.float32], chosen: Sequence[Picture]) -> float:
     """AUC of right captions against random captions of other bases."""
     random, bases = np.random.default_rng(0), np.array([picture.base for picture in chosen])
     column = random.integers(len(chosen), size=(len(chosen), OTHERS))
     wrong = np.take_along_axis(similarity, column, axis=1)[bases[column] != bases[:, None]]
-    return auc(np.diag(similarity), wrong)
+    return round(auc(np.diag(similarity), wrong), 4)
 
 
 def near_duplicate_figures(

@@ -9,18 +9,20 @@ examines it on clean pictures kept apart. Steps whose result is in DIR are skipp
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.lib import fashion_mnist
 from benchmarks.lib.arguments import add_address, add_outputs, parser_of
 from benchmarks.lib.tables import print_table, write_outputs
 from benchmarks.quality.pool.building import build
-from benchmarks.quality.pool.filtering_model import STEPS, train_judge
-from benchmarks.quality.pool.filters import FILTERS, Filter, all_filters
+from benchmarks.quality.pool.captions import CLOTHES_AND_EMOJI
+from benchmarks.quality.pool.filtering_model import STRONG, train_judge
+from benchmarks.quality.pool.filters import FILTERS, named_filters
 from benchmarks.quality.pool.grid import Grid, Settings
 from benchmarks.quality.pool.report import plot, rows, split
+from benchmarks.quality.pool.sources import Folders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _arguments(arguments)
     settings = Settings(given.work.resolve(), given.share, given.steps, range(given.seeds), given.address)
     settings.work.mkdir(parents=True, exist_ok=True)
-    build(settings.work, given.fashion_mnist, given.scale)
-    train_judge(settings.work, given.judge_steps)
-    grid, filters = Grid(settings), _named(given.filters, given.only)
+    build(settings.work, Folders(fashion_mnist=given.fashion_mnist), scale=given.scale)
+    train_judge(settings.work, settings.work, replace(STRONG, steps=given.judge_steps), CLOTHES_AND_EMOJI)
+    grid, filters = Grid(settings), named_filters(given.filters, given.only)
     if not given.table:
         grid.run(filters, train=not given.select_only)
-    table = rows(grid.results(filters), given.examine, len(grid.truth.uids))
+    table = rows(grid.results(filters), given.examine, len(grid.data.truth.uids))
     for part in split(table):
         if part:
             print_table(part)
@@ -59,17 +61,10 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--select-only", action="store_true", help="print what each filter keeps, train nothing")
     parser.add_argument("--fashion-mnist", metavar="DIR", type=Path, default=fashion_mnist.FOLDER)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the pairs and concepts of a new DIR")
-    parser.add_argument("--judge-steps", type=int, default=STEPS, help="batches of the filtering model")
+    parser.add_argument("--judge-steps", type=int, default=STRONG.steps, help="batches of the filtering model")
     add_address(parser)
     add_outputs(parser, plot="draw the means there")
     return parser.parse_args(arguments)
-
-
-def _named(path: Path, names: Sequence[str] | None) -> list[Filter]:
-    filters = all_filters(path)
-    if unknown := set(names or ()) - {chosen.name for chosen in filters}:
-        sys.exit(f"{path} has no {', '.join(sorted(unknown))}")
-    return [chosen for chosen in filters if names is None or chosen.name in names]
 
 
 if __name__ == "__main__":

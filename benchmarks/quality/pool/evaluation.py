@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.quality.pool.captions import CLASSES, CLOTHES_TEMPLATES, EMOJI_TEMPLATES
+from benchmarks.quality.pool.captions import Vocabulary
 from benchmarks.quality.pool.sources import Uint8, colour
 from benchmarks.quality.pool.towers import Clip, tokens
 
@@ -18,8 +18,8 @@ CHUNK = 1_000
 class Examination:
     """The pictures and prompts of `validation.npz` or `test.npz`, loaded once."""
 
-    def __init__(self, path: Path) -> None:
-        held = np.load(path)
+    def __init__(self, path: Path, vocabulary: Vocabulary) -> None:
+        held, self.vocabulary = np.load(path), vocabulary
         self.clothes = channels_first(colour(held["clothes"]))
         self.labels = torch.from_numpy(held["labels"])
         self.gallery, self.names = channels_first(held["gallery"]), held["names"].tolist()
@@ -28,17 +28,18 @@ class Examination:
     @torch.inference_mode()
     def figures(self, model: Clip) -> Figures:
         """Return shares in percent: zero-shot accuracy, both retrievals, those of concepts that no pool had."""
-        classes = _prompts(model, [names[0] for names in CLASSES], CLOTHES_TEMPLATES)
+        words = self.vocabulary
+        classes = _prompts(model, [names[0] for names in words.classes], words.class_templates)
         guesses = (_embedded(model, self.clothes) @ classes.T).argmax(dim=1)
         zero_shot = _percent(guesses == self.labels)
-        names = _prompts(model, self.names, EMOJI_TEMPLATES)
+        names = _prompts(model, self.names, words.concept_templates)
         to_text, to_image = _recalls(_embedded(model, self.gallery), names)
-        unseen = _recalls(_embedded(model, self.unseen), _prompts(model, self.unseen_names, EMOJI_TEMPLATES))
+        unseen = _recalls(_embedded(model, self.unseen), _prompts(model, self.unseen_names, words.concept_templates))
         return {
             "zero-shot": zero_shot,
             "image to text": to_text,
             "text to image": to_image,
-            # One figure for all: clothes and emoji count alike.
+            # One figure for all: classes and concepts count alike.
             "mean": zero_shot / 2 + (to_text + to_image) / 4,
             "unseen": sum(unseen) / 2,
         }

@@ -1,24 +1,16 @@
 """Every filter times every seed; each finished training is a line of `results.jsonl` and is not repeated."""
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.lib.tables import Row, print_table
-from benchmarks.quality.pool.evaluation import Examination
 from benchmarks.quality.pool.filters import Filter
-from benchmarks.quality.pool.selecting import Selected, selected
-from benchmarks.quality.pool.shards import Pool
-from benchmarks.quality.pool.training import trained
-from benchmarks.quality.pool.truth import Truth
+from benchmarks.quality.pool.measuring import VERSION, PoolData, Result, TrainingLog
+from benchmarks.quality.pool.selecting import Place, Selected, selected
+from benchmarks.quality.pool.settings import BASE
 from filtering.core.errors import FilteringError
-
-Result = dict[str, Any]
-# Raised when the model or its training changes: what was measured before does not count any more.
-VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +39,13 @@ class Grid:
     """The trainings of one work folder."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.path = settings, settings.work / "results.jsonl"
-        self.truth = Truth(settings.work / "truth.parquet")
-        self._pool: Pool | None = None
-        self._examinations: dict[str, Examination] = {}
+        self.settings, self.log = settings, TrainingLog(settings.work / "results.jsonl")
+        self.place, self.data = Place.within(settings.work, settings.address), PoolData(settings.work, BASE)
 
     def results(self, filters: Sequence[Filter]) -> list[Result]:
         """Return what is measured of these filters."""
         names = {self.settings.key(chosen, seed): chosen.name for chosen in filters for seed in self.settings.seeds}
-        return [{**line, "filter": names[line["key"]]} for line in self._lines() if line["key"] in names]
+        return [{**line, "filter": names[key]} for key, line in self.log.results().items() if key in names]
 
     def run(self, filters: Sequence[Filter], train: bool = True) -> None:
         """Select first, which shows what cannot run, then train; all filters with one seed before the next."""
@@ -63,7 +53,7 @@ class Grid:
         if not train:
             print_table([{"filter": chosen.name, **self._composition(chosen)} for chosen in able])
             return
-        done = {result["key"] for result in self._lines()}
+        done = self.log.results()
         wanted = [(chosen, seed) for seed in self.settings.seeds for chosen in able]
         for chosen, seed in wanted:
             if self.settings.key(chosen, seed) not in done:
@@ -71,11 +61,11 @@ class Grid:
 
     def selected(self, chosen: Filter, seed: int) -> Selected:
         """Return what a filter keeps."""
-        share, keep = self.settings.share, round(self.settings.share * len(self.truth.uids))
-        return selected(self.settings.work, chosen, keep, share, seed, self.settings.address)
+        share, keep = self.settings.share, round(self.settings.share * len(self.data.truth.uids))
+        return selected(self.place, chosen.configuration(keep, share, seed))
 
     def _composition(self, chosen: Filter) -> Row:
-        found = self.truth.figures(self.selected(chosen, self.settings.seeds[0]).uids)
+        found = self.data.truth.figures(self.selected(chosen, self.settings.seeds[0]).uids)
         return {name: round(figure, 1) for name, figure in found.items()}
 
     def _can(self, chosen: Filter) -> bool:
@@ -89,31 +79,13 @@ class Grid:
 
     def _measure(self, chosen: Filter, seed: int) -> None:
         kept = self.selected(chosen, seed if chosen.draws else self.settings.seeds[0])
-        started = time.perf_counter()
-        model = trained(self._pairs().kept(kept.uids), self.settings.steps, seed)
         result: Result = {
             "key": self.settings.key(chosen, seed),
             "filter": chosen.name,
             "seed": seed,
-            "training seconds": round(time.perf_counter() - started, 1),
             "selection": {name: getattr(kept, name) for name in ("seconds", "graph_seconds", "peak_bytes")},
-            "truth": self.truth.figures(kept.uids),
-            **{part: self._examination(part).figures(model) for part in ("validation", "test")},
+            **self.data.measured(kept.uids, self.settings.steps, seed),
         }
-        with self.path.open("a") as lines:
-            lines.write(json.dumps(result) + "\n")
+        self.log.append(result)
         figure, seconds = result["validation"]["mean"], result["training seconds"]
         print(f"seed {seed}, {chosen.name}: {figure:.1f} on the validation pictures, {seconds} s", flush=True)
-
-    def _lines(self) -> list[Result]:
-        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
-
-    def _pairs(self) -> Pool:
-        if self._pool is None:
-            self._pool = Pool(self.settings.work / "pool")
-        return self._pool
-
-    def _examination(self, part: str) -> Examination:
-        if part not in self._examinations:
-            self._examinations[part] = Examination(self.settings.work / f"{part}.npz")
-        return self._examinations[part]

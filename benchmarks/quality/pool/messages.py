@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.lib.arguments import parser_of
+from benchmarks.lib.judgement import auc
 from benchmarks.quality.pool.truth import Truth
 from filtering.config.run import Input
 from filtering.core.csr import KnnGraph
@@ -34,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = parser.parse_args(arguments).work.resolve()
     scores, graph = _scores_and_graph(work)
     truth = Truth(work / "truth.parquet")
-    right, swapped = np.isin(truth.kind, ("clean", "near_duplicate")), truth.kind == "swapped"
-    print(f"median squared distance {np.median(graph.distances):.4f}, AUC {_auc(scores[right], scores[swapped]):.3f}")
+    right, swapped = truth.right, truth.mismatched
+    print(f"median squared distance {np.median(graph.distances):.4f}, AUC {auc(scores[right], scores[swapped]):.3f}")
     for gamma in GAMMAS:
         after = [forward_messages(graph, scores, gamma, messages=kind) for kind in ("sum", "mean")]
-        found = [_auc(score[right], score[swapped]) for score in after]
+        found = [auc(score[right], score[swapped]) for score in after]
         print(f"gamma {gamma:g}: AUC {found[0]:.3f} with sums, {found[1]:.3f} with means")
     return 0
 
@@ -55,10 +56,6 @@ def _scores_and_graph(work: Path) -> tuple[Float64, KnnGraph]:
     order = np.array([place[uid] for uid in Truth(work / "truth.parquet").uids])
     scores = np.concatenate([table["clip_score"].to_numpy() for table in tables])[order]
     return scores.astype(np.float64), knn_graph(unit_rows(images[order]), K)
-
-
-def _auc(right: Float64, wrong: Float64) -> float:
-    return float(np.searchsorted(np.sort(wrong), right).mean() / len(wrong))
 
 
 if __name__ == "__main__":

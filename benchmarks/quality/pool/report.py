@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.lib.tables import Row
-from benchmarks.quality.pool.grid import Result
+from benchmarks.quality.pool.measuring import Result
 
 NO_FILTER, RANDOM = "no filter", "random"
 MILLION = 1_000_000
