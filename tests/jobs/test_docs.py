@@ -168,6 +168,9 @@ def test_every_script_that_is_named_is_there_with_its_options(page):
     for module, rest in re.findall(r"python -m (benchmarks[\w.]+)([^`|#]*)", text):
         at = ROOT / module.rstrip(".").replace(".", "/")
         files = sorted(at.glob("*.py")) if at.is_dir() else [at.with_suffix(".py")]
+        if at.with_name("__main__.py").exists():
+            # A package's commands may share a module of options.
+            files += sorted(at.parent.glob("*.py"))
         assert all(file.is_file() for file in files), f"{module} is not there"
         code = "".join(file.read_text() for file in files)
         shared = (ROOT / "benchmarks/lib/arguments.py").read_text()
