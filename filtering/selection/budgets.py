@@ -120,8 +120,10 @@ def complexity_budgets(
 def distinct_budgets(distinct: npt.ArrayLike, right: npt.ArrayLike, sizes: npt.ArrayLike, total: int) -> Int64Array:
     """Return budgets by how many distinct right pairs each concept is expected to hold.
 
-    In proportion to `distinct` while the total is at most its sum; then on the straight line from there to `right`, and
-    from `right` to the sizes; rounded by largest remainders.
+    While the total is at most the sum of `distinct`, budgets b minimise sum(distinct / b) with none above `distinct`:
+    in proportion to the square roots, as far as those reach (Neyman's allocation, where a concept counts as much as it
+    holds and its error falls as 1 / b), so that small totals are flatter. Then on the straight line from `distinct` to
+    `right`, and from `right` to the sizes; rounded by largest remainders.
 
     Parameters
     ----------
@@ -149,8 +151,21 @@ def distinct_budgets(distinct: npt.ArrayLike, right: npt.ArrayLike, sizes: npt.A
     if not ((fewest >= 0) & (fewest <= most + SLACK) & (most <= counts + SLACK)).all():
         raise InputError("distinct must be at least 0 and at most right, and right at most sizes")
     _check_total(_checked_count("total", total), np.zeros_like(counts), counts)
-    stations = (np.zeros(len(counts)), fewest, np.maximum(fewest, most), counts.astype(np.float64))
-    return _rounded(np.minimum(_on_the_way(stations, total), counts), counts, total)
+    stations = (fewest, np.maximum(fewest, most), counts.astype(np.float64))
+    few = total < float(fewest.sum())
+    share = _square_roots(fewest, total) if few else _on_the_way(stations, total)
+    return _rounded(np.minimum(share, counts), counts, total)
+
+
+def _square_roots(most: Float64Array, total: int) -> Float64Array:
+    """Return min(most, x * sqrt(most)) with the x that makes their sum the total, which is below that of `most`."""
+    roots = np.sqrt(most)
+    order = np.argsort(roots)
+    # With x at the root of one of them, it and all smaller ones are whole.
+    whole, open_roots = np.cumsum(most[order]), roots.sum() - np.cumsum(roots[order])
+    full = int(np.searchsorted(whole + roots[order] * open_roots, total))
+    left = total - (whole[full - 1] if full else 0.0)
+    return np.minimum(most, roots * (left / (roots[order][full:].sum() or 1.0)))
 
 
 def _on_the_way(stations: Sequence[Float64Array], total: int) -> Float64Array:

@@ -229,7 +229,14 @@ def held_by(random):
 
 def plain_distinct(distinct, right, sizes, total):
     """Each concept's share as a real number."""
-    stations = [[0] * len(sizes), distinct, right, sizes]
+    if total <= sum(distinct):
+        low, high = 0.0, 1 + math.sqrt(max(distinct, default=0.0))
+        for _ in range(100):
+            middle = (low + high) / 2
+            enough = sum(min(one, middle * math.sqrt(one)) for one in distinct) >= total
+            low, high = (low, middle) if enough else (middle, high)
+        return [min(one, high * math.sqrt(one)) for one in distinct]
+    stations = [distinct, right, sizes]
     for low, high in pairwise(stations):
         if total <= sum(high) and sum(low) < sum(high):
             way = (total - sum(low)) / (sum(high) - sum(low))
@@ -252,9 +259,19 @@ def test_distinct_budgets_are_rounded_shares_of_distinct_right_pairs(seed):
         assert math.floor(value - 1e-6) <= budget <= math.ceil(value + 1e-6)
 
 
+def test_distinct_budgets_flatten_as_fewer_are_kept():
+    distinct, sizes = [100.0, 25.0, 4.0, 1.0], [200, 200, 200, 200]
+    for total, whole in ((130, 4), (100, 3), (18, 0)):
+        budgets = distinct_budgets(distinct, sizes, sizes, total)
+        assert sum(budget >= one for budget, one in zip(budgets.tolist(), distinct, strict=True)) >= whole - 1
+    # As square roots while no concept has all of its distinct pairs: 10, 5, 2, 1.
+    assert distinct_budgets(distinct, sizes, sizes, 18).tolist() == [10, 5, 2, 1]
+
+
 def test_distinct_budgets_go_from_distinct_pairs_to_right_ones_to_all():
     distinct, right, sizes = [10.0, 2.0, 0.0], [20.0, 8.0, 0.0], [30, 10, 20]
-    assert distinct_budgets(distinct, right, sizes, 6).tolist() == [5, 1, 0]
+    assert distinct_budgets(distinct, right, sizes, 3).tolist() == [2, 1, 0]
+    assert distinct_budgets(distinct, right, sizes, 6).tolist() == [4, 2, 0]
     assert distinct_budgets(distinct, right, sizes, 12).tolist() == [10, 2, 0]
     assert distinct_budgets(distinct, right, sizes, 20).tolist() == [15, 5, 0]
     assert distinct_budgets(distinct, right, sizes, 28).tolist() == [20, 8, 0]
