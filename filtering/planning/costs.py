@@ -129,7 +129,7 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
         "parts": 4e8,
         "centred": BLOCK_ROWS * 24 * d,
         # With the neighbours in other partitions.
-        "neighbours": max(1.5 * own * (12 * d + 40) + own * 8 * d, shard * 12 * d),
+        "neighbours": max(3 * own * (4 * d + 60) + own * 8 * d, shard * 8 * d),
         "right": min(SAMPLE_ROWS, work.rows) * 17 * d + (200 << 20),
     }
     return float(by_kind.get(kind, 0))

@@ -77,11 +77,12 @@ def average_neighbours(partition: int, graph: Store, names: Sequence[str], limit
     if found is None or sent is None:
         return RowCount(rows=0)
     part, chosen = found
-    order = np.argsort(np.ascontiguousarray(sent["row"]))
-    rows, vectors = np.ascontiguousarray(sent["row"])[order], unit_rows(sent["vector"][order])
+    rows = np.ascontiguousarray(sent["row"])
+    order = np.argsort(rows)
+    own, targets = (order[positions(rows[order], ids)] for ids in (part.row, part.indices[chosen]))
     sources = np.repeat(np.arange(len(part.row)), np.diff(part.indptr))[chosen]
-    indptr, targets = row_pointers(sources, len(part.row)), positions(rows, part.indices[chosen])
-    means = neighbour_means(vectors, positions(rows, part.row), indptr, targets, limit).astype(np.float16)
+    indptr = row_pointers(sources, len(part.row))
+    means = neighbour_means(sent["vector"], own, indptr, targets, limit).astype(np.float16)
     shards, places = shard_and_row(part.row)
     records = packed(_vector_dtype("<i4", means.shape[1]), row=places, vector=means)
     write_groups(store, MEAN_NAME.format(partition), shards, records.dtype, records.__getitem__)
@@ -119,8 +120,8 @@ def read_sampled_means(store: Store, identity: str) -> npt.NDArray[np.float16]:
 
 
 def averaging_memory(counts: WantedCounts, dimension: int) -> int:
-    """Return the bytes that averaging needs: vectors as they are sent, unit ones and in steps, and the means."""
-    return counts["wanted"] * (12 * dimension + 40) + counts["rows"] * (8 * dimension + 40)
+    """Return the bytes that averaging needs: vectors as they are sent, and in steps, and the means."""
+    return counts["wanted"] * (4 * dimension + 60) + counts["rows"] * (8 * dimension + 300)
 
 
 def _neighbours(partition: int, graph: Store) -> tuple[ShardGraph, npt.NDArray[np.bool_]] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from filtering.core.clip_score import clip_scores
 
@@ -16,17 +17,20 @@ Int64Array = npt.NDArray[np.int64]
 
 # Sums are whole numbers of steps of 2^-28, so that they are the same in any order: exact for up to 2^35 unit vectors.
 STEPS = float(1 << 28)
-# Rows that are converted at once.
-BLOCK_ROWS = 8_192
 
 
 def step_sums(vectors: Float32Array) -> Int64Array:
     """Return the sum of unit rows, float32 (n, d), in steps of 2^-28, int64 (d,): equal for any order of the rows."""
     sums = np.zeros(vectors.shape[1], dtype=np.int64)
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        steps = np.rint(vectors[start : start + BLOCK_ROWS].astype(np.float64) * STEPS)
-        sums += steps.sum(axis=0).astype(np.int64)
+    _add_steps(vectors, sums)
     return sums
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add_steps(vectors: Float32Array, sums: Int64Array) -> None:
+    for row in range(vectors.shape[0]):
+        for column in range(vectors.shape[1]):
+            sums[column] += np.int64(vectors[row, column] * STEPS)
 
 
 def mean_of(sums: Iterable[Int64Array], rows: int, dimension: int) -> Float64Array:
