@@ -11,9 +11,10 @@ Chosen = dict[str, dict[str, Knobs]]
 
 # python -m benchmarks.quality.coreset --cache DIR --tune --seeds 1 --methods "d2, self-scaled" "d2, normalised" d2
 # gave these shares to drop to each of the three, but .1 to d2 at .8, and k and gamma_reverse as they stand here. For
-# CCS and D2 in strata the mean of both decided, on the same grid and one to four seeds: the same shares again.
+# CCS and D2 in strata the mean of both decided, on the same grid and one to four seeds: the same shares again. InfoMax
+# and SES have been given the same shares.
 SHARES = {"0.3": 0.0, "0.5": 0.0, "0.7": 0.05, "0.8": 0.05, "0.9": 0.1}
-ALIKE = ("ccs", "d2 in strata", "d2 in strata, hardness", "d2, self-scaled", "d2, normalised")
+ALIKE = ("ccs", "d2 in strata", "d2 in strata, hardness", "d2, self-scaled", "d2, normalised", "infomax", "ses")
 CHOSEN: Chosen = {
     **{method: {rate: Knobs(drop=share) for rate, share in SHARES.items()} for method in ALIKE},
     "d2": {rate: Knobs(drop=share, k=5, gamma=0.1) for rate, share in {**SHARES, "0.8": 0.1}.items()},
