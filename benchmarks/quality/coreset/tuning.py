@@ -38,7 +38,7 @@ JOINED = (DEFAULT, "d2 in strata, hardness", "d2", "d2, self-scaled", "d2, norma
 DROPPING = ("ccs", *JOINED)
 BY_RATE: dict[str, Several] = {
     "dlc + flexrand": [{"split": split} for split in (0.5, 0.3, 0.7, 0.9)],
-    "dual": [{"exponent": exponent} for exponent in (5.5, 2.5, 1.0)],
+    "dual": [{"exponent": exponent} for exponent in (5.5, 2.5, 1.75, 1.0)],
     "tdds": [{"looks": looks} for looks in (20, 15, 10)],
 }
 GRAPHS: Several = [{"k": k, "gamma": gamma} for k, gamma in ((10, 1.0), (10, 0.3), (5, 0.1))]
