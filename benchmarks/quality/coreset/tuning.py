@@ -46,7 +46,7 @@ COMMON: dict[str, Several] = {
     **dict.fromkeys((*JOINED, "d2, uniform", "d2, prototypicality"), GRAPHS),
     DEFAULT: [*GRAPHS, {"strata": 20}, {"strata": 100}, {"difficulty": "mean"}, {"difficulty": "dual"}],
     "dual": [{"looks": 20}, {"looks": 10}],
-    "infomax": [{"alpha": alpha} for alpha in (0.3, 0.1, 1.0)],
+    "infomax": [{"alpha": alpha} for alpha in (0.3, 0.1, 0.03, 1.0)],
 }
 COMMON_RATES = (0.7, 0.9)
 
