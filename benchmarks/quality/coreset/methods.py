@@ -2,7 +2,7 @@
 
 All picking is the package's. Inside classes, with budgets in proportion (the papers' class mode): moderate, DLC with
 FlexRand, and D2 as published, supervised. Inside k-means concepts, which need no classes: density-based pruning and D2
-self-supervised. Over everything at once: the others.
+self-supervised. Over everything at once: the others. Those of anchors.py have their own picking.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quality.coreset import anchors
 from benchmarks.quality.coreset.data import CLASSES, Int64Array
+from benchmarks.quality.coreset.dynamics import dual_scores
 from benchmarks.quality.coreset.knobs import Knobs
 from benchmarks.quality.coreset.pool import Pool, Values, by_group, rejoined
 from filtering.config.methods import D2Settings, FlexRandSettings, NoSettings, RandomSettings, StrataBudget
@@ -106,7 +108,7 @@ def d2(scores_of: ScoresOf, options: Mapping[str, Any] = PAPER, supervised: bool
 
 
 def d2_in_strata(scores_of: ScoresOf) -> Method:
-    """Return D2 on these scores inside strata of AUM hardness, with a self-scaled kernel and mean messages."""
+    """Return D2 on these scores inside strata of difficulty, with a self-scaled kernel and mean messages."""
 
     def method(pool: Pool, budget: int, knobs: Knobs, seed: int) -> Int64Array:
         strata = StrataBudget(strata=knobs.strata, drop_hardest=knobs.drop)
@@ -123,11 +125,17 @@ def d2_in_strata(scores_of: ScoresOf) -> Method:
 
 
 def _difficulties(pool: Pool, knobs: Knobs) -> Values:
-    """Return AUM hardness, as it is or after a round of D2's forward messages over all samples."""
+    """Return what strata are of, float64 (n,); see `Knobs.difficulty`."""
     if knobs.difficulty == "score":
         return pool.hardness
-    heard: Values = messages_of(pool.joined(pool.hardness, knobs.k), D2Settings(scale="median", messages="mean"))
-    return heard
+    own = pool.own_probabilities[: knobs.looks]
+    message = D2Settings(scale="median", messages="mean")
+    found: dict[str, Callable[[], Values]] = {
+        "message": lambda: messages_of(pool.joined(pool.hardness, knobs.k), message),
+        "dual": lambda: dual_scores(own, knobs.window),
+        "mean": lambda: 1 - own.mean(axis=0),
+    }
+    return found[knobs.difficulty]()
 
 
 def _over_mean(values: Values) -> Values:
@@ -149,6 +157,11 @@ METHODS: dict[str, Method] = {
     "dlc + flexrand": dlc_flexrand,
     "clip-powered": clip_powered,
     "density": density,
+    "dual": anchors.dual,
+    "tdds": anchors.tdds,
+    "zcore": anchors.zcore,
+    "infomax": anchors.infomax,
+    "ses": anchors.ses,
     "el2n": hardest(lambda pool: pool.scores.el2n),
     "forgetting": hardest(lambda pool: pool.scores.forgetting),
     "aum": hardest(lambda pool: pool.hardness),

@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from benchmarks.lib.kmeans import train_centroids
 from benchmarks.quality.coreset.data import Int64Array
+from benchmarks.quality.coreset.dynamics import own_probabilities
+from benchmarks.quality.coreset.entropy import communities_of, weights_of
 from benchmarks.quality.coreset.scoring import COMPLEXITY, Scores
+from benchmarks.quality.coreset.zcore import DRAWS, NEIGHBOURS, zcore_scores
 from filtering.concepts.kmeans import inter_distances
 from filtering.concepts.nearest import CentroidIndex, Centroids
 from filtering.core.csr import KnnGraph
@@ -74,6 +77,29 @@ class Pool:
         """Learning complexity, float32 (n,), that has been computed before."""
         complexity: Values = np.load(self.folder / COMPLEXITY)
         return complexity
+
+    @cached_property
+    def own_probabilities(self) -> npt.NDArray[np.float64]:
+        """The probability of the true label at each look, float64 (looks, n)."""
+        return own_probabilities(self.scores.probabilities, self.labels)
+
+    @cached_property
+    def zcore(self) -> Values:
+        """ZCore's scores of the features, float64 (n,), kept on the disk."""
+        path = self.folder / "zcore.npy"
+        if not path.is_file():
+            np.save(path, zcore_scores(self.vectors, DRAWS, NEIGHBOURS, CONCEPT_SEED))
+        scores: Values = np.load(path)
+        return scores
+
+    def communities(self, k: int) -> Int64Array:
+        """Return communities of the graph of all samples, int64 (n,), kept on the disk."""
+        path = self.folder / f"communities-{k}.npy"
+        if not path.is_file():
+            graph = self.joined(self.hardness, k).graph
+            np.save(path, communities_of(graph, weights_of(graph)))
+        found: Int64Array = np.load(path)
+        return found
 
     def concept_distances(self) -> tuple[Values, Values]:
         """Return the concepts' d_intra and d_inter, float64 (K,) each."""

@@ -35,12 +35,14 @@ class Scores:
     ----------
     el2n, forgetting, aum : float32 (n,); AUM is higher for the easy, the others for the hard.
     features : float32 (n, d), before the head, not normalised.
+    probabilities : float32 (looks, n, CLASSES), what each look says.
     """
 
     el2n: Float32Array
     forgetting: Float32Array
     aum: Float32Array
     features: Float32Array
+    probabilities: Float32Array
 
 
 def scores_of(data: Labelled, folder: Path) -> Scores:
@@ -70,13 +72,14 @@ def _scored(data: Labelled) -> tuple[Network, Scores]:
     dynamics = _Dynamics(data)
     schedule = Schedule(EPOCHS * len(data) // Schedule().batch)
     made = trained(data, schedule, SEED, dynamics.look, LOOKS)
-    return made, Scores(*dynamics.scores(), outputs(made, data)[1])
+    return made, Scores(*dynamics.scores(), outputs(made, data)[1], np.stack(dynamics.probabilities))
 
 
 class _Dynamics:
-    """Sums over the looks."""
+    """The looks, and sums over them."""
 
     def __init__(self, data: Labelled) -> None:
+        self.probabilities: list[Float32Array] = []
         self._data, self._looks = data, 0
         self._errors, self._margins = np.zeros(len(data)), np.zeros(len(data))
         self._forgotten = np.zeros(len(data))
@@ -86,6 +89,7 @@ class _Dynamics:
         """Add what the network says now."""
         logits, _ = outputs(made, self._data)
         probabilities = _softmax(logits)
+        self.probabilities.append(probabilities)
         self._looks += 1
         if self._looks <= EARLY_EPOCHS * LOOKS:
             self._errors += _error_norms(probabilities, self._data.labels)

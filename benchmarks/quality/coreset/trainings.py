@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import torch
 
 from benchmarks.lib.timing import timed
-from benchmarks.quality.coreset.data import Int64Array, Split, test_split, validation_split
+from benchmarks.quality.coreset.data import Int64Array, Source, Split, test_split, validation_split
 from benchmarks.quality.coreset.knobs import Knobs
 from benchmarks.quality.coreset.methods import METHODS
 from benchmarks.quality.coreset.pool import Pool
@@ -24,7 +25,7 @@ from benchmarks.quality.coreset.training import Schedule, accuracy, trained
 
 SPLITS = {"test": test_split, "validation": validation_split}
 # Methods that draw: another seed, another coreset.
-DRAWING = ("random", "ccs", "dlc + flexrand")
+DRAWING = ("random", "ccs", "dlc + flexrand", "dual")
 COMPLEX = ("dlc + flexrand",)
 FINISHED = "trainings.jsonl"
 
@@ -48,17 +49,17 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where trainings run: the folder of results, that of the data, and the number of worker processes."""
+    """Where trainings run: the folder of results, the data, and the number of worker processes."""
 
     cache: Path
-    data: Path
+    data: Source
     workers: int
 
     def finished(self) -> dict[str, float]:
         """Return the accuracies of finished trainings, by key."""
         path = self.cache / FINISHED
         lines = path.read_text().splitlines() if path.is_file() else []
-        return {json.dumps(line["training"], sort_keys=True): line["accuracy"] for line in map(json.loads, lines)}
+        return {_trained(line["training"]).key: line["accuracy"] for line in map(json.loads, lines)}
 
     def run_all(self, trainings: Sequence[Training]) -> dict[str, float]:
         """Return the accuracy of every training by key; those that are not finished are run, in order."""
@@ -101,6 +102,11 @@ class Bench:
                 complexities_of(split.train, pool.folder)
 
 
+def _trained(line: dict[str, Any]) -> Training:
+    """Return a finished training; knobs that it was run before have their defaults."""
+    return Training(**{**line, "knobs": Knobs(**line["knobs"])})
+
+
 def _coreset(training: Training, pool: Pool, cache: Path) -> Int64Array:
     """Return the rows of a coreset, ascending; they are read if a training with another seed has written them."""
     seed = training.seed if training.method in DRAWING else 0
@@ -120,7 +126,7 @@ def _coreset(training: Training, pool: Pool, cache: Path) -> Int64Array:
 
 
 @lru_cache
-def _loaded(name: str, cache: Path, data: Path) -> tuple[Split, Pool]:
+def _loaded(name: str, cache: Path, data: Source) -> tuple[Split, Pool]:
     split = SPLITS[name](data)
     folder = cache / name
     return split, Pool(scores_of(split.train, folder), split.train.labels, folder)

@@ -1,17 +1,22 @@
-"""Choosing knobs on validation data: first what is dropped, by rate; then k and gamma_reverse, one pair for all rates.
+"""Choosing knobs on validation data: first what a method tunes by rate, then what it has in common for all rates.
 
-Every method that has the knob gets the same grid, the pair is chosen at two rates. The mean accuracy over the seeds
-decides, ties go to the first.
+By rate: the dropped share, FlexRand's split, DUAL's exponent, TDDS's looks. In common, chosen at two rates: k and
+gamma_reverse, what strata are of and how many, DUAL's looks, InfoMax's alpha. Every method that has the knob gets the
+same grid, but InfoMax and SES drop what was found for the others, and the grid of the recommended method is finer. The
+mean accuracy over the seeds decides, ties go to the first.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from benchmarks.quality.coreset.knobs import Knobs
 from benchmarks.quality.coreset.trainings import Bench, Training
-from benchmarks.quality.coreset.tuned import Chosen
+from benchmarks.quality.coreset.tuned import CHOSEN, Chosen, knobs_of
+
+Several = list[dict[str, Any]]
 
 DROPS = {
     0.3: (0.0, 0.05),
@@ -20,12 +25,30 @@ DROPS = {
     0.8: (0.05, 0.1, 0.2),
     0.9: (0.05, 0.1, 0.2, 0.3),
 }
-SPLITS = (0.5, 0.3, 0.7, 0.9)
-PAIRS = ((10, 1.0), (10, 0.3), (5, 0.1))
-PAIR_RATES = (0.7, 0.9)
-DROPPING = ("ccs", "d2 in strata", "d2 in strata, hardness", "d2", "d2, self-scaled", "d2, normalised")
-JOINING = (*DROPPING[1:], "d2, uniform", "d2, prototypicality")
-SPLITTING = ("dlc + flexrand",)
+# For the method that docs/methods.md recommends: what `drop_hardest` should be at other rates is read off these.
+FINER = {
+    0.3: (0.0, 0.02, 0.05),
+    0.5: (0.0, 0.02, 0.05),
+    0.7: (0.02, 0.05, 0.08),
+    0.8: (0.02, 0.05, 0.08),
+    0.9: (0.05, 0.08, 0.1, 0.15),
+}
+DEFAULT = "d2 in strata"
+JOINED = (DEFAULT, "d2 in strata, hardness", "d2", "d2, self-scaled", "d2, normalised")
+DROPPING = ("ccs", *JOINED)
+BY_RATE: dict[str, Several] = {
+    "dlc + flexrand": [{"split": split} for split in (0.5, 0.3, 0.7, 0.9)],
+    "dual": [{"exponent": exponent} for exponent in (5.5, 2.5, 1.75, 1.0)],
+    "tdds": [{"looks": looks} for looks in (20, 15, 10)],
+}
+GRAPHS: Several = [{"k": k, "gamma": gamma} for k, gamma in ((10, 1.0), (10, 0.3), (5, 0.1))]
+COMMON: dict[str, Several] = {
+    **dict.fromkeys((*JOINED, "d2, uniform", "d2, prototypicality"), GRAPHS),
+    DEFAULT: [*GRAPHS, {"strata": 20}, {"strata": 100}, {"difficulty": "mean"}, {"difficulty": "dual"}],
+    "dual": [{"looks": 20}, {"looks": 10}],
+    "infomax": [{"alpha": alpha} for alpha in (0.3, 0.1, 0.03, 1.0)],
+}
+COMMON_RATES = (0.7, 0.9)
 
 Cell = tuple[str, float]
 Means = dict[tuple[str, float, Knobs], float]
@@ -44,8 +67,8 @@ class Tuning:
     def chosen(self) -> Chosen:
         """Return the best knobs by method and rate, of the methods that have any."""
         best = self._best_of_each()
-        best |= self._best_pairs(best)
-        tuned = [method for method in self.methods if method in (*DROPPING, *JOINING, *SPLITTING)]
+        best |= self._best_in_common(best)
+        tuned = [method for method in self.methods if method in (*DROPPING, *BY_RATE, *COMMON)]
         return {method: {str(rate): best[method, rate] for rate in self.rates} for method in tuned}
 
     def _best_of_each(self) -> dict[Cell, Knobs]:
@@ -53,20 +76,21 @@ class Tuning:
         means = self._means((*cell, knobs) for cell, several in cells.items() if len(several) > 1 for knobs in several)
         return {cell: max(several, key=lambda knobs: means.get((*cell, knobs), 0)) for cell, several in cells.items()}
 
-    def _best_pairs(self, best: dict[Cell, Knobs]) -> dict[Cell, Knobs]:
-        rates = [rate for rate in self.rates if rate in PAIR_RATES]
-        methods = [method for method in self.methods if method in JOINING]
+    def _best_in_common(self, best: dict[Cell, Knobs]) -> dict[Cell, Knobs]:
+        rates = [rate for rate in self.rates if rate in COMMON_RATES]
+        methods = [method for method in self.methods if method in COMMON]
         rows = {
-            (method, pair): [(method, rate, _joined(best[method, rate], pair)) for rate in rates]
+            (method, number): [(method, rate, replace(best[method, rate], **values)) for rate in rates]
             for method in methods
-            for pair in PAIRS
+            for number, values in enumerate(COMMON[method])
         }
         means = self._means(cell for row in rows.values() for cell in row)
-        paired: dict[Cell, Knobs] = {}
+        found: dict[Cell, Knobs] = {}
         for method in methods:
-            first = max(PAIRS, key=lambda pair: sum(means[cell] for cell in rows[method, pair]))
-            paired |= {(method, rate): _joined(best[method, rate], first) for rate in self.rates}
-        return paired
+            numbers = range(len(COMMON[method]))
+            first = max(numbers, key=lambda number: sum(means[cell] for cell in rows[method, number]))
+            found |= {(method, rate): replace(best[method, rate], **COMMON[method][first]) for rate in self.rates}
+        return found
 
     def _means(self, candidates: Iterable[tuple[str, float, Knobs]]) -> Means:
         trainings = {
@@ -84,11 +108,7 @@ class Tuning:
         }
 
 
-def _joined(knobs: Knobs, pair: tuple[int, float]) -> Knobs:
-    return replace(knobs, k=pair[0], gamma=pair[1])
-
-
 def _candidates(method: str, rate: float) -> list[Knobs]:
     if method in DROPPING:
-        return [Knobs(drop=drop) for drop in DROPS[rate]]
-    return [Knobs(split=split) for split in SPLITS] if method in SPLITTING else [Knobs()]
+        return [Knobs(drop=drop) for drop in (FINER if method == DEFAULT else DROPS)[rate]]
+    return [replace(knobs_of(CHOSEN, method, rate), **values) for values in BY_RATE.get(method, [{}])]

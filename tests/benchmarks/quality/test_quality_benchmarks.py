@@ -9,7 +9,9 @@ import pytest
 
 from benchmarks.quality import agreement
 from benchmarks.quality.coreset.__main__ import main as coreset
+from benchmarks.quality.coreset.data import Source, clothes_of
 from benchmarks.quality.coreset.methods import METHODS
+from benchmarks.quality.coreset.trainings import Bench, Training
 from benchmarks.quality.demo_clip.__main__ import main as demo_clip
 from benchmarks.quality.pool import messages
 from benchmarks.quality.pool.__main__ import main as pool
@@ -86,6 +88,7 @@ def test_every_filter_of_the_list_is_a_valid_configuration(chosen):
 def test_coresets_of_every_method_are_trained_on_and_measured(measured, fashion_mnist, tmp_path, monkeypatch):
     # As many concepts as 1,200 samples bear.
     monkeypatch.setattr("benchmarks.quality.coreset.pool.CONCEPTS", 10)
+    monkeypatch.setattr("benchmarks.quality.coreset.pool.DRAWS", 100)
     options = ("--cache", tmp_path, "--fashion-mnist", fashion_mnist, "--iterations", 3, "--rates", 0.7)
     figures, printed = measured(coreset, *options, "--seeds", 2, "--plot", tmp_path / "out.png")
     assert {figure["method"] for figure in figures} == set(METHODS)
@@ -113,6 +116,28 @@ def test_tuning_never_reads_the_test_and_leaves_its_choice(fashion_mnist, tmp_pa
     assert chosen["ccs"]["0.7"]["drop"] in (0.0, 0.05, 0.1)
     assert (chosen["d2"]["0.7"]["k"], chosen["d2"]["0.7"]["gamma"]) in [(10, 1.0), (10, 0.3), (5, 0.1)]
     assert chosen["ccs"]["0.9"]["drop"] == 0.1
+
+
+def test_coresets_of_digits_are_measured_beside_those_of_clothes(measured, tmp_path):
+    random = np.random.default_rng(0)
+    for digit in range(10):
+        images = random.uniform(0, 0.2, (40, 28, 28))
+        images[:, 2 * digit : 2 * digit + 6] += 0.6
+        (tmp_path / f"{digit}.json").write_text(json.dumps({"data": images.round(3).ravel().tolist()}))
+    options = ("--cache", tmp_path / "cache", "--digits", tmp_path, "--iterations", 3, "--rates", 0.7, "--seeds", 1)
+    figures, _ = measured(coreset, *options, "--methods", "ccs", "dual")
+    assert [figure["method"] for figure in figures] == ["ccs", "dual"]
+    assert (tmp_path / "cache" / "digits" / "trainings.jsonl").is_file()
+    assert {len(np.load(path)) for path in (tmp_path / "cache" / "digits" / "picks").glob("*.npy")} == {84}
+
+
+def test_a_training_of_before_a_new_knob_counts_as_finished(tmp_path):
+    line = {"split": "test", "method": "random", "rate": 0.5, "seed": 0, "knobs": {"drop": 0.0, "k": 10}}
+    line = {"training": {**line, "iterations": 3}, "accuracy": 0.5, "seconds": 1.0}
+    (tmp_path / "trainings.jsonl").write_text(json.dumps(line) + "\n")
+    training = Training("test", "random", 0.5, 0, iterations=3)
+    bench = Bench(tmp_path, Source(tmp_path, clothes_of), 1)
+    assert bench.run_all([training]) == {training.key: 0.5}
 
 
 def test_the_demo_clip_is_trained_and_measured(tmp_path, capsys):
