@@ -11,7 +11,7 @@ from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS
 from filtering.selection.registry import BUDGETS, NOVELTY, SELECTORS, Budget
 
-AUTO_ABOUT = "the default, best on the benchmarks: d2 by expected novelty, or in strata of a score of your own"
+AUTO_ABOUT = "the default, with nothing to tune: d2 by expected novelty, or in strata of a score of your own"
 AUTO_INPUTS = "score (auto: right), budget (auto: distinct; in strata: strata)"
 VARIANTS_TOLD = (
     f"novelty: {NOVELTY.about}, without parameters; paper: messages over the graph; auto: paper where a parameter of "
