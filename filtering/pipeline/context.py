@@ -116,10 +116,11 @@ class SelectionInputs:
         found: dict[Side, GraphSource] = {"image": self.images.source()}
         return found if self.texts is None else found | {"text": self.texts.source()}
 
-    def fingerprint_of(self, spec: Spec) -> str:
-        """Return the fingerprint of the stage that a score follows from."""
-        if (side := side_of(spec)) == "text":
+    def fingerprints_of(self, spec: Spec) -> tuple[str, ...]:
+        """Return the fingerprints of the stages that a score follows from, its parts apart."""
+        if side_of(spec) == "text":
             assert self.texts is not None, f"{spec.name} reads the captions' neighbours"
-            return self.texts.graph.fingerprint
-        stage: Finished[Any] = self.graph if side else getattr(self, INPUTS[spec.scorer.kind])
-        return stage.fingerprint
+            # The median edge of images says which images are the same.
+            return (self.texts.graph.fingerprint, self.graph.fingerprint)
+        stage: Finished[Any] = getattr(self, INPUTS[spec.scorer.kind])
+        return (stage.fingerprint,)

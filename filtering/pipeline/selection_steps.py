@@ -144,7 +144,7 @@ class Selecting:
         mark = digest(spec.plain())
         if mark not in self._scored:
             parts = [self._score(part) for part in parts_of(spec)]
-            inputs = (self.inputs.fingerprint_of(spec), *(part.fingerprint for part in parts))
+            inputs = (*self.inputs.fingerprints_of(spec), *(part.fingerprint for part in parts))
             sources = self._sources([part.store for part in parts])
             # As they are now: what is read later must still be this.
             files = versions_of(files_of(spec))

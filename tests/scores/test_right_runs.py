@@ -158,6 +158,19 @@ def test_right_is_what_the_formulas_say(scored, vectors, neighbours):
 
 
 @pytest.mark.slow
+def test_another_graph_of_images_is_another_agreement_of_captions(run, pool, tmp_path):
+    folders = []
+    for k in (K, K + 3):
+        sections = {"graph": EXACT["graph"] | {"k": k}, "concepts": EXACT["concepts"]}
+        selection = {"method": "all", "score": {"neighbour_agreement": {"of": "captions"}}}
+        record = run(metadata_config(pool, tmp_path / "run", selection=selection, **sections))
+        folders.append(record["scores"]["neighbour_agreement"])
+        assert record["text_graph"]["k"] == TEXT_K
+    # Which images are the same follows from the median edge of their graph.
+    assert folders[0] != folders[1]
+
+
+@pytest.mark.slow
 def test_swapped_captions_are_less_probably_right(run, tmp_path):
     pool = write_metadata(tmp_path / "pool", [400, 300], seed=5)
     (first, *_) = sorted(pool.glob("*.npz"))
