@@ -16,7 +16,7 @@ from filtering.runtime.run_record import read_run
 from filtering.storage.store import Store
 
 SMALL = {"concepts": {"clusters": 4, "partition_rows": 60}, "graph": {"k": 2}}
-STEPS = [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]
+STEPS = [{"method": "semdedup", "epsilon": 0.2}, {"keep": 0.5}]
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ SELECTIONS = {
     "captions": {"score": {"metaclip": {"entries": "ENTRIES"}}},
     "ranks": {"score": {"combine": {"by": "rank", "of": [{"score": "clip_score"}, {"score": "sds"}]}}},
     "figures": {"score": {"combine": {"by": "zscore", "of": [{"score": "clip_score"}, {"score": "sds"}]}}},
+    "default": {"keep": 0.5},
     "strata": {"method": "ccs", "strata": 5},
     "pool": {"method": "top", "budget": "pool"},
     "steps": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]},

@@ -8,8 +8,8 @@ from pathlib import Path
 IDENTITY = re.compile("[0-9a-f]{16}")
 DAMAGES = ("zeroed", "halved", "flipped", "swapped", "emptied", "deleted")
 # In order; a run with several steps of selection has some more than once.
-STAGES = ("inventory", "embedding", "filters", "concepts", "partitions", "graph", "scores", "selection", "measures")
-STAGES += ("manifests", "report")
+STAGES = ("inventory", "embedding", "filters", "concepts", "partitions", "graph")
+STAGES += ("text_concepts", "text_partitions", "text_graph", "scores", "selection", "measures", "manifests", "report")
 # What stages write under fixed names, and the other way round.
 BY_FIXED_NAMES = {"manifests": ("manifest", "stages/final.json"), "report": ("report",)}
 WRITTEN_BY = {"manifest": "manifests", "final.json": "manifests"}

@@ -38,7 +38,7 @@ UNVERIFIED = ("events.jsonl", "lease/", "final.json", "consumed-")
 FIGURES = ("totals", "reasons", "recall", "graph", "measures", "warnings")
 # A run that is killed later than it wrote this can have been killed at any time.
 ANY_TIME = Path("stages/inventory-0/shards.json")
-STEPS = [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]
+STEPS = [{"method": "semdedup", "epsilon": 0.2}, {"keep": 0.5}]
 
 
 @dataclass(frozen=True, slots=True)
