@@ -201,6 +201,10 @@ def _called(name: str, key: str) -> str:
 
 def parameter_keys() -> set[str]:
     """Return the names of all parameters of methods and budgets."""
-    methods = (*METHODS.values(), *VARIANTS.values())
-    sections = (*(method.settings for method in methods), *BUDGET_SECTIONS.values())
-    return {key for section in sections for key in section.model_fields}
+    sections = (method.settings for method in (*METHODS.values(), *VARIANTS.values()))
+    return {key for section in sections for key in section.model_fields} | budget_keys()
+
+
+def budget_keys() -> set[str]:
+    """Return the names of all parameters of budgets."""
+    return {key for section in BUDGET_SECTIONS.values() for key in section.model_fields}

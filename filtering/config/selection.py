@@ -33,6 +33,7 @@ from filtering.config.methods import (
     NoveltySettings,
     Parameters,
     ThresholdSettings,
+    budget_keys,
     method_of,
     parameter_keys,
     readers,
@@ -234,9 +235,11 @@ def _in_sections(given: Mapping[str, Any]) -> dict[str, object]:
     method, budget = _names(step)
     own, spent = _settings(step), _budget_settings(step)
     read = {*own, *spent}
-    if not method or (not budget and not METHODS[method].decides):
-        # The unknown name is the mistake, not the parameters that may belong to it.
+    # An unknown name is the mistake, not the parameters that may belong to it.
+    if not method:
         read = parameter_keys()
+    elif not budget and not METHODS[method].decides:
+        read |= budget_keys()
     rest = {key: value for key, value in step.items() if key not in read}
     if reserved := {SETTINGS, BUDGET_SETTINGS} & rest.keys():
         raise ValueError(f"unknown key {min(reserved)}")

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from small_configs import given, refusal
+from small_configs import given, refusal, refusals
 
 from filtering.config.aliases import recorded_step
 from filtering.config.methods import (
@@ -330,3 +330,8 @@ def test_what_the_method_auto_stands_for_is_said_in_a_line():
     assert selection_words(step(score="clip_score")) == ""
     assert selection_words(step(method="top")) == selection_words(step(budget="uniform")) == ""
     assert selection_words(step(steps=[{}])) == ""
+
+
+def test_a_parameter_of_another_method_is_refused_beside_an_unknown_budget():
+    lines = refusals(given(selection={"method": "d2", "variant": "novelty", "gamma_reverse": 3, "budget": "distnct"}))
+    assert sorted(line.split(":")[0] for line in lines) == ["selection.budget", "selection.gamma_reverse"]
