@@ -137,6 +137,24 @@ def _sink(heap: Int64Array, place: Int64Array, x: Float64Array, at: int, size: i
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
+def _order(heap: Int64Array, place: Int64Array, x: Float64Array, size: int) -> None:
+    """Make a heap of the first `size` entries."""
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(heap, place, x, at, size)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _take_first(heap: Int64Array, place: Int64Array, x: Float64Array, size: int) -> int:
+    """Take the first node out of a heap of `size` entries, and return it."""
+    node = heap[0]
+    place[node] = -1
+    if size > 1:
+        heap[0] = heap[size - 1]
+        _sink(heap, place, x, 0, size - 1)
+    return int(node)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def pick_greedily(
     indptr: Int64Array,
     indices: Int64Array,
@@ -155,16 +173,11 @@ def pick_greedily(
     position of node i in the heap, -1 once it is picked.
     """
     size = len(indptr) - 1
-    for at in range(size // 2 - 1, -1, -1):
-        _sink(heap, place, x, at, size)
+    _order(heap, place, x, size)
     for rank in range(len(picks)):
-        pick = heap[0]
+        pick = _take_first(heap, place, x, size)
         picks[rank] = pick
-        place[pick] = -1
         size -= 1
-        if size > 0:
-            heap[0] = heap[size]
-            _sink(heap, place, x, 0, size)
         for edge in range(indptr[pick], indptr[pick + 1]):
             neighbour = indices[edge]
             if place[neighbour] >= 0:
@@ -193,16 +206,11 @@ def pick_novel(
     gains only fall, nodes only sink.
     """
     size = len(indptr) - 1
-    for at in range(size // 2 - 1, -1, -1):
-        _sink(heap, place, gain, at, size)
+    _order(heap, place, gain, size)
     for rank in range(len(picks)):
-        pick = heap[0]
+        pick = _take_first(heap, place, gain, size)
         picks[rank] = pick
-        place[pick] = -1
         size -= 1
-        if size > 0:
-            heap[0] = heap[size]
-            _sink(heap, place, gain, 0, size)
         for edge in range(indptr[pick], indptr[pick + 1]):
             node = indices[edge]
             if place[node] >= 0:
