@@ -47,7 +47,8 @@ def score_neighbours(
     graph, store = graphs[of], stage.store
     other: Side = "text" if of == "image" else "image"
     numbers, averaged = range(graph.partitions), [replace(shard, side=other) for shard in shards]
-    limit = SAME_CAPTION if other == "text" else _median(stage, graphs["image"])
+    images = graphs["image"]
+    limit = SAME_CAPTION if other == "text" else median_squared_length(stage, "median", images.store, images.partitions)
     asking = [task(f"ask-{n:08d}", agreement_tasks.ask_for_vectors, n, graph.store, store) for n in numbers]
     counts = stage.map(asking, "partitions")
     present = [number for number in numbers if counts[number]["rows"]]
@@ -70,10 +71,6 @@ def score_neighbours(
 def sampled_share(rows: int) -> float:
     """Return the share of a pool's rows that `right` learns from."""
     return agreement_tasks.SAMPLE_ROWS / max(rows, 1)
-
-
-def _median(stage: StageRun, images: GraphSource) -> float:
-    return median_squared_length(stage, "median", images.store, images.partitions)
 
 
 def score_right(
