@@ -211,6 +211,13 @@ def specs_of(step: Step) -> tuple[Spec, Spec]:
     return own, spec_of(strata.difficulty, own.name)
 
 
+def every_spec(config: Config) -> Iterator[Spec]:
+    """Yield every score that some step asks for, each after the scores that it is made of; some come again."""
+    for step in every_step(config):
+        for one in specs_of(step):
+            yield from with_parts(one)
+
+
 def _told(spec: Spec) -> str:
     """Return a score as a message names it."""
     settings = spec.settings
@@ -219,8 +226,7 @@ def _told(spec: Spec) -> str:
 
 def reads_texts(config: Config) -> bool:
     """Return whether some score reads the captions' neighbours."""
-    asked = (spec for step in every_step(config) for one in specs_of(step) for spec in with_parts(one))
-    return any(side_of(spec) == "text" for spec in asked)
+    return any(side_of(spec) == "text" for spec in every_spec(config))
 
 
 def unread_sizes(config: Config) -> list[str]:

@@ -7,8 +7,8 @@ from filtering.embedding.identity import contents_of
 from filtering.filters.phrases import IMAGENET
 from filtering.filters.words import list_identity
 from filtering.pipeline.origin import origin_of
-from filtering.pipeline.selection_steps import every_step, model_of, specs_of
-from filtering.scores.registry import files_of, with_parts
+from filtering.pipeline.selection_steps import every_spec, model_of
+from filtering.scores.registry import files_of
 from filtering.storage.store import digest
 from filtering.storage.versions import versions_of
 
@@ -25,8 +25,7 @@ def sources_of(config: Config) -> dict[str, str]:
     for words in (step.words for step in config.filters):
         if words is not None and words.list != IMAGENET:
             found[words.list] = list_identity(words)
-    scores = (spec for step in every_step(config) for one in specs_of(step) for spec in with_parts(one))
-    versions = versions_of({url for spec in scores for url in files_of(spec)})
+    versions = versions_of({url for spec in every_spec(config) for url in files_of(spec)})
     found |= {url: digest(astuple(version)) for url, version in versions.items()}
     if (origin := origin_of(config, None)) is not None:
         found[f"concepts.centroids {config.concepts.centroids}"] = origin[1]

@@ -15,13 +15,12 @@ from filtering.config.run import Config
 from filtering.config.selection import selection_words
 from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
-from filtering.pipeline.selection_steps import every_step, reads_texts, specs_of
+from filtering.pipeline.selection_steps import every_spec, every_step, reads_texts
 from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, metadata_cost, stage_costs
 from filtering.planning.probe import Pool, measured_pool, pair_seconds
 from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage, bottleneck
 from filtering.planning.work import Work
 from filtering.runtime.finished_run import Reusable
-from filtering.scores.registry import Spec, with_parts
 from filtering.selection.registry import selector_of
 from filtering.selection.stage import wanted_total
 from filtering.shards.inventory import Shard
@@ -152,11 +151,8 @@ def _work(config: Config, pool: Pool) -> Work:
 
 def _asked(config: Config, pool: Pool) -> Asked:
     """Return the scores and methods of the steps of selection; a score of several steps is computed once."""
-    steps, specs = [], dict[str, Spec]()
-    for step in every_step(config):
-        steps.append((step.method, selector_of(step).vectors, step.budget_name == "distinct"))
-        for spec in (spec for asked in specs_of(step) for spec in with_parts(asked)):
-            specs[str(spec.plain())] = spec
+    steps = [(step.method, selector_of(step).vectors, step.budget_name == "distinct") for step in every_step(config)]
+    specs = {str(spec.plain()): spec for spec in every_spec(config)}
     scores = tuple((str(spec.scorer.kind), spec.settings) for spec in specs.values())
     text_k = config.graph.text_k if reads_texts(config) else None
     return Asked(scores, tuple(steps), pool.probe.seconds_per_row, text_k)
