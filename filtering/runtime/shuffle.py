@@ -51,11 +51,11 @@ def write_groups(
     header = _Header(dtype=dtype.descr, groups=present, starts=starts, sums=sums.digits())
     url = store.path(name)
 
-    def chunks() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes | memoryview]:
         yield _head(url, header)
         step = max(1, CHUNK_BYTES // dtype.itemsize)
         for start in range(0, len(order), step):
-            data = records(order[start : start + step]).tobytes()
+            data = records(order[start : start + step]).view(np.uint8).data
             sums.add(data)
             yield data
 
@@ -125,7 +125,7 @@ class _Sums:
     def __init__(self, starts: Sequence[int]) -> None:
         self._starts, self._sums, self._at = starts, [0] * len(starts), 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""
         view, end = memoryview(data), self._at + len(data)
         for group in range(max(bisect_right(self._starts, self._at) - 1, 0), len(self._starts)):

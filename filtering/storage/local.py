@@ -75,7 +75,9 @@ def writing(folder: Path, kinds: Collection[int] = FULL) -> Iterator[None]:
         raise disk_error(error, folder, kinds) or error from None
 
 
-def write_whole(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
+def write_whole(
+    path: Path, chunks: Iterable[bytes | memoryview], finish: Callable[[BinaryIO], None] | None = None
+) -> None:
     """Write a file chunk by chunk, replacing what was there; its folder is made.
 
     `finish` may write again what it must know all chunks for, before anyone sees the file.
@@ -146,7 +148,7 @@ def _temporary(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
-def _fill(path: Path, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
+def _fill(path: Path, chunks: Iterable[bytes | memoryview], finish: Callable[[BinaryIO], None] | None = None) -> None:
     with path.open("wb") as file:
         for chunk in chunks:
             # Not around all: chunks may be read from a disk, too.

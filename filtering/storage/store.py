@@ -228,7 +228,9 @@ def read_range(url: str, start: int | None, end: int | None, version: str = "") 
     return _asked(url, read)
 
 
-def write_chunks(url: str, chunks: Iterable[bytes], finish: Callable[[BinaryIO], None] | None = None) -> None:
+def write_chunks(
+    url: str, chunks: Iterable[bytes | memoryview], finish: Callable[[BinaryIO], None] | None = None
+) -> None:
     """Write a whole object chunk by chunk: none but the last chunk is in memory; `finish` as in `write_whole`."""
     filesystem, path = filesystem_of(url)
     if isinstance(filesystem, LocalFileSystem):
