@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed.methods --folder DIR [--rows 1000000] [--only NAME ...] [--json OUT] [--plot OUT]
 
-Pool-like metadata of 512 dimensions, keep 30 %, all CPUs. Embedding, concepts and graph are computed once and not
-counted. Scores that read images or captions again (dlc, metaclip, norm_sim with pictures) are left out: reading and the
-model decide their cost.
+Pool-like metadata of 512 dimensions, keep 30 %, all CPUs. Embedding, concepts and the graphs of images and of captions
+are computed once and not counted. Scores that read images or captions again (dlc, metaclip, norm_sim with pictures) are
+left out: reading and the model decide their cost.
 """
 
 import json
@@ -22,6 +22,10 @@ from filtering.runtime.run_record import RunRecord
 PAPER = {"method": "d2", "variant": "paper"}
 D2 = {"method": "d2", "scale": "median", "messages": "mean"}
 SELECTIONS: dict[str, dict[str, Any]] = {
+    # P(right) with its graph of captions, and what `method: auto` makes of it.
+    "default": {},
+    "top by right": {"method": "top", "score": "right"},
+    "top by right, images alone": {"method": "top", "score": {"right": {"neighbours": "images"}}},
     "random": {"method": "random"},
     "top": {"method": "top"},
     "top, budget pool": {"method": "top", "budget": "pool"},

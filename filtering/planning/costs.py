@@ -99,8 +99,8 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
         return float(settings.masks * asked.tower_seconds)
     if kind == "neighbours":
         k = asked.text_k or work.k if settings.of == "captions" else work.k
-        # Vectors to partitions, means back; the neighbours of each row are added up.
-        return 2.5e-8 * d + k * (3e-10 * d + 2e-7)
+        # Two vectors a row on their way to partitions; the neighbours of each row are added up.
+        return 2 * 1.6e-8 * d + k * 1.4e-9 * d + 3e-6
     # Both sides twice, for their means and for the scores; P(right) is made of three scores.
     learned = {"right": 3e-6, "centred": 2.5e-8 * d + 1e-6}
     reading = {"images": 9e-9 * d + 1e-6, "graph": work.k * 2e-7, "captions": 5e-5, "parts": 2e-6}
@@ -129,7 +129,7 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
         "parts": 4e8,
         "centred": BLOCK_ROWS * 24 * d,
         # With the neighbours in other partitions.
-        "neighbours": max(3 * own * (4 * d + 60) + own * 8 * d, shard * 8 * d),
+        "neighbours": max(3 * own * (4 * d + 60) + own * 2 * d, shard * 4 * d),
         "right": min(SAMPLE_ROWS, work.rows) * 17 * d + (200 << 20),
     }
     return float(by_kind.get(kind, 0))

@@ -21,22 +21,20 @@ Int32Array = npt.NDArray[np.int32]
 STEPS = 1 << 15
 # Captions at a cosine of at least 1 - 1e-4 are one caption: their squared distance.
 SAME_CAPTION = 2e-4
-# Rows that are converted at once.
-BLOCK_ROWS = 8_192
 
 
 def neighbour_means(
-    vectors: npt.NDArray[np.floating[Any]], own: Int64Array, indptr: Int64Array, targets: Int64Array, limit: float
-) -> Float32Array:
-    """Return the mean vector of each row's neighbours, float32 (n, d); zeros of a row with none left.
+    vectors: Int16Array, own: Int64Array, indptr: Int64Array, targets: Int64Array, limit: float
+) -> Int16Array:
+    """Return the mean vector of each row's neighbours, int16 (n, d) in steps of 2^-15; zeros of a row with none left.
 
     Neighbours at a squared distance of at most `limit` from the row itself are left out: they repeat it, and would
     vouch for a wrong pair that was repeated.
 
     Parameters
     ----------
-    vectors : float (m, d)
-        Vectors of the side that is averaged, of any length: of captions where neighbours are those of images.
+    vectors : int16 (m, d)
+        Vectors of the side that is averaged, `in_steps`: of captions where neighbours are those of images.
     own : int64 (n,)
         The place of each row in `vectors`.
     indptr : int64 (n + 1,)
@@ -48,23 +46,33 @@ def neighbour_means(
 
     Returns
     -------
-    float32 (n, d)
+    int16 (n, d)
         Plain means of unit vectors, not scaled to length 1.
     """
-    steps = _in_steps(vectors)
     sums = np.zeros(vectors.shape[1], dtype=np.int32)
-    means = np.zeros((len(own), vectors.shape[1]), dtype=np.float32)
-    _mean_rows(steps, own, indptr, targets, limit * float(STEPS) ** 2, sums, means)
+    means = np.zeros((len(own), vectors.shape[1]), dtype=np.int16)
+    _mean_rows(vectors, own, indptr, targets, limit * float(STEPS) ** 2, sums, means)
     return means
 
 
-def _in_steps(vectors: npt.NDArray[np.floating[Any]]) -> Int16Array:
+def in_steps(vectors: npt.NDArray[np.floating[Any]]) -> Int16Array:
+    """Return vectors of any length, float (n, d), as unit vectors in steps of 2^-15, int16 (n, d)."""
     steps = np.empty(vectors.shape, dtype=np.int16)
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        # A value of 1 is one step more than there is.
-        steps[block] = np.minimum(np.rint(unit_rows(vectors[block]) * np.float32(STEPS)), STEPS - 1)
+    _round(unit_rows(vectors), steps)
     return steps
+
+
+def from_steps(steps: Int16Array) -> Float32Array:
+    """Return vectors in steps of 2^-15, int16 (n, d), as float32 (n, d)."""
+    return np.asarray(steps * np.float32(1 / STEPS))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _round(vectors: Float32Array, steps: Int16Array) -> None:
+    for row in range(vectors.shape[0]):
+        for column in range(vectors.shape[1]):
+            # A value of 1 is one step more than there is.
+            steps[row, column] = np.int16(min(np.rint(vectors[row, column] * np.float32(STEPS)), np.float32(STEPS - 1)))
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -75,7 +83,7 @@ def _mean_rows(
     targets: Int64Array,
     limit: float,
     sums: Int32Array,
-    means: Float32Array,
+    means: Int16Array,
 ) -> None:
     """Write the means of what is left of each row's neighbours to `means`, zeros at first."""
     for row in range(len(own)):
@@ -88,9 +96,9 @@ def _mean_rows(
                 for column in range(len(other)):
                     sums[column] += np.int32(other[column])
         if count:
-            share = 1.0 / (count * np.float64(STEPS))
+            share = 1.0 / count
             for column in range(len(sums)):
-                means[row, column] = sums[column] * share
+                means[row, column] = np.int16(np.rint(sums[column] * share))
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

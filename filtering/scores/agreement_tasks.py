@@ -7,19 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
-from filtering.core.csr import Int64Array, row_pointers
+from filtering.core.csr import Int64Array, distinct, row_pointers
 from filtering.core.uids import Uids, sampled
-from filtering.embedding.artifacts import unit_rows, widened
-from filtering.filters.artifacts import PassingShard
+from filtering.filters.artifacts import PassingShard, Side
 from filtering.graph.artifacts import CHOSEN_NAME, read_graph, read_part_object
 from filtering.graph.joining import CHOSEN
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
-from filtering.scores.agreement import neighbour_means
+from filtering.scores.agreement import Int16Array, from_steps, in_steps, neighbour_means
 from filtering.scores.centred import centred_cosines
 from filtering.scores.centred_tasks import read_pool_means
-from filtering.scores.tasks import SENT_NAME, write_scores
+from filtering.scores.tasks import RETURNED_NAME, SENT_NAME, gather_scores, return_scores
 from filtering.storage.store import Store
 
 WANTED_SUFFIX = ".wanted"
@@ -28,6 +27,8 @@ WANTED_NAME = "{:08d}" + WANTED_SUFFIX
 WANTED = np.dtype([("row", "<i8"), ("partition", "<i4")])
 # Of the hashes of uids.
 SAMPLING = 0
+# Rows whose cosines are computed at once.
+BLOCK_ROWS = 8_192
 # About so many pairs teach `right`, whatever the size of the pool.
 SAMPLE_ROWS = 65_536
 MEAN_SUFFIX = ".mean"
@@ -49,64 +50,79 @@ def ask_for_vectors(partition: int, graph: Store, store: Store) -> WantedCounts:
     if found is None:
         return WantedCounts(rows=0, wanted=0)
     part, chosen = found
-    wanted = np.unique(np.concatenate([part.row, part.indices[chosen]]))
+    wanted = distinct(np.concatenate([part.row, part.indices[chosen]]))
     shards = shard_and_row(wanted)[0]
     records = packed(WANTED, row=wanted, partition=np.full(len(wanted), partition))
     write_groups(store, WANTED_NAME.format(partition), shards, WANTED, records.__getitem__)
     return WantedCounts(rows=len(part.row), wanted=len(wanted))
 
 
-def send_wanted(shard: PassingShard, names: Sequence[str], store: Store) -> RowCount:
-    """Send a shard's vectors of one side to the partitions that asked for them."""
+def send_wanted(shard: PassingShard, names: Sequence[str], dimension: int, store: Store) -> RowCount:
+    """Send a shard's vectors of one side, in steps, to the partitions that asked for them."""
     wanted = read_groups(store, names, shard.index)
     if wanted is None:
         return RowCount(rows=0)
-    read, (_, rows) = shard.reader().in_memory(), shard_and_row(np.ascontiguousarray(wanted["row"]))
-    dtype = _vector_dtype("<i8", read.whole.shape[1])
+    asked = shard_and_row(np.ascontiguousarray(wanted["row"]))[1]
+    # Each is turned into steps once, though several partitions may ask for it.
+    rows = distinct(asked)
+    places, steps = np.searchsorted(rows, asked), np.empty((len(rows), dimension), dtype=np.int16)
+    for block, vectors in shard.vector_blocks(rows):
+        steps[block] = in_steps(vectors)
+    dtype = _vector_dtype("<i8", dimension)
 
     def records(at: Int64Array) -> Records:
-        return packed(dtype, row=wanted["row"][at], vector=read(rows[at]))
+        return packed(dtype, row=wanted["row"][at], vector=steps[places[at]])
 
     write_groups(store, SENT_NAME.format(shard.identity), wanted["partition"], dtype, records)
     return RowCount(rows=len(wanted))
 
 
-def average_neighbours(partition: int, graph: Store, names: Sequence[str], limit: float, store: Store) -> RowCount:
-    """Return the mean vectors of the neighbours of a partition's rows to their shards; `limit` as `neighbour_means`."""
+def score_neighbours(
+    partition: int,
+    graph: Store,
+    names: Sequence[str],
+    side: Side,
+    limit: float,
+    centred: Store,
+    fraction: float,
+    store: Store,
+) -> RowCount:
+    """Send the centred cosines of a partition's vectors with the means of their neighbours to their shards.
+
+    Of a sample those means, too. `side` is that of the vectors; `limit` as `neighbour_means`; `centred` has the pool's
+    mean vectors.
+    """
     found, sent = _neighbours(partition, graph), read_groups(store, names, partition)
     if found is None or sent is None:
         return RowCount(rows=0)
     part, chosen = found
-    rows = np.ascontiguousarray(sent["row"])
+    rows, vectors = (np.ascontiguousarray(sent[name]) for name in ("row", "vector"))
     order = np.argsort(rows)
     own, targets = (order[positions(rows[order], ids)] for ids in (part.row, part.indices[chosen]))
     sources = np.repeat(np.arange(len(part.row)), np.diff(part.indptr))[chosen]
-    indptr = row_pointers(sources, len(part.row))
-    means = neighbour_means(sent["vector"], own, indptr, targets, limit).astype(np.float16)
-    shards, places = shard_and_row(part.row)
-    records = packed(_vector_dtype("<i4", means.shape[1]), row=places, vector=means)
+    means = neighbour_means(vectors, own, row_pointers(sources, len(part.row)), targets, limit)
+    mean, scores = read_pool_means(centred).of(side), np.zeros(len(own))
+    for start in range(0, len(own), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        scores[block] = centred_cosines(from_steps(means[block]), from_steps(vectors[own[block]]), mean, mean)
+    _return_means(partition, part, means, fraction, store)
+    return return_scores(store, f"{partition:08d}", part.row, scores)
+
+
+def _return_means(partition: int, part: ShardGraph, means: Int16Array, fraction: float, store: Store) -> None:
+    chosen = sampled_rows(part.uid, fraction)
+    shards, places = shard_and_row(part.row[chosen])
+    records = packed(_vector_dtype("<i4", means.shape[1]), row=places, vector=means[chosen])
     write_groups(store, MEAN_NAME.format(partition), shards, records.dtype, records.__getitem__)
-    return RowCount(rows=len(means))
 
 
-def score_agreement(
-    shard: PassingShard, names: Sequence[str], centred: Store, fraction: float, store: Store
-) -> RowCount:
-    """Write the centred cosines of a shard's vectors with the means of their neighbours; of a sample those means, too.
-
-    `centred` has the pool's mean vectors.
-    """
-    rows, scores = shard.rows(), np.full(len(shard.reasons()), np.nan)
-    returned = read_groups(store, names, shard.index)
+def gather_agreement(shard: PassingShard, partitions: Sequence[int], store: Store) -> RowCount:
+    """Write the scores of a shard, and the mean vectors of the neighbours of its sampled rows."""
+    returned = read_groups(store, [MEAN_NAME.format(number) for number in partitions], shard.index)
     if returned is not None:
-        mean = read_pool_means(centred).of(shard.side)
-        means = np.zeros((len(rows), returned["vector"].shape[1]), dtype=np.float16)
-        means[np.searchsorted(rows, returned["row"])] = returned["vector"]
-        for block, vectors in shard.vector_blocks(rows):
-            scores[rows[block]] = centred_cosines(widened(means[block]), unit_rows(vectors), mean, mean)
-        chosen = sampled_rows(shard.uids(rows), fraction)
-        store.write_arrays(MEANS_NAME.format(shard.identity), {"means": means[chosen]})
-    return write_scores(store, shard.identity, scores)
+        means = returned["vector"][np.argsort(returned["row"])]
+        store.write_arrays(MEANS_NAME.format(shard.identity), {"means": means})
+    return gather_scores(shard, [RETURNED_NAME.format(f"{number:08d}") for number in partitions], store)
 
 
 def sampled_rows(uids: Uids, fraction: float) -> Int64Array:
@@ -114,14 +130,15 @@ def sampled_rows(uids: Uids, fraction: float) -> Int64Array:
     return np.flatnonzero(sampled(uids, fraction, SAMPLING))
 
 
-def read_sampled_means(store: Store, identity: str) -> npt.NDArray[np.float16]:
-    """Return the mean vector of the neighbours of each sampled row of a shard that has rows, float16 (n, d)."""
-    return np.asarray(store.read_arrays(MEANS_NAME.format(identity))["means"], dtype=np.float16)
+def read_sampled_means(store: Store, identity: str) -> Int16Array:
+    """Return the mean vector of the neighbours of each sampled row of a shard that has some, in steps, int16 (n, d)."""
+    return np.asarray(store.read_arrays(MEANS_NAME.format(identity))["means"], dtype=np.int16)
 
 
-def averaging_memory(counts: WantedCounts, dimension: int) -> int:
-    """Return the bytes that averaging needs: vectors as they are sent, and in steps, and the means."""
-    return counts["wanted"] * (4 * dimension + 60) + counts["rows"] * (8 * dimension + 300)
+def neighbours_memory(counts: WantedCounts, dimension: int) -> int:
+    """Return the bytes that `score_neighbours` needs: vectors twice, the means, and some at full width."""
+    vectors = counts["wanted"] * (4 * dimension + 60) + counts["rows"] * (2 * dimension + 300)
+    return vectors + BLOCK_ROWS * 12 * dimension
 
 
 def _neighbours(partition: int, graph: Store) -> tuple[ShardGraph, npt.NDArray[np.bool_]] | None:
@@ -135,4 +152,4 @@ def _neighbours(partition: int, graph: Store) -> tuple[ShardGraph, npt.NDArray[n
 
 
 def _vector_dtype(row: str, dimension: int) -> np.dtype[Any]:
-    return np.dtype([("row", row), ("vector", "<f2", (dimension,))])
+    return np.dtype([("row", row), ("vector", "<i2", (dimension,))])

@@ -62,9 +62,29 @@ def centred_cosines(
 
     0 where a or b is all zeros, or equal to its mean.
     """
-    one, other = first - first_mean, second - second_mean
-    lengths = np.sqrt(np.einsum("nd,nd->n", one, one) * np.einsum("nd,nd->n", other, other))
-    there = (lengths > 0) & first.any(axis=1) & second.any(axis=1)
-    products = np.einsum("nd,nd->n", one, other)
-    cosines: Float64Array = np.divide(products, lengths, out=np.zeros(len(first)), where=there)
+    cosines = np.zeros(len(first))
+    _centred_cosines(first, second, first_mean, second_mean, cosines)
     return cosines
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _centred_cosines(
+    first: Float32Array,
+    second: Float32Array,
+    first_mean: Float64Array,
+    second_mean: Float64Array,
+    cosines: Float64Array,
+) -> None:
+    """Write the cosines to `cosines`, zeros at first; added up column by column, on every machine alike."""
+    for row in range(len(first)):
+        product, one_length, other_length, one_there, other_there = 0.0, 0.0, 0.0, False, False
+        for column in range(first.shape[1]):
+            one, other = first[row, column] - first_mean[column], second[row, column] - second_mean[column]
+            product += one * other
+            one_length += one * one
+            other_length += other * other
+            one_there |= first[row, column] != 0
+            other_there |= second[row, column] != 0
+        lengths = np.sqrt(one_length * other_length)
+        if one_there and other_there and lengths > 0:
+            cosines[row] = product / lengths

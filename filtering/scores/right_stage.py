@@ -15,7 +15,7 @@ from filtering.scores import agreement_tasks, centred_tasks, right_tasks
 from filtering.scores.agreement import SAME_CAPTION
 from filtering.scores.artifacts import GraphSource, RightFigures
 from filtering.scores.right import FEWEST_PAIRS
-from filtering.scores.tasks import SENT_NAME, SENT_SUFFIX
+from filtering.scores.tasks import RETURNED_SUFFIX, SENT_NAME, SENT_SUFFIX
 from filtering.storage.store import Store
 
 TOO_FEW = "{} samples are too few to learn P(right) from: all of them count as right; it takes {}"
@@ -53,18 +53,24 @@ def score_neighbours(
     counts = stage.map(asking, "partitions")
     present = [number for number in numbers if counts[number]["rows"]]
     asked = [agreement_tasks.WANTED_NAME.format(number) for number in present]
-    found = stage.over_shards("send", "shards sent", averaged, agreement_tasks.send_wanted, asked, store)
+    found = stage.over_shards("send", "shards sent", averaged, agreement_tasks.send_wanted, asked, dimension, store)
     sent = [SENT_NAME.format(one.identity) for one, count in zip(shards, found, strict=True) if count["rows"]]
-    averaging = [
-        task(f"average-{n:08d}", agreement_tasks.average_neighbours, n, graph.store, sent, limit, store).reserving(
-            agreement_tasks.averaging_memory(counts[n], dimension)
+    score, given = agreement_tasks.score_neighbours, (sent, other, limit, centred, sampled_share(rows))
+    scoring = [
+        task(f"neighbours-{n:08d}", score, n, graph.store, *given, store).reserving(
+            agreement_tasks.neighbours_memory(counts[n], dimension)
         )
         for n in present
     ]
-    stage.map(averaging, "partitions averaged")
-    means, fraction = [agreement_tasks.MEAN_NAME.format(number) for number in present], sampled_share(rows)
-    stage.over_shards("score", "shards", averaged, agreement_tasks.score_agreement, means, centred, fraction, store)
-    for suffix in (agreement_tasks.WANTED_SUFFIX, SENT_SUFFIX, agreement_tasks.MEAN_SUFFIX, COUNTS_SUFFIX):
+    stage.map(scoring, "partitions scored")
+    stage.over_shards("gather", "shards", shards, agreement_tasks.gather_agreement, present, store)
+    for suffix in (
+        agreement_tasks.WANTED_SUFFIX,
+        SENT_SUFFIX,
+        agreement_tasks.MEAN_SUFFIX,
+        RETURNED_SUFFIX,
+        COUNTS_SUFFIX,
+    ):
         consume(store, suffix)
 
 

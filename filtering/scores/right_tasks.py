@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.uids import Uids, hashed, random_order
-from filtering.embedding.artifacts import unit_rows, widened
+from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.records import JsonObject, RowCount, to_plain
+from filtering.scores.agreement import from_steps
 from filtering.scores.agreement_tasks import read_sampled_means, sampled_rows
 from filtering.scores.artifacts import RightFigures, read_scores
 from filtering.scores.centred import Float64Array, Int64Array, centred_cosines
@@ -28,9 +29,9 @@ BINS, HISTOGRAM_BINS, TABLE_POINTS = 10, 40, 25
 # Rows whose features are computed at once.
 BLOCK_ROWS = 8_192
 
-# All sides of n pairs by their names, float16 (n, d) each: `images`, `texts`, the mean `captions` of like images and,
-# where there is a graph of captions, the mean `pictures` of like captions.
-Sides = Mapping[str, npt.NDArray[np.float16]]
+# All sides of n pairs by their names, (n, d) each: `images` and `texts`, float16; in steps of 2^-15, int16, the mean
+# `captions` of like images and, where there is a graph of captions, the mean `pictures` of like captions.
+Sides = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,10 @@ def sample_pairs(shard: PassingShard, parts: Parts, fraction: float, store: Stor
     uids = shard.uids(rows)
     chosen = sampled_rows(uids, fraction)
     if len(chosen):
-        sides = {"images": shard.vectors(rows[chosen]), "texts": replace(shard, side="text").vectors(rows[chosen])}
+        sides: dict[str, npt.NDArray[Any]] = {
+            "images": shard.vectors(rows[chosen]),
+            "texts": replace(shard, side="text").vectors(rows[chosen]),
+        }
         sides["captions"] = read_sampled_means(parts.images, shard.identity)
         if parts.captions is not None:
             sides["pictures"] = read_sampled_means(parts.captions, shard.identity)
@@ -142,10 +146,10 @@ def pair_features(sides: Sides, means: PoolMeans, captions: Int64Array) -> Float
     for start in range(0, len(captions), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         image, text = unit_rows(sides["images"][block]), unit_rows(sides["texts"][captions[block]])
-        heard = widened(sides["captions"][block])
+        heard = from_steps(sides["captions"][block])
         columns = [centred_cosines(image, text, *means), centred_cosines(heard, text, means.text, means.text)]
         if "pictures" in sides:
-            seen = widened(sides["pictures"][captions[block]])
+            seen = from_steps(sides["pictures"][captions[block]])
             columns.append(centred_cosines(seen, image, means.image, means.image))
         blocks.append(np.stack(columns, axis=1))
     # As scores are kept, from which all pairs are judged.

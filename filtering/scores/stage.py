@@ -36,6 +36,8 @@ WIDE_VERSION = 4
 PARTS_VERSION = 5
 # Of MetaCLIP's: a list of entries may be JSON.
 ENTRIES_VERSION = 5
+# Of agreements with neighbours, whose means are kept in steps.
+STEPS_VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
         version = PARTS_VERSION
     elif isinstance(spec.settings, MetaClip):
         version = ENTRIES_VERSION
+    elif spec.scorer.kind is Kind.NEIGHBOURS:
+        version = STEPS_VERSION
     return StageKey("scores", version, settings, tuple(inputs))
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.core.csr import KnnGraph, grouped, row_pointers, sorted_edges, symmetrised
+from filtering.core.csr import KnnGraph, distinct, grouped, row_pointers, sorted_edges, symmetrised
 from filtering.core.errors import InputError
 
 
@@ -175,3 +175,10 @@ def test_rows_need_not_be_contiguous():
 def test_pointers_of_sorted_rows():
     assert row_pointers(np.array([0, 0, 2]), 4).tolist() == [0, 2, 2, 3, 3]
     assert row_pointers(np.zeros(0, dtype=np.int64), 0).tolist() == [0]
+
+
+@given(st.lists(st.integers(-(2**62), 2**62) | st.integers(0, 3)))
+def test_distinct_numbers_are_those_of_a_set_in_order(numbers):
+    found = distinct(np.array(numbers, dtype=np.int64))
+    assert found.dtype == np.int64
+    assert found.tolist() == sorted(set(numbers))

@@ -4,10 +4,10 @@ from examples import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from filtering.scores.agreement import SAME_CAPTION, neighbour_means
+from filtering.scores.agreement import SAME_CAPTION, from_steps, in_steps, neighbour_means
 
-# Values are added up in steps of 2^-15.
-PRECISION = 2e-5
+# Values are added up in steps of 2^-15, and means are kept in steps: half a step each.
+PRECISION = 3.1e-5
 
 
 def unit_rows(random, rows, dimension):
@@ -28,6 +28,18 @@ def csr(neighbours):
     return indptr.astype(np.int64), np.array([one for others in neighbours for one in others], dtype=np.int64)
 
 
+def means_of(vectors, own, neighbours, limit):
+    return from_steps(neighbour_means(in_steps(vectors), own, *csr(neighbours), limit))
+
+
+def test_steps_are_those_of_unit_vectors_of_any_length_and_dtype():
+    vectors = np.array([[3, 4], [0, 0], [-1, 0], [1, 0]], dtype=np.float16)
+    for found in (in_steps(vectors), in_steps(np.float32(1000) * vectors)):
+        assert found.dtype == np.int16
+        assert found.tolist() == [[19661, 26214], [0, 0], [-32768, 0], [32767, 0]]
+    assert from_steps(found) == pytest.approx(np.array([[0.6, 0.8], [0, 0], [-1, 0], [1, 0]]), abs=PRECISION)
+
+
 @examples(0.3)
 @given(st.integers(1, 20), st.floats(0.01, 1.5), st.integers(0, 2**32 - 1))
 def test_means_are_those_of_plain_loops(rows, limit, seed):
@@ -37,8 +49,7 @@ def test_means_are_those_of_plain_loops(rows, limit, seed):
     neighbours = [random.choice(rows, random.integers(0, rows + 1), replace=False).tolist() for _ in own]
     # A distance as near to the limit as values are rounded may be on either side.
     assume(np.abs(2 - 2 * vectors @ vectors.T - limit).min() > 1e-3)
-    found = neighbour_means(vectors, own, *csr(neighbours), limit)
-    assert found.dtype == np.float32
+    found = means_of(vectors, own, neighbours, limit)
     assert np.allclose(found, by_loops(vectors, own, neighbours, 1 - limit / 2), atol=PRECISION)
 
 
@@ -48,18 +59,18 @@ def test_means_are_the_same_bits_in_any_order_of_the_neighbours(rows, seed):
     random = np.random.default_rng(seed)
     vectors = unit_rows(random, rows, 7)
     neighbours = list(range(1, rows))
-    found = [neighbour_means(vectors, np.array([0]), *csr([order]), 0.1) for order in (neighbours, neighbours[::-1])]
+    found = [means_of(vectors, np.array([0]), [order], 0.1) for order in (neighbours, neighbours[::-1])]
     assert (found[0] == found[1]).all()
 
 
 def test_a_neighbour_with_the_same_caption_does_not_vouch_for_it():
     vectors = unit_rows(np.random.default_rng(0), 3, 6)
     again = np.vstack([vectors, vectors[:1]])
-    means = neighbour_means(again, np.array([0]), *csr([[1, 3]]), SAME_CAPTION)
+    means = means_of(again, np.array([0]), [[1, 3]], SAME_CAPTION)
     assert means[0] == pytest.approx(vectors[1], abs=PRECISION)
-    assert not neighbour_means(again, np.array([0]), *csr([[3]]), SAME_CAPTION).any()
+    assert not means_of(again, np.array([0]), [[3]], SAME_CAPTION).any()
 
 
 def test_equal_vectors_are_left_out_at_a_limit_of_zero():
     same = np.repeat(unit_rows(np.random.default_rng(0), 1, 6), 3, axis=0)
-    assert not neighbour_means(same, np.array([0]), *csr([[1, 2]]), 0.0).any()
+    assert not means_of(same, np.array([0]), [[1, 2]], 0.0).any()
