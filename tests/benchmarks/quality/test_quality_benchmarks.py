@@ -118,17 +118,17 @@ def test_tuning_never_reads_the_test_and_leaves_its_choice(fashion_mnist, tmp_pa
     assert chosen["ccs"]["0.9"]["drop"] == 0.1
 
 
-def test_coresets_of_digits_are_measured_beside_those_of_clothes(measured, tmp_path):
+def test_coresets_of_mnist_are_measured_beside_those_of_clothes(measured, tmp_path):
     random = np.random.default_rng(0)
     for digit in range(10):
         images = random.uniform(0, 0.2, (40, 28, 28))
         images[:, 2 * digit : 2 * digit + 6] += 0.6
         (tmp_path / f"{digit}.json").write_text(json.dumps({"data": images.round(3).ravel().tolist()}))
-    options = ("--cache", tmp_path / "cache", "--digits", tmp_path, "--iterations", 3, "--rates", 0.7, "--seeds", 1)
+    options = ("--cache", tmp_path / "cache", "--mnist", tmp_path, "--iterations", 3, "--rates", 0.7, "--seeds", 1)
     figures, _ = measured(coreset, *options, "--methods", "ccs", "dual")
     assert [figure["method"] for figure in figures] == ["ccs", "dual"]
-    assert (tmp_path / "cache" / "digits" / "trainings.jsonl").is_file()
-    assert {len(np.load(path)) for path in (tmp_path / "cache" / "digits" / "picks").glob("*.npy")} == {84}
+    assert (tmp_path / "cache" / "mnist" / "trainings.jsonl").is_file()
+    assert {len(np.load(path)) for path in (tmp_path / "cache" / "mnist" / "picks").glob("*.npy")} == {84}
 
 
 def test_a_training_of_before_a_new_knob_counts_as_finished(tmp_path):
