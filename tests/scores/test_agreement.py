@@ -29,7 +29,11 @@ def csr(neighbours):
 
 
 def means_of(vectors, own, neighbours, limit):
-    return from_steps(neighbour_means(in_steps(vectors), own, *csr(neighbours), limit))
+    means = neighbour_means(in_steps(vectors), own, *csr(neighbours), limit)
+    assert means.dtype == np.int16
+    found = from_steps(means)
+    assert found.dtype == np.float32
+    return found
 
 
 def test_steps_are_those_of_unit_vectors_of_any_length_and_dtype():
