@@ -16,6 +16,7 @@ from filtering.concepts.artifacts import (
 from filtering.concepts.nearest import Int32Array
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
 from filtering.concepts.touched import rows_searched_again
+from filtering.core.csr import distinct
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.shuffle import Records, packed, write_groups
 from filtering.storage.store import Store
@@ -51,7 +52,7 @@ def group(shard: PassingShard, most: int, concepts: Store, store: Store) -> Grou
         return packed(dtype, **columns, concepts=lists[places], vector=read(assigned.row[at]))
 
     write_groups(store, GROUPED_NAME.format(shard.identity), partitions, dtype, records)
-    return GroupedCounts(rows=len(np.unique(member)), replicas=len(assigned.replica), copies=len(copied))
+    return GroupedCounts(rows=len(distinct(member)), replicas=len(assigned.replica), copies=len(copied))
 
 
 def _members(assigned: Assignment, touched: Touched | None) -> tuple[Int32Array, Int32Array]:

@@ -11,6 +11,7 @@ from filtering.core.errors import InputError
 
 Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating[Any]]
+Whole = TypeVar("Whole", bound=np.integer[Any])
 Length = TypeVar("Length", bound=np.floating[Any])
 
 
@@ -99,8 +100,8 @@ def grouped(rows: Int64Array, nodes: int) -> tuple[Int64Array, Int64Array]:
     return order, starts
 
 
-def distinct(ids: Int64Array) -> Int64Array:
-    """Return the different ones of some numbers, ascending, int64 (m,)."""
+def distinct(ids: npt.NDArray[Whole]) -> npt.NDArray[Whole]:
+    """Return the different ones of some whole numbers, ascending, (m,) of their dtype."""
     # np.unique puts whole numbers into a hash table first, and takes 40 times as long.
     ascending = np.sort(ids)
     return ascending[np.r_[True, ascending[1:] != ascending[:-1]]] if len(ids) else ascending
