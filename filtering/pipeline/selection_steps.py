@@ -95,10 +95,10 @@ class Selecting:
 
     def _step(self, step: Step, name: str, before: _Left) -> _Left:
         specs = specs_of(step)
-        score, difficulty = map(self._score, specs)
-        inputs = (self.inputs.graph.fingerprint, score.fingerprint, difficulty.fingerprint, *before.prints)
+        score, second = map(self._score, specs)
+        inputs = (self.inputs.graph.fingerprint, score.fingerprint, second.fingerprint, *before.prints)
         wide, probable = any(spec.wide for spec in specs), _told(specs[0]) if wants_probabilities(step) else ""
-        previous, scores = self._previous(step, name), ScoreStores(score.store, difficulty.store, wide, probable)
+        previous, scores = self._previous(step, name), ScoreStores(score.store, second.store, wide, probable)
         stage = self.context.take(
             selection_key(name, step, inputs, previous),
             SelectionResult,

@@ -138,9 +138,9 @@ class PoolStrata:
 
     def numbers(self, rows: Records) -> Int64Array:
         """Return the stratum of some rows, SCORE (n,), by their difficulties, int64 (n,)."""
-        numbers = stratum_numbers(rows["difficulty"], self.low, self.high, self.count)
+        numbers = stratum_numbers(rows["second"], self.low, self.high, self.count)
         if self.cut:
-            numbers[at_or_above(keys_of(rows, "difficulty"), self.cut)] = self.count
+            numbers[at_or_above(keys_of(rows, "second"), self.cut)] = self.count
         return numbers
 
     def budgets_of(self, concept: int) -> Int64Array:
@@ -164,7 +164,7 @@ def pool_strata(
 ) -> PoolStrata:
     """Return `count` strata of the pool that spend `total`, after the `hardest` rows were set apart."""
     numbers, store, nothing = range(partitions), stage.store, np.zeros(0, dtype=np.int64)
-    cut = cut_at(stage, "hardest", partitions, hardest - 1, wide=wide, column="difficulty") if hardest else ()
+    cut = cut_at(stage, "hardest", partitions, hardest - 1, wide=wide, column="second") if hardest else ()
     measuring = [task(f"range-{number:08d}", difficulty_range, number, cut, store) for number in numbers]
     ranges = stage.map(measuring, "partitions measured")
     low = min((found["low"] for found in ranges if found["low"] is not None), default=0.0)
@@ -179,7 +179,7 @@ def pool_strata(
 def difficulty_range(partition: int, cut: Cut, store: Store) -> DifficultyRange:
     """Return the least and the largest difficulty of a partition's rows below a cut; of all rows if it is empty."""
     rows = read_collected(store, partition)
-    below = (rows[~at_or_above(keys_of(rows, "difficulty"), cut)] if cut else rows)["difficulty"]
+    below = (rows[~at_or_above(keys_of(rows, "second"), cut)] if cut else rows)["second"]
     if len(below) == 0:
         return DifficultyRange(low=None, high=None)
     return DifficultyRange(low=float(below.min()), high=float(below.max()))

@@ -31,14 +31,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class ScoreStores:
-    """The folders of a step's scores: the score that picks, and the stratifying one, which may be the same.
+    """The folders of a step's scores: the score that picks, and its second one, which may be the same.
 
     `wide` says whether one of them is float64; `probable` names the score that picks where it must lie in [0, 1], and
     is empty where any number is a score.
     """
 
     score: Store
-    difficulty: Store
+    second: Store
     wide: bool = False
     probable: str = ""
 

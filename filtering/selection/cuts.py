@@ -24,7 +24,7 @@ ROW_DIGITS = 4
 CELLS_NAME = "{:08d}.cells.npz"
 # The first digits of a key: the rows whose keys begin with them, and those with greater keys, are at or above the cut.
 Cut = tuple[int, ...]
-Column = Literal["score", "difficulty"]
+Column = Literal["score", "second"]
 
 
 def cut_at(
@@ -67,7 +67,7 @@ def counts_above(stage: StageRun, partitions: int, concepts: int, cut: Cut) -> I
 
 
 def keys_of(rows: Records, column: Column = "score") -> Digits:
-    """Return the keys of rows, SCORE or WIDE_SCORE (n,), by score or by difficulty; greater keys are kept first.
+    """Return the keys of rows, SCORE or WIDE_SCORE (n,), by score or by the second one; greater keys are kept first.
 
     They are uint16 (n, 6), of wide scores (n, 8).
     """

@@ -130,7 +130,7 @@ class Picking:
         return self.selector.pick(samples, budget, self.step.settings)
 
     def _in_strata(self, settings: StrataBudget, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
-        hardness = self.own["difficulty"][members]
+        hardness = self.own["second"][members]
         if self.strata is None:
             budget = int(self.budgets[concept])
             extra = (hardness, np.array([budget]))

@@ -24,10 +24,10 @@ from filtering.selection.artifacts import ScoreStores, picked_rows
 from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.storage.store import Store
 
-# `difficulty` is the stratifying score: strata are ranges of it.
-SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("difficulty", "<f4")])
+# `second` is the score that strata are ranges of.
+SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("second", "<f4")])
 # The same where a score is float64 (`filtering.scores.registry.Spec.wide`).
-WIDE_SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f8"), ("difficulty", "<f8")])
+WIDE_SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f8"), ("second", "<f8")])
 # Objects that shards send are deleted once all partitions have read them; the scores of a partition stay.
 SENT_SUFFIX, VECTORS_SUFFIX = ".sent", ".vectors"
 SENT_NAME = "{}" + SENT_SUFFIX
@@ -49,12 +49,12 @@ def vector_dtype(dimension: int) -> np.dtype[np.void]:
 def send_scores(shard: PassingShard, concepts: Store, scores: ScoreStores, store: Store) -> RowCount:
     """Send the scores of a shard's rows to the partitions of their concepts; InputError if one is no number to use."""
     rows, homes = read_homes(concepts, shard)
-    values, difficulties = (_finite(shard, source, rows) for source in (scores.score, scores.difficulty))
+    values, seconds = (_finite(shard, source, rows) for source in (scores.score, scores.second))
     if scores.probable:
         _check_probabilities(shard, values, rows, scores.probable)
     ids, partitions = global_rows(shard.index, rows), _partitions(concepts, homes)
     dtype = score_dtype(scores.wide)
-    records = packed(dtype, row=ids, concept=homes, score=values, difficulty=difficulties)
+    records = packed(dtype, row=ids, concept=homes, score=values, second=seconds)
     write_groups(store, SENT_NAME.format(shard.identity), partitions, dtype, records.__getitem__)
     return RowCount(rows=len(rows))
 

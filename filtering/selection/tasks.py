@@ -105,7 +105,7 @@ def pass_messages(
         messages = [np.zeros(0)] + [messages_of(samples, settings) for _, samples in found.concepts()]
         part = found.part
         score = np.concatenate(messages)
-        records = packed(dtype, row=part.row, concept=part.concept, score=score, difficulty=score)
+        records = packed(dtype, row=part.row, concept=part.concept, score=score, second=score)
     write_collected(store, partition, records)
     return RowCount(rows=len(records))
 

@@ -48,7 +48,7 @@ class Pool:
         # As they come from the shards: in any order.
         own = np.random.default_rng(1).permutation(own)
         columns = {"row": own, "concept": self.concept[own], "score": self.scores[own]}
-        store.write_arrays(SCORES_NAME.format(0), {"scores": packed(SCORE, **columns, difficulty=self.scores[own])})
+        store.write_arrays(SCORES_NAME.format(0), {"scores": packed(SCORE, **columns, second=self.scores[own])})
         store.write_arrays(BUDGETS_NAME, {"budgets": np.array(budgets)})
         records = packed(vector_dtype(4), row=own, vector=self.vectors[own])
         write_groups(store, VECTORS_NAME.format("a"), np.zeros(len(own), int), records.dtype, records.__getitem__)

@@ -12,7 +12,7 @@ def sent(store, name, rows, scores, partitions):
     """What one shard sends."""
     nothing = np.zeros(len(rows))
     score = np.array(scores, dtype=np.float32)
-    records = packed(SCORE, row=np.array(rows, dtype=np.int64), score=score, concept=nothing, difficulty=nothing)
+    records = packed(SCORE, row=np.array(rows, dtype=np.int64), score=score, concept=nothing, second=nothing)
     write_groups(store, SENT_NAME.format(name), np.array(partitions, dtype=np.int64), SCORE, records.__getitem__)
     return SENT_NAME.format(name)
 
