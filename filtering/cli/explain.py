@@ -98,7 +98,8 @@ def _novelty(step: Record) -> Iterator[str]:
     when = "when it was picked" if step["rank"] is not None else last
     yield from _pairs(
         {
-            "novelty": f"P(right) {found['probability']:.4f}; {found['novelty']:.4f} of it not covered by picks, "
+            "novelty": f"P(right) {found['probability']:.4f}, weight {found['weight']:.4f} by fit; "
+            f"{found['novelty']:.4f} of it not covered by picks, "
             f"a gain of {found['gain']:.4f} {when}"
         }
     )

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from filtering.config.methods import D2, VARIANT_KEY
-from filtering.config.resolution import PAPER
+from filtering.config.methods import D2, FIT_KEY, VARIANT_KEY
+from filtering.config.resolution import NOVELTY, PAPER
+from filtering.config.scores import NONE
 from filtering.config.selection import Step, read_keys
 from filtering.core.errors import InputError
 from filtering.core.parsing import damaged
@@ -52,9 +53,14 @@ def recorded_step(settings: Mapping[str, Any]) -> Step:
 
 
 def _with_variant(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a recorded step with D2's variant: before it had any, D2 was the paper's, and the default method."""
+    """Return a recorded step with D2's variant: before it had any, D2 was the paper's, and the default method.
+
+    Before there was `fit`, nothing weighed novelty.
+    """
     if settings.get("method", D2) == D2 and VARIANT_KEY not in settings:
         return {"method": D2, **settings, VARIANT_KEY: PAPER}
+    if settings.get(VARIANT_KEY) == NOVELTY and FIT_KEY not in settings:
+        return {**settings, FIT_KEY: NONE}
     return settings
 
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from filtering.config.scores import Score
+from filtering.config.scores import CentredScore, NoneOrScore, Score, ScoreOf
 from filtering.config.types import Above0, Gamma, NoneOrShare, Number, Positive, Section, Seed, Whole
 
 AUTO = "auto"
-# The method that has variants, and the key that names one.
-D2, VARIANT_KEY = "d2", "variant"
+# The method that has variants, the key that names one, and the key of the score that novelty is weighed by.
+D2, VARIANT_KEY, FIT_KEY = "d2", "variant", "fit"
 # In place of a budget: the method itself decides how many samples it keeps.
 NO_BUDGET, THRESHOLD = "", "threshold"
 DECIDED = (NO_BUDGET, THRESHOLD)
@@ -25,9 +25,14 @@ VARIANT = "auto, novelty or paper"
 
 
 class NoveltySettings(Section):
-    """D2 with expected novelty: probabilities in place of scores, and no parameters."""
+    """D2 with expected novelty: probabilities in place of scores, weighed by how well image and caption fit."""
 
     variant: Literal["novelty"] = Field("novelty", description=VARIANT)
+    fit: NoneOrScore = Field(
+        ScoreOf(centred_score=CentredScore(form="cosine")),
+        description="auto, none, or the score by whose ranks probabilities are weighed; auto is "
+        "{centred_score: {form: cosine}} for score right, none for others",
+    )
 
 
 class D2Settings(Section):
@@ -189,14 +194,17 @@ def method_of(name: str, variant: object) -> Method:
 
 def readers(key: str) -> str:
     """Return which methods and budgets have a parameter of that name, in words; empty if none has."""
-    methods = [_called(name, key) for name, method in METHODS.items() if key in method.settings.model_fields]
+    variants = (((D2, name), method) for name, method in VARIANTS.items())
+    others = (((name, ""), method) for name, method in METHODS.items() if name != D2)
+    reading = [names for names, method in (*variants, *others) if key in method.settings.model_fields]
+    methods = list(dict.fromkeys(_called(name, variant, key) for (name, variant) in reading))
     budgets = [name for name, section in BUDGET_SECTIONS.items() if key in section.model_fields]
     named = (("method", methods), ("budget", budgets))
     return " and ".join(f"{kind}{'s' * (len(names) > 1)} {', '.join(names)}" for kind, names in named if names)
 
 
-def _called(name: str, key: str) -> str:
-    return f"{name} with variant paper" if name == D2 and key in PAPER_KEYS else name
+def _called(name: str, variant: str, key: str) -> str:
+    return f"{name} with variant {variant}" if variant and key != VARIANT_KEY else name
 
 
 def parameter_keys() -> set[str]:

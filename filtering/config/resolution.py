@@ -1,35 +1,40 @@
-"""What `auto` stands for in a step of selection: its method, and D2's variant. Both are resolved before validation."""
+"""What `auto` stands for in a step of selection: its method, D2's variant, `fit`; resolved before validation."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.config.methods import AUTO, D2, PAPER_KEYS, VARIANT_KEY
-from filtering.config.scores import MEASURED, scorer_name
+from filtering.config.methods import AUTO, D2, FIT_KEY, PAPER_KEYS, VARIANT_KEY
+from filtering.config.scores import MEASURED, NONE, scorer_name
 
-NOVELTY, PAPER, RIGHT = "novelty", "paper", "right"
+NOVELTY, PAPER, RIGHT, STRATA = "novelty", "paper", "right", "strata"
 # What the method auto stands for: with a score that was measured on the samples, and otherwise.
 IN_STRATA = {
     "method": D2,
     VARIANT_KEY: PAPER,
     "score": "uniform",
-    "budget": "strata",
+    "budget": STRATA,
     "scale": "median",
     "messages": "mean",
 }
 NOVEL = {"method": D2, VARIANT_KEY: NOVELTY, "score": RIGHT, "budget": "distinct"}
 # Scorers by which auto is expected novelty.
 JUDGES = (AUTO, RIGHT)
+# What novelty is weighed by where one of them is the score.
+FIT = {"centred_score": {"form": "cosine"}}
 # Keys that say more of a step than its score; with one of them auto is D2 as it is given.
 SAID = (VARIANT_KEY, "budget", "difficulty", *sorted(PAPER_KEYS))
 
 
 def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a flat step in which neither the method nor D2's variant is auto; nothing is validated."""
+    """Return a flat step in which neither the method nor D2's variant nor `fit` is auto; nothing is validated."""
     step = dict(given)
     if step.get("method", AUTO) == AUTO:
         step |= _auto(step)
     if step["method"] == D2 and step.get(VARIANT_KEY, AUTO) == AUTO:
         step[VARIANT_KEY] = PAPER if _as_published(step) else NOVELTY
+    if step["method"] == D2 and step[VARIANT_KEY] == NOVELTY and step.get(FIT_KEY, AUTO) == AUTO:
+        judged = scorer_name(step.get("score", AUTO)) in JUDGES
+        step[FIT_KEY] = FIT if judged and step.get("budget", AUTO) != STRATA else NONE
     return step
 
 
@@ -56,4 +61,4 @@ def _auto(step: Mapping[str, Any]) -> dict[str, Any]:
 def _as_published(step: Mapping[str, Any]) -> bool:
     """Return whether a step of D2 asks for what only the variant of the paper does."""
     scorer, budget = scorer_name(step.get("score", AUTO)), step.get("budget", AUTO)
-    return bool(PAPER_KEYS & step.keys()) or scorer not in JUDGES or budget == "strata"
+    return bool(PAPER_KEYS & step.keys()) or scorer not in JUDGES or budget == STRATA

@@ -17,6 +17,7 @@ NAMES = (
 # Scorers whose values the user has measured.
 MEASURED = frozenset({"table", "aum", "el2n", "forgetting"})
 TABLE = "a path or URL of a parquet table with a uid column"
+NONE = "none"
 
 
 Neighbours = Literal["images", "captions"]
@@ -154,6 +155,15 @@ Score = Annotated[
     | Annotated[ScoreTable, Tag("[table]")]
     | Annotated[ScoreOf, Tag("[scorer]")],
     Discriminator(_form),
+]
+
+
+def _none_or_score(value: Any) -> str:
+    return "[none]" if value == NONE else "[score]"
+
+
+NoneOrScore = Annotated[
+    Annotated[Literal["none"], Tag("[none]")] | Annotated[Score, Tag("[score]")], Discriminator(_none_or_score)
 ]
 
 

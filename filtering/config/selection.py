@@ -24,6 +24,7 @@ from filtering.config.methods import (
     AUTO,
     BUDGET_SECTIONS,
     D2,
+    FIT_KEY,
     METHODS,
     VARIANT_KEY,
     BudgetSettings,
@@ -38,8 +39,8 @@ from filtering.config.methods import (
     parameter_keys,
     readers,
 )
-from filtering.config.resolution import resolved
-from filtering.config.scores import Score
+from filtering.config.resolution import STRATA, resolved
+from filtering.config.scores import NONE, Score
 from filtering.config.types import Fraction, Positive, Section
 from filtering.config.validation import nearest
 
@@ -91,6 +92,8 @@ class Step(Section):
             raise ValueError(f"method {method} does not read it: the method itself decides how many samples it keeps")
         if name not in (AUTO, *BUDGET_SECTIONS):
             raise ValueError(f"unknown budget {name}{nearest(name, BUDGET_SECTIONS)}")
+        if name == STRATA and getattr(info.data.get("settings"), FIT_KEY, NONE) != NONE:
+            raise ValueError("strata are cut by a second score, and so is fit; set fit to none or take another budget")
         return name
 
     @model_serializer(mode="wrap")

@@ -169,23 +169,31 @@ def _filtered(found: Explanation) -> str:
 def _by_score(step: StepFacts) -> str:
     messages, novelty = step["messages"], step["novelty"]
     if novelty is not None:
-        expected = novelty["probability"] * novelty["novelty"]
-        return (
-            f": its expected novelty was {expected:.2f} when it was picked, with P(right) {novelty['probability']:.2f}"
-        )
+        expected = _worth(novelty) * novelty["novelty"]
+        return f": its expected novelty was {expected:.2f} when it was picked, with {_judged(novelty)}"
     return "" if messages is None else f": its score was {messages['left']:.4f} when it was picked"
 
 
+def _worth(novelty: Novelty) -> float:
+    return novelty["probability"] * novelty["weight"]
+
+
+def _judged(novelty: Novelty) -> str:
+    weighed = f", weight {novelty['weight']:.2f} by fit" if novelty["weight"] < 1 else ""
+    return f"P(right) {novelty['probability']:.2f}{weighed}"
+
+
 def _not_novel(found: Novelty) -> str:
-    p, last = found["probability"], f"that of the last pick, {found['last_gain']:.2f}"
+    p, worth, last = found["probability"], _worth(found), f"that of the last pick, {found['last_gain']:.2f}"
     # Even before any pick covered it, it was not worth more than the last pick.
-    if 2 * p - 1 < found["last_gain"] or not found["covers"]:
-        why = "it is probably mismatched" if p < 0.5 else "others are at least as surely right"
-        return f"{why}: P(right) {p:.2f}; its gain, {2 * p - 1:.2f}, is not above {last}"
-    first, left = found["covers"][0], p * found["covers"][0]["factor"]
+    if 2 * worth - 1 < found["last_gain"] or not found["covers"]:
+        better = "others are at least as surely right" + " and fit as well" * (found["weight"] < 1)
+        why = "it is probably mismatched" if p < 0.5 else better
+        return f"{why}: {_judged(found)}; its gain, {2 * worth - 1:.2f}, is not above {last}"
+    first, left = found["covers"][0], worth * found["covers"][0]["factor"]
     return (
-        f"pick {first['picked_as'] + 1:,}, {first['key']}, already covers it: its expected novelty fell from {p:.2f} "
-        f"to {left:.2f}; its gain, {found['gain']:.2f}, is below {last}"
+        f"pick {first['picked_as'] + 1:,}, {first['key']}, already covers it: its expected novelty fell from "
+        f"{worth:.2f} to {left:.2f}; its gain, {found['gain']:.2f}, is below {last}"
     )
 
 

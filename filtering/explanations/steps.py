@@ -1,5 +1,7 @@
 """What the step of selection that decided did with a sample, and, of D2, which picks pushed it down or cover it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from filtering.config.aliases import recorded_step
@@ -14,10 +16,11 @@ from filtering.graph.sharded import ShardGraph, positions
 from filtering.runtime.run_record import StepRecord
 from filtering.selection.artifacts import BUDGETS_NAME, partition_picks
 from filtering.selection.concept import ConceptSamples
-from filtering.selection.novelty import gain_of
+from filtering.selection.novelty import gain_of, weights_of
+from filtering.selection.registry import weighs_novelty
 from filtering.selection.replay import replay, replay_novelty
-from filtering.selection.scores import Survivors
-from filtering.selection.selectors import kernel_of, messages_of
+from filtering.selection.scores import Survivors, read_collected
+from filtering.selection.selectors import kernel_of, messages_of, worths_of
 from filtering.storage.store import Store
 
 # Of the picks that pushed a sample down or cover it, those that took most.
@@ -46,6 +49,9 @@ def of_step(sources: Sources, found: StepRecord, part: ShardGraph, partition: in
     assert found["settings"] is not None, "where selections are joined, one of them decided"
     store, step = sources.run.child(found["folder"]), recorded_step(found["settings"])
     samples, rows = _samples(sources, store, part, partition, int(part.concept[at]))
+    if weighs_novelty(step):
+        own = read_collected(store, partition)
+        samples = replace(samples, ranks=own["second"][positions(np.ascontiguousarray(own["row"]), rows)])
     node = int(positions(rows, part.row[[at]])[0])
     picks = partition_picks(store, partition)
     picks = picks[picks["concept"] == part.concept[at]]
@@ -111,11 +117,18 @@ def _novelty(
 ) -> Novelty | None:
     if not isinstance(step.settings, NoveltySettings) or step.budget_name == "strata":
         return None
-    found, p = replay_novelty(samples.graph, samples.scores, order, node), float(samples.scores[node])
+    worths, p = worths_of(samples), float(samples.scores[node])
+    found, worth = replay_novelty(samples.graph, worths, order, node), float(worths[node])
     most = sorted(found.covers, key=lambda cover: (cover.factor, cover.rank))[:PUSHES]
     seen = sources.samples(rows[[cover.pick for cover in most]].tolist()) if most else []
     covers: list[Cover] = [
         {**one, "picked_as": cover.rank, "factor": cover.factor} for one, cover in zip(seen, most, strict=True)
     ]
-    gain = gain_of(p, found.novelty)
-    return Novelty(probability=p, novelty=found.novelty, gain=gain, last_gain=found.last_gain, covers=covers)
+    return Novelty(
+        probability=p,
+        weight=1.0 if samples.ranks is None else float(weights_of(samples.ranks)[node]),
+        novelty=found.novelty,
+        gain=gain_of(worth, found.novelty),
+        last_gain=found.last_gain,
+        covers=covers,
+    )

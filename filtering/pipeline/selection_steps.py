@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from filtering.config.methods import StrataBudget
+from filtering.config.methods import NoveltySettings, StrataBudget
 from filtering.config.run import Config, Embedding
-from filtering.config.scores import ScoreTable
+from filtering.config.scores import NONE, Combine, ScoreTable, Weighted
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, Mistakes
@@ -204,11 +204,16 @@ def every_step(config: Config) -> Iterator[Step]:
 
 
 def specs_of(step: Step) -> tuple[Spec, Spec]:
-    """Return the score that picks in a step, and the stratifying score: the same one unless strata name another."""
-    own, strata = spec_of(step.score, selector_of(step).score), step.budget_settings
-    if not isinstance(strata, StrataBudget) or strata.difficulty == AUTO:
-        return own, own
-    return own, spec_of(strata.difficulty, own.name)
+    """Return the score that picks in a step, and its second one, the same unless the step reads another.
+
+    Strata are cut by a score, and expected novelty is weighed by the ranks of one.
+    """
+    own, settings, strata = spec_of(step.score, selector_of(step).score), step.settings, step.budget_settings
+    if isinstance(strata, StrataBudget) and strata.difficulty != AUTO:
+        return own, spec_of(strata.difficulty, own.name)
+    if isinstance(settings, NoveltySettings) and settings.fit != NONE:
+        return own, Spec("combine", Combine(of=(Weighted(score=settings.fit),), by="rank"))
+    return own, own
 
 
 def every_spec(config: Config) -> Iterator[Spec]:

@@ -9,7 +9,7 @@ from filtering.config.selection import Step
 from filtering.graph.artifacts import GraphResult
 from filtering.report.data import Measure
 from filtering.runtime.run_record import BaseRecord, FilterRecord, RunRecord, StepRecord
-from filtering.selection.registry import SELECTORS
+from filtering.selection.registry import SELECTORS, weighs_novelty
 
 Facts = tuple[tuple[str, str], ...]
 Figures = Mapping[str, Mapping[str, float | None]]
@@ -45,6 +45,7 @@ NOVELTY = (
     "in each concept it repeatedly picks the sample with the highest expected novelty (the probability that image and "
     "caption belong together and that no pick covers it yet) less the probability that they do not belong together"
 )
+WEIGHED = ", the former weighed by the rank in the pool of how well they fit"
 # How a budget distributes the kept samples over the concepts.
 SHARES = {
     "proportional": "distributed over the concepts by their sizes",
@@ -86,7 +87,7 @@ def _step(found: StepRecord) -> str:
         return f"Samples that are in {found['reason'].partition(':')[2]} of the named selections go on."
     step = recorded_step(found["settings"])
     novel = isinstance(step.settings, NoveltySettings)
-    how = NOVELTY if novel else HOW.get(step.method, SELECTORS[step.method].about)
+    how = NOVELTY + WEIGHED * weighs_novelty(step) if novel else HOW.get(step.method, SELECTORS[step.method].about)
     judged = "" if found["score"] == "uniform" else f", by {found['score']}"
     return f"Selection by {step.method}{' with expected novelty' * novel}{judged}: {how}.{_budget(step)}"
 

@@ -4,7 +4,7 @@ from typing import Any, NotRequired, TypedDict
 
 from pydantic.fields import FieldInfo
 
-from filtering.config.methods import AUTO, BUDGET_SECTIONS, D2, METHODS, VARIANT_KEY, VARIANTS, MinimumBudget
+from filtering.config.methods import AUTO, BUDGET_SECTIONS, D2, FIT_KEY, METHODS, VARIANT_KEY, VARIANTS, MinimumBudget
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
@@ -14,8 +14,8 @@ from filtering.selection.registry import BUDGETS, NOVELTY, SELECTORS, Budget
 AUTO_ABOUT = "the default, with nothing to tune: d2 by expected novelty, or in strata of a score of your own"
 AUTO_INPUTS = "score (auto: right), budget (auto: distinct; in strata: strata)"
 VARIANTS_TOLD = (
-    f"novelty: {NOVELTY.about}, without parameters; paper: messages over the graph; auto: paper where a parameter of "
-    "it, another score than right or budget strata is given, else novelty"
+    f"novelty: {NOVELTY.about}; paper: messages over the graph; auto: paper where a parameter of it, another score "
+    "than right or budget strata is given, else novelty"
 )
 
 
@@ -98,12 +98,12 @@ def _selector_fields(name: str) -> list[Parameter]:
 
 
 def _d2_fields(own: list[Parameter]) -> list[Parameter]:
-    """Return D2's parameters: the variant, and those of the paper, each of which asks for that variant."""
+    """Return D2's parameters: the variant, and those of each, which ask for that variant."""
+    (fit,) = (one for one in _fields(VARIANTS["novelty"].settings) if one["name"] == FIT_KEY)
+    told = [("novelty", fit | {"default": AUTO}), *(("paper", one) for one in own if one["name"] != VARIANT_KEY)]
     found = [Parameter(name=VARIANT_KEY, description=VARIANTS_TOLD, default=AUTO)]
-    for one in own:
-        if one["name"] != VARIANT_KEY:
-            told = f"variant paper: {one['description']}"
-            found.append(Parameter(name=one["name"], description=told, default=one["default"]))
+    for variant, one in told:
+        found.append(one | {"description": f"variant {variant}: {one['description']}"})
     return found
 
 

@@ -85,6 +85,11 @@ def unit_of(distances: FloatArray) -> float:
     return 1.0
 
 
+def weights_of(ranks: FloatArray) -> Float64Array:
+    """Return (1 + rank) / 2, float64 (n,), of ranks in the pool, float (n,), from 0 to 1, of how well pairs fit."""
+    return (1.0 + ranks.astype(np.float64)) / 2.0
+
+
 def gain_of(p: float, nu: float) -> float:
     """Return the gain of a pick that is right with probability p, and not covered yet with probability nu."""
     return p * nu - (1.0 - p)

@@ -27,7 +27,7 @@ from filtering.storage.store import Store
 
 ORDERS_NAME = "{:08d}.orders.npz"
 # Parameters of methods and strata that decide how many samples a concept keeps, or act on the scores, not the order.
-UNORDERED = {"threshold", "difficulty"}
+UNORDERED = {"threshold", "difficulty", "fit"}
 # How far beyond the budget an order is kept: a share of it, and a few more.
 SPARE_SHARE, SPARE = 0.25, 16
 Digest = tuple[int, int]
@@ -63,8 +63,8 @@ def digest_of(samples: ConceptSamples, step: Step, extra: Iterable[npt.NDArray[A
     hashed = hashlib.blake2b(json.dumps([step.method, *keys], sort_keys=True).encode(), digest_size=16)
     graph = (samples.graph.indptr, samples.graph.indices, samples.graph.distances)
     border = (samples.border_rows, samples.border_distances, samples.border_scores)
-    vectors = () if samples.vectors is None else (samples.vectors,)
-    for array in (samples.uids, samples.scores, *graph, *border, *vectors, *extra):
+    asked = [array for array in (samples.vectors, samples.ranks) if array is not None]
+    for array in (samples.uids, samples.scores, *graph, *border, *asked, *extra):
         # Lengths too: the boundaries between arrays must count.
         hashed.update(f"{array.dtype.str}{array.shape}".encode())
         hashed.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")

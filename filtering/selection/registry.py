@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from filtering.config.methods import ComplexityBudget, MinimumBudget, NoveltySettings
+from filtering.config.scores import NONE
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.selection.budgets import complexity_budgets, proportional_budgets, uniform_budgets
@@ -96,6 +97,11 @@ def wants_probabilities(step: Step) -> bool:
     """Return whether the scores of a step must lie in [0, 1]."""
     budget = BUDGETS.get(step.budget_name)
     return selector_of(step).probable or (budget is not None and budget.probable)
+
+
+def weighs_novelty(step: Step) -> bool:
+    """Return whether a step reads ranks that expected novelty is weighed by."""
+    return isinstance(step.settings, NoveltySettings) and step.settings.fit != NONE
 
 
 def _proportional(concepts: pa.Table, total: int, settings: MinimumBudget) -> Int64Array:

@@ -24,7 +24,7 @@ from filtering.selection.artifacts import ScoreStores, picked_rows
 from filtering.selection.concept import ConceptSamples, concept_samples
 from filtering.storage.store import Store
 
-# `second` is the score that strata are ranges of.
+# `second` is the score that strata are ranges of, or the ranks that expected novelty is weighed by.
 SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f4"), ("second", "<f4")])
 # The same where a score is float64 (`filtering.scores.registry.Spec.wide`).
 WIDE_SCORE = np.dtype([("row", "<i8"), ("concept", "<i4"), ("score", "<f8"), ("second", "<f8")])

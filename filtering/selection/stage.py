@@ -29,7 +29,7 @@ from filtering.storage.store import Store
 VERSION = 8
 NAME = "selection"
 # Keys of a step that are not settings of its stage: scores are inputs, and `selection_key` itself reads `per`.
-APART = ("score", "difficulty", "per")
+APART = ("score", "difficulty", "fit", "per")
 ROUND = "round-"
 
 

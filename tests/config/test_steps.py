@@ -129,6 +129,15 @@ def test_a_list_of_steps_is_written_alone():
         ),
         ({"variant": "papr"}, 'variant: "papr" is not valid; it must be auto, novelty or paper; did you mean paper?'),
         (
+            {"method": "d2", "variant": "novelty", "fit": "clip_score", "budget": "strata"},
+            "budget: strata are cut by a second score, and so is fit; set fit to none or take another budget",
+        ),
+        (
+            {"method": "d2", "variant": "paper", "fit": "clip_score"},
+            "fit: method d2 with variant paper and budget proportional does not read it; it is for method d2 with "
+            "variant novelty",
+        ),
+        (
             {"method": "d2", "variant": "novelty", "budget": "strata", "drop_hardest": "most"},
             'drop_hardest: "most" is not valid; it must be auto (by the share',
         ),
@@ -206,6 +215,12 @@ def test_the_configuration_that_an_older_version_recorded_is_read():
     assert listed.selections["a"] == recorded_step(FORMER)
 
 
+def test_a_step_of_novelty_that_was_recorded_before_there_was_fit_has_none():
+    recorded = {"method": "d2", "variant": "novelty", "score": "right", "keep": 0.3, "budget": "distinct"}
+    assert recorded_step(recorded).settings.fit == "none"
+    assert recorded_step(recorded | {"fit": FIT}).settings == step().settings
+
+
 def test_a_step_that_was_recorded_before_there_were_variants_is_the_papers():
     found = recorded_step({"method": "d2", "score": "auto", "keep": 0.3, "budget": "uniform", "minimum": 0})
     assert (found.settings, found.budget) == (D2Settings(), "uniform")
@@ -213,7 +228,8 @@ def test_a_step_that_was_recorded_before_there_were_variants_is_the_papers():
 
 
 TABLE = {"table": "t.parquet", "column": "hardness"}
-NOVEL = {"method": "d2", "variant": "novelty", "score": "right", "budget": "distinct"}
+FIT = {"centred_score": {"form": "cosine"}}
+NOVEL = {"method": "d2", "variant": "novelty", "score": "right", "budget": "distinct", "fit": FIT}
 IN_STRATA = {
     "method": "d2",
     "variant": "paper",
@@ -239,7 +255,13 @@ IN_STRATA = {
             {"score": {"el2n": {"table": "t"}}, "drop_hardest": 0.1, "strata": 9},
             IN_STRATA | {"difficulty": {"el2n": {"table": "t"}}, "drop_hardest": 0.1, "strata": 9},
         ),
-        ({"score": TABLE, "variant": "novelty"}, {"method": "d2", "variant": "novelty", "score": TABLE}),
+        (
+            {"score": TABLE, "variant": "novelty"},
+            {"method": "d2", "variant": "novelty", "score": TABLE, "fit": "none"},
+        ),
+        ({"fit": "none"}, NOVEL | {"fit": "none"}),
+        ({"fit": "clip_score"}, NOVEL | {"fit": "clip_score"}),
+        ({"fit": "auto"}, NOVEL),
         (
             {"score": TABLE, "budget": "uniform"},
             {"method": "d2", "variant": "paper", "score": TABLE, "budget": "uniform"},
@@ -247,7 +269,7 @@ IN_STRATA = {
         ({"score": TABLE, "scale": "median"}, {"method": "d2", "variant": "paper", "score": TABLE, "scale": "median"}),
         ({"score": "clip_score"}, {"method": "d2", "variant": "paper", "score": "clip_score"}),
         ({"score": {"neg_clip_loss": {}}}, {"method": "d2", "variant": "paper", "score": {"neg_clip_loss": {}}}),
-        ({"budget": "uniform"}, {"method": "d2", "variant": "novelty", "budget": "uniform"}),
+        ({"budget": "uniform"}, {"method": "d2", "variant": "novelty", "budget": "uniform", "fit": FIT}),
         ({"gamma_reverse": 2.0}, {"method": "d2", "variant": "paper", "gamma_reverse": 2.0}),
         ({"variant": "paper"}, {"method": "d2", "variant": "paper"}),
     ],
@@ -305,6 +327,14 @@ def test_hashes_of_steps_of_the_paper_are_those_from_before_there_were_variants(
             "selection.steps.1.score: unknown scorer sd; did",
         ),
         (
+            {"fit": "clipscore"},
+            "selection.fit: unknown scorer clipscore; did you mean clip_score?",
+        ),
+        (
+            {"fit": {"table": "t.parquet"}},
+            "selection.fit.column: is missing",
+        ),
+        (
             {"budget": "strata", "difficulty": "el3n"},
             "selection.difficulty: unknown scorer el3n; did you mean el2n?",
         ),
@@ -319,7 +349,10 @@ def test_an_unknown_scorer_is_refused_where_it_stands(selection, line):
 
 
 def test_what_the_method_auto_stands_for_is_said_in_a_line():
-    novel = "selection: the method auto is d2 with score right, budget distinct, variant novelty"
+    novel = (
+        "selection: the method auto is d2 with score right, budget distinct, variant novelty, "
+        'fit {"centred_score": {"form": "cosine"}}'
+    )
     assert selection_words(step()) == selection_words(step(keep=0.1)) == novel
     strata = selection_words(step(score={"aum": {"table": "t"}}))
     assert strata.startswith("selection: the method auto is d2 with score uniform, budget strata, variant paper, ")

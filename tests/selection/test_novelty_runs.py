@@ -37,12 +37,27 @@ def probabilities(metadata_pool, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def novel(metadata_pool, probabilities, tmp_path_factory):
-    """A run by expected novelty, over several partitions."""
+def fits(metadata_pool, tmp_path_factory):
+    """A table of values with many ties, and (1 + their mid-rank) / 2 by uid."""
+    uids = uids_of(metadata_pool)
+    values = np.random.default_rng(1).integers(0, 50, len(uids)).astype(float)
+    path = tmp_path_factory.mktemp("fit") / "fit.parquet"
+    pq.write_table(pa.table({"uid": uids, "fit": values}), path)
+    ranks = [((values < one).sum() + (values == one).sum() / 2) / len(values) for one in values]
+    weights = {uid: float(1 + rank) / 2 for uid, rank in zip(uids.tolist(), ranks, strict=True)}
+    return {"table": str(path), "column": "fit"}, weights
+
+
+@pytest.fixture(scope="module", params=["none", "weighed"])
+def novel(request, metadata_pool, probabilities, fits, tmp_path_factory):
+    """A run by expected novelty, over several partitions, its selection and the weight of each uid."""
     folder = tmp_path_factory.mktemp("novel") / "run"
     selection = {"method": "d2", "variant": "novelty", "score": probabilities[0], "keep": KEEP}
+    weights = dict.fromkeys(fits[1], 1.0)
+    if request.param == "weighed":
+        selection, weights = selection | {"fit": fits[0]}, fits[1]
     pipeline.run(parse_config(metadata_config(metadata_pool, folder, selection=selection)), Silent())
-    return folder
+    return folder, selection, weights
 
 
 def lines_of(folder, kind):
@@ -72,18 +87,20 @@ def concepts_of(folder, by_uid):
 
 @pytest.mark.slow
 def test_a_run_picks_and_divides_as_plain_loops_do(novel, probabilities):
-    concepts, median = concepts_of(novel, probabilities[1])
+    folder, _, weights = novel
+    concepts, median = concepts_of(folder, probabilities[1])
     distinct = [sum(max(gain, 0) for gain in plain_picks(graph, p, median)[1]) for _, p, graph in concepts.values()]
     right, sizes = [sum(p) for _, p, _ in concepts.values()], [len(p) for _, p, _ in concepts.values()]
     shares = plain_distinct(distinct, right, sizes, int(sum(sizes) * KEEP))
-    kept = lines_of(novel, "kept")
+    kept = lines_of(folder, "kept")
     assert len(kept) == int(sum(sizes) * KEEP)
     for (concept, (uids, p, graph)), share in zip(concepts.items(), shares, strict=True):
         picks = sorted((line["rank"], line["uid"]) for line in kept if line["concept"] == concept)
         assert abs(len(picks) - share) < 1
-        order = plain_picks(graph, p, plain_unit(graph))[0]
+        worths = [one * weights[uid] for one, uid in zip(p, uids, strict=True)]
+        order = plain_picks(graph, worths, plain_unit(graph))[0]
         assert [uid for _, uid in picks] == [uids[at] for at in order[: len(picks)]]
-    stage = stage_folder(Store(str(novel)), read_run(Store(str(novel))), "selection")
+    stage = stage_folder(Store(str(folder)), read_run(Store(str(folder))), "selection")
     held = read_expected_counts(stage, len(list(stage.names(".distinct.npz"))), max(concepts) + 1)
     assert held.distinct[list(concepts)] == pytest.approx(distinct)
     assert held.right[list(concepts)] == pytest.approx(right)
@@ -91,36 +108,42 @@ def test_a_run_picks_and_divides_as_plain_loops_do(novel, probabilities):
 
 
 @pytest.mark.slow
-def test_partitions_change_nothing(run, novel, probabilities, metadata_pool, tmp_path):
-    selection = {"method": "d2", "variant": "novelty", "score": probabilities[0], "keep": KEEP}
+def test_partitions_change_nothing(run, novel, metadata_pool, tmp_path):
+    folder, selection, _ = novel
     one = metadata_config(metadata_pool, tmp_path / "run", selection=selection)
     one["concepts"] = {"clusters": 12, "partition_rows": 100_000}
-    assert run(one)["manifest_hash"] == read_run(Store(str(novel)))["manifest_hash"]
+    assert run(one)["manifest_hash"] == read_run(Store(str(folder)))["manifest_hash"]
 
 
 @pytest.mark.slow
 def test_a_sample_that_novelty_left_out_is_explained(novel, probabilities):
+    folder, _, weights = novel
     mismatched = covered = 0
-    for line in lines_of(novel, "dropped")[:60]:
-        found = explain(str(novel), line["uid"])
-        p, step = probabilities[1][line["uid"]], found["step"]
-        novelty = step["novelty"]
-        assert (step["messages"], novelty["probability"]) == (None, pytest.approx(p))
+    for line in lines_of(folder, "dropped")[:60]:
+        found = explain(str(folder), line["uid"])
+        p, weight, step = probabilities[1][line["uid"]], weights[line["uid"]], found["step"]
+        novelty, worth = step["novelty"], p * weight
+        assert (step["messages"], novelty["probability"], novelty["weight"]) == (
+            None,
+            pytest.approx(p),
+            pytest.approx(weight),
+        )
         assert novelty["gain"] <= novelty["last_gain"] + 1e-9
-        assert novelty["gain"] == pytest.approx(p * novelty["novelty"] - (1 - p))
+        assert novelty["gain"] == pytest.approx(worth * novelty["novelty"] - (1 - worth))
         assert [one["factor"] for one in novelty["covers"]] == sorted(one["factor"] for one in novelty["covers"])
         if p < 0.5:
             mismatched += 1
             assert found["verdict"].startswith(f"it is probably mismatched: P(right) {p:.2f}")
-        elif novelty["covers"] and 2 * p - 1 >= novelty["last_gain"]:
+            assert (", weight " in found["verdict"]) == (weight < 1)
+        elif novelty["covers"] and 2 * worth - 1 >= novelty["last_gain"]:
             first = novelty["covers"][0]
             covered += 1
             assert f"pick {first['picked_as'] + 1}, {first['key']}, already covers it" in found["verdict"]
-            assert f"fell from {p:.2f} to {p * first['factor']:.2f}" in found["verdict"]
+            assert f"fell from {worth:.2f} to {worth * first['factor']:.2f}" in found["verdict"]
     assert mismatched
     assert covered
-    line = lines_of(novel, "kept")[0]
-    assert "its expected novelty was" in explain(str(novel), line["uid"])["verdict"]
+    line = lines_of(folder, "kept")[0]
+    assert "its expected novelty was" in explain(str(folder), line["uid"])["verdict"]
 
 
 @pytest.mark.parametrize("selection", [{"variant": "novelty"}, {"method": "top", "budget": "distinct"}])

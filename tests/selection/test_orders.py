@@ -155,6 +155,7 @@ OTHERS = {
     "strata": 10,
     "drop_hardest": 0.1,
     "difficulty": "clip_score",
+    "fit": "clip_score",
     "scope": "concept",
     "levels": 3,
     "epsilon": 0.1,
@@ -169,6 +170,7 @@ OTHERS = {
 READERS = {
     "method": {},
     "variant": {"method": "d2"},
+    "fit": {"variant": "novelty"},
     "temperature": {"budget": "complexity"},
     **{key: {"budget": "strata"} for key in ("strata", "drop_hardest", "difficulty", "scope")},
     "levels": {"budget": "hierarchical"},
@@ -177,7 +179,7 @@ READERS = {
     "threshold": {"method": "threshold"},
     "seed": {"method": "random"},
 }
-UNORDERED = {"score", "keep", "per", "budget", "minimum", "temperature", "levels", "threshold", "difficulty"}
+UNORDERED = {"score", "keep", "per", "budget", "minimum", "temperature", "levels", "threshold", "difficulty", "fit"}
 
 
 @pytest.mark.parametrize("key", Step.known_keys())
