@@ -16,7 +16,7 @@ from filtering.scores.artifacts import ScoresResult
 from filtering.scores.registry import AUTO, Spec, files_of, parts_of, side_of, spec_of, with_parts
 from filtering.scores.stage import Sources, check_spec, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
-from filtering.selection.registry import selector_of, wants_probabilities
+from filtering.selection.registry import selector_of, wants_probabilities, weighs_novelty
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
 from filtering.storage.store import Store, digest
 from filtering.storage.versions import versions_of
@@ -50,7 +50,7 @@ class Selected:
     # The stages that must have picked a sample, in order; its reason is that of the first that did not
     pick_filters: tuple[PickFilter, ...]
     steps: tuple[TakenStep, ...]
-    # The stage of each score by its name; a name that comes again with other parameters has a number
+    # The stage of each listed score by its name; a name that comes again with other parameters has a number
     scores: Mapping[str, Finished[ScoresResult]]
 
 
@@ -79,6 +79,7 @@ class Selecting:
         self._taken: list[TakenStep] = []
         self._scores: dict[str, Finished[ScoresResult]] = {}
         self._scored: dict[str, Finished[ScoresResult]] = {}
+        self._listed: set[str] = set()
 
     def run(self) -> Selected:
         """Take every step and return the selection."""
@@ -95,7 +96,8 @@ class Selecting:
 
     def _step(self, step: Step, name: str, before: _Left) -> _Left:
         specs = specs_of(step)
-        score, second = map(self._score, specs)
+        # Ranks that weigh novelty tell a reader nothing that the score that they are ranks of does not.
+        score, second = self._score(specs[0]), self._score(specs[1], listed=not weighs_novelty(step))
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, second.fingerprint, *before.prints)
         wide, probable = any(spec.wide for spec in specs), _told(specs[0]) if wants_probabilities(step) else ""
         previous, scores = self._previous(step, name), ScoreStores(score.store, second.store, wide, probable)
@@ -139,8 +141,8 @@ class Selecting:
         self._taken.append(TakenStep(stage, None, joined.reason))
         return _Left((*before.pick_filters, *each, joined), stage)
 
-    def _score(self, spec: Spec) -> Finished[ScoresResult]:
-        """Return the finished stage of a score."""
+    def _score(self, spec: Spec, *, listed: bool = True) -> Finished[ScoresResult]:
+        """Return the finished stage of a score; one that is listed is in run.json, with the scores of its parts."""
         mark = digest(spec.plain())
         if mark not in self._scored:
             parts = [self._score(part) for part in parts_of(spec)]
@@ -151,8 +153,10 @@ class Selecting:
             key = scores_key(spec, inputs, files)
             stage = self.context.take(key, ScoresResult, lambda stage: score(stage, spec, sources, files))
             self._scored[mark] = stage
+        if listed and mark not in self._listed:
+            self._listed.add(mark)
             again = sum(1 for known in self._scores if known.partition(" ")[0] == spec.name)
-            self._scores[f"{spec.name} {again + 1}" if again else spec.name] = stage
+            self._scores[f"{spec.name} {again + 1}" if again else spec.name] = self._scored[mark]
         return self._scored[mark]
 
     def _sources(self, parts: Sequence[Store]) -> Sources:

@@ -154,3 +154,16 @@ def test_scores_that_are_no_probabilities_are_refused_by_name(run, metadata_pool
     refused = rf"selection\.score: far of {table} is 1\.\d+ for [0-9a-f]{{32}}, .*; use score right, uniform or a table"
     with pytest.raises(InputError, match=refused):
         run(metadata_config(metadata_pool, tmp_path / "run", selection=selection))
+
+
+@pytest.mark.slow
+def test_by_default_novelty_is_weighed_by_the_centred_cosine_whose_ranks_are_no_score_of_the_run(
+    run, metadata_pool, tmp_path
+):
+    selections = [{"fit": "auto"}, {"fit": {"centred_score": {"form": "cosine"}}}, {"fit": "none"}]
+    records = [run(metadata_config(metadata_pool, tmp_path / "run", selection=one)) for one in selections]
+    default, named, plain = (record["manifest_hash"] for record in records)
+    assert default == named != plain
+    learned = ["centred_score", "neighbour_agreement", "neighbour_agreement 2", "right"]
+    assert [list(record["scores"]) for record in records] == [learned] * 3
+    assert [record["steps"][0]["score"] for record in records] == ["right"] * 3
