@@ -25,12 +25,12 @@ VARIANT = "auto, novelty or paper"
 
 
 class NoveltySettings(Section):
-    """D2 with expected novelty: probabilities in place of scores, weighed by how well image and caption fit."""
+    """D2 with expected novelty: probabilities in place of scores; novelty counts by how well image and caption fit."""
 
     variant: Literal["novelty"] = Field("novelty", description=VARIANT)
     fit: NoneOrScore = Field(
         ScoreOf(centred_score=CentredScore(form="cosine")),
-        description="auto, none, or the score by whose ranks probabilities are weighed; auto is "
+        description="auto, none, or the score by whose ranks novelty is weighed; auto is "
         "{centred_score: {form: cosine}} for score right, none for others",
     )
 

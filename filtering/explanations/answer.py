@@ -27,6 +27,7 @@ from filtering.graph.sharded import ShardGraph, positions
 from filtering.manifests.reasons import explained
 from filtering.runtime import latest
 from filtering.runtime.run_record import RunRecord
+from filtering.selection.novelty import gain_of
 from filtering.storage.store import Store
 
 NEIGHBOURS = 10
@@ -186,10 +187,11 @@ def _judged(novelty: Novelty) -> str:
 def _not_novel(found: Novelty) -> str:
     p, worth, last = found["probability"], _worth(found), f"that of the last pick, {found['last_gain']:.2f}"
     # Even before any pick covered it, it was not worth more than the last pick.
-    if 2 * worth - 1 < found["last_gain"] or not found["covers"]:
+    alone = gain_of(p, 1.0, found["weight"])
+    if alone < found["last_gain"] or not found["covers"]:
         better = "others are at least as surely right" + " and fit as well" * (found["weight"] < 1)
         why = "it is probably mismatched" if p < 0.5 else better
-        return f"{why}: {_judged(found)}; its gain, {2 * worth - 1:.2f}, is not above {last}"
+        return f"{why}: {_judged(found)}; its gain, {alone:.2f}, is not above {last}"
     first, left = found["covers"][0], worth * found["covers"][0]["factor"]
     return (
         f"pick {first['picked_as'] + 1:,}, {first['key']}, already covers it: its expected novelty fell from "

@@ -50,7 +50,7 @@ class Novelty(TypedDict):
     """What picks left of the expected novelty of the sample, see `filtering.selection.novelty`."""
 
     probability: float  # of being right
-    weight: float  # by how well image and caption fit, 1 where nothing weighs; the worth is probability * weight
+    weight: float  # of its novelty, by how well image and caption fit; 1 where nothing weighs
     novelty: float  # of not being covered, when it was picked, or at the last pick
     gain: float  # then
     last_gain: float  # of the last pick

@@ -20,7 +20,7 @@ from filtering.selection.novelty import gain_of, weights_of
 from filtering.selection.registry import weighs_novelty
 from filtering.selection.replay import replay, replay_novelty
 from filtering.selection.scores import Survivors, read_collected
-from filtering.selection.selectors import kernel_of, messages_of, worths_of
+from filtering.selection.selectors import kernel_of, messages_of
 from filtering.storage.store import Store
 
 # Of the picks that pushed a sample down or cover it, those that took most.
@@ -117,8 +117,10 @@ def _novelty(
 ) -> Novelty | None:
     if not isinstance(step.settings, NoveltySettings) or step.budget_name == "strata":
         return None
-    worths, p = worths_of(samples), float(samples.scores[node])
-    found, worth = replay_novelty(samples.graph, worths, order, node), float(worths[node])
+    weights, p = None if samples.ranks is None else weights_of(samples.ranks), float(samples.scores[node])
+    found, weight = replay_novelty(samples.graph, samples.scores, order, node, weights), 1.0
+    if weights is not None:
+        weight = float(weights[node])
     most = sorted(found.covers, key=lambda cover: (cover.factor, cover.rank))[:PUSHES]
     seen = sources.samples(rows[[cover.pick for cover in most]].tolist()) if most else []
     covers: list[Cover] = [
@@ -126,9 +128,9 @@ def _novelty(
     ]
     return Novelty(
         probability=p,
-        weight=1.0 if samples.ranks is None else float(weights_of(samples.ranks)[node]),
+        weight=weight,
         novelty=found.novelty,
-        gain=gain_of(worth, found.novelty),
+        gain=gain_of(p, found.novelty, weight),
         last_gain=found.last_gain,
         covers=covers,
     )

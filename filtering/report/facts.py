@@ -45,7 +45,7 @@ NOVELTY = (
     "in each concept it repeatedly picks the sample with the highest expected novelty (the probability that image and "
     "caption belong together and that no pick covers it yet) less the probability that they do not belong together"
 )
-WEIGHED = ", the former weighed by the rank in the pool of how well they fit"
+WEIGHED = "; novelty counts by the rank in the pool of how well they fit"
 # How a budget distributes the kept samples over the concepts.
 SHARES = {
     "proportional": "distributed over the concepts by their sizes",

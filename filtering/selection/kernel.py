@@ -192,6 +192,7 @@ def pick_novel(
     indices: Int64Array,
     distances: FloatArray,
     p: Float64Array,
+    worth: Float64Array,
     nu: Float64Array,
     gain: Float64Array,
     heap: Int64Array,
@@ -199,7 +200,7 @@ def pick_novel(
     picks: Int64Array,
     unit: float,
 ) -> None:
-    """Write the first nodes in the order of the largest p * nu - (1 - p) to `picks`, int64 (budget,).
+    """Write the first nodes in the order of the largest worth * nu - (1 - p) to `picks`, int64 (budget,).
 
     `nu`, float64 (n,), 1 at first, is multiplied by 1 - p_s * exp(-d / unit) for each picked neighbour s; `gain`,
     float64 (n,), keeps what a node was worth when it was picked. `heap` and `place` are those of `pick_greedily`; as
@@ -215,5 +216,5 @@ def pick_novel(
             node = indices[edge]
             if place[node] >= 0:
                 nu[node] *= 1.0 - p[pick] * _weight(distances[edge], 1.0, False, unit)
-                gain[node] = p[node] * nu[node] - (1.0 - p[node])
+                gain[node] = worth[node] * nu[node] - (1.0 - p[node])
                 _sink(heap, place, gain, place[node], size)

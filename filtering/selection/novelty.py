@@ -2,8 +2,9 @@
 
 Pair i is right with probability p_i. A pick s covers its neighbour i with probability p_s * exp(-d2_si / u), where d2
 is the squared length of their edge and u a unit; nu_i, the product of (1 - p_s * exp(-d2_si / u)) over the picked
-neighbours s, is the probability that none covers i (a noisy-or). The gain of a pick, p_i * nu_i - (1 - p_i), is its
-expected novelty less its expected harm. Gains only fall, and the order of the picks does not depend on the budget.
+neighbours s, is the probability that none covers i (a noisy-or). The gain of a pick, q_i * p_i * nu_i - (1 - p_i), is
+its expected novelty, weighed by q_i, less its expected harm. Gains only fall, and the order of the picks does not
+depend on the budget.
 """
 
 import math
@@ -16,11 +17,18 @@ from filtering.core.errors import InputError
 from filtering.selection.kernel import Float64Array, pick_novel
 
 
-def select(graph: KnnGraph, probabilities: npt.ArrayLike, budget: int, *, unit: float | None = None) -> Int64Array:
+def select(
+    graph: KnnGraph,
+    probabilities: npt.ArrayLike,
+    budget: int,
+    *,
+    weights: npt.ArrayLike | None = None,
+    unit: float | None = None,
+) -> Int64Array:
     """Return the nodes with the largest expected gains in greedy order: the i-th pick does not depend on the budget.
 
-    Repeatedly picks i = argmax of p_i * nu_i - (1 - p_i) over the unpicked, with nu_i = product over picked neighbours
-    s of (1 - p_s * exp(-d2_si / unit)).
+    Repeatedly picks i = argmax of q_i * p_i * nu_i - (1 - p_i) over the unpicked, with nu_i = product over picked
+    neighbours s of (1 - p_s * exp(-d2_si / unit)).
 
     Parameters
     ----------
@@ -30,6 +38,8 @@ def select(graph: KnnGraph, probabilities: npt.ArrayLike, budget: int, *, unit: 
         The probability p of each node to be right, from 0 to 1.
     budget : int
         Picks wanted; a budget above n picks every node.
+    weights : float (n,), optional
+        What the novelty q of each node counts, from 0 to 1. By default 1.
     unit : float, optional
         The squared length at which a sure pick leaves its neighbour 1 - 1/e of its novelty; above 0. By default
         `unit_of` the graph's edges.
@@ -42,9 +52,9 @@ def select(graph: KnnGraph, probabilities: npt.ArrayLike, budget: int, *, unit: 
     Raises
     ------
     InputError
-        If probabilities are not n numbers from 0 to 1, the budget is negative, or the unit is not above 0.
+        If probabilities or weights are not n numbers from 0 to 1, the budget is negative, or the unit is not above 0.
     """
-    return _picked(graph, probabilities, budget, unit)[0]
+    return _picked(graph, probabilities, budget, unit, weights)[0]
 
 
 def distinct_right(graph: KnnGraph, probabilities: npt.ArrayLike, *, unit: float | None = None) -> float:
@@ -90,37 +100,42 @@ def weights_of(ranks: FloatArray) -> Float64Array:
     return (1.0 + ranks.astype(np.float64)) / 2.0
 
 
-def gain_of(p: float, nu: float) -> float:
+def gain_of(p: float, nu: float, weight: float = 1.0) -> float:
     """Return the gain of a pick that is right with probability p, and not covered yet with probability nu."""
-    return p * nu - (1.0 - p)
+    return weight * p * nu - (1.0 - p)
 
 
 def _picked(
-    graph: KnnGraph, probabilities: npt.ArrayLike, budget: int, unit: float | None
+    graph: KnnGraph,
+    probabilities: npt.ArrayLike,
+    budget: int,
+    unit: float | None,
+    weights: npt.ArrayLike | None = None,
 ) -> tuple[Int64Array, Float64Array]:
     """Return the picks, and the gain of every node, that of a picked one as it was then."""
-    p = _checked(probabilities, graph.nodes)
+    p = _checked("probabilities", probabilities, graph.nodes)
+    worth = p if weights is None else p * _checked("weights", weights, graph.nodes)
     unit = unit_of(graph.distances) if unit is None else unit
     if not (math.isfinite(unit) and unit > 0):
         raise InputError(f"unit must be finite and above 0, got {unit}")
     if budget < 0:
         raise InputError(f"budget must not be negative, got {budget}")
-    nu, gain, picks = np.ones(len(p)), p - (1.0 - p), np.empty(min(int(budget), len(p)), dtype=np.int64)
+    nu, gain, picks = np.ones(len(p)), worth - (1.0 - p), np.empty(min(int(budget), len(p)), dtype=np.int64)
     heap, place = np.arange(len(p)), np.arange(len(p))
-    pick_novel(graph.indptr, graph.indices, graph.distances, p, nu, gain, heap, place, picks, unit)
+    pick_novel(graph.indptr, graph.indices, graph.distances, p, worth, nu, gain, heap, place, picks, unit)
     return picks, gain
 
 
-def _checked(probabilities: npt.ArrayLike, nodes: int) -> Float64Array:
-    array = np.asarray(probabilities)
+def _checked(name: str, values: npt.ArrayLike, nodes: int) -> Float64Array:
+    array = np.asarray(values)
     if array.shape != (nodes,):
-        raise InputError(f"probabilities must have shape ({nodes},), one for each node, got {array.shape}")
+        raise InputError(f"{name} must have shape ({nodes},), one for each node, got {array.shape}")
     try:
         array = array.astype(np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"probabilities must be numbers, got {array.dtype}") from None
+        raise InputError(f"{name} must be numbers, got {array.dtype}") from None
     outside = ~((array >= 0) & (array <= 1))
     if outside.any():
         node = int(np.flatnonzero(outside)[0])
-        raise InputError(f"probabilities must lie between 0 and 1, found {array[node]} at node {node}")
+        raise InputError(f"{name} must lie between 0 and 1, found {array[node]} at node {node}")
     return array

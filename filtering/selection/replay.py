@@ -78,10 +78,12 @@ class Novelty:
     last_gain: float  # the gain of the last pick, when it was picked; NaN where there was none
 
 
-def replay_novelty(graph: KnnGraph, probabilities: Float64Array, picks: Int64Array, node: int) -> Novelty:
+def replay_novelty(
+    graph: KnnGraph, probabilities: Float64Array, picks: Int64Array, node: int, weights: Float64Array | None = None
+) -> Novelty:
     """Return which picks of `novelty.select` cover a node, and what that and the last pick were worth.
 
-    `probabilities` are float64 (n,), `picks`, int64 (p,), in order.
+    `probabilities` and `weights` are float64 (n,), `picks`, int64 (p,), in order.
     """
     ranks = np.full(graph.nodes, graph.nodes)
     ranks[picks] = np.arange(len(picks))
@@ -91,7 +93,8 @@ def replay_novelty(graph: KnnGraph, probabilities: Float64Array, picks: Int64Arr
         return Novelty((), 1.0, np.nan)
     end = int(picks[last])
     before = _covers(graph, probabilities, ranks, end, last, unit)
-    return Novelty(covers, _product(covers), gain_of(float(probabilities[end]), _product(before)))
+    weight = 1.0 if weights is None else float(weights[end])
+    return Novelty(covers, _product(covers), gain_of(float(probabilities[end]), _product(before), weight))
 
 
 def _covers(graph: KnnGraph, p: Float64Array, ranks: Int64Array, node: int, end: int, unit: float) -> tuple[Cover, ...]:

@@ -24,12 +24,8 @@ def d2_coreset(concept: ConceptSamples, budget: int, settings: D2Settings) -> In
 
 def novel_coreset(concept: ConceptSamples, budget: int, settings: NoveltySettings) -> Int64Array:
     """Return the picks of the most expected novelty less expected harm, by the unit of the edges in the concept."""
-    return novelty.select(concept.graph, worths_of(concept), budget)
-
-
-def worths_of(concept: ConceptSamples) -> Float64Array:
-    """Return what novelty is expected of in place of probabilities, float64 (n,): weighed where there are ranks."""
-    return concept.scores if concept.ranks is None else concept.scores * novelty.weights_of(concept.ranks)
+    weights = None if concept.ranks is None else novelty.weights_of(concept.ranks)
+    return novelty.select(concept.graph, concept.scores, budget, weights=weights)
 
 
 def messages_of(concept: ConceptSamples, settings: D2Settings) -> Float64Array:

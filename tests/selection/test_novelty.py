@@ -16,14 +16,15 @@ from filtering.selection.novelty import distinct_right, select, unit_of
 TWINS = KnnGraph([0, 1, 2, 2], [1, 0], [0.0, 0.0])
 
 
-def plain_picks(graph, p, unit):
+def plain_picks(graph, p, unit, weights=None):
     """All picks in order and their gains, by loops."""
+    weights = [1.0] * graph.nodes if weights is None else weights
     edges, p = plain_edges(graph, "squared"), [float(one) for one in p]
     nu, picks, gains = [1.0] * graph.nodes, [], []
     while len(picks) < graph.nodes:
         best, most = None, -math.inf
         for node in range(graph.nodes):
-            gain = p[node] * nu[node] - (1 - p[node])
+            gain = weights[node] * p[node] * nu[node] - (1 - p[node])
             if node not in picks and gain > most:
                 best, most = node, gain
         picks.append(best)
@@ -52,6 +53,12 @@ def problem(seed):
     return random_graph(random, nodes, edges, lengths), p
 
 
+def weights_for(seed, nodes):
+    """None, weights with ties, zeros and ones, or any."""
+    random = np.random.default_rng(seed + 1)
+    return [None, random.choice([0.0, 0.5, 1.0], nodes), random.random(nodes)][seed % 3]
+
+
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -59,11 +66,14 @@ seeds = st.integers(0, 2**32 - 1)
 @given(seed=seeds, unit=st.sampled_from([None, 0.01, 1.0, 30.0]))
 def test_picks_as_a_plain_loop_does(seed, unit):
     graph, p = problem(seed)
-    expected, gains = plain_picks(graph, p, plain_unit(graph) if unit is None else unit)
+    weights = weights_for(seed, graph.nodes)
+    length = plain_unit(graph) if unit is None else unit
+    expected, _ = plain_picks(graph, p, length, weights)
     for budget in {0, graph.nodes // 2, graph.nodes, graph.nodes + 3}:
-        picks = select(graph, p, budget, unit=unit)
+        picks = select(graph, p, budget, unit=unit, weights=weights)
         assert picks.dtype == np.int64
         assert picks.tolist() == expected[:budget]
+    gains = plain_picks(graph, p, length)[1]
     assert distinct_right(graph, p, unit=unit) == pytest.approx(sum(max(gain, 0) for gain in gains), abs=1e-9)
 
 
@@ -72,6 +82,8 @@ def test_picks_as_a_plain_loop_does(seed, unit):
 def test_gains_only_fall_and_distinct_ones_are_at_most_the_right_ones(seed):
     graph, p = problem(seed)
     gains = plain_picks(graph, p, plain_unit(graph))[1]
+    weighed = plain_picks(graph, p, plain_unit(graph), weights_for(seed, graph.nodes))[1]
+    assert all(after <= before for before, after in pairwise(weighed))
     assert all(after <= before for before, after in pairwise(gains))
     assert 0 <= distinct_right(graph, p) <= sum(p) + 1e-9
 
@@ -80,6 +92,12 @@ def test_a_twin_of_a_sure_pair_is_worth_nothing_and_a_doubtful_pair_less():
     assert select(TWINS, [1.0, 1.0, 0.6], 3).tolist() == [0, 2, 1]
     assert select(TWINS, [1.0, 1.0, 0.4], 3).tolist() == [0, 1, 2]
     assert distinct_right(TWINS, [1.0, 1.0, 0.4]) == 1.0
+
+
+def test_of_equally_right_pairs_the_one_that_fits_better_comes_first_but_not_a_doubtful_one():
+    assert select(TWINS, [1.0, 1.0, 1.0], 3, weights=[0.6, 0.7, 0.8]).tolist() == [2, 1, 0]
+    assert select(TWINS, [1.0, 1.0, 0.6], 3, weights=[0.6, 0.6, 1.0]).tolist() == [0, 2, 1]
+    assert select(TWINS, [1.0, 1.0, 0.6], 3, weights=[1.0, 0.6, 0.0]).tolist() == [0, 1, 2]
 
 
 def test_of_copies_one_counts():
@@ -104,6 +122,8 @@ def test_the_unit_is_the_median_of_what_is_not_equal():
         ([math.nan, 0.5, 1.0], {}, "found nan at node 0"),
         ([0.5, math.inf, 1.0], {}, "found inf at node 1"),
         (["a", "b", "c"], {}, "must be numbers"),
+        ([0.5, 0.5, 1.0], {"weights": [1.0, 0.5]}, r"weights must have shape \(3,\)"),
+        ([0.5, 0.5, 1.0], {"weights": [1.0, 0.5, 1.5]}, "weights must lie between 0 and 1, found 1.5 at node 2"),
         ([0.5, 0.5, 1.0], {"unit": 0.0}, "unit must be finite and above 0"),
         ([0.5, 0.5, 1.0], {"unit": math.nan}, "unit must be finite and above 0"),
     ],

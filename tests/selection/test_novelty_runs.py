@@ -97,8 +97,7 @@ def test_a_run_picks_and_divides_as_plain_loops_do(novel, probabilities):
     for (concept, (uids, p, graph)), share in zip(concepts.items(), shares, strict=True):
         picks = sorted((line["rank"], line["uid"]) for line in kept if line["concept"] == concept)
         assert abs(len(picks) - share) < 1
-        worths = [one * weights[uid] for one, uid in zip(p, uids, strict=True)]
-        order = plain_picks(graph, worths, plain_unit(graph))[0]
+        order = plain_picks(graph, p, plain_unit(graph), [weights[uid] for uid in uids])[0]
         assert [uid for _, uid in picks] == [uids[at] for at in order[: len(picks)]]
     stage = stage_folder(Store(str(folder)), read_run(Store(str(folder))), "selection")
     held = read_expected_counts(stage, len(list(stage.names(".distinct.npz"))), max(concepts) + 1)
@@ -129,13 +128,13 @@ def test_a_sample_that_novelty_left_out_is_explained(novel, probabilities):
             pytest.approx(weight),
         )
         assert novelty["gain"] <= novelty["last_gain"] + 1e-9
-        assert novelty["gain"] == pytest.approx(worth * novelty["novelty"] - (1 - worth))
+        assert novelty["gain"] == pytest.approx(worth * novelty["novelty"] - (1 - p))
         assert [one["factor"] for one in novelty["covers"]] == sorted(one["factor"] for one in novelty["covers"])
         if p < 0.5:
             mismatched += 1
             assert found["verdict"].startswith(f"it is probably mismatched: P(right) {p:.2f}")
             assert (", weight " in found["verdict"]) == (weight < 1)
-        elif novelty["covers"] and 2 * worth - 1 >= novelty["last_gain"]:
+        elif novelty["covers"] and worth - (1 - p) >= novelty["last_gain"]:
             first = novelty["covers"][0]
             covered += 1
             assert f"pick {first['picked_as'] + 1}, {first['key']}, already covers it" in found["verdict"]

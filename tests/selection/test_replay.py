@@ -59,10 +59,10 @@ def test_without_picks_nothing_is_taken():
 @given(st.integers(2, 60), st.integers(0, 10), st.data())
 def test_novelty_is_what_the_picks_before_leave_of_it(nodes, seed, data):
     graph, _ = pool(nodes, seed)
-    p = np.random.default_rng(seed).random(nodes)
-    picks = select(graph, p, data.draw(st.integers(1, nodes)))
-    found = [replay_novelty(graph, p, picks, node) for node in range(nodes)]
-    gains = [gain_of(p[node], found[node].novelty) for node in range(nodes)]
+    p, weights = np.random.default_rng(seed).random((2, nodes))
+    picks = select(graph, p, data.draw(st.integers(1, nodes)), weights=weights)
+    found = [replay_novelty(graph, p, picks, node, weights) for node in range(nodes)]
+    gains = [gain_of(p[node], found[node].novelty, weights[node]) for node in range(nodes)]
     assert gains[picks[-1]] == pytest.approx(found[0].last_gain)
     assert all(gains[node] >= found[0].last_gain - 1e-12 for node in picks)
     assert all(gains[node] <= found[0].last_gain + 1e-12 for node in set(range(nodes)) - set(picks.tolist()))
