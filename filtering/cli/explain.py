@@ -96,11 +96,11 @@ def _novelty(step: Record) -> Iterator[str]:
     found = step["novelty"]
     last = f"at the last pick (gain {found['last_gain']:.4f})" if step["picked"] else "without a pick"
     when = "when it was picked" if step["rank"] is not None else last
+    weighed = f", weight {found['weight']:.4f} by fit" if found["weight"] < 1 else ""
     yield from _pairs(
         {
-            "novelty": f"P(right) {found['probability']:.4f}, weight {found['weight']:.4f} by fit; "
-            f"{found['novelty']:.4f} of it not covered by picks, "
-            f"a gain of {found['gain']:.4f} {when}"
+            "novelty": f"P(right) {found['probability']:.4f}; {found['novelty']:.4f} of it not covered by picks"
+            f"{weighed}, a gain of {found['gain']:.4f} {when}"
         }
     )
     if found["covers"]:
