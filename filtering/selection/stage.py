@@ -26,7 +26,7 @@ from filtering.selection.scores import (
 from filtering.selection.tasks import SelectionCount, Sources, combine, pass_messages, select
 from filtering.storage.store import Store
 
-VERSION = 8
+VERSION = 9
 NAME = "selection"
 # Keys of a step that are not settings of its stage: scores are inputs, and `selection_key` itself reads `per`.
 APART = ("score", "difficulty", "fit", "per")
