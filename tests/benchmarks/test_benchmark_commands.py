@@ -29,8 +29,9 @@ def test_the_docstring_says_the_command_and_options_that_exist(path):
     said = ast.get_docstring(ast.parse(path.read_text()))
     commands = re.findall(rf"python -m {re.escape(module(path))}\b.*", said)
     assert commands, f"{module(path)} does not say its command"
-    # A package's commands may share a module of options.
-    folder = path.parent.glob("*.py") if path.with_name("__main__.py").exists() else [path]
+    # A package's commands may share a module of options, also with those of the packages in it.
+    folder = [*path.parent.glob("*.py"), *path.parents[1].glob("options.py")]
+    folder = folder if path.with_name("__main__.py").exists() else [path]
     code = SHARED + "".join(file.read_text() for file in folder)
     for option in re.findall(r"--[a-z][\w-]*", said):
         assert f'"{option}"' in code, f"{module(path)} has no {option}"

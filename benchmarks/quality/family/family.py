@@ -34,6 +34,13 @@ class Compared:
         return list(all_cells(self.pools, self.judges, self.keeps))
 
 
+def training_key(pool: PoolSettings, scale: float, steps: int, seed: int, digest: str) -> str:
+    """Return what identifies a training; `digest` is that of the pairs it saw."""
+    settings = pool.plain()
+    del settings["name"]
+    return json.dumps([VERSION, settings, scale, steps, seed, digest], sort_keys=True)
+
+
 class Family:
     """The trainings of one folder."""
 
@@ -88,9 +95,7 @@ class Family:
         print(f"seed {seed}, {cell}, {method.name}: {figure:.1f} on the validation pictures, {seconds} s", flush=True)
 
     def _key(self, cell: Cell, kept: Selected, seed: int) -> str:
-        pool = cell.pool.plain()
-        del pool["name"]
-        return json.dumps([VERSION, pool, self.workshop.scale, self.compared.steps, seed, kept.digest], sort_keys=True)
+        return training_key(cell.pool, self.workshop.scale, self.compared.steps, seed, kept.digest)
 
     def _selected(self, cell: Cell, method: Filter, seed: int) -> Selected:
         self.workshop.make(cell.pool, cell.judge)

@@ -1,4 +1,4 @@
-"""The options of both commands: where pools and filtering models are, and which."""
+"""The options of the commands: where pools and filtering models are, and which."""
 
 import argparse
 from dataclasses import replace
@@ -14,9 +14,14 @@ from benchmarks.quality.pool.sources import Folders
 
 def add_workshop(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where pools and filtering models are, and which."""
-    parser.add_argument("--work", type=Path, required=True, help="folder of the pools, the models and the results")
+    add_places(parser)
     parser.add_argument("--pools", nargs="+", choices=POOLS, default=list(POOLS), metavar="POOL")
     parser.add_argument("--models", nargs="+", choices=JUDGES, default=list(JUDGES), metavar="MODEL")
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where pools and filtering models are, and how they are made."""
+    parser.add_argument("--work", type=Path, required=True, help="folder of the pools, the models and the results")
     parser.add_argument("--address", default="none", help="ray.address of the runs; none, in this process, by default")
     parser.add_argument("--fashion-mnist", metavar="DIR", type=Path, default=fashion_mnist.FOLDER)
     parser.add_argument("--clip-art", metavar="DIR", type=Path, default=clip_art.FOLDER)
@@ -33,5 +38,9 @@ def workshop_of(given: argparse.Namespace) -> Workshop:
 
 def judges_of(given: argparse.Namespace) -> list[Judge]:
     """Return the filtering models of the options."""
-    chosen = [JUDGES[name] for name in given.models]
-    return [replace(judge, steps=given.judge_steps) for judge in chosen] if given.judge_steps else chosen
+    return [judge_of(given, name) for name in given.models]
+
+
+def judge_of(given: argparse.Namespace, name: str) -> Judge:
+    """Return a filtering model, with the steps of the options."""
+    return replace(JUDGES[name], steps=given.judge_steps) if given.judge_steps else JUDGES[name]

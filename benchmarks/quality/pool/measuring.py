@@ -25,6 +25,7 @@ class PoolData:
 
     def __init__(self, folder: Path, settings: PoolSettings) -> None:
         self.folder, self.vocabulary = folder, VOCABULARIES[settings.pictures]
+        self._examinations = dict[str, Examination]()
 
     @cached_property
     def truth(self) -> Truth:
@@ -34,19 +35,24 @@ class PoolData:
     def pairs(self) -> Pool:
         return Pool(self.folder / "pool")
 
-    @cached_property
-    def examinations(self) -> dict[str, Examination]:
-        return {part: Examination(self.folder / f"{part}.npz", self.vocabulary) for part in PARTS}
+    def examination(self, part: str) -> Examination:
+        """Return the examination on one part of the pictures, validation or test."""
+        if part not in self._examinations:
+            self._examinations[part] = Examination(self.folder / f"{part}.npz", self.vocabulary)
+        return self._examinations[part]
 
-    def measured(self, uids: Sequence[str], steps: int, seed: int) -> Result:
-        """Train on the pairs of these uids and examine the model; return figures in percent, and the seconds."""
+    def measured(self, uids: Sequence[str], steps: int, seed: int, parts: Sequence[str] = PARTS) -> Result:
+        """Train on the pairs of these uids and examine the model; return figures in percent, and the seconds.
+
+        `parts` are the pictures that it is examined on.
+        """
         started = time.perf_counter()
         model = trained(self.pairs.kept(uids), steps, seed)
         return {
             "training seconds": round(time.perf_counter() - started, 1),
             "rows": len(self.truth.uids),
             "truth": self.truth.figures(uids),
-            **{part: examination.figures(model) for part, examination in self.examinations.items()},
+            **{part: self.examination(part).figures(model) for part in parts},
         }
 
 

@@ -1,7 +1,7 @@
 """Runs filters as `filtering run` does: one output folder for all, so that what they share is computed once."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -68,7 +68,12 @@ class Selected:
     @property
     def digest(self) -> str:
         """Return what identifies the pairs."""
-        return sha256("\n".join(self.uids).encode()).hexdigest()[:16]
+        return digest_of(self.uids)
+
+
+def digest_of(uids: Sequence[str]) -> str:
+    """Return what identifies some pairs, by their uids in ascending order."""
+    return sha256("\n".join(uids).encode()).hexdigest()[:16]
 
 
 def selected(place: Place, filtering: Mapping[str, Any]) -> Selected:

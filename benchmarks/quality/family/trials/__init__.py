@@ -1,0 +1,1 @@
+"""What was tried for the default method, and left out."""
