@@ -28,7 +28,7 @@ from filtering.selection.budgets import distinct_budgets, proportional_budgets, 
 from filtering.selection.novelty import unit_of
 
 
-def plain_cover(graph, worths, budget):
+def plain_cover(graph, p, q, budget):
     """Facility location with every sum written out: nu of each node anew for each gain."""
     unit, nodes = unit_of(graph.distances), range(graph.nodes)
     near = np.eye(graph.nodes)
@@ -38,10 +38,10 @@ def plain_cover(graph, worths, budget):
 
     def gain(node):
         covers = sum(
-            worths[other] * math.prod(1 - worths[pick] * near[pick, other] for pick in picks) * near[node, other]
+            p[other] * math.prod(1 - p[pick] * near[pick, other] for pick in picks) * near[node, other]
             for other in nodes
         )
-        return worths[node] * covers - (1 - worths[node])
+        return q[node] * p[node] * covers - (1 - p[node])
 
     picks = []
     for _ in range(budget):
@@ -54,8 +54,8 @@ def test_facility_location_picks_what_covers_most(seed, nodes):
     random = np.random.default_rng(seed)
     edges = random.integers(0, nodes, (2, 2 * nodes))
     graph = symmetrised(*edges, random.random(2 * nodes).astype(np.float32), nodes)
-    worths = random.random(nodes)
-    assert covering(graph, worths, nodes).tolist() == plain_cover(graph, worths, nodes)
+    p, q = random.random((2, nodes))
+    assert covering(graph, p, q, nodes).tolist() == plain_cover(graph, p, q, nodes)
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.floats(0, 1)), min_size=1, max_size=8), st.floats(0, 1))

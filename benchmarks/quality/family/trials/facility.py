@@ -7,25 +7,25 @@ from filtering.scores.centred import Float64Array
 from filtering.selection.novelty import unit_of
 
 
-def covering(graph: KnnGraph, worths: Float64Array, budget: int) -> Int64Array:
+def covering(graph: KnnGraph, p: Float64Array, q: Float64Array, budget: int) -> Int64Array:
     """Return the nodes that cover the most, in the order of greedy picks, int64 (budget,); ties go to the lowest.
 
-    As in expected novelty, a pick s covers its neighbour i with probability w_s * exp(-d2_si / u), itself with w_s, and
-    nu_i is the probability that none covers i. There a pick gains w_i * nu_i - (1 - w_i); here it gains w_i times the
-    sum of w_j * nu_j * exp(-d2_ij / u) over j = i and its neighbours, less 1 - w_i.
+    As in expected novelty, a pick s covers its neighbour i with probability p_s * exp(-d2_si / u), itself with p_s, and
+    nu_i is the probability that none covers i. There a pick gains q_i * p_i * nu_i - (1 - p_i); here it gains q_i * p_i
+    times the sum of p_j * nu_j * exp(-d2_ij / u) over j = i and its neighbours, less 1 - p_i.
     """
-    around, left = _around(graph), worths.astype(np.float64)
-    gains = np.array([w * (left[nodes] @ near) - (1 - w) for w, (nodes, near) in zip(worths, around, strict=True)])
+    around, left = _around(graph), p.astype(np.float64)
+    gains = q * p * np.array([left[nodes] @ near for nodes, near in around]) - (1 - p)
     picks = np.empty(budget, dtype=np.int64)
     for at in range(budget):
         picks[at] = pick = int(np.argmax(gains))
         gains[pick] = -np.inf
         nodes, near = around[pick]
-        lost = left[nodes] * worths[pick] * near
+        lost = left[nodes] * p[pick] * near
         left[nodes] -= lost
         for node, amount in zip(nodes.tolist(), lost.tolist(), strict=True):
             others, closeness = around[node]
-            gains[others] -= worths[others] * closeness * amount
+            gains[others] -= q[others] * p[others] * closeness * amount
     return picks
 
 

@@ -21,7 +21,8 @@ from filtering.selection.budgets import distinct_budgets, proportional_budgets, 
 NEIGHBOURS, LONGER = 10, 4
 Values = Callable[[PoolArrays], Float64Array]
 Graphs = Callable[[PoolArrays], Sequence[KnnGraph]]
-Order = Callable[[KnnGraph, Float64Array, int], Int64Array]
+# The picks of one concept, by its graph, p, what novelty counts (q), and its budget.
+Order = Callable[[KnnGraph, Float64Array, Float64Array, int], Int64Array]
 # Each concept's budget, by its distinct right pairs D, its right pairs P, its pairs N, and the pairs to keep.
 Budgets = Callable[[Float64Array, Float64Array, Int64Array, int], Int64Array]
 
@@ -38,6 +39,10 @@ def run_graphs(pool: PoolArrays) -> list[KnnGraph]:
     return [concept.graph for concept in pool.concepts]
 
 
+def weighed_picks(graph: KnnGraph, p: Float64Array, q: Float64Array, budget: int) -> Int64Array:
+    return novelty.select(graph, p, budget, weights=q)
+
+
 def kept(
     pool: PoolArrays,
     total: int,
@@ -47,17 +52,17 @@ def kept(
     weighed_budgets: bool = False,
     budgets: Budgets = distinct_budgets,
     graphs: Graphs = run_graphs,
-    order: Order = novelty.select,
+    order: Order = weighed_picks,
 ) -> Int64Array:
     """Return the places of the pairs to keep, int64 (total,); as the product does, but for what a trial changes."""
     p, members = right(pool), [concept.members for concept in pool.concepts]
-    worths, unit = p * weights(pool), pool.of_images.median or None
-    inside = [(worths if weighed_budgets else p)[places] for places in members]
+    q, unit = weights(pool), pool.of_images.median or None
+    inside = [(p * q if weighed_budgets else p)[places] for places in members]
     distinct = [novelty.distinct_right(*one, unit=unit) for one in zip(run_graphs(pool), inside, strict=True)]
     sums, sizes = np.array([part.sum() for part in inside]), np.array([len(part) for part in inside])
     shares = budgets(np.array(distinct), sums, sizes, total).tolist()
     parts = zip(members, graphs(pool), shares, strict=True)
-    return np.concatenate([places[order(graph, worths[places], share)] for places, graph, share in parts])
+    return np.concatenate([places[order(graph, p[places], q[places], share)] for places, graph, share in parts])
 
 
 def no_weights(pool: PoolArrays) -> Float64Array:
@@ -68,8 +73,8 @@ def clip_weights(pool: PoolArrays) -> Float64Array:
     return novelty.weights_of(mid_ranks(clip_scores(unit_rows(pool.images), unit_rows(pool.texts))))
 
 
-def long_unit(graph: KnnGraph, worths: Float64Array, budget: int) -> Int64Array:
-    return novelty.select(graph, worths, budget, unit=LONGER * novelty.unit_of(graph.distances))
+def long_unit(graph: KnnGraph, p: Float64Array, q: Float64Array, budget: int) -> Int64Array:
+    return novelty.select(graph, p, budget, weights=q, unit=LONGER * novelty.unit_of(graph.distances))
 
 
 def joint_graphs(pool: PoolArrays) -> list[KnnGraph]:
@@ -106,7 +111,7 @@ PICKS: dict[str, Callable[[PoolArrays, int], Int64Array]] = {
     "default": kept,
     "no fit": partial(kept, weights=no_weights),
     "fit by CLIP score": partial(kept, weights=clip_weights),
-    "budgets by worth": partial(kept, weighed_budgets=True),
+    "budgets by weighed p": partial(kept, weighed_budgets=True),
     "facility location": partial(kept, order=covering),
     "images and captions": partial(kept, graphs=joint_graphs),
     "sparse codes": partial(kept, graphs=code_graphs),
