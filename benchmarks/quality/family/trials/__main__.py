@@ -1,9 +1,9 @@
 """What was tried for the default, and left out: other picks and budgets, and other ways to learn P(right).
 
     python -m benchmarks.quality.family.trials --work DIR [--keeps 0.1 0.3] [--seeds N] [--only NAME ...] [--json FILE]
-    python -m benchmarks.quality.family.trials --work DIR --only default "no fit" "right, caption length"
+    python -m benchmarks.quality.family.trials --work DIR --model weak --only default "no fit" "right, caption length"
 
-On the pool `base`, as the model `strong` judges it, one run of the default is the input; a trial changes one thing of
+On the pool `base`, as one filtering model judges it, one run of the default is the input; a trial changes one thing of
 it, in memory. What it picks is trained on and examined on validation pictures alone: no test picture is read, nor any
 other pool. Trials of P(right) train nothing; the truth judges them. A finished training is a line of DIR/trials.jsonl
 and is not repeated.
@@ -24,7 +24,7 @@ from benchmarks.quality.family.summary import accuracy_rows, cell_figures
 from benchmarks.quality.family.trials.arrays import PoolArrays, pool_arrays
 from benchmarks.quality.family.trials.picks import PICKS
 from benchmarks.quality.family.trials.probabilities import PROBABILITIES, figures
-from benchmarks.quality.pool.filtering_model import STRONG
+from benchmarks.quality.pool.filtering_model import JUDGES, STRONG
 from benchmarks.quality.pool.measuring import PoolData, Result, TrainingLog
 from benchmarks.quality.pool.selecting import digest_of
 from benchmarks.quality.pool.settings import BASE
@@ -36,7 +36,7 @@ TRIALS = (*PICKS, *PROBABILITIES)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the default once, then try, and print."""
     given = arguments_of(arguments)
-    workshop, judge = workshop_of(given), judge_of(given, STRONG.name)
+    workshop, judge = workshop_of(given), judge_of(given, given.model)
     workshop.make(BASE, judge)
     place = workshop.place(BASE, judge)
     data = PoolData(place.pool, BASE)
@@ -62,6 +62,7 @@ def arguments_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options, or exit where `--only` names no trial."""
     parser = parser_of(__doc__)
     add_places(parser)
+    parser.add_argument("--model", choices=JUDGES, default=STRONG.name, help="the filtering model")
     parser.add_argument("--keeps", nargs="+", type=float, default=[0.1, 0.3], metavar="SHARE")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=500, help="batches of 128 that each training sees")

@@ -73,6 +73,10 @@ def clip_weights(pool: PoolArrays) -> Float64Array:
     return novelty.weights_of(mid_ranks(clip_scores(unit_rows(pool.images), unit_rows(pool.texts))))
 
 
+def weighed_throughout(graph: KnnGraph, p: Float64Array, q: Float64Array, budget: int) -> Int64Array:
+    return novelty.select(graph, p * q, budget)
+
+
 def long_unit(graph: KnnGraph, p: Float64Array, q: Float64Array, budget: int) -> Int64Array:
     return novelty.select(graph, p, budget, weights=q, unit=LONGER * novelty.unit_of(graph.distances))
 
@@ -111,6 +115,7 @@ PICKS: dict[str, Callable[[PoolArrays, int], Int64Array]] = {
     "default": kept,
     "no fit": partial(kept, weights=no_weights),
     "fit by CLIP score": partial(kept, weights=clip_weights),
+    "harm and cover by fit, too": partial(kept, order=weighed_throughout),
     "budgets by weighed p": partial(kept, weighed_budgets=True),
     "facility location": partial(kept, order=covering),
     "images and captions": partial(kept, graphs=joint_graphs),
