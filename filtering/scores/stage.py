@@ -221,7 +221,7 @@ def _tower_scorer(model: Embedding, settings: Dlc, uid_rule: UidRule) -> TowerSc
     return DlcScorer(model, settings, uid_rule)
 
 
-def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
+def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
     settings, scaled = spec.settings, list[parts.Part]()
     assert isinstance(settings, Combine)
     for number, (scores, part) in enumerate(zip(sources.parts, settings.of, strict=True)):
@@ -234,6 +234,8 @@ def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> None:
     stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, spec.dtype, stage.store)
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
         consume(stage.store, suffix)
+    names = ", ".join(part.name for part in parts_of(spec))
+    return ScoresResult(sources.rows, f"{spec.name} ({settings.by} of {names})")
 
 
 def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[str, ...]:

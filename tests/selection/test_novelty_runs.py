@@ -166,3 +166,6 @@ def test_by_default_novelty_is_weighed_by_the_centred_cosine_whose_ranks_are_no_
     learned = ["centred_score", "neighbour_agreement", "neighbour_agreement 2", "right"]
     assert [list(record["scores"]) for record in records] == [learned] * 3
     assert [record["steps"][0]["score"] for record in records] == ["right"] * 3
+    said = [[stage["summary"] for stage in record["stages"] if "combine" in stage["summary"]] for record in records]
+    ranks = ["1,100 samples scored by combine (rank of centred_score)"]
+    assert said == [ranks, ranks, []]
