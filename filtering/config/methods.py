@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from filtering.config.scores import CentredScore, NoneOrScore, Score, ScoreOf
+from filtering.config.scores import NoneOrScore, Score, ScoreOf
 from filtering.config.types import Above0, Gamma, NoneOrShare, Number, Positive, Section, Seed, Whole
 
 AUTO = "auto"
 # The method that has variants, the key that names one, and the key of the score that novelty is weighed by.
 D2, VARIANT_KEY, FIT_KEY = "d2", "variant", "fit"
+# That score where P(right) is learned.
+FIT = {"centred_score": {"form": "cosine"}}
 # In place of a budget: the method itself decides how many samples it keeps.
 NO_BUDGET, THRESHOLD = "", "threshold"
 DECIDED = (NO_BUDGET, THRESHOLD)
@@ -29,7 +31,7 @@ class NoveltySettings(Section):
 
     variant: Literal["novelty"] = Field("novelty", description=VARIANT)
     fit: NoneOrScore = Field(
-        ScoreOf(centred_score=CentredScore(form="cosine")),
+        ScoreOf.model_validate(FIT),
         description="auto, none, or the score by whose ranks novelty is weighed; auto is "
         "{centred_score: {form: cosine}} for score right, none for others",
     )

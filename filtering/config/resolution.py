@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.config.methods import AUTO, D2, FIT_KEY, PAPER_KEYS, VARIANT_KEY
+from filtering.config.methods import AUTO, D2, FIT, FIT_KEY, PAPER_KEYS, VARIANT_KEY
 from filtering.config.scores import MEASURED, NONE, scorer_name
 
 NOVELTY, PAPER, RIGHT, STRATA = "novelty", "paper", "right", "strata"
@@ -19,8 +19,6 @@ IN_STRATA = {
 NOVEL = {"method": D2, VARIANT_KEY: NOVELTY, "score": RIGHT, "budget": "distinct"}
 # Scorers by which auto is expected novelty.
 JUDGES = (AUTO, RIGHT)
-# What novelty is weighed by where one of them is the score.
-FIT = {"centred_score": {"form": "cosine"}}
 # Keys that say more of a step than its score; with one of them auto is D2 as it is given.
 SAID = (VARIANT_KEY, "budget", "difficulty", *sorted(PAPER_KEYS))
 
