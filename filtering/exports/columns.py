@@ -75,12 +75,13 @@ def tables_of(run: FinishedRun) -> Tables:
 
 
 def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
-    """Yield the scores that the run computed; a scorer that was asked twice, with other settings, gets a number."""
-    seen: dict[str, int] = {}
+    """Yield the scores that the run lists; a scorer that was asked twice, with other settings, gets a number."""
+    seen, listed = dict[str, int](), set(run.record["scores"].values())
     for stage in run.record["stages"]:
-        if stage["name"] != "scores":
+        folder = f"{FOLDER}/{stage['name']}-{stage['fingerprint']}"
+        if folder not in listed:
             continue
-        store, done = run.store.child(f"{FOLDER}/scores-{stage['fingerprint']}"), stage["fingerprint"] + RECORD_SUFFIX
+        store, done = run.store.child(folder), stage["fingerprint"] + RECORD_SUFFIX
         try:
             found = read_record_as(store, done, StageRecord)["result"]
         except FileNotFoundError:

@@ -45,17 +45,21 @@ class RightFigures:
 
 @dataclass(frozen=True, slots=True)
 class ScoresResult:
-    """How many rows have a score, the scorer's name, and, of P(right), what it was learned from."""
+    """How many rows have a score, the scorer's name, and, of P(right), what it was learned from.
+
+    `made_of` are the scale and the scores of a combination, for a person.
+    """
 
     rows: int
     score: str
     right: RightFigures | None = None
     warnings: tuple[str, ...] = ()
+    made_of: str = ""
 
     @property
     def summary(self) -> str:
         """One line for a person."""
-        found = f"{self.rows:,} samples scored by {self.score}"
+        found = f"{self.rows:,} samples scored by {self.score}{f' ({self.made_of})' * bool(self.made_of)}"
         return found if self.right is None else f"{found}; {100 * self.right.mismatched:.1f} % look mismatched"
 
 

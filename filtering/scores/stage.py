@@ -235,7 +235,7 @@ def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
         consume(stage.store, suffix)
     names = ", ".join(part.name for part in parts_of(spec))
-    return ScoresResult(sources.rows, f"{spec.name} ({settings.by} of {names})")
+    return ScoresResult(sources.rows, spec.name, made_of=f"{settings.by} of {names}")
 
 
 def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[str, ...]:

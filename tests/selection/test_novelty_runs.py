@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from in_process import export
 from pools import Silent, metadata_config
 from test_budgets import plain_distinct
 from test_novelty import plain_picks, plain_unit
@@ -12,6 +13,7 @@ from filtering.config.run import parse_config
 from filtering.core.csr import symmetrised
 from filtering.core.errors import InputError
 from filtering.explanations import explain
+from filtering.exports.options import Options
 from filtering.graph.artifacts import read_graph
 from filtering.pipeline import run as pipeline
 from filtering.runtime.run_record import read_run, stage_folder
@@ -159,13 +161,15 @@ def test_scores_that_are_no_probabilities_are_refused_by_name(run, metadata_pool
 def test_by_default_novelty_is_weighed_by_the_centred_cosine_whose_ranks_are_no_score_of_the_run(
     run, metadata_pool, tmp_path
 ):
-    selections = [{"fit": "auto"}, {"fit": {"centred_score": {"form": "cosine"}}}, {"fit": "none"}]
+    selections = [{"fit": "none"}, {"fit": {"centred_score": {"form": "cosine"}}}, {"fit": "auto"}]
     records = [run(metadata_config(metadata_pool, tmp_path / "run", selection=one)) for one in selections]
-    default, named, plain = (record["manifest_hash"] for record in records)
+    plain, named, default = (record["manifest_hash"] for record in records)
     assert default == named != plain
     learned = ["centred_score", "neighbour_agreement", "neighbour_agreement 2", "right"]
     assert [list(record["scores"]) for record in records] == [learned] * 3
     assert [record["steps"][0]["score"] for record in records] == ["right"] * 3
+    export(Store(str(tmp_path / "run")), "parquet", str(tmp_path / "out"), Options(no_urls=True))
+    assert "combine" not in pq.read_schema(tmp_path / "out/00000000.parquet").names
     said = [[stage["summary"] for stage in record["stages"] if "combine" in stage["summary"]] for record in records]
     ranks = ["1,100 samples scored by combine (rank of centred_score)"]
-    assert said == [ranks, ranks, []]
+    assert said == [[], ranks, ranks]
