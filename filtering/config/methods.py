@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from filtering.config.scores import NoneOrScore, Score, ScoreOf
+from filtering.config.scores import NONE, NoneOrScore, Score, ScoreOf
 from filtering.config.types import Above0, Gamma, NoneOrShare, Number, Positive, Section, Seed, Whole
 
 AUTO = "auto"
@@ -192,6 +192,11 @@ BudgetSettings = Annotated[
 def method_of(name: str, variant: object) -> Method:
     """Return a method of `METHODS`, of D2 its variant; that of the paper where there is none of that name."""
     return VARIANTS.get(str(variant), METHODS[name]) if name == D2 else METHODS[name]
+
+
+def fit_of(settings: object) -> NoneOrScore:
+    """Return the score that a method's parameters weigh novelty by, or none."""
+    return settings.fit if isinstance(settings, NoveltySettings) else NONE
 
 
 def readers(key: str) -> str:

@@ -24,7 +24,6 @@ from filtering.config.methods import (
     AUTO,
     BUDGET_SECTIONS,
     D2,
-    FIT_KEY,
     METHODS,
     VARIANT_KEY,
     BudgetSettings,
@@ -35,6 +34,7 @@ from filtering.config.methods import (
     Parameters,
     ThresholdSettings,
     budget_keys,
+    fit_of,
     method_of,
     parameter_keys,
     readers,
@@ -92,7 +92,7 @@ class Step(Section):
             raise ValueError(f"method {method} does not read it: the method itself decides how many samples it keeps")
         if name not in (AUTO, *BUDGET_SECTIONS):
             raise ValueError(f"unknown budget {name}{nearest(name, BUDGET_SECTIONS)}")
-        if name == STRATA and getattr(info.data.get("settings"), FIT_KEY, NONE) != NONE:
+        if name == STRATA and fit_of(info.data.get("settings")) != NONE:
             raise ValueError("strata are cut by a second score, and so is fit; set fit to none or take another budget")
         return name
 

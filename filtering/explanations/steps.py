@@ -51,7 +51,8 @@ def of_step(sources: Sources, found: StepRecord, part: ShardGraph, partition: in
     samples, rows = _samples(sources, store, part, partition, int(part.concept[at]))
     if weighs_novelty(step):
         own = read_collected(store, partition)
-        samples = replace(samples, ranks=own["second"][positions(np.ascontiguousarray(own["row"]), rows)])
+        places = positions(np.ascontiguousarray(own["row"]), rows)
+        samples = replace(samples, weights=weights_of(own["second"][places]))
     node = int(positions(rows, part.row[[at]])[0])
     picks = partition_picks(store, partition)
     picks = picks[picks["concept"] == part.concept[at]]
@@ -117,10 +118,8 @@ def _novelty(
 ) -> Novelty | None:
     if not isinstance(step.settings, NoveltySettings) or step.budget_name == "strata":
         return None
-    weights, p = None if samples.ranks is None else weights_of(samples.ranks), float(samples.scores[node])
-    found, weight = replay_novelty(samples.graph, samples.scores, order, node, weights), 1.0
-    if weights is not None:
-        weight = float(weights[node])
+    found, p = replay_novelty(samples.graph, samples.scores, order, node, samples.weights), float(samples.scores[node])
+    weight = 1.0 if samples.weights is None else float(samples.weights[node])
     most = sorted(found.covers, key=lambda cover: (cover.factor, cover.rank))[:PUSHES]
     seen = sources.samples(rows[[cover.pick for cover in most]].tolist()) if most else []
     covers: list[Cover] = [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from filtering.config.methods import NoveltySettings, StrataBudget
+from filtering.config.methods import StrataBudget, fit_of
 from filtering.config.run import Config, Embedding
 from filtering.config.scores import NONE, Combine, ScoreTable, Weighted
 from filtering.config.selection import Sets, Step, Steps
@@ -212,11 +212,11 @@ def specs_of(step: Step) -> tuple[Spec, Spec]:
 
     Strata are cut by a score, and expected novelty is weighed by the ranks of one.
     """
-    own, settings, strata = spec_of(step.score, selector_of(step).score), step.settings, step.budget_settings
+    own, fit, strata = spec_of(step.score, selector_of(step).score), fit_of(step.settings), step.budget_settings
     if isinstance(strata, StrataBudget) and strata.difficulty != AUTO:
         return own, spec_of(strata.difficulty, own.name)
-    if isinstance(settings, NoveltySettings) and settings.fit != NONE:
-        return own, Spec("combine", Combine(of=(Weighted(score=settings.fit),), by="rank"))
+    if fit != NONE:
+        return own, Spec("combine", Combine(of=(Weighted(score=fit),), by="rank"))
     return own, own
 
 

@@ -22,7 +22,7 @@ class ConceptSamples:
     border_distances: npt.NDArray[np.float32]
     border_scores: npt.NDArray[np.float64]
     vectors: npt.NDArray[np.float32] | None = None  # (n, d), unit-norm image embeddings, for methods that ask for them
-    ranks: npt.NDArray[np.floating] | None = None  # (n,), from 0 to 1, of the score that novelty is weighed by
+    weights: npt.NDArray[np.float64] | None = None  # (n,), of novelty, from 0 to 1; none where nothing weighs it
 
 
 def concept_samples(
@@ -73,5 +73,5 @@ def induced(concept: ConceptSamples, members: Int64Array) -> ConceptSamples:
         border_distances=np.concatenate([distances[~inside], concept.border_distances[border]], dtype=np.float32),
         border_scores=np.concatenate([concept.scores[ends[~inside]], concept.border_scores[border]]),
         vectors=None if concept.vectors is None else concept.vectors[members],
-        ranks=None if concept.ranks is None else concept.ranks[members],
+        weights=None if concept.weights is None else concept.weights[members],
     )

@@ -63,7 +63,7 @@ def digest_of(samples: ConceptSamples, step: Step, extra: Iterable[npt.NDArray[A
     hashed = hashlib.blake2b(json.dumps([step.method, *keys], sort_keys=True).encode(), digest_size=16)
     graph = (samples.graph.indptr, samples.graph.indices, samples.graph.distances)
     border = (samples.border_rows, samples.border_distances, samples.border_scores)
-    asked = [array for array in (samples.vectors, samples.ranks) if array is not None]
+    asked = [array for array in (samples.vectors, samples.weights) if array is not None]
     for array in (samples.uids, samples.scores, *graph, *border, *asked, *extra):
         # Lengths too: the boundaries between arrays must count.
         hashed.update(f"{array.dtype.str}{array.shape}".encode())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from filtering.config.methods import ComplexityBudget, MinimumBudget, NoveltySettings
+from filtering.config.methods import ComplexityBudget, MinimumBudget, NoveltySettings, fit_of
 from filtering.config.scores import NONE
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
@@ -101,7 +101,7 @@ def wants_probabilities(step: Step) -> bool:
 
 def weighs_novelty(step: Step) -> bool:
     """Return whether a step reads ranks that expected novelty is weighed by."""
-    return isinstance(step.settings, NoveltySettings) and step.settings.fit != NONE
+    return fit_of(step.settings) != NONE
 
 
 def _proportional(concepts: pa.Table, total: int, settings: MinimumBudget) -> Int64Array:

@@ -24,8 +24,7 @@ def d2_coreset(concept: ConceptSamples, budget: int, settings: D2Settings) -> In
 
 def novel_coreset(concept: ConceptSamples, budget: int, settings: NoveltySettings) -> Int64Array:
     """Return the picks of the most expected novelty less expected harm, by the unit of the edges in the concept."""
-    weights = None if concept.ranks is None else novelty.weights_of(concept.ranks)
-    return novelty.select(concept.graph, concept.scores, budget, weights=weights)
+    return novelty.select(concept.graph, concept.scores, budget, weights=concept.weights)
 
 
 def messages_of(concept: ConceptSamples, settings: D2Settings) -> Float64Array:

@@ -15,6 +15,7 @@ from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, runs, write_groups
 from filtering.selection.allotment import read_strata
 from filtering.selection.artifacts import BUDGETS_NAME, PICK, PICKS_NAME, partition_picks
+from filtering.selection.novelty import weights_of
 from filtering.selection.orders import Picking, read_orders, write_orders
 from filtering.selection.registry import weighs_novelty
 from filtering.selection.scores import (
@@ -82,7 +83,7 @@ def _picks(found: Survivors, own: Records, picking: Picking, vectors: npt.NDArra
         if vectors is not None:
             samples = replace(samples, vectors=vectors[members])
         if weighs_novelty(picking.step):
-            samples = replace(samples, ranks=own["second"][members])
+            samples = replace(samples, weights=weights_of(own["second"][members]))
         chosen = picking.chosen(int(found.part.concept[members.start]), members, samples)
         picks.append(chosen + members.start)
         ranks.append(np.arange(len(chosen)))
