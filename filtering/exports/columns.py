@@ -16,16 +16,11 @@ from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.exports.members import kept_members
 from filtering.manifests.finished import FinishedRun, Source
-from filtering.runtime.records import from_plain
-from filtering.runtime.run_record import StageRecord
-from filtering.runtime.stage import FOLDER
-from filtering.runtime.stage_objects import RECORD_SUFFIX
-from filtering.scores.artifacts import SCORES_NAME, Scores, ScoresResult, read_scores
+from filtering.scores.artifacts import SCORES_NAME, Scores, read_scores
 from filtering.shards.cells import ColumnError, texts
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.names import METADATA, column, place
 from filtering.shards.samples import MAX_CAPTION_BYTES, MAX_JSON_BYTES, chosen_members
-from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store, open_object
 
 # Rows of a parquet file that are in memory at once, and in a row group.
@@ -75,20 +70,9 @@ def tables_of(run: FinishedRun) -> Tables:
 
 
 def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
-    """Yield the scores that the run lists; a scorer that was asked twice, with other settings, gets a number."""
-    seen, listed = dict[str, int](), set(run.record["scores"].values())
-    for stage in run.record["stages"]:
-        folder = f"{FOLDER}/{stage['name']}-{stage['fingerprint']}"
-        if folder not in listed:
-            continue
-        store, done = run.store.child(folder), stage["fingerprint"] + RECORD_SUFFIX
-        try:
-            found = read_record_as(store, done, StageRecord)["result"]
-        except FileNotFoundError:
-            raise InputError(f"{store.url}: the scores that the run computed are gone") from None
-        name = from_plain(ScoresResult, found, store.path(done)).score
-        seen[name] = seen.get(name, 0) + 1
-        yield name if seen[name] == 1 else f"{name}_{seen[name]}", store
+    """Yield the column and the folder of each score that the run lists; a second one of a kind has a number."""
+    for name, folder in run.record["scores"].items():
+        yield name.replace(" ", "_"), run.store.child(folder)
 
 
 def rows_of(source: Source, rows: pa.Table) -> Positions:

@@ -48,7 +48,8 @@ def tar_pool_with_urls(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def tar_finished(tar_pool_with_urls, tmp_path_factory) -> Store:
     folder = tmp_path_factory.mktemp("run") / "run"
-    score = {"combine": {"of": [{"score": "clip_score"}, {"score": "sds"}], "by": "rank"}}
+    twice = [{"neg_clip_loss": {"batch_size": size}} for size in (4, 8)]
+    score = {"combine": {"of": [{"score": one} for one in ("clip_score", "sds", *twice)], "by": "rank"}}
     config = tar_config(tar_pool_with_urls, folder, selection={"variant": "paper", "keep": 0.5, "score": score})
     pipeline.run(parse_config(config), Silent())
     return Store(str(folder))
@@ -77,6 +78,8 @@ def test_parquet_has_urls_captions_and_every_score(tar_finished, tmp_path):
         assert {name: row[name] for name in kept[row["uid"]]} == kept[row["uid"]]
         assert row["combine"] == row["score"]
         assert np.isfinite([row["clip_score"], row["sds"]]).all()
+        # Of two scorers of one kind, the second has a number.
+        assert row["neg_clip_loss"] != row["neg_clip_loss_2"]
         assert (row["width"], row["height"]) == (64, 64)
 
 
