@@ -23,8 +23,9 @@ from filtering.pipeline.graphs import neighbourhood
 from filtering.pipeline.layout import check_run_output, delete_half_written, tell_replaced
 from filtering.pipeline.origin import origin_of
 from filtering.pipeline.repair import check_all, check_report, make_room, repeated
-from filtering.pipeline.selection_steps import Selected, Selecting, check_steps, reads_texts
+from filtering.pipeline.selection_steps import Selected, Selecting, reads_texts
 from filtering.pipeline.sources import sources_of
+from filtering.pipeline.step_checks import check_steps
 from filtering.pipeline.summary import run_summary
 from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog

@@ -8,13 +8,13 @@ from filtering.config.run import Config, Embedding
 from filtering.config.scores import NONE, Combine, ScoreTable, Weighted
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError, Mistakes
+from filtering.core.errors import InputError
 from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
 from filtering.scores.registry import AUTO, Spec, files_of, parts_of, side_of, spec_of, with_parts
-from filtering.scores.stage import Sources, check_spec, score, scores_key
+from filtering.scores.stage import Sources, score, scores_key
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import selector_of, wants_probabilities, weighs_novelty
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
@@ -180,28 +180,6 @@ def model_of(config: Config) -> Embedding | None:
     return config.embedding if config.input.metadata is None else None
 
 
-def check_steps(config: Config) -> None:
-    """Refuse what no step can do before any work is done: InputError with the key and the nearest valid name."""
-    mistakes = Mistakes()
-    with mistakes.collected():
-        _check_increments(config)
-    with mistakes.collected():
-        for step in every_step(config):
-            with mistakes.collected():
-                for spec in specs_of(step):
-                    check_spec(spec, model_of(config))
-    mistakes.refuse()
-
-
-def _check_increments(config: Config) -> None:
-    if not any(step.per == "increment" for step in every_step(config)):
-        return
-    if config.base is None:
-        raise InputError("selection.per: increment needs a base; set base to latest, or per to pool")
-    if config.selection.steps:
-        raise InputError("selection.per: increment needs a selection of one step; in selection.steps, set per to pool")
-
-
 def every_step(config: Config) -> Iterator[Step]:
     """Yield every step, those of named selections where they are named; InputError for unknown and circular names."""
     return _every_step(config.selection.steps or (config.selection,), config.selections, ())
@@ -236,15 +214,6 @@ def _told(spec: Spec) -> str:
 def reads_texts(config: Config) -> bool:
     """Return whether some score reads the captions' neighbours."""
     return any(side_of(spec) == "text" for spec in every_spec(config))
-
-
-def unread_sizes(config: Config) -> list[str]:
-    """Return a warning for each step that names a size, although its method decides how many samples it keeps."""
-    return [
-        f"selection.keep is set, but {step.method} itself decides how many samples it keeps"
-        for step in every_step(config)
-        if "keep" in step.model_fields_set and not step.reads_keep
-    ]
 
 
 def _every_step(steps: Sequence[Step | Sets], known: Mapping[str, Steps], inside: tuple[str, ...]) -> Iterator[Step]:

@@ -12,7 +12,8 @@ from filtering.filters.artifacts import FiltersResult
 from filtering.manifests.artifacts import ManifestsResult
 from filtering.measures.artifacts import MeasuresResult
 from filtering.pipeline.context import Neighbourhood, RunContext, SelectionInputs, run_id
-from filtering.pipeline.selection_steps import Selected, unread_sizes
+from filtering.pipeline.selection_steps import Selected
+from filtering.pipeline.step_checks import unread_sizes
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.records import JsonObject, to_plain
 from filtering.runtime.run_record import BaseRecord, FilterRecord, RecordedConfig, RedoneConcepts, RunRecord

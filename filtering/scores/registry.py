@@ -1,15 +1,11 @@
 """The scorers by name, with their inputs and how they are computed. A higher score is more worth keeping."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.config.run import Embedding
 from filtering.config.scores import (
     CentredScore,
     Combine,
@@ -31,61 +27,13 @@ from filtering.core.errors import InputError
 from filtering.filters.artifacts import Side
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.artifacts import Scores
-from filtering.scores.contexts import (
-    Context,
-    Files,
-    concept_context,
-    near_targets_context,
-    target_files,
-    targets_context,
-)
+from filtering.scores.contexts import Files, concept_context, near_targets_context, target_files, targets_context
 from filtering.scores.distances import prototypicalities
 from filtering.scores.norm_sim import norm_sims
+from filtering.scores.scorer import Float32Array, Kind, Scorer, Values
 from filtering.scores.table_column import column_scores
-from filtering.storage.store import Store
 
-Float32Array = npt.NDArray[np.float32]
-Int32Array = npt.NDArray[np.int32]
-Arrays = Mapping[str, npt.NDArray[Any]]
-# A shard's rows (`schemas.ROWS`), the scorer's parameters and the files that it reads in, float32 or float64 (n,) out.
-ScoreRows = Callable[[pa.Table, Any, Files], Scores]
-# Unit-norm image embeddings, float32 (n, d), the concept of each, int32 (n,), and the context in, float32 (n,) out.
-ScoreImages = Callable[[Float32Array, Int32Array, Arrays], Float32Array]
-# Arrays that scoring any shard needs, read once: from the parameters, the `embedding` section, the concepts and files.
-ReadContext = Callable[[Any, Embedding | None, Store, Files], Context]
 AUTO = "auto"
-
-
-class Kind(StrEnum):
-    """How a score is computed: `stage.COMPUTE` has a function for each."""
-
-    ROWS = "rows"
-    IMAGES = "images"
-    GRAPH = "graph"
-    BATCHES = "batches"
-    CAPTIONS = "captions"
-    TOWERS = "towers"
-    PARTS = "parts"
-    CENTRED = "centred"
-    NEIGHBOURS = "neighbours"
-    RIGHT = "right"
-
-
-@dataclass(frozen=True, slots=True)
-class Scorer:
-    """A score: how it is computed, what it means, its inputs for a person, its paper and its parameters, if any.
-
-    `of_rows` computes scores of ROWS, `of_images` and `context` those of IMAGES.
-    """
-
-    kind: Kind
-    about: str
-    inputs: str
-    source: str = ""
-    settings: type[Section] | None = None
-    of_rows: ScoreRows | None = None
-    of_images: ScoreImages | None = None
-    context: ReadContext | None = None
 
 
 def _stored(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
@@ -104,7 +52,9 @@ def _column(rows: pa.Table, settings: ScoreTable, files: Files) -> Scores:
 HERE = "docs/methods.md"
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
-    "clip_score": Scorer(Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", of_rows=_stored),
+    "clip_score": Scorer(
+        Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", of_rows=_stored, values=Values.COSINE
+    ),
     "neg_clip_loss": Scorer(
         Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
     ),
@@ -121,6 +71,7 @@ SCORERS: dict[str, Scorer] = {
         "pairs, graph",
         HERE,
         NeighbourAgreement,
+        values=Values.COSINE,
     ),
     "right": Scorer(
         Kind.RIGHT,
@@ -128,6 +79,7 @@ SCORERS: dict[str, Scorer] = {
         "pairs, graph",
         HERE,
         Right,
+        values=Values.SHARE,
     ),
     "norm_sim": Scorer(
         Kind.IMAGES,
@@ -137,6 +89,7 @@ SCORERS: dict[str, Scorer] = {
         Targets,
         of_images=lambda images, homes, context: norm_sims(images, context["targets"]),
         context=targets_context,
+        values=Values.COSINE,
     ),
     "image_based": Scorer(
         Kind.IMAGES,
@@ -146,6 +99,7 @@ SCORERS: dict[str, Scorer] = {
         Targets,
         of_images=lambda images, homes, context: context["near"][homes].astype(np.float32),
         context=near_targets_context,
+        values=Values.SHARE,
     ),
     "prototypicality": Scorer(
         Kind.IMAGES,
@@ -154,11 +108,23 @@ SCORERS: dict[str, Scorer] = {
         "arXiv 2206.14486",
         of_images=lambda images, homes, context: prototypicalities(images, homes, context["centroids"]),
         context=concept_context,
+        values=Values.DISTANCE,
     ),
     "sas": Scorer(
-        Kind.ROWS, "semantic alignment: cosine of image and own caption", "pairs", "arXiv 2410.11215", of_rows=_stored
+        Kind.ROWS,
+        "semantic alignment: cosine of image and own caption",
+        "pairs",
+        "arXiv 2410.11215",
+        of_rows=_stored,
+        values=Values.COSINE,
     ),
-    "sds": Scorer(Kind.GRAPH, "mean distance to the neighbours in the concept", "graph", "arXiv 2410.11215"),
+    "sds": Scorer(
+        Kind.GRAPH,
+        "mean distance to the neighbours in the concept",
+        "graph",
+        "arXiv 2410.11215",
+        values=Values.DISTANCE,
+    ),
     "clip_powered": Scorer(
         Kind.PARTS, "sas over its mean, and a tenth of sds over its mean", "pairs, graph", "arXiv 2410.11215"
     ),
@@ -172,9 +138,23 @@ SCORERS: dict[str, Scorer] = {
         "arXiv 2309.16671",
         MetaClip,
     ),
-    "el2n": Scorer(Kind.ROWS, "error norm early in training", "table", "arXiv 2107.07075", Dynamics, of_rows=_column),
+    "el2n": Scorer(
+        Kind.ROWS,
+        "error norm early in training",
+        "table",
+        "arXiv 2107.07075",
+        Dynamics,
+        of_rows=_column,
+        values=Values.OWN,
+    ),
     "forgetting": Scorer(
-        Kind.ROWS, "how often it was forgotten in training", "table", "arXiv 1812.05159", Dynamics, _column
+        Kind.ROWS,
+        "how often it was forgotten in training",
+        "table",
+        "arXiv 1812.05159",
+        Dynamics,
+        _column,
+        values=Values.OWN,
     ),
     "aum": Scorer(
         Kind.ROWS,
@@ -183,10 +163,15 @@ SCORERS: dict[str, Scorer] = {
         "arXiv 2001.10528",
         Dynamics,
         _column,
+        values=Values.OWN,
     ),
-    "uniform": Scorer(Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", of_rows=_ones),
-    "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine),
-    "table": Scorer(Kind.ROWS, "a column of your own, joined by uid", "table", "", ScoreTable, of_rows=_column),
+    "uniform": Scorer(
+        Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", of_rows=_ones, values=Values.SHARE
+    ),
+    "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine, values=Values.OWN),
+    "table": Scorer(
+        Kind.ROWS, "a column of your own, joined by uid", "table", "", ScoreTable, of_rows=_column, values=Values.OWN
+    ),
 }
 # Training dynamics of which lower values mean harder samples.
 LOWER_IS_HARDER = ("aum",)

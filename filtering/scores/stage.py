@@ -19,7 +19,8 @@ from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, right_stage, tasks
 from filtering.scores.artifacts import GraphSource, ScoresResult
 from filtering.scores.contexts import Files, check_targets
-from filtering.scores.registry import Kind, Spec, parts_of, side_of
+from filtering.scores.registry import Spec, parts_of, side_of
+from filtering.scores.scorer import Kind
 from filtering.scores.table_column import check_table
 from filtering.storage.store import Store
 from filtering.storage.versions import check_unchanged

@@ -28,13 +28,14 @@ class Parameter(TypedDict):
 
 
 class Part(TypedDict):
-    """A selector, a budget or a scorer; the orientation is empty but for scorers."""
+    """A selector, a budget or a scorer; the orientation and the values are empty but for scorers."""
 
     kind: str
     name: str
     about: str
     inputs: str
     orientation: str
+    values: str
     source: str
     parameters: list[Parameter]
 
@@ -51,7 +52,8 @@ def methods() -> list[Part]:
         for name, one in BUDGETS.items()
     ]
     found += [
-        _part("scorer", name, one.about, one.source, one.inputs, _fields(one.settings)) for name, one in SCORERS.items()
+        _part("scorer", name, one.about, one.source, one.inputs, _fields(one.settings), one.values)
+        for name, one in SCORERS.items()
     ]
     return found
 
@@ -65,10 +67,19 @@ def method(name: str) -> list[Part]:
     return found
 
 
-def _part(kind: str, name: str, about: str, source: str, inputs: str, parameters: list[Parameter]) -> Part:
+def _part(
+    kind: str, name: str, about: str, source: str, inputs: str, parameters: list[Parameter], values: str = ""
+) -> Part:
     keep = "higher is kept" if kind == "scorer" else ""
     return Part(
-        kind=kind, name=name, about=about, inputs=inputs, orientation=keep, source=source, parameters=parameters
+        kind=kind,
+        name=name,
+        about=about,
+        inputs=inputs,
+        orientation=keep,
+        values=str(values),
+        source=source,
+        parameters=parameters,
     )
 
 

@@ -16,6 +16,12 @@ def test_a_name_of_several_kinds_is_explained_for_each():
     assert "entries" in " ".join(plain_lines(details_view(method("metaclip"))))
 
 
+def test_the_values_of_a_scorer_are_shown():
+    shown = {name: " ".join(plain_lines(details_view(method(name)))) for name in ("clip_score", "right", "sds")}
+    ranges = {"clip_score": "-1 to 1", "right": "0 to 1", "sds": "0 to 2"}
+    assert all(f"values {values}" in " ".join(shown[name].split()) for name, values in ranges.items())
+
+
 def test_the_command(capsys):
     assert main(["methods"]) == 0
     shown = capsys.readouterr().out

@@ -6,7 +6,8 @@ from pydantic import TypeAdapter
 
 from filtering.config.scores import NAMES, Score, ScoreTable
 from filtering.core.errors import InputError
-from filtering.scores.registry import AUTO, SCORERS, Kind, spec_of
+from filtering.scores.registry import AUTO, SCORERS, spec_of
+from filtering.scores.scorer import Kind
 from filtering.scores.stage import scores_key
 
 SETTINGS = TypeAdapter(Score)
