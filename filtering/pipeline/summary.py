@@ -46,6 +46,7 @@ def run_summary(
             *config.warnings,
             *inputs.embedding.result.warnings,
             *(line for stage in selected.scores.values() for line in stage.result.warnings),
+            *dict.fromkeys(line for step in selected.steps for line in step.stage.result.warnings),
             *_warnings(inputs, selected.last.result),
             *unread_sizes(config),
         ],

@@ -57,7 +57,7 @@ class SelectionResult:
     """How many samples a step kept, how many reached it, and how many the configuration asks for.
 
     `total` is how many it could keep at most, None where named selections were joined; `selected_concepts` counts the
-    concepts whose order was not taken from a base.
+    concepts whose order was not taken from a base; `warnings` are for a person.
     """
 
     picks: int
@@ -66,6 +66,7 @@ class SelectionResult:
     summary: str
     total: int | None = None
     selected_concepts: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

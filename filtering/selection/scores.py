@@ -36,6 +36,12 @@ SCORES_NAME = "{:08d}.scores.npz"
 COUNTS_NAME = "{:08d}.counts.npz"
 
 
+class CollectedCount(RowCount):
+    """The result of bringing scores together: besides, how many rows have a score below 0."""
+
+    below_0: int
+
+
 def score_dtype(wide: bool) -> np.dtype[np.void]:
     """Return the dtype of the records in which shards send scores."""
     return WIDE_SCORE if wide else SCORE
@@ -102,7 +108,7 @@ def send_vectors(shard: PassingShard, concepts: Store, store: Store) -> RowCount
 
 def collect_scores(
     partition: int, names: Sequence[str], before: Store | None, store: Store, wide: bool = False
-) -> RowCount:
+) -> CollectedCount:
     """Bring together the scores of a partition's rows that `before`, the step before, picked; count them by concept."""
     records = read_groups(store, names, partition)
     scores = np.zeros(0, score_dtype(wide)) if records is None else records
@@ -110,7 +116,7 @@ def collect_scores(
         scores = scores[positions(picked_rows(before, partition), np.ascontiguousarray(scores["row"])) >= 0]
     write_collected(store, partition, scores)
     write_concept_counts(store, partition, scores["concept"])
-    return RowCount(rows=len(scores))
+    return CollectedCount(rows=len(scores), below_0=int((scores["score"] < 0).sum()))
 
 
 def write_collected(store: Store, partition: int, scores: Records) -> None:

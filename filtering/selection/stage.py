@@ -6,6 +6,7 @@ from typing import Any
 from filtering.config.methods import DECIDED, D2Settings
 from filtering.config.resolution import without_paper
 from filtering.config.selection import Step
+from filtering.core.formatting import counted
 from filtering.graph.artifacts import read_adjacent
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
 from filtering.runtime.stage import StageKey, StageRun
@@ -26,11 +27,15 @@ from filtering.selection.scores import (
 from filtering.selection.tasks import SelectionCount, Sources, combine, pass_messages, select
 from filtering.storage.store import Store
 
-VERSION = 9
+VERSION = 10
 NAME = "selection"
 # Keys of a step that are not settings of its stage: scores are inputs, and `selection_key` itself reads `per`.
 APART = ("score", "difficulty", "fit", "per")
 ROUND = "round-"
+BELOW_0 = (
+    "selection.score: {} with a score below 0: D2's variant paper needs scores above 0, as a pick with one below 0 "
+    "raises its neighbours, which it should lower; use {{combine: {{of: [{{score: NAME}}], by: rank}}}}"
+)
 
 
 def selection_key(name: str, step: Step, inputs: Sequence[str], previous: PreviousResult | None = None) -> StageKey:
@@ -60,7 +65,7 @@ def select_coreset(
     `before` has the picks of the step before, None for the first step; `previous` is the base's result of this one.
     """
     adjacent = read_adjacent(pool.graph)
-    available, new = _collect(stage, pool, scores, before, previous)
+    available, below_0, new = _collect(stage, pool, scores, before, previous)
     wanted = wanted_total(step.keep, available)
     if step.per == "increment":
         wanted = (previous.total if previous else 0) + wanted_total(step.keep, new)
@@ -80,7 +85,13 @@ def select_coreset(
         summary=_summary(step, counts, available, previous is not None),
         total=total,
         selected_concepts=sum(count["selected"] for count in counts),
+        warnings=_warnings(step, below_0),
     )
+
+
+def _warnings(step: Step, below_0: int) -> tuple[str, ...]:
+    """Return a line for the scores below 0 of a step whose picks lower other scores by a share of their own."""
+    return (BELOW_0.format(counted(below_0, "sample")),) if below_0 and isinstance(step.settings, D2Settings) else ()
 
 
 def combine_picks(stage: StageRun, rule: str, parts: Sequence[Store], pool: Pool) -> SelectionResult:
@@ -99,8 +110,11 @@ def wanted_total(keep: float, available: int) -> int:
 
 def _collect(
     stage: StageRun, pool: Pool, scores: ScoreStores, before: Store | None, previous: PreviousResult | None
-) -> tuple[int, int]:
-    """Bring the scores to their partitions; return how many rows are still there, and how many the base had not."""
+) -> tuple[int, int, int]:
+    """Bring the scores to their partitions.
+
+    Return how many rows are still there, how many of them have a score below 0, and how many rows the base had not.
+    """
     store = stage.store
     counts = stage.over_shards("send", "shards", pool.shards, send_scores, pool.concepts, scores, store)
     sent = zip(pool.shards, counts, strict=True)
@@ -113,7 +127,7 @@ def _collect(
     ]
     collected = stage.map(collecting, "partitions collected")
     consume(store, SENT_SUFFIX)
-    return sum(count["rows"] for count in collected), new
+    return sum(count["rows"] for count in collected), sum(count["below_0"] for count in collected), new
 
 
 def _select(

@@ -158,6 +158,21 @@ def test_scores_that_are_no_probabilities_are_refused_by_name(run, metadata_pool
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("variant", "warned"), [("paper", True), ("novelty", False)])
+def test_scores_below_0_of_the_papers_variant_are_warned_of(run, metadata_pool, tmp_path, variant, warned):
+    table, uids = tmp_path / "low.parquet", uids_of(metadata_pool)
+    values = np.where(np.arange(len(uids)) < 2 * warned, -0.5, 0.5)
+    pq.write_table(pa.table({"uid": uids, "low": values}), table)
+    score = {"table": str(table), "column": "low"}
+    selection = {"method": "d2", "variant": variant, "score": score}
+    lines = run(metadata_config(metadata_pool, tmp_path / "run", selection=selection))["warnings"]
+    assert len(lines) == warned
+    for line in lines:
+        assert line.startswith("selection.score: 2 samples with a score below 0: D2's variant paper needs scores")
+        assert line.endswith("; use {combine: {of: [{score: NAME}], by: rank}}")
+
+
+@pytest.mark.slow
 def test_by_default_novelty_is_weighed_by_the_centred_cosine_whose_ranks_are_no_score_of_the_run(
     run, metadata_pool, tmp_path
 ):
