@@ -78,6 +78,12 @@ class FlexRandSettings(RandomSettings):
     split: NoneOrShare = Field(0.5, description="the share of samples in the easy group, from 0 to 1")
 
 
+class AnyMethodSettings(NoveltySettings, D2Settings, ThresholdSettings, SemDedupSettings, FlexRandSettings):
+    """Parameters of all methods, for an unknown method or variant: whichever is meant, their values are checked."""
+
+    variant: Literal["auto", "novelty", "paper"] = Field(AUTO, description=VARIANT)  # type: ignore[assignment]
+
+
 class MinimumBudget(Section):
     """Budgets of concepts by their sizes."""
 
@@ -106,6 +112,10 @@ class HierarchicalBudget(Section):
 
     levels: Positive = Field(2, description="the number of levels of centroids above the concepts, 1 or more")
     seed: Seed = Field(0, description="a whole number, 0 or more")
+
+
+class AnyBudgetSettings(ComplexityBudget, StrataBudget, HierarchicalBudget):
+    """Parameters of all budgets, for an unknown budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +186,8 @@ MethodSettings = Annotated[
     | Annotated[RandomSettings, Tag("[RandomSettings]")]
     | Annotated[ThresholdSettings, Tag("[ThresholdSettings]")]
     | Annotated[SemDedupSettings, Tag("[SemDedupSettings]")]
-    | Annotated[FlexRandSettings, Tag("[FlexRandSettings]")],
+    | Annotated[FlexRandSettings, Tag("[FlexRandSettings]")]
+    | Annotated[AnyMethodSettings, Tag("[AnyMethodSettings]")],
     Discriminator(_section_tag),
 ]
 BudgetSettings = Annotated[
@@ -184,7 +195,8 @@ BudgetSettings = Annotated[
     | Annotated[MinimumBudget, Tag("[MinimumBudget]")]
     | Annotated[ComplexityBudget, Tag("[ComplexityBudget]")]
     | Annotated[StrataBudget, Tag("[StrataBudget]")]
-    | Annotated[HierarchicalBudget, Tag("[HierarchicalBudget]")],
+    | Annotated[HierarchicalBudget, Tag("[HierarchicalBudget]")]
+    | Annotated[AnyBudgetSettings, Tag("[AnyBudgetSettings]")],
     Discriminator(_section_tag),
 ]
 

@@ -26,6 +26,9 @@ from filtering.config.methods import (
     D2,
     METHODS,
     VARIANT_KEY,
+    VARIANTS,
+    AnyBudgetSettings,
+    AnyMethodSettings,
     BudgetSettings,
     Method,
     MethodSettings,
@@ -92,7 +95,7 @@ class Step(Section):
             raise ValueError(f"method {method} does not read it: the method itself decides how many samples it keeps")
         if name not in (AUTO, *BUDGET_SECTIONS):
             raise ValueError(f"unknown budget {name}{nearest(name, BUDGET_SECTIONS)}")
-        if name == STRATA and fit_of(info.data.get("settings")) != NONE:
+        if name == STRATA and method and fit_of(info.data.get("settings")) != NONE:
             raise ValueError("strata are cut by a second score, and so is fit; set fit to none or take another budget")
         return name
 
@@ -207,29 +210,31 @@ def read_keys(given: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _method(step: Mapping[str, Any]) -> Method | None:
-    """Return the method of a resolved flat step, None where it names no known one."""
-    name = step["method"]
-    return method_of(name, step.get(VARIANT_KEY)) if isinstance(name, str) and name in METHODS else None
+    """Return the method of a resolved flat step, None where it names no known one, or no known variant of it."""
+    name, variant = step["method"], step.get(VARIANT_KEY)
+    if not isinstance(name, str) or name not in METHODS or (name == D2 and variant not in (*VARIANTS,)):
+        return None
+    return method_of(name, variant)
 
 
 def _names(step: Mapping[str, Any]) -> tuple[str, str]:
     """Return the names of a resolved flat step's method and budget, empty where what is given is no known name."""
     own, budget = _method(step), step.get("budget", AUTO)
-    if own is None:
-        return "", ""
-    if own.decides or budget == AUTO:
-        return step["method"], own.budget
-    return step["method"], budget if isinstance(budget, str) and budget in BUDGET_SECTIONS else ""
+    method = step["method"] if own else ""
+    if own and (own.decides or budget == AUTO):
+        return method, own.budget
+    return method, budget if isinstance(budget, str) and budget in BUDGET_SECTIONS else ""
 
 
 def _settings(step: Mapping[str, Any]) -> Parameters:
     own = _method(step)
-    return Parameters(own.settings if own else NoSettings, step)
+    return Parameters(own.settings if own else AnyMethodSettings, step)
 
 
 def _budget_settings(step: Mapping[str, Any]) -> Parameters:
-    _, budget = _names(step)
-    return Parameters(BUDGET_SECTIONS.get(budget, NoSettings), step)
+    own, (_, budget) = _method(step), _names(step)
+    unknown = NoSettings if own and own.decides else AnyBudgetSettings
+    return Parameters(BUDGET_SECTIONS.get(budget, unknown), step)
 
 
 def _in_sections(given: Mapping[str, Any]) -> dict[str, object]:

@@ -5,9 +5,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from filtering.config.types import MOST, Section
@@ -36,14 +37,19 @@ TOO_DEEP = "the configuration refers to itself or is nested too deep"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a mistake is: the keys that lead there, the sections that hold the last key, what its value must be."""
+    """Where a mistake is: the keys that lead there, the sections that hold the last key, its field if it has one."""
 
     path: tuple[int | str, ...]
     sections: tuple[type[Section], ...]
-    description: str
+    field: FieldInfo | None = None
 
     def __str__(self) -> str:
         return ".".join(shortened(str(part), SHOWN) for part in self.path)
+
+    @property
+    def description(self) -> str:
+        """What the value must be."""
+        return (self.field.description if self.field else None) or "a mapping"
 
     def known_keys(self) -> set[str]:
         """Return the keys that are known where the last one stands."""
@@ -96,7 +102,7 @@ def _line(place: _Place, one: ErrorDetails, given: Mapping[str, Any]) -> str:
         return f"{place}: is no key; a key is text, such as {_any_of(place.known_keys())}"
     value = shown(one["input"])
     most = f", at most {MOST:,}" if one["type"] == "less_than_equal" and one["ctx"]["le"] == MOST else ""
-    similar = _similar(value, place.description)
+    similar = _similar(one["input"], place.field)
     return f"{place}: {value} is not valid; it must be {place.description}{most}{similar}"
 
 
@@ -113,32 +119,44 @@ def _any_of(names: Iterable[str]) -> str:
     return min(names, default="output")
 
 
-def _similar(given: str, description: str) -> str:
-    words = re.findall(r"\w{3,}", description)
-    name = given.strip('"')
-    match = difflib.get_close_matches(SYNONYMS.get(name.lower(), name), words, n=1, cutoff=0.6)
+def _similar(given: object, field: FieldInfo | None) -> str:
+    """Return '; did you mean X?' for the choice of a field that is nearest to a text; empty if none is near."""
+    if not isinstance(given, str) or field is None:
+        return ""
+    name = SYNONYMS.get(given.lower(), given)[:SHOWN]
+    match = difflib.get_close_matches(name, set(_choices(field.annotation)) - {given}, n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else ""
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    """Yield the words that an annotation allows, through unions and lists."""
+    if get_origin(annotation) is Literal:
+        yield from (word for word in get_args(annotation) if isinstance(word, str))
+        return
+    for option in getattr(annotation, "__args__", ()):
+        yield from _choices(option)
 
 
 def _located(error: ErrorDetails, root: type[Section], given: Any) -> _Place:
     """Follow the pydantic location of a mistake in what is `given` to its field."""
     inner, location = [root], error["loc"]
-    path, sections, description = list[int | str](), tuple(inner), "a mapping"
+    path, sections, found = list[int | str](), tuple(inner), None
     for at, part in enumerate(location):
         last = at == len(location) - 1
         if not _is_key(part, given) and not (last and error["type"] in ABOUT_KEYS):
             # A step's parameters stand in sections of their own, but in YAML beside the step's keys.
-            inner += [found for section in inner for found in _sections_at(section, str(part))]
+            named = [section for section in inner if part == f"[{section.__name__}]"]
+            inner = named or inner + [found for section in inner for found in _sections_at(section, str(part))]
             continue
         path.append(part)
         given = _at(given, part)
         sections = tuple(inner)
         field = next((s.model_fields[part] for s in inner if isinstance(part, str) and part in s.model_fields), None)
         if field is not None:
-            description = field.description or description
+            found = field
             # A list's or a mapping's entries are sections that its own annotation holds.
             inner = list(_sections_in(field.annotation))
-    return _Place(tuple(path), sections, description)
+    return _Place(tuple(path), sections, found)
 
 
 def _is_key(part: int | str, given: Any) -> bool:

@@ -365,6 +365,27 @@ def test_what_the_method_auto_stands_for_is_said_in_a_line():
     assert selection_words(step(steps=[{}])) == ""
 
 
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        ({"method": "d22", "fit": "clipscore"}, ["fit", "method"]),
+        ({"method": "d22", "rounds": -1, "threshold": "x", "budget": "strata"}, ["method", "rounds", "threshold"]),
+        ({"method": "d22", "variant": "noveltyy", "minimum": -1}, ["method", "minimum", "variant"]),
+        ({"method": "d22", "gamma_revers": 3}, ["gamma_revers", "method"]),
+        ({"method": ["d2"], "difficulty": "el3n"}, ["difficulty", "method"]),
+        ({"variant": "noveltyy", "fit": "clipscore", "gamma_reverse": -1}, ["fit", "gamma_reverse", "variant"]),
+        ({"variant": "noveltyy", "fit": "clip_score", "rounds": 0}, ["variant"]),
+        ({"variant": 3, "budget": "unifrom", "temperature": 0}, ["budget", "temperature", "variant"]),
+        ({"method": "top", "budget": "unifrom", "levels": 0}, ["budget", "levels"]),
+        ({"method": "d2", "variant": "papr", "keep": 2.5}, ["keep", "variant"]),
+    ],
+)
+def test_beside_an_unknown_name_every_value_is_checked_and_no_key_is_called_unread(keys, wrong):
+    lines = refusals(given(selection=keys))
+    assert sorted(line.split(":")[0] for line in lines) == [f"selection.{key}" for key in wrong]
+    assert not any("does not read" in line for line in lines)
+
+
 def test_a_parameter_of_another_method_is_refused_beside_an_unknown_budget():
     lines = refusals(given(selection={"method": "d2", "variant": "novelty", "gamma_reverse": 3, "budget": "distnct"}))
     assert sorted(line.split(":")[0] for line in lines) == ["selection.budget", "selection.gamma_reverse"]

@@ -37,6 +37,28 @@ def test_unknown_keys_are_refused_with_the_nearest_name(data, key, nearest):
     assert nearest in message.removeprefix(f"{key}: unknown key")
 
 
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ({"selection": {"score": {"right": {"neighbours": "captions"}}}}, '"captions"'),
+        ({"selection": {"fit": {"centred_score": "cosine"}}}, '"cosine"'),
+        ({"selection": {"score": ["right", "clip_score"]}}, '["right", "clip_score"]'),
+        ({"selection": {"keep": "fraction"}}, '"fraction"'),
+        ({"selection": {"variant": ["paper"]}}, '["paper"]'),
+        ({"graph": {"recall": "number"}}, '"number"'),
+    ],
+    ids=str,
+)
+def test_only_what_the_key_takes_is_suggested_not_words_of_its_description(section, value):
+    line = refusal(given(**section))
+    assert f": {value} is not valid; it must be " in line
+    assert "did you mean" not in line
+
+
+def test_a_choice_of_the_key_is_suggested():
+    assert refusal(given(selection={"score": {"right": {"neighbours": "image"}}})).endswith("; did you mean images?")
+
+
 def test_an_unknown_key_without_a_like_lists_the_known():
     assert (
         refusal(given(graph={"zzzz": 3}))
