@@ -1,6 +1,6 @@
 """What `auto` stands for in a step of selection: its method, D2's variant, `fit`; resolved before validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filtering.config.methods import AUTO, D2, FIT, FIT_KEY, PAPER_KEYS, VARIANT_KEY
@@ -29,7 +29,7 @@ def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
     if step.get("method", AUTO) == AUTO:
         step |= _auto(step)
     if step["method"] == D2 and step.get(VARIANT_KEY, AUTO) == AUTO:
-        step[VARIANT_KEY] = PAPER if _as_published(step) else NOVELTY
+        step[VARIANT_KEY] = PAPER if deciders(step) else NOVELTY
     if step["method"] == D2 and step[VARIANT_KEY] == NOVELTY and step.get(FIT_KEY, AUTO) == AUTO:
         judged = scorer_name(step.get("score", AUTO)) in JUDGES
         step[FIT_KEY] = FIT if judged and step.get("budget", AUTO) != STRATA else NONE
@@ -56,7 +56,21 @@ def _auto(step: Mapping[str, Any]) -> dict[str, Any]:
     return {"method": D2}
 
 
-def _as_published(step: Mapping[str, Any]) -> bool:
-    """Return whether a step of D2 asks for what only the variant of the paper does."""
-    scorer, budget = scorer_name(step.get("score", AUTO)), step.get("budget", AUTO)
-    return bool(PAPER_KEYS & step.keys()) or scorer not in JUDGES or budget == STRATA
+def deciders(given: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a flat step of D2 by which its variant is the paper's; none if `variant` names one."""
+    if given.get(VARIANT_KEY, AUTO) != AUTO:
+        return []
+    scorer, budget = scorer_name(given.get("score", AUTO)), given.get("budget", AUTO)
+    own = [key for key in given if key in PAPER_KEYS]
+    return [*own, *["score"] * (scorer not in JUDGES), *["budget"] * (budget == STRATA)]
+
+
+def as_novelty(keys: Sequence[str]) -> str:
+    """Return what to do with the keys that `deciders` found for the variant to be novelty."""
+    others = {
+        "score": "set score to right (or variant to novelty, if scores are probabilities)",
+        "budget": "take another budget",
+    }
+    own = [key for key in keys if key not in others]
+    removed = [f"remove {' and '.join(own)}"] if own else []
+    return " and ".join([*removed, *(others[key] for key in keys if key in others)])

@@ -24,6 +24,7 @@ from filtering.config.methods import (
     AUTO,
     BUDGET_SECTIONS,
     D2,
+    FIT_KEY,
     METHODS,
     VARIANT_KEY,
     VARIANTS,
@@ -42,7 +43,7 @@ from filtering.config.methods import (
     parameter_keys,
     readers,
 )
-from filtering.config.resolution import STRATA, resolved
+from filtering.config.resolution import STRATA, as_novelty, deciders, resolved
 from filtering.config.scores import NONE, Score
 from filtering.config.types import Fraction, Positive, Section
 from filtering.config.validation import nearest
@@ -126,6 +127,11 @@ class Step(Section):
     def why_refused(cls, key: str, given: Mapping[str, Any]) -> str:
         """Return what does not read a parameter, and what does; empty if nothing has a parameter of that name."""
         step, known = resolved(given), readers(key)
+        if key == FIT_KEY and step["method"] == D2 and (keys := deciders(given)):
+            return (
+                f"{' and '.join(keys)} chose variant paper, which does not read it; for variant novelty "
+                f"{as_novelty(keys)}, for variant paper remove {key}"
+            )
         method, budget = _names(step)
         variant = [f"variant {step[VARIANT_KEY]}"] if method == D2 else []
         spent = [*variant, *([f"budget {budget}"] if budget in BUDGET_SECTIONS else [])]

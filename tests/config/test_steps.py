@@ -386,6 +386,31 @@ def test_beside_an_unknown_name_every_value_is_checked_and_no_key_is_called_unre
     assert not any("does not read" in line for line in lines)
 
 
+RIGHT = "set score to right (or variant to novelty, if scores are probabilities)"
+
+
+@pytest.mark.parametrize(
+    ("keys", "chose", "advice"),
+    [
+        ({"rounds": 0}, "rounds", "remove rounds"),
+        ({"method": "d2", "scale": "median", "variant": "auto"}, "scale", "remove scale"),
+        (
+            {"gamma_reverse": 3, "rounds": 0, "score": "clip_score"},
+            "gamma_reverse and rounds and score",
+            f"remove gamma_reverse and rounds and {RIGHT}",
+        ),
+        ({"score": "clip_score"}, "score", RIGHT),
+        ({"score": {"aum": {"table": "t"}}}, "score", RIGHT),
+        ({"budget": "strata"}, "budget", "take another budget"),
+    ],
+)
+def test_what_chose_the_papers_variant_is_said_where_fit_is_not_read(keys, chose, advice):
+    assert refusal(given(selection=keys | {"fit": "clip_score"})) == (
+        f"selection.fit: {chose} chose variant paper, which does not read it; "
+        f"for variant novelty {advice}, for variant paper remove fit"
+    )
+
+
 def test_a_parameter_of_another_method_is_refused_beside_an_unknown_budget():
     lines = refusals(given(selection={"method": "d2", "variant": "novelty", "gamma_reverse": 3, "budget": "distnct"}))
     assert sorted(line.split(":")[0] for line in lines) == ["selection.budget", "selection.gamma_reverse"]
