@@ -54,8 +54,7 @@ class PlanView:
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """Draw it, as wide as there is room."""
         yield text(_pool_words(self.found))
-        if self.found["selection"]:
-            yield text(self.found["selection"])
+        yield from map(text, self.found["selection"])
         yield ""
         for table in self._tables(console, options):
             yield table

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 def _run(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
-    from filtering.config.selection import selection_words
     from filtering.embedding.checkpoint import check_model
     from filtering.shards.presence import check_presence
 
@@ -27,10 +26,11 @@ def _run(given: argparse.Namespace) -> int:
         raise
     # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import run
+    from filtering.pipeline.step_words import step_lines
 
     progress = progress_reporter()
-    if words := selection_words(config.selection):
-        progress.say(words)
+    for line in step_lines(config):
+        progress.say(line)
     record = run(config, progress, given.into_existing)
     return print_result(given, record, lambda: run_lines(record, config.output))
 

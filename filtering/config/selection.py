@@ -5,13 +5,13 @@ parameters of its method and those of its budget are sections of their own, and 
 method auto, and the variant auto of D2, are what `resolution.resolved` says.
 """
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Discriminator,
     Field,
+    ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
     Tag,
     ValidationInfo,
@@ -81,6 +81,16 @@ class Step(Section):
     def _in_sections(cls, given: Any) -> Any:
         return _in_sections(given) if isinstance(given, Mapping) else given
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_given_keys(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Leave out of `model_fields_set` what `resolved` has filled in."""
+        step = handler(given)
+        if isinstance(given, Mapping):
+            for section in (step, step.settings, step.budget_settings):
+                section.model_fields_set.intersection_update(key for key, value in given.items() if value != AUTO)
+        return step
+
     @field_validator("method")
     @classmethod
     def _is_a_method(cls, name: str) -> str:
@@ -109,6 +119,13 @@ class Step(Section):
         """Name of the budget that the step spends, one of `methods.DECIDED` if its method takes none."""
         own = method_of(self.method, getattr(self.settings, VARIANT_KEY, ""))
         return own.budget if self.budget == AUTO or own.decides else self.budget
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The keys that were given, except for those that were auto, and their values as plain data."""
+        sections = (self, self.settings, self.budget_settings)
+        keys = {key for section in sections for key in section.model_fields_set}
+        return {key: value for key, value in self.model_dump(mode="json").items() if key in keys}
 
     @property
     def reads_keep(self) -> bool:
@@ -186,21 +203,6 @@ class Selection(Step):
     def _flat(self, nested: SerializerFunctionWrapHandler) -> dict[str, object]:
         found = nested(self)
         return {"steps": found["steps"]} if self.steps else _flat(self, found)
-
-
-def selection_words(selection: Selection) -> str:
-    """Return in a line what the method auto stands for; nothing where the step is another."""
-    score = getattr(selection.budget_settings, "difficulty", selection.score)
-    step = Selection(score=score, keep=selection.keep, per=selection.per)
-    if selection.steps or selection.budget == AUTO or selection != step:
-        return ""
-    flat = selection.model_dump(mode="json", exclude={"method", "keep", "per"}, exclude_none=True)
-    words = ", ".join(f"{key} {_word(value)}" for key, value in flat.items())
-    return f"selection: the method auto is {selection.method} with {words}"
-
-
-def _word(value: object) -> str:
-    return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
 
 def read_keys(given: Mapping[str, Any]) -> dict[str, object]:

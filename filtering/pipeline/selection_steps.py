@@ -182,7 +182,13 @@ def model_of(config: Config) -> Embedding | None:
 
 def every_step(config: Config) -> Iterator[Step]:
     """Yield every step, those of named selections where they are named; InputError for unknown and circular names."""
-    return _every_step(config.selection.steps or (config.selection,), config.selections, ())
+    return (step for _, step in placed_steps(config))
+
+
+def placed_steps(config: Config) -> Iterator[tuple[str, Step]]:
+    """Yield what `every_step` does, each step after its place in the configuration, such as selection.steps.0."""
+    steps: Steps = config.selection.steps or config.selection
+    return _every_step(steps, "selection.steps" if config.selection.steps else NAME, config.selections, ())
 
 
 def specs_of(step: Step) -> tuple[Spec, Spec]:
@@ -216,17 +222,19 @@ def reads_texts(config: Config) -> bool:
     return any(side_of(spec) == "text" for spec in every_spec(config))
 
 
-def _every_step(steps: Sequence[Step | Sets], known: Mapping[str, Steps], inside: tuple[str, ...]) -> Iterator[Step]:
-    for step in steps:
+def _every_step(
+    steps: Steps, place: str, known: Mapping[str, Steps], inside: tuple[str, ...]
+) -> Iterator[tuple[str, Step]]:
+    for number, step in enumerate(_as_steps(steps)):
         if isinstance(step, Step):
-            yield step
+            yield f"{place}.{number}" if isinstance(steps, tuple) else place, step
             continue
         for name in step.all or step.any or ():
             if name not in known:
                 raise InputError(f"selection.steps: unknown selection {name}{nearest(name, known)}")
             if name in inside:
                 raise InputError(f"selections.{name}: refers to itself")
-            yield from _every_step(_as_steps(known[name]), known, (*inside, name))
+            yield from _every_step(known[name], f"selections.{name}", known, (*inside, name))
 
 
 def _as_steps(steps: Steps) -> Sequence[Step | Sets]:

@@ -14,6 +14,7 @@ from filtering.measures.artifacts import MeasuresResult
 from filtering.pipeline.context import Neighbourhood, RunContext, SelectionInputs, run_id
 from filtering.pipeline.selection_steps import Selected
 from filtering.pipeline.step_checks import unread_sizes
+from filtering.pipeline.step_words import auto_warnings
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.records import JsonObject, to_plain
 from filtering.runtime.run_record import BaseRecord, FilterRecord, RecordedConfig, RedoneConcepts, RunRecord
@@ -49,6 +50,7 @@ def run_summary(
             *dict.fromkeys(line for step in selected.steps for line in step.stage.result.warnings),
             *_warnings(inputs, selected.last.result),
             *unread_sizes(config),
+            *auto_warnings(config),
         ],
         objects=context.folders(),
         filters=_filters(config.filters, inputs.filters.result),

@@ -12,10 +12,10 @@ from typing import cast
 
 from filtering.concepts.stage import wanted_clusters
 from filtering.config.run import Config
-from filtering.config.selection import selection_words
 from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
 from filtering.pipeline.selection_steps import every_spec, every_step, reads_texts
+from filtering.pipeline.step_words import step_lines
 from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, metadata_cost, stage_costs
 from filtering.planning.probe import Pool, measured_pool, pair_seconds
 from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage, bottleneck
@@ -100,7 +100,7 @@ def plan(
         input_bytes=size,
         dimension=pool.probe.dimension,
         concepts=work.clusters,
-        selection=selection_words(config.selection),
+        selection=step_lines(config),
         keep=min(wanted_total(list(every_step(config))[-1].keep, pool.rows), pool.rows),
         cpus=cpus,
         memory_per_worker_bytes=allowed,

@@ -65,7 +65,7 @@ class Measured(TypedDict):
 class Plan(TypedDict):
     """The projected size and cost of a run; `keep` counts samples, `price` is None without prices.
 
-    `selection` is what the method auto stands for, empty where the configuration says more.
+    `selection` has a line for each step of D2: what it is in full.
     `warnings` name files that a run would quarantine, the first few.
     """
 
@@ -74,7 +74,7 @@ class Plan(TypedDict):
     input_bytes: int
     dimension: int
     concepts: int
-    selection: str
+    selection: list[str]
     keep: int
     cpus: int
     memory_per_worker_bytes: int
