@@ -55,6 +55,7 @@ class PlanView:
         """Draw it, as wide as there is room."""
         yield text(_pool_words(self.found))
         yield from map(text, self.found["selection"])
+        yield from (text(f"warning: {line}") for line in self.found["selection_warnings"])
         yield ""
         for table in self._tables(console, options):
             yield table

@@ -18,6 +18,7 @@ NAMES = (
 MEASURED = frozenset({"table", "aum", "el2n", "forgetting"})
 TABLE = "a path or URL of a parquet table with a uid column"
 NONE = "none"
+NOT = ("no", "off", "false")
 
 
 Neighbours = Literal["images", "captions"]
@@ -159,7 +160,8 @@ Score = Annotated[
 
 
 def _none_or_score(value: Any) -> str:
-    return "[none]" if value == NONE else "[score]"
+    # Of what is meant for none, that is the word to suggest, not a scorer.
+    return "[none]" if value == NONE or str(value).lower() in NOT else "[score]"
 
 
 NoneOrScore = Annotated[

@@ -5,9 +5,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -21,6 +21,8 @@ from filtering.core.secrets import MASK, NOTIFY_REMEDY, refused_secret
 UNION_BRANCH = re.compile(r"int|float|str|constrained-\w+|.*[\[\]].*", re.DOTALL)
 
 
+# A number as text, and whether it is a percentage.
+NUMBER = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", re.ASCII)
 # Names that are listed whole; of more, so many of the nearest.
 MAX_LISTED, NEAREST_LISTED = 16, 5
 # Mistakes that are told, and characters that are shown of a value or of a key: both are anyone's.
@@ -29,8 +31,10 @@ MAX_MISTAKES, SHOWN = 50, 120
 # Mistakes whose location ends with a key, whatever it looks like: any name may have brackets.
 ABOUT_KEYS = ("extra_forbidden", "missing", "invalid_key")
 
-# What values are called elsewhere, where the nearest spelling would mislead.
-SYNONYMS = {"gpu": "cuda"}
+# What values are called elsewhere, where the nearest spelling would mislead; YAML reads `no` and `off` as false.
+SYNONYMS = {"gpu": "cuda", "no": "none", "off": "none", "false": "none"}
+# Mistakes of values that should be numbers.
+ABOUT_NUMBERS = ("int_type", "int_parsing", "float_type", "float_parsing")
 
 TOO_DEEP = "the configuration refers to itself or is nested too deep"
 
@@ -103,6 +107,8 @@ def _line(place: _Place, one: ErrorDetails, given: Mapping[str, Any]) -> str:
     value = shown(one["input"])
     most = f", at most {MOST:,}" if one["type"] == "less_than_equal" and one["ctx"]["le"] == MOST else ""
     similar = _similar(one["input"], place.field)
+    if one["type"] in ABOUT_NUMBERS and isinstance(one["input"], str):
+        similar = similar or _unquoted(one["input"], place.field)
     return f"{place}: {value} is not valid; it must be {place.description}{most}{similar}"
 
 
@@ -121,11 +127,27 @@ def _any_of(names: Iterable[str]) -> str:
 
 def _similar(given: object, field: FieldInfo | None) -> str:
     """Return '; did you mean X?' for the choice of a field that is nearest to a text; empty if none is near."""
-    if not isinstance(given, str) or field is None:
+    if not isinstance(given, str | bool) or field is None:
         return ""
+    given = str(given)
     name = SYNONYMS.get(given.lower(), given)[:SHOWN]
     match = difflib.get_close_matches(name, set(_choices(field.annotation)) - {given}, n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else ""
+
+
+def _unquoted(given: str, field: FieldInfo | None) -> str:
+    """Return what to write in place of a text that is a number or a percentage, if the field takes that number."""
+    found = NUMBER.fullmatch(given[:SHOWN])
+    if found is None or field is None:
+        return ""
+    digits, percent = found.groups()
+    number = float(digits) / 100 if percent else float(digits)
+    word = f"{number:.15g}"
+    try:
+        TypeAdapter(Annotated[field.annotation, field]).validate_python(json.loads(word))
+    except ValueError:
+        return ""
+    return f"; write {word} without quotes"
 
 
 def _choices(annotation: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ from filtering.config.run import Config
 from filtering.config.scores import scorer_name
 from filtering.config.selection import Step
 from filtering.core.errors import InputError, Mistakes
-from filtering.pipeline.selection_steps import every_step, model_of, specs_of
+from filtering.pipeline.selection_steps import every_step, model_of, placed_steps, specs_of
 from filtering.scores.registry import AUTO, Spec
 from filtering.scores.stage import check_spec
 from filtering.selection.registry import selector_of, wants_probabilities
@@ -59,3 +59,13 @@ def unread_sizes(config: Config) -> list[str]:
         for step in every_step(config)
         if "keep" in step.model_fields_set and not step.reads_keep
     ]
+
+
+def sizes_above(config: Config, rows: int) -> list[str]:
+    """Return a warning for each step that is to keep more samples than the pool has."""
+    found = (
+        f"{place}.keep asks for {step.keep:,} samples, but the pool has only {rows:,}"
+        for place, step in placed_steps(config)
+        if step.reads_keep and isinstance(step.keep, int) and step.keep > rows
+    )
+    return list(dict.fromkeys(found))

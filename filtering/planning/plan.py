@@ -15,6 +15,7 @@ from filtering.config.run import Config
 from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
 from filtering.pipeline.selection_steps import every_spec, every_step, reads_texts
+from filtering.pipeline.step_checks import sizes_above, unread_sizes
 from filtering.pipeline.step_words import step_lines
 from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, metadata_cost, stage_costs
 from filtering.planning.probe import Pool, measured_pool, pair_seconds
@@ -101,6 +102,7 @@ def plan(
         dimension=pool.probe.dimension,
         concepts=work.clusters,
         selection=step_lines(config),
+        selection_warnings=[*unread_sizes(config), *sizes_above(config, pool.rows)],
         keep=min(wanted_total(list(every_step(config))[-1].keep, pool.rows), pool.rows),
         cpus=cpus,
         memory_per_worker_bytes=allowed,

@@ -65,7 +65,7 @@ class Measured(TypedDict):
 class Plan(TypedDict):
     """The projected size and cost of a run; `keep` counts samples, `price` is None without prices.
 
-    `selection` has a line for each step of D2: what it is in full.
+    `selection` has a line for each step of D2, what it is in full, and `selection_warnings` those of its sizes.
     `warnings` name files that a run would quarantine, the first few.
     """
 
@@ -75,6 +75,7 @@ class Plan(TypedDict):
     dimension: int
     concepts: int
     selection: list[str]
+    selection_warnings: list[str]
     keep: int
     cpus: int
     memory_per_worker_bytes: int

@@ -26,6 +26,7 @@ def test_the_table_names_every_stage(metadata_pool, tmp_path, capsys):
 def found(*stages, allowed=4_000_000_000, price=None):
     return {
         "rows": 1000, "shards": 8, "input_bytes": 51_600_000, "concepts": 20, "selection": [], "keep": 300, "cpus": 2,
+        "selection_warnings": [],
         "memory_per_worker_bytes": 4_000_000_000, "disk_bytes": 10_000_000, "seconds": 100, "cpu_hours": 0.05,
         "gpu_hours": 0.0, "price": price, "stages": stages, "bottleneck": bottleneck(stages, allowed), "base": None,
         "probe": {"device": ""}, "warnings": [],
@@ -49,6 +50,10 @@ def test_the_bottleneck_is_marked():
 def test_what_the_method_auto_stands_for_is_told():
     words = "selection: the method auto is d2 with score right"
     assert words in planned(found(*STAGES) | {"selection": [words]}, "cpu")
+
+
+def test_warnings_of_sizes_are_told():
+    assert "warning: much" in planned(found(*STAGES) | {"selection_warnings": ["much"]}, "cpu")
 
 
 def test_of_other_machines_nobody_knows_what_a_worker_may_have():

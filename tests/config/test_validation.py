@@ -55,6 +55,30 @@ def test_only_what_the_key_takes_is_suggested_not_words_of_its_description(secti
     assert "did you mean" not in line
 
 
+@pytest.mark.parametrize(
+    ("section", "end"),
+    [
+        ({"selection": {"keep": "30%"}}, "; write 0.3 without quotes"),
+        ({"selection": {"keep": "0.3"}}, "; write 0.3 without quotes"),
+        ({"selection": {"keep": "5000"}}, "; write 5000 without quotes"),
+        ({"selection": {"keep": " 12.5 %"}}, "; write 0.125 without quotes"),
+        ({"selection": {"method": "d2", "gamma_reverse": "3"}}, "; write 3 without quotes"),
+        ({"graph": {"k": "10"}}, "; write 10 without quotes"),
+        ({"selection": {"keep": "130%"}}, "or a number of samples"),
+        ({"selection": {"keep": "0"}}, "or a number of samples"),
+        ({"selection": {"keep": "a third"}}, "or a number of samples"),
+        ({"selection": {"keep": "1e400"}}, "or a number of samples"),
+        ({"selection": {"keep": "9" * 400}}, "or a number of samples"),
+        ({"selection": {"fit": False}}, "; did you mean none?"),
+        ({"selection": {"fit": "no"}}, "; did you mean none?"),
+        ({"selection": {"fit": True}}, "none for others"),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_form_is_answered_with_the_form_to_write(section, end):
+    assert refusal(given(**section)).endswith(end)
+
+
 def test_a_choice_of_the_key_is_suggested():
     assert refusal(given(selection={"score": {"right": {"neighbours": "image"}}})).endswith("; did you mean images?")
 

@@ -23,11 +23,23 @@ def planned(config):
 def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_path):
     found = planned(metadata_config(metadata_pool, tmp_path / "run"))
     assert (found["rows"], found["dimension"], found["concepts"], found["keep"]) == (1100, 32, 12, 330)
-    assert found["selection"] == ""
+    assert found["selection"] == [
+        "selection: the method auto is d2 with score clip_score, budget proportional, variant paper"
+    ]
+    assert found["selection_warnings"] == []
     assert found["hours"] > 0
     assert found["disk_bytes"] > 0
     assert found["bottleneck"] == bottleneck(found["stages"], found["memory_per_worker_bytes"])
     assert not (tmp_path / "run").exists()
+
+
+def test_sizes_that_the_pool_or_the_method_does_not_allow_are_warned_of(metadata_pool, tmp_path):
+    steps = [{"method": "top", "keep": 2000}, {"method": "all", "keep": 5}, {"method": "top", "keep": 1100}]
+    found = planned(metadata_config(metadata_pool, tmp_path / "run", selection={"steps": steps}))
+    assert found["selection_warnings"] == [
+        "selection.keep is set, but all itself decides how many samples it keeps",
+        "selection.steps.0.keep asks for 2,000 samples, but the pool has only 1,100",
+    ]
 
 
 @pytest.mark.slow
