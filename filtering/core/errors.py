@@ -75,6 +75,15 @@ class Mistakes:
             raise InputError(*self.lines)
 
 
+@contextmanager
+def under(key: str) -> Iterator[None]:
+    """Let the lines of an InputError that the block raises begin with a key."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(*(f"{key}: {line}" for line in error.args)) from None
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters, secrets masked; else its type."""
     return redacted(str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from filtering.config.methods import StrataBudget, fit_of
+from filtering.config.methods import FIT_KEY, StrataBudget, fit_of
 from filtering.config.run import Config, Embedding
 from filtering.config.scores import NONE, Combine, ScoreTable, Weighted
 from filtering.config.selection import Sets, Step, Steps
@@ -191,17 +191,24 @@ def placed_steps(config: Config) -> Iterator[tuple[str, Step]]:
     return _every_step(steps, "selection.steps" if config.selection.steps else NAME, config.selections, ())
 
 
-def specs_of(step: Step) -> tuple[Spec, Spec]:
+def specs_of(step: Step, place: str = NAME) -> tuple[Spec, Spec]:
     """Return the score that picks in a step, and its second one, the same unless the step reads another.
 
-    Strata are cut by a score, and expected novelty is weighed by the ranks of one.
+    Strata are cut by a score, and expected novelty is weighed by the ranks of one. `place` is the step's in the
+    configuration.
     """
-    own, fit, strata = spec_of(step.score, selector_of(step).score), fit_of(step.settings), step.budget_settings
+    # A score that the method auto cuts strata by was given as the step's own.
+    strata, fit, difficulty = step.budget_settings, fit_of(step.settings), f"{place}.{_difficulty_key(step)}"
+    own = spec_of(step.score, selector_of(step).score, f"{place}.score")
     if isinstance(strata, StrataBudget) and strata.difficulty != AUTO:
-        return own, spec_of(strata.difficulty, own.name)
+        return own, spec_of(strata.difficulty, own.name, difficulty)
     if fit != NONE:
-        return own, Spec("combine", Combine(of=(Weighted(score=fit),), by="rank"))
+        return own, Spec("combine", Combine(of=(Weighted(score=fit),), by="rank"), f"{place}.{FIT_KEY}")
     return own, own
+
+
+def _difficulty_key(step: Step) -> str:
+    return "difficulty" if "difficulty" in step.given else "score"
 
 
 def every_spec(config: Config) -> Iterator[Spec]:

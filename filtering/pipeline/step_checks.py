@@ -16,9 +16,9 @@ def check_steps(config: Config) -> None:
     with mistakes.collected():
         _check_increments(config)
     with mistakes.collected():
-        for step in every_step(config):
+        for place, step in placed_steps(config):
             with mistakes.collected():
-                _check_scores(step, config)
+                _check_scores(step, place, config)
     mistakes.refuse()
 
 
@@ -31,8 +31,8 @@ def _check_increments(config: Config) -> None:
         raise InputError("selection.per: increment needs a selection of one step; in selection.steps, set per to pool")
 
 
-def _check_scores(step: Step, config: Config) -> None:
-    specs = specs_of(step)
+def _check_scores(step: Step, place: str, config: Config) -> None:
+    specs = specs_of(step, place)
     if wants_probabilities(step):
         _check_probable(step, specs[0])
     for spec in specs:
@@ -47,7 +47,7 @@ def _check_probable(step: Step, spec: Spec) -> None:
     name = f"auto is {spec.name}" if given == AUTO else given
     reader = "variant novelty" if selector_of(step).probable else "budget distinct"
     raise InputError(
-        f"selection.score: {name}, with values of {spec.scorer.values}, but {reader} takes probabilities, from 0 to 1; "
+        f"{spec.key}: {name}, with values of {spec.scorer.values}, but {reader} takes probabilities, from 0 to 1; "
         f"use score right, {{combine: {{of: [{{score: {spec.name}}}], by: rank}}}} or a table of probabilities"
     )
 

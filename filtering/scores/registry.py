@@ -1,6 +1,6 @@
 """The scorers by name, with their inputs and how they are computed. A higher score is more worth keeping."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -23,7 +23,7 @@ from filtering.config.scores import (
     Weighted,
 )
 from filtering.config.types import Section
-from filtering.core.errors import InputError
+from filtering.core.errors import InputError, under
 from filtering.filters.artifacts import Side
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.artifacts import Scores
@@ -34,6 +34,8 @@ from filtering.scores.scorer import Float32Array, Kind, Scorer, Values
 from filtering.scores.table_column import column_scores
 
 AUTO = "auto"
+# The key that asks for a score, unless another one is named.
+KEY = "selection.score"
 
 
 def _stored(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
@@ -179,10 +181,11 @@ LOWER_IS_HARDER = ("aum",)
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A scorer's name, and its parameters."""
+    """A scorer's name, and its parameters; `key` is the key of the configuration that asks for it."""
 
     name: str
     settings: Section | None = None
+    key: str = field(default=KEY, compare=False)
 
     @property
     def scorer(self) -> Scorer:
@@ -209,20 +212,21 @@ CENTRED = Spec("centred_score", CentredScore(form="cosine"))
 AGREEMENTS = {side: Spec("neighbour_agreement", NeighbourAgreement(of=side)) for side in get_args(Neighbours)}
 
 
-def spec_of(score: Score, default: str) -> Spec:
-    """Return the score that a configuration names; `default` is the scorer that `auto` stands for.
+def spec_of(score: Score, default: str, key: str = KEY) -> Spec:
+    """Return the score that a configuration names at a key; `default` is the scorer that `auto` stands for.
 
     InputError if it needs parameters; a name is one of `filtering.config.scores.NAMES`.
     """
     if isinstance(score, ScoreTable):
-        return Spec("table", score)
+        return Spec("table", score, key)
     if isinstance(score, ScoreOf):
         ((name, settings),) = score.given().items()
-        return _completed(name, settings)
+        return replace(_completed(name, settings), key=key)
     name = default if score == AUTO else score
     if name == "clip_powered":
-        return Spec(name, CLIP_POWERED)
-    return _completed(name, _defaults(name))
+        return Spec(name, CLIP_POWERED, key)
+    with under(key):
+        return replace(_completed(name, _defaults(name)), key=key)
 
 
 def files_of(spec: Spec) -> list[str]:
@@ -246,7 +250,7 @@ def parts_of(spec: Spec) -> list[Spec]:
         return [CENTRED, AGREEMENTS["images"], *[AGREEMENTS["captions"]] * (spec.settings.neighbours == "both")]
     if not isinstance(spec.settings, Combine):
         return []
-    return [spec_of(part.score, "clip_score") for part in spec.settings.of]
+    return [spec_of(part.score, "clip_score", spec.key) for part in spec.settings.of]
 
 
 def side_of(spec: Spec) -> Side | None:
@@ -277,5 +281,5 @@ def _defaults(name: str) -> Section | None:
         return None
     missing = [key for key, field in settings.model_fields.items() if field.is_required()]
     if missing:
-        raise InputError(f"selection.score: {name} needs {missing[0]}; write {{{name}: {{{missing[0]}: ...}}}}")
+        raise InputError(f"{name} needs {missing[0]}; write {{{name}: {{{missing[0]}: ...}}}}")
     return settings()

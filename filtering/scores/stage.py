@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from filtering.config.run import Embedding, Ray
 from filtering.config.scores import CentredScore, Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
-from filtering.core.errors import InputError, RunError
+from filtering.core.errors import InputError, RunError, under
 from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard, Side
@@ -99,16 +99,17 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
 
 
 def check_spec(spec: Spec, model: Embedding | None) -> None:
-    """Refuse a score whose tables, targets or images are not there; InputError in one line."""
+    """Refuse a score whose tables, targets or images are not there; InputError in one line with its key."""
     settings = spec.settings
-    if spec.scorer.kind is Kind.TOWERS and model is None:
-        raise InputError(f"selection.score: {spec.name} runs a model over images, and metadata has none; give tars")
-    if isinstance(settings, ScoreTable):
-        check_table(settings)
-    elif isinstance(settings, Targets):
-        check_targets(settings.targets)
-    elif isinstance(settings, MetaClip):
-        check_entries(settings.entries)
+    with under(spec.key):
+        if spec.scorer.kind is Kind.TOWERS and model is None:
+            raise InputError(f"{spec.name} runs a model over images, and metadata has none; give tars")
+        if isinstance(settings, ScoreTable):
+            check_table(settings)
+        elif isinstance(settings, Targets):
+            check_targets(settings.targets)
+        elif isinstance(settings, MetaClip):
+            check_entries(settings.entries)
     for part in parts_of(spec):
         check_spec(part, model)
 

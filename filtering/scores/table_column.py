@@ -27,9 +27,9 @@ def check_table(source: ScoreTable) -> None:
         with opened(source.table, WHAT) as watched:
             _checked(watched.stream, source)
     except OSError as error:
-        raise InputError(f"selection.score.table: {source.table} cannot be read ({error})") from None
+        raise InputError(f"table: {source.table} cannot be read ({error})") from None
     except UnreadableError as error:
-        raise InputError(f"selection.score.table: {error}") from None
+        raise InputError(f"table: {error}") from None
 
 
 def column_scores(uids: pa.ChunkedArray, source: ScoreTable, version: Version | None = None) -> npt.NDArray[np.float64]:
@@ -48,9 +48,7 @@ def column_scores(uids: pa.ChunkedArray, source: ScoreTable, version: Version | 
     places = pc.index_in(uids, value_set=known)
     if places.null_count:
         missing = uids.filter(pc.is_null(places))[0].as_py()
-        raise InputError(
-            f"selection.score: {places.null_count} samples have no row in {source.table}, such as {missing}"
-        )
+        raise InputError(f"{places.null_count} samples have no row in {source.table}, such as {missing}")
     if not parts:
         return np.zeros(0)
     column = pa.chunked_array([column for _, column in parts])
@@ -71,8 +69,7 @@ def _refuse_conflicts(
     for place, one, other in zip(again.tolist(), here, there, strict=True):
         if one != other:
             raise InputError(
-                f"selection.score: {source.table} has different values of {source.column} for uid {known[place]}; "
-                "leave one row a uid"
+                f"{source.table} has different values of {source.column} for uid {known[place]}; leave one row a uid"
             )
 
 
@@ -82,15 +79,15 @@ def _checked(stream: BinaryIO, source: ScoreTable) -> BoundedParquet:
     schema = file.schema
     for name in ("uid", source.column):
         if name not in schema.names:
-            raise InputError(f"selection.score: {source.table} has no column {name}{nearest(name, schema.names)}")
+            raise InputError(f"{source.table} has no column {name}{nearest(name, schema.names)}")
         if schema.names.count(name) > 1:
-            raise InputError(f"selection.score: {source.table} has {schema.names.count(name)} columns {name}")
+            raise InputError(f"{source.table} has {schema.names.count(name)} columns {name}")
     file.check(["uid", source.column])
     kind = schema.field(source.column).type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise InputError(f"selection.score: column {source.column} of {source.table} holds {kind}, not numbers")
+        raise InputError(f"column {source.column} of {source.table} holds {kind}, not numbers")
     if pa.types.is_nested(schema.field("uid").type):
-        raise InputError(f"selection.score: column uid of {source.table} holds {schema.field('uid').type}, not text")
+        raise InputError(f"column uid of {source.table} holds {schema.field('uid').type}, not text")
     return file
 
 
@@ -99,13 +96,13 @@ def _columns(batch: pa.RecordBatch, source: ScoreTable) -> tuple[pa.StringArray,
         # In lower case, as the uids of samples are.
         uids = pc.ascii_lower(texts("uid", batch.column("uid"), UID_BYTES).values)
     except ColumnError as error:
-        raise InputError(f"selection.score: {source.table}: {error}") from None
+        raise InputError(f"{source.table}: {error}") from None
     return uids, batch.column(source.column)
 
 
 def _values(column: pa.ChunkedArray, source: ScoreTable) -> npt.NDArray[np.float64]:
     """Return a column as float64 (n,), in which it has the order that it has."""
-    where = f"selection.score: column {source.column} of {source.table}"
+    where = f"column {source.column} of {source.table}"
     values = column.cast(pa.float64(), safe=False).to_numpy()
     if not np.isfinite(values).all():
         raise InputError(f"{where} holds values that are not finite numbers")

@@ -10,6 +10,7 @@ from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
 from filtering.config.run import Embedding
 from filtering.config.scores import MetaClip, NegClipLoss
+from filtering.core.errors import under
 from filtering.embedding.artifacts import EmbeddedShard, half_rows, unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
@@ -58,7 +59,9 @@ def score_rows(shard: EmbeddedShard, spec: Spec, files: Files, store: Store) -> 
     function = spec.scorer.of_rows
     assert function is not None
     rows = shard.rows(["uid", "clip_score"])
-    return write_scores(store, shard.shard.identity, function(rows, spec.settings, files), spec.dtype)
+    with under(spec.key):
+        scores = function(rows, spec.settings, files)
+    return write_scores(store, shard.shard.identity, scores, spec.dtype)
 
 
 def write_context(spec: Spec, model: Embedding | None, concepts: Store, files: Files, store: Store) -> None:

@@ -56,7 +56,10 @@ def test_the_score_that_a_method_takes_by_itself_is_refused_too(checked):
 def test_every_step_with_a_score_that_is_no_probability_is_named(checked):
     steps = [{"method": "top", "keep": 0.5}, NOVEL | {"score": "clip_score"}, {"all": ["a"]}]
     lines = checked(selection={"steps": steps}, selections={"a": DISTINCT | {"score": "sds"}})
-    assert [line.split(",")[0] for line in lines] == ["selection.score: clip_score", "selection.score: sds"]
+    assert [line.split(",")[0] for line in lines] == [
+        "selection.steps.1.score: clip_score",
+        "selections.a.score: sds",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,39 @@ def test_every_step_with_a_score_that_is_no_probability_is_named(checked):
 @pytest.mark.parametrize("keys", [NOVEL, DISTINCT], ids=["novelty", "distinct"])
 def test_scores_that_can_be_probabilities_pass(checked, keys, score):
     assert checked(selection=keys | {"score": score}) == []
+
+
+TABLE = {"table": "/nowhere.parquet", "column": "c"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "start"),
+    [
+        ({"selection": {"fit": TABLE}}, "selection.fit: table: /nowhere.parquet cannot be read"),
+        ({"selection": {"fit": {"norm_sim": {"targets": "/no.npy"}}}}, "selection.fit: targets: /no.npy is not there"),
+        ({"selection": {"fit": "norm_sim"}}, "selection.fit: norm_sim needs targets; write {norm_sim: {targets: ...}}"),
+        ({"selection": {"fit": "dlc"}}, "selection.fit: dlc runs a model over images"),
+        (
+            {"selection": {"fit": {"combine": {"of": [{"score": "aum"}]}}}},
+            "selection.fit: aum needs table; write {aum: {table: ...}}",
+        ),
+        (
+            {"selection": {"method": "top", "budget": "strata", "difficulty": TABLE}},
+            "selection.difficulty: table: /nowhere.parquet cannot be read",
+        ),
+        ({"selection": {"score": TABLE}}, "selection.score: table: /nowhere.parquet cannot be read"),
+        ({"selection": {"score": "aum"}}, "selection.score: aum needs table"),
+        ({"selection": {"steps": [{"method": "top"}, {"fit": "aum"}]}}, "selection.steps.1.fit: aum needs table"),
+        (
+            {"selection": {"steps": [{"all": ["a"]}]}, "selections": {"a": {"fit": TABLE}}},
+            "selections.a.fit: table: /nowhere.parquet cannot be read",
+        ),
+    ],
+    ids=str,
+)
+def test_a_score_that_cannot_be_had_is_refused_at_the_key_that_asks_for_it(checked, sections, start):
+    (line,) = checked(**sections)
+    assert line.startswith(start)
 
 
 def test_scores_of_any_value_pass_where_probabilities_are_not_needed(checked):
