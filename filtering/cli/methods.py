@@ -59,7 +59,7 @@ def _entry_view(entry: Entry) -> "list[RenderableType]":
     table = columns()
     table.add_column(min_width=13, no_wrap=True)
     table.add_column()
-    for label in ("inputs", "orientation", "values", "source"):
+    for label in ("step", "inputs", "orientation", "values", "source"):
         if entry[label]:
             table.add_row(text(label, "dim"), entry[label])
     for one in entry["parameters"]:

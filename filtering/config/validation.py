@@ -131,7 +131,7 @@ def _similar(given: object, field: FieldInfo | None) -> str:
         return ""
     given = str(given)
     name = SYNONYMS.get(given.lower(), given)[:SHOWN]
-    match = difflib.get_close_matches(name, set(_choices(field.annotation)) - {given}, n=1, cutoff=0.6)
+    match = difflib.get_close_matches(name, set(choices(field.annotation)) - {given}, n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else ""
 
 
@@ -150,13 +150,13 @@ def _unquoted(given: str, field: FieldInfo | None) -> str:
     return f"; write {word} without quotes"
 
 
-def _choices(annotation: Any) -> Iterator[str]:
+def choices(annotation: Any) -> Iterator[str]:
     """Yield the words that an annotation allows, through unions and lists."""
     if get_origin(annotation) is Literal:
         yield from (word for word in get_args(annotation) if isinstance(word, str))
         return
     for option in getattr(annotation, "__args__", ()):
-        yield from _choices(option)
+        yield from choices(option)
 
 
 def _located(error: ErrorDetails, root: type[Section], given: Any) -> _Place:

@@ -1,18 +1,43 @@
 """The parts that a configuration may name: selectors, budgets, scorers, with their inputs, parameters and papers."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 from pydantic.fields import FieldInfo
 
-from filtering.config.methods import AUTO, BUDGET_SECTIONS, D2, FIT_KEY, METHODS, VARIANT_KEY, VARIANTS, MinimumBudget
+from filtering.config.methods import (
+    AUTO,
+    BUDGET_SECTIONS,
+    D2,
+    FIT,
+    FIT_KEY,
+    METHODS,
+    VARIANT_KEY,
+    VARIANTS,
+    MinimumBudget,
+)
+from filtering.config.resolution import IN_STRATA, NOVEL
+from filtering.config.selection import COMMON, Step
 from filtering.config.types import Section
-from filtering.config.validation import nearest
+from filtering.config.validation import choices, nearest
 from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS
 from filtering.selection.registry import BUDGETS, NOVELTY, SELECTORS, Budget
 
+
+def flow(value: object) -> str:
+    """Return plain data as YAML in a line."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return f"{{{', '.join(f'{key}: {flow(inner)}' for key, inner in value.items())}}}"
+
+
 AUTO_ABOUT = "the default, with nothing to tune: d2 by expected novelty, or in strata of a score of your own"
 AUTO_INPUTS = "score (auto: right), budget (auto: distinct; in strata: strata)"
+AUTO_STEP = (
+    f"{flow(NOVEL | {FIT_KEY: FIT})}; with a score from a table or from training dynamics "
+    f"{flow(IN_STRATA | {'difficulty': 'that score', 'drop_hardest': AUTO})}; with other keys d2 with what is given"
+)
 VARIANTS_TOLD = (
     f"novelty: {NOVELTY.about}; paper: messages over the graph; auto: paper where a parameter of it, another score "
     "than right or budget strata is given, else novelty"
@@ -28,12 +53,16 @@ class Parameter(TypedDict):
 
 
 class Part(TypedDict):
-    """A selector, a budget or a scorer; the orientation and the values are empty but for scorers."""
+    """A selector, a budget or a scorer; the orientation and the values are empty but for scorers.
+
+    The step is what a name stands for, empty where it stands for itself.
+    """
 
     kind: str
     name: str
     about: str
     inputs: str
+    step: str
     orientation: str
     values: str
     source: str
@@ -42,7 +71,7 @@ class Part(TypedDict):
 
 def methods() -> list[Part]:
     """Return every part that a configuration may name."""
-    found = [_part("selector", AUTO, AUTO_ABOUT, "", AUTO_INPUTS, [])]
+    found = [_part("selector", AUTO, AUTO_ABOUT, "", AUTO_INPUTS, []) | {"step": AUTO_STEP}]
     found += [
         _part("selector", name, one.about, one.source, _selector_inputs(name), _selector_fields(name))
         for name, one in SELECTORS.items()
@@ -63,8 +92,35 @@ def method(name: str) -> list[Part]:
     known = methods()
     found = [part for part in known if part["name"] == name]
     if not found:
-        raise InputError(f"methods: unknown name {name}{nearest(name, {part['name'] for part in known})}")
+        raise InputError(f"methods: {_place_of(name) or f'unknown name {name}{nearest(name, _names(known))}'}")
     return found
+
+
+def _names(parts: Sequence[Part]) -> set[str]:
+    return {part["name"] for part in parts}
+
+
+def _place_of(name: str) -> str:
+    """Return what has a key or a value of that name, and how it is shown; empty if nothing has."""
+    if name in COMMON:
+        return f"{name} is a key of every step: {Step.model_fields[name].description}"
+    fields = [(owner, key, field) for owner, section in _sections() for key, field in section.model_fields.items()]
+    if owners := list(dict.fromkeys(owner for owner, key, _ in fields if key == name)):
+        return f"{name} is a key of {', '.join(owners)}: filtering methods {owners[0]}"
+    values = [(owner, key) for owner, key, field in fields if name in choices(field.annotation)]
+    if not values:
+        return ""
+    keys = dict.fromkeys(f"{key} of {owner}" for owner, key in values)
+    return f"{name} is a value of {', '.join(keys)}: filtering methods {values[0][0]}"
+
+
+def _sections() -> Iterator[tuple[str, type[Section]]]:
+    """Yield the sections of parameters, each after the name of what reads it."""
+    for variant in VARIANTS.values():
+        yield D2, variant.settings
+    yield from ((name, one.settings) for name, one in METHODS.items())
+    yield from BUDGET_SECTIONS.items()
+    yield from ((name, one.settings) for name, one in SCORERS.items() if one.settings)
 
 
 def _part(
@@ -76,6 +132,7 @@ def _part(
         name=name,
         about=about,
         inputs=inputs,
+        step="",
         orientation=keep,
         values=str(values),
         source=source,

@@ -22,6 +22,10 @@ def test_the_values_of_a_scorer_are_shown():
     assert all(f"values {values}" in " ".join(shown[name].split()) for name, values in ranges.items())
 
 
+def test_what_auto_stands_for_is_shown():
+    assert "step {method: d2, variant: novelty" in " ".join(" ".join(plain_lines(details_view(method("auto")))).split())
+
+
 def test_the_command(capsys):
     assert main(["methods"]) == 0
     shown = capsys.readouterr().out
