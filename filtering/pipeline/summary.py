@@ -8,11 +8,12 @@ from typing import cast
 
 import filtering
 from filtering.config.filters import Filter
+from filtering.core.formatting import counted
 from filtering.filters.artifacts import FiltersResult
 from filtering.manifests.artifacts import ManifestsResult
 from filtering.measures.artifacts import MeasuresResult
 from filtering.pipeline.context import Neighbourhood, RunContext, SelectionInputs, run_id
-from filtering.pipeline.selection_steps import Selected
+from filtering.pipeline.selection_steps import Selected, TakenStep
 from filtering.pipeline.step_checks import unread_sizes
 from filtering.pipeline.step_words import auto_warnings
 from filtering.runtime.finished_run import Reusable
@@ -48,7 +49,7 @@ def run_summary(
             *inputs.embedding.result.warnings,
             *(line for stage in selected.scores.values() for line in stage.result.warnings),
             *dict.fromkeys(line for step in selected.steps for line in step.stage.result.warnings),
-            *_warnings(inputs, selected.last.result),
+            *_warnings(inputs, selected),
             *unread_sizes(config),
             *auto_warnings(config),
         ],
@@ -100,12 +101,12 @@ def _base(reusable: Reusable, inputs: SelectionInputs, selection: SelectionResul
     )
 
 
-def _warnings(inputs: SelectionInputs, selection: SelectionResult) -> list[str]:
+def _warnings(inputs: SelectionInputs, selected: Selected) -> list[str]:
     found = []
-    wanted, available = selection.wanted, selection.available
+    wanted, available = selected.last.result.wanted, selected.last.result.available
     sides = [("", inputs.images), *([(" of captions", inputs.texts)] if inputs.texts else [])]
-    if available == 0:
-        found.append("no sample reached selection, so nothing is kept; the reasons below say why")
+    if selected.last.result.picks == 0:
+        found.append(_nothing_kept(selected.steps))
     elif wanted > available:
         found.append(f"selection.keep asks for {wanted:,} samples, but only {available:,} reached selection")
     for name, side in sides:
@@ -115,6 +116,22 @@ def _warnings(inputs: SelectionInputs, selection: SelectionResult) -> list[str]:
         if recall < 0.9:
             found.append(f"the recall of the graph{name} is {recall:.2f}; raise graph.mean_replicas or graph.recall")
     return found
+
+
+def _nothing_kept(steps: Sequence[TakenStep]) -> str:
+    """Return what the first step says that picked nothing, where the last one did."""
+    step = next(step for step in steps if step.stage.result.picks == 0)
+    available = counted(step.stage.result.available, "sample")
+    if step.settings is None:
+        return f"no sample is in {step.stage.result.summary.partition(' in ')[2]}, so nothing is kept"
+    if step.stage.result.available == 0:
+        return "no sample reached selection, so nothing is kept; the reasons below say why"
+    if not step.settings.reads_keep:
+        return f"{step.settings.method} keeps none of {available} that reached it, so nothing is kept"
+    return (
+        f"selection.keep: {step.settings.keep:g} of {available} that reached {step.settings.method} is less than one, "
+        "so nothing is kept; raise keep"
+    )
 
 
 def _versions() -> dict[str, str]:

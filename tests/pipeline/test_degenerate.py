@@ -77,3 +77,32 @@ def test_zero_and_broken_rows_are_quarantined(run, tmp_path):
 def test_nothing_but_broken_rows(run, tmp_path):
     record = filtered(run, write_vectors(tmp_path / "pool", np.zeros((50, 16))), tmp_path)
     assert (record["totals"]["kept"], record["totals"]["quarantined"]) == (0, 50)
+    assert record["warnings"] == ["no sample reached selection, so nothing is kept; the reasons below say why"]
+
+
+@pytest.mark.slow
+def test_a_selection_that_keeps_nothing_says_so(run, tmp_path):
+    pool = write_vectors(tmp_path / "pool", points(100, 16))
+    parts = {"one": {"method": "threshold", "threshold": 5}, "two": {"method": "top"}}
+    less = "selection.keep: {} of {} that reached top is less than one, so nothing is kept; raise keep"
+    for selection, line in (
+        ({"method": "top", "keep": 0.0001}, less.format("0.0001", "100 samples")),
+        ({"steps": [{"method": "top", "keep": one} for one in (1, 0.5)]}, less.format("0.5", "1 sample")),
+        (
+            {"steps": [{"method": "top", "keep": one} for one in (1, 0.5, 0.7)]},
+            less.format("0.5", "1 sample"),
+        ),
+        (
+            {"method": "threshold", "threshold": 5},
+            "threshold keeps none of 100 samples that reached it, so nothing is kept",
+        ),
+        ({"steps": [{"any": ["one"]}]}, "threshold keeps none of 100 samples that reached it, so nothing is kept"),
+        ({"steps": [{"any": ["one", "two"]}]}, ""),
+    ):
+        record = filtered(run, pool, tmp_path, selection=selection, selections=parts)
+        assert [one for one in record["warnings"] if "nothing is kept" in one] == ([line] if line else [])
+        assert (record["totals"]["kept"] == 0) == bool(line)
+    apart = {"one": {"method": "top", "budget": "pool", "keep": 5}, "two": {"method": "threshold", "threshold": 0}}
+    apart["two"]["score"] = {"combine": {"of": [{"score": "clip_score", "weight": -1}], "by": "zscore"}}
+    record = filtered(run, pool, tmp_path, selection={"steps": [{"all": ["one", "two"]}]}, selections=apart)
+    assert record["warnings"] == ["no sample is in all of 2 selections, so nothing is kept"]
