@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from filtering.config.scores import CentredScore
+from filtering.core.formatting import counted
 from filtering.filters.artifacts import PassingShard, Side
 from filtering.graph.median import median_squared_length
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
@@ -18,7 +19,7 @@ from filtering.scores.right import FEWEST_PAIRS
 from filtering.scores.tasks import RETURNED_SUFFIX, SENT_NAME, SENT_SUFFIX
 from filtering.storage.store import Store
 
-TOO_FEW = "{} samples are too few to learn P(right) from: all of them count as right; it takes {}"
+TOO_FEW = "{} too few to learn P(right) from: all count as right; it takes {}"
 
 
 def score_centred(stage: StageRun, shards: Sequence[PassingShard], settings: CentredScore, dimension: int) -> None:
@@ -90,7 +91,7 @@ def score_right(
     store, sources = stage.store, right_tasks.Parts(*parts)
     if rows < FEWEST_PAIRS:
         stage.over_shards("score", "shards", shards, right_tasks.score_as_right, store)
-        return None, (TOO_FEW.format(f"{rows:,}", FEWEST_PAIRS),)
+        return None, (TOO_FEW.format(counted(rows, "sample is", "samples are"), FEWEST_PAIRS),)
     share = sampled_share(rows)
     counts = stage.over_shards("sample", "shards sampled", shards, right_tasks.sample_pairs, sources, share, store)
     names = [right_tasks.PAIRS_NAME.format(s.identity) for s, c in zip(shards, counts, strict=True) if c["rows"]]
