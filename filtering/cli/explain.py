@@ -79,7 +79,8 @@ def _step(step: Record) -> Iterator[str]:
 
 def _messages(step: Record) -> Iterator[str]:
     found = step["messages"]
-    when = "when it was picked" if step["rank"] is not None else f"at the last pick (score {found['last_pick']:.4f})"
+    last = f"at the last pick (score {found['last_pick']:.4f})" if step["picked"] else "without a pick"
+    when = "when it was picked" if step["rank"] is not None else last
     yield from _pairs(
         {
             "messages": f"score {step['value']:.4f}; {found['heard']:.4f} with its neighbours' messages; lowered "

@@ -1,12 +1,12 @@
 """How a command prints its result, and shows its progress: for a person on a terminal, as plain text, or as JSON."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from filtering.cli.drawing import console_on, plain_lines
+from filtering.core.json_text import json_text
 from filtering.core.secrets import redacted
 from filtering.core.visible import visible
 
@@ -30,7 +30,7 @@ def print_result(
     """
     stream = given.out_stream
     if given.json:
-        stream.write(redacted(json.dumps(value)) + "\n")
+        stream.write(redacted(json_text(value)) + "\n")
     elif view is not None and stream.isatty():
         console_on(stream).print(view())
     else:

@@ -1,7 +1,6 @@
 """`filtering status`: the progress and the result of a run; with --watch, until the run has ended."""
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -12,6 +11,7 @@ from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.formatting import counted, duration, size
+from filtering.core.json_text import json_text
 from filtering.core.visible import visible
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def watch(
         if stream.isatty() and not as_json:
             _draw(states, stream)
         else:
-            _write(states, stream, json.dumps if as_json else _newest_line)
+            _write(states, stream, json_text if as_json else _newest_line)
     except KeyboardInterrupt:
         # Who stops watching has seen enough; the run goes on.
         return INTERRUPTED

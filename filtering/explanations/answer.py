@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from filtering.concepts.partition import global_rows
+from filtering.config.methods import METHODS
 from filtering.core.arguments import TEXT, check_arguments
 from filtering.core.csr import cosines
 from filtering.core.errors import DamagedError, FilteringError, one_line
@@ -148,10 +149,12 @@ def _verdict(found: Explanation) -> str:
     step, messages, novelty = found["step"], found["step"]["messages"], found["step"]["novelty"]
     if found["outcome"] == "kept" and step["rank"] is not None:
         return f"pick {step['rank'] + 1:,} of {step['picked']:,} in its concept" + _by_score(step)
-    if messages is not None and messages["pushes"]:
-        return _pushed(messages)
-    if novelty is not None and step["picked"]:
-        return _not_novel(novelty)
+    if not step["budget"] and not METHODS[step["method"]].decides:
+        return f"its concept got no budget from {step['method']}"
+    if messages is not None and messages["pushes"] and messages["last_pick"] is not None:
+        return _pushed(messages, messages["last_pick"])
+    if novelty is not None and novelty["last_gain"] is not None:
+        return _not_novel(novelty, novelty["last_gain"])
     covered = next((one for one in found["neighbours"] if one["kept"] and one["same_concept"]), None)
     if step["method"] == "semdedup" and covered:
         return f"it looks like {covered['key']}, which is kept (cosine {covered['cosine']:.3f})"
@@ -184,11 +187,11 @@ def _judged(novelty: Novelty) -> str:
     return f"P(right) {novelty['probability']:.2f}{weighed}"
 
 
-def _not_novel(found: Novelty) -> str:
-    p, worth, last = found["probability"], _worth(found), f"that of the last pick, {found['last_gain']:.2f}"
+def _not_novel(found: Novelty, last_gain: float) -> str:
+    p, worth, last = found["probability"], _worth(found), f"that of the last pick, {last_gain:.2f}"
     # Even before any pick covered it, it was not worth more than the last pick.
     alone = gain_of(p, 1.0, found["weight"])
-    if alone < found["last_gain"] or not found["covers"]:
+    if alone < last_gain or not found["covers"]:
         better = "others are at least as surely right" + " and fit as well" * (found["weight"] < 1)
         why = "it is probably mismatched" if p < 0.5 else better
         return f"{why}: {_judged(found)}; its gain, {alone:.2f}, is not above {last}"
@@ -199,10 +202,10 @@ def _not_novel(found: Novelty) -> str:
     )
 
 
-def _pushed(messages: Messages) -> str:
+def _pushed(messages: Messages, last_pick: float) -> str:
     first = messages["pushes"][0]
-    heard, left, last = messages["heard"], f"{messages['left']:.4f}", f"{messages['last_pick']:.4f}"
-    if heard < messages["last_pick"]:
+    heard, left, last = messages["heard"], f"{messages['left']:.4f}", f"{last_pick:.4f}"
+    if heard < last_pick:
         return (
             f"its score with its neighbours' messages, {heard:.4f}, is below that of the last pick, {last}, "
             "even before any pick lowered it"

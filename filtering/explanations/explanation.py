@@ -34,7 +34,7 @@ class Messages(TypedDict):
 
     heard: float
     left: float
-    last_pick: float
+    last_pick: float | None  # None where its concept has no pick
     taken: float
     pushes: list[Push]  # those that took most, the most first
 
@@ -53,7 +53,7 @@ class Novelty(TypedDict):
     weight: float  # of its novelty, by how well image and caption fit; 1 where nothing weighs
     novelty: float  # of not being covered, when it was picked, or at the last pick
     gain: float  # then
-    last_gain: float  # of the last pick
+    last_gain: float | None  # of the last pick; None where there is none
     covers: list[Cover]  # those that cover it most, the most first
 
 

@@ -4,7 +4,6 @@ No text here contains secrets, and the address may be one: errors of the HTTP cl
 """
 
 import asyncio
-import json
 import os
 import random
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from filtering.config.notify import Notify
 from filtering.core.clock import CLOCK, Clock
 from filtering.core.errors import InputError
+from filtering.core.json_text import json_text
 from filtering.runtime.records import JsonObject
 from filtering.storage.retries import asked_seconds
 
@@ -93,7 +93,7 @@ def deliver(hook: Webhook, payload: JsonObject, attempts: int | None = None, clo
 
 def body(payload: JsonObject) -> bytes:
     """Return the bytes of a payload."""
-    return json.dumps(payload, default=str).encode()
+    return json_text(payload, default=str).encode()
 
 
 def _pause(number: int, asked: float | None) -> float:

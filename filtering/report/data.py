@@ -1,12 +1,22 @@
 """The report's data: the HTML page is rendered from one `Report`, which is stored as JSON next to it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from filtering.core.parsing import damaged
 from filtering.scores.artifacts import RightFigures
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+# A number, as JSON null where it is NaN.
+Figure = Annotated[float, BeforeValidator(_number)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +26,7 @@ class Cover:
     uid: str  # uid, key, caption: of the neighbour
     key: str
     caption: str
-    cosine: float  # cosine of the two image embeddings
+    cosine: Figure  # cosine of the two image embeddings
     jpeg: bytes | None  # a small image; None if only the caption is shown
 
 
@@ -28,8 +38,8 @@ class Thumbnail:
     key: str
     caption: str
     shard: str  # the last part of its shard's URL
-    clip_score: float  # cosine of the embeddings of its image and its caption; NaN if unknown
-    score: float  # its score at the last step of selection (`Report.score_name`); NaN if it was dropped before
+    clip_score: Figure  # cosine of the embeddings of its image and its caption; NaN if unknown
+    score: Figure  # its score at the last step of selection (`Report.score_name`); NaN if it was dropped before
     reason: str  # the reason why it was dropped, as in the manifest; empty for a kept sample
     rank: int | None  # its position among the picks of its concept, from 0; None for a dropped sample
     # For a sample that the selection dropped, the kept neighbour that covers it; None if there is none
@@ -57,12 +67,12 @@ class ConceptRow:
     size: int  # samples that reached selection
     kept: int
     budget: int  # samples that it may keep
-    difficulty: float  # mean score at the last step of selection; NaN if no sample reached it
-    density: float  # mean cosine of its samples to its centroid (1 - d_intra); 1 if all are equal
-    apart: float  # mean cosine distance of its centroid to the nearest other centroids (d_inter)
+    difficulty: Figure  # mean score at the last step of selection; NaN if no sample reached it
+    density: Figure  # mean cosine of its samples to its centroid (1 - d_intra); 1 if all are equal
+    apart: Figure  # mean cosine distance of its centroid to the nearest other centroids (d_inter)
     duplicates: int  # samples with a near-duplicate in the concept (`Report.duplicate_cosine`)
-    x: float  # x, y: its position on the map, 0 to 1 each: similar concepts are close to each other
-    y: float
+    x: Figure  # x, y: its position on the map, 0 to 1 each: similar concepts are close to each other
+    y: Figure
     sheet: Sheet | None  # examples; None if there are none
 
 
@@ -115,7 +125,7 @@ class StageCost:
     """The cost of a stage."""
 
     name: str
-    seconds: float  # wall-clock time
+    seconds: Figure  # wall-clock time
     peak_memory_bytes: int  # largest resident memory of one process; 0 if it was not measured
     summary: str  # its result in a few words
     reused: bool = False  # whether an earlier attempt or run had finished it
@@ -144,7 +154,7 @@ class Report:
     quarantine_examples: tuple[QuarantineExample, ...]  # some of them
     selection: tuple[str, ...]  # the filters and the steps of selection in plain words, a sentence for each
     score_name: str  # the score of the last step
-    recall: float  # share of the true k nearest neighbours that the graph found, 0 to 1; NaN where not measured
+    recall: Figure  # share of the true k nearest neighbours that the graph found, 0 to 1; NaN where not measured
     k: int  # neighbours of each sample in the graph
     graph: tuple[tuple[str, str], ...]  # further facts about the graph: labels and figures, as text
     manifest_hash: str  # hash of the manifest of kept samples
@@ -152,7 +162,7 @@ class Report:
     histograms: tuple[Histogram, ...]  # score distributions
     concepts: tuple[ConceptRow, ...]  # one row for each concept, or for the largest of them
     more_concepts: int  # number of concepts without a row
-    duplicate_cosine: float  # minimum cosine of near-duplicates
+    duplicate_cosine: Figure  # minimum cosine of near-duplicates
     duplicates: tuple[DuplicateGroup, ...]  # the largest groups of near-duplicates
     filtered: tuple[ReasonExamples, ...]  # examples of the samples that the filters dropped
     lowest: tuple[Thumbnail, ...]  # the dropped samples with the lowest CLIP scores, lowest first
@@ -171,7 +181,7 @@ class Report:
 class _Stored(BaseModel):
     """A report as JSON; the dataclasses in it follow this model's configuration."""
 
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="null")
 
     page: Report
 

@@ -32,7 +32,7 @@ class Replay:
     initial: float  # after forward messages, before any pick
     pushes: tuple[Push, ...]  # the messages that it got before it was picked, or before the last pick, in order
     left: float  # when it was picked, or at the last pick
-    last: float  # the score of the last pick, when it was picked; NaN where there was none
+    last: float | None  # the score of the last pick, when it was picked; None where there was none
 
 
 def replay(
@@ -45,7 +45,7 @@ def replay(
     """
     x = np.array(messages, dtype=np.float64)
     there = np.ones(graph.nodes, dtype=bool)
-    pushes, left, last = list[Push](), float(x[node]), np.nan
+    pushes, left, last = list[Push](), float(x[node]), None
     for rank, pick in enumerate(picks.tolist()):
         there[pick], last = False, float(x[pick])
         if there[node] or pick == node:
@@ -75,7 +75,7 @@ class Novelty:
 
     covers: tuple[Cover, ...]  # the picks before it was picked, or before the last pick, in order
     novelty: float  # nu, when it was picked, or at the last pick
-    last_gain: float  # the gain of the last pick, when it was picked; NaN where there was none
+    last_gain: float | None  # the gain of the last pick, when it was picked; None where there was none
 
 
 def replay_novelty(
@@ -90,7 +90,7 @@ def replay_novelty(
     unit, last = unit_of(graph.distances), len(picks) - 1
     covers = _covers(graph, probabilities, ranks, node, min(int(ranks[node]), max(last, 0)), unit)
     if last < 0:
-        return Novelty((), 1.0, np.nan)
+        return Novelty((), 1.0, None)
     end = int(picks[last])
     before = _covers(graph, probabilities, ranks, end, last, unit)
     weight = 1.0 if weights is None else float(weights[end])

@@ -152,6 +152,21 @@ def test_the_answer_is_json(d2_run):
     json.dumps(explain(str(d2_run), lines_of(d2_run, "kept")[0]["uid"]))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [{"variant": "novelty", "score": "uniform"}, {"variant": "paper"}], ids=str)
+def test_a_sample_of_a_concept_without_a_budget_is_explained_in_strict_json(run, metadata_pool, tmp_path, keys):
+    selection = {"method": "d2", "keep": 3, **keys}
+    run(metadata_config(metadata_pool, tmp_path / "run", selection=selection))
+    dropped = [explain(str(tmp_path / "run"), line["uid"]) for line in lines_of(tmp_path / "run", "dropped")[:40]]
+    bare = [found for found in dropped if not found["step"]["picked"]]
+    assert bare
+    for found in bare:
+        assert found["verdict"] == "its concept got no budget from d2"
+        assert "nan" not in " ".join(explain_lines(found)).lower().split()
+    for found in dropped:
+        json.dumps(found, allow_nan=False)
+
+
 STEPS = {
     "rounds": {"method": "d2", "keep": 0.3, "rounds": 2},
     "strata": {"method": "d2", "keep": 0.3, "budget": "strata"},

@@ -1,8 +1,10 @@
 """The page's data of real runs, and the page beside another run's."""
 
 import json
+import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,17 @@ def test_sheets_show_what_became_of_samples(metadata_run):
 def test_the_data_comes_back_from_json_as_it_was(metadata_run):
     page = page_of(metadata_run)
     assert report_bytes(parse_report(report_bytes(page))) == report_bytes(page)
+
+
+def test_numbers_that_are_not_known_are_null_in_the_data_and_come_back(metadata_run):
+    page = page_of(metadata_run)
+    unknown = replace(page, recall=math.nan, concepts=tuple(replace(row, difficulty=math.nan) for row in page.concepts))
+    data = report_bytes(unknown)
+    assert b"NaN" not in data
+    assert json.loads(data)["page"]["recall"] is None
+    found = parse_report(data)
+    assert math.isnan(found.recall)
+    assert all(math.isnan(row.difficulty) for row in found.concepts)
 
 
 def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadata_pool, tmp_path, monkeypatch):
