@@ -81,7 +81,7 @@ class FlexRandSettings(RandomSettings):
 class AnyMethodSettings(NoveltySettings, D2Settings, ThresholdSettings, SemDedupSettings, FlexRandSettings):
     """Parameters of all methods, for an unknown method or variant: whichever is meant, their values are checked."""
 
-    variant: Literal["auto", "novelty", "paper"] = Field(AUTO, description=VARIANT)  # type: ignore[assignment]
+    variant: Literal["auto", "novelty", "paper"] = Field("auto", description=VARIANT)  # type: ignore[assignment]
 
 
 class MinimumBudget(Section):

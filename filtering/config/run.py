@@ -17,7 +17,7 @@ from filtering.config.preprocessing import Preprocessing
 from filtering.config.resolution import without_paper
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
-from filtering.config.types import Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
+from filtering.config.types import FOR_PEOPLE, Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import TOO_DEEP, explained, others, without_credentials
 from filtering.core.errors import InputError, Mistakes
 from filtering.core.places import PathOrUrl
@@ -194,11 +194,11 @@ class Config(Section):
 
     def resolved(self) -> dict[str, Any]:
         """Return every key with its value, as plain data."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", context=FOR_PEOPLE)
 
     def digest(self) -> str:
         """Return a hash of all keys that change the result, which are those not in `UNDECISIVE`."""
-        decisive = {key: value for key, value in self.resolved().items() if key not in UNDECISIVE}
+        decisive = {key: value for key, value in self.model_dump(mode="json").items() if key not in UNDECISIVE}
         decisive |= {key: without_paper(decisive[key]) for key in ("selection", "selections")}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

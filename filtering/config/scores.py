@@ -3,9 +3,20 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from filtering.config.types import Above0, Number, Positive, Section, Seed, Whole
+from filtering.config.types import FOR_PEOPLE, Above0, Number, Positive, Section, Seed, Whole
 from filtering.config.validation import nearest
 
 # Scorers that a name stands for; `scores.registry` has what they are.
@@ -131,6 +142,12 @@ class ScoreOf(Section):
         if len(self.given()) != 1:
             raise ValueError("a mapping names one scorer, such as {neg_clip_loss: {batchings: 5}}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, nested: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, object]:
+        """Return every scorer, most of them None, as digests have always had it; for people the one that is named."""
+        found: dict[str, object] = nested(self)
+        return {name: found[name] for name in self.given()} if info.context == FOR_PEOPLE else found
 
     def given(self) -> dict[str, Section]:
         """Return the scorer that is named and its parameters."""

@@ -17,6 +17,8 @@ Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 NoneOrShare = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+# The context in which sections become plain data that people read; digests are of the data without it.
+FOR_PEOPLE = {"for": "people"}
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 

@@ -144,10 +144,15 @@ def _unquoted(given: str, field: FieldInfo | None) -> str:
     number = float(digits) / 100 if percent else float(digits)
     word = f"{number:.15g}"
     try:
-        TypeAdapter(Annotated[field.annotation, field]).validate_python(json.loads(word))
+        _adapter(field).validate_python(json.loads(word))
     except ValueError:
         return ""
     return f"; write {word} without quotes"
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    annotation: Any = Annotated[field.annotation, field]
+    return TypeAdapter(annotation)
 
 
 def choices(annotation: Any) -> Iterator[str]:

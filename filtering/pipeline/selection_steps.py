@@ -7,6 +7,7 @@ from filtering.config.methods import FIT_KEY, StrataBudget, fit_of
 from filtering.config.run import Config, Embedding
 from filtering.config.scores import NONE, Combine, ScoreTable, Weighted
 from filtering.config.selection import Sets, Step, Steps
+from filtering.config.types import FOR_PEOPLE
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.pipeline.context import RunContext, SelectionInputs
@@ -38,7 +39,7 @@ class TakenStep:
             folder=self.stage.key.folder,
             reason=self.reason,
             score=self.score,
-            settings=self.settings.model_dump(mode="json") if self.settings else None,
+            settings=self.settings.model_dump(mode="json", context=FOR_PEOPLE) if self.settings else None,
         )
 
 

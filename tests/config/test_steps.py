@@ -221,6 +221,23 @@ def test_a_step_of_novelty_that_was_recorded_before_there_was_fit_has_none():
     assert recorded_step(recorded | {"fit": FIT}).settings == step().settings
 
 
+def test_scores_are_recorded_with_the_scorer_that_is_named_alone_and_read_either_way():
+    score = {"combine": {"of": [{"score": {"neg_clip_loss": {"batchings": 2}}}], "by": "rank"}}
+    keys = {"method": "d2", "variant": "novelty", "score": score, "fit": FIT, "budget": "uniform"}
+    config = parse_config(given(selection=keys))
+    short, whole = config.resolved(), config.model_dump(mode="json")
+    assert short["selection"]["fit"] == FIT
+    assert list(short["selection"]["score"]["combine"]["of"][0]["score"]) == ["neg_clip_loss"]
+    # As older versions recorded it, and as digests have it.
+    assert whole["selection"]["fit"]["norm_sim"] is None
+    for plain in (short, whole):
+        assert parse_config(plain) == config
+        assert parse_config(plain).digest() == config.digest()
+        assert recorded_step(plain["selection"]) == Step(**keys)
+    decisive = {key: value for key, value in whole.items() if key not in UNDECISIVE}
+    assert config.digest() == hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
 def test_a_step_that_was_recorded_before_there_were_variants_is_the_papers():
     found = recorded_step({"method": "d2", "score": "auto", "keep": 0.3, "budget": "uniform", "minimum": 0})
     assert (found.settings, found.budget) == (D2Settings(), "uniform")
