@@ -1,5 +1,6 @@
 """Scores in the configuration: a scorer's name, a scorer with parameters, or a column of a table."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -178,7 +179,9 @@ Score = Annotated[
 
 def _none_or_score(value: Any) -> str:
     # Of what is meant for none, that is the word to suggest, not a scorer.
-    return "[none]" if value == NONE or str(value).lower() in NOT else "[score]"
+    name = str(value).lower()
+    meant = name in NOT or (isinstance(value, str) and difflib.get_close_matches(name, [NONE, *NAMES], n=1) == [NONE])
+    return "[none]" if meant else "[score]"
 
 
 NoneOrScore = Annotated[

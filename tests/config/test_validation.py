@@ -71,6 +71,7 @@ def test_only_what_the_key_takes_is_suggested_not_words_of_its_description(secti
         ({"selection": {"keep": "9" * 400}}, "or a number of samples"),
         ({"selection": {"fit": False}}, "; did you mean none?"),
         ({"selection": {"fit": "no"}}, "; did you mean none?"),
+        ({"selection": {"fit": "nonee"}}, "; did you mean none?"),
         ({"selection": {"fit": True}}, "none for others"),
     ],
     ids=str,
