@@ -19,7 +19,7 @@ from filtering.scores.right import FEWEST_PAIRS
 from filtering.scores.tasks import RETURNED_SUFFIX, SENT_NAME, SENT_SUFFIX
 from filtering.storage.store import Store
 
-TOO_FEW = "{} too few to learn P(right) from: all count as right; it takes {}"
+TOO_FEW = "{} too few to learn P(right) from: {} as right; it takes {}"
 
 
 def score_centred(stage: StageRun, shards: Sequence[PassingShard], settings: CentredScore, dimension: int) -> None:
@@ -91,7 +91,8 @@ def score_right(
     store, sources = stage.store, right_tasks.Parts(*parts)
     if rows < FEWEST_PAIRS:
         stage.over_shards("score", "shards", shards, right_tasks.score_as_right, store)
-        return None, (TOO_FEW.format(counted(rows, "sample is", "samples are"), FEWEST_PAIRS),)
+        counting = "it counts" if rows == 1 else "all of them count"
+        return None, (TOO_FEW.format(counted(rows, "sample is", "samples are"), counting, FEWEST_PAIRS),)
     share = sampled_share(rows)
     counts = stage.over_shards("sample", "shards sampled", shards, right_tasks.sample_pairs, sources, share, store)
     names = [right_tasks.PAIRS_NAME.format(s.identity) for s, c in zip(shards, counts, strict=True) if c["rows"]]

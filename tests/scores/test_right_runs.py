@@ -199,7 +199,7 @@ def test_too_few_pairs_teach_nothing_and_a_warning_says_so(run, tmp_path):
 def test_one_pair_is_too_few(run, tmp_path):
     config = metadata_config(write_metadata(tmp_path / "pool", [1]), tmp_path / "run", concepts={"clusters": 1})
     record = run(config | {"selection": {"method": "all", "score": "right"}})
-    assert "1 sample is too few to learn P(right) from: all count as right; it takes 64" in record["warnings"]
+    assert "1 sample is too few to learn P(right) from: it counts as right; it takes 64" in record["warnings"]
 
 
 @pytest.mark.slow
