@@ -41,6 +41,8 @@ class RightFigures:
     # The classifier: the weight of each standardised term, and the constant
     weights: dict[str, float]
     constant: float
+    # The probability that an observed pair has higher log odds than a shuffled one, equal ones counted by half
+    auc: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

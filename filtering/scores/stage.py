@@ -36,8 +36,9 @@ WIDE_VERSION = 4
 PARTS_VERSION = 5
 # Of MetaCLIP's: a list of entries may be JSON.
 ENTRIES_VERSION = 5
-# Of agreements with neighbours, whose means are kept in steps.
-STEPS_VERSION = 6
+# Of centred cosines, and what is made of them: vectors that are their mean but for rounding have none; P(right) is flat
+# below what shuffled pairs have in the middle.
+CENTRED_VERSION = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
         version = PARTS_VERSION
     elif isinstance(spec.settings, MetaClip):
         version = ENTRIES_VERSION
-    elif spec.scorer.kind is Kind.NEIGHBOURS:
-        version = STEPS_VERSION
+    elif spec.scorer.kind in (Kind.CENTRED, Kind.NEIGHBOURS, Kind.RIGHT):
+        version = CENTRED_VERSION
     return StageKey("scores", version, settings, tuple(inputs))
 
 
