@@ -41,7 +41,7 @@ from filtering.runtime import run_record
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.scores.artifacts import RightFigures
-from filtering.scores.registry import SCORERS
+from filtering.scores.titles import about_of
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 WORDS_PER_CONCEPT = 4
@@ -194,7 +194,7 @@ def _quarantine_examples(surveys: Sequence[Survey]) -> tuple[QuarantineExample, 
 
 
 def _histograms(counts: Mapping[str, Counts]) -> tuple[Histogram, ...]:
-    charts = (binned(name, SCORERS[name.partition(" ")[0]].about, one) for name, one in counts.items())
+    charts = (binned(name, about_of(name), one) for name, one in counts.items())
     return tuple(chart for chart in charts if chart is not None)
 
 

@@ -166,7 +166,7 @@ def test_another_graph_of_images_is_another_agreement_of_captions(run, pool, tmp
         sections = {"graph": EXACT["graph"] | {"k": k}, "concepts": EXACT["concepts"]}
         selection = {"method": "all", "score": {"neighbour_agreement": {"of": "captions"}}}
         record = run(metadata_config(pool, tmp_path / "run", selection=selection, **sections))
-        folders.append(record["scores"]["neighbour_agreement"])
+        folders.append(record["scores"]["neighbour_agreement of captions"])
         assert record["text_graph"]["k"] == TEXT_K
     # Which images are the same follows from the median edge of their graph.
     assert folders[0] != folders[1]
