@@ -14,6 +14,7 @@ import yaml
 
 from filtering.concepts.artifacts import Drift
 from filtering.graph.artifacts import GraphResult
+from filtering.manifests.reasons import reasons_of_novelty
 from filtering.report.bins import Counts, binned
 from filtering.report.data import (
     ConceptRow,
@@ -105,6 +106,7 @@ def assembled(record: RunRecord, found: Findings) -> Report:
         config_yaml=yaml.safe_dump(record["config"], sort_keys=False, allow_unicode=True),
         versions=record["versions"],
         commands=commands(output),
+        novelty=reasons_of_novelty(record["steps"]),
         right={name: from_plain(RightFigures, one, RUN) for name, one in record.get("right", {}).items()},
     )
 

@@ -28,7 +28,7 @@ from filtering.selection.artifacts import BUDGETS_NAME
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import checksum
 
-VERSION = 6
+VERSION = 7
 # The report stays small whatever the pool's size: examples come from this many shards, and as many more are read for
 # the neighbours and duplicates of these.
 PICTURED_SHARDS, MORE_SHARDS = 32, 32

@@ -132,6 +132,7 @@ def test_a_sample_that_novelty_left_out_is_explained(novel, probabilities):
         assert novelty["gain"] <= novelty["last_gain"] + 1e-9
         assert novelty["gain"] == pytest.approx(worth * novelty["novelty"] - (1 - p))
         assert [one["factor"] for one in novelty["covers"]] == sorted(one["factor"] for one in novelty["covers"])
+        assert "it is probably mismatched, a pick already covers it, or its gain is below" in found["meaning"]
         if p < 0.5:
             mismatched += 1
             assert found["verdict"].startswith(f"it is probably mismatched: P(right) {p:.2f}")
