@@ -165,7 +165,8 @@ def _with_remarks(first: Any, rest: list[str]) -> "Group":
 
 def status_lines(found: State) -> list[str]:
     """Return what `filtering.runtime.status.status` found in plain lines."""
-    lines = [f"{found['run']}: {state_words(found)}", *map(stage_line, found["stages"])]
+    width = max([NAME_WIDTH, *(len(stage["name"]) for stage in found["stages"])])
+    lines = [f"{found['run']}: {state_words(found)}", *(stage_line(stage, width) for stage in found["stages"])]
     if "totals" in found:
         lines.append("  " + totals_words(found["totals"]))
     if "error" in found:
@@ -185,11 +186,11 @@ def totals_words(totals: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in totals.items())
 
 
-def stage_line(stage: State) -> str:
-    """Return a stage's state in one line."""
+def stage_line(stage: State, width: int = NAME_WIDTH) -> str:
+    """Return a stage's state in one line; its name takes `width` columns."""
     parts = [str(stage["summary"])] if "summary" in stage else [done_words(stage), *rate_words(stage)]
     parts += [f"{size(stage['peak_memory_bytes'])} a task at most"] if stage.get("peak_memory_bytes") else []
-    return f"  {stage['name']:<12}{stage['state']:<9}{'; '.join([*parts, *remarks(stage)])}"
+    return f"  {stage['name']:<{width}} {stage['state']:<8} {'; '.join([*parts, *remarks(stage)])}"
 
 
 def done_words(stage: State) -> str:

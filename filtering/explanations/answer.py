@@ -1,6 +1,6 @@
 """Why a sample was kept, dropped or quarantined: its scores, its concept, its neighbours, and the step that decided."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from filtering.explanations.sources import COLUMNS, Sources
 from filtering.explanations.steps import deciding_step, of_step
 from filtering.graph.artifacts import GRAPH_NAME, read_graph
 from filtering.graph.sharded import ShardGraph, positions
-from filtering.manifests.reasons import explained
+from filtering.manifests.reasons import explained, reasons_of_novelty
 from filtering.runtime import latest
 from filtering.runtime.run_record import RunRecord
 from filtering.selection.novelty import gain_of
@@ -73,7 +73,7 @@ def explain(run_url: PathOrUrl, sample: str) -> Explanation:
 
 def _explained(sources: Sources, place: Place) -> Explanation:
     found = Explanation(run=sources.run.url, outcome=place.kind)
-    found.update(_named(place))
+    found.update(_named(place, reasons_of_novelty(sources.record["steps"])))
     if place.kind == "quarantined":
         found["member"], found["detail"] = place.line["member"], place.line["detail"]
         return found
@@ -90,9 +90,9 @@ def _explained(sources: Sources, place: Place) -> Explanation:
     return found
 
 
-def _named(place: Place) -> Explanation:
+def _named(place: Place, novelty: Sequence[str]) -> Explanation:
     line, reason = place.line, place.line.get("reason", "")
-    meaning = explained(reason)[1] if reason else ""
+    meaning = explained(reason, novelty)[1] if reason else ""
     return Explanation(uid=line.get("uid"), key=line.get("key"), shard=line["shard"], reason=reason, meaning=meaning)
 
 

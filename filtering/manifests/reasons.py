@@ -1,6 +1,10 @@
 """The reasons of the manifests in plain words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+
+from filtering.config.aliases import recorded_step
+from filtering.config.methods import NoveltySettings
+from filtering.runtime.run_record import StepRecord
 
 Words = Mapping[str, tuple[str, str]]
 
@@ -32,6 +36,12 @@ STEPS: Words = {
     "threshold": ("Below the threshold", "its score is below the configured threshold"),
     "top": ("Not among the highest", "other samples of its concept have higher scores"),
 }
+# Of D2 with expected novelty.
+NOVELTY = (
+    STEPS["d2"][0],
+    "passed every filter, but it is probably mismatched, a pick already covers it, or its gain is below that of the "
+    "last pick of its concept",
+)
 # Faults: the reason why a sample, or the rest of a shard, could not be used.
 FAULTS: Words = {
     "arrays_mismatch": ("Arrays do not match", "its shard's embeddings are not those of its rows, or of the pool"),
@@ -78,8 +88,23 @@ CHANGES: Words = {
 }
 
 
-def explained(reason: str) -> tuple[str, str]:
-    """Return a reason of the manifests in plain words: a label and its meaning, which may be empty."""
+def reasons_of_novelty(steps: Sequence[StepRecord]) -> tuple[str, ...]:
+    """Return the reasons that only steps with expected novelty give."""
+    found: dict[str, bool] = {}
+    for step in steps:
+        if step["settings"] is not None:
+            novel = isinstance(recorded_step(step["settings"]).settings, NoveltySettings)
+            found[step["reason"]] = found.get(step["reason"], True) and novel
+    return tuple(reason for reason, novel in found.items() if novel)
+
+
+def explained(reason: str, novelty: Collection[str] = ()) -> tuple[str, str]:
+    """Return a reason of the manifests in plain words: a label and its meaning, which may be empty.
+
+    `novelty` are the reasons that stand for expected novelty in the run, see `reasons_of_novelty`.
+    """
+    if reason in novelty:
+        return NOVELTY
     kind, colon, name = reason.partition(":")
     if colon and kind == "filter":
         return FILTERS.get(name, (f"Filter {name}", ""))

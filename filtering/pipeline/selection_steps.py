@@ -16,6 +16,7 @@ from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
 from filtering.scores.registry import AUTO, Spec, files_of, parts_of, side_of, spec_of, with_parts
 from filtering.scores.stage import Sources, score, scores_key
+from filtering.scores.titles import title_of
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import selector_of, wants_probabilities, weighs_novelty
 from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
@@ -98,7 +99,7 @@ class Selecting:
     def _step(self, step: Step, name: str, before: _Left) -> _Left:
         specs = specs_of(step)
         # Ranks that weigh novelty tell a reader nothing that the score that they are ranks of does not.
-        score, second = self._score(specs[0]), self._score(specs[1], listed=not weighs_novelty(step))
+        score, second = self._score(specs[0]), self._score(specs[1], purpose="fit" if weighs_novelty(step) else "")
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, second.fingerprint, *before.prints)
         wide, probable = any(spec.wide for spec in specs), _told(specs[0]) if wants_probabilities(step) else ""
         previous, scores = self._previous(step, name), ScoreStores(score.store, second.store, wide, probable)
@@ -142,8 +143,11 @@ class Selecting:
         self._taken.append(TakenStep(stage, None, joined.reason))
         return _Left((*before.pick_filters, *each, joined), stage)
 
-    def _score(self, spec: Spec, *, listed: bool = True) -> Finished[ScoresResult]:
-        """Return the finished stage of a score; one that is listed is in run.json, with the scores of its parts."""
+    def _score(self, spec: Spec, *, purpose: str = "") -> Finished[ScoresResult]:
+        """Return the finished stage of a score, which run.json lists after those of its parts.
+
+        One that serves a `purpose` inside a step, the ranks of another score, is not listed.
+        """
         mark = digest(spec.plain())
         if mark not in self._scored:
             parts = [self._score(part) for part in parts_of(spec)]
@@ -152,12 +156,13 @@ class Selecting:
             # As they are now: what is read later must still be this.
             files = versions_of(files_of(spec))
             key = scores_key(spec, inputs, files)
-            stage = self.context.take(key, ScoresResult, lambda stage: score(stage, spec, sources, files))
+            stage = self.context.take(key, ScoresResult, lambda stage: score(stage, spec, sources, files, purpose))
             self._scored[mark] = stage
-        if listed and mark not in self._listed:
+        if not purpose and mark not in self._listed:
             self._listed.add(mark)
-            again = sum(1 for known in self._scores if known.partition(" ")[0] == spec.name)
-            self._scores[f"{spec.name} {again + 1}" if again else spec.name] = self._scored[mark]
+            title = title_of(spec)
+            again = sum(1 for known in self._scores if title in (known, known.rpartition(" ")[0]))
+            self._scores[f"{title} {again + 1}" if again else title] = self._scored[mark]
         return self._scored[mark]
 
     def _sources(self, parts: Sequence[Store]) -> Sources:

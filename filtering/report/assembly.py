@@ -14,6 +14,7 @@ import yaml
 
 from filtering.concepts.artifacts import Drift
 from filtering.graph.artifacts import GraphResult
+from filtering.manifests.reasons import reasons_of_novelty
 from filtering.report.bins import Counts, binned
 from filtering.report.data import (
     ConceptRow,
@@ -41,7 +42,7 @@ from filtering.runtime import run_record
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord
 from filtering.scores.artifacts import RightFigures
-from filtering.scores.registry import SCORERS
+from filtering.scores.titles import about_of
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 WORDS_PER_CONCEPT = 4
@@ -105,6 +106,7 @@ def assembled(record: RunRecord, found: Findings) -> Report:
         config_yaml=yaml.safe_dump(record["config"], sort_keys=False, allow_unicode=True),
         versions=record["versions"],
         commands=commands(output),
+        novelty=reasons_of_novelty(record["steps"]),
         right={name: from_plain(RightFigures, one, RUN) for name, one in record.get("right", {}).items()},
     )
 
@@ -194,7 +196,7 @@ def _quarantine_examples(surveys: Sequence[Survey]) -> tuple[QuarantineExample, 
 
 
 def _histograms(counts: Mapping[str, Counts]) -> tuple[Histogram, ...]:
-    charts = (binned(name, SCORERS[name.partition(" ")[0]].about, one) for name, one in counts.items())
+    charts = (binned(name, about_of(name), one) for name, one in counts.items())
     return tuple(chart for chart in charts if chart is not None)
 
 

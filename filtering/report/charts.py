@@ -1,7 +1,7 @@
 """The charts of the report: numbers in, what the template shows out; Vega-Lite draws everything beyond bars."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -55,11 +55,16 @@ class HistogramChart:
     shared: bool  # whether kept and dropped have the same scale
 
 
-def flow(totals: Mapping[str, int], dropped_by_reason: Mapping[str, int]) -> tuple[Step, ...]:
-    """Return the steps in the order of the run: input, quarantined, filters, selection, kept."""
+def flow(
+    totals: Mapping[str, int], dropped_by_reason: Mapping[str, int], novelty: Collection[str] = ()
+) -> tuple[Step, ...]:
+    """Return the steps in the order of the run: input, quarantined, filters, selection, kept.
+
+    `novelty` are the reasons that stand for expected novelty.
+    """
     taken = [
         Step("Could not be used", "damaged, incomplete or repeated", "", totals["quarantined"], "quarantined"),
-        *_dropped(dropped_by_reason, totals["dropped"]),
+        *_dropped(dropped_by_reason, totals["dropped"], novelty),
     ]
     whole, there = max(totals["input"], 1), totals["input"]
     steps = [Step("In the pool", "all pairs of the input", "", there, "input", FLOW_WIDTH if there else 0.0)]
@@ -78,10 +83,10 @@ def _placed(step: Step, stayed: float, left: float) -> Step:
     return replace(step, stayed=round(stayed, 1), left=round(left, 1))
 
 
-def _dropped(by_reason: Mapping[str, int], total: int) -> list[Step]:
+def _dropped(by_reason: Mapping[str, int], total: int, novelty: Collection[str]) -> list[Step]:
     # The order of the run: filters first, whatever order the reasons come in.
     ordered = sorted(by_reason, key=lambda reason: not reason.startswith("filter:"))
-    parts = [Step(*explained(reason), reason, by_reason[reason], "dropped") for reason in ordered]
+    parts = [Step(*explained(reason, novelty), reason, by_reason[reason], "dropped") for reason in ordered]
     unexplained = total - sum(by_reason.values())
     if unexplained > 0:
         parts.append(Step("Dropped", "no reason was recorded", "", unexplained, "dropped"))

@@ -175,6 +175,7 @@ class Report:
     config_yaml: str  # the resolved configuration
     versions: Mapping[str, str]  # versions of the software, by name
     commands: tuple[tuple[str, str], ...]  # commands that reproduce the run and inspect it, each with its purpose
+    novelty: tuple[str, ...] = ()  # the reasons that stand for expected novelty
     right: Mapping[str, RightFigures] = field(default_factory=dict)  # by score what P(right) was learned from
 
 

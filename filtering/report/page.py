@@ -86,7 +86,7 @@ def _known(page: Report) -> dict[str, object]:
         "words": {row.concept: row.words for row in page.concepts},
         "changed_concepts": CHANGED_CONCEPTS,
         "headline": text.headline(page.totals),
-        "steps": flow(page.totals, page.dropped_by_reason),
+        "steps": flow(page.totals, page.dropped_by_reason, page.novelty),
         "filtered": filtered,
         "charts": [(each, histogram(each)) for each in page.histograms],
         "right": [(name, right_charts(name, one)) for name, one in page.right.items()],

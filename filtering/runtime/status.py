@@ -101,14 +101,15 @@ def _latest_attempt(events: list[JsonObject]) -> list[JsonObject]:
 
 def _apply(event: JsonObject, stages: dict[str, StageStatus], result: RunStatus) -> None:
     kind, name = event["event"], event.get("stage", "")
+    place = _place(event, stages)
     if kind == "stage_started":
-        stages[name] = StageStatus(name=name, state="running", tasks_done=0)
+        stages[place] = StageStatus(name=name, state="running", tasks_done=0)
     elif kind == "progress":
-        stage = stages.setdefault(name, StageStatus(name=name, state="running"))
+        stage = stages.setdefault(place, StageStatus(name=name, state="running"))
         stage.pop("waits", None)
         stage.update(_progress(event))
     elif kind == "stage_finished":
-        stage = stages.setdefault(name, StageStatus(name=name))
+        stage = stages.setdefault(place, StageStatus(name=name))
         for past in ("seconds_left", "waits"):
             stage.pop(past, None)  # type: ignore[misc]
         stage["state"] = "reused" if event.get("reused") else "done"
@@ -122,6 +123,16 @@ def _apply(event: JsonObject, stages: dict[str, StageStatus], result: RunStatus)
         result["state"], result["error"] = "failed", f"{event['error']}: {event['detail']}"
     elif kind == "run_stopped":
         result["state"] = "stopped"
+
+
+def _place(event: JsonObject, stages: dict[str, StageStatus]) -> str:
+    """Return what tells the stage of an event from others of its name: a run has a stage for each score."""
+    if "fingerprint" in event:
+        return str(event["fingerprint"])
+    # Progress belongs to the stage of its name that is at work.
+    name = str(event.get("stage", ""))
+    named = [place for place, stage in stages.items() if stage["name"] == name]
+    return ([place for place in named if stages[place]["state"] == "running"] or named or [name])[-1]
 
 
 def _progress(event: JsonObject) -> StageStatus:

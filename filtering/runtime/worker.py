@@ -5,6 +5,7 @@ import ctypes
 import gc
 import json
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,18 @@ from filtering.storage.written import noted
 
 # One thread a task: the order of floating-point sums must depend neither on the node nor on its environment.
 THREADS = 1
+
+
+def _version() -> str:
+    """Return this package's version, and a checksum of its code: an edited checkout is another version."""
+    checksum, package = 0, Path(filtering.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        checksum = zlib.crc32(path.read_bytes(), zlib.crc32(path.relative_to(package).as_posix().encode(), checksum))
+    return f"{filtering.__version__} (code {checksum:08x})"
+
+
+# Of what this process has imported: files that change later do not change it.
+VERSION = _version()
 
 
 class TaskRecord(TypedDict):
@@ -51,7 +64,7 @@ class Attempt:
     task: TaskSpec[Any]
     store: Store  # where its marker goes
     fence: Fence | None = None  # checked before the marker is written; None where no lease is held
-    version: str = filtering.__version__  # the driver's version of this package, which the worker's must equal
+    version: str = VERSION  # the driver's version of this package, which the worker's must equal
 
 
 def run_alone(attempt: Attempt, function: Callable[..., Any] | None = None) -> TaskRecord:
@@ -68,9 +81,9 @@ def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) ->
     An actor gives the function that it has built to tasks that name none. The record is returned as the marker holds
     it, so that a resumed run sees the same.
     """
-    if attempt.version != filtering.__version__:
+    if attempt.version != VERSION:
         raise RunError(
-            f"a worker has filtering {filtering.__version__}, but the job is {attempt.version}; "
+            f"a worker has filtering {VERSION}, but the job is {attempt.version}; "
             "give all nodes the same image (or start the job with --working-dir)"
         )
     call = attempt.task.function or function

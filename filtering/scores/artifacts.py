@@ -41,13 +41,16 @@ class RightFigures:
     # The classifier: the weight of each standardised term, and the constant
     weights: dict[str, float]
     constant: float
+    # The probability that an observed pair has higher log odds than a shuffled one, equal ones counted by half
+    auc: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ScoresResult:
     """How many rows have a score, the scorer's name, and, of P(right), what it was learned from.
 
-    `made_of` are the scale and the scores of a combination, for a person.
+    For a person: `made_of` are the scale and the scores of a combination, and `purpose` is what a step reads ranks for
+    that are no score of the run ("fit").
     """
 
     rows: int
@@ -55,11 +58,13 @@ class ScoresResult:
     right: RightFigures | None = None
     warnings: tuple[str, ...] = ()
     made_of: str = ""
+    purpose: str = ""
 
     @property
     def summary(self) -> str:
         """One line for a person."""
-        found = f"{self.rows:,} samples scored by {self.score}{f' ({self.made_of})' * bool(self.made_of)}"
+        by = f"{self.score}{f' ({self.made_of})' * bool(self.made_of)}"
+        found = f"{self.rows:,} samples scored by {f'{self.made_of}, for {self.purpose}' if self.purpose else by}"
         return found if self.right is None else f"{found}; {100 * self.right.mismatched:.1f} % look mismatched"
 
 

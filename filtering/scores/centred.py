@@ -17,6 +17,9 @@ Int64Array = npt.NDArray[np.int64]
 
 # Sums are whole numbers of steps of 2^-28, so that they are the same in any order: exact for up to 2^35 unit vectors.
 STEPS = float(1 << 28)
+# A unit vector in half precision is off by up to 2^-11: of one that is no farther from its mean than two such errors,
+# the direction from there is rounding.
+NEAREST = 2.0**-10
 
 
 def step_sums(vectors: Float32Array) -> Int64Array:
@@ -60,7 +63,7 @@ def centred_cosines(
 ) -> Float64Array:
     """Return the cosines of (a - m_a) and (b - m_b), float64 (n,), of rows, float32 (n, d), and means, float64 (d,).
 
-    0 where a or b is all zeros, or equal to its mean.
+    0 where a or b is all zeros, or within `NEAREST` of its mean.
     """
     cosines = np.zeros(len(first))
     _centred_cosines(first, second, first_mean, second_mean, cosines)
@@ -85,6 +88,5 @@ def _centred_cosines(
             other_length += other * other
             one_there |= first[row, column] != 0
             other_there |= second[row, column] != 0
-        lengths = np.sqrt(one_length * other_length)
-        if one_there and other_there and lengths > 0:
-            cosines[row] = product / lengths
+        if one_there and other_there and min(one_length, other_length) > NEAREST**2:
+            cosines[row] = product / np.sqrt(one_length * other_length)

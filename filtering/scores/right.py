@@ -17,22 +17,29 @@ STRENGTH = 1.0
 FEWEST_PAIRS = 64
 
 
-def with_squares(features: Float64Array) -> Float64Array:
-    """Return features (n, f) and their products by twos, squares among them, float64 (n, f + f (f + 1) / 2)."""
+def terms_of(features: Float64Array, middles: Float64Array) -> Float64Array:
+    """Return the terms of features z, float64 (n, f), float64 (n, 2 f + f (f + 1) / 2).
+
+    They are z, h = max(z - middles, 0) and the products of h by twos, squares among them. `middles`, float64 (f,), are
+    the features of a shuffled pair in the middle. Squares of z itself would rise again far below it, so that the worst
+    pairs of all passed for right.
+    """
+    above = np.maximum(features - middles, 0)
     first, second = np.triu_indices(features.shape[1])
-    return np.concatenate([features, features[:, first] * features[:, second]], axis=1)
+    return np.concatenate([features, above, above[:, first] * above[:, second]], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A logistic regression on standardised features and their products by twos, which are standardised again.
+    """A logistic regression on the terms of standardised features, which are standardised again.
 
-    Of f features and t terms float64 arrays: `centres` and `scales` (f,), `term_centres`, `term_scales` and `weights`
-    (t,); `constant` is the intercept.
+    Of f features and t terms float64 arrays: `centres`, `scales` and, of standardised features, `middles` (f,),
+    `term_centres`, `term_scales` and `weights` (t,); `constant` is the intercept.
     """
 
     centres: Float64Array
     scales: Float64Array
+    middles: Float64Array
     term_centres: Float64Array
     term_scales: Float64Array
     weights: Float64Array
@@ -40,23 +47,29 @@ class Classifier:
 
     def logits(self, features: Float64Array) -> Float64Array:
         """Return the log odds, float64 (n,), of being observed, not shuffled, of features, float64 (n, f)."""
-        terms = with_squares((features - self.centres) / self.scales)
+        terms = terms_of((features - self.centres) / self.scales, self.middles)
         # Term by term: a matrix product may round otherwise on other machines.
         return np.asarray(((terms - self.term_centres) / self.term_scales * self.weights).sum(axis=1) + self.constant)
 
 
 def trained(observed: Float64Array, shuffled: Float64Array) -> Classifier:
-    """Return the classifier of observed against shuffled pairs, by their features, float64 (n, f) and (m, f)."""
+    """Return the classifier of observed against shuffled pairs, by their features, float64 (n, f) and (m, f).
+
+    Features that are all alike tell nothing: log odds of 0.
+    """
     # It takes a second to load.
     from sklearn.linear_model import LogisticRegression
 
     features = np.concatenate([observed, shuffled])
     centres, scales = _standard(features)
-    terms = with_squares((features - centres) / scales)
+    middles = np.median((shuffled - centres) / scales, axis=0)
+    terms = terms_of((features - centres) / scales, middles)
     term_centres, term_scales = _standard(terms)
-    answers = np.repeat([1, 0], [len(observed), len(shuffled)])
-    fitted = LogisticRegression(C=STRENGTH, solver="newton-cholesky").fit((terms - term_centres) / term_scales, answers)
-    return Classifier(centres, scales, term_centres, term_scales, fitted.coef_[0], float(fitted.intercept_[0]))
+    scaled, answers = (terms - term_centres) / term_scales, np.repeat([1, 0], [len(observed), len(shuffled)])
+    if not scaled.any():
+        return Classifier(centres, scales, middles, term_centres, term_scales, np.zeros(scaled.shape[1]), 0.0)
+    fitted = LogisticRegression(C=STRENGTH, solver="newton-cholesky").fit(scaled, answers)
+    return Classifier(centres, scales, middles, term_centres, term_scales, fitted.coef_[0], float(fitted.intercept_[0]))
 
 
 def _standard(columns: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -118,7 +131,7 @@ def calibrated(observed: Float64Array, shuffled: Float64Array) -> Calibration:
 
 
 def term_names(features: int) -> list[str]:
-    """Return the names of the terms that `with_squares` makes of features."""
-    names = [f"z{at}" for at in range(1, features + 1)]
+    """Return the names of the terms that `terms_of` makes of features."""
+    names, above = ([f"{letter}{at}" for at in range(1, features + 1)] for letter in "zh")
     pairs = zip(*np.triu_indices(features), strict=True)
-    return [*names, *(f"{names[one]} * {names[other]}" for one, other in pairs)]
+    return [*names, *above, *(f"{above[one]} * {above[other]}" for one, other in pairs)]

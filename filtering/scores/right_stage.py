@@ -19,6 +19,12 @@ from filtering.scores.right import FEWEST_PAIRS
 from filtering.scores.tasks import RETURNED_SUFFIX, SENT_NAME, SENT_SUFFIX
 from filtering.storage.store import Store
 
+# Below, observed pairs are told from shuffled ones hardly better than by chance.
+LEAST_AUC = 0.55
+BY_CHANCE = (
+    "P(right) hardly tells the pool's pairs from shuffled ones (AUC {:.2f}; 0.5 is chance): almost no caption belongs "
+    "to its image, captions or images are all alike, or the model does not see what they say; see the report's examples"
+)
 TOO_FEW = "{} too few to learn P(right) from: {} as right; it takes {}"
 
 
@@ -96,7 +102,11 @@ def score_right(
     share = sampled_share(rows)
     counts = stage.over_shards("sample", "shards sampled", shards, right_tasks.sample_pairs, sources, share, store)
     names = [right_tasks.PAIRS_NAME.format(s.identity) for s, c in zip(shards, counts, strict=True) if c["rows"]]
-    found = stage.call("learn", right_tasks.learn, names, sources, store)
+    found = from_plain(RightFigures, stage.call("learn", right_tasks.learn, names, sources, store), store.url)
     consume(store, right_tasks.PAIRS_SUFFIX)
     stage.over_shards("score", "shards", shards, right_tasks.score_right, sources, store)
-    return from_plain(RightFigures, found, store.url), ()
+    return found, _doubts(found)
+
+
+def _doubts(found: RightFigures) -> tuple[str, ...]:
+    return () if found.auc is None or found.auc >= LEAST_AUC else (BY_CHANCE.format(found.auc),)

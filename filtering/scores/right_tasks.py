@@ -66,9 +66,9 @@ class Model:
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Model":
         """Return the model whose arrays these are."""
-        centres, scales, *terms = (arrays[f"classifier-{one.name}"] for one in fields(Classifier))
+        centres, scales, middles, *terms = (arrays[f"classifier-{one.name}"] for one in fields(Classifier))
         mismatched, *table = (arrays[f"calibration-{one.name}"] for one in fields(Calibration))
-        classifier = Classifier(centres, scales, terms[0], terms[1], terms[2], float(terms[3]))
+        classifier = Classifier(centres, scales, middles, terms[0], terms[1], terms[2], float(terms[3]))
         return cls(classifier, Calibration(float(mismatched), table[0], table[1]))
 
 
@@ -182,4 +182,12 @@ def figures_of(observed: Float64Array, shuffled: Float64Array, model: Model) -> 
         probabilities=calibration.probabilities(points).tolist(),
         weights=dict(zip(term_names(len(classifier.centres)), classifier.weights.tolist(), strict=True)),
         constant=classifier.constant,
+        auc=_separation(observed, shuffled),
     )
+
+
+def _separation(observed: Float64Array, shuffled: Float64Array) -> float:
+    """Return the area under the ROC curve of observed against shuffled pairs by their log odds, float64 (n,) each."""
+    ascending = np.sort(shuffled)
+    below, up_to = (np.searchsorted(ascending, observed, side) for side in ("left", "right"))
+    return float((below + up_to).mean() / (2 * len(shuffled)))

@@ -22,6 +22,7 @@ from filtering.scores.contexts import Files, check_targets
 from filtering.scores.registry import Spec, parts_of, side_of
 from filtering.scores.scorer import Kind
 from filtering.scores.table_column import check_table
+from filtering.scores.titles import title_of
 from filtering.storage.store import Store
 from filtering.storage.versions import check_unchanged
 
@@ -34,11 +35,12 @@ VERSION = 3
 # Of scores that are kept as float64.
 WIDE_VERSION = 4
 # Of combinations, whatever their scores are kept as.
-PARTS_VERSION = 5
+PARTS_VERSION = 6
 # Of MetaCLIP's: a list of entries may be JSON.
 ENTRIES_VERSION = 5
-# Of agreements with neighbours, whose means are kept in steps.
-STEPS_VERSION = 6
+# Of centred cosines, and what is made of them: vectors that are their mean but for rounding have none; P(right) is flat
+# below what shuffled pairs have in the middle.
+CENTRED_VERSION = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Sources:
     files: Files = field(default_factory=dict)
 
 
+# The scales of combinations that are called otherwise than in the configuration.
+SCALES = {"rank": "ranks", "zscore": "z-scores"}
 # The stage whose result a kind of score follows from: nothing that comes after it changes the score.
 INPUTS = {
     Kind.ROWS: "embedding",
@@ -93,8 +97,8 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
         version = PARTS_VERSION
     elif isinstance(spec.settings, MetaClip):
         version = ENTRIES_VERSION
-    elif spec.scorer.kind is Kind.NEIGHBOURS:
-        version = STEPS_VERSION
+    elif spec.scorer.kind in (Kind.CENTRED, Kind.NEIGHBOURS, Kind.RIGHT):
+        version = CENTRED_VERSION
     return StageKey("scores", version, settings, tuple(inputs))
 
 
@@ -114,8 +118,8 @@ def check_spec(spec: Spec, model: Embedding | None) -> None:
         check_spec(part, model)
 
 
-def score(stage: StageRun, spec: Spec, sources: Sources, files: Files) -> ScoresResult:
-    """Write the score of every row that goes on, by shard; return how many rows have one.
+def score(stage: StageRun, spec: Spec, sources: Sources, files: Files, purpose: str = "") -> ScoresResult:
+    """Write the score of every row that goes on, by shard; return how many rows have one, and what it is for.
 
     Of `files` the versions are read that name the stage. RunError if one was written again meanwhile; the stage is then
     forgotten.
@@ -125,7 +129,8 @@ def score(stage: StageRun, spec: Spec, sources: Sources, files: Files) -> Scores
     finally:
         # Also where a task failed: it may have met half of what is being written.
         _check_files(stage, files)
-    return found or ScoresResult(sources.rows, spec.name)
+    found = found or ScoresResult(sources.rows, title_of(spec))
+    return replace(found, purpose=purpose)
 
 
 def _check_files(stage: StageRun, files: Files) -> None:
@@ -236,8 +241,8 @@ def _of_parts(stage: StageRun, spec: Spec, sources: Sources) -> ScoresResult:
     stage.over_shards("sum", "shards", sources.shards, parts.add_up, scaled, settings.by, spec.dtype, stage.store)
     for suffix in (tasks.SENT_SUFFIX, tasks.RETURNED_SUFFIX, COUNTS_SUFFIX):
         consume(stage.store, suffix)
-    names = ", ".join(part.name for part in parts_of(spec))
-    return ScoresResult(sources.rows, spec.name, made_of=f"{settings.by} of {names}")
+    names = ", ".join(map(title_of, parts_of(spec)))
+    return ScoresResult(sources.rows, spec.name, made_of=f"{SCALES.get(settings.by, settings.by)} of {names}")
 
 
 def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[str, ...]:

@@ -77,6 +77,14 @@ def test_plain_lines_say_the_same(tmp_path):
     assert lines[-1] == "  RunError: a task kept dying"
 
 
+def test_columns_stay_apart_however_long_a_name_is(tmp_path):
+    names = ["text_partitions", "selection-near_imagenet-1", "graph"]
+    events = [{**DONE, "stage": name, "summary": "all of it"} for name in names]
+    _, *lines = status_lines(status(run_with(tmp_path, STARTED, *events)))
+    assert [line.split()[:2] for line in lines] == [[name, "done"] for name in names]
+    assert len({line.index("done ") for line in lines}) == len({line.index("all of it") for line in lines}) == 1
+
+
 @pytest.fixture
 def growing(tmp_path):
     """A run that does the next thing each time that someone has looked at it and waits, and by which clock."""

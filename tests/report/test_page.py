@@ -115,6 +115,13 @@ def test_what_changed_stands_before_the_flow(html, reader):
     assert "Changes" not in [text for _, text in Reader(render(full_page())).all("a")]
 
 
+def test_what_expected_novelty_left_out_is_told_as_such():
+    page = replace(full_page(), dropped_by_reason={"selection:d2": 400})
+    told = "it is probably mismatched, a pick already covers it, or"
+    assert told in Reader(render(replace(page, novelty=("selection:d2",)))).text()
+    assert told not in Reader(render(page)).text()
+
+
 def test_warnings_stand_before_the_headline(html):
     assert html.index("Warnings</h2>") < html.index("<h1>") < html.index("How it was decided")
 

@@ -41,6 +41,19 @@ def test_a_finished_run(tmp_path):
     assert (stage["state"], stage["seconds"], stage["summary"]) == ("done", 2.0, {"rows": 5})
 
 
+def test_each_stage_of_a_name_is_told(tmp_path):
+    first, second = ({"stage": "scores", "fingerprint": mark} for mark in ("abc", "def"))
+    progress = {**PROGRESS, "stage": "scores"}
+    events = [{**STAGE, **first}, {**DONE, **first}, {**STAGE, **second}, progress]
+    found = status(run_with(tmp_path, STARTED, *events))
+    assert [(stage["name"], stage["state"]) for stage in found["stages"]] == [("scores", "done"), ("scores", "running")]
+    assert [stage["tasks_done"] for stage in found["stages"]] == [0, 30]
+    # One that is made again stands where it stood.
+    again = status(run_with(tmp_path, STARTED, *events, {**DONE, **second}, {**STAGE, **first}, progress))
+    assert [stage["state"] for stage in again["stages"]] == ["running", "done"]
+    assert again["stages"][0]["tasks_done"] == 30
+
+
 def test_a_run_that_nobody_writes_any_more_has_stopped(tmp_path):
     store = run_with(tmp_path, STARTED, STAGE, PROGRESS)
     assert status(store)["state"] == "stopped"

@@ -1,20 +1,25 @@
 import gc
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import ray
 from clusters import until
 from test_engine import Watcher
 
+import filtering
 from filtering.config.run import Ray
 from filtering.core.errors import RunError
 from filtering.runtime.engine import RayExecutor
 from filtering.runtime.executor import RETRIES, run_tasks
 from filtering.runtime.in_process import InProcessExecutor
 from filtering.runtime.task_spec import ActorPlan, Actors, WorkerShape, task
-from filtering.runtime.worker import Attempt, run_attempt
+from filtering.runtime.worker import VERSION, Attempt, run_attempt
 from filtering.runtime.worker_pools import TaskPool
 from filtering.storage.store import Store
 
@@ -155,6 +160,19 @@ def test_a_worker_with_another_version_refuses_in_one_line(tmp_path):
     attempt = Attempt("stage", task("t", dict), Store(str(tmp_path)), None, "0.0.1")
     with pytest.raises(RunError, match=r"the job is 0\.0\.1; give all nodes the same image"):
         run_attempt(attempt)
+
+
+@pytest.mark.slow
+def test_edited_code_is_another_version(tmp_path):
+    def version():
+        says = [sys.executable, "-c", "from filtering.runtime.worker import VERSION; print(VERSION)"]
+        return subprocess.run(says, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+
+    shutil.copytree(Path(filtering.__file__).parent, tmp_path / "filtering", ignore=lambda *_: ["__pycache__"])
+    assert version() == VERSION
+    with (tmp_path / "filtering/scores/right.py").open("a") as file:
+        file.write("# Edited.\n")
+    assert version() != VERSION
 
 
 def test_a_worker_of_a_run_that_lost_its_lease_commits_nothing(tmp_path):

@@ -54,3 +54,12 @@ def test_vectors_of_nothing_fit_nothing():
     nothing, mean = np.zeros_like(one), np.full(4, 0.1)
     assert centred_cosines(nothing, one, mean, mean).tolist() == [0, 0]
     assert centred_cosines(one, one, one[0].astype(np.float64), mean)[0] == 0
+
+
+def test_vectors_that_are_their_mean_but_for_rounding_fit_nothing():
+    random = np.random.default_rng(0)
+    images, same = unit_rows(random, 50, 64), np.repeat(unit_rows(random, 1, 64), 50, axis=0)
+    means = (mean_of([step_sums(side)], *side.shape) for side in (images, same))
+    assert not centred_cosines(images, same, *means).any()
+    rounded = (same + random.normal(scale=2.0**-15, size=same.shape)).astype(np.float16).astype(np.float32)
+    assert not centred_cosines(images, rounded, images.mean(axis=0), rounded.mean(axis=0)).any()

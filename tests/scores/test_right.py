@@ -6,18 +6,20 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.scores.right import calibrated, cross_fitted, term_names, trained, with_squares
+from filtering.scores.right import calibrated, cross_fitted, term_names, terms_of, trained
 
 
-def test_three_features_have_nine_terms():
+def test_three_features_have_twelve_terms():
     features = np.arange(6.0).reshape(2, 3)
-    terms = with_squares(features)
-    assert terms.shape == (2, 9)
+    terms = terms_of(features, np.array([1.0, 4.5, 2.0]))
+    assert terms.shape == (2, 12)
+    above = [2.0, 0.0, 3.0]
     assert terms[1].tolist() == [
         *features[1],
-        *(features[1, one] * features[1, other] for one in range(3) for other in range(one, 3)),
+        *above,
+        *(above[one] * above[other] for one in range(3) for other in range(one, 3)),
     ]
-    assert len(term_names(3)) == 9
+    assert len(term_names(3)) == 12
 
 
 def labelled(random, count, wrong):
@@ -53,6 +55,18 @@ def test_probabilities_rise_with_the_log_odds_and_stay_in_their_range(observed, 
     assert (np.diff(found) >= -1e-12).all()
 
 
+def test_pairs_that_fit_worse_than_shuffled_ones_are_not_right():
+    random = np.random.default_rng(5)
+    # Right pairs vary more than shuffled ones, so that the odds of normal distributions rise on either side.
+    right = random.random(6_000) >= 0.1
+    observed = random.normal(size=(6_000, 2)) * np.where(right, 2.0, 1.0)[:, None] + np.where(right, 5.0, 0.0)[:, None]
+    shuffled = random.normal(size=(6_000, 2))
+    classifier = trained(observed, shuffled)
+    calibration = calibrated(*cross_fitted(observed, shuffled, random.random(6_000) < 0.5))
+    worse = np.repeat(np.linspace(0.0, -3.0, 7), 2).reshape(-1, 2)
+    assert calibration.probabilities(classifier.logits(worse)).max() < 0.2
+
+
 def test_held_out_pairs_are_judged_by_the_classifier_of_the_other_fold():
     random = np.random.default_rng(0)
     observed, shuffled, _ = labelled(random, 400, 0.2)
@@ -71,7 +85,8 @@ def test_log_odds_are_those_of_the_formula():
             (value - centre) / scale
             for value, centre, scale in zip(row, classifier.centres, classifier.scales, strict=True)
         ]
-        terms = [*z, z[0] * z[0], z[0] * z[1], z[1] * z[1]]
+        h = [max(value - middle, 0.0) for value, middle in zip(z, classifier.middles, strict=True)]
+        terms = [*z, *h, h[0] * h[0], h[0] * h[1], h[1] * h[1]]
         scaled = [(t - c) / s for t, c, s in zip(terms, classifier.term_centres, classifier.term_scales, strict=True)]
         assert found == pytest.approx(
             sum(map(math.prod, zip(scaled, classifier.weights, strict=True))) + classifier.constant

@@ -152,9 +152,11 @@ def test_right_is_what_the_formulas_say(scored, vectors, neighbours):
     assert np.quantile(np.abs(found - expected), 0.98) < 0.02
     figures = record["right"]["right"]
     assert figures["mismatched"] == pytest.approx(calibration.mismatched, abs=0.01)
+    held_out = cross_fitted(observed, shuffled, hashed(uids, 2) % 2 == 0)
+    assert figures["auc"] == pytest.approx(np.mean(held_out[0][:, None] > held_out[1]), abs=0.01)
     assert figures["pairs"] == len(uids) == sum(figures["observed"]) == sum(figures["shuffled"])
     assert sum(figures["sizes"]) == 2 * len(uids)
-    assert len(figures["weights"]) == (9 if neighbours == "both" else 5)
+    assert len(figures["weights"]) == (12 if neighbours == "both" else 7)
 
 
 @pytest.mark.slow
@@ -164,7 +166,7 @@ def test_another_graph_of_images_is_another_agreement_of_captions(run, pool, tmp
         sections = {"graph": EXACT["graph"] | {"k": k}, "concepts": EXACT["concepts"]}
         selection = {"method": "all", "score": {"neighbour_agreement": {"of": "captions"}}}
         record = run(metadata_config(pool, tmp_path / "run", selection=selection, **sections))
-        folders.append(record["scores"]["neighbour_agreement"])
+        folders.append(record["scores"]["neighbour_agreement of captions"])
         assert record["text_graph"]["k"] == TEXT_K
     # Which images are the same follows from the median edge of their graph.
     assert folders[0] != folders[1]
@@ -200,6 +202,21 @@ def test_one_pair_is_too_few(run, tmp_path):
     config = metadata_config(write_metadata(tmp_path / "pool", [1]), tmp_path / "run", concepts={"clusters": 1})
     record = run(config | {"selection": {"method": "all", "score": "right"}})
     assert "1 sample is too few to learn P(right) from: it counts as right; it takes 64" in record["warnings"]
+
+
+@pytest.mark.slow
+def test_captions_that_say_nothing_are_told_in_a_warning(run, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [90, 60])
+    for path in pool.glob("*.npz"):
+        arrays = dict(np.load(path))
+        arrays["l14_txt"][:] = np.ones(arrays["l14_txt"].shape[1]) / 8
+        np.savez(path, **arrays)
+    selection = {"method": "all", "score": {"right": {"neighbours": "images"}}}
+    record = run(metadata_config(pool, tmp_path / "run", selection=selection))
+    (warning,) = [line for line in record["warnings"] if "P(right)" in line]
+    assert warning.startswith("P(right) hardly tells the pool's pairs from shuffled ones (AUC 0.50")
+    kept = [pq.read_table(path)["score"].to_pylist() for path in (tmp_path / "run/manifest/kept").glob("*.parquet")]
+    assert len({score for scores in kept for score in scores}) == 1
 
 
 @pytest.mark.slow

@@ -132,6 +132,7 @@ def test_a_sample_that_novelty_left_out_is_explained(novel, probabilities):
         assert novelty["gain"] <= novelty["last_gain"] + 1e-9
         assert novelty["gain"] == pytest.approx(worth * novelty["novelty"] - (1 - p))
         assert [one["factor"] for one in novelty["covers"]] == sorted(one["factor"] for one in novelty["covers"])
+        assert "it is probably mismatched, a pick already covers it, or its gain is below" in found["meaning"]
         if p < 0.5:
             mismatched += 1
             assert found["verdict"].startswith(f"it is probably mismatched: P(right) {p:.2f}")
@@ -180,11 +181,11 @@ def test_by_default_novelty_is_weighed_by_the_centred_cosine_whose_ranks_are_no_
     records = [run(metadata_config(metadata_pool, tmp_path / "run", selection=one)) for one in selections]
     plain, named, default = (record["manifest_hash"] for record in records)
     assert default == named != plain
-    learned = ["centred_score", "neighbour_agreement", "neighbour_agreement 2", "right"]
+    learned = ["centred_score", "neighbour_agreement of images", "neighbour_agreement of captions", "right"]
     assert [list(record["scores"]) for record in records] == [learned] * 3
     assert [record["steps"][0]["score"] for record in records] == ["right"] * 3
     export(Store(str(tmp_path / "run")), "parquet", str(tmp_path / "out"), Options(no_urls=True))
     assert "combine" not in pq.read_schema(tmp_path / "out/00000000.parquet").names
-    said = [[stage["summary"] for stage in record["stages"] if "combine" in stage["summary"]] for record in records]
-    ranks = ["1,100 samples scored by combine (rank of centred_score)"]
+    said = [[stage["summary"] for stage in record["stages"] if "ranks" in stage["summary"]] for record in records]
+    ranks = ["1,100 samples scored by ranks of centred_score, for fit"]
     assert said == [[], ranks, ranks]
