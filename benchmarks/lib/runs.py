@@ -18,7 +18,7 @@ ONE_WORKER_ROWS = 50_000
 
 
 def write_config(folder: Path, rows: int, address: str) -> tuple[Path, Path]:
-    """Write the configuration of a run over a pool of `rows` rows, and the pool unless it is there.
+    """Write the configuration of a run by the default over a pool of `rows` rows, and the pool unless it is there.
 
     Returns
     -------
@@ -29,8 +29,7 @@ def write_config(folder: Path, rows: int, address: str) -> tuple[Path, Path]:
         shard_rows = min(LARGEST_SHARD, max(rows // 2, 1))
         write_pool(str(pool), rows, shard_rows=shard_rows, workers=1 if rows < ONE_WORKER_ROWS else 2)
     source = {"metadata": str(pool), "arrays": {"image": "img", "text": "txt"}}
-    selection = {"method": "d2", "variant": "paper", "keep": 0.3, "budget": "complexity"}
-    settings = {"input": source, "selection": selection, "output": str(out), "ray": {"address": address}}
+    settings = {"input": source, "selection": {"keep": 0.3}, "output": str(out), "ray": {"address": address}}
     config.write_text(json.dumps(settings))
     return config, out
 

@@ -26,7 +26,7 @@ from filtering.runtime.status import status
 from filtering.storage.store import Store
 
 # Seconds that a stage works before it is killed: some of its tasks have finished, and some are half done.
-WORKING = {"partitions": 1.0, "graph": 10.0, "selection": 1.0}
+WORKING = {"partitions": 1.0, "graph": 10.0, "scores": 1.0, "selection": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
