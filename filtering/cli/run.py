@@ -26,12 +26,8 @@ def _run(given: argparse.Namespace) -> int:
         raise
     # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import run
-    from filtering.pipeline.step_words import step_lines
 
-    progress = progress_reporter()
-    for line in step_lines(config):
-        progress.say(line)
-    record = run(config, progress, given.into_existing)
+    record = run(config, progress_reporter(), given.into_existing)
     return print_result(given, record, lambda: run_lines(record, config.output))
 
 

@@ -26,6 +26,7 @@ from filtering.pipeline.repair import check_all, check_report, make_room, repeat
 from filtering.pipeline.selection_steps import Selected, Selecting, reads_texts
 from filtering.pipeline.sources import sources_of
 from filtering.pipeline.step_checks import check_steps
+from filtering.pipeline.step_words import step_lines
 from filtering.pipeline.summary import run_summary
 from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
@@ -139,6 +140,8 @@ def run(
         if lease.taken_over_from:
             events.append("lease_taken_over", holder=lease.taken_over_from)
         events.flush()
+        for line in () if told else step_lines(config):
+            progress.say(line)
         runtime = Runtime(store, executor_for(config.ray), events, progress, lease, told=set(told))
         try:
             reusable = None if base is None else reusable_from(base, shards)
