@@ -13,6 +13,8 @@ from filtering.scores.centred import Float64Array
 
 # L2: the weight of the sum of all losses against half the squared weights.
 STRENGTH = 1.0
+# Squares and products of features count from this quantile of shuffled pairs up.
+FLAT = 0.5
 # Fewer pairs teach nothing: all of them count as right.
 FEWEST_PAIRS = 64
 
@@ -21,8 +23,8 @@ def terms_of(features: Float64Array, middles: Float64Array) -> Float64Array:
     """Return the terms of features z, float64 (n, f), float64 (n, 2 f + f (f + 1) / 2).
 
     They are z, h = max(z - middles, 0) and the products of h by twos, squares among them. `middles`, float64 (f,), are
-    the features of a shuffled pair in the middle. Squares of z itself would rise again far below it, so that the worst
-    pairs of all passed for right.
+    a quantile of the features of shuffled pairs, `FLAT`. Squares of z itself would rise again far below it, so that the
+    worst pairs of all passed for right.
     """
     above = np.maximum(features - middles, 0)
     first, second = np.triu_indices(features.shape[1])
@@ -52,7 +54,7 @@ class Classifier:
         return np.asarray(((terms - self.term_centres) / self.term_scales * self.weights).sum(axis=1) + self.constant)
 
 
-def trained(observed: Float64Array, shuffled: Float64Array) -> Classifier:
+def trained(observed: Float64Array, shuffled: Float64Array, flat: float = FLAT) -> Classifier:
     """Return the classifier of observed against shuffled pairs, by their features, float64 (n, f) and (m, f).
 
     Features that are all alike tell nothing: log odds of 0.
@@ -62,7 +64,7 @@ def trained(observed: Float64Array, shuffled: Float64Array) -> Classifier:
 
     features = np.concatenate([observed, shuffled])
     centres, scales = _standard(features)
-    middles = np.median((shuffled - centres) / scales, axis=0)
+    middles = np.quantile((shuffled - centres) / scales, flat, axis=0)
     terms = terms_of((features - centres) / scales, middles)
     term_centres, term_scales = _standard(terms)
     scaled, answers = (terms - term_centres) / term_scales, np.repeat([1, 0], [len(observed), len(shuffled)])
@@ -78,7 +80,7 @@ def _standard(columns: Float64Array) -> tuple[Float64Array, Float64Array]:
 
 
 def cross_fitted(
-    observed: Float64Array, shuffled: Float64Array, folds: npt.NDArray[np.bool_]
+    observed: Float64Array, shuffled: Float64Array, folds: npt.NDArray[np.bool_], flat: float = FLAT
 ) -> tuple[Float64Array, Float64Array]:
     """Return the log odds of observed and of shuffled pairs, float64 (n,) each, by the classifier of the other fold.
 
@@ -86,7 +88,7 @@ def cross_fitted(
     """
     logits = np.zeros(len(observed)), np.zeros(len(shuffled))
     for fold in (folds, ~folds):
-        classifier = trained(observed[~fold], shuffled[~fold])
+        classifier = trained(observed[~fold], shuffled[~fold], flat)
         for found, features in zip(logits, (observed, shuffled), strict=True):
             found[fold] = classifier.logits(features[fold])
     return logits

@@ -16,10 +16,14 @@ from filtering.core.uids import hashed
 from filtering.embedding.artifacts import unit_rows
 from filtering.scores.agreement import SAME_CAPTION, STEPS, Int16Array, in_steps, neighbour_means
 from filtering.scores.centred import Float64Array
-from filtering.scores.right import Calibration, calibrated, cross_fitted, trained
+from filtering.scores.right import FLAT, Calibration, calibrated, cross_fitted, trained
 from filtering.scores.right_tasks import FOLDING, derangement, pair_features
 
 QUANTILES = (0.02, 0.05, 0.1, 0.25, 0.75, 0.9)
+# Where terms are flat, as quantiles of shuffled pairs: with 0, squares count everywhere but below all of them.
+FLATS = (0.0, 0.1, 0.25, 0.75)
+# The pairs that fit worst: so many of them, by the centred cosine.
+WORST = 0.005
 # The share of mismatched pairs in a concept is that of its pairs and of so many like the pool.
 PRIOR_PAIRS = 20
 # Things of which so few pairs are right are rare.
@@ -95,6 +99,11 @@ def caption_density(pool: PoolArrays) -> Judged:
     return _judged(pool, _mean_captions(pool), of_captions=[density])
 
 
+def other_terms(pool: PoolArrays, flat: float) -> Judged:
+    """Return P(right) whose squares and products count from another quantile of shuffled pairs up."""
+    return _judged(pool, _mean_captions(pool), flat=flat)
+
+
 def other_quantile(pool: PoolArrays, share: float) -> Judged:
     """Return P(right) with pi = (share of observed pairs with s below a quantile of shuffled ones) / quantile."""
     found = default(pool)
@@ -112,6 +121,7 @@ PROBABILITIES: dict[str, Callable[[PoolArrays], Judged]] = {
     "right, mean edge": mean_edge,
     "right, caption length": caption_length,
     "right, caption density": caption_density,
+    **{f"right, flat below {100 * flat:g} %": partial(other_terms, flat=flat) for flat in FLATS},
     **{f"right, pi at {100 * share:g} %": partial(other_quantile, share=share) for share in QUANTILES},
 }
 
@@ -120,18 +130,22 @@ def figures(pool: PoolArrays, found: Judged) -> Row:
     """Return how well a trial tells right pairs from wrong ones, and how true it is.
 
     `pi` is its share of mismatched pairs and `wrong` the true share of wrong ones; `p, rare` is the mean P(right) of
-    right pairs of things that have one or two; `no T` is the share of pairs without T_i, and `AUC of T` that of the
-    agreement with T_i.
+    right pairs of things that have one or two; `p, worst` is that of the pairs that fit worst, and `right, worst` the
+    share of them that is right; `no T` is the share of pairs without T_i, and `AUC of T` that of the agreement with
+    T_i.
     """
     p, right, agreement = found.probabilities, pool.right, found.features[:, 1]
     _, which, counts = np.unique(pool.thing[right], return_inverse=True, return_counts=True)
-    rare = counts[which] <= RARE
+    rare, fit = counts[which] <= RARE, found.features[:, 0]
+    worst = np.argsort(fit, kind="stable")[: max(round(WORST * len(fit)), 1)]
     return {
         "AUC": round(auc(p[right], p[~right]), 4),
         "ECE": round(calibration_error(p, right), 4),
         "pi": round(found.mismatched, 4),
         "wrong": round(float(1 - right.mean()), 4),
         "p, rare": round(float(p[right][rare].mean()), 3) if rare.any() else None,
+        "p, worst": round(float(p[worst].mean()), 3),
+        "right, worst": round(float(right[worst].mean()), 3),
         "no T": round(float((agreement == 0).mean()), 3),
         "AUC of T": round(auc(agreement[right], agreement[~right]), 4),
     }
@@ -142,6 +156,7 @@ def _judged(
     heard: Int16Array,
     of_images: Sequence[Float64Array] = (),
     of_captions: Sequence[Float64Array] = (),
+    flat: float = FLAT,
 ) -> Judged:
     """Learn P(right) as the product does, from some T_i in steps and, beside its features, some of either side."""
     seen = _plain_means(pool.images, pool.of_captions, pool.of_images.median)
@@ -150,8 +165,8 @@ def _judged(
         np.column_stack([pair_features(sides, pool.means, order), *of_images, *(one[order] for one in of_captions)])
         for order in (np.arange(len(pool.uids)), derangement(pool.uids))
     )
-    held_out = cross_fitted(observed, shuffled, hashed(pool.uids, FOLDING) % 2 == 0)
-    calibration, logits = calibrated(*held_out), trained(observed, shuffled).logits(observed)
+    held_out = cross_fitted(observed, shuffled, hashed(pool.uids, FOLDING) % 2 == 0, flat)
+    calibration, logits = calibrated(*held_out), trained(observed, shuffled, flat).logits(observed)
     p = calibration.probabilities(logits)
     return Judged(observed, held_out, calibration, logits, p, calibration.mismatched)
 
