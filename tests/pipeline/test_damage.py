@@ -60,7 +60,9 @@ def test_a_damaged_object_of_a_finished_run_is_made_again(finished):
     folder = finished[0]
     for path, how in some_of(cases(folder / "whole"), 9, step=211):
         run = fresh(folder)
-        goes_on(finished, run, damaged(run, path, how))
+        names = damaged(run, path, how)
+        # A stage without its record is one that has not finished: there is nothing to tell.
+        goes_on(finished, run, names if (run / path).exists() or not path.name.endswith(".stage.json") else ())
 
 
 @pytest.mark.parametrize("base", [None, "latest"])
