@@ -35,7 +35,9 @@ def night(pool, root, name, reporter=None, **sections):
     """Run a night under a root; return its run.json and what it said."""
     told = reporter or Told()
     config = metadata_config(pool, f"{root}/{name}", concepts=CONCEPTS, **{"base": "latest", **sections})
-    return incremental.run(parse_config(config), told), getattr(told, "lines", [])
+    record, lines = incremental.run(parse_config(config), told), getattr(told, "lines", [])
+    # A run begins with its steps in full.
+    return record, [line for line in lines if not line.startswith("selection: ")]
 
 
 def found(root, name):
