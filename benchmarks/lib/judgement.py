@@ -1,4 +1,4 @@
-"""How well scores tell right from wrong, and how true probabilities are."""
+"""How true probabilities are."""
 
 from typing import Any
 
@@ -6,13 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 BINS = 15
-
-
-def auc(right: npt.NDArray[Any], wrong: npt.NDArray[Any]) -> float:
-    """Return the chance that a right one's score exceeds a wrong one's, ties counted as half."""
-    ordered = np.sort(wrong)
-    below = np.searchsorted(ordered, right, "left") + np.searchsorted(ordered, right, "right")
-    return float(below.mean()) / 2 / len(wrong)
 
 
 def calibration_error(probability: npt.NDArray[Any], right: npt.NDArray[np.bool_], bins: int = BINS) -> float:

@@ -5,6 +5,7 @@ pairs look like shuffled ones turns its log odds into a probability.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,10 +69,11 @@ def trained(observed: Float64Array, shuffled: Float64Array, flat: float = FLAT) 
     terms = terms_of((features - centres) / scales, middles)
     term_centres, term_scales = _standard(terms)
     scaled, answers = (terms - term_centres) / term_scales, np.repeat([1, 0], [len(observed), len(shuffled)])
-    if not scaled.any():
-        return Classifier(centres, scales, middles, term_centres, term_scales, np.zeros(scaled.shape[1]), 0.0)
-    fitted = LogisticRegression(C=STRENGTH, solver="newton-cholesky").fit(scaled, answers)
-    return Classifier(centres, scales, middles, term_centres, term_scales, fitted.coef_[0], float(fitted.intercept_[0]))
+    weights, constant = np.zeros(scaled.shape[1]), 0.0
+    if scaled.any():
+        fitted = LogisticRegression(C=STRENGTH, solver="newton-cholesky").fit(scaled, answers)
+        weights, constant = fitted.coef_[0], float(fitted.intercept_[0])
+    return Classifier(centres, scales, middles, term_centres, term_scales, weights, constant)
 
 
 def _standard(columns: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -130,6 +132,13 @@ def calibrated(observed: Float64Array, shuffled: Float64Array) -> Calibration:
     weights = np.repeat([1 / max(count, 1) for count in counts], counts)
     fitted = IsotonicRegression(increasing=False).fit(logits, np.repeat([0.0, 1.0], counts), sample_weight=weights)
     return Calibration(mismatched, fitted.X_thresholds_, fitted.y_thresholds_)
+
+
+def auc(right: npt.NDArray[Any], wrong: npt.NDArray[Any]) -> float:
+    """Return the chance that a right one's score exceeds a wrong one's, ties counted as half; (n,) and (m,)."""
+    ordered = np.sort(wrong)
+    below = np.searchsorted(ordered, right, "left") + np.searchsorted(ordered, right, "right")
+    return float(below.mean()) / 2 / len(wrong)
 
 
 def term_names(features: int) -> list[str]:

@@ -16,7 +16,7 @@ from filtering.scores.agreement_tasks import read_sampled_means, sampled_rows
 from filtering.scores.artifacts import RightFigures, read_scores
 from filtering.scores.centred import Float64Array, Int64Array, centred_cosines
 from filtering.scores.centred_tasks import PoolMeans, read_pool_means
-from filtering.scores.right import Calibration, Classifier, calibrated, cross_fitted, term_names, trained
+from filtering.scores.right import Calibration, Classifier, auc, calibrated, cross_fitted, term_names, trained
 from filtering.scores.tasks import write_scores
 from filtering.storage.store import Store
 
@@ -182,12 +182,5 @@ def figures_of(observed: Float64Array, shuffled: Float64Array, model: Model) -> 
         probabilities=calibration.probabilities(points).tolist(),
         weights=dict(zip(term_names(len(classifier.centres)), classifier.weights.tolist(), strict=True)),
         constant=classifier.constant,
-        auc=_separation(observed, shuffled),
+        auc=auc(observed, shuffled),
     )
-
-
-def _separation(observed: Float64Array, shuffled: Float64Array) -> float:
-    """Return the area under the ROC curve of observed against shuffled pairs by their log odds, float64 (n,) each."""
-    ascending = np.sort(shuffled)
-    below, up_to = (np.searchsorted(ascending, observed, side) for side in ("left", "right"))
-    return float((below + up_to).mean() / (2 * len(shuffled)))

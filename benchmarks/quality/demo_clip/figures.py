@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.lib.judgement import auc
 from filtering.demo.openmoji import TONES, Picture, pictures, rasterise
 from filtering.demo.pool import NEAR_DUPLICATES, encode_jpeg
+from filtering.scores.right import auc
 
 MODEL = "filtering-demo"
 HOME = Path(__file__).resolve().parents[3] / "filtering" / "embedding" / "demo_clip"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import yaml
 
 from benchmarks.lib.arguments import add_outputs, parser_of
-from benchmarks.lib.judgement import auc, calibration_error
+from benchmarks.lib.judgement import calibration_error
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.quality.family.options import add_workshop, judges_of, workshop_of
 from benchmarks.quality.pool.selecting import Place, configured, run_stages
@@ -29,6 +29,7 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.finished_run import read_base
 from filtering.scores.artifacts import read_scores
+from filtering.scores.right import auc
 from filtering.storage.store import Store
 
 SCORES = Path(__file__).with_name("scores.yaml")

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.lib.arguments import parser_of
-from benchmarks.lib.judgement import auc
 from benchmarks.quality.pool.truth import Truth
 from filtering.config.run import Input
 from filtering.core.csr import KnnGraph
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.graph.knn import knn_graph
 from filtering.runtime.run_record import read_run
+from filtering.scores.right import auc
 from filtering.selection.d2 import forward_messages
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from benchmarks.lib.judgement import auc, calibration_error
+from benchmarks.lib.judgement import calibration_error
 from benchmarks.quality.family import __main__ as family
 from benchmarks.quality.family import scores
 from benchmarks.quality.family.cells import Cell
@@ -24,6 +24,7 @@ from benchmarks.quality.pool.plan import MISMATCHED, RIGHT, SHARED_WRONG, Kind, 
 from benchmarks.quality.pool.settings import BASE, POOLS
 from benchmarks.quality.pool.sources import Folders
 from filtering.config.run import parse_config
+from filtering.scores.right import auc
 
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} 20"><rect x="{x}" y="3" width="9" height="{height}"'

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.lib.judgement import auc, calibration_error
+from benchmarks.lib.judgement import calibration_error
 from benchmarks.lib.tables import Row
 from benchmarks.quality.family.trials.arrays import Neighbours, PoolArrays
 from filtering.core.csr import Int64Array, row_pointers
@@ -16,7 +16,7 @@ from filtering.core.uids import hashed
 from filtering.embedding.artifacts import unit_rows
 from filtering.scores.agreement import SAME_CAPTION, STEPS, Int16Array, in_steps, neighbour_means
 from filtering.scores.centred import Float64Array
-from filtering.scores.right import FLAT, Calibration, calibrated, cross_fitted, trained
+from filtering.scores.right import FLAT, Calibration, auc, calibrated, cross_fitted, trained
 from filtering.scores.right_tasks import FOLDING, derangement, pair_features
 
 QUANTILES = (0.02, 0.05, 0.1, 0.25, 0.75, 0.9)
