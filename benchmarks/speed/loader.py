@@ -31,7 +31,7 @@ from benchmarks.lib.memory_s3 import memory_s3
 from benchmarks.lib.samples import noise_samples
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.lib.timing import timed
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.loaders import kept_pipeline
 from filtering.shards.inventory import list_shards
 from filtering.shards.writer import write_shard

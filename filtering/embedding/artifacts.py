@@ -11,7 +11,7 @@ import pyarrow as pa
 from numba import njit
 from typing_extensions import TypedDict
 
-from filtering.config.run import Arrays
+from filtering.config.input import Arrays
 from filtering.core import schemas
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.formatting import counted

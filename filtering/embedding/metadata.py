@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.config.run import Arrays
+from filtering.config.input import Arrays
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError, first_line

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
-from filtering.config.run import Embedding, Input, Ray
+from filtering.config.input import Input
+from filtering.config.run import Embedding, Ray
 from filtering.core.errors import InputError
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import (

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filtering.config.run import Arrays
+from filtering.config.input import Arrays
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard

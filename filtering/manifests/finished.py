@@ -6,7 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from filtering.config.run import Arrays
+from filtering.config.input import Arrays
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard, shard_locations

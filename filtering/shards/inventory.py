@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.formatting import counted
 from filtering.core.secrets import redacted, refused_secret

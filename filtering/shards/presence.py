@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.config.types import Section
 from filtering.core.errors import Mistakes
 from filtering.shards.braces import check_braces

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from filtering.config.run import Arrays
+from filtering.config.input import Arrays
 from filtering.core import schemas
 from filtering.core.errors import InputError, RunError
 from filtering.core.uids import content_hash, derived_uid

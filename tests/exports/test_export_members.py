@@ -12,7 +12,7 @@ from in_process import export
 from pools import member, members, write_tar
 from tar_members import read_members
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core.errors import InputError, RunError
 from filtering.exports.columns import json_fields
 from filtering.exports.members import kept_ranges

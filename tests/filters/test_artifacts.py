@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 from pools import write_metadata
 
-from filtering.config.run import Arrays, Input
+from filtering.config.input import Arrays, Input
 from filtering.core import schemas
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.metadata import MetadataReader

@@ -15,7 +15,7 @@ import torch.utils.data
 import webdataset
 from finished_runs import note_offsets, run_record, write_sums
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core import schemas
 from filtering.core.uids import derived_uid
 from filtering.manifests.artifacts import SHARDS, table_name

@@ -11,7 +11,8 @@ from pools import Meanwhile, Silent, members, metadata_config, tar_config, write
 from processes import call, write_config
 
 from filtering.cli import main
-from filtering.config.run import Arrays, Input, parse_config
+from filtering.config.input import Arrays, Input
+from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.embedding.artifacts import ROWS_NAME
 from filtering.embedding.metadata import MetadataReader

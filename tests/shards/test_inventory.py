@@ -3,7 +3,7 @@ import os
 import pytest
 from web_server import WebServer
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core.errors import InputError
 from filtering.shards.inventory import Shard, arrays_url, check_uids, list_shards
 from filtering.storage.store import write_object

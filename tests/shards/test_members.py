@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pools import members, tar_bytes
 from tar_members import read_members
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core.errors import RunError
 from filtering.shards import members as reading
 from filtering.shards import offsets as noting

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from web_server import WebServer
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core.errors import InputError
 from filtering.shards.inventory import list_shards
 from filtering.shards.patterns import expand

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core import schemas
 from filtering.core.uids import subset_array
 from filtering.embedding.artifacts import OFFSETS_NAME, ShardLocation, write_locations

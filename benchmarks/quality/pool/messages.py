@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from benchmarks.lib.arguments import parser_of
 from benchmarks.quality.pool.truth import Truth
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.core.csr import KnnGraph
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows
 from filtering.graph.knn import knn_graph

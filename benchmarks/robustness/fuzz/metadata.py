@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmarks.robustness.fuzz.kinds import Kind, most_common, must
-from filtering.config.run import Arrays
+from filtering.config.input import Arrays
 from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME
 from filtering.embedding.metadata import MetadataReader
 from filtering.shards.inventory import Shard, current

@@ -24,7 +24,8 @@ from benchmarks.lib.arguments import add_address, add_outputs, parser_of
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.speed.embedding.limits import bare_forward, decoding_alone, draft_cosine
 from benchmarks.speed.embedding.stage import stage_rate
-from filtering.config.run import Config, Input, parse_config
+from filtering.config.input import Input
+from filtering.config.run import Config, parse_config
 from filtering.shards.inventory import Shard, list_shards
 from tests.support.pools import photo, write_tar
 

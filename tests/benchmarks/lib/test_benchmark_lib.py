@@ -19,7 +19,7 @@ from benchmarks.lib.contrastive import warm_cosine
 from benchmarks.lib.fashion_mnist import images, labels
 from benchmarks.lib.memory_s3 import memory_s3
 from benchmarks.lib.tables import print_table, write_outputs
-from filtering.config.run import Input
+from filtering.config.input import Input
 from filtering.shards.inventory import list_shards
 
 
