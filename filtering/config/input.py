@@ -1,4 +1,6 @@
-"""The pool of a run: tars of pictures and captions, or DataComp metadata."""
+"""The pool of a run: tars of pictures and captions, or rows that come with vectors."""
+
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -6,6 +8,8 @@ from filtering.config.types import Section
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
 
 Urls = str | tuple[str, ...]
+Kind = Literal["shards", "metadata", "clip_retrieval", "tables"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Arrays(Section):
@@ -15,12 +19,45 @@ class Arrays(Section):
     text: str = Field("l14_txt", description="the name of an array in the npz files")
 
 
+class Folders(Section):
+    """Names of the folders of vectors in a folder that clip-retrieval wrote."""
+
+    image: str = Field("img_emb", min_length=1, description="the name of the folder of img_emb_N.npy")
+    text: str = Field("text_emb", min_length=1, description="the name of the folder of text_emb_N.npy")
+
+
+class Columns(Section):
+    """Names of the columns of tables; those of vectors are lists of numbers."""
+
+    image: str = Field(min_length=1, description="the name of the column of image vectors")
+    text: str = Field(min_length=1, description="the name of the column of caption vectors")
+    caption: str | None = Field(None, min_length=1, description="the name of a column; text or caption without it")
+    uid: str | None = Field(None, min_length=1, description="the name of a column of 32 hex digits; uid without it")
+    key: str | None = Field(None, min_length=1, description="the name of a column; key without it")
+    url: str = Field("url", min_length=1, description="the name of a column")
+    width: str | None = Field(None, min_length=1, description="the name of a column; original_width without it")
+    height: str | None = Field(None, min_length=1, description="the name of a column; original_height without it")
+
+    def given(self) -> dict[str, str]:
+        """Return the columns of rows that are named, those of vectors and URLs aside."""
+        named = self.model_dump(exclude={"image", "text", "url"})
+        return {name: column for name, column in named.items() if column is not None}
+
+
 class Input(Section):
-    """The pool: either webdataset shards or DataComp metadata."""
+    """The pool: webdataset shards, or rows with vectors: DataComp metadata, clip-retrieval's folders, or tables."""
 
     shards: Urls | None = Field(None, description="a path, URL, brace range, glob, directory, or a list of them")
     metadata: Urls | None = Field(None, description="a path, URL, brace range, glob, directory, or a list of them")
     arrays: Arrays = Field(Arrays(), description="a mapping with image and text")
+    clip_retrieval: Urls | None = Field(
+        None, description="a folder that clip-retrieval wrote, the parquet files of its metadata, or a list of them"
+    )
+    folders: Folders = Field(Folders(), description="a mapping with image and text")
+    tables: Urls | None = Field(None, description="a path, URL, brace range, glob, directory, or a list of them")
+    columns: Columns | None = Field(
+        None, description="a mapping such as {image: image_embedding, text: text_embedding}"
+    )
     uids: Uids = Field("url", description="url or name: what the uids of samples that bring none follow from")
     root: str | None = Field(
         None, min_length=1, description="the path or URL of the folder below which uids follow from URLs"
@@ -44,6 +81,43 @@ class Input(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Input":
-        if (self.shards is None) == (self.metadata is None):
-            raise ValueError("give either input.shards (tars) or input.metadata (DataComp), one of the two")
+        if len(self._given()) != 1:
+            raise ValueError(
+                "give one of input.shards (tars), input.metadata (DataComp), input.clip_retrieval (its folder) and "
+                "input.tables (parquet with columns of vectors)"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _columns_are_of_tables(self) -> "Input":
+        if self.tables is not None and self.columns is None:
+            raise ValueError("input.tables needs input.columns, such as {image: image_embedding, text: text_embedding}")
+        if self.tables is None and self.columns is not None:
+            raise ValueError("input.columns names columns of input.tables, which is not given")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """The key that names the pool."""
+        return self._given()[0]
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What that key holds."""
+        given: Urls = getattr(self, self.kind)
+        return (given,) if isinstance(given, str) else given
+
+    @property
+    def table_patterns(self) -> tuple[str, ...]:
+        """What names the pool's objects: of a folder that clip-retrieval wrote, the folder of its tables."""
+        if self.kind != "clip_retrieval":
+            return self.patterns
+        return tuple(one if ".parquet" in one else f"{one.rstrip('/')}/metadata" for one in self.patterns)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether samples have pictures, which a model embeds; vectors come with the rows of all other pools."""
+        return self.shards is not None
+
+    def _given(self) -> list[Kind]:
+        return [kind for kind in KINDS if getattr(self, kind) is not None]

@@ -31,7 +31,7 @@ UNDECISIVE = ("output", "ray", "base", "retention", "notify")
 
 
 class Embedding(Section):
-    """The CLIP model that embeds the samples of tars; unused with metadata."""
+    """The CLIP model that embeds the samples of tars; unused where rows come with vectors."""
 
     model: str = Field("ViT-B-32", description="demo, an open_clip model name, or the path of a model config")
     pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
@@ -117,7 +117,7 @@ class Retention(Section):
 class Config(Section):
     """A run's whole configuration."""
 
-    input: Input = Field(description="a mapping with shards or metadata")
+    input: Input = Field(description="a mapping with shards, metadata, clip_retrieval or tables")
     output: str = Field(
         min_length=1, description="the path or URL of the run's directory; {date} stands for today's date in UTC"
     )

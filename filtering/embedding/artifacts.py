@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, NotRequired
+from typing import Any, NamedTuple, NotRequired
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,12 @@ from filtering.core.parsing import Count
 from filtering.runtime import references
 from filtering.runtime.finished_run import Base
 from filtering.runtime.references import run_of
-from filtering.shards.inventory import Shard, arrays_url
-from filtering.shards.metadata import read_array
+from filtering.shards.inventory import Shard
 from filtering.shards.offsets import Offsets, read_offsets
+from filtering.shards.vectors import Side, listed_vectors
 from filtering.storage.decoding import check_table
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
-from filtering.storage.versions import deletion_refused
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
@@ -47,10 +46,10 @@ HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedShard:
-    """An embedded shard, and the folder of its rows, and of its vectors unless they are in DataComp's npz.
+    """An embedded shard, and the folder of its rows, and of its vectors unless they are in files beside its table.
 
-    `arrays` are the names of the npz arrays; None for tars. `mismatch` says why none of its rows can be used beside the
-    rest of the pool: its vectors have another dimension; empty where they have not.
+    `arrays` are the names of the arrays in DataComp's npz; None for tars. `mismatch` says why none of its rows can be
+    used beside the rest of the pool: its vectors have another dimension; empty where they have not.
     """
 
     shard: Shard
@@ -92,8 +91,8 @@ class EmbeddedShard:
     def images(self) -> npt.NDArray[Any]:
         """Return the image embeddings (m, d), to be indexed by `source_row`; mapped, not read, on a disk.
 
-        They are float16 of tars. Of metadata they have the dtype and the length of the npz: `half_rows` or `unit_rows`
-        make one thing of them.
+        They are float16 of tars and of tables' columns. Those of files beside a table have the dtype and the length
+        that they have there: `half_rows` or `unit_rows` make one thing of them.
         """
         return self._vectors("image")
 
@@ -101,15 +100,11 @@ class EmbeddedShard:
         """Return the caption embeddings, as `images` does those of the images."""
         return self._vectors("text")
 
-    def _vectors(self, kind: Literal["image", "text"]) -> npt.NDArray[Any]:
-        if self.arrays is not None:
-            return self._mapped(arrays_url(self.shard), getattr(self.arrays, kind))
-        return self.store.read_array(VECTORS_NAME.format(self.shard.identity, kind))
-
-    def _mapped(self, url: str, name: str) -> npt.NDArray[Any]:
-        # The rows are those of the tables: of the shard's objects only the npz is read again, of the version listed.
-        with deletion_refused(url):
-            return read_array(url, name, self.shard.arrays, whole=False)
+    def _vectors(self, side: Side) -> npt.NDArray[Any]:
+        if self.shard.vectors:
+            # The rows are those of the tables: of the shard's objects only these files are read again.
+            return listed_vectors(self.shard, side, self.arrays or Arrays())
+        return self.store.read_array(VECTORS_NAME.format(self.shard.identity, side))
 
 
 class ShardCounts(TypedDict):

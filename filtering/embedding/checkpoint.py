@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from filtering.config.input import Input
 from filtering.config.preprocessing import Preprocessing
 from filtering.config.run import Embedding
 from filtering.config.types import Section
@@ -98,7 +99,7 @@ def model_files(settings: Embedding) -> ModelFiles:
 def check_model(sections: Mapping[str, Section]) -> None:
     """Refuse the model of a configuration, some of whose sections are valid: see `model_files`."""
     source, settings = sections.get("input"), sections.get("embedding")
-    unused = source is not None and getattr(source, "metadata", None) is not None
+    unused = isinstance(source, Input) and not source.has_pictures
     if (
         isinstance(settings, Embedding)
         and settings.model_fields_set & {"model", "pretrained", "weights"}

@@ -25,7 +25,7 @@ from filtering.embedding.artifacts import (
 )
 from filtering.embedding.checkpoint import model_files
 from filtering.embedding.identity import model_identity
-from filtering.embedding.metadata import MetadataReader
+from filtering.embedding.metadata import MetadataReader, vector_source
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.stage import Finished, StageKey, StageRun
@@ -42,7 +42,7 @@ METADATA_VERSION = 5
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
     """Return the stage's identity; its objects are named by shard, so that only new shards are ever embedded."""
-    version = VERSION if source.metadata is None else METADATA_VERSION
+    version = VERSION if source.has_pictures else METADATA_VERSION
     return StageKey(NAME, version, _settings(source, settings), (inventory,), per_shard=True)
 
 
@@ -59,8 +59,9 @@ def check_base(base: Base, source: Input, settings: Embedding, shards: Sequence[
         )
     if not embedded_alike:
         raise InputError(
-            f"base: {base.run.url} was embedded with another model or other settings under embedding or input.arrays, "
-            "or by another version; take those of its run.json, or give no base, so that the whole pool is embedded"
+            f"base: {base.run.url} was embedded with another model or other settings under embedding, input.arrays "
+            "or input.columns, or by another version; take those of its run.json, or give no base, so that the whole "
+            "pool is embedded"
         )
 
 
@@ -102,7 +103,7 @@ def embed(
         embedded_shards=len(new),
         carried_shards=len(shards) - len(new),
         by_shard=tuple(place.samples for place in where.values()),
-        warnings=() if source.metadata is not None else _warnings(settings, counts),
+        warnings=_warnings(settings, counts) if source.has_pictures else (),
     )
 
 
@@ -126,7 +127,7 @@ def embedded_shards(
     embedding: Finished[EmbeddingResult], source: Input, shards: Sequence[Shard]
 ) -> list[EmbeddedShard]:
     """Return the shards as the stages after this one read them."""
-    arrays = source.arrays if source.metadata is not None else None
+    arrays = None if source.has_pictures else source.arrays
     where = read_locations(embedding.store, embedding.fingerprint)
     mismatches = _mismatches({shard.identity: where[shard.identity] for shard in shards})
     return [
@@ -148,8 +149,9 @@ def _mismatches(where: ShardLocations) -> dict[str, str]:
 def _settings(source: Input, settings: Embedding) -> Any:
     # Rows have the uids. By the shard's name they are those of versions that had no other rule.
     rule = [] if source.uids == "name" else [source.uids, source.root]
-    if source.metadata is not None:
-        return ["metadata", source.arrays.model_dump(), *rule]
+    if not source.has_pictures:
+        named = source.columns if source.columns is not None else source.arrays
+        return [source.kind, named.model_dump(), *rule]
     keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing"})
     return ["tars", model_identity(settings), keys, *rule]
 
@@ -173,8 +175,9 @@ def _known(stage: StageRun, reusable: Reusable | None) -> ShardLocations:
 def _embedded(
     stage: StageRun, source: Input, settings: Embedding, workers: Ray, shards: Sequence[Shard]
 ) -> list[ShardCounts]:
-    if source.metadata is not None:
-        return stage.over_shards("", "shards", shards, MetadataReader(source.arrays, source.uid_rule), stage.store)
+    if not source.has_pictures:
+        reader = MetadataReader(vector_source(source), source.uid_rule)
+        return stage.over_shards("", "shards", shards, reader, stage.store)
     actors = Actors(partial(_plan, source.uid_rule, settings, workers, len(shards)))
     return stage.map([actors.task(shard.identity, shard, stage.store) for shard in shards], "shards", actors)
 

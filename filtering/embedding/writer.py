@@ -85,9 +85,7 @@ class ShardWriter:
             (self.quarantined, QUARANTINE_NAME.format(self.shard.identity)),
         )
         for part, name in names:
-            part.close()
-            fill_file(self.store.path(name), part.path)
-            commit_file(self.store.path(name), str(part.path))
+            _commit(self.store, name, part)
         rows, quarantined = self.rows.count, self.quarantined.count
         return ShardCounts(
             samples=rows + quarantined,
@@ -98,6 +96,24 @@ class ShardWriter:
 
     def _path(self, name: str) -> Path:
         return Path(self.folder.name) / name
+
+
+def write_vectors(store: Store, name: str, vectors: npt.NDArray[np.float16]) -> None:
+    """Write vectors, float16 (n, d), as an npy object with a checksum."""
+    with tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True) as folder:
+        try:
+            part = _Array(Path(folder) / "vectors", np.dtype(np.float16), (0, vectors.shape[1]))
+            for start in range(0, len(vectors), ROWS_AT_ONCE):
+                part.add(vectors[start : start + ROWS_AT_ONCE])
+            _commit(store, name, part)
+        except OSError as error:
+            raise disk_error(error, Path(folder).parent) or error from error
+
+
+def _commit(store: Store, name: str, part: "_Array | _Rows") -> None:
+    part.close()
+    fill_file(store.path(name), part.path)
+    commit_file(store.path(name), str(part.path))
 
 
 class _Array:

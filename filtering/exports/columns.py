@@ -30,11 +30,15 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Where a run's tables of samples are: names of the npz arrays (None for tars), names and folders of its scores."""
+    """Where a run's tables of samples are: names of the npz arrays (None for tars), names and folders of its scores.
+
+    `url` is the column of URLs in tables that the pool consists of.
+    """
 
     arrays: Arrays | None
     scores: tuple[tuple[str, Store], ...]
     max_image_bytes: int
+    url: str = "url"
 
     def embedded(self, source: Source) -> EmbeddedShard:
         """Return a shard with its rows and vectors."""
@@ -66,7 +70,10 @@ class Tables:
 
 def tables_of(run: FinishedRun) -> Tables:
     """Return where a run's tables are."""
-    return Tables(run.arrays, tuple(_scores(run)), run.record["config"]["embedding"]["max_image_bytes"])
+    config = run.record["config"]
+    columns = config["input"].get("columns")
+    url = "url" if columns is None else columns["url"]
+    return Tables(run.arrays, tuple(_scores(run)), config["embedding"]["max_image_bytes"], url)
 
 
 def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:

@@ -36,7 +36,6 @@ from filtering.manifests.artifacts import SUBSET
 from filtering.manifests.finished import Source
 from filtering.manifests.written import WrittenManifest
 from filtering.runtime.task_spec import task
-from filtering.shards.inventory import arrays_url
 from filtering.shards.metadata import array_names, read_array
 from filtering.shards.names import column
 from filtering.storage.store import Store, commit_file, write_chunks
@@ -74,7 +73,14 @@ def export_datacomp(export: Export) -> Written:
     """Write the subset file, and metadata with embeddings; return what the manifest says of it."""
     run, options = export.run, export.options
     tables, model = tables_of(run), run.record["config"]["embedding"]["model"].removesuffix("-quickgelu")
-    metadata = Metadata(export.out, export.scratch, tables, MODELS.get(model, ""), options.all, not options.no_urls)
+    metadata = Metadata(
+        export.out,
+        export.scratch,
+        tables,
+        "" if run.from_metadata else MODELS.get(model, ""),
+        options.all,
+        not options.no_urls,
+    )
     sources = [_whole(source) for source in run.sources] if options.all else run.kept_sources()
     names = _names(sources)
     tasks = [task(name, write_metadata, source, name, metadata) for source, name in zip(sources, names, strict=True)]
@@ -161,13 +167,14 @@ def _boxes(value: object) -> list[list[float]] | None:
 def _arrays(source: Source, metadata: Metadata) -> Iterator[tuple[str, npt.NDArray[Any], bool]]:
     """Yield the name of each array, the array, and whether its rows are of length 1 already."""
     embedded, prefix = metadata.tables.embedded(source), f"{metadata.model}_" if metadata.model else ""
-    if metadata.tables.arrays is None:
-        yield f"{prefix}img", embedded.images(), False
-        yield f"{prefix}txt", embedded.texts(), False
+    if len(source.shard.vectors) != 1:
+        ready = bool(source.shard.vectors)
+        yield f"{prefix}img", embedded.images(), ready
+        yield f"{prefix}txt", embedded.texts(), ready
         return
-    url, version, count = arrays_url(source.shard), source.shard.arrays, len(embedded.images())
-    for name in array_names(url, version):
-        array = read_array(url, name, version)
+    npz, count = source.shard.vectors[0], len(embedded.images())
+    for name in array_names(npz.url, npz.version):
+        array = read_array(npz.url, name, npz.version)
         if array.ndim and len(array) == count:
             yield name, array, True
 

@@ -118,7 +118,7 @@ def _urls(source: Source, places: Positions, wanted: Wanted) -> pa.Array | pa.Ch
     if wanted.tables.arrays is None:
         fields = json_fields(source, (URL,), wanted.tables.max_image_bytes)
         return pa.array([text(one.get(URL)) for one in fields], pa.string())
-    return metadata_texts(source.shard, places, URL)
+    return metadata_texts(source.shard, places, wanted.tables.url)
 
 
 def _full(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

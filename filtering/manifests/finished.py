@@ -81,12 +81,12 @@ class FinishedRun:
 
     @property
     def from_metadata(self) -> bool:
-        """Whether the pool was DataComp metadata rather than tars."""
-        return self.record["config"]["input"].get("metadata") is not None
+        """Whether the pool was tables of rows that come with vectors, rather than tars."""
+        return self.record["config"]["input"].get("shards") is None
 
     @property
     def arrays(self) -> Arrays | None:
-        """The names of the arrays of DataComp metadata; None where the pool was tars."""
+        """The names of the arrays of DataComp metadata, the defaults of other tables; None where the pool was tars."""
         if not self.from_metadata:
             return None
         found = self.record["config"]["input"].get("arrays")

@@ -4,12 +4,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from filtering.config.input import KINDS, Folders, Kind
 from filtering.core.errors import FilteringError, InputError
 from filtering.manifests.written import WrittenManifest
 from filtering.runtime.events import first_event
 from filtering.runtime.records import json_object
 from filtering.runtime.run_record import RUN, read_run
-from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.inventory import vector_urls
 from filtering.storage.outputs import Layout, check_inputs
 from filtering.storage.store import Store, filesystem_of, is_local
 from filtering.storage.urls import is_http
@@ -57,8 +58,9 @@ def _upwards(url: str) -> Iterator[str]:
 def _inputs(run: Store) -> Iterator[str]:
     """Yield the URL of every object of a run's pool."""
     record = read_run(run)
-    metadata = record["config"]["input"].get("metadata") is not None
+    source = record["config"]["input"]
+    kind: Kind = next((kind for kind in KINDS if source.get(kind) is not None), "shards")
+    folders = Folders(**source["folders"]) if "folders" in source else Folders()
     for line in WrittenManifest(run, record).shard_lines():
         yield line["url"]
-        if metadata:
-            yield arrays_url(Shard(0, line["url"], 0, ""))
+        yield from vector_urls(kind, folders, line["url"])

@@ -55,6 +55,8 @@ FAULTS: Words = {
     "duplicate_key": ("Repeated key", "its shard uses the key more than once"),
     "duplicate_uid": ("Repeated uid", "the same sample, with the same uid, is earlier in the pool"),
     "embedding_not_finite": ("Embedding is not finite", "the embedding contains NaN or infinity"),
+    "embedding_missing": ("Embedding is missing", "the column of vectors has none in the row"),
+    "embedding_dimension": ("Embedding has another length", "most vectors of the file have another number of values"),
     "embedding_zero": ("Embedding is zero", "the embedding has no direction"),
     "empty_shard": ("Empty shard", "the shard has no bytes"),
     "gzip_bomb": ("Gzip bomb", "the shard decompresses to far more than its size allows"),

@@ -10,7 +10,7 @@ from filtering.core.errors import DamagedError, FilteringError, Mistakes, one_li
 from filtering.embedding.artifacts import EmbeddingResult
 from filtering.embedding.checkpoint import check_loads, model_files
 from filtering.embedding.identity import pinned
-from filtering.embedding.metadata import check_arrays
+from filtering.embedding.metadata import vector_source
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.filters.stage import apply_filters, check_filters, filters_key
@@ -35,7 +35,7 @@ from filtering.runtime.finished_run import Base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RunRecord, write_run
 from filtering.runtime.stage import Finished, Runtime, leased
-from filtering.shards.inventory import InventoryResult, Shard, arrays_url, check_uids, list_shards, write_inventory
+from filtering.shards.inventory import InventoryResult, Shard, check_uids, list_shards, write_inventory
 from filtering.storage.store import Store, absolute
 
 
@@ -69,8 +69,8 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     with mistakes.collected():
         shards = list_shards(config.input)
         check_uids(config.input, shards)
-        if config.input.metadata is not None:
-            check_arrays(config.input.arrays, shards)
+        if not config.input.has_pictures:
+            vector_source(config.input).check(shards)
     with mistakes.collected():
         _check_model(config, base, shards)
     mistakes.refuse()
@@ -78,7 +78,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
 
 
 def _check_model(config: Config, base: Base | None, shards: Sequence[Shard]) -> None:
-    if config.input.metadata is None:
+    if config.input.has_pictures:
         check_loads(config.embedding)
     if base is not None:
         check_base(base, config.input, config.embedding, shards)
@@ -126,7 +126,7 @@ def run(
     store = Store(absolute(config.output))
     check_place(config, shards, into_existing, base)
     progress = progress or LineReporter()
-    if config.input.metadata is None:
+    if config.input.has_pictures:
         if guess := model_files(config.embedding).guess:
             progress.say(guess)
         # Workers load it later, on other machines.
@@ -162,8 +162,8 @@ def run(
 def check_place(config: Config, shards: Sequence[Shard], into_existing: bool, base: Base | None = None) -> None:
     """Refuse an output in the place of the pool, the base's too, or of another run, or that holds what no run wrote."""
     inputs = [*shards, *(base.shards if base else ())]
-    arrays = [arrays_url(shard) for shard in inputs] if config.input.metadata is not None else []
-    check_run_output(Store(absolute(config.output)), [*(shard.url for shard in inputs), *arrays], into_existing)
+    vectors = [file.url for shard in inputs for file in shard.vectors]
+    check_run_output(Store(absolute(config.output)), [*(shard.url for shard in inputs), *vectors], into_existing)
 
 
 def _through_the_stages(context: RunContext) -> RunRecord:

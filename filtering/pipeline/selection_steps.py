@@ -182,8 +182,8 @@ class Selecting:
 
 
 def model_of(config: Config) -> Embedding | None:
-    """Return what embeds images, the `embedding` section; None for metadata, which has no model."""
-    return config.embedding if config.input.metadata is None else None
+    """Return what embeds images, the `embedding` section; None for rows that come with vectors."""
+    return config.embedding if config.input.has_pictures else None
 
 
 def every_step(config: Config) -> Iterator[Step]:

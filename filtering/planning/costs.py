@@ -135,12 +135,16 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
     return float(by_kind.get(kind, 0))
 
 
-def metadata_cost(work: Work, pair_seconds: float) -> StageCost:
-    """Return the cost of reading DataComp metadata: 3 us a row, and two vectors widened and multiplied, one hashed."""
+def metadata_cost(work: Work, pair_seconds: float, copied: bool = False) -> StageCost:
+    """Return the cost of reading rows with vectors: 3 us a row, and two vectors widened and multiplied, one hashed.
+
+    Where they are `copied`, they are in memory and on the disk as halves.
+    """
     pace = pair_seconds / expected_pair_seconds(work.dimension)
     seconds = work.rows * (3e-6 + 7e-9 * work.dimension)
     memory = PROCESS_BYTES + work.largest_shard * (4 * work.dimension + 400)
-    return StageCost("embedding", seconds * pace, 0, memory, work.rows * 68, start_seconds=EMBEDDING_START)
+    disk = work.rows * (68 + (4 * work.dimension if copied else 0))
+    return StageCost("embedding", seconds * pace, 0, memory, disk, start_seconds=EMBEDDING_START)
 
 
 def expected_pair_seconds(dimension: int) -> float:

@@ -14,6 +14,7 @@ from filtering.concepts.stage import wanted_clusters
 from filtering.config.run import Config
 from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
+from filtering.embedding.metadata import vector_source
 from filtering.pipeline.selection_steps import every_spec, every_step, reads_texts
 from filtering.pipeline.step_checks import sizes_above, unread_sizes
 from filtering.pipeline.step_words import step_lines
@@ -161,8 +162,8 @@ def _asked(config: Config, pool: Pool) -> Asked:
 
 
 def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost:
-    if config.input.metadata is not None:
-        return metadata_cost(work, pair)
+    if not config.input.has_pictures:
+        return metadata_cost(work, pair, vector_source(config.input).copied)
     probe = pool.probe
     forward = (probe.image_forward_bytes, probe.text_forward_bytes)
     memory = embedder_bytes(config.embedding, probe.width, probe.height, pool.largest_shard, probe.model_bytes, forward)

@@ -16,11 +16,12 @@ from threadpoolctl import threadpool_limits
 from filtering.config.run import Config
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import unit_rows
-from filtering.embedding.metadata import MismatchError, vectors_dimension
+from filtering.embedding.metadata import vector_source
 from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
-from filtering.shards.inventory import Shard, arrays_url
+from filtering.shards.inventory import Shard
 from filtering.shards.metadata import UnreadableError, row_count
 from filtering.shards.samples import Quarantined, Sample, read_samples
+from filtering.shards.vectors import MismatchError
 from filtering.storage.store import filesystem_of, stream_object
 from filtering.storage.urls import beside
 from filtering.storage.versions import deletion_refused
@@ -67,7 +68,7 @@ class Pool:
 
 def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     """Return the pool's counts and measurements; InputError if no sample of the first shards can be embedded."""
-    return _metadata_pool(config, shards) if config.input.metadata is not None else _tar_pool(config, shards)
+    return _tar_pool(config, shards) if config.input.has_pictures else _metadata_pool(config, shards)
 
 
 def pair_seconds(dimension: int, workers: int) -> float:
@@ -100,18 +101,18 @@ def _pair_seconds(dimension: int) -> float:
 
 
 def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
-    """Count rows from footers, and take the dimension from the first npz with vectors; a run quarantines the others."""
-    counts, faults, dimension = [], list[str](), 0
+    """Count rows from footers, and take the dimension from the first vectors; a run quarantines other files."""
+    counts, faults, dimension, source = [], list[str](), 0, vector_source(config.input)
     for shard in shards:
         try:
             counts.append(row_count(shard.url))
-            dimension = dimension or vectors_dimension(shard, config.input.arrays)
+            dimension = dimension or source.dimension(shard)
         except FileNotFoundError:
-            faults.append(f"{shard.url}: it or its npz is not there")
+            faults.append(f"{shard.url}: it, or a file of its vectors, is not there")
         except UnreadableError as error:
             faults.append(str(error))
         except MismatchError as error:
-            faults.append(f"{arrays_url(shard)}: {error}")
+            faults.append(f"{shard.vectors[0].url if shard.vectors else shard.url}: {error}")
     if not dimension:
         raise InputError(f"plan: no file of metadata can be used; {faults[0]}")
     return Pool(sum(counts), max(counts), Probe(dimension), tuple(faults))

@@ -47,10 +47,17 @@ class StageRecord(TypedDict):
 
 @OPEN
 class RecordedArrays(TypedDict):
-    """The names of the arrays of DataComp's npz files."""
+    """The names of the arrays of DataComp's npz files, or of clip-retrieval's folders."""
 
     image: str
     text: str
+
+
+@OPEN
+class RecordedColumns(TypedDict):
+    """What is read of the names of a table's columns."""
+
+    url: str
 
 
 @OPEN
@@ -59,6 +66,10 @@ class RecordedInput(TypedDict):
 
     shards: NotRequired[Any]
     metadata: NotRequired[Any]
+    clip_retrieval: NotRequired[Any]
+    folders: NotRequired[RecordedArrays]
+    tables: NotRequired[Any]
+    columns: NotRequired[RecordedColumns | None]
     arrays: NotRequired[RecordedArrays]
     uids: NotRequired[Uids]
     root: NotRequired[str | None]

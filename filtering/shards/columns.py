@@ -1,6 +1,6 @@
-"""The rows of a DataComp parquet: uid, key, caption and sizes of each, or why the row cannot be used."""
+"""The rows of a table, such as DataComp's: uid, key, caption and sizes of each, or why the row cannot be used."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +17,9 @@ from filtering.shards.names import CAPTIONS, MAX_NAME_CHARACTERS, column
 from filtering.shards.parquet import BoundedParquet, BoundsError
 from filtering.shards.samples import MAX_CAPTION_BYTES
 
-# The columns of a row, and under which names a table may have them, in any case; the first that is there is taken. A
-# picture's own size comes before that of its stored copy.
-NAMES = {
+# The columns of a row, and under which names DataComp's tables may have them, in any case; the first that is there is
+# taken. A picture's own size comes before that of its stored copy.
+NAMES: dict[str, tuple[str, ...]] = {
     "uid": ("uid",),
     "key": ("key",),
     "caption": CAPTIONS,
@@ -39,6 +39,24 @@ SCHEMA = pa.schema(
 UNREADABLE = "metadata_unreadable"
 # Why a row cannot be used, "" where it can, and what more there is to say; object (n,).
 Words = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnNames:
+    """The names that the columns of tables may have: `known`, as in `NAMES`; those in `required` must be there."""
+
+    known: Mapping[str, Sequence[str]]
+    required: frozenset[str] = frozenset()
+
+
+DATACOMP = ColumnNames(NAMES)
+# It calls a sample's key the path of its image.
+CLIP_RETRIEVAL = ColumnNames({**NAMES, "key": ("key", "image_path")})
+
+
+def named_columns(given: Mapping[str, str]) -> ColumnNames:
+    """Return the names of columns of which some are given, by our names for them."""
+    return ColumnNames({**NAMES, **{name: (one,) for name, one in given.items()}}, frozenset(given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +84,16 @@ def unreadable_rows(count: int, detail: str) -> TableRows:
     return TableRows(table, _words(count, UNREADABLE), _words(count, detail))
 
 
-def table_rows(file: BoundedParquet, is_damage: Callable[[Exception], bool]) -> TableRows:
+def table_rows(
+    file: BoundedParquet, is_damage: Callable[[Exception], bool], names: ColumnNames = DATACOMP
+) -> TableRows:
     """Return all rows of a table.
 
     A column that cannot be read makes all rows unusable, and so does a table that says that it holds more
     than it may; a damaged row group makes its own rows unusable. `is_damage` says whether an error comes from the
     table's bytes; one that does not passes as it is.
     """
-    wanted, faults = _columns_of(file.schema)
+    wanted, faults = _columns_of(file.schema, names)
     try:
         file.check(list(wanted.values()))
     except BoundsError as error:
@@ -223,12 +243,13 @@ class _Batch:
         self.reasons[fresh], self.details[fresh] = reason, detail
 
 
-def _columns_of(schema: pa.Schema) -> tuple[dict[str, str], list[str]]:
+def _columns_of(schema: pa.Schema, names: ColumnNames) -> tuple[dict[str, str], list[str]]:
     """Return which columns of a table are read, by our names for them, and what is wrong with its columns as such."""
     wanted = dict[str, str]()
     faults = list[str]()
-    for name, known in NAMES.items():
+    for name, known in names.known.items():
         if (given := column(schema.names, known)) is None:
+            faults += [f"has no column {known[0]}"] if name in names.required else []
             continue
         kind = schema.field(schema.names.index(given)).type
         if schema.names.count(given) > 1:

@@ -12,7 +12,7 @@ KINDS = {
     b"PK\x03\x04": "is a zip file; pack its files as a tar",
     b"7z\xbc\xaf\x27\x1c": "is a 7z file; pack its files as a tar",
     b"Rar!": "is a rar file; pack its files as a tar",
-    b"PAR1": "is a parquet file; name metadata in input.metadata",
+    b"PAR1": "is a parquet file; name it in input.metadata (with an npz) or input.tables (with vectors)",
     b"version https://git-lfs": "is a pointer of Git LFS, not the object; fetch it with git lfs pull",
     b"<!doctype": "is a web page, perhaps what a server said instead of the object",
     b"<html": "is a web page, perhaps what a server said instead of the object",

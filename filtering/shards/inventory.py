@@ -4,11 +4,11 @@ import logging
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from filtering.config.input import Input
+from filtering.config.input import Folders, Input, Kind
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.formatting import counted
 from filtering.core.secrets import redacted, refused_secret
@@ -23,23 +23,32 @@ from filtering.storage.versions import difference as version_difference
 
 LOG = logging.getLogger(__name__)
 INVENTORY = "shards.json"
-TARS = "input.shards"
+TABLE_STEM = "metadata_"
 LINKED = "it would be in every manifest; name objects whose URLs hold none, by a list or a brace range"
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """One shard of the pool: a tar, or a parquet file of DataComp metadata; `index` is its place in the inventory.
+class VectorFile:
+    """A file of vectors that belongs to a table; its version is `ABSENT` where there is none."""
 
-    Its version is the store's etag, or the modification time on a disk. `arrays` is the version of the npz that belongs
-    to a parquet file, `ABSENT` where there is none; None for tars.
+    url: str
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard of the pool: a tar, or a parquet file of rows; `index` is its place in the inventory.
+
+    Its version is the store's etag, or the modification time on a disk. `vectors` are the files that hold the vectors
+    of its rows: DataComp's npz, or clip-retrieval's npy of images and that of captions; none of tars, and of tables
+    that hold vectors themselves.
     """
 
     index: int
     url: str
     size: int
     version: str
-    arrays: Version | None = None
+    vectors: tuple[VectorFile, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,12 +58,12 @@ class Shard:
     @property
     def identity(self) -> str:
         """16 hex digits that name the shard's objects and change with its content."""
-        arrays = [] if self.arrays is None else [self.arrays.size, self.arrays.mark]
-        return digest([self.url, self.size, self.version, *arrays])
+        versions = [part for file in self.vectors for part in (file.version.size, file.version.mark)]
+        return digest([self.url, self.size, self.version, *versions])
 
     def plain(self) -> dict[str, Any]:
         """Return the shard as JSON-able data."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value != ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +79,21 @@ class InventoryResult:
         return f"{counted(self.shards, 'shard')}, {self.bytes / 1e6:,.1f} MB"
 
 
+class StoredShard(TypedDict):
+    """A shard on disk; older versions wrote the version of an npz, whose URL follows from the table's, as `arrays`."""
+
+    index: int
+    url: str
+    size: int
+    version: str
+    vectors: NotRequired[tuple[VectorFile, ...]]
+    arrays: NotRequired[Version]
+
+
 class StoredInventory(TypedDict):
     """The inventory on disk."""
 
-    shards: list[Shard]
+    shards: list[StoredShard]
 
 
 def write_inventory(store: Store, shards: Sequence[Shard]) -> InventoryResult:
@@ -84,10 +104,15 @@ def write_inventory(store: Store, shards: Sequence[Shard]) -> InventoryResult:
 
 def read_inventory(store: Store) -> list[Shard]:
     """Return the inventory in a folder; MissingError if there is none, DamagedError if it is something else."""
-    shards = read_record_as(store, INVENTORY, StoredInventory)["shards"]
+    shards = [_shard(**stored) for stored in read_record_as(store, INVENTORY, StoredInventory)["shards"]]
     if [shard.index for shard in shards] != list(range(len(shards))):
         raise DamagedError(store.path(INVENTORY), "is damaged: its shards are not numbered from 0")
     return shards
+
+
+def _shard(arrays: Version | None = None, **stored: Any) -> Shard:
+    found = Shard(**stored)
+    return found if arrays is None else replace(found, vectors=(VectorFile(npz_url(found.url), arrays),))
 
 
 def base_name(url: str) -> str:
@@ -97,9 +122,11 @@ def base_name(url: str) -> str:
 
 def list_shards(source: Input) -> list[Shard]:
     """Return the pool's shards in the order of their patterns; InputError where one matches nothing or is missing."""
-    if source.shards is not None:
-        return _found(TARS, _expanded(TARS, source.shards, ".tar"))
-    return _found("input.metadata", _expanded("input.metadata", source.metadata or (), ".parquet"))
+    key, suffix = f"input.{source.kind}", ".tar" if source.has_pictures else ".parquet"
+    urls = _expanded(key, source.table_patterns, suffix)
+    if not urls:
+        raise InputError(f"{key}: names no shard")
+    return _found(key, {url: vector_urls(source.kind, source.folders, url) for url in urls})
 
 
 def _expanded(key: str, given: str | Iterable[str], suffix: str) -> list[str]:
@@ -122,31 +149,52 @@ def check_uids(source: Input, shards: Sequence[Shard]) -> None:
             pair = f"{other} and {shard.url}"
             if source.uids == "name":
                 raise InputError(f"input.uids: {pair} have one name, so their samples would share uids; set it to url")
-            key = "shards" if source.shards is not None else "metadata"
             raise InputError(
-                f"input.{key}: {pair} differ in nothing that uids follow from, only in a query or their spelling; if "
-                "they are one shard, name it once, else set input.uids: name"
+                f"input.{source.kind}: {pair} differ in nothing that uids follow from, only in a query or their "
+                "spelling; if they are one shard, name it once, else set input.uids: name"
             )
 
 
-def arrays_url(shard: Shard) -> str:
+def vector_urls(kind: Kind, folders: Folders, url: str) -> tuple[str, ...]:
+    """Return the files that hold the vectors of a shard's rows, in the order of `Shard.vectors`.
+
+    InputError if a table of clip-retrieval is called by another name than metadata_N.parquet.
+    """
+    if kind == "metadata":
+        return (npz_url(url),)
+    if kind != "clip_retrieval":
+        return ()
+    path = without_query(url)
+    folder, name = posixpath.split(path)
+    number = name.removeprefix(TABLE_STEM)
+    if number == name:
+        raise InputError(f"input.clip_retrieval: {url} is not called {TABLE_STEM}N.parquet, as clip-retrieval calls it")
+    root, query = posixpath.dirname(folder), url[len(path) :]
+    stems = ((folders.image, "img_emb_"), (folders.text, "text_emb_"))
+    return tuple(f"{root}/{side}/{stem}{number.removesuffix('.parquet')}.npy{query}" for side, stem in stems)
+
+
+def npz_url(url: str) -> str:
     """Return the npz that belongs to a parquet file of DataComp metadata."""
-    return beside(shard.url, ".parquet", ".npz")
+    return beside(url, ".parquet", ".npz")
 
 
 def current(shard: Shard) -> Shard:
     """Return a shard with the size and version that it has now; FileNotFoundError if it is gone."""
     now = version_of(shard.url)
-    arrays = None if shard.arrays is None else _arrays_now(shard)
-    return replace(shard, size=now.size, version=now.mark, arrays=arrays)
+    vectors = tuple(VectorFile(file.url, _version_now(file.url)) for file in shard.vectors)
+    return replace(shard, size=now.size, version=now.mark, vectors=vectors)
 
 
 def difference(before: Shard, now: Shard) -> str:
     """Return in words how a shard differs from an earlier inventory, nothing if it does not."""
     changed = version_difference(Version(before.size, before.version), Version(now.size, now.version))
-    if changed or before.arrays == now.arrays or before.arrays is None or now.arrays is None:
+    if changed or before.vectors == now.vectors or len(before.vectors) != len(now.vectors):
         return changed
-    return f"its npz has changed: {version_difference(before.arrays, now.arrays)}"
+    pairs = list(zip(before.vectors, now.vectors, strict=True))
+    first = next((old, new) for old, new in pairs if old != new)
+    name = base_name(first[1].url) if len(pairs) > 1 else "npz"
+    return f"its {name} has changed: {version_difference(first[0].version, first[1].version)}"
 
 
 def change_of(shard: Shard) -> tuple[Shard, str]:
@@ -166,17 +214,16 @@ def check_shard(shard: Shard) -> None:
     refuse_change(shard.url, change_of(shard)[1], LISTED)
 
 
-def _arrays_now(shard: Shard) -> Version:
+def _version_now(url: str) -> Version:
     try:
-        return version_of(arrays_url(shard))
+        return version_of(url)
     except FileNotFoundError:
         return ABSENT
 
 
-def _found(key: str, urls: list[str]) -> list[Shard]:
-    if not urls:
-        raise InputError(f"{key}: names no shard")
-    beside_them = [] if key == TARS else [beside(url, ".parquet", ".npz") for url in urls]
+def _found(key: str, urls: Mapping[str, tuple[str, ...]]) -> list[Shard]:
+    """Return the shards of some URLs, each with those of its files of vectors."""
+    beside_them = [url for several in urls.values() for url in several]
     known = listed([*urls, *beside_them])
     faults = {url: fault for url in urls if (fault := unusable(url, known.get(url)))}
     faults |= {url: fault for url in beside_them if (fault := unusable_arrays(url, known.get(url)))}
@@ -185,14 +232,14 @@ def _found(key: str, urls: list[str]) -> list[Shard]:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise InputError(f"{key}: {url} {fault}{more}")
     versions = [entry_version(url, known[url]) for url in urls]
-    arrays = [None if key == TARS else _arrays(beside(url, ".parquet", ".npz"), known) for url in urls]
-    found = enumerate(zip(urls, versions, arrays, strict=True))
-    shards = [Shard(index, url, version.size, version.mark, npz) for index, (url, version, npz) in found]
+    files = [tuple(VectorFile(url, _version(url, known)) for url in several) for several in urls.values()]
+    found = enumerate(zip(urls, versions, files, strict=True))
+    shards = [Shard(index, url, version.size, version.mark, vectors) for index, (url, version, vectors) in found]
     _warn_of_versions(key, [shard.url for shard in shards if not shard.version])
     return shards
 
 
-def _arrays(url: str, known: Mapping[str, Entry]) -> Version:
+def _version(url: str, known: Mapping[str, Entry]) -> Version:
     try:
         return entry_version(url, known[url])
     except (KeyError, FileNotFoundError):

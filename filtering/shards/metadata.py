@@ -1,4 +1,4 @@
-"""DataComp metadata: a parquet table and an uncompressed npz beside it, row for row."""
+"""Tables of metadata, and the arrays beside them, row for row: DataComp's npz, and npy files as clip-retrieval has."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.core.errors import InputError, first_line
-from filtering.shards.columns import TableRows, table_rows
+from filtering.shards.columns import DATACOMP, ColumnNames, TableRows, table_rows
 from filtering.shards.npy import ArrayHeader, npy_header
 from filtering.shards.parquet import BoundedParquet
 from filtering.storage.listed import open_listed
@@ -66,21 +66,53 @@ def read_array(url: str, name: str, version: Version | None = None, whole: bool 
             return array
 
 
+def read_npy(url: str, version: Version | None = None) -> npt.NDArray[Any]:
+    """Return the array of an npy, mapped in place on a local disk; it has no checksum.
+
+    UnreadableError if the npy is damaged, says that it is larger than it is, or holds pickled objects; RunError if it
+    has another version than the one given. What the storage raises passes as it is.
+    """
+    with opened(url, "the npy", version) as stream:
+        header = _checked_npy(stream.stream, url)
+        if header.dtype.hasobject:
+            raise ValueError("it holds pickled objects, which are never loaded")
+        if is_local(url):
+            return _mapped(stream.stream, 0, header)
+        stream.seek(0)
+        array: npt.NDArray[Any] = np.lib.format.read_array(stream.stream, allow_pickle=False)
+        return array
+
+
+def npy_header_of(url: str) -> ArrayHeader:
+    """Return what an npy says of its array, without reading it; errors as in `read_npy`."""
+    with opened(url, "the npy") as stream:
+        return _checked_npy(stream.stream, url)
+
+
+def _checked_npy(stream: BinaryIO, url: str) -> ArrayHeader:
+    header, size = npy_header(stream), stream.seek(0, io.SEEK_END)
+    if header.start + header.nbytes > size:
+        raise UnreadableError(f"{url}: says that it has the shape {header.shape}, which the file cannot hold")
+    return header
+
+
 def array_header(url: str, name: str) -> ArrayHeader:
     """Return what an array of an npz says of itself, without reading it; errors as in `read_array`."""
     with opened(url, f"array {name}") as stream, zipfile.ZipFile(stream) as archive:
         return _checked_entry(archive, url, name)[1]
 
 
-def read_columns(url: str) -> TableRows:
-    """Return the rows of a DataComp parquet; those that cannot be used, all of them at worst, have a reason.
+def read_columns(url: str, names: ColumnNames = DATACOMP) -> TableRows:
+    """Return the rows of a table; those that cannot be used, all of them at worst, have a reason.
+
+    `names` are those that its columns may have.
 
     UnreadableError if the parquet's footer is damaged, so that it does not even tell how many rows there are, or tells
     more than the file can hold. What the storage raises passes as it is.
     """
     with opened(url, "the table") as stream:
         file = BoundedParquet(stream.stream, stream.seek(0, io.SEEK_END))
-        return table_rows(file, lambda error: stream.failure is None)
+        return table_rows(file, lambda error: stream.failure is None, names)
 
 
 def row_count(url: str) -> int:

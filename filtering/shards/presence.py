@@ -20,13 +20,10 @@ def check_presence(sections: Mapping[str, Section]) -> None:
     source, mistakes = sections.get("input"), Mistakes()
     if not isinstance(source, Input):
         return
-    for key, given in (("input.shards", source.shards), ("input.metadata", source.metadata)):
-        patterns = (given,) if isinstance(given, str) else given or ()
-        with mistakes.collected():
-            check_braces(patterns)
-        for pattern in patterns:
-            if not _is_there(pattern):
-                mistakes.lines.append(f"{key}: {pattern} is not there")
+    with mistakes.collected():
+        check_braces(source.patterns)
+    gone = (pattern for pattern in source.patterns if not _is_there(pattern))
+    mistakes.lines += [f"input.{source.kind}: {pattern} is not there" for pattern in gone]
     mistakes.refuse()
 
 

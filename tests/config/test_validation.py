@@ -161,8 +161,8 @@ def test_wrong_values_are_named_in_one_line(data, key):
     [
         ({"output": "x"}, "input"),
         ({"input": {"shards": "x"}}, "output"),
-        (given(input={}), "one of the two"),
-        (given(input={"shards": "x", "metadata": "y"}), "one of the two"),
+        (given(input={}), "give one of input.shards (tars), "),
+        (given(input={"shards": "x", "metadata": "y"}), "give one of input.shards (tars), "),
         (given(filters=[{}]), "filters"),
         (given(filters=[{"caption": {}, "clip_score": {"keep": 0.5}}]), "filters"),
         (given(filters=[{"clip_score": {}}]), "keep"),

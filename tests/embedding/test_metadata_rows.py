@@ -14,8 +14,9 @@ from filtering.core import schemas
 from filtering.core.errors import InputError, RunError
 from filtering.core.uids import content_hash, derived_uid
 from filtering.embedding.artifacts import EmbeddedShard, ShardLocation, pool_dimension
-from filtering.embedding.metadata import MetadataReader, check_arrays
-from filtering.shards.inventory import Shard, current
+from filtering.embedding.metadata import MetadataReader
+from filtering.shards.inventory import Shard, VectorFile, current, npz_url
+from filtering.shards.vectors import NpzVectors
 from filtering.storage.store import Store, write_object
 from filtering.storage.versions import ABSENT
 
@@ -31,7 +32,7 @@ def shard(tmp_path):
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pa.table({"uid": UIDS, "text": ["a", "b", "c", "d"], **given}), path)
         np.savez(path.with_suffix(".npz"), **{"l14_img": VECTORS, "l14_txt": VECTORS, **(arrays or {})})
-        return Shard(0, str(path), 0, "", ABSENT)
+        return Shard(0, str(path), 0, "", (VectorFile(npz_url(str(path)), ABSENT),))
 
     return write
 
@@ -42,7 +43,7 @@ def read(tmp_path):
 
     def read(shard):
         store, shard = Store(str(tmp_path / "embedded")), current(shard)
-        return MetadataReader(Arrays())(shard, store), EmbeddedShard(shard, store, Arrays())
+        return MetadataReader(NpzVectors(Arrays()))(shard, store), EmbeddedShard(shard, store, Arrays())
 
     return read
 
@@ -181,13 +182,13 @@ def test_a_shard_of_another_dimension_has_no_rows(shard, read):
 def test_the_first_npz_with_vectors_decides_whether_a_pool_can_be_read(shard, tmp_path):
     text, missing, good = shard("text", {"l14_img": VECTORS.astype(str)}), shard("missing"), shard("good")
     (tmp_path / "missing.npz").unlink()
-    check_arrays(Arrays(), [text, missing, good])
+    NpzVectors(Arrays()).check([text, missing, good])
     with pytest.raises(InputError, match=r"text\.npz: array l14_img holds <U32, not numbers"):
-        check_arrays(Arrays(), [text, missing])
+        NpzVectors(Arrays()).check([text, missing])
     with pytest.raises(InputError, match=r"missing\.npz is not there"):
-        check_arrays(Arrays(), [missing])
+        NpzVectors(Arrays()).check([missing])
     with pytest.raises(InputError, match=r"good\.npz has no array b32_img; it has l14_img, l14_txt"):
-        check_arrays(Arrays(image="b32_img", text="b32_txt"), [missing, good])
+        NpzVectors(Arrays(image="b32_img", text="b32_txt")).check([missing, good])
 
 
 def test_a_flipped_bit_of_the_vectors_costs_their_rows(shard, read):
@@ -220,7 +221,7 @@ def test_vectors_on_s3_are_opened_with_one_request_for_their_version(shard, prox
     local, folder = shard(), f"s3://{s3.bucket}/{uuid.uuid4().hex}"
     for suffix in ("parquet", "npz"):
         write_object(f"{folder}/a.{suffix}", Path(local.url).with_suffix(f".{suffix}").read_bytes())
-    one = current(Shard(0, f"{folder}/a.parquet", 0, "", ABSENT))
+    one = current(Shard(0, f"{folder}/a.parquet", 0, "", (VectorFile(f"{folder}/a.npz", ABSENT),)))
     embedded = EmbeddedShard(one, Store(str(tmp_path)), Arrays())
     proxy.set()
     assert np.array_equal(embedded.images(), VECTORS)

@@ -5,8 +5,9 @@ from web_server import WebServer
 
 from filtering.config.input import Input
 from filtering.core.errors import InputError
-from filtering.shards.inventory import Shard, arrays_url, check_uids, list_shards
-from filtering.storage.store import write_object
+from filtering.shards.inventory import Shard, VectorFile, check_uids, list_shards, read_inventory
+from filtering.storage.store import Store, digest, write_object
+from filtering.storage.versions import Version
 
 
 @pytest.fixture
@@ -37,7 +38,42 @@ def test_metadata_are_parquet_files_with_arrays_beside(pool):
     (pool / "a.npz").write_bytes(b"x")
     shards = list_shards(Input(metadata=str(pool)))
     assert [shard.name for shard in shards] == ["a.parquet"]
-    assert arrays_url(shards[0]) == f"{pool}/a.npz"
+    assert [(file.url, file.version.size) for file in shards[0].vectors] == [(f"{pool}/a.npz", 1)]
+
+
+def test_a_folder_of_clip_retrieval_is_its_tables_with_two_arrays_each(pool):
+    for name in ("metadata/metadata_07.parquet", "img_emb/img_emb_07.npy", "text_emb/text_emb_07.npy"):
+        (pool / name).parent.mkdir(exist_ok=True)
+        (pool / name).write_bytes(b"x")
+    (shard,) = list_shards(Input(clip_retrieval=str(pool)))
+    assert shard.url == f"{pool}/metadata/metadata_07.parquet"
+    files = [f"{pool}/img_emb/img_emb_07.npy", f"{pool}/text_emb/text_emb_07.npy"]
+    assert [file.url for file in shard.vectors] == files
+    assert list_shards(Input(clip_retrieval=f"{pool}/metadata/metadata_*.parquet")) == [shard]
+    (pool / "img_emb").rename(pool / "images")
+    (moved,) = list_shards(Input(clip_retrieval=str(pool), folders={"image": "images"}))
+    assert moved.vectors[0].url == f"{pool}/images/img_emb_07.npy"
+    assert moved.identity == shard.identity
+    os.utime(pool / "images" / "img_emb_07.npy", (1, 1))
+    assert list_shards(Input(clip_retrieval=str(pool), folders={"image": "images"}))[0].identity != shard.identity
+
+
+def test_a_table_that_clip_retrieval_would_not_call_so_is_refused(pool):
+    (pool / "part-0.parquet").write_bytes(b"x")
+    with pytest.raises(
+        InputError, match=r"^input\.clip_retrieval: .*/part-0\.parquet is not called metadata_N\.parquet"
+    ):
+        list_shards(Input(clip_retrieval=f"{pool}/part-0.parquet"))
+
+
+def test_an_inventory_of_an_older_version_names_its_npz_by_the_table(tmp_path):
+    store, arrays = Store(str(tmp_path)), {"size": 5, "mark": "m"}
+    table = {"index": 0, "url": "/a.parquet", "size": 1, "version": "v", "arrays": arrays}
+    store.write_record("shards.json", {"shards": [table]})
+    (shard,) = read_inventory(store)
+    assert shard == Shard(0, "/a.parquet", 1, "v", (VectorFile("/a.npz", Version(5, "m")),))
+    # As that version made it, so that a base's rows are found.
+    assert shard.identity == digest(["/a.parquet", 1, "v", 5, "m"])
 
 
 def test_what_cannot_be_an_npz_is_found_in_the_inventory(pool):
@@ -120,10 +156,9 @@ def test_two_shards_of_one_name_are_told_apart_by_their_urls_alone():
     check_uids(Input(shards="/", uids="name"), shards_at("/cc3m/00000.tar", "/cc12m/00001.tar"))
 
 
-@pytest.mark.parametrize("source", [Input(shards="/"), Input(metadata="/")])
+@pytest.mark.parametrize("source", [Input(shards="/"), Input(metadata="/"), Input(clip_retrieval="/")])
 def test_two_spellings_of_one_shard_are_refused(source):
-    key = "shards" if source.shards else "metadata"
-    with pytest.raises(InputError, match=rf"^input\.{key}: s3://p/0 and s3a://p/0 differ in nothing"):
+    with pytest.raises(InputError, match=rf"^input\.{source.kind}: s3://p/0 and s3a://p/0 differ in nothing"):
         check_uids(source, shards_at("s3://p/0", "s3a://p/0"))
     with pytest.raises(InputError, match=r"\?id=1 and .*\?id=2 .* input\.uids: name$"):
         check_uids(source, shards_at("https://p/get?id=1", "https://p/get?id=2"))

@@ -1,6 +1,5 @@
 """A parquet and an npz of DataComp metadata, read by the reader that a run uses."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ from benchmarks.robustness.fuzz.kinds import Kind, most_common, must
 from filtering.config.input import Arrays
 from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME
 from filtering.embedding.metadata import MetadataReader
-from filtering.shards.inventory import Shard, current
+from filtering.shards.inventory import Shard, VectorFile, current
+from filtering.shards.vectors import NpzVectors
 from filtering.storage.store import Store
 from filtering.storage.versions import ABSENT
 from tests.support.pools import write_metadata
@@ -27,12 +27,12 @@ class Metadata(Kind):
         write_metadata(folder / "pool", [ROWS], DIMENSION)
         (self.table,) = (folder / "pool").glob("*.parquet")
         self.arrays = self.table.with_suffix(".npz")
-        self.reader, self.store = MetadataReader(Arrays()), Store(str(folder / "out"))
+        self.reader, self.store = MetadataReader(NpzVectors(Arrays())), Store(str(folder / "out"))
         self.names = ("l14_img", "l14_txt")
 
     def outcome(self) -> str:
         """Read the shard as it is now; every row must be among the rows or the quarantined ones."""
-        shard = current(replace(Shard(0, str(self.table), 0, ""), arrays=ABSENT))
+        shard = current(Shard(0, str(self.table), 0, "", (VectorFile(str(self.arrays), ABSENT),)))
         counts = self.reader(shard, self.store)
         rows = self.store.read_table(ROWS_NAME.format(shard.identity))
         quarantined = self.store.read_table(QUARANTINE_NAME.format(shard.identity))
