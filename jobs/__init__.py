@@ -1,0 +1,1 @@
+"""What is submitted or deployed: entry points, configurations, Kubernetes, cron; installed as `filtering.jobs`."""
