@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 # How much of each property and of each enumeration is tried: quick, full or thorough (tests/conftest.py).
 PROFILE ?= full
 
-.PHONY: demo test check lint types clean
+.PHONY: demo test check test-oldest lint types clean
 
 demo: .venv/.demo
 	$(BIN)/filtering demo
@@ -24,6 +24,13 @@ test: .venv/.dev
 # What takes seconds, with few examples of each property.
 check: .venv/.dev
 	$(PYTEST) -m "not slow" --hypothesis-profile quick
+
+# Reading kept samples with the oldest webdataset that is supported, which open_clip's trainer pins.
+OLDEST := webdataset==0.2.86
+test-oldest: .venv/.dev
+	rm -rf .venv/oldest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/oldest '$(OLDEST)'
+	PYTHONPATH=.venv/oldest $(PYTEST) -m "not slow" --hypothesis-profile quick tests/loaders tests/samplers
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
