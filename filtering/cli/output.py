@@ -39,6 +39,11 @@ def print_result(
     return 0
 
 
+def error_json(status: int, lines: str) -> str:
+    """Return what `--json` prints of a command that failed: its exit status and the lines on stderr."""
+    return redacted(json_text({"error": {"exit_status": status, "lines": lines.split("\n")}}))
+
+
 def progress_reporter() -> "Reporter":
     """Return a live view of a run if stderr is a terminal, else plain lines."""
     if not sys.stderr.isatty():

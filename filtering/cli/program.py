@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO, cast
 
 from filtering.cli.declaration import INTERRUPTED
+from filtering.cli.output import error_json
 from filtering.cli.parser import commands, new_parser
 from filtering.cli.streams import UNREAD, Output, Unfailing, UnwrittenError, abandon, prepare
 from filtering.cli.welcome import welcome
@@ -102,6 +103,8 @@ def _failed(given: argparse.Namespace, error: BaseException, status: int, lines:
     if given.debug:
         Unfailing(sys.stderr).write(visible_lines(redacted("".join(traceback.format_exception(error)))))
     _say(*lines.split("\n"))
+    if given.json:
+        given.out_stream.write(error_json(status, lines) + "\n")
     return status
 
 

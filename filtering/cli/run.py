@@ -49,13 +49,15 @@ def _raise(error: InputError) -> "RunRecord":
 
 def run_lines(record: Mapping[str, Any], output: str) -> list[str]:
     """Return the totals and warnings of a finished run, and where its manifest and report are."""
-    totals = record["totals"]
+    totals, pictureless = record["totals"], record["config"]["input"]["shards"] is None
     return [
         f"kept {totals['kept']:,} of {totals['input']:,} samples; dropped {totals['dropped']:,}, "
         f"quarantined {totals['quarantined']:,}",
         *(f"warning: {warning}" for warning in record["warnings"]),
         f"manifest  {output}/manifest  {record['manifest_hash'][:16]}",
         f"report    {output}/report/index.html",
+        f"next: filtering report {output}, filtering explain {output} SAMPLE, "
+        f"filtering export {output} --format {'parquet' if pictureless else 'tar'} --out URL",
     ]
 
 

@@ -31,7 +31,12 @@ class Parser(argparse.ArgumentParser):
         """End with status 2 and one line."""
         parser = self._of_the_command()
         said = parser._unknown_command() or parser._unknown_option() or parser._without_config(message) or message
-        parser.exit(2, f"filtering: {visible(said)}; see {parser.prog} --help\n")
+        line = f"{said}; see {parser.prog} --help"
+        if "--json" in self.given:
+            from filtering.cli.output import error_json
+
+            print(error_json(2, line))
+        parser.exit(2, f"filtering: {visible(line)}\n")
 
     def commands(self) -> dict[str, "Parser"]:
         """Return the parsers of the commands, by name."""

@@ -37,6 +37,32 @@ def test_what_a_library_prints_stays_off_stdout(metadata_run, call_main, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("status", "/nowhere/run"), 2),
+        (("run", "--config", "/nowhere.yaml"), 2),
+        (("run", "--cofnig", "run.yaml"), 2),
+        (("stauts", "run"), 2),
+    ],
+)
+def test_json_holds_an_error_where_a_command_fails(words, status, call_main):
+    ended, out, err = call_main(*words, "--json")
+    said = json.loads(out)["error"]
+    assert (ended, said["exit_status"]) == (status, status)
+    assert "".join(f"filtering: {line}\n" for line in said["lines"]) == err
+
+
+def test_json_holds_an_error_of_the_program_itself(call_main, metadata_run, monkeypatch):
+    def broken(run):
+        raise ValueError("odd token=Zm9vYmFy at https://host/x?token=Zm9vYmFy")
+
+    monkeypatch.setattr(verify, "problems", broken)
+    status, out, _ = call_main("verify", str(metadata_run), "--json")
+    assert (status, json.loads(out)["error"]["exit_status"]) == (1, 1)
+    assert "?token=***" in out
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("status", "s3://key:Zm9vYmFy@bucket/run"),

@@ -80,11 +80,14 @@ def test_json_is_one_object_on_stdout(finished):
 
 def test_a_person_reads_totals_warnings_and_where_the_results_are(metadata_run):
     record = json.loads((metadata_run / "run.json").read_text())
-    totals, *warnings, manifest, report = run_lines(record | {"warnings": ["a warning"]}, "runs/first")
+    totals, *warnings, manifest, report, after = run_lines(record | {"warnings": ["a warning"]}, "runs/first")
     assert totals.startswith(f"kept {record['totals']['kept']:,} of {record['totals']['input']:,} samples; dropped ")
     assert warnings == ["warning: a warning"]
     assert manifest == f"manifest  runs/first/manifest  {record['manifest_hash'][:16]}"
     assert report == "report    runs/first/report/index.html"
+    # Of metadata there are no tars to export.
+    assert after.startswith("next: filtering report runs/first, filtering explain runs/first SAMPLE, filtering export ")
+    assert after.endswith("--format parquet --out URL")
 
 
 @pytest.mark.parametrize(
