@@ -14,7 +14,7 @@ from filtering.concepts.nearest import CentroidIndex
 from filtering.config.run import Embedding
 from filtering.config.scores import Targets
 from filtering.core.errors import InputError
-from filtering.scores.norm_sim import read_targets, target_file
+from filtering.embedding.target_vectors import read_targets, target_file
 from filtering.storage.listed import read_listed
 from filtering.storage.store import Store
 from filtering.storage.versions import Version
