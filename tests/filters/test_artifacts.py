@@ -10,6 +10,7 @@ from filtering.embedding.metadata import MetadataReader
 from filtering.filters import artifacts
 from filtering.filters.artifacts import REASONS_NAME, PassingShard
 from filtering.shards.inventory import list_shards
+from filtering.shards.vectors import NpzVectors
 from filtering.storage.store import Store
 
 
@@ -18,7 +19,7 @@ def shard(tmp_path):
     """A shard of 50 rows of which every third passes."""
     pool = write_metadata(tmp_path, [50])
     (listed,) = list_shards(Input(metadata=str(pool)))
-    MetadataReader(Arrays())(listed, Store(str(tmp_path / "embedded")))
+    MetadataReader(NpzVectors(Arrays()))(listed, Store(str(tmp_path / "embedded")))
     reasons = [None if row % 3 == 0 else "filter:caption" for row in range(50)]
     table = schemas.REASONS.empty_table().from_pydict({"reason": reasons}, schema=schemas.REASONS)
     store = Store(str(tmp_path / "reasons"))

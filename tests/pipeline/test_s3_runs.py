@@ -18,6 +18,7 @@ from filtering.embedding.artifacts import ROWS_NAME
 from filtering.embedding.metadata import MetadataReader
 from filtering.pipeline import run as pipeline
 from filtering.shards.inventory import list_shards
+from filtering.shards.vectors import NpzVectors
 from filtering.storage.store import Store, read_object
 
 
@@ -34,7 +35,7 @@ def test_metadata_on_s3_that_fails_is_read_as_from_a_disk(store, proxy, metadata
     found = []
     for pool in (str(metadata_pool), store.path("pool")):
         output, shards = Store(str(tmp_path)), list_shards(Input(metadata=f"{pool}/*.parquet"))
-        counts = [MetadataReader(Arrays())(shard, output) for shard in shards]
+        counts = [MetadataReader(NpzVectors(Arrays()))(shard, output) for shard in shards]
         found.append((counts, [output.read_table(ROWS_NAME.format(shard.identity)) for shard in shards]))
     counts = proxy.counts()
     assert found[0] == found[1]
@@ -49,10 +50,10 @@ def test_metadata_that_the_store_refuses_fails_its_task_and_costs_no_sample(stor
     for faults in ({"denied_rate": 1}, {"refused_key": s3.keys["AWS_ACCESS_KEY_ID"]}):
         proxy.set(**faults)
         with pytest.raises(InputError, match=r"access is denied|credentials are refused"):
-            MetadataReader(Arrays())(shard, output)
+            MetadataReader(NpzVectors(Arrays()))(shard, output)
     proxy.set()
     assert output.names() == []
-    assert MetadataReader(Arrays())(shard, output)["quarantined"] == 0
+    assert MetadataReader(NpzVectors(Arrays()))(shard, output)["quarantined"] == 0
 
 
 @pytest.fixture

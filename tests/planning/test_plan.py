@@ -52,7 +52,7 @@ def test_files_of_metadata_that_a_run_quarantines_are_named(tmp_path):
     found = planned(metadata_config(pool, tmp_path / "run"))
     assert (found["rows"], found["dimension"]) == (rows, 32)
     missing, broken = found["warnings"]
-    assert missing == f"{first}: it or its npz is not there"
+    assert missing == f"{first}: it, or a file of its vectors, is not there"
     assert broken.startswith(f"{second}: the table cannot be read")
 
 
