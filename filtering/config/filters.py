@@ -45,6 +45,40 @@ class WordsFilter(Section):
     )
 
 
+EXCLUDED = ("uids", "urls", "hashes", "vectors")
+
+
+class ExcludeFilter(Section):
+    """Drops the samples that a list names, or whose image is near one of some vectors."""
+
+    uids: str | None = Field(None, min_length=1, description="the path or URL of a list of uids")
+    urls: str | None = Field(None, min_length=1, description="the path or URL of a list of images' URLs")
+    hashes: str | None = Field(None, min_length=1, description="the path or URL of a list of images' sha256, in hex")
+    vectors: str | None = Field(
+        None, min_length=1, description="FILE.npy, FILE.npz#NAME or FILE.parquet#COLUMN of image vectors"
+    )
+    threshold: Cosine | None = Field(None, description="of vectors, the least cosine that excludes, from -1 to 1")
+
+    @model_validator(mode="after")
+    def _one_list(self) -> "ExcludeFilter":
+        if sum(getattr(self, name) is not None for name in EXCLUDED) != 1:
+            raise ValueError("give one of uids, urls, hashes and vectors; another list is another entry")
+        if (self.vectors is None) != (self.threshold is None):
+            raise ValueError("vectors and threshold go together, such as {vectors: imagenet.npy, threshold: 0.95}")
+        return self
+
+    @property
+    def what(self) -> str:
+        """What the list is of: uids, urls, hashes or vectors."""
+        return next(name for name in EXCLUDED if getattr(self, name) is not None)
+
+    @property
+    def source(self) -> str:
+        """The path or URL of the list."""
+        source: str = getattr(self, self.what)
+        return source
+
+
 class ClipScoreFilter(Section):
     """Keeps the samples with the highest CLIP scores: a fraction of those that reach it, or those above a threshold."""
 
@@ -66,6 +100,7 @@ class Filter(Section):
     language: LanguageFilter | None = Field(None, description="a mapping such as {keep: [en]}")
     words: WordsFilter | None = Field(None, description="a mapping such as {list: imagenet}")
     clip_score: ClipScoreFilter | None = Field(None, description="a mapping such as {keep: 0.5}")
+    exclude: ExcludeFilter | None = Field(None, description="a mapping such as {uids: takedown.txt}")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Filter":

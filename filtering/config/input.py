@@ -34,13 +34,13 @@ class Columns(Section):
     caption: str | None = Field(None, min_length=1, description="the name of a column; text or caption without it")
     uid: str | None = Field(None, min_length=1, description="the name of a column of 32 hex digits; uid without it")
     key: str | None = Field(None, min_length=1, description="the name of a column; key without it")
-    url: str = Field("url", min_length=1, description="the name of a column")
+    url: str | None = Field(None, min_length=1, description="the name of a column; url without it")
     width: str | None = Field(None, min_length=1, description="the name of a column; original_width without it")
     height: str | None = Field(None, min_length=1, description="the name of a column; original_height without it")
 
     def given(self) -> dict[str, str]:
-        """Return the columns of rows that are named, those of vectors and URLs aside."""
-        named = self.model_dump(exclude={"image", "text", "url"})
+        """Return the columns of rows that are named, those of vectors aside."""
+        named = self.model_dump(exclude={"image", "text"})
         return {name: column for name, column in named.items() if column is not None}
 
 

@@ -3,8 +3,9 @@
 import pyarrow as pa
 
 # Embedding -> everything after: a row for each sample that has an embedding, in the shard's own order.
-# `source_row` is the row of its vectors in the shard's arrays; `content` is `filtering.core.uids.content_hash`, null or
-# missing where an older version embedded the shard.
+# `source_row` is the row of its vectors in the shard's arrays; `content` is `filtering.core.uids.content_hash`;
+# `url` is where the image was loaded from, as the pool says; `sha256` is that of its bytes, in hex, of tables what they
+# say. Both are null where the pool says none; the last three are missing where an older version embedded the shard.
 ROWS = pa.schema(
     [
         ("uid", pa.string()),
@@ -15,6 +16,8 @@ ROWS = pa.schema(
         ("source_row", pa.int32()),
         ("clip_score", pa.float32()),
         ("content", pa.uint64()),
+        ("url", pa.string()),
+        ("sha256", pa.string()),
     ]
 )
 

@@ -36,8 +36,9 @@ OFFSETS_NAME = "{}.offsets.npy"
 # By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
 LOCATIONS_NAME = "{}.where.json"
 ARRAYS_MISMATCH = "arrays_mismatch"
-# Of rows: sizes that are not known, and a content that an older version left out.
-NULLABLE = ("width", "height", "content")
+# Of rows: what an older version left out, and what is not known.
+LEFT_OUT = ("content", "url", "sha256")
+NULLABLE = ("width", "height", *LEFT_OUT)
 # Between these, float32 holds the squares of a row that decide its length; halves are always between them, or zero.
 LEAST_SQUARE, LARGEST_SQUARE = 2.0**-90, 2.0**120
 HALVED_AT_ONCE = 16_384
@@ -64,8 +65,7 @@ class EmbeddedShard:
             return empty if columns is None else empty.select(columns)
         name = ROWS_NAME.format(self.shard.identity)
         found, names = self.store.read_table(name, columns), columns or schemas.ROWS.names
-        # Rows that an older version wrote have no hash of their content.
-        there = [one for one in names if one != "content" or one in found.column_names]
+        there = [one for one in names if one not in LEFT_OUT or one in found.column_names]
         check_table(found, schemas.ROWS, there, NULLABLE, self.store.path(name))
         return found
 

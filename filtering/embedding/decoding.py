@@ -1,5 +1,6 @@
 """The decoding operator: a tar in, batches of decoded and tokenised samples out, in the tar's own order."""
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,8 @@ class Description:
     member: str
     span: Span
     content: int  # `filtering.core.uids.content_hash`
+    url: str | None
+    sha256: str
 
 
 @dataclass(slots=True)
@@ -102,9 +105,10 @@ class _Filling:
             return
         pixels, decoded = prepared
         self.pixels[len(self.batch.samples)] = pixels
-        content = content_hash(entry.caption, entry.image)
+        content, sha256 = content_hash(entry.caption, entry.image), hashlib.sha256(entry.image).hexdigest()
+        stands = entry.image_member, entry.span
         self.batch.samples.append(
-            Description(entry.uid, entry.key, entry.caption, *decoded.size, entry.image_member, entry.span, content)
+            Description(entry.uid, entry.key, entry.caption, *decoded.size, *stands, content, entry.url, sha256)
         )
 
     def taken(self) -> Batch:

@@ -37,7 +37,7 @@ from filtering.storage.store import Store
 
 VERSION = 4
 # Apart: to read rows again takes seconds, to embed pictures again takes days.
-METADATA_VERSION = 5
+METADATA_VERSION = 6
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:

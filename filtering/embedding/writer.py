@@ -26,7 +26,7 @@ from filtering.storage.store import Store, commit_file
 
 ROWS_AT_ONCE = 8192
 # Columns of a row that are its sample's.
-DESCRIBED = ("uid", "key", "caption", "width", "height", "content")
+DESCRIBED = ("uid", "key", "caption", "width", "height", "content", "url", "sha256")
 TEXT_AT_ONCE = 16 << 20
 
 

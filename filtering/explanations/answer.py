@@ -107,6 +107,7 @@ def _of_filter(record: RunRecord, reason: str, line: Mapping[str, Any]) -> Filte
         "caption": {"words": len(caption.split()), "characters": len(caption)},
         "image": {"width": line["width"], "height": line["height"]},
         "clip_score": {"clip_score": line["clip_score"]},
+        "exclude": {"uid": line["uid"]},
     }
     return FilterFacts(filter=kind, asks=asked, has=has.get(kind, {"caption": caption}))
 
@@ -165,7 +166,7 @@ def _verdict(found: Explanation) -> str:
 
 def _filtered(found: Explanation) -> str:
     asks, has = found["filter"]["asks"], found["filter"]["has"]
-    if "threshold" in asks:
+    if found["filter"]["filter"] == "clip_score":
         return f"its CLIP score, {has['clip_score']:.4f}, is below {asks['threshold']:.4f}"
     return str(found["meaning"])
 

@@ -72,7 +72,7 @@ def tables_of(run: FinishedRun) -> Tables:
     """Return where a run's tables are."""
     config = run.record["config"]
     columns = config["input"].get("columns")
-    url = "url" if columns is None else columns["url"]
+    url = (None if columns is None else columns["url"]) or "url"
     return Tables(run.arrays, tuple(_scores(run)), config["embedding"]["max_image_bytes"], url)
 
 

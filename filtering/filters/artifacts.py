@@ -1,7 +1,7 @@
 """The rows that pass the filters, as the stages after them read them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +35,8 @@ class FiltersResult:
 
     `same` are the identities of the shards whose rows pass as they did in the base; `settings` are the filters as
     configured, JSON-able, with the identities of the lists that they read; `thresholds` are the least CLIP scores that
-    each filter lets pass, -1 for filters that have none.
+    each filter lets pass, -1 for filters that have none; `unnamed` counts rows that lack a column by which a list
+    excludes (url, sha256).
     """
 
     passed: int
@@ -43,6 +44,16 @@ class FiltersResult:
     same: tuple[str, ...]
     settings: Any
     thresholds: tuple[float, ...]
+    unnamed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each column by which lists exclude and that samples lack."""
+        return [
+            f"filters.exclude: {count:,} of {self.rows:,} samples have no {name}, by which a list excludes"
+            for name, count in self.unnamed.items()
+            if count
+        ]
 
     @property
     def summary(self) -> str:

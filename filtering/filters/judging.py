@@ -1,7 +1,8 @@
 """Which filter a row fails first, filter by filter over the rows that are still there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.config.filters import CaptionFilter, Filter, ImageFilter
+from filtering.core.csr import Int64Array
+from filtering.filters.exclusion import COLUMNS as KEYS
+from filtering.filters.exclusion import Blocks, Exclusion, exclusion_passes
 from filtering.filters.language import check_same_detector, language_passes
 from filtering.filters.words import WordList, words_pass
 
@@ -18,9 +22,22 @@ PASSES = -1
 COLUMNS = ("caption", "width", "height", "clip_score")
 
 
+def _nothing() -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
+    yield from ()
+
+
+def _no_vectors(rows: Int64Array) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
+    """Yield the vectors of no row: of rows that are judged without a shard."""
+    yield from ()
+
+
+# Yields the image vectors of some rows in blocks, as `PassingShard.vector_blocks`.
+VectorBlocks = Callable[[Int64Array], Iterator[tuple[slice, npt.NDArray[np.float16]]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A filter with its least CLIP score that passes (filter clip_score), or its list (filter words).
+    """A filter with its least CLIP score that passes (filter clip_score), or its list (filters words and exclude).
 
     `detector` is the `detector_identity` that the filter language answers by.
     """
@@ -29,10 +46,18 @@ class Rule:
     threshold: float = -1.0
     words: WordList | None = None
     detector: str = ""
+    exclusion: Exclusion | None = None
 
-    def passes(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
-        """Return which rows of `COLUMNS` pass; bool (n,)."""
+    def column(self) -> list[str]:
+        """Return the column that the rule reads besides `COLUMNS`, if there is one."""
+        name = None if self.exclusion is None else KEYS.get(self.exclusion.what)
+        return [] if name is None else [name]
+
+    def passes(self, rows: pa.Table, blocks: Blocks = _nothing) -> npt.NDArray[np.bool_]:
+        """Return which rows of `COLUMNS` pass; bool (n,). `blocks` yields their image vectors."""
         step = self.step
+        if self.exclusion is not None:
+            return exclusion_passes(rows, self.exclusion, blocks)
         if step.caption is not None:
             return caption_passes(rows["caption"], step.caption)
         if step.image is not None:
@@ -61,17 +86,29 @@ class Judging:
         return replace(self, known=known)
 
 
-def first_failed(rows: pa.Table, rules: Sequence[Rule], failed: Failed | None = None, start: int = 0) -> Failed:
+def columns_of(rules: Sequence[Rule]) -> list[str]:
+    """Return the columns of rows that some rules read."""
+    return list(dict.fromkeys([*COLUMNS, *(name for rule in rules for name in rule.column())]))
+
+
+def first_failed(
+    rows: pa.Table,
+    rules: Sequence[Rule],
+    failed: Failed | None = None,
+    start: int = 0,
+    vectors: VectorBlocks = _no_vectors,
+) -> Failed:
     """Return the place of the first rule that each row fails, int16 (n,), -1 where it passes all.
 
-    `rows` has the columns `COLUMNS`; `failed`, int16 (n,), is the result for the rules before `start`, if it is known.
+    `rows` has the columns `columns_of(rules)`, and `vectors` gives their image vectors; `failed`, int16 (n,), is the
+    result for the rules before `start`, if it is known.
     """
     found = np.full(len(rows), PASSES, dtype=np.int16) if failed is None else failed.copy()
     for number in range(start, len(rules)):
         there = found == PASSES
         if there.any():
-            left = rows if there.all() else rows.filter(pa.array(there))
-            found[np.flatnonzero(there)[~rules[number].passes(left)]] = number
+            left, places = rows if there.all() else rows.filter(pa.array(there)), np.flatnonzero(there)
+            found[places[~rules[number].passes(left, partial(vectors, places))]] = number
     return found
 
 

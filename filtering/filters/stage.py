@@ -1,29 +1,32 @@
 """The filters stage: uids that occur twice, then the configured filters in order, over the whole pool."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import pyarrow as pa
 
-from filtering.config.filters import Filter, WordsFilter
+from filtering.config.filters import Filter
 from filtering.core import schemas
 from filtering.core.errors import Mistakes, RunError
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
+from filtering.filters.exclusion import check_exclusion, exclusion_identity, stored_exclusion
 from filtering.filters.judging import PASSES, Judging, Rule
 from filtering.filters.language import check_language, detector_identity
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
-from filtering.filters.words import WordList, check_list, list_identity, stored_list
+from filtering.filters.words import check_list, list_identity, stored_list
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.storage.store import Store
 
+R = TypeVar("R")
+L = TypeVar("L")
 NAME = "filters"
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,15 @@ class Settings(NamedTuple):
 
 
 class JudgedShard(TypedDict):
-    """The result of filtering one shard: its rows, those that pass, and whether the same ones passed in the base."""
+    """The result of filtering one shard: its rows, those that pass, and whether the same ones passed in the base.
+
+    `unnamed` are how many rows lack a column by which a list excludes, by its name.
+    """
 
     rows: int
     passed: int
     same: bool
+    unnamed: dict[str, int]
 
 
 def filters_key(filters: Sequence[Filter], embedding: str) -> StageKey:
@@ -65,6 +72,8 @@ def _read_by(step: Filter) -> str | None:
     """Return the identity of what a filter reads besides the samples, None if it reads nothing."""
     if step.words is not None:
         return list_identity(step.words)
+    if step.exclude is not None:
+        return exclusion_identity(step.exclude)
     return detector_identity() if step.language is not None else None
 
 
@@ -77,6 +86,8 @@ def check_filters(filters: Sequence[Filter]) -> None:
                 check_language(step.language)
             if step.words is not None:
                 check_list(step.words)
+            if step.exclude is not None:
+                check_exclusion(step.exclude)
     mistakes.refuse()
 
 
@@ -103,7 +114,13 @@ def apply_filters(
         same=tuple(shard.shard.identity for shard, count in zip(shards, counts, strict=True) if count["same"]),
         settings=stage.key.settings,
         thresholds=thresholds,
+        unnamed=_summed([count["unnamed"] for count in counts]),
     )
+
+
+def _summed(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of counts, by name."""
+    return {name: sum(part[name] for part in parts) for name in (parts[0] if parts else {})}
 
 
 def _find_repeats(stage: StageRun, shards: Sequence[EmbeddedShard], rows: int) -> int:
@@ -124,7 +141,9 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
     for step in filters:
         number, cut = len(judging.rules), step.clip_score
         if step.words is not None:
-            rule = Rule(step, words=_list(stage, step.words, number, next(read)))
+            rule = Rule(step, words=_kept_list(stage, stored_list, step.words, number, next(read)))
+        elif step.exclude is not None:
+            rule = Rule(step, exclusion=_kept_list(stage, stored_exclusion, step.exclude, number, next(read)))
         elif step.language is not None:
             rule = Rule(step, detector=next(read))
         elif cut is None:
@@ -138,9 +157,9 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
     return judging
 
 
-def _list(stage: StageRun, rule: WordsFilter, number: int, identity: str) -> WordList:
+def _kept_list(stage: StageRun, stored: Callable[[R, int, str, Store], L], rule: R, number: int, identity: str) -> L:
     try:
-        return stored_list(rule, number, identity, stage.store)
+        return stored(rule, number, identity, stage.store)
     except RunError:
         # An older version may have judged shards by another list.
         stage.forget()
@@ -171,7 +190,9 @@ def _filter_shard(
         reasons = _reasons(judged(shard, judging, store).tolist(), judging.rules, repeats)
     store.write_table(name, pa.table([pa.array(reasons, pa.string())], schema=schemas.REASONS))
     same = previous is not None and [one is None for one in reasons] == [one is None for one in earlier]
-    return JudgedShard(rows=len(reasons), passed=reasons.count(None), same=same)
+    columns = {name for rule in judging.rules for name in rule.column()}
+    unnamed = {name: shard.rows([name])[name].null_count for name in sorted(columns)}
+    return JudgedShard(rows=len(reasons), passed=reasons.count(None), same=same, unnamed=unnamed)
 
 
 def _reasons(failed: Sequence[int], rules: Sequence[Rule], repeats: Mapping[int, str]) -> list[str | None]:

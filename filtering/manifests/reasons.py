@@ -12,6 +12,10 @@ Words = Mapping[str, tuple[str, str]]
 FILTERS: Words = {
     "caption": ("Caption filter", "the caption is shorter or longer than the configuration allows"),
     "clip_score": ("CLIP-score filter", "image and caption match less than the configuration requires"),
+    "exclude": (
+        "Excluded",
+        "a list names the sample, or its image is near a vector of the list",
+    ),
     "image": ("Image filter", "the image is smaller or more elongated than the configuration allows"),
     "language": ("Language filter", "the caption is not in a configured language"),
     "words": ("Word filter", "the caption contains no word of the configured list"),

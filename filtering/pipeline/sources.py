@@ -4,6 +4,7 @@ from dataclasses import astuple
 
 from filtering.config.run import Config
 from filtering.embedding.identity import contents_of
+from filtering.filters.exclusion import exclusion_identity
 from filtering.filters.phrases import IMAGENET
 from filtering.filters.words import list_identity
 from filtering.pipeline.origin import origin_of
@@ -22,9 +23,11 @@ def sources_of(config: Config) -> dict[str, str]:
     model = model_of(config)
     if model is not None and model.model != "demo":
         found[f"a file of embedding.model {model.model}"] = digest(contents_of(model))
-    for words in (step.words for step in config.filters):
-        if words is not None and words.list != IMAGENET:
-            found[words.list] = list_identity(words)
+    for step in config.filters:
+        if step.words is not None and step.words.list != IMAGENET:
+            found[step.words.list] = list_identity(step.words)
+        if step.exclude is not None:
+            found[step.exclude.source] = exclusion_identity(step.exclude)
     versions = versions_of({url for spec in every_spec(config) for url in files_of(spec)})
     found |= {url: digest(astuple(version)) for url, version in versions.items()}
     if (origin := origin_of(config, None)) is not None:

@@ -47,6 +47,7 @@ def run_summary(
         warnings=[
             *config.warnings,
             *inputs.embedding.result.warnings,
+            *inputs.filters.result.warnings,
             *(line for stage in selected.scores.values() for line in stage.result.warnings),
             *dict.fromkeys(line for step in selected.steps for line in step.stage.result.warnings),
             *_warnings(inputs, selected),

@@ -61,6 +61,7 @@ FILTERS = {
     "image": "Images must have the configured size",
     "language": "Captions must be in one of the configured languages",
     "words": "Captions must contain a word of the list",
+    "exclude": "Samples must not be on the list",
     "clip_score": "Image and caption must match: the CLIP score must be at least {threshold:.4g}",
 }
 

@@ -57,7 +57,7 @@ class RecordedArrays(TypedDict):
 class RecordedColumns(TypedDict):
     """What is read of the names of a table's columns."""
 
-    url: str
+    url: str | None
 
 
 @OPEN

@@ -25,8 +25,19 @@ NAMES: dict[str, tuple[str, ...]] = {
     "caption": CAPTIONS,
     "width": ("original_width", "width"),
     "height": ("original_height", "height"),
+    "url": ("url",),
+    "sha256": ("sha256",),
 }
-LONGEST = {"uid": MAX_NAME_CHARACTERS, "key": MAX_NAME_CHARACTERS, "caption": MAX_CAPTION_BYTES}
+# A row whose cell there cannot be read has none; no row is lost by it.
+OPTIONAL = ("url", "sha256")
+NAMING = ("uid", "key", "caption")
+LONGEST = {
+    "uid": MAX_NAME_CHARACTERS,
+    "key": MAX_NAME_CHARACTERS,
+    "caption": MAX_CAPTION_BYTES,
+    "url": MAX_CAPTION_BYTES,
+    "sha256": MAX_NAME_CHARACTERS,
+}
 SCHEMA = pa.schema(
     [
         ("uid", pa.string()),
@@ -34,6 +45,8 @@ SCHEMA = pa.schema(
         ("caption", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("url", pa.string()),
+        ("sha256", pa.string()),
     ]
 )
 UNREADABLE = "metadata_unreadable"
@@ -80,7 +93,8 @@ class TableRows:
 def unreadable_rows(count: int, detail: str) -> TableRows:
     """Return rows of which nothing can be read."""
     empty, nothing = pa.array([""] * count, pa.string()), pa.nulls(count, pa.int32())
-    table = pa.table([pa.nulls(count, pa.string()), empty, empty, nothing, nothing], schema=SCHEMA)
+    unknown = pa.nulls(count, pa.string())
+    table = pa.table([unknown, empty, empty, nothing, nothing, unknown, unknown], schema=SCHEMA)
     return TableRows(table, _words(count, UNREADABLE), _words(count, detail))
 
 
@@ -178,7 +192,8 @@ class _Reader:
 
     def _rows(self, batch: pa.RecordBatch) -> TableRows:
         found = _Batch(batch, self.wanted, self.fault)
-        uid, key, caption = (found.text(name) for name in LONGEST)
+        uid, key, caption = (found.text(name) for name in NAMING)
+        url, sha256 = (found.optional(name) for name in OPTIONAL)
         width, height = found.size("width"), found.size("height")
         found.note(key.not_utf8, "key_not_utf8", "the key is no text")
         found.note(key.too_long, "name_too_long", f"the key has more than {MAX_NAME_CHARACTERS} bytes")
@@ -187,13 +202,15 @@ class _Reader:
         # Also where the column has no type: pandas writes it so if all captions are missing.
         if "caption" in self.wanted:
             found.note(blank_captions(caption.values), "caption_empty", "holds no text")
-        over = self._over(caption.values, key.values)
+        over = self._over(caption.values, key.values, url)
         found.note(over, "shard_text_too_large", f"captions and keys of its file exceed {self.file.allowed} bytes")
         captions = pc.if_else(pa.array(over), "", caption.values) if over.any() else caption.values
+        urls = pc.if_else(pa.array(over), None, url) if over.any() else url
         uids = pc.ascii_lower(uid.values)
         # A sample without a key is named by its uid.
         keys = pc.coalesce(pc.if_else(pc.equal(key.values, ""), None, key.values), uids, "")
-        table = pa.table([uids, keys, captions.fill_null(""), width, height], schema=SCHEMA)
+        columns = [uids, keys, captions.fill_null(""), width, height, urls, pc.ascii_lower(sha256)]
+        table = pa.table(columns, schema=SCHEMA)
         return TableRows(table, found.reasons, found.details)
 
     def _over(self, *columns: pa.StringArray) -> npt.NDArray[np.bool_]:
@@ -226,6 +243,16 @@ class _Batch:
             self.note(~nothing, UNREADABLE, str(error))
         return Texts(pa.nulls(len(self.batch), pa.string()), nothing, nothing)
 
+    def optional(self, name: str) -> pa.StringArray:
+        """Return a column of text, null where there is none that can be read."""
+        try:
+            if self.has(name):
+                found = texts(self.wanted[name], self.batch.column(self.wanted[name]), LONGEST[name])
+                return pc.if_else(pa.array(found.not_utf8 | found.too_long), None, found.values)
+        except ColumnError:
+            pass
+        return pa.nulls(len(self.batch), pa.string())
+
     def size(self, name: str) -> pa.Int32Array:
         """Return a column of pixels, null where there is none."""
         try:
@@ -252,6 +279,8 @@ def _columns_of(schema: pa.Schema, names: ColumnNames) -> tuple[dict[str, str], 
             faults += [f"has no column {known[0]}"] if name in names.required else []
             continue
         kind = schema.field(schema.names.index(given)).type
+        if name in OPTIONAL and (schema.names.count(given) > 1 or pa.types.is_nested(kind)):
+            continue
         if schema.names.count(given) > 1:
             faults.append(f"has {schema.names.count(given)} columns {given}")
         elif pa.types.is_nested(kind):

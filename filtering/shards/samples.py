@@ -1,16 +1,16 @@
 """Read a tar as image-caption samples; what is no whole sample becomes a quarantine entry."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from filtering.config.limits import MAX_IMAGE_BYTES
 from filtering.core.captions import holds_text
 from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
 from filtering.shards.grouping import Group, Grouping, Quarantined
-from filtering.shards.names import CAPTION, IMAGE, METADATA, UNDECODED, place, shortened
+from filtering.shards.names import CAPTION, IMAGE, METADATA, UNDECODED, column, place, shortened
 from filtering.shards.offsets import Span
 from filtering.shards.source import ByteSource
 from filtering.shards.tar import MAX_MEMBERS, Member, TarReader
@@ -29,13 +29,17 @@ TOO_LARGE = {CAPTION: "caption_too_long", METADATA: "json_too_large"}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and its caption, whole but not yet decoded, and where all members of its key stand in the tar."""
+    """An image and its caption, whole but not yet decoded, and where all members of its key stand in the tar.
+
+    `url` is what the JSON says that the image was loaded from.
+    """
 
     uid: str
     key: str
     caption: str
     image: bytes
     image_member: str
+    url: str | None = None
     span: Span = field(default=Span(0, 0, 0), compare=False)
 
 
@@ -85,7 +89,7 @@ def _within(limit: int, found: Iterable[Sample | Quarantined]) -> Iterator[Sampl
     """Yield what is found until its text is too large; from then on quarantine samples and shorten entries."""
     spent = 0
     for one in found:
-        text = one.caption if isinstance(one, Sample) else one.member + one.fault.detail
+        text = one.caption + (one.url or "") if isinstance(one, Sample) else one.member + one.fault.detail
         spent += len(text.encode()) + len(one.key or "")
         yield one if spent <= limit else _briefly(one, limit)
 
@@ -146,11 +150,14 @@ def _checked(group: Group, image: Member, caption: Member, metadata: Member | No
     key, text = group.key, _text(caption.data or b"")
     if isinstance(text, Fault):
         return Quarantined(caption.name, key, text)
-    uid = _uid(metadata)
+    named, fields = metadata.name if metadata else key, _fields(metadata)
+    if isinstance(fields, Fault):
+        return Quarantined(named, key, fields)
+    uid = _uid(fields)
     if isinstance(uid, Fault):
-        return Quarantined(metadata.name if metadata else key, key, uid)
+        return Quarantined(named, key, uid)
     uid = uid or derived_uid(shard, key)
-    return Sample(uid, key, text, image.data or b"", image.name, group.span)
+    return Sample(uid, key, text, image.data or b"", image.name, _url(fields), group.span)
 
 
 def _text(data: bytes) -> str | Fault:
@@ -161,18 +168,28 @@ def _text(data: bytes) -> str | Fault:
     return text if holds_text(text) else Fault("caption_empty", "holds no text")
 
 
-def _uid(metadata: Member | None) -> str | Fault | None:
-    """Return the uid of a sample's JSON, None where it has none."""
+def _fields(metadata: Member | None) -> dict[str, Any] | Fault:
+    """Return what a sample's JSON holds, nothing where there is none."""
     if metadata is None:
-        return None
+        return {}
     try:
         fields = json.loads(metadata.data or b"")
     except (ValueError, RecursionError):
         return Fault("json_broken", "is not JSON")
-    if not isinstance(fields, dict):
-        return Fault("json_broken", "is not a JSON object")
+    return fields if isinstance(fields, dict) else Fault("json_broken", "is not a JSON object")
+
+
+def _uid(fields: Mapping[str, Any]) -> str | Fault | None:
+    """Return the uid of a sample's JSON, None where it has none."""
     uid = fields.get("uid")
     if uid is None:
         return None
     uid = uid.lower() if isinstance(uid, str) else uid
     return uid if is_uid(uid) else Fault("uid_malformed", "uid must be 32 hexadecimal digits")
+
+
+def _url(fields: Mapping[str, Any]) -> str | None:
+    """Return the URL of a sample's JSON if it is a text that a table can hold."""
+    url = fields.get(column(fields, ("url",)) or "url")
+    # JSON may hold half a surrogate pair, which UTF-8 cannot.
+    return url.encode("utf-8", "replace").decode() if isinstance(url, str) and url else None

@@ -1,7 +1,9 @@
 import pytest
 
+from filtering.config.filters import Filter
 from filtering.config.selection import Step
-from filtering.manifests.reasons import STEPS, explained, reasons_of_novelty
+from filtering.manifests.reasons import FILTERS, STEPS, explained, reasons_of_novelty
+from filtering.report.facts import FILTERS as SENTENCES
 from filtering.runtime.run_record import StepRecord
 
 PAPER, NOVELTY, TOP = {"method": "d2", "variant": "paper"}, {"method": "d2", "variant": "novelty"}, {"method": "top"}
@@ -34,3 +36,7 @@ def test_what_expected_novelty_left_out_has_three_ways():
         assert way in meaning
     assert explained("selection:d2") == STEPS["d2"]
     assert explained("selection:top", ["selection:d2"]) == STEPS["top"]
+
+
+def test_every_filter_has_words_for_its_reason_and_for_what_it_asks():
+    assert set(Filter.model_fields) == set(FILTERS) == set(SENTENCES)

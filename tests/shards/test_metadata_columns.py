@@ -30,6 +30,8 @@ def test_datacomp_columns_are_renamed(tmp_path):
         "caption": ["a", ""],
         "width": [3, 4],
         "height": [5, None],
+        "url": ["", ""],
+        "sha256": [None, None],
     }
 
 
@@ -65,6 +67,8 @@ def test_missing_columns_have_defaults(tmp_path):
         "caption": ["", ""],
         "width": [None, None],
         "height": [None, None],
+        "url": [None, None],
+        "sha256": [None, None],
     }
 
 
@@ -82,6 +86,8 @@ def test_columns_may_be_named_in_capitals_as_laions_are(tmp_path):
         "caption": ["x", "y"],
         "width": [3, 4],
         "height": [5, 6],
+        "url": ["", ""],
+        "sha256": [None, None],
     }
 
 
@@ -136,3 +142,13 @@ def test_a_row_that_cannot_be_used_is_given_no_uid(tmp_path):
 def test_malformed_uids_are_marked():
     uids = pa.chunked_array([["0" * 32, None], ["x" * 32, "A" * 32, "0" * 31, "9" * 32]])
     assert malformed_uids(uids).tolist() == [False, True, True, True, True, False]
+
+
+def test_a_url_or_a_hash_that_cannot_be_read_costs_no_row(tmp_path):
+    cells = {"url": [[1], [2]], "sha256": [True, False]}
+    found = read_columns(parquet(tmp_path, text=["a", "b"], **cells))
+    assert found.reasons.tolist() == ["", ""]
+    assert found.table["url"].null_count == found.table["sha256"].null_count == 2
+    found = read_columns(parquet(tmp_path, text=["a", "b"], url=[b"\xff", b"http://x/1"], sha256=["AB", None]))
+    assert found.table["url"].to_pylist() == [None, "http://x/1"]
+    assert found.table["sha256"].to_pylist() == ["ab", None]
