@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from filtering.core.formatting import counted
 from filtering.exports.columns import (
     ROWS_AT_ONCE,
-    Positions,
     Tables,
     json_fields,
     metadata_texts,
@@ -102,7 +101,7 @@ def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> Sample
 
 
 def _described(source: Source, wanted: Wanted) -> pa.Table:
-    rows = wanted.tables.rows(source, ["uid", "key", "caption", "width", "height", "source_row", OWN_SCORE])
+    rows = wanted.tables.rows(source, ["uid", "key", "caption", "width", "height", "source_row", OWN_SCORE, URL])
     chosen, stores = rows_of(source, rows), wanted.further()
     found = {name: wanted.tables.score(store, source, len(rows))[chosen] for name, store in stores.items()}
     kept, rows = source.table(), rows.take(pa.array(chosen))
@@ -110,14 +109,17 @@ def _described(source: Source, wanted: Wanted) -> pa.Table:
     columns |= {name: rows[name] for name in ("caption", "width", "height", OWN_SCORE)}
     columns |= {name: pa.array(scores, wanted.kind(name)) for name, scores in found.items()}
     if wanted.urls:
-        columns[URL] = _urls(source, rows["source_row"].to_numpy().astype(np.int64), wanted)
+        noted = URL in rows.column_names and rows[URL].null_count < len(rows)
+        columns[URL] = rows[URL] if noted else _urls(source, rows, wanted)
     return pa.table(columns).select(wanted.schema().names)
 
 
-def _urls(source: Source, places: Positions, wanted: Wanted) -> pa.Array | pa.ChunkedArray:
+def _urls(source: Source, rows: pa.Table, wanted: Wanted) -> pa.Array | pa.ChunkedArray:
+    """Return the URLs of rows that have none: as the pool says, which an older version did not note."""
     if wanted.tables.arrays is None:
         fields = json_fields(source, (URL,), wanted.tables.max_image_bytes)
         return pa.array([text(one.get(URL)) for one in fields], pa.string())
+    places = rows["source_row"].to_numpy().astype(np.int64)
     return metadata_texts(source.shard, places, wanted.tables.url)
 
 
