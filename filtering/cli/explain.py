@@ -140,6 +140,9 @@ COMMAND = Command(
     name="explain",
     help="explain why a sample was kept, dropped or quarantined",
     examples=("filtering explain runs/first 00000000/000000012",),
-    arguments=(RUN, argument("sample", metavar="SAMPLE", help="the sample's uid, key, or SHARD/KEY")),
+    arguments=(
+        RUN,
+        argument("sample", metavar="SAMPLE", help="its uid, key, SHARD/KEY, file name, or the URL of its image"),
+    ),
     body=_explain,
 )

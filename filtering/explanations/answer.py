@@ -42,7 +42,7 @@ def explain(run_url: PathOrUrl, sample: str) -> Explanation:
     run_url : str or path-like
         The run's directory.
     sample : str
-        A uid, a key, the name of a tar member, or SHARD/KEY.
+        A uid, a key, the name of a tar member, SHARD/KEY, or the URL of an image.
 
     Returns
     -------

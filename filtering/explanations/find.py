@@ -1,4 +1,4 @@
-"""Where one sample of a finished run is: by its uid, by its key, or by shard and key."""
+"""Where one sample of a finished run is: by its uid, its key, shard and key, a member's name, or its image's URL."""
 
 import posixpath
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from filtering.core.visible import is_utf8
 from filtering.manifests.artifacts import KINDS
 from filtering.manifests.finished import FinishedRun
 from filtering.manifests.written import WrittenManifest
+from filtering.shards.names import place
 
 # Shards whose tables are read at once; nearly all of the time goes by in requests.
 AT_ONCE = 16
@@ -43,23 +44,31 @@ class Place:
 
 
 def find(finished: FinishedRun, sample: str) -> Place:
-    """Return where a sample is: a uid, a key, a tar member or SHARD/KEY; InputError if no shard or several have it.
+    """Return where a sample is; InputError if no shard or several have it.
 
-    A shard is named by the end of its URL: as many of its parts as needed.
+    It is named by its uid, its key or SHARD/KEY, where a key may end as a member does (.jpg); or by the URL that its
+    image was loaded from. A shard is named by the end of its URL: as many of its parts as needed.
     """
     run, manifest, urls = finished.store.url, finished.manifest, [source.shard.url for source in finished.sources]
     if not is_utf8(sample):
         raise InputError(f"explain: {run} has no sample {sample}; names of samples are UTF-8")
-    shards, key = _of_shard(urls, sample)
+    named, key = _of_shard(urls, sample)
     # A shard that is named is looked into first: the whole pool may have a million.
-    found = _searched(manifest, shards, key, every=True)
+    found = _searched(manifest, named, key, every=True)
     found = found or _searched(manifest, range(len(urls)), sample, every=not is_uid(sample))
     if not found and sample != sample.lower() and is_uid(sample.lower()):
         found = _searched(manifest, range(len(urls)), sample.lower(), every=False)
+    if not found and "://" in sample:
+        found = _of_url(finished, sample)
+        if len(found) > 1:
+            uids = [one.line["uid"] for one in found]
+            raise InputError(f"explain: {len(found)} samples have the URL {sample}; give a uid: {', '.join(uids[:3])}")
+    elif not found and (member := place(sample)) and member.kind:
+        return find(finished, member.key)
     if not found:
         raise InputError(f"explain: {run} has no sample {sample}{_hint(urls, sample)}")
-    if len({place.shard for place in found}) > 1:
-        names = _apart(urls, sorted({place.shard for place in found}))
+    if len(shards := sorted({one.shard for one in found})) > 1:
+        names = _apart(urls, shards)
         key = _of_shard(urls, sample)[1]
         raise InputError(
             f"explain: {len(names)} shards have a sample {sample}; say which one: "
@@ -75,11 +84,28 @@ def _searched(manifest: WrittenManifest, shards: Sequence[int], name: str, every
         for start in range(0, len(shards), AT_ONCE):
             batch = shards[start : start + AT_ONCE]
             found += [
-                place for places in threads.map(lambda at: _in_shard(manifest, at, name), batch) for place in places
+                one for several in threads.map(lambda at: _in_shard(manifest, at, name), batch) for one in several
             ]
             if found and not every:
                 break
     return found
+
+
+def _of_url(finished: FinishedRun, url: str) -> list[Place]:
+    """Return the samples whose image was loaded from a URL, as far as their rows are still there and say so."""
+
+    def uids(at: int) -> list[tuple[int, str]]:
+        source = finished.sources[at]
+        if source.rows is None:
+            return []
+        rows = source.embedded(finished.arrays).rows(["uid", "url"])
+        if "url" not in rows.column_names:
+            return []
+        return [(at, uid) for uid in rows.filter(pc.fill_null(pc.equal(rows["url"], url), False))["uid"].to_pylist()]
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        named = [one for several in threads.map(uids, range(len(finished.sources))) for one in several]
+    return [one for at, uid in named for one in _in_shard(finished.manifest, at, uid)]
 
 
 def _in_shard(manifest: WrittenManifest, shard: int, name: str) -> list[Place]:
@@ -98,7 +124,7 @@ def _in_shard(manifest: WrittenManifest, shard: int, name: str) -> list[Place]:
 
 def _of_shard(urls: Sequence[str], sample: str) -> tuple[list[int], str]:
     """Return the shards that SHARD/KEY may mean, and the key."""
-    for at in (place for place, character in enumerate(sample) if character == "/"):
+    for at in (number for number, character in enumerate(sample) if character == "/"):
         shard = sample[:at]
         places = [n for n, url in enumerate(urls) if _is_named(url, shard)]
         if places:
@@ -123,9 +149,9 @@ def _apart(urls: Sequence[str], shards: Sequence[int]) -> list[str]:
 
 def _hint(urls: Sequence[str], sample: str) -> str:
     shard = sample.partition("/")[0]
-    if "/" in sample and not _of_shard(urls, sample)[0]:
+    if "/" in sample and "://" not in sample and not _of_shard(urls, sample)[0]:
         return f"; and no shard {shard}{nearest(shard, {_stem(url) for url in urls[:1000]})}"
-    return "; give a uid, a key, or SHARD/KEY"
+    return "; give a uid, a key, SHARD/KEY, or the URL of its image"
 
 
 def _stem(url: str) -> str:

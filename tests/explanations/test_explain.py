@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pools import Silent, member, metadata_config, tar_config, write_tar
+from pools import Silent, member, metadata_config, tar_config, write_metadata, write_tar
 
 from filtering.cli.explain import explain_lines
 from filtering.config.run import parse_config
@@ -101,12 +101,31 @@ def test_what_is_not_there_is_refused(tar_why):
     for name in ("\udcff", "00000/\udcff"):
         with pytest.raises(InputError, match=r"has no sample .*; names of samples are UTF-8"):
             explain(str(tar_why), name)
-    with pytest.raises(InputError, match="has no sample nothing; give a uid, a key, or SHARD/KEY"):
+    with pytest.raises(InputError, match="has no sample nothing; give a uid, a key, SHARD/KEY, or the URL of"):
         explain(str(tar_why), "nothing")
     with pytest.raises(InputError, match="no shard 0001; did you mean 00001"):
         explain(str(tar_why), "0001/0003")
     with pytest.raises(InputError, match="holds no finished run"):
         explain(f"{tar_why}-other", "0003")
+
+
+def test_a_sample_is_found_by_the_name_of_its_picture(tar_why):
+    for name in ("00001/0003.jpg", "00001.tar/0003.txt"):
+        assert explain(str(tar_why), name) == explain(str(tar_why), "00001/0003")
+
+
+def test_a_sample_is_found_by_the_url_of_its_image(run, tmp_path):
+    pool = write_metadata(tmp_path / "pool", [30])
+    run(metadata_config(pool, tmp_path / "run"))
+    found = explain(str(tmp_path / "run"), "http://example.org/7")
+    assert found["caption"] == "caption 7 of file 0"
+    with pytest.raises(InputError, match=r"has no sample http://example\.org/30; give a uid"):
+        explain(str(tmp_path / "run"), "http://example.org/30")
+
+
+def test_a_url_of_several_samples_is_refused_with_their_uids(d2_run):
+    with pytest.raises(InputError, match=r"samples have the URL http://example\.org/7; give a uid: [0-9a-f]{32}, "):
+        explain(str(d2_run), "http://example.org/7")
 
 
 def test_a_kept_sample_of_d2(d2_run):
