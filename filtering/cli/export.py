@@ -58,7 +58,9 @@ COMMAND = Command(
         argument(
             "--no-urls", action="store_true", help="parquet, datacomp: do not read the tars for the samples' URLs"
         ),
-        argument("--cpus", type=count, metavar="N", help="number of CPUs (default: all)"),
+        argument(
+            "--cpus", type=count, metavar="N", help="number of CPUs (default: all; a small export runs in this process)"
+        ),
         INTO_EXISTING,
     ),
     body=_export,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+from filtering.config.run import Ray
 from filtering.core.errors import InputError
 from filtering.exports.datacomp import export_datacomp, write_subset
 from filtering.exports.job import SUBSET, Export, Facts, Written, finish_export, layout
@@ -11,15 +12,17 @@ from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
 from filtering.exports.tar_export import export_tars
 from filtering.manifests.artifacts import SUBSET as RUN_SUBSET
-from filtering.manifests.finished import read_finished
+from filtering.manifests.finished import FinishedRun, read_finished
 from filtering.manifests.places import check_apart
 from filtering.manifests.written import WrittenManifest
-from filtering.runtime.executor import Executor
+from filtering.runtime.executor import IN_PROCESS, Executor, executor_for
 from filtering.runtime.progress import Reporter
 from filtering.runtime.run_record import read_run
 from filtering.storage.outputs import Layout, check_folder, check_output, check_utf8, checksum_of
 from filtering.storage.store import Store, absolute
 
+# Exports of at most so many samples, out of shards of so many bytes, run in this process unless CPUs are asked for.
+SMALL_SAMPLES, SMALL_BYTES = 50_000, 256 << 20
 FORMATS: dict[str, Callable[[Export], Written]] = {
     "datacomp": export_datacomp,
     "shards": export_shards,
@@ -54,7 +57,7 @@ def export(
     progress : Reporter
         Receives the progress; by default, lines on stderr.
     executor : Executor
-        Runs its tasks; Ray on `options.cpus` if none is given.
+        Runs its tasks; if none is given, this process where they are few, else Ray on `options.cpus`.
     into_existing : bool
         Whether `out` may hold files that no export wrote, which stay as they are.
 
@@ -79,10 +82,19 @@ def export(
             "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp, "
             "shards and parquet"
         )
+    executor = executor or _executor(found, options)
     written = finish_export(
         found, form, options, Store(absolute(out)), FORMATS[form], progress, executor, into_existing
     )
     return {"format": form, "out": out, **written}
+
+
+def _executor(run: FinishedRun, options: Options) -> Executor:
+    """Return what runs an export's tasks: this process where that takes less time than to start Ray."""
+    sources = run.kept_sources()
+    samples, size = sum(source.kept for source in sources), sum(source.shard.size for source in sources)
+    here = options.cpus == "auto" and samples <= SMALL_SAMPLES and size <= SMALL_BYTES
+    return executor_for(Ray(address=IN_PROCESS) if here else Ray(num_cpus=options.cpus))
 
 
 def _subset(run: Store, out: str, into_existing: bool) -> Facts:

@@ -8,7 +8,6 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from filtering.config.run import Ray
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import Count
 from filtering.exports.options import Options, flag
@@ -16,7 +15,7 @@ from filtering.exports.parts import AGAIN, Objects, Part, Samples, differing, ma
 from filtering.manifests.finished import RESULTS, FinishedRun
 from filtering.runtime.events import NAME as EVENTS
 from filtering.runtime.events import EventLog
-from filtering.runtime.executor import Executor, executor_for
+from filtering.runtime.executor import Executor
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.stage import FOLDER, Runtime, StageKey, StageRun, leased
 from filtering.runtime.task_spec import TaskSpec
@@ -112,15 +111,14 @@ def finish_export(
     options: Options,
     out: Store,
     body: Callable[[Export], Written],
-    progress: Reporter | None = None,
-    executor: Executor | None = None,
+    progress: Reporter | None,
+    executor: Executor,
     into_existing: bool = False,
 ) -> Facts:
     """Start or resume an export, of which `body` writes every object but the manifest; return what that says of it.
 
-    Of an export that is finished, what is no longer as it was written is made again. Ray runs its tasks, on
-    `options.cpus`, if no executor is given. InputError if another export is at work there, or has left its objects
-    there, or (unless `into_existing`) files are there that no export wrote.
+    Of an export that is finished, what is no longer as it was written is made again. InputError if another export is at
+    work there, or has left its objects there, or (unless `into_existing`) files are there that no export wrote.
     """
     identity = {"format": form, "options": options.decisive(), **run.origin()}
     state, progress = out.child(STATE), progress or LineReporter()
@@ -132,7 +130,6 @@ def finish_export(
             return _told(done)
         progress.say(fault)
     with leased(state, progress, "--out") as lease:
-        executor = executor or executor_for(Ray(num_cpus=options.cpus))
         runtime = Runtime(state, executor, EventLog(state, lease.check), progress, lease)
         stage = StageRun(runtime, StageKey("export", VERSION, identity))
         _claim(out, state, identity, done)

@@ -9,6 +9,7 @@ from pools import members, write_tar
 
 from filtering.cli import main
 from filtering.core.errors import InputError
+from filtering.exports.export import export as whole_export
 from filtering.exports.options import Options
 from filtering.storage.store import Store
 
@@ -83,3 +84,17 @@ def test_the_command_line_knows_the_options(finished, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--bytes", "0"])
     assert stopped.value.code == 2
+
+
+def test_a_small_export_starts_no_ray(finished, tmp_path, monkeypatch):
+    def refused(*given, **named):
+        raise AssertionError("Ray is not needed")
+
+    monkeypatch.setattr("filtering.runtime.engine.RayExecutor", refused)
+    assert whole_export(finished, "tar", str(tmp_path / "out"))["kept"] == 4
+    # More than is done here in the seconds that Ray takes to start, or CPUs that were asked for.
+    with pytest.raises(AssertionError, match="Ray is not needed"):
+        whole_export(finished, "tar", str(tmp_path / "cpus"), Options(cpus=2))
+    monkeypatch.setattr("filtering.exports.export.SMALL_SAMPLES", 3)
+    with pytest.raises(AssertionError, match="Ray is not needed"):
+        whole_export(finished, "tar", str(tmp_path / "large"))
