@@ -19,21 +19,32 @@ Found = Mapping[Cell, Mapping[str, Sequence[Result]]]
 def cell_figures(found: Found, part: str) -> list[Figures]:
     """Return each cell that has results, as plain data; `part` is validation or test."""
     return [
-        {"pool": cell.pool.name, "model": cell.judge.name, "keep": cell.keep, "methods": _methods(results, part)}
+        {
+            "pool": cell.pool.name,
+            "model": cell.judge.name,
+            "keep": cell.keep,
+            "methods": _methods(results, part, cell.keep),
+        }
         for cell, results in found.items()
         if results
     ]
 
 
-def _methods(results: Mapping[str, Sequence[Result]], part: str) -> dict[str, Figures]:
-    """Return figures of each method in percent, the best first: `rank` is 1 more than the methods that are better."""
+def _methods(results: Mapping[str, Sequence[Result]], part: str, keep: float) -> dict[str, Figures]:
+    """Return figures of each method in percent, the best first: `rank` is 1 more than the methods that are better.
+
+    What keeps more than was asked for, as no filter does, has no rank, and nothing is behind it.
+    """
     figures = {name: _figures(of_seeds, part) for name, of_seeds in results.items()}
     order = sorted(figures, key=lambda name: -figures[name]["mean"])
-    means = [figures[name]["mean"] for name in order]
-    return {
-        name: {**figures[name], "rank": means.index(mean) + 1, "behind": means[0] - mean}
-        for name, mean in zip(order, means, strict=True)
-    }
+    means = [figures[name]["mean"] for name in order if figures[name]["share"] <= keep + ROUNDING]
+    return {name: {**figures[name], **_ranked(figures[name], means, keep)} for name in order}
+
+
+def _ranked(figures: Figures, means: Sequence[float], keep: float) -> Figures:
+    if figures["share"] > keep + ROUNDING:
+        return {"rank": None, "behind": None}
+    return {"rank": means.index(figures["mean"]) + 1, "behind": means[0] - figures["mean"]}
 
 
 def _figures(results: Sequence[Result], part: str) -> Figures:
@@ -55,18 +66,20 @@ def method_figures(cells: Sequence[Figures]) -> list[Row]:
     """
     names = dict.fromkeys(name for cell in cells for name in cell["methods"])
     rows = [_over_cells(name, [cell["methods"][name] for cell in cells if name in cell["methods"]]) for name in names]
-    return sorted(rows, key=lambda row: float(row["mean rank"]))
+    # What has no rank comes last.
+    return sorted(rows, key=lambda row: float(row["mean rank"] or len(names) + 1))
 
 
 def _over_cells(name: str, figures: Sequence[Figures]) -> Row:
-    behind = [figure["behind"] for figure in figures]
+    ranked = [figure for figure in figures if figure["rank"] is not None]
+    behind = [figure["behind"] for figure in ranked]
     return {
         "method": name,
         "cells": len(figures),
-        "mean rank": round(_mean([figure["rank"] for figure in figures]), 2),
-        "best in": sum(figure["rank"] == 1 for figure in figures),
-        "mean behind": round(_mean(behind), 1),
-        "worst behind": round(max(behind), 1),
+        "mean rank": round(_mean([figure["rank"] for figure in ranked]), 2) if ranked else "",
+        "best in": sum(figure["rank"] == 1 for figure in ranked),
+        "mean behind": round(_mean(behind), 1) if ranked else "",
+        "worst behind": round(max(behind), 1) if ranked else "",
         "mean": round(_mean([figure["mean"] for figure in figures]), 1),
     }
 
@@ -87,7 +100,7 @@ def _accuracy(cell: Figures, name: str) -> str:
     figures = cell["methods"][name]
     error = "" if figures["error"] is None else f" ± {figures['error']:.1f}"
     few = f" of {100 * figures['share']:.0f} %" if figures["share"] < cell["keep"] - ROUNDING else ""
-    return f"{figures['mean']:.1f}{error}{few} (#{figures['rank']})"
+    return f"{figures['mean']:.1f}{error}{few}" + (f" (#{figures['rank']})" if figures["rank"] else " of 100 %")
 
 
 def _behind(cell: Figures) -> str:

@@ -182,6 +182,7 @@ def test_ranks_are_shared_by_equals_and_distances_are_to_the_best():
             "default": [result(40.0), result(42.0, 1)],
             "a": [result(44.0)],
             "b": [result(41.0, kept=20)],
+            "no filter": [result(45.0, kept=100)],
         },
         weak: {"default": [result(30.0)], "a": [result(20.0)]},
         Cell(BASE, JUDGES["weak"], 0.1): {},
@@ -189,7 +190,12 @@ def test_ranks_are_shared_by_equals_and_distances_are_to_the_best():
     cells = cell_figures(found, "test")
     assert [cell["model"] for cell in cells] == ["strong", "weak"]
     methods = cells[0]["methods"]
-    assert {name: figures["rank"] for name, figures in methods.items()} == {"a": 1, "default": 2, "b": 2}
+    assert {name: figures["rank"] for name, figures in methods.items()} == {
+        "no filter": None,
+        "a": 1,
+        "default": 2,
+        "b": 2,
+    }
     assert methods["default"]["behind"] == pytest.approx(3)
     assert methods["default"]["error"] == pytest.approx(1)
     assert methods["a"]["error"] is None
@@ -207,6 +213,7 @@ def test_ranks_are_shared_by_equals_and_distances_are_to_the_best():
     table = {row["method"]: row["30 %"] for row in accuracy_rows(cells[:1])}
     assert table["default"] == "41.0 ± 1.0 (#2)"
     assert table["b"] == "41.0 of 20 % (#2)"
+    assert table["no filter"] == "45.0 of 100 %"
     assert table["default behind the best"] == "3.0"
 
 
@@ -261,7 +268,7 @@ def test_a_family_is_built_filtered_trained_and_examined_and_resumes(measured, o
     assert cells == [(pool, "weak", keep) for keep in (0.3, 0.5) for pool in POOLS_HERE]
     for cell in found["cells"]:
         assert set(cell["methods"]) == set(only)
-        assert {figures["rank"] for figures in cell["methods"].values()} <= {1, 2, 3}
+        assert {figures["rank"] for figures in cell["methods"].values()} <= {1, 2, None}
         assert all(0 <= figures["mean"] <= 100 for figures in cell["methods"].values())
         kept = {name: figures["kept"]["kept"] for name, figures in cell["methods"].items()}
         assert kept["random"] == kept["d2, tuned"] == round(cell["keep"] * kept["no filter"])
