@@ -33,7 +33,10 @@ UNDECISIVE = ("output", "ray", "base", "retention", "notify")
 class Embedding(Section):
     """The CLIP model that embeds the samples of tars; unused where rows come with vectors."""
 
-    model: str = Field("ViT-B-32", description="demo, an open_clip model name, or the path of a model config")
+    model: str = Field(
+        "ViT-B-32",
+        description="demo, an open_clip model name, local-dir:FOLDER, hf-hub:OWNER/NAME, or the path of a model config",
+    )
     pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
     weights: str | None = Field(None, description="the path of a checkpoint that belongs to the tag in pretrained")
     preprocessing: Preprocessing = Field(Preprocessing(), description="a mapping such as {mean: [0.5, 0.5, 0.5]}")

@@ -28,6 +28,7 @@ from filtering.embedding.known_models import (
     tags_of,
 )
 from filtering.embedding.named_files import tokenizer_files, tower_files
+from filtering.embedding.published import as_files, is_published, own_tokenizer
 from filtering.embedding.weights import check_weights
 from filtering.storage.local import NO_FILE, is_endless
 
@@ -84,6 +85,8 @@ def model_files(settings: Embedding) -> ModelFiles:
                 raise InputError(f"{key}: model demo has its own weights; leave it out")
         known = _merged({}, settings.preprocessing)
         return ModelFiles(MODEL_CONFIG.stem, str(MODEL_CONFIG), str(CHECKPOINT), MODEL, known)
+    if is_published(settings.model):
+        return _own_model(as_files(settings))
     if settings.model.endswith(".json"):
         return _own_model(settings)
     _check_name(settings.model)
@@ -122,13 +125,8 @@ def check_loads(settings: Embedding) -> None:
 def _check_name(name: str) -> None:
     if name in model_names():
         return _check_packages(name, model_config(name))
-    if name.startswith(("hf-hub:", "local-dir:")):
-        raise InputError(
-            f"embedding.model: {name} is not read; download it, and give its open_clip_config.json as "
-            "embedding.model and its weights as embedding.pretrained"
-        )
     if _is_folder(name):
-        raise InputError(f"embedding.model: {name} is a folder; give the path of the JSON in it that defines the model")
+        raise InputError(f"embedding.model: {name} is a folder; write local-dir:{name}, or the path of the JSON in it")
     known = ("demo", *model_names())
     raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, known)}")
 
@@ -224,6 +222,9 @@ def _own_config(path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
             f"embedding.model: {path} defines no model of open_clip; it has no {', '.join(missing) or 'towers'}"
         )
     known = found.get("preprocess_cfg") or {}
+    if inner["text_cfg"].get("hf_tokenizer_name") and (folder := own_tokenizer(path)):
+        # Of the files beside it, and not of the hub as it is by now.
+        inner = {**inner, "text_cfg": {**inner["text_cfg"], "hf_tokenizer_name": folder}}
     return inner, known if isinstance(known, dict) else {}
 
 

@@ -54,7 +54,8 @@ def test_a_tag_is_taken_as_it_is():
         ({"model": "ViT-B-32"}, "embedding.pretrained: is missing"),
         ({"model": "ViT-B-32", "pretrained": "/nowhere.pt"}, "/nowhere.pt is not there"),
         ({"model": "/nowhere.json", "pretrained": "x.pt"}, "/nowhere.json is not there"),
-        ({"model": "local-dir:x", "pretrained": "x.pt"}, "give its open_clip_config.json as embedding.model"),
+        ({"model": "local-dir:x", "pretrained": "x.pt"}, "local-dir:x has its own weights; leave it out"),
+        ({"model": "local-dir:/nowhere"}, "local-dir:/nowhere is not there"),
         (
             {"model": "ViT-B-32-quickgelu", "pretrained": "laion2b_s34b_b79k"},
             "no tag laion2b_s34b_b79k, but ViT-B-32 has",
