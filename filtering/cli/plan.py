@@ -125,9 +125,10 @@ class PlanView:
 
 
 def _pool_words(found: "Plan") -> str:
+    passing = "" if found["passing"] is None else f"about {found['passing']:,} pass the filters, "
     return (
         f"{counted(found['rows'], 'sample')} in {counted(found['shards'], 'shard')} ({size(found['input_bytes'])}), "
-        f"{counted(found['concepts'], 'concept')}, {found['keep']:,} to keep"
+        f"{counted(found['concepts'], 'concept')}, {passing}{found['keep']:,} to keep"
     )
 
 

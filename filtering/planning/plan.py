@@ -12,6 +12,7 @@ from typing import cast
 
 from filtering.concepts.stage import wanted_clusters
 from filtering.config.run import Config
+from filtering.config.selection import Step
 from filtering.core.errors import InputError
 from filtering.embedding.memory import embedder_bytes
 from filtering.embedding.metadata import vector_source
@@ -84,6 +85,9 @@ def plan(
     question = question or Question()
     pool, count, size = _projected(measured_pool(config, shards), shards, question)
     work, here_cpus = _work(config, pool), os.cpu_count() or 1
+    passing = (
+        None if not config.filters or pool.sampled is None else round(pool.rows * pool.sampled.passing(config.filters))
+    )
     cpus = question.cpus or (here_cpus if config.ray.num_cpus == "auto" else config.ray.num_cpus)
     pair = pair_seconds(work.dimension, min(cpus, here_cpus))
     embedding = _of_new(_embedding(config, pool, work, pair), shards, reusable)
@@ -104,7 +108,8 @@ def plan(
         concepts=work.clusters,
         selection=step_lines(config),
         selection_warnings=[*unread_sizes(config), *sizes_above(config, pool.rows)],
-        keep=min(wanted_total(list(every_step(config))[-1].keep, pool.rows), pool.rows),
+        passing=passing,
+        keep=_kept(config, pool.rows if passing is None else passing),
         cpus=cpus,
         memory_per_worker_bytes=allowed,
         disk_bytes=int(sum(cost.disk_bytes for cost in costs)),
@@ -120,6 +125,18 @@ def plan(
         probe=cast(Measured, asdict(pool.probe) | {"pair_seconds": pair}),
         warnings=_warnings(pool.faults),
     )
+
+
+def _kept(config: Config, rows: int) -> int:
+    """Return how many of some samples the steps of selection keep, at most: some decide that by what they find."""
+    steps = config.selection.steps or (config.selection,)
+    if not all(isinstance(step, Step) for step in steps):
+        # Named selections are joined.
+        return min(wanted_total(list(every_step(config))[-1].keep, rows), rows)
+    for step in steps:
+        if isinstance(step, Step) and step.reads_keep:
+            rows = min(wanted_total(step.keep, rows), rows)
+    return rows
 
 
 def _warnings(faults: Sequence[str]) -> list[str]:

@@ -4,30 +4,41 @@ A row count is exact for DataComp metadata and for tars with img2dataset's stati
 extrapolated from the first shards by their bytes.
 """
 
+import contextlib
+import hashlib
 import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from filtering.config.run import Config
+from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
-from filtering.embedding.artifacts import unit_rows
+from filtering.embedding.artifacts import half_rows, unit_rows
 from filtering.embedding.metadata import vector_source
+from filtering.filters.sampling import SampledRows
 from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
+from filtering.shards.columns import with_uids
 from filtering.shards.inventory import Shard
-from filtering.shards.metadata import UnreadableError, row_count
+from filtering.shards.metadata import UnreadableError, read_columns, row_count
 from filtering.shards.samples import Quarantined, Sample, read_samples
-from filtering.shards.vectors import MismatchError
-from filtering.storage.store import filesystem_of, stream_object
+from filtering.shards.vectors import MismatchError, VectorSource
+from filtering.storage.store import filesystem_of, is_local, stream_object
 from filtering.storage.urls import beside
 from filtering.storage.versions import deletion_refused
 
 PROBE_SHARDS = 2
 PROBE_SAMPLES = 64
+# Rows of the first table by which filters are judged.
+SAMPLED_ROWS = 4_096
+R = TypeVar("R")
 # Rows of the concept that is searched to measure the neighbour search, and how often.
 PAIR_ROWS = 8_000
 PAIR_ROUNDS = 3
@@ -58,12 +69,16 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The pool: rows in all and in the largest shard, the measurements, and a line for each shard that lacks rows."""
+    """The pool: rows in all and in the largest shard, the measurements, and a line for each shard that lacks rows.
+
+    `sampled` are some of the first samples, which tell how many pass the filters.
+    """
 
     rows: int
     largest_shard: int
     probe: Probe
     faults: tuple[str, ...] = ()
+    sampled: SampledRows | None = None
 
 
 def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
@@ -115,7 +130,24 @@ def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
             faults.append(f"{shard.vectors[0].url if shard.vectors else shard.url}: {error}")
     if not dimension:
         raise InputError(f"plan: no file of metadata can be used; {faults[0]}")
-    return Pool(sum(counts), max(counts), Probe(dimension), tuple(faults))
+    sampled = _sampled_rows(config, source, shards) if config.filters else None
+    return Pool(sum(counts), max(counts), Probe(dimension), tuple(faults), sampled)
+
+
+def _sampled_rows(config: Config, source: VectorSource, shards: Sequence[Shard]) -> SampledRows | None:
+    """Return the first rows of the first table that can be read, with their vectors where these need no download."""
+    for shard in shards:
+        with contextlib.suppress(FileNotFoundError, UnreadableError, MismatchError):
+            found = with_uids(read_columns(shard.url, source.names), config.input.uid_rule.place(shard.url))
+            usable = np.flatnonzero(found.reasons == "")[:SAMPLED_ROWS]
+            rows = found.table.take(pa.array(usable))
+            if not all(is_local(url) for url in (shard.url, *(file.url for file in shard.vectors))):
+                return SampledRows(rows.append_column("clip_score", pa.nulls(len(rows), pa.float32())), None)
+            vectors = source.read(shard, len(found))
+            images, texts = half_rows(vectors.images[usable]), half_rows(vectors.texts[usable])
+            scores = clip_scores(unit_rows(images), unit_rows(texts))
+            return SampledRows(rows.append_column("clip_score", pa.array(scores, pa.float32())), images)
+    return None
 
 
 def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
@@ -126,7 +158,8 @@ def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
         known += [(_counted_samples(shard), shard.size) for shard in shards[:PROBE_SHARDS]]
     per_byte = sum(count for count, _ in known) / max(sum(size for _, size in known), 1)
     rows = [int(shard.size * per_byte) if count is None else count for count, shard in zip(counts, shards, strict=True)]
-    return Pool(sum(rows), max(rows), _probed(config, shards))
+    probe, sampled = _probed(config, shards)
+    return Pool(sum(rows), max(rows), probe, sampled=sampled)
 
 
 def _stated_samples(shard: Shard) -> int | None:
@@ -142,7 +175,7 @@ def _counted_samples(shard: Shard) -> int:
     return sum(1 for _ in _entries(shard))
 
 
-def _probed(config: Config, shards: Sequence[Shard]) -> Probe:
+def _probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows]:
     """Decode and embed the pool's first samples on one thread of this machine, on its GPU if it has one."""
     import torch
 
@@ -152,16 +185,17 @@ def _probed(config: Config, shards: Sequence[Shard]) -> Probe:
     model = ClipModel(config.embedding.model_copy(update={"device": here}))
     samples = _first_samples(shards)
     started = time.perf_counter()
-    prepared = [(model.preparation.image(sample.image), sample.caption) for sample in samples]
-    usable = [(image[0], text) for image, text in prepared if isinstance(image, tuple)]
+    prepared = [(model.preparation.image(sample.image), sample) for sample in samples]
+    usable = [(image[0], sample, image[1].size) for image, sample in prepared if isinstance(image, tuple)]
     if not usable:
         raise InputError(f"plan: the first shards hold no sample that can be embedded, {shards[0].url} for one")
-    tokens = model.preparation.tokens([text for _, text in usable])
+    tokens = model.preparation.tokens([sample.caption for _, sample, _ in usable])
     decoded = time.perf_counter()
-    pixels = np.stack([pixels for pixels, _ in usable])
-    image_bytes = _needed(lambda: model.images(model.moved(pixels)))
-    text_bytes = _needed(lambda: model.texts(tokens))
-    return Probe(
+    pixels = np.stack([pixels for pixels, _, _ in usable])
+    image_bytes, images = _needed(lambda: model.images(model.moved(pixels)))
+    text_bytes, texts = _needed(lambda: model.texts(tokens))
+    sampled = _sampled([(sample, size) for _, sample, size in usable], images, texts)
+    probe = Probe(
         dimension=model.texts(tokens[:1]).shape[1],
         decode_seconds=(decoded - started) / len(usable),
         forward_seconds=(time.perf_counter() - decoded) / len(usable),
@@ -172,14 +206,33 @@ def _probed(config: Config, shards: Sequence[Shard]) -> Probe:
         width=model.preparation.width,
         height=model.preparation.height,
     )
+    return probe, sampled
 
 
-def _needed(function: Callable[[], object]) -> int:
-    """Return how far a call raises this process's resident memory, in bytes."""
+def _sampled(
+    samples: Sequence[tuple[Sample, tuple[int, int]]],
+    images: npt.NDArray[np.float32],
+    texts: npt.NDArray[np.float32],
+) -> SampledRows:
+    """Return decoded samples, each with its width and height, and their vectors."""
+    columns = {
+        "uid": [sample.uid for sample, _ in samples],
+        "caption": [sample.caption for sample, _ in samples],
+        "width": pa.array([size[0] for _, size in samples], pa.int32()),
+        "height": pa.array([size[1] for _, size in samples], pa.int32()),
+        "clip_score": pa.array(clip_scores(unit_rows(images), unit_rows(texts)), pa.float32()),
+        "url": pa.array([sample.url for sample, _ in samples], pa.string()),
+        "sha256": [hashlib.sha256(sample.image).hexdigest() for sample, _ in samples],
+    }
+    return SampledRows(pa.table(columns), half_rows(images))
+
+
+def _needed(function: Callable[[], R]) -> tuple[int, R]:
+    """Return how far a call raises this process's resident memory, in bytes, and what it returned."""
     reset_peak_memory()
     before = peak_memory_bytes()
-    function()
-    return peak_memory_bytes() - before
+    found = function()
+    return peak_memory_bytes() - before, found
 
 
 def _first_samples(shards: Sequence[Shard]) -> list[Sample]:

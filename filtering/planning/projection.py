@@ -65,7 +65,9 @@ class Measured(TypedDict):
 class Plan(TypedDict):
     """The projected size and cost of a run; `keep` counts samples, `price` is None without prices.
 
-    `selection` has a line for each step of D2, what it is in full, and `selection_warnings` those of its sizes.
+    `passing` are the samples that pass the filters, by the share of some that do; None without filters. `keep` are at
+    most so many: a method that itself decides how many it keeps may keep fewer. `selection` has a line for each step of
+    D2, what it is in full, and `selection_warnings` those of its sizes.
     `warnings` name files that a run would quarantine, the first few.
     """
 
@@ -76,6 +78,7 @@ class Plan(TypedDict):
     concepts: int
     selection: list[str]
     selection_warnings: list[str]
+    passing: int | None
     keep: int
     cpus: int
     memory_per_worker_bytes: int

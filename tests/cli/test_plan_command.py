@@ -26,7 +26,7 @@ def test_the_table_names_every_stage(metadata_pool, tmp_path, capsys):
 def found(*stages, allowed=4_000_000_000, price=None):
     return {
         "rows": 1000, "shards": 8, "input_bytes": 51_600_000, "concepts": 20, "selection": [], "keep": 300, "cpus": 2,
-        "selection_warnings": [],
+        "selection_warnings": [], "passing": None,
         "memory_per_worker_bytes": 4_000_000_000, "disk_bytes": 10_000_000, "seconds": 100, "cpu_hours": 0.05,
         "gpu_hours": 0.0, "price": price, "stages": stages, "bottleneck": bottleneck(stages, allowed), "base": None,
         "probe": {"device": ""}, "warnings": [],
@@ -82,3 +82,8 @@ def test_a_terminal_of_any_width_shows_every_number(width):
 
 def test_rows_must_be_a_number(refused):
     assert "--rows: many is not a number" in refused("plan", "--config", "run.yaml", "--rows", "many")
+
+
+def test_what_passes_the_filters_is_told():
+    told = " ".join(plain_lines(PlanView(found(*STAGES) | {"passing": 900}, "cpu")))
+    assert "about 900 pass the filters, " in told

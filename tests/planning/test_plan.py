@@ -1,3 +1,4 @@
+import json
 import shutil
 from itertools import pairwise
 
@@ -5,10 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from planned_stages import STAGES
-from pools import metadata_config, tar_config, write_metadata
+from pools import Silent, metadata_config, tar_config, write_metadata
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
+from filtering.pipeline import run as pipeline
 from filtering.pipeline.run import check
 from filtering.planning.plan import Question, plan
 from filtering.planning.projection import bottleneck
@@ -138,3 +140,53 @@ def test_a_graph_of_captions_is_planned_where_a_score_reads_it(metadata_pool, tm
     assert seconds["text_concepts"] > 0
     assert seconds["text_partitions"] > 0
     assert found["both"]["shuffle_bytes"] > found["images"]["shuffle_bytes"]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Plan without measuring the neighbour search, which takes seconds."""
+    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda dimension, cpus: 1e-9)
+
+
+def totals_of(config):
+    record = pipeline.run(parse_config(config), Silent())
+    return record["totals"], sum(record["reasons"]["dropped"].get(f"filter:{kind}", 0) for kind in KINDS)
+
+
+KINDS = ("caption", "clip_score", "exclude", "image", "words")
+FILTERS = {
+    "captions": [{"caption": {"min_characters": 20}}],
+    "a fraction": [{"clip_score": {"keep": 0.4}}],
+    "a threshold": [{"clip_score": {"threshold": 0.6}}],
+    "sizes": [{"image": {"min_side": 300}}],
+    "words": [{"words": {"list": "LIST"}}, {"clip_score": {"keep": 0.5}}],
+    "a list": [{"exclude": {"uids": "UIDS"}}],
+}
+
+
+@pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
+def test_filters_are_counted_as_a_run_counts_them(metadata_pool, tmp_path, quick, filters):
+    table = pq.read_table(sorted(metadata_pool.glob("*.parquet"))[0])
+    (tmp_path / "words.txt").write_text("caption 1\ncaption 2\ncaption 3\n")
+    (tmp_path / "uids.txt").write_text("\n".join(table["uid"].to_pylist()[:50]))
+    text = json.dumps(filters).replace("LIST", f"{tmp_path}/words.txt").replace("UIDS", f"{tmp_path}/uids.txt")
+    config = metadata_config(metadata_pool, tmp_path / "run", filters=json.loads(text), selection={"keep": 0.5})
+    found = planned(config)
+    totals, left_out = totals_of(config)
+    passed = totals["input"] - totals["quarantined"] - left_out
+    # By the first file; files differ by chance.
+    assert found["passing"] == pytest.approx(passed, abs=0.1 * totals["input"])
+    assert found["keep"] == found["passing"] // 2
+
+
+def test_filters_over_tars_are_counted_by_the_first_samples(tar_pool, tmp_path, quick):
+    filters = [{"clip_score": {"keep": 0.5}}]
+    found = planned(tar_config(tar_pool, tmp_path / "run", filters=filters))
+    assert found["passing"] == pytest.approx(found["rows"] / 2, abs=2)
+    assert planned(tar_config(tar_pool, tmp_path / "run"))["passing"] is None
+
+
+def test_each_step_keeps_of_what_the_step_before_left(metadata_pool, tmp_path, quick):
+    steps = [{"method": "top", "keep": 0.5}, {"method": "semdedup"}, {"method": "random", "keep": 0.2}]
+    config = metadata_config(metadata_pool, tmp_path / "run", selection={"steps": steps})
+    assert planned(config)["keep"] == 110
