@@ -1,6 +1,8 @@
 """`filtering export`: the kept samples of a run in a format for training."""
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from filtering.cli.declaration import INTO_EXISTING, RUN, Command, argument, count
 from filtering.cli.output import print_result, progress_reporter
@@ -20,7 +22,18 @@ def _export(given: argparse.Namespace) -> int:
     run, reporter = Store(existing_run(given.run)), progress_reporter()
     found = export(run, given.format, given.out, options, reporter, into_existing=given.into_existing)
     line = f"{found['kept']:,} kept samples as {given.format} in {given.out} (objects: {found['objects']})"
-    return print_result(given, found, lambda: [line])
+    return print_result(given, found, lambda: [line, *warnings_of(found)])
+
+
+def warnings_of(found: Mapping[str, Any]) -> list[str]:
+    """Return a warning where an export lists shards that hold more than what was kept."""
+    others = found["samples"] - found["kept"] if found["format"] == "shards" else 0
+    if others <= 0:
+        return []
+    return [
+        f"warning: these shards hold {others:,} samples that were not kept, which a trainer sees that reads them "
+        "whole; give it keys/*.json, or use kept_pipeline or --format tar"
+    ]
 
 
 COMMAND = Command(

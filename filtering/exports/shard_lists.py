@@ -32,8 +32,8 @@ def export_shards(export: Export) -> Written:
     export.out.write_json(SIZES, {name: line["kept"] for name, line in zip(names, lines, strict=True)})
     export.out.write(LINES, "".join(json.dumps(line) + "\n" for line in listed).encode())
     export.out.write(LIST, "".join(line["url"] + "\n" for line in lines).encode())
-    kept = export.run.record["totals"]["kept"]
-    facts = {"kept": kept, "shards": len(lines), "objects": len(lines) + 4}
+    kept, samples = export.run.record["totals"]["kept"], sum(line["samples"] for line in lines)
+    facts = {"kept": kept, "samples": samples, "shards": len(lines), "objects": len(lines) + 4}
     return Written(facts, f"{counted(kept, 'kept sample')} in {counted(len(lines), 'shard')}")
 
 

@@ -1,6 +1,6 @@
 """The tar format: which tasks there are, and in which order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from filtering.exports.tars import NAME, Indexed, Placed, Target, copy_bytes, co
 from filtering.manifests.finished import Source, batches
 from filtering.runtime.task_spec import TaskSpec, task
 
-SIZES = "sizes.json"
+SIZES, WIDS = "sizes.json", "wids.json"
 
 
 Part = TypeVar("Part", Placed, PlacedBucket)
@@ -45,10 +45,21 @@ def export_tars(export: Export) -> Written:
     counts = export.write(_tasks(export, sources, target), "tars")
     if sum(counts) != kept:
         raise RunError(f"{kept:,} samples were kept, but the tars hold {sum(counts):,}")
-    export.out.write_json(SIZES, {NAME.format(number): count for number, count in enumerate(counts)})
+    names = [NAME.format(number) for number in range(len(counts))]
+    export.out.write_json(SIZES, dict(zip(names, counts, strict=True)))
+    sizes = {name: size for part in export.parts.values() for name, size in part["objects"].items()}
+    export.out.write_json(WIDS, _wids(names, counts, sizes))
     braces = f"{{{0:08d}..{len(counts) - 1:08d}}}.tar" if counts else ""
-    facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 2, "tars": braces}
+    facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 3, "tars": braces}
     return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'tar')}")
+
+
+def _wids(names: Sequence[str], counts: Sequence[int], sizes: Mapping[str, int]) -> Mapping[str, object]:
+    """Return webdataset's index for random access (wids): its URLs are relative to where the index lies."""
+    shards = [
+        {"url": name, "nsamples": count, "filesize": sizes[name]} for name, count in zip(names, counts, strict=True)
+    ]
+    return {"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": shards}
 
 
 def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[Samples]]:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from filtering.cli.export import FORMATS
@@ -7,6 +9,16 @@ from filtering.exports.options import KNOWN
 def test_an_export_is_written(metadata_run, call_main, tmp_path):
     assert call_main("export", str(metadata_run), "--format", "datacomp", "--out", str(tmp_path / "out"))[0] == 0
     assert (tmp_path / "out/subset.npy").exists()
+
+
+def test_shards_that_hold_more_than_was_kept_are_warned_of(metadata_run, call_main, tmp_path):
+    status, out, _ = call_main("export", str(metadata_run), "--format", "shards", "--out", str(tmp_path / "out"))
+    totals = json.loads((metadata_run / "run.json").read_text())["totals"]
+    line = (
+        f"warning: these shards hold {totals['input'] - totals['kept']:,} samples that were not kept, which a trainer "
+    )
+    assert status == 0
+    assert line in out
 
 
 @pytest.mark.parametrize("where", ["", "memory://exports/", "s3://exports/"])

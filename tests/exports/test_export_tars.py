@@ -49,6 +49,10 @@ def exported(run: Store, out: Path, **options) -> dict[str, list[Part]]:
     for name, size in sizes.items():
         assert len({place(part).key for part, _ in tars[name]}) == size
         assert json.loads((out / f"{name[:-4]}_stats.json").read_text())["successes"] == size
+    index = json.loads((out / "wids.json").read_text())
+    assert index["shardlist"] == [
+        {"url": name, "nsamples": size, "filesize": (out / name).stat().st_size} for name, size in sizes.items()
+    ]
     assert not (out / "_export").exists()
     return tars
 
