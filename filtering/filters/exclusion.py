@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.config.filters import ExcludeFilter
+from filtering.config.validation import nearest
 from filtering.core.errors import InputError, first_line
 from filtering.core.uids import SUBSET_DTYPE
 from filtering.embedding.artifacts import unit_rows
 from filtering.embedding.target_vectors import read_targets
 from filtering.shards.npy import npy_header
+from filtering.shards.parquet import BoundedParquet
 from filtering.storage.store import Store, checksum, open_object
 from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error, deletion_refused
 
@@ -30,9 +32,7 @@ BLOCK_ROWS = 4_096
 KEY_CHARACTERS = 32
 HEX = frozenset("0123456789abcdef")
 
-Keys = npt.NDArray[np.bytes_]
-Vectors = npt.NDArray[np.float32]
-# Yields the image vectors of some rows in blocks: which of the rows, and unit rows, float32 (b, d).
+# Yields the image vectors of some rows in blocks: which of the rows, and float16 (b, d).
 Blocks = Callable[[], Iterator[tuple[slice, npt.NDArray[np.float16]]]]
 
 
@@ -106,7 +106,7 @@ def exclusion_passes(rows: pa.Table, exclusion: Exclusion, blocks: Blocks) -> np
     return np.asarray(~found, dtype=bool)
 
 
-def _near(images: Vectors, listed: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.bool_]:
+def _near(images: npt.NDArray[np.float32], listed: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.bool_]:
     """Return which images have a cosine of at least a threshold with a vector of a list; bool (n,)."""
     if images.shape[1] != listed.shape[1]:
         raise InputError(
@@ -158,15 +158,13 @@ def _cells(rule: ExcludeFilter) -> Sequence[object]:
 
 
 def _column(url: str, name: str) -> Sequence[object]:
-    import pyarrow.parquet as pq
-
-    from filtering.config.validation import nearest
-
     with open_object(url) as stream:
-        file = pq.ParquetFile(stream)
-        if file.schema_arrow.names.count(name) != 1:
-            raise InputError(f"{url} has no column {name}{nearest(name, file.schema_arrow.names)}")
-        column = file.read(columns=[name])[name]
+        bounded = BoundedParquet(stream, stream.seek(0, io.SEEK_END))
+        names = bounded.schema.names
+        if names.count(name) != 1:
+            raise InputError(f"{url} has {names.count(name) or 'no'} column {name}{nearest(name, names)}")
+        bounded.check([name])
+        column = bounded.file.read(columns=[name])[name]
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not text:
         raise InputError(f"column {name} of {url} holds {column.type}, not text")
@@ -213,10 +211,7 @@ def _named(rule: ExcludeFilter) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        line = str(error).removeprefix("targets: ")
-        if line.endswith("is not there; check the path or URL"):
-            raise FileNotFoundError(rule.source) from None
-        raise InputError(f"{key}: {line}") from None
+        raise InputError(f"{key}: {str(error).removeprefix('targets: ')}") from None
     except FileNotFoundError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:
