@@ -65,12 +65,10 @@ def _concept(concept: Record, step: Record) -> Iterator[str]:
 
 
 def _step(step: Record) -> Iterator[str]:
-    yield from _pairs(
-        {
-            "rank": f"{step['higher'] + 1:,} of {step['candidates']:,} by {step['score']} ({step['value']:.4f})"
-            + (f"; the lowest score picked is {step['least_picked']:.4f}" if step["picked"] else "")
-        }
-    )
+    least = f"; the lowest score picked is {step['least_picked']:.4f}" if step["picked"] else ""
+    # Its place among scores; rank, as in manifests, is the order in which the samples of a concept were picked.
+    place = f"{step['higher'] + 1:,} of {step['candidates']:,} from the top"
+    yield from _pairs({"score": f"{step['value']:.4f} by {step['score']}, {place}{least}"})
     if step["messages"] is not None:
         yield from _messages(step)
     if step["novelty"] is not None:
