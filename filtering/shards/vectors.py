@@ -135,7 +135,7 @@ class FileVectors(ABC):
 
 @dataclass(frozen=True, slots=True)
 class NpzVectors(FileVectors):
-    """DataComp's: two arrays of an npz beside a parquet file."""
+    """Two arrays of an npz beside a table, as DataComp has them."""
 
     arrays: Arrays
     key = "metadata"
@@ -175,7 +175,7 @@ class NpzVectors(FileVectors):
 
 @dataclass(frozen=True, slots=True)
 class NpyVectors(FileVectors):
-    """clip-retrieval's: img_emb_N.npy and text_emb_N.npy in folders beside that of metadata_N.parquet."""
+    """Two npy files a table, as clip-retrieval has them: img_emb_N and text_emb_N in folders beside metadata_N's."""
 
     key = "clip_retrieval"
     what = "pair of npy files"
