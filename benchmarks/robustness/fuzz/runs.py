@@ -15,7 +15,7 @@ from benchmarks.robustness.fuzz.kinds import ACCEPTED, Input, Kind, Raw, Refused
 from benchmarks.robustness.fuzz.objects import damaged
 from filtering.cli import main
 from filtering.config.run import parse_config
-from filtering.exports import job
+from filtering.exports import export as exports
 from filtering.pipeline import run as pipeline
 from filtering.runtime.in_process import InProcessExecutor
 from tests.support.mutations import Noise
@@ -112,7 +112,7 @@ def _is_refused(command: str, words: list[str], run: str) -> bool:
     """Call a command and return whether it refused its run; Raw or Wrong if it ended in any other way."""
     errors = io.StringIO()
     # Exports do in this process what their workers do: a Ray for each of them would take seconds.
-    here = mock.patch.object(job, "executor_for", lambda settings: InProcessExecutor())
+    here = mock.patch.object(exports, "executor_for", lambda settings: InProcessExecutor())
     with here, contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         try:
             status = main(words)
