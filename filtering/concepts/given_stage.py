@@ -39,11 +39,12 @@ from filtering.concepts.touched import SEARCHED_SUFFIX, find_searched, join_sear
 from filtering.concepts.training import gather_queries, sample_shard
 from filtering.config.aliases import renamed
 from filtering.config.run import Concepts, Graph
-from filtering.filters.artifacts import PassingShard, Side, stage_of
+from filtering.filters.artifacts import PassingShard, stage_of
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.shards.changes import GONE
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
 # A base's partitions are reused until one has grown to this many times the rows that a partition may hold.

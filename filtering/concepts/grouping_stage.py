@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from filtering.concepts.artifacts import PartitionsResult
 from filtering.concepts.grouping import group
 from filtering.config.run import Graph
-from filtering.filters.artifacts import PassingShard, Side, stage_of
+from filtering.filters.artifacts import PassingShard, stage_of
 from filtering.runtime.stage import StageKey, StageRun
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
 NAME = "partitions"

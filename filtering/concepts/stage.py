@@ -22,10 +22,11 @@ from filtering.concepts.statistics import concepts_table, summed_statistics
 from filtering.concepts.training import SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX
 from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
-from filtering.filters.artifacts import PassingShard, Side, stage_of
+from filtering.filters.artifacts import PassingShard, stage_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
+from filtering.shards.vectors import Side
 from filtering.storage.checksums import content_sum
 from filtering.storage.store import Store, digest
 

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 
 from filtering.config.input import Columns
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError, first_line
+from filtering.core.errors import InputError
 from filtering.embedding.artifacts import half_rows
 from filtering.shards.columns import ColumnNames, named_columns
 from filtering.shards.inventory import Shard
-from filtering.shards.metadata import UnreadableError, opened
+from filtering.shards.metadata import opened
 from filtering.shards.names import column
 from filtering.shards.parquet import BoundedParquet
-from filtering.shards.vectors import SIDES, MismatchError, Side, Vectors
+from filtering.shards.vectors import SIDES, MismatchError, Side, Vectors, look_for_one
 
 MISSING, WIDTH = "embedding_missing", "embedding_dimension"
 Float16Array = npt.NDArray[np.float16]
@@ -43,17 +43,12 @@ class ColumnVectors:
 
         InputError if one before lacks a column that is named, with the nearest, or none can be used.
         """
-        faults = list[str]()
-        for shard in shards:
-            try:
-                self._refuse_names(shard)
-                self.dimension(shard)
-                return
-            except UnreadableError as error:
-                faults.append(first_line(error))
-            except MismatchError as error:
-                faults.append(f"{shard.url}: {error}")
-        raise InputError(f"input.tables: no table has vectors that can be used; {faults[0]}")
+
+        def look(shard: Shard) -> None:
+            self._refuse_names(shard)
+            self.dimension(shard)
+
+        look_for_one(shards, look, "input.tables: no table")
 
     def _refuse_names(self, shard: Shard) -> None:
         with opened(shard.url, "the table") as stream:

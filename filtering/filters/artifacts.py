@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard, half_rows
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
 REASONS_NAME = "{}.reasons.parquet"
@@ -17,9 +18,6 @@ REASONS_NAME = "{}.reasons.parquet"
 # It is that sample once more, or another one.
 DUPLICATE_UID, UID_CONFLICT = "duplicate_uid", "uid_conflict"
 REPEATED = (DUPLICATE_UID, UID_CONFLICT)
-# Which of a pair's two embeddings is meant.
-Side = Literal["image", "text"]
-SIDES: tuple[Side, ...] = ("image", "text")
 # Vectors are taken from a shard in blocks of this many rows, whatever the shard holds.
 BLOCK_ROWS = 16_384
 

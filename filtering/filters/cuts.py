@@ -1,15 +1,10 @@
 """The CLIP score at which a filter cuts, exact and without gathering the scores: counted by digits of their keys."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from filtering.core.csr import Int64Array
 from filtering.core.radix_select import SCORE_DIGITS, join_digits, order_keys, score_of, split_digits
-from filtering.embedding.artifacts import EmbeddedShard, half_rows
-from filtering.filters.artifacts import BLOCK_ROWS
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.filters.artifacts import PassingShard
 from filtering.filters.judging import PASSES, Failed, Judging, columns_of, first_failed
 from filtering.runtime.rank_counts import count_keys, key_at_rank
 from filtering.runtime.records import RowCount
@@ -64,18 +59,8 @@ def judged(shard: EmbeddedShard, judging: Judging, store: Store) -> Failed:
     known, failed = judging.known, None
     if known:
         failed = store.read_arrays(FAILED_NAME.format(shard.shard.identity, known))["failed"]
-    return first_failed(shard.rows(columns_of(judging.rules)), judging.rules, failed, known, partial(_blocks, shard))
-
-
-def _blocks(shard: EmbeddedShard, rows: Int64Array) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
-    """Yield the image vectors of some rows of a shard in blocks: which of them, and float16 (b, d), b <= 16,384."""
-    if not len(rows):
-        # Without a row there may be no vectors.
-        return
-    images, source = shard.images(), shard.rows(["source_row"])["source_row"].to_numpy()[rows]
-    for start in range(0, len(source), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        yield block, half_rows(images[source[block]])
+    rows = shard.rows(columns_of(judging.rules))
+    return first_failed(rows, judging.rules, failed, known, PassingShard(shard, store).vector_blocks)
 
 
 def count_scores(

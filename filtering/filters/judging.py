@@ -22,11 +22,7 @@ PASSES = -1
 COLUMNS = ("caption", "width", "height", "clip_score")
 
 
-def _nothing() -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
-    yield from ()
-
-
-def _no_vectors(rows: Int64Array) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
+def _no_vectors(*rows: Int64Array) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
     """Yield the vectors of no row: of rows that are judged without a shard."""
     yield from ()
 
@@ -53,7 +49,7 @@ class Rule:
         name = None if self.exclusion is None else KEYS.get(self.exclusion.what)
         return [] if name is None else [name]
 
-    def passes(self, rows: pa.Table, blocks: Blocks = _nothing) -> npt.NDArray[np.bool_]:
+    def passes(self, rows: pa.Table, blocks: Blocks = _no_vectors) -> npt.NDArray[np.bool_]:
         """Return which rows of `COLUMNS` pass; bool (n,). `blocks` yields their image vectors."""
         step = self.step
         if self.exclusion is not None:

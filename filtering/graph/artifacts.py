@@ -14,9 +14,10 @@ from pydantic import Field
 from filtering.concepts.partition import moved_rows
 from filtering.core.formatting import counted
 from filtering.core.parsing import Count
-from filtering.filters.artifacts import SIDES, stage_of
+from filtering.filters.artifacts import stage_of
 from filtering.graph.sharded import ShardGraph
 from filtering.runtime import references
+from filtering.shards.vectors import SIDES
 from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 

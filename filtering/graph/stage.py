@@ -18,7 +18,7 @@ from filtering.concepts.artifacts import (
 )
 from filtering.concepts.exact_search import recall_at_k
 from filtering.core.errors import RunError
-from filtering.filters.artifacts import Side, stage_of
+from filtering.filters.artifacts import stage_of
 from filtering.graph.artifacts import (
     ADJACENT,
     GRAPHS,
@@ -49,6 +49,7 @@ from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import TaskWorkers, task
 from filtering.shards.changes import GONE
+from filtering.shards.vectors import Side
 from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.config.run import Config
 from filtering.embedding.artifacts import EmbeddingResult
-from filtering.filters.artifacts import FiltersResult, PassingShard, Side
+from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.graph.artifacts import GraphResult
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.run_record import RunRecord, StageCost
@@ -17,6 +17,7 @@ from filtering.scores.registry import Spec, side_of
 from filtering.scores.stage import INPUTS
 from filtering.selection.artifacts import Pool
 from filtering.shards.inventory import Shard
+from filtering.shards.vectors import Side
 from filtering.storage.store import digest
 
 S = TypeVar("S", bound=StageResult)

@@ -9,7 +9,7 @@ from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config, Graph
-from filtering.filters.artifacts import FiltersResult, PassingShard, Side, stage_of
+from filtering.filters.artifacts import FiltersResult, PassingShard, stage_of
 from filtering.graph.artifacts import GraphResult
 from filtering.graph.stage import NAME as GRAPH
 from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
@@ -18,6 +18,7 @@ from filtering.pipeline.context import Neighbourhood, RunContext
 from filtering.pipeline.origin import origin_of
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import Finished
+from filtering.shards.vectors import Side
 
 
 def neighbourhood(

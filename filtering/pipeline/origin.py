@@ -3,8 +3,9 @@
 from filtering.concepts.artifacts import ConceptsResult
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.config.run import Config
-from filtering.filters.artifacts import Side, stage_of
+from filtering.filters.artifacts import stage_of
 from filtering.runtime.finished_run import Base, read_base
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store, absolute
 
 

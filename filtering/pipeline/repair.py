@@ -13,7 +13,7 @@ from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.core.errors import DamagedError, InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.stage import embedding_key
-from filtering.filters.artifacts import SIDES, stage_of
+from filtering.filters.artifacts import stage_of
 from filtering.graph.artifacts import GRAPHS
 from filtering.manifests.referred import References
 from filtering.manifests.stage import damaged_manifests, forget_damaged_splits
@@ -27,6 +27,7 @@ from filtering.runtime.stage import FOLDER, StageKey, StageRun
 from filtering.runtime.stage_objects import RECORD_SUFFIX, damaged_of, faults_of, objects_left
 from filtering.runtime.stage_progress import COMPUTED_HERE
 from filtering.runtime.task_spec import task
+from filtering.shards.vectors import SIDES
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 

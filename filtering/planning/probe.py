@@ -127,7 +127,7 @@ def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
         except UnreadableError as error:
             faults.append(str(error))
         except MismatchError as error:
-            faults.append(f"{shard.vectors[0].url if shard.vectors else shard.url}: {error}")
+            faults.append(f"{shard.vectors_url}: {error}")
     if not dimension:
         raise InputError(f"plan: no file of metadata can be used; {faults[0]}")
     sampled = _sampled_rows(config, source, shards) if config.filters else None

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from filtering.concepts.partition import shard_and_row
 from filtering.core.csr import Int64Array, distinct, row_pointers
 from filtering.core.uids import Uids, sampled
-from filtering.filters.artifacts import PassingShard, Side
+from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import CHOSEN_NAME, read_graph, read_part_object
 from filtering.graph.joining import CHOSEN
 from filtering.graph.sharded import ShardGraph, positions
@@ -19,6 +19,7 @@ from filtering.scores.agreement import Int16Array, from_steps, in_steps, neighbo
 from filtering.scores.centred import centred_cosines
 from filtering.scores.centred_tasks import read_pool_means
 from filtering.scores.tasks import RETURNED_NAME, SENT_NAME, gather_scores, return_scores
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
 WANTED_SUFFIX = ".wanted"

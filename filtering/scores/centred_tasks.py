@@ -8,7 +8,7 @@ import numpy as np
 
 from filtering.config.scores import CentredScore
 from filtering.embedding.artifacts import unit_rows
-from filtering.filters.artifacts import PassingShard, Side
+from filtering.filters.artifacts import PassingShard
 from filtering.runtime.records import RowCount
 from filtering.scores.centred import (
     Float32Array,
@@ -20,6 +20,7 @@ from filtering.scores.centred import (
     step_sums,
 )
 from filtering.scores.tasks import write_scores
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
 SUMS_SUFFIX = ".side-sums.npz"

@@ -24,7 +24,6 @@ from filtering.config.scores import (
 )
 from filtering.config.types import Section
 from filtering.core.errors import InputError, under
-from filtering.filters.artifacts import Side
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.artifacts import Scores
 from filtering.scores.contexts import Files, concept_context, near_targets_context, target_files, targets_context
@@ -32,6 +31,7 @@ from filtering.scores.distances import prototypicalities
 from filtering.scores.norm_sim import norm_sims
 from filtering.scores.scorer import Float32Array, Kind, Scorer, Values
 from filtering.scores.table_column import column_scores
+from filtering.shards.vectors import Side
 
 AUTO = "auto"
 # The key that asks for a score, unless another one is named.

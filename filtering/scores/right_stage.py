@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from filtering.config.scores import CentredScore
 from filtering.core.formatting import counted
-from filtering.filters.artifacts import PassingShard, Side
+from filtering.filters.artifacts import PassingShard
 from filtering.graph.median import median_squared_length
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
 from filtering.runtime.records import from_plain
@@ -17,6 +17,7 @@ from filtering.scores.agreement import SAME_CAPTION
 from filtering.scores.artifacts import GraphSource, RightFigures
 from filtering.scores.right import FEWEST_PAIRS
 from filtering.scores.tasks import RETURNED_SUFFIX, SENT_NAME, SENT_SUFFIX
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
 # Below, observed pairs are told from shuffled ones hardly better than by chance.

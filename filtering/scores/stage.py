@@ -10,7 +10,7 @@ from filtering.config.scores import CentredScore, Combine, Dlc, MetaClip, NegCli
 from filtering.core.errors import InputError, RunError, under
 from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
-from filtering.filters.artifacts import PassingShard, Side
+from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import check_entries, entries_identity, read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
@@ -23,6 +23,7 @@ from filtering.scores.registry import Spec, parts_of, side_of
 from filtering.scores.scorer import Kind
 from filtering.scores.table_column import check_table
 from filtering.scores.titles import title_of
+from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 from filtering.storage.versions import check_unchanged
 

@@ -56,6 +56,11 @@ class Shard:
         return base_name(self.url)
 
     @property
+    def vectors_url(self) -> str:
+        """The first object that vectors are looked for in."""
+        return self.vectors[0].url if self.vectors else self.url
+
+    @property
     def identity(self) -> str:
         """16 hex digits that name the shard's objects and change with its content."""
         versions = [part for file in self.vectors for part in (file.version.size, file.version.mark)]

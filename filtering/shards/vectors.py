@@ -1,7 +1,7 @@
 """Vectors that come with the rows of tables: where they are, and those in files beside a table."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ from filtering.shards.metadata import UnreadableError, array_header, array_names
 from filtering.shards.npy import ArrayHeader
 from filtering.storage.versions import deletion_refused
 
+# Which of a pair's two embeddings is meant.
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
 # The kinds of numpy's dtypes that vectors may have: floats and whole numbers.
@@ -75,20 +76,12 @@ class FileVectors(ABC):
 
     def check(self, shards: Sequence[Shard]) -> None:
         """Look at the first shard whose vectors can be used, as `VectorSource.check`."""
-        faults = list[str]()
-        for shard in shards:
-            url = shard.vectors[0].url
-            try:
-                self.refuse_names(shard)
-                self.dimension(shard)
-                return
-            except UnreadableError as error:
-                faults.append(first_line(error))
-            except FileNotFoundError:
-                faults.append(f"{url} is not there")
-            except MismatchError as error:
-                faults.append(f"{url}: {error}")
-        raise InputError(f"input.{self.key}: no {self.what} has vectors that can be used; {faults[0]}")
+
+        def look(shard: Shard) -> None:
+            self.refuse_names(shard)
+            self.dimension(shard)
+
+        look_for_one(shards, look, f"input.{self.key}: no {self.what}")
 
     def dimension(self, shard: Shard) -> int:
         """Return the dimension of a shard's vectors, from what their files say of them."""
@@ -201,6 +194,21 @@ class NpyVectors(FileVectors):
         """Return the array in the file of a side."""
         file = self.file(shard, side)
         return read_npy(file.url, file.version if listed else None)
+
+
+def look_for_one(shards: Sequence[Shard], look: Callable[[Shard], None], none: str) -> None:
+    """Look at shards until one has vectors that can be used; InputError, after `none` in words, if no shard has."""
+    faults = list[str]()
+    for shard in shards:
+        try:
+            return look(shard)
+        except UnreadableError as error:
+            faults.append(first_line(error))
+        except FileNotFoundError:
+            faults.append(f"{shard.vectors_url} is not there")
+        except MismatchError as error:
+            faults.append(f"{shard.vectors_url}: {error}")
+    raise InputError(f"{none} has vectors that can be used; {faults[0]}")
 
 
 def listed_vectors(shard: Shard, side: Side, arrays: Arrays) -> npt.NDArray[Any]:
