@@ -4,7 +4,6 @@ Nothing is loaded and torch is not imported, so that what cannot work is refused
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,45 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from filtering.config.input import Input
-from filtering.config.preprocessing import Preprocessing
 from filtering.config.run import Embedding
 from filtering.config.types import Section
 from filtering.config.validation import nearest
-from filtering.core.errors import InputError, RunError, first_line
+from filtering.core.errors import InputError, first_line
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
 from filtering.embedding.known_models import (
     QUICK_GELU,
     SUFFIX,
-    default_normalisation,
     model_config,
     model_names,
     tag_settings,
     tags_of,
 )
+from filtering.embedding.local_weights import is_file, is_folder, local_file, local_weights
 from filtering.embedding.named_files import tokenizer_files, tower_files
+from filtering.embedding.normalised import Normalised, merged
 from filtering.embedding.published import as_files, is_published, own_tokenizer
-from filtering.embedding.weights import check_weights
-from filtering.storage.local import NO_FILE, is_endless
 
 NEEDED = ("embed_dim", "vision_cfg", "text_cfg")
 MODEL, PRETRAINED, WEIGHTS = "embedding.model", "embedding.pretrained", "embedding.weights"
-
-
-@dataclass(frozen=True, slots=True)
-class Normalised:
-    """How images become what a model takes, as open_clip names it; `image_size` None is the model's own."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bicubic"
-    resize_mode: str = "shortest"
-    fill_color: int = 0
-    image_size: int | None = None
-
-    def __str__(self) -> str:
-        """Return it in words."""
-        size = "" if self.image_size is None else f", {self.image_size} pixels"
-        return f"mean {list(self.mean)}, std {list(self.std)}, {self.resize_mode}, {self.interpolation}{size}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +63,7 @@ def model_files(settings: Embedding) -> ModelFiles:
         for key, given in ((PRETRAINED, settings.pretrained), (WEIGHTS, settings.weights)):
             if given is not None:
                 raise InputError(f"{key}: model demo has its own weights; leave it out")
-        known = _merged({}, settings.preprocessing)
+        known = merged({}, settings.preprocessing)
         return ModelFiles(MODEL_CONFIG.stem, str(MODEL_CONFIG), str(CHECKPOINT), MODEL, known)
     if is_published(settings.model):
         return _own_model(as_files(settings))
@@ -114,7 +94,7 @@ def check_model(sections: Mapping[str, Section]) -> None:
 def check_loads(settings: Embedding) -> None:
     """Refuse a model as `model_files` does, weights of a file that are not the model's, and a broken tokenizer."""
     files = model_files(settings)
-    if settings.model != "demo" and _is_file(files.pretrained):
+    if settings.model != "demo" and is_file(files.pretrained):
         # Building the model, without numbers, takes torch.
         from filtering.embedding.loading import check_shapes, check_tokenizer
 
@@ -125,7 +105,7 @@ def check_loads(settings: Embedding) -> None:
 def _check_name(name: str) -> None:
     if name in model_names():
         return _check_packages(name, model_config(name))
-    if _is_folder(name):
+    if is_folder(name):
         raise InputError(f"embedding.model: {name} is a folder; write local-dir:{name}, or the path of the JSON in it")
     known = ("demo", *model_names())
     raise InputError(f"embedding.model: open_clip knows no {name}{nearest(name, known)}")
@@ -155,19 +135,19 @@ def _with_tag(settings: Embedding, tag: str) -> ModelFiles:
             f"embedding.model: the weights of {tag} were trained with QuickGELU, and {name} computes GELU; "
             f"set embedding.model to {name}{SUFFIX}"
         )
-    path = tag if settings.weights is None else _local_weights(WEIGHTS, settings.weights)
+    path = tag if settings.weights is None else local_weights(WEIGHTS, settings.weights)
     key = PRETRAINED if settings.weights is None else WEIGHTS
-    return ModelFiles(name, None, path, key, _merged(known, settings.preprocessing))
+    return ModelFiles(name, None, path, key, merged(known, settings.preprocessing))
 
 
 def _without_tag(settings: Embedding, given: str) -> ModelFiles:
     name, tags = settings.model, tags_of(settings.model)
-    if not ("/" in given or "." in given or _is_file(given) or _is_folder(given)):
+    if not ("/" in given or "." in given or is_file(given) or is_folder(given)):
         raise InputError(f"embedding.pretrained: {_no_tag(name, given)}")
-    path = _local_weights(PRETRAINED, given)
-    found = {_merged(tag_settings(name, tag), settings.preprocessing) for tag in tags}
+    path = local_weights(PRETRAINED, given)
+    found = {merged(tag_settings(name, tag), settings.preprocessing) for tag in tags}
     agreed = found.pop() if len(found) == 1 else None
-    known = agreed or _merged({}, settings.preprocessing)
+    known = agreed or merged({}, settings.preprocessing)
     whose = f"the tags of {name}" if agreed else "open_clip's default"
     return ModelFiles(name, None, path, PRETRAINED, known, _guess(path, whose, known) + _activation(name, tags))
 
@@ -189,7 +169,7 @@ def _activation(name: str, tags: tuple[str, ...]) -> str:
 
 
 def _own_model(settings: Embedding) -> ModelFiles:
-    path = _local(MODEL, settings.model)
+    path = local_file(MODEL, settings.model)
     config, known = _own_config(path)
     _check_packages(Path(path).stem, config)
     if settings.weights is not None:
@@ -198,8 +178,8 @@ def _own_model(settings: Embedding) -> ModelFiles:
         )
     if settings.pretrained is None:
         raise InputError(f"embedding.pretrained: is missing; give the path of a checkpoint of {settings.model}")
-    weights = _local_weights(PRETRAINED, settings.pretrained)
-    preprocessing = _merged(known, settings.preprocessing)
+    weights = local_weights(PRETRAINED, settings.pretrained)
+    preprocessing = merged(known, settings.preprocessing)
     tokenizer = tokenizer_files(settings.model, config["text_cfg"])
     towers = tower_files(settings.model, config["vision_cfg"])
     return ModelFiles(Path(path).stem, path, weights, PRETRAINED, preprocessing, tokenizer=tokenizer, towers=towers)
@@ -233,61 +213,3 @@ def _no_tag(name: str, tag: str) -> str:
     if tag_settings(other, tag):
         return f"{name} has no tag {tag}, but {other} has"
     return f"{name} has no tag {tag}{nearest(tag, tags_of(name)) if tags_of(name) else ''}"
-
-
-def _merged(known: Mapping[str, Any], keys: Preprocessing) -> Normalised:
-    """Return open_clip's preprocessing under what is known of the weights, and that under the configuration's keys."""
-    mean, std = default_normalisation()
-    given = {**known, **{key: value for key, value in keys if value is not None}}
-    return Normalised(
-        mean=tuple(map(float, given.get("mean") or mean)),
-        std=tuple(map(float, given.get("std") or std)),
-        interpolation=given.get("interpolation") or "bicubic",
-        resize_mode=given.get("resize_mode") or "shortest",
-        fill_color=given.get("fill_color") or 0,
-        image_size=given.get("image_size"),
-    )
-
-
-def _local_weights(key: str, path: str) -> str:
-    local = _local(key, path)
-    check_weights(key, local)
-    return local
-
-
-def _local(key: str, path: str) -> str:
-    if "://" in path:
-        return _downloaded(key, path)
-    path = os.path.expanduser(path)  # noqa: PTH111
-    if _is_folder(path):
-        raise InputError(f"{key}: {path} is a folder; name the file in it")
-    if is_endless(path):
-        raise InputError(f"{key}: {path} {NO_FILE}")
-    if not _is_file(path):
-        raise InputError(f"{key}: {path} is not there")
-    return path
-
-
-def _downloaded(key: str, url: str) -> str:
-    # Storage brings numpy and pyarrow along, which what is on this disk does without.
-    from filtering.storage.local_copy import local_copy
-
-    try:
-        return local_copy(url)
-    except FileNotFoundError:
-        raise InputError(f"{key}: {url} is not there") from None
-    except RunError:
-        raise
-    except Exception as error:
-        # Each store has errors of its own: for names that it cannot have, packages that it needs, who may not read it.
-        reason = str(error) if isinstance(error, InputError) else f"{url}: cannot be read ({first_line(error)})"
-        raise InputError(f"{key}: {reason}") from error
-
-
-def _is_file(path: str) -> bool:
-    """Return whether a path leads to a file; False, where pathlib would raise, if it is none that can be."""
-    return os.path.isfile(path)  # noqa: PTH113
-
-
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112

@@ -17,8 +17,9 @@ import torch
 from safetensors import safe_open
 
 from filtering.core.errors import InputError, first_line
-from filtering.embedding.checkpoint import ModelFiles, Normalised, read_own_config
+from filtering.embedding.checkpoint import ModelFiles, read_own_config
 from filtering.embedding.named_files import names_repository
+from filtering.embedding.normalised import Normalised
 from filtering.embedding.weights import SAFETENSORS
 
 NOWHERE = "meta"  # torch's device of tensors that have a shape and no numbers
