@@ -29,9 +29,10 @@ SPACE = ("a task  ", "of allowed", "on disk", "shuffled")
 def _plan(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
     from filtering.embedding.checkpoint import check_model
+    from filtering.embedding.encoders import check_encoders
     from filtering.shards.presence import check_presence
 
-    config = load_config(given.config, given.overrides, [check_model, check_presence])
+    config = load_config(given.config, given.overrides, [check_model, check_encoders, check_presence])
     # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import base_of
     from filtering.pipeline.run import check

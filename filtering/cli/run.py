@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def _run(given: argparse.Namespace) -> int:
     from filtering.config.run import load_config
     from filtering.embedding.checkpoint import check_model
+    from filtering.embedding.encoders import check_encoders
     from filtering.shards.presence import check_presence
 
     try:
-        config = load_config(given.config, given.overrides, [check_model, check_presence])
+        config = load_config(given.config, given.overrides, [check_model, check_encoders, check_presence])
     except InputError as refused:
         _notify(given, refused)
         raise

@@ -54,6 +54,8 @@ def concepts_key(
         # The margin of replicas comes with the centroids.
         decisive = ["given", given, settings.partition_rows, graph.k, graph.max_replicas]
         decisive += ["alone"] * alone
+    if side == "image" and settings.embedding is not None:
+        decisive.append({"embedding": settings.embedding})
     return StageKey(stage_of(NAME, side), VERSION, decisive, (filters,))
 
 

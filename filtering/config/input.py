@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from filtering.config.types import Section
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
@@ -67,6 +67,24 @@ class Input(Section):
     @classmethod
     def _spelled(cls, root: str | None) -> str | None:
         return None if root is None else canonical_url(root)
+
+    _concepts: str = PrivateAttr("")
+
+    @property
+    def concepts(self) -> str:
+        """The array, folder or column of the vectors of concepts and graph; empty where they are those of the images.
+
+        The configuration names it as `concepts.embedding`; pictures have none.
+        """
+        return self._concepts
+
+    def with_concepts(self, name: str | None) -> "Input":
+        """Return the section with other vectors for concepts and graph, if they are named and rows come with any."""
+        if name is None or self.has_pictures:
+            return self
+        found = self.model_copy()
+        found._concepts = name
+        return found
 
     @property
     def uid_rule(self) -> UidRule:

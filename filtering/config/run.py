@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
@@ -25,9 +25,22 @@ from filtering.core.places import PathOrUrl
 from filtering.core.visible import visible
 from filtering.storage.urls import NOT_WRITTEN, is_http
 
+# The name of a further encoder: a part of the names of its objects.
+EncoderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 LOG = logging.getLogger(__name__)
 # Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
+
+
+class Encoder(Section):
+    """A further model whose towers embed the samples of tars in the same pass; one of images alone will do."""
+
+    model: str = Field(
+        description="an open_clip model as in embedding.model, timm:NAME, or the path of a TorchScript file (.ts)"
+    )
+    pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
+    weights: str | None = Field(None, description="the path of a checkpoint that belongs to the tag in pretrained")
+    preprocessing: Preprocessing = Field(Preprocessing(), description="a mapping such as {mean: [0.5, 0.5, 0.5]}")
 
 
 class Embedding(Section):
@@ -48,10 +61,20 @@ class Embedding(Section):
     max_pixels: Positive = Field(MAX_PIXELS, description="a positive whole number of pixels")
     max_image_bytes: Positive = Field(MAX_IMAGE_BYTES, description="a positive whole number of bytes")
     compile: bool = Field(False, description="true or false", strict=True)
+    encoders: dict[EncoderName, Encoder] = Field(
+        {}, description="a mapping from names to models such as {dino: {model: 'timm:NAME', pretrained: FILE}}"
+    )
 
 
 class Concepts(Section):
     """Concept clusters: spherical k-means over image embeddings."""
+
+    embedding: str | None = Field(
+        None,
+        min_length=1,
+        description="the name of one of embedding.encoders, or, of rows with vectors, of an array, a folder or a "
+        "column: the image vectors of concepts and graph",
+    )
 
     clusters: Literal["auto"] | Positive = Field("auto", description="auto or a positive whole number")
     seed: Seed = Field(0, description="a whole number, 0 or more")
@@ -147,6 +170,11 @@ class Config(Section):
         if is_http(output):
             raise ValueError(f"{output}: {NOT_WRITTEN}")
         return output
+
+    @property
+    def pool(self) -> Input:
+        """The section `input`, with the vectors of concepts and graph where those of the images are not meant."""
+        return self.input.with_concepts(self.concepts.embedding)
 
     @property
     def warnings(self) -> tuple[str, ...]:

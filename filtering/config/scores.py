@@ -71,6 +71,14 @@ class NegClipLoss(Section):
     seed: Seed = Field(0, description="a whole number, 0 or more")
 
 
+class ClipScore(Section):
+    """The model by whose vectors the cosine is taken."""
+
+    of: str | None = Field(
+        None, min_length=1, description="the name of one of embedding.encoders; without it, of the model itself"
+    )
+
+
 class CentredScore(Section):
     """The form in which a pair's cosine is freed of what image and caption reach on average."""
 
@@ -127,6 +135,7 @@ class ScoreOf(Section):
 
     norm_sim: Targets | None = Field(None, description="a mapping such as {targets: URL}")
     image_based: Targets | None = Field(None, description="a mapping such as {targets: URL}")
+    clip_score: ClipScore | None = Field(None, description="a mapping such as {of: dfn}")
     neg_clip_loss: NegClipLoss | None = Field(None, description="a mapping such as {batchings: 5}")
     centred_score: CentredScore | None = Field(None, description="a mapping such as {form: cosine}")
     neighbour_agreement: NeighbourAgreement | None = Field(None, description="a mapping such as {of: captions}")

@@ -1,9 +1,7 @@
 """An embedded shard: its rows and vectors, wherever they lie."""
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NotRequired
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,28 +11,22 @@ from typing_extensions import TypedDict
 
 from filtering.config.input import Arrays
 from filtering.core import schemas
-from filtering.core.errors import DamagedError, InputError
 from filtering.core.formatting import counted
-from filtering.core.parsing import Count
-from filtering.runtime import references
-from filtering.runtime.finished_run import Base
-from filtering.runtime.references import run_of
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import Offsets, read_offsets
-from filtering.shards.vectors import Side, listed_vectors
+from filtering.shards.vectors import CONCEPTS, View, listed_vectors
 from filtering.storage.decoding import check_table
-from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
 
 NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
 QUARANTINE_NAME = "{}.quarantined.parquet"
 VECTORS_NAME = "{}.{}.npy"
+# Of a further encoder that has a text tower, too.
+ENCODER_SCORES = "{}.{}-scores.npy"
 # Of tars: an array of `filtering.shards.offsets.OFFSET`, a row for each row of the table: where its sample's members
 # stand in the tar. Shards that an older version embedded have none; whoever reads them looks for members by key.
 OFFSETS_NAME = "{}.offsets.npy"
-# By the stage's fingerprint: in which folder each shard's rows are, a base's among them.
-LOCATIONS_NAME = "{}.where.json"
 ARRAYS_MISMATCH = "arrays_mismatch"
 # Of rows: what an older version left out, and what is not known.
 LEFT_OUT = ("content", "url", "sha256")
@@ -50,13 +42,16 @@ class EmbeddedShard:
     """An embedded shard, and the folder of its rows, and of its vectors unless they are in files beside its table.
 
     `arrays` are the names of the arrays in DataComp's npz; None for tars. `mismatch` says why none of its rows can be
-    used beside the rest of the pool: its vectors have another dimension; empty where they have not.
+    used beside the rest of the pool: its vectors have another dimension; empty where they have not. `concepts` names
+    the vectors from which concepts and graph are made: an encoder, an array, a folder or a column; empty where they are
+    those of the images.
     """
 
     shard: Shard
     store: Store
     arrays: Arrays | None = None
     mismatch: str = ""
+    concepts: str = ""
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
         """Return the table `tables.ROWS` of this shard, or some of its columns."""
@@ -94,17 +89,24 @@ class EmbeddedShard:
         They are float16 of tars and of tables' columns. Those of files beside a table have the dtype and the length
         that they have there: `half_rows` or `unit_rows` make one thing of them.
         """
-        return self._vectors("image")
+        return self.vectors("image")
 
     def texts(self) -> npt.NDArray[Any]:
         """Return the caption embeddings, as `images` does those of the images."""
-        return self._vectors("text")
+        return self.vectors("text")
 
-    def _vectors(self, side: Side) -> npt.NDArray[Any]:
+    def vectors(self, view: View) -> npt.NDArray[Any]:
+        """Return the vectors of a view, as `images`; of concepts those of the images where they have no others."""
+        view = "image" if view == CONCEPTS and not self.concepts else view
         if self.shard.vectors:
             # The rows are those of the tables: of the shard's objects only these files are read again.
-            return listed_vectors(self.shard, side, self.arrays or Arrays())
-        return self.store.read_array(VECTORS_NAME.format(self.shard.identity, side))
+            return listed_vectors(self.shard, view, self.arrays or Arrays(), self.concepts)
+        name = self.concepts if view == CONCEPTS and self.arrays is None else view
+        return self.store.read_array(VECTORS_NAME.format(self.shard.identity, name))
+
+    def scores_by(self, encoder: str) -> npt.NDArray[np.float32]:
+        """Return the CLIP scores of the shard's rows by a further encoder of tars, float32 (n,)."""
+        return np.asarray(self.store.read_array(ENCODER_SCORES.format(self.shard.identity, encoder)))
 
 
 class ShardCounts(TypedDict):
@@ -116,13 +118,18 @@ class ShardCounts(TypedDict):
     quarantine_reasons: dict[str, int]
 
 
-class MetadataCounts(ShardCounts):
-    """The result of taking a file of metadata: besides, the dimension of its vectors; 0 where no row is usable."""
+class Dimensions(TypedDict):
+    """The dimension of a shard's vectors, and of those of concepts where they are others; 0 where it has none."""
 
     dimension: int
+    of_concepts: int
 
 
-class TarCounts(ShardCounts):
+class MetadataCounts(ShardCounts, Dimensions):
+    """The result of taking a file of metadata."""
+
+
+class TarCounts(ShardCounts, Dimensions):
     """The result of embedding a tar: besides, the seconds that the model waited for samples and worked.
 
     `model_warnings` are what open_clip and torch warned of when the model was loaded.
@@ -138,7 +145,7 @@ class EmbeddingResult:
     """What the embedding stage found: samples in the pool, those that have an embedding, and those that cannot be used.
 
     Carried shards are those that a base had; `by_shard` has the samples in each shard, in the order of the inventory;
-    `warnings` are those of the model.
+    `warnings` are those of the model; `dimension` is that of the vectors of most rows, 0 where it is not known.
     """
 
     samples: int
@@ -148,6 +155,7 @@ class EmbeddingResult:
     carried_shards: int
     by_shard: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    dimension: int = 0
 
     @property
     def summary(self) -> str:
@@ -156,77 +164,6 @@ class EmbeddingResult:
         if self.carried_shards:
             found += f"; {counted(self.embedded_shards, 'shard')} embedded, {self.carried_shards:,} taken from the base"
         return found
-
-
-class ShardLocation(NamedTuple):
-    """The folder of an embedded shard's objects, and the numbers of its samples, rows and quarantined samples.
-
-    `dimension` is that of its vectors, 0 where it is not known: tars have all that of the model.
-    """
-
-    store: Store
-    samples: int
-    rows: int
-    quarantined: int
-    dimension: int = 0
-
-
-# By the shard's identity.
-ShardLocations = dict[str, ShardLocation]
-
-
-class StoredLocations(TypedDict):
-    """Locations on disk: folders once, and by identity the number of a shard's folder and those of its samples.
-
-    `run` is where the run was, see `filtering.runtime.references`.
-    """
-
-    folders: list[str]
-    run: NotRequired[str]
-    shards: dict[str, tuple[Count, Count, Count, Count] | tuple[Count, Count, Count, Count, Count]]
-
-
-def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> None:
-    """Write where each shard's rows are: the folders once, then one entry for each shard."""
-    run, folders = run_of(store), sorted({place.store.url for place in where.values()})
-    number = {folder: at for at, folder in enumerate(folders)}
-    shards = {identity: [number[place.store.url], *place[1:]] for identity, place in where.items()}
-    names = [references.named(run, folder) for folder in folders]
-    store.write_record(LOCATIONS_NAME.format(fingerprint), {"folders": names, "run": run.url, "shards": shards})
-
-
-def shard_locations(run: Base) -> ShardLocations:
-    """Return where the rows of each shard of a finished run are."""
-    return read_locations(run.store(NAME), run.fingerprint(NAME))
-
-
-def read_locations(store: Store, fingerprint: str) -> ShardLocations:
-    """Return where each shard's rows are; InputError if that is not known, DamagedError if it is something else."""
-    name = LOCATIONS_NAME.format(fingerprint)
-    try:
-        found = read_record_as(store, name, StoredLocations)
-    except FileNotFoundError:
-        raise InputError(
-            f"{store.url}: does not say where the shards' rows are; it was deleted, or written by an older version"
-        ) from None
-    run, before = run_of(store), found.get("run")
-    stores = [Store(references.found(run, before, folder)) for folder in found["folders"]]
-    if any(at >= len(stores) for at, *_ in found["shards"].values()):
-        raise DamagedError(store.path(name), "is damaged: a shard is in a folder that it does not list")
-    return {identity: ShardLocation(stores[at], *counts) for identity, (at, *counts) in found["shards"].items()}
-
-
-def pool_dimension(places: Iterable[ShardLocation]) -> int:
-    """Return the dimension that the vectors of most rows have, of several the one that comes first; 0 if none is known.
-
-    One file of another dimension costs its own rows, wherever it stands in the pool.
-    """
-    rows = Counter[int]()
-    for place in places:
-        if place.dimension:
-            rows[place.dimension] += place.rows
-    # Of equal counts the first that was counted.
-    return rows.most_common(1)[0][0] if rows else 0
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from filtering.config.input import Input
+from filtering.config.preprocessing import Preprocessing
 from filtering.config.run import Embedding
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG
+from filtering.embedding.image_files import embeds_images_alone, weights_of_images
 from filtering.embedding.known_models import (
     QUICK_GELU,
     SUFFIX,
@@ -39,7 +41,8 @@ class ModelFiles:
 
     `config` is the path of the JSON that defines the model, None if open_clip knows it; `key` is the configuration's
     key of the weights, and `guess` says in a line which preprocessing is taken where nothing names it. `tokenizer` are
-    the files and folders of a tokenizer that the JSON names, and `towers` the files that define its towers.
+    the files and folders of a tokenizer that the JSON names, and `towers` the files that define its towers. Encoders of
+    images alone are no models of open_clip: `images_alone` are the configuration's keys of their preprocessing.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ModelFiles:
     guess: str = ""
     tokenizer: tuple[str, ...] = ()
     towers: tuple[str, ...] = ()
+    images_alone: Preprocessing | None = None
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -59,6 +63,10 @@ class ModelFiles:
 
 def model_files(settings: Embedding) -> ModelFiles:
     """Return what a configuration's model stands for; InputError if there is no such model or it cannot be loaded."""
+    if embeds_images_alone(settings.model):
+        path, key, guess = weights_of_images(settings)
+        known = merged({}, settings.preprocessing)
+        return ModelFiles(settings.model, None, path, key, known, guess, images_alone=settings.preprocessing)
     if settings.model == "demo":
         for key, given in ((PRETRAINED, settings.pretrained), (WEIGHTS, settings.weights)):
             if given is not None:
@@ -88,13 +96,33 @@ def check_model(sections: Mapping[str, Section]) -> None:
         and settings.model_fields_set & {"model", "pretrained", "weights"}
         and not unused
     ):
+        _refuse_images_alone(settings)
         model_files(settings)
+
+
+def check_main(settings: Embedding) -> None:
+    """Refuse the model of images and captions as `check_loads` does, and one that has no text tower."""
+    _refuse_images_alone(settings)
+    check_loads(settings)
+
+
+def _refuse_images_alone(settings: Embedding) -> None:
+    if embeds_images_alone(settings.model):
+        raise InputError(
+            f"embedding.model: {settings.model} embeds no captions; name it under embedding.encoders, and give a CLIP "
+            "model here"
+        )
 
 
 def check_loads(settings: Embedding) -> None:
     """Refuse a model as `model_files` does, weights of a file that are not the model's, and a broken tokenizer."""
     files = model_files(settings)
-    if settings.model != "demo" and is_file(files.pretrained):
+    if files.images_alone is not None:
+        from filtering.embedding.loading import loaded
+
+        if files.pretrained:
+            loaded(files, "cpu", "fp32")
+    elif settings.model != "demo" and is_file(files.pretrained):
         # Building the model, without numbers, takes torch.
         from filtering.embedding.loading import check_shapes, check_tokenizer
 
@@ -116,7 +144,8 @@ def _check_packages(name: str, config: Mapping[str, Any]) -> None:
     hugging = "siglip" in name.lower() or any(text.get(key) for key in ("hf_model_name", "hf_tokenizer_name"))
     if hugging and find_spec("transformers") is None:
         raise InputError(
-            f"embedding.model: {name} needs the package transformers; install it: pip install transformers"
+            f"embedding.model: {name} needs the package transformers; install it: pip install transformers (it is the "
+            "extra transformers of this package)"
         )
 
 

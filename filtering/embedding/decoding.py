@@ -13,7 +13,8 @@ import numpy.typing as npt
 from filtering.config.run import Embedding
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash
-from filtering.embedding.images import Preparation
+from filtering.embedding.images import Preparation, Preparations
+from filtering.shards.faults import Fault
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.offsets import Span
 from filtering.shards.samples import Quarantined, Sample, read_samples
@@ -23,6 +24,7 @@ from filtering.storage.versions import deletion_refused
 Item = TypeVar("Item")
 # Batches that wait decoded: one to go on with, one on its way. More would only hold more memory.
 BATCHES_AHEAD = 2
+NO_OTHERS: Preparations = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,34 @@ class Description:
 class Batch:
     """Samples ready for the towers, and what was quarantined since the batch before, in the order of the tar.
 
-    Pixels are uint8 (n, height, width, 3), tokens int32 (n, context length).
+    Pixels are uint8 (n, height, width, 3), tokens int32 (n, context length); `others` are those of further encoders.
     """
 
     samples: list[Description] = field(default_factory=list)
     pixels: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8))
     tokens: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), np.int32))
     quarantined: list[Quarantined] = field(default_factory=list)
+    others: dict[str, "Prepared"] = field(default_factory=dict)
 
 
-def batches(shard: Shard, preparation: Preparation, settings: Embedding, uid_rule: UidRule = BY_URL) -> Iterator[Batch]:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch as a further encoder takes it, as in `Batch`; an encoder of images alone has no tokens."""
+
+    pixels: npt.NDArray[np.uint8]
+    tokens: npt.NDArray[np.int32] | None
+
+
+def batches(
+    shard: Shard,
+    preparation: Preparation,
+    settings: Embedding,
+    uid_rule: UidRule = BY_URL,
+    others: Preparations = NO_OTHERS,
+) -> Iterator[Batch]:
     """Yield a shard's samples in batches of `settings.batch_size`; their composition depends on the tar alone.
+
+    An image is decoded once, by `preparation`, for the model and for the encoders of `others`.
 
     Memory: one batch of pixels here, the samples that wait for their members (`samples.WINDOW_BYTES`), and one
     image of at most `max_image_bytes`, decoded to at most `max_pixels`.
@@ -65,7 +84,7 @@ def batches(shard: Shard, preparation: Preparation, settings: Embedding, uid_rul
     Batch
         Full, but for the last, which may be empty: it holds what was quarantined since the one before.
     """
-    filling = _Filling(preparation, settings.batch_size)
+    filling = _Filling(preparation, others, settings.batch_size)
     with deletion_refused(shard.url), stream_object(shard.url) as stream:
         for entry in read_samples(stream, uid_rule.place(shard.url), max_image_bytes=settings.max_image_bytes):
             filling.add(entry)
@@ -76,21 +95,27 @@ def batches(shard: Shard, preparation: Preparation, settings: Embedding, uid_rul
     yield filling.taken()
 
 
-def decode(preparation: Preparation, shard: Shard, settings: Embedding, uid_rule: UidRule) -> Iterator[Batch]:
+def decode(
+    preparations: tuple[Preparation, Preparations], shard: Shard, settings: Embedding, uid_rule: UidRule
+) -> Iterator[Batch]:
     """Yield a shard's batches: `batches` with what all shards share in front, for a `RemoteStream`."""
-    return batches(shard, preparation, settings, uid_rule)
+    preparation, others = preparations
+    return batches(shard, preparation, settings, uid_rule, others)
 
 
 class _Filling:
     """The batch that is being filled."""
 
-    def __init__(self, preparation: Preparation, size: int) -> None:
-        self.preparation, self.size = preparation, size
+    def __init__(self, preparation: Preparation, others: Preparations, size: int) -> None:
+        self.preparation, self.others, self.size = preparation, others, size
         self.batch = Batch()
-        self.pixels = self._room()
+        self.pixels, self.other_pixels = self._rooms()
 
-    def _room(self) -> npt.NDArray[np.uint8]:
-        return np.empty((self.size, self.preparation.height, self.preparation.width, 3), np.uint8)
+    def _rooms(self) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.uint8]]]:
+        return self._room(self.preparation), {name: self._room(one) for name, one in self.others.items()}
+
+    def _room(self, preparation: Preparation) -> npt.NDArray[np.uint8]:
+        return np.empty((self.size, preparation.height, preparation.width, 3), np.uint8)
 
     def full(self) -> bool:
         return len(self.batch.samples) == self.size
@@ -104,6 +129,12 @@ class _Filling:
             self.batch.quarantined.append(Quarantined(entry.image_member, entry.key, prepared))
             return
         pixels, decoded = prepared
+        for name, preparation in self.others.items():
+            found = preparation.pixels(decoded)
+            if isinstance(found, Fault):
+                self.batch.quarantined.append(Quarantined(entry.image_member, entry.key, found))
+                return
+            self.other_pixels[name][len(self.batch.samples)] = found
         self.pixels[len(self.batch.samples)] = pixels
         content, sha256 = content_hash(entry.caption, entry.image), hashlib.sha256(entry.image).hexdigest()
         stands = entry.image_member, entry.span
@@ -113,11 +144,15 @@ class _Filling:
 
     def taken(self) -> Batch:
         """Return the batch as far as it is filled, and begin the next."""
-        batch, pixels = self.batch, self.pixels
-        batch.pixels = pixels[: len(batch.samples)]
+        batch, count = self.batch, len(self.batch.samples)
+        batch.pixels = self.pixels[:count]
         if batch.samples:
-            batch.tokens = self.preparation.tokens([sample.caption for sample in batch.samples])
-        self.batch, self.pixels = Batch(), self._room()
+            captions = [sample.caption for sample in batch.samples]
+            batch.tokens = self.preparation.tokens(captions)
+            for name, one in self.others.items():
+                tokens = None if one.tokenizer is None else one.tokens(captions)
+                batch.others[name] = Prepared(self.other_pixels[name][:count], tokens)
+        self.batch, (self.pixels, self.other_pixels) = Batch(), self._rooms()
         return batch
 
 

@@ -19,14 +19,30 @@ Loaded = TypeVar("Loaded")
 
 
 class PinnedEmbedding(Embedding):
-    """The section of a run that has begun: `contents` are those of the model's files then, see `model_contents`."""
+    """The section of a run that has begun: `contents` are those of the model's files then, see `model_contents`.
+
+    `of_encoders` are those of the further encoders.
+    """
 
     contents: tuple[str, ...] = Field(exclude=True)
+    of_encoders: dict[str, tuple[str, ...]] = Field({}, exclude=True)
 
 
 def pinned(settings: Embedding) -> PinnedEmbedding:
     """Return the section with the contents of its model's files as they are now."""
-    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), contents=contents_of(settings))
+    others = {name: contents_of(encoder_settings(settings, name)) for name in settings.encoders}
+    contents = contents_of(settings)
+    return PinnedEmbedding.model_construct(
+        settings.model_fields_set, **dict(settings), contents=contents, of_encoders=others
+    )
+
+
+def encoder_settings(settings: Embedding, name: str) -> Embedding:
+    """Return the section that one of the further encoders would have alone; pinned if `settings` is."""
+    own = {**dict(settings.encoders[name]), "encoders": {}}
+    if isinstance(settings, PinnedEmbedding):
+        own |= {"contents": settings.of_encoders[name], "of_encoders": {}}
+    return settings.model_copy(update=own)
 
 
 def model_contents(files: ModelFiles) -> list[str]:
@@ -52,6 +68,8 @@ def model_identity(settings: Embedding) -> list[Any]:
         *([tag] if tag else []),
         str(files.preprocessing),
         files.preprocessing.fill_color,
+        # What is not given is then the model's own.
+        *([files.images_alone.model_dump()] if files.images_alone is not None else []),
     ]
 
 

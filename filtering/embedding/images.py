@@ -2,8 +2,8 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,11 +103,11 @@ class Preparation:
     """The part of a model's preprocessing that runs on CPUs, to images of `width` by `height` pixels.
 
     `resize` is open_clip's own transforms up to, and without, the conversion to a tensor: image in, RGB image out.
-    `max_pixels` and `draft_side` are those of `decode_image`.
+    `max_pixels` and `draft_side` are those of `decode_image`. Encoders of images alone have no tokenizer.
     """
 
     resize: Callable[[Any], Any]
-    tokenizer: Callable[[list[str]], Any]
+    tokenizer: Callable[[list[str]], Any] | None
     width: int
     height: int
     max_pixels: int
@@ -118,17 +118,32 @@ class Preparation:
         decoded = decode_image(data, self.max_pixels, self.draft_side)
         if isinstance(decoded, Fault):
             return decoded
+        pixels = self.pixels(decoded)
+        return pixels if isinstance(pixels, Fault) else (pixels, decoded)
+
+    def pixels(self, decoded: Decoded) -> npt.NDArray[np.uint8] | Fault:
+        """Return a decoded image as the model takes it, uint8 (height, width, 3), or why it cannot be."""
         try:
-            pixels = np.asarray(self.resize(decoded.image))
+            return np.asarray(self.resize(decoded.image))
         except Exception as error:
             # Resizing and conversion meet pixels of every mode: what they cannot take is the sample's fault.
             return Fault("image_undecodable", f"cannot be preprocessed: {first_line(error)}")
-        return pixels, decoded
 
     def tokens(self, captions: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return the token ids of captions, int32 (n, context length)."""
+        assert self.tokenizer is not None, "an encoder of images alone takes no captions"
         ids = self.tokenizer([caption[:TOKENIZED_CHARACTERS] for caption in captions])
         return np.asarray(ids, dtype=np.int32)
+
+
+# The preparation of the main model, and those of further encoders by their names.
+Preparations = Mapping[str, Preparation]
+
+
+def of_one_decode(main: Preparation, others: Preparations) -> Preparation:
+    """Return the main model's preparation for images that are decoded once for all: large enough for each."""
+    largest = max(one.draft_side for one in (main, *others.values()))
+    return replace(main, draft_side=largest)
 
 
 def draft_side(settings: Embedding, width: int, height: int) -> int:

@@ -18,28 +18,36 @@ from safetensors import safe_open
 
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.checkpoint import ModelFiles, read_own_config
+from filtering.embedding.image_files import TIMM
 from filtering.embedding.named_files import names_repository
 from filtering.embedding.normalised import Normalised
 from filtering.embedding.weights import SAFETENSORS
 
 NOWHERE = "meta"  # torch's device of tensors that have a shape and no numbers
 LONGEST = 300
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # What open_clip logs of every model that is made without weights.
 EXPECTED = "No pretrained weights loaded"
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model of open_clip, its preprocessing and tokenizer, and what open_clip and torch warned of on the way."""
+    """A model of open_clip, its preprocessing and tokenizer, and what open_clip and torch warned of on the way.
+
+    `size` is the height and width of its images, in pixels; encoders of images alone have no tokenizer.
+    """
 
     model: Any
     preprocess: Any
     tokenizer: Any
+    size: tuple[int, int]
     warnings: tuple[str, ...]
 
 
 def loaded(files: ModelFiles, device: str, precision: str) -> LoadedModel:
     """Load a model; InputError, with the key of the configuration, if it or its weights cannot be used."""
+    if files.images_alone is not None:
+        return _of_images(files, device, precision)
     with _heard() as said:
         _know(files)
         with _explained(files):
@@ -55,7 +63,24 @@ def loaded(files: ModelFiles, device: str, precision: str) -> LoadedModel:
     cfg = model.visual.preprocess_cfg
     named = {key: cfg[key] for key in ("mean", "std", "interpolation", "resize_mode", "fill_color")}
     preprocess = open_clip.image_transform(cfg["size"], is_train=False, **named)
-    return LoadedModel(model, preprocess, tokenizer, tuple(dict.fromkeys(said)))
+    size = model.visual.image_size
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return LoadedModel(model, preprocess, tokenizer, (int(height), int(width)), tuple(dict.fromkeys(said)))
+
+
+def _of_images(files: ModelFiles, device: str, precision: str) -> LoadedModel:
+    """Load an encoder of images alone."""
+    # It imports timm, which the models of open_clip do without.
+    from filtering.embedding.image_models import timm_model, torchscript_model
+
+    with _heard() as said, _explained(files):
+        if files.name.startswith(TIMM):
+            assert files.images_alone is not None
+            model = timm_model(files.name, files.pretrained, files.images_alone)
+        else:
+            model = torchscript_model(files.pretrained, files.preprocessing)
+        model.module.to(device=device, dtype=PRECISIONS[precision])
+    return LoadedModel(model, model.preprocess, None, model.size, tuple(dict.fromkeys(said)))
 
 
 def check_shapes(files: ModelFiles) -> None:
@@ -155,6 +180,8 @@ def _of_the_model(name: str) -> Iterator[None]:
 def _explained(files: ModelFiles) -> Iterator[None]:
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         # Weights are others' files, and open_clip's conversions of them raise errors of every kind.
         raise InputError(f"{files.key}: {files.pretrained} does not load as {files.name} ({_words(error)})") from error

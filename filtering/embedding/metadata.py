@@ -1,6 +1,7 @@
 """Take tables that come with vectors as they are: rows checked, vectors left where they lie if stages can map them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from filtering.embedding.artifacts import (
     QUARANTINE_NAME,
     ROWS_NAME,
     VECTORS_NAME,
+    Dimensions,
     MetadataCounts,
     measured,
 )
@@ -28,12 +30,12 @@ from filtering.embedding.writer import write_vectors
 from filtering.shards.columns import ColumnNames, TableRows, unreadable_rows, with_uids
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.metadata import UnreadableError, malformed_uids, read_columns
-from filtering.shards.vectors import SIDES, MismatchError, NpyVectors, NpzVectors, Vectors, VectorSource
+from filtering.shards.vectors import MismatchError, NpyVectors, NpzVectors, Vectors, VectorSource
 from filtering.storage.store import Store
 
 BLOCK_ROWS = 2_048
 # Of a table none of whose rows can be used.
-_NO_VECTORS = (np.zeros((0, 0), np.float16),) * 2
+_NO_VECTORS = np.zeros((0, 0), np.float16)
 USABLE = ""
 # What says something of a shard. That a storage refuses or fails says nothing, and must not cost a sample.
 UNREADABLE = (UnreadableError, FileNotFoundError)
@@ -42,8 +44,10 @@ UNREADABLE = (UnreadableError, FileNotFoundError)
 def vector_source(source: Input) -> VectorSource:
     """Return where the vectors of a pool of tables are."""
     if source.columns is not None:
-        return ColumnVectors(source.columns)
-    return NpyVectors() if source.kind == "clip_retrieval" else NpzVectors(source.arrays)
+        return ColumnVectors(source.columns, source.concepts)
+    return (
+        NpyVectors(source.concepts) if source.kind == "clip_retrieval" else NpzVectors(source.arrays, source.concepts)
+    )
 
 
 class MetadataReader:
@@ -70,9 +74,9 @@ class MetadataReader:
         # Rows and vectors were read one after the other: either may have been written again meanwhile.
         check_shard(shard)
         if self.source.copied:
-            copies = _NO_VECTORS if vectors is None else (vectors.images, vectors.texts)
-            for side, copy in zip(SIDES, copies, strict=True):
-                write_vectors(store, VECTORS_NAME.format(shard.identity, side), copy)
+            for view in self.source.views:
+                copy = None if vectors is None else vectors.of(view)
+                write_vectors(store, VECTORS_NAME.format(shard.identity, view), _NO_VECTORS if copy is None else copy)
         store.write_table(ROWS_NAME.format(shard.identity), rows)
         store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
         return MetadataCounts(
@@ -80,7 +84,7 @@ class MetadataReader:
             rows=len(rows),
             quarantined=len(quarantined),
             quarantine_reasons=dict(Counter(quarantined["reason"].to_pylist())),
-            dimension=vectors.images.shape[1] if vectors is not None and len(rows) else 0,
+            **_dimensions(vectors if len(rows) else None),
         )
 
     def _scored(self, shard: Shard, captions: pa.ChunkedArray) -> tuple["_Scored", Vectors | None]:
@@ -95,7 +99,8 @@ class MetadataReader:
         found = _Scored.nothing(count)
         for start in range(0, count, BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
-            found.scores[block], found.reasons[block] = _checked(vectors.images[block], vectors.texts[block])
+            others = [] if vectors.concepts is None else [vectors.concepts[block]]
+            found.scores[block], found.reasons[block] = _checked(vectors.images[block], vectors.texts[block], others)
             found.contents[block] = _contents(captions[block], vectors.images[block])
         without = vectors.reasons != USABLE
         found.reasons[without], found.details[without] = vectors.reasons[without], vectors.details[without]
@@ -122,12 +127,22 @@ def _contents(captions: pa.ChunkedArray, images: npt.NDArray[Any]) -> list[int]:
     return [content_hash(*pair) for pair in zip(captions.to_pylist(), map(bytes, images), strict=True)]
 
 
-def _checked(images: npt.NDArray[Any], texts: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+def _dimensions(vectors: Vectors | None) -> Dimensions:
+    """Return the dimensions of a table's vectors; 0 where there are none that can be used."""
+    if vectors is None:
+        return Dimensions(dimension=0, of_concepts=0)
+    of_concepts = 0 if vectors.concepts is None else vectors.concepts.shape[1]
+    return Dimensions(dimension=vectors.images.shape[1], of_concepts=of_concepts)
+
+
+def _checked(
+    images: npt.NDArray[Any], texts: npt.NDArray[Any], others: Sequence[npt.NDArray[Any]]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
     (left, left_lengths), (right, right_lengths) = measured(images), measured(texts)
     # The squared length tells both: it is not finite where a value is not, and zero where all are.
     lengths = (left_lengths, right_lengths)
-    finite = np.isfinite(lengths[0]) & np.isfinite(lengths[1])
-    present = (lengths[0] > 0) & (lengths[1] > 0)
+    squared = np.stack([*lengths, *(measured(one)[1] for one in others)])
+    finite, present = np.isfinite(squared).all(axis=0), (squared > 0).all(axis=0)
     usable = finite & present
     products = np.sqrt(np.where(usable, lengths[0], 1)) * np.sqrt(np.where(usable, lengths[1], 1))
     with np.errstate(invalid="ignore"):

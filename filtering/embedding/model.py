@@ -16,15 +16,16 @@ from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import model_files
 from filtering.embedding.identity import as_begun
 from filtering.embedding.images import Preparation, draft_side
-from filtering.embedding.loading import loaded
+from filtering.embedding.loading import PRECISIONS, loaded
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # One thread each: the order of floating-point sums, and so the vectors, must not depend on the machine's load.
 THREADS = 1
 
 
 class ClipModel:
-    """Both towers of a CLIP model, with what prepares samples for them. Safe to call from several threads.
+    """The towers of a CLIP model, or an encoder of images alone, with what prepares samples for them.
+
+    Safe to call from several threads.
 
     `preparation` is the CPU's part of the preprocessing; the conversion to floats is done here, on the device.
     `warnings` are what open_clip and torch had to say of the model.
@@ -37,15 +38,15 @@ class ClipModel:
         precision = next(name for name, dtype in PRECISIONS.items() if dtype is self.precision)
         files = model_files(settings)
         found = as_begun(settings, files, lambda: loaded(files, self.device, precision))
-        self.model, self.warnings = found.model, found.warnings
+        self.model, self.warnings, self.has_texts = found.model, found.warnings, found.tokenizer is not None
         self.model.eval()
         resize, normalize = _halves(found.preprocess)
         # By channel, to be broadcast over a batch of pictures.
         self.mean, self.std = (
-            torch.tensor(values, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+            torch.as_tensor(values, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
             for values in (normalize.mean, normalize.std)
         )
-        height, width = _sides(self.model.visual.image_size)
+        height, width = found.size
         side = draft_side(settings, width, height)
         self.preparation = Preparation(resize, found.tokenizer, width, height, settings.max_pixels, side)
         self.turn = threading.Lock()
@@ -74,6 +75,7 @@ class ClipModel:
 
     def texts(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Return the unit-norm embeddings of token ids, (n, context length) to float32 (n, d)."""
+        assert self._encode_text is not None, "an encoder of images alone takes no captions"
         with self.turn, torch.inference_mode():
             vectors = self._encode_text(torch.from_numpy(tokens).long().to(self.device))
         return _unit(vectors)
@@ -82,8 +84,8 @@ class ClipModel:
         """Return the size of the weights in memory, in bytes."""
         return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
 
-    def _encoders(self, settings: Embedding) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        image, text = self.model.encode_image, self.model.encode_text
+    def _encoders(self, settings: Embedding) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+        image, text = self.model.encode_image, self.model.encode_text if self.has_texts else None
         if not settings.compile:
             return image, text
         compiler = os.environ.get("CXX", "g++")
@@ -93,7 +95,7 @@ class ClipModel:
                 "install it, name another in CXX, or leave embedding.compile false"
             )
         # Sizes are dynamic: a shard's last batch is smaller, and must not be compiled anew.
-        return torch.compile(image, dynamic=True), torch.compile(text, dynamic=True)
+        return torch.compile(image, dynamic=True), None if text is None else torch.compile(text, dynamic=True)
 
 
 def _unit(vectors: torch.Tensor) -> npt.NDArray[np.float32]:
@@ -108,11 +110,6 @@ def _halves(preprocess: Any) -> tuple[Compose, Normalize]:
     if not isinstance(normalize, Normalize):
         raise InputError("embedding.model: its preprocessing does not end with a normalisation, as open_clip's does")
     return Compose(resize), normalize
-
-
-def _sides(size: Any) -> tuple[int, int]:
-    height, width = size if isinstance(size, tuple | list) else (size, size)
-    return int(height), int(width)
 
 
 def _device(device: str) -> str:

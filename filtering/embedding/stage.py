@@ -14,17 +14,19 @@ from filtering.embedding.artifacts import (
     EmbeddedShard,
     EmbeddingResult,
     MetadataCounts,
-    ShardCounts,
+    TarCounts,
+)
+from filtering.embedding.checkpoint import model_files
+from filtering.embedding.encoders import line_of_encoder
+from filtering.embedding.identity import encoder_settings, model_identity
+from filtering.embedding.locations import (
     ShardLocation,
     ShardLocations,
-    TarCounts,
-    pool_dimension,
+    pool_dimensions,
     read_locations,
     shard_locations,
     write_locations,
 )
-from filtering.embedding.checkpoint import model_files
-from filtering.embedding.identity import model_identity
 from filtering.embedding.metadata import MetadataReader, vector_source
 from filtering.embedding.shape import embedder_shape
 from filtering.runtime.finished_run import Base, Reusable
@@ -35,6 +37,7 @@ from filtering.shards.inventory import Shard
 from filtering.storage.checksums import MissingError
 from filtering.storage.store import Store
 
+EmbeddedCounts = MetadataCounts | TarCounts
 VERSION = 4
 # Apart: to read rows again takes seconds, to embed pictures again takes days.
 METADATA_VERSION = 6
@@ -59,9 +62,9 @@ def check_base(base: Base, source: Input, settings: Embedding, shards: Sequence[
         )
     if not embedded_alike:
         raise InputError(
-            f"base: {base.run.url} was embedded with another model or other settings under embedding, input.arrays "
-            "or input.columns, or by another version; take those of its run.json, or give no base, so that the whole "
-            "pool is embedded"
+            f"base: {base.run.url} was embedded with another model or other settings under embedding, input.arrays, "
+            "input.columns or concepts.embedding, or by another version; take those of its run.json, or give no base, "
+            "so that the whole pool is embedded"
         )
 
 
@@ -86,10 +89,8 @@ def embed(
     new = [shard for shard in shards if shard.identity not in known]
     counts = _embedded(stage, source, settings, workers, new)
     for shard, count in zip(new, counts, strict=True):
-        dimension = cast(MetadataCounts, count)["dimension"] if "dimension" in count else 0
-        known[shard.identity] = ShardLocation(
-            stage.store, count["samples"], count["rows"], count["quarantined"], dimension
-        )
+        found = (count["samples"], count["rows"], count["quarantined"], count["dimension"], count["of_concepts"])
+        known[shard.identity] = ShardLocation(stage.store, *found)
     where = {shard.identity: known[shard.identity] for shard in shards}
     if reusable is not None:
         _check_dimension(reusable.base, where)
@@ -104,46 +105,60 @@ def embed(
         carried_shards=len(shards) - len(new),
         by_shard=tuple(place.samples for place in where.values()),
         warnings=_warnings(settings, counts) if source.has_pictures else (),
+        dimension=pool_dimensions(where.values())[0],
     )
 
 
 def _check_dimension(base: Base, where: ShardLocations) -> None:
     """Refuse a base of whose vectors the pool's are not: nothing that it found holds for them."""
-    before, now = pool_dimension(shard_locations(base).values()), pool_dimension(where.values())
-    if before and now and before != now:
-        raise InputError(
-            f"base: the vectors of {base.run.url} have {before} dimensions, those of most rows now have {now}; "
-            "remove the files of the wrong dimension, or give no base"
-        )
+    before, now = pool_dimensions(shard_locations(base).values()), pool_dimensions(where.values())
+    for one, other in zip(before, now, strict=True):
+        if one and other and one != other:
+            raise InputError(
+                f"base: the vectors of {base.run.url} have {one} dimensions, those of most rows now have {other}; "
+                "remove the files of the wrong dimension, or give no base"
+            )
 
 
-def _warnings(settings: Embedding, counts: Sequence[ShardCounts]) -> tuple[str, ...]:
+def _warnings(settings: Embedding, counts: Sequence[EmbeddedCounts]) -> tuple[str, ...]:
     """Return how images are preprocessed where that is a guess, and what libraries warned of the model."""
     heard = (line for count in counts for line in cast(TarCounts, count)["model_warnings"])
-    return tuple(dict.fromkeys(filter(None, (model_files(settings).guess, *heard))))
+    return tuple(dict.fromkeys(filter(None, (*guesses(settings), *heard))))
+
+
+def guesses(settings: Embedding) -> list[str]:
+    """Return a line for each model of whose preprocessing nothing is known."""
+    found = [model_files(settings).guess]
+    for name in settings.encoders:
+        found.append(line_of_encoder(name, model_files(encoder_settings(settings, name)).guess))
+    return [guess for guess in found if guess]
 
 
 def embedded_shards(
-    embedding: Finished[EmbeddingResult], source: Input, shards: Sequence[Shard]
+    embedding: Finished[EmbeddingResult], source: Input, shards: Sequence[Shard], encoder: str = ""
 ) -> list[EmbeddedShard]:
-    """Return the shards as the stages after this one read them."""
-    arrays = None if source.has_pictures else source.arrays
+    """Return the shards as the stages after this one read them; `encoder` made the vectors of concepts of tars."""
+    arrays, concepts = (None, encoder) if source.has_pictures else (source.arrays, source.concepts)
     where = read_locations(embedding.store, embedding.fingerprint)
     mismatches = _mismatches({shard.identity: where[shard.identity] for shard in shards})
     return [
-        EmbeddedShard(shard, where[shard.identity].store, arrays, mismatches.get(shard.identity, ""))
+        EmbeddedShard(shard, where[shard.identity].store, arrays, mismatches.get(shard.identity, ""), concepts)
         for shard in shards
     ]
 
 
 def _mismatches(where: ShardLocations) -> dict[str, str]:
     """Return which shards have vectors of another dimension than the pool, and what to say of them."""
-    most = pool_dimension(where.values())
+    most = pool_dimensions(where.values())
     return {
-        identity: f"its vectors have {place.dimension} dimensions, those of the pool have {most}"
+        identity: f"its vectors have {_in_words(place[-2:])} dimensions, those of the pool have {_in_words(most)}"
         for identity, place in where.items()
-        if place.dimension not in (0, most)
+        if place.dimension and place[-2:] != most
     }
+
+
+def _in_words(dimensions: tuple[int, int]) -> str:
+    return f"{dimensions[0]}" + (f" and, for concepts, {dimensions[1]}" if dimensions[1] else "")
 
 
 def _settings(source: Input, settings: Embedding) -> Any:
@@ -151,9 +166,11 @@ def _settings(source: Input, settings: Embedding) -> Any:
     rule = [] if source.uids == "name" else [source.uids, source.root]
     if not source.has_pictures:
         named = source.columns if source.columns is not None else source.arrays
-        return [source.kind, named.model_dump(), *rule]
-    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing"})
-    return ["tars", model_identity(settings), keys, *rule]
+        other = [{"concepts": source.concepts}] if source.concepts else []
+        return [source.kind, named.model_dump(), *other, *rule]
+    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing", "encoders"})
+    others = {name: model_identity(encoder_settings(settings, name)) for name in sorted(settings.encoders)}
+    return ["tars", model_identity(settings), keys, *([others] if others else []), *rule]
 
 
 def _known(stage: StageRun, reusable: Reusable | None) -> ShardLocations:
@@ -174,7 +191,7 @@ def _known(stage: StageRun, reusable: Reusable | None) -> ShardLocations:
 
 def _embedded(
     stage: StageRun, source: Input, settings: Embedding, workers: Ray, shards: Sequence[Shard]
-) -> list[ShardCounts]:
+) -> Sequence[EmbeddedCounts]:
     if not source.has_pictures:
         reader = MetadataReader(vector_source(source), source.uid_rule)
         return stage.over_shards("", "shards", shards, reader, stage.store)
@@ -184,14 +201,12 @@ def _embedded(
 
 def _plan(
     uid_rule: UidRule, settings: Embedding, workers: Ray, shards: int, capacity: Capacity
-) -> ActorPlan[[Shard, Store], ShardCounts]:
+) -> ActorPlan[[Shard, Store], TarCounts]:
     shape, decoders = embedder_shape(settings, workers, capacity, shards)
     return ActorPlan(shape, partial(tar_embedder, settings, decoders, uid_rule), settings.model)
 
 
-def tar_embedder(
-    settings: Embedding, decoders: int, uid_rule: UidRule = BY_URL
-) -> Callable[[Shard, Store], ShardCounts]:
+def tar_embedder(settings: Embedding, decoders: int, uid_rule: UidRule = BY_URL) -> Callable[[Shard, Store], TarCounts]:
     """Return a `TarEmbedder`; torch and open_clip are loaded by whoever calls this, an actor and not the driver."""
     from filtering.embedding.tars import TarEmbedder
 

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,7 +13,9 @@ from filtering.config.run import Embedding
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import TarCounts
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
-from filtering.embedding.images import Preparation
+from filtering.embedding.encoders import of_encoder
+from filtering.embedding.identity import encoder_settings
+from filtering.embedding.images import Preparation, Preparations, of_one_decode
 from filtering.embedding.model import ClipModel
 from filtering.embedding.writer import ShardWriter
 from filtering.runtime import metrics
@@ -33,20 +36,21 @@ class TarEmbedder:
 
     def __init__(self, settings: Embedding, decoders: int = 0, uid_rule: UidRule = BY_URL) -> None:
         self.settings, self.uid_rule = settings, uid_rule
-        self.model = ClipModel(settings)
+        self.model, self.encoders = ClipModel(settings), further_encoders(settings)
         self.occupancy = Occupancy()
-        self._batches = _decoder(self.model.preparation, decoders > 0)
+        others = {name: encoder.preparation for name, encoder in self.encoders.items()}
+        self._batches = _decoder(of_one_decode(self.model.preparation, others), others, decoders > 0)
 
     def __call__(self, shard: Shard, store: Store) -> TarCounts:
         """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
         waiting = _Waiting(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
-        with ShardWriter(store, shard) as writer:
+        with ShardWriter(store, shard, {name: one.has_texts for name, one in self.encoders.items()}) as writer:
             for batch in self._batches(shard, self.settings, self.uid_rule):
                 for entry in batch.quarantined:
                     writer.refuse(entry)
                 if batch.samples:
-                    waiting.add(batch, self._images(batch, spent))
+                    waiting.add(batch, *self._images(batch, spent))
                 if waiting.full():
                     self._write(waiting, writer, spent)
                     waiting = _Waiting(self.settings.text_batch_size)
@@ -56,37 +60,57 @@ class TarEmbedder:
         metrics.samples_quarantined(found["quarantine_reasons"])
         return TarCounts(
             **found,
+            dimension=writer.images.shape[1],
+            of_concepts=0,
             waited_seconds=round(spent["waited_seconds"], 3),
             forward_seconds=round(spent["forward_seconds"], 3),
-            model_warnings=list(self.model.warnings),
+            model_warnings=[line for one in (self.model, *self.encoders.values()) for line in one.warnings],
         )
 
-    def _images(self, batch: Batch, spent: dict[str, float]) -> Vectors:
+    def _images(self, batch: Batch, spent: dict[str, float]) -> tuple[Vectors, dict[str, Vectors]]:
+        """Return the image vectors of a batch, and those of further encoders."""
         pixels = self.model.moved(batch.pixels)
+        others = {name: (self.encoders[name], one.pixels) for name, one in batch.others.items()}
         with self.occupancy.taken(spent) as waited:
             started = time.monotonic()
             images = self.model.images(pixels).astype(np.float16)
+            found = {name: one.images(one.moved(its)).astype(np.float16) for name, (one, its) in others.items()}
         metrics.batch_embedded(len(batch.samples), time.monotonic() - started, waited)
-        return images
+        return images, found
 
     def _write(self, waiting: "_Waiting", writer: ShardWriter, spent: dict[str, float]) -> None:
-        """Embed the captions of several batches of images at once, and write what has two finite vectors."""
+        """Embed the captions of several batches of images at once, and write what has finite vectors."""
         if not waiting.samples:
             return
         with self.occupancy.taken(spent):
-            texts = self.model.texts(np.concatenate(waiting.tokens)).astype(np.float16)
-        _write_finite(writer, waiting.samples, np.concatenate(waiting.images), texts)
+            texts = {"": self.model.texts(np.concatenate(waiting.tokens[""])).astype(np.float16)}
+            for name, encoder in self.encoders.items():
+                if encoder.has_texts:
+                    texts[name] = encoder.texts(np.concatenate(waiting.tokens[name])).astype(np.float16)
+        images = {name: np.concatenate(several) for name, several in waiting.images.items()}
+        _write_finite(writer, waiting.samples, images, texts)
 
 
-def _decoder(preparation: Preparation, remote: bool) -> Callable[[Shard, Embedding, UidRule], Iterator[Batch]]:
+def further_encoders(settings: Embedding) -> dict[str, ClipModel]:
+    """Load the encoders besides the main model, by their names."""
+    found = dict[str, ClipModel]()
+    for name in sorted(settings.encoders):
+        with of_encoder(name):
+            found[name] = ClipModel(encoder_settings(settings, name))
+    return found
+
+
+def _decoder(
+    preparation: Preparation, others: Preparations, remote: bool
+) -> Callable[[Shard, Embedding, UidRule], Iterator[Batch]]:
     """Return what decodes a shard into batches: in processes of its own, or in a thread beside the model."""
     if not remote:
-        return lambda shard, settings, rule: ahead(batches(shard, preparation, settings, rule), BATCHES_AHEAD)
+        return lambda shard, settings, rule: ahead(batches(shard, preparation, settings, rule, others), BATCHES_AHEAD)
     # Ray takes seconds to import, and a run in one process does without it.
     from filtering.runtime.remote_stream import RemoteStream
 
     # A lost decoder fails the attempt at the shard, which is then embedded again from its start.
-    return RemoteStream(decode, preparation, BATCHES_AHEAD)
+    return RemoteStream(decode, (preparation, others), BATCHES_AHEAD)
 
 
 class Occupancy:
@@ -116,28 +140,38 @@ class Occupancy:
 
 
 class _Waiting:
-    """Samples whose images are embedded, until there are captions for a batch of their own size."""
+    """Samples whose images are embedded, until there are captions for a batch of their own size.
+
+    Images and tokens are by encoder, those of the main model under no name.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.samples: list[Description] = []
-        self.images: list[Vectors] = []
-        self.tokens: list[npt.NDArray[np.int32]] = []
+        self.images = defaultdict[str, list[Vectors]](list)
+        self.tokens = defaultdict[str, list[npt.NDArray[np.int32]]](list)
 
-    def add(self, batch: Batch, images: Vectors) -> None:
+    def add(self, batch: Batch, images: Vectors, others: Mapping[str, Vectors]) -> None:
         self.samples += batch.samples
-        self.images.append(images)
-        # A copy: what Ray hands out lies in its store for as long as anything refers to it.
-        self.tokens.append(batch.tokens.copy())
+        for name, vectors in {"": images, **others}.items():
+            self.images[name].append(vectors)
+        for name, tokens in {"": batch.tokens, **{name: one.tokens for name, one in batch.others.items()}}.items():
+            if tokens is not None:
+                # A copy: what Ray hands out lies in its store for as long as anything refers to it.
+                self.tokens[name].append(tokens.copy())
 
     def full(self) -> bool:
         return len(self.samples) >= self.size
 
 
-def _write_finite(writer: ShardWriter, samples: Sequence[Description], images: Vectors, texts: Vectors) -> None:
-    finite = np.asarray(np.isfinite(images).all(axis=1) & np.isfinite(texts).all(axis=1))
+def _write_finite(
+    writer: ShardWriter, samples: Sequence[Description], images: dict[str, Vectors], texts: dict[str, Vectors]
+) -> None:
+    each = [np.isfinite(vectors).all(axis=1) for vectors in (*images.values(), *texts.values())]
+    finite = np.asarray(np.logical_and.reduce(each))
     for sample in (sample for sample, good in zip(samples, finite, strict=True) if not good):
         fault = Fault("embedding_not_finite", "the model gave NaN or infinity")
         writer.refuse(Quarantined(sample.member, sample.key, fault))
     kept = [sample for sample, good in zip(samples, finite, strict=True) if good]
-    writer.add(kept, images[finite], texts[finite])
+    vectors, captions = ({name: of[finite] for name, of in given.items()} for given in (images, texts))
+    writer.add(kept, vectors.pop(""), captions.pop(""), vectors, captions)

@@ -19,7 +19,7 @@ from filtering.shards.inventory import Shard
 from filtering.shards.metadata import opened
 from filtering.shards.names import column
 from filtering.shards.parquet import BoundedParquet
-from filtering.shards.vectors import SIDES, MismatchError, Side, Vectors, look_for_one
+from filtering.shards.vectors import CONCEPTS, MismatchError, Vectors, View, look_for_one, views_of
 
 MISSING, WIDTH = "embedding_missing", "embedding_dimension"
 Float16Array = npt.NDArray[np.float16]
@@ -28,10 +28,16 @@ Words = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class ColumnVectors:
-    """Vectors in two columns of the tables; what a run keeps of them are halves."""
+    """Vectors in columns of the tables, `concepts` those of concepts; what a run keeps of them are halves."""
 
     columns: Columns
+    concepts: str = ""
     copied = True
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Which vectors rows have."""
+        return views_of(self.concepts)
 
     @property
     def names(self) -> ColumnNames:
@@ -46,45 +52,52 @@ class ColumnVectors:
 
         def look(shard: Shard) -> None:
             self._refuse_names(shard)
-            self.dimension(shard)
+            self.dimensions(shard)
 
         look_for_one(shards, look, "input.tables: no table")
 
     def _refuse_names(self, shard: Shard) -> None:
         with opened(shard.url, "the table") as stream:
             there = _table(stream.stream).schema.names
-        for key, name in {**self.columns.given(), "image": self.columns.image, "text": self.columns.text}.items():
+        asked = {f"input.columns.{key}": name for key, name in self.columns.given().items()}
+        for view in self.views:
+            asked["concepts.embedding" if view == CONCEPTS else f"input.columns.{view}"] = self._column_of(view)
+        for key, name in asked.items():
             if column(there, (name,)) is None:
-                raise InputError(f"input.columns.{key}: {shard.url} has no column {name}{nearest(name, there)}")
+                raise InputError(f"{key}: {shard.url} has no column {name}{nearest(name, there)}")
 
-    def dimension(self, shard: Shard) -> int:
-        """Return the length of most vectors of the first rows that have any; MismatchError if none has."""
+    def dimensions(self, shard: Shard) -> tuple[int, int]:
+        """Return the lengths of most vectors of the first rows that have any; MismatchError if none has."""
         with opened(shard.url, "the table") as stream:
             file = _table(stream.stream)
-            found = [self._width(file, side) for side in SIDES]
-        if found[0] != found[1]:
-            raise MismatchError(f"image vectors have {found[0]} numbers, text vectors {found[1]}")
-        return found[0]
+            found = {view: self._width(file, view) for view in self.views}
+        if found["image"] != found["text"]:
+            raise MismatchError(f"image vectors have {found['image']} numbers, text vectors {found['text']}")
+        return found["image"], found.get(CONCEPTS, 0)
 
     def read(self, shard: Shard, count: int) -> Vectors:
         """Return the vectors of a shard's rows as halves; a row without two of them has a reason.
 
         Errors as in `filtering.shards.vectors.VectorSource.read`.
         """
-        dimension = self.dimension(shard)
-        images, texts = (np.zeros((count, dimension), np.float16) for _ in SIDES)
+        dimension, of_concepts = self.dimensions(shard)
+        widths = {view: of_concepts if view == CONCEPTS else dimension for view in self.views}
+        found = {view: np.zeros((count, width), np.float16) for view, width in widths.items()}
         reasons, details = (np.full(count, "", dtype=object) for _ in range(2))
         with opened(shard.url, "the table") as stream:
             file = _table(stream.stream)
             if file.rows != count:
                 raise MismatchError(f"{count} rows, but {file.rows} vectors")
-            for side, into in zip(SIDES, (images, texts), strict=True):
-                self._fill(file, side, into, reasons, details)
-        return Vectors(images, texts, reasons, details)
+            for view, into in found.items():
+                self._fill(file, view, into, reasons, details)
+        return Vectors(found["image"], found["text"], reasons, details, found.get(CONCEPTS))
 
-    def _fill(self, file: BoundedParquet, side: Side, into: Float16Array, reasons: Words, details: Words) -> None:
+    def _column_of(self, view: View) -> str:
+        return self.concepts if view == CONCEPTS else str(getattr(self.columns, view))
+
+    def _fill(self, file: BoundedParquet, view: View, into: Float16Array, reasons: Words, details: Words) -> None:
         at, dimension = 0, into.shape[1]
-        for lists in self._lists(file, side):
+        for lists in self._lists(file, view):
             block = slice(at, at + len(lists))
             lengths = _lengths(lists)
             whole = lengths == dimension
@@ -92,23 +105,23 @@ class ColumnVectors:
             bad = np.flatnonzero(~whole & (reasons[block] == ""))
             missing = lengths[bad] < 0
             reasons[at + bad] = np.where(missing, MISSING, WIDTH)
-            name = getattr(self.columns, side)
+            name = self._column_of(view)
             details[at + bad] = [
                 f"column {name} has no vector" if length < 0 else f"column {name} has {length} numbers, not {dimension}"
                 for length in lengths[bad]
             ]
             at += len(lists)
 
-    def _width(self, file: BoundedParquet, side: Side) -> int:
-        for lists in self._lists(file, side):
+    def _width(self, file: BoundedParquet, view: View) -> int:
+        for lists in self._lists(file, view):
             lengths = _lengths(lists)
             if (there := lengths[lengths > 0]).size:
                 return int(np.bincount(there).argmax())
-        raise MismatchError(f"column {getattr(self.columns, side)} has no vectors")
+        raise MismatchError(f"column {self._column_of(view)} has no vectors")
 
-    def _lists(self, file: BoundedParquet, side: Side) -> Iterator[pa.Array]:
-        """Yield the cells of a side's column, a batch of rows at a time."""
-        name: str = getattr(self.columns, side)
+    def _lists(self, file: BoundedParquet, view: View) -> Iterator[pa.Array]:
+        """Yield the cells of a view's column, a batch of rows at a time."""
+        name = self._column_of(view)
         if (given := column(file.schema.names, (name,))) is None:
             raise MismatchError(f"has no column {name}")
         kind = file.schema.field(given).type

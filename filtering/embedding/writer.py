@@ -15,7 +15,15 @@ import pyarrow.parquet as pq
 
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
-from filtering.embedding.artifacts import OFFSETS_NAME, QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, ShardCounts, unit_rows
+from filtering.embedding.artifacts import (
+    ENCODER_SCORES,
+    OFFSETS_NAME,
+    QUARANTINE_NAME,
+    ROWS_NAME,
+    VECTORS_NAME,
+    ShardCounts,
+    unit_rows,
+)
 from filtering.embedding.decoding import Description
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import OFFSET, offsets_of
@@ -28,18 +36,27 @@ ROWS_AT_ONCE = 8192
 # Columns of a row that are its sample's.
 DESCRIBED = ("uid", "key", "caption", "width", "height", "content", "url", "sha256")
 TEXT_AT_ONCE = 16 << 20
+Float16Array = npt.NDArray[np.float16]
+NO_ENCODERS: Mapping[str, bool] = {}
+NO_VECTORS: Mapping[str, Float16Array] = {}
 
 
 class ShardWriter:
-    """Collects a shard's rows, vectors, offsets and quarantine in local files, and makes objects of them at the end."""
+    """Collects a shard's rows, vectors, offsets and quarantine in local files, and makes objects of them at the end.
 
-    def __init__(self, store: Store, shard: Shard) -> None:
+    `encoders` are the names of further encoders, and whether they have a text tower, so that rows have their scores.
+    """
+
+    def __init__(self, store: Store, shard: Shard, encoders: Mapping[str, bool] = NO_ENCODERS) -> None:
         self.store, self.shard = store, shard
         self.reasons: Counter[str] = Counter()
         self.folder = tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True)
         self.images = _Array(self._path("image"), np.dtype(np.float16), (0, 0))
         self.texts = _Array(self._path("text"), np.dtype(np.float16), (0, 0))
         self.offsets = _Array(self._path("offsets"), OFFSET, (0,))
+        self.vectors = {name: _Array(self._path(f"{name}.v"), np.dtype(np.float16), (0, 0)) for name in encoders}
+        scored = [name for name, has_texts in encoders.items() if has_texts]
+        self.scores = {name: _Array(self._path(f"{name}.s"), np.dtype(np.float32), (0,)) for name in scored}
         self.rows = _Rows(self._path("rows"), schemas.ROWS)
         self.quarantined = _Rows(self._path("quarantined"), schemas.QUARANTINED)
 
@@ -49,7 +66,7 @@ class ShardWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close and remove what was not committed."""
-        for part in (self.images, self.texts, self.offsets, self.rows, self.quarantined):
+        for _, part in self._parts():
             # What was committed is closed, and all else is thrown away.
             with contextlib.suppress(OSError):
                 part.close()
@@ -58,15 +75,24 @@ class ShardWriter:
             raise full from error
 
     def add(
-        self, samples: Sequence[Description], images: npt.NDArray[np.float16], texts: npt.NDArray[np.float16]
+        self,
+        samples: Sequence[Description],
+        images: Float16Array,
+        texts: Float16Array,
+        vectors: Mapping[str, Float16Array] = NO_VECTORS,
+        captions: Mapping[str, Float16Array] = NO_VECTORS,
     ) -> None:
-        """Take samples with their vectors, float16 (n, d) each."""
+        """Take samples with their vectors, float16 (n, d) each; `vectors` and `captions` are of further encoders."""
         scores = clip_scores(unit_rows(images), unit_rows(texts))
         for sample, score in zip(samples, scores, strict=True):
             row = {name: getattr(sample, name) for name in DESCRIBED}
             self.rows.add(row | {"source_row": self.rows.count, "clip_score": score}, len(sample.caption))
         self.images.add(images)
         self.texts.add(texts)
+        for name, array in self.vectors.items():
+            array.add(vectors[name])
+        for name, scored in self.scores.items():
+            scored.add(clip_scores(unit_rows(vectors[name]), unit_rows(captions[name])))
         self.offsets.add(offsets_of((sample.key, sample.span) for sample in samples).table)
 
     def refuse(self, entry: Quarantined) -> None:
@@ -77,14 +103,7 @@ class ShardWriter:
 
     def commit(self) -> ShardCounts:
         """Write the shard's objects and return how many rows and quarantined samples there are, and why."""
-        names = (
-            (self.images, VECTORS_NAME.format(self.shard.identity, "image")),
-            (self.texts, VECTORS_NAME.format(self.shard.identity, "text")),
-            (self.offsets, OFFSETS_NAME.format(self.shard.identity)),
-            (self.rows, ROWS_NAME.format(self.shard.identity)),
-            (self.quarantined, QUARANTINE_NAME.format(self.shard.identity)),
-        )
-        for part, name in names:
+        for name, part in self._parts():
             _commit(self.store, name, part)
         rows, quarantined = self.rows.count, self.quarantined.count
         return ShardCounts(
@@ -93,6 +112,19 @@ class ShardWriter:
             quarantined=quarantined,
             quarantine_reasons=dict(self.reasons),
         )
+
+    def _parts(self) -> list[tuple[str, "_Array | _Rows"]]:
+        """Return the shard's objects by name; the rows come after what belongs to them."""
+        identity = self.shard.identity
+        return [
+            (VECTORS_NAME.format(identity, "image"), self.images),
+            (VECTORS_NAME.format(identity, "text"), self.texts),
+            *((VECTORS_NAME.format(identity, name), part) for name, part in self.vectors.items()),
+            *((ENCODER_SCORES.format(identity, name), part) for name, part in self.scores.items()),
+            (OFFSETS_NAME.format(identity), self.offsets),
+            (ROWS_NAME.format(identity), self.rows),
+            (QUARANTINE_NAME.format(identity), self.quarantined),
+        ]
 
     def _path(self, name: str) -> Path:
         return Path(self.folder.name) / name

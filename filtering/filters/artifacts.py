@@ -1,7 +1,7 @@
 """The rows that pass the filters, as the stages after them read them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard, half_rows
-from filtering.shards.vectors import Side
+from filtering.shards.vectors import CONCEPTS, Side, View
 from filtering.storage.store import Store
 
 REASONS_NAME = "{}.reasons.parquet"
@@ -63,12 +63,12 @@ class FiltersResult:
 class PassingShard:
     """An embedded shard after the filters; `store` has each row's reason for not going on.
 
-    `side` says which of its embeddings are its vectors.
+    `side` says which of its embeddings are its vectors; of concepts, those of its images unless there are others.
     """
 
     embedded: EmbeddedShard
     store: Store
-    side: Side = "image"
+    side: View = "image"
 
     @property
     def index(self) -> int:
@@ -95,8 +95,9 @@ class PassingShard:
 
     def reader(self) -> "VectorReader":
         """Return the reader of the shard's vectors; a shard of which no row passes may have none."""
-        vectors = self.embedded.images() if self.side == "image" else self.embedded.texts()
-        return VectorReader(self.embedded.rows(["source_row"])["source_row"].to_numpy(), vectors)
+        return VectorReader(
+            self.embedded.rows(["source_row"])["source_row"].to_numpy(), self.embedded.vectors(self.side)
+        )
 
     def vectors(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
         """Return the vectors of some rows, at least one, float16 (n, d), in their order."""
@@ -110,6 +111,11 @@ class PassingShard:
         for start in range(0, len(rows), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
             yield block, read(rows[block])
+
+
+def of_concepts(shards: Sequence[PassingShard]) -> tuple[PassingShard, ...]:
+    """Return shards whose vectors are those of concepts and graph: of their images, or of another encoder."""
+    return tuple(replace(shard, side=CONCEPTS) for shard in shards)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import pyarrow as pa
 from filtering.config.input import Arrays
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
-from filtering.embedding.artifacts import EmbeddedShard, shard_locations
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.embedding.locations import shard_locations
 from filtering.manifests.artifacts import parsed_split, read_whole
 from filtering.manifests.written import WrittenManifest, read_written
 from filtering.runtime.finished_run import Base

@@ -61,6 +61,7 @@ def _inputs(run: Store) -> Iterator[str]:
     source = record["config"]["input"]
     kind: Kind = next((kind for kind in KINDS if source.get(kind) is not None), "shards")
     folders = Folders(**source["folders"]) if "folders" in source else Folders()
+    concepts = str(record["config"].get("concepts", {}).get("embedding") or "")
     for line in WrittenManifest(run, record).shard_lines():
         yield line["url"]
-        yield from vector_urls(kind, folders, line["url"])
+        yield from vector_urls(kind, folders, line["url"], concepts)

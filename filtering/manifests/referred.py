@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from filtering.core.errors import DamagedError, InputError
-from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME, read_locations
+from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, VECTORS_NAME
+from filtering.embedding.locations import read_locations
 from filtering.graph.artifacts import GRAPHS, reused_objects
 from filtering.runtime.run_record import RunRecord, fingerprint_of, stage_folder
 from filtering.runtime.stage_objects import damaged_of
@@ -14,8 +15,6 @@ from filtering.storage.outputs import place_of
 from filtering.storage.store import MARKER, Store
 
 NEEDED = (ROWS_NAME, QUARANTINE_NAME)
-# Metadata has its vectors in the pool.
-OF_TARS = tuple(VECTORS_NAME.format("{}", kind) for kind in ("image", "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class References:
 
     embedding: Store
     fingerprint: str  # of the embedding
-    tars: bool  # whether the pool's shards are tars
+    vectors: tuple[str, ...]  # which vectors of a shard the run has itself
     graphs: tuple[Store, ...]
 
     @classmethod
@@ -32,8 +31,7 @@ class References:
         """Return those of a finished run; DamagedError if its run.json does not name them."""
         embedding, image_graph = (stage_folder(run, record, name) for name in ("embedding", GRAPHS[0]))
         others = (stage_folder(run, record, name) for name in GRAPHS[1:] if name in record["objects"])
-        tars = record["config"]["input"]["shards"] is not None
-        return cls(embedding, fingerprint_of(run, record, "embedding"), tars, (image_graph, *others))
+        return cls(embedding, fingerprint_of(run, record, "embedding"), _vectors(record), (image_graph, *others))
 
     def damaged(self) -> Iterator[DamagedError]:
         """Read every object of other runs that is referred to, and yield what is wrong with it.
@@ -46,7 +44,8 @@ class References:
 
     def _embedded(self) -> Iterator[tuple[Store, list[str]]]:
         """Yield the folders of other runs that have embedded shards, each with the names of those shards' objects."""
-        folders, needed = defaultdict[Store, set[str]](set), (*NEEDED, *(OF_TARS if self.tars else ()))
+        folders = defaultdict[Store, set[str]](set)
+        needed = (*NEEDED, *(VECTORS_NAME.format("{}", kind) for kind in self.vectors))
         for identity, store in self._elsewhere():
             folders[store].add(identity)
         for store, identities in folders.items():
@@ -61,3 +60,14 @@ class References:
             for identity, place in read_locations(self.embedding, self.fingerprint).items():
                 if place_of(place.store.url) != own:
                     yield identity, place.store
+
+
+def _vectors(record: RunRecord) -> tuple[str, ...]:
+    """Return which vectors a run keeps itself: those that a model made, and copies of a table's columns."""
+    source, concepts = record["config"]["input"], record["config"].get("concepts", {}).get("embedding")
+    if source.get("shards") is not None:
+        return ("image", "text", *record["config"]["embedding"].get("encoders", {}))
+    if source.get("tables") is not None:
+        return ("image", "text", *(("concepts",) if concepts else ()))
+    # Metadata has its vectors in the pool.
+    return ()

@@ -99,6 +99,11 @@ class SelectionInputs:
     texts: Neighbourhood | None  # none where no score reads the captions' neighbours
 
     @property
+    def dimension(self) -> int:
+        """The dimension of the vectors of images and captions; concepts may be of others."""
+        return self.embedding.result.dimension or self.concepts.result.dimension
+
+    @property
     def concepts(self) -> Finished[ConceptsResult]:
         """The concepts of images, in which samples are selected."""
         return self.images.concepts

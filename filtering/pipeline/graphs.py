@@ -18,7 +18,8 @@ from filtering.pipeline.context import Neighbourhood, RunContext
 from filtering.pipeline.origin import origin_of
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import Finished
-from filtering.shards.vectors import Side
+from filtering.shards.vectors import CONCEPTS as OF_CONCEPTS
+from filtering.shards.vectors import Side, View
 
 
 def neighbourhood(
@@ -29,7 +30,8 @@ def neighbourhood(
     side: Side = "image",
 ) -> Neighbourhood:
     """Return the concepts and the graph of one side, found now unless they have been; `passing` are all shards."""
-    shards, graph = [replace(shard, side=side) for shard in passing], settings_of(context.config, side)
+    view: View = OF_CONCEPTS if side == "image" else side
+    shards, graph = [replace(shard, side=view) for shard in passing], settings_of(context.config, side)
     concepts = _concepts(context, graph, filters, shards, reusable, side)
     return Neighbourhood(concepts, _graph(context, graph, concepts, shards, reusable, side))
 

@@ -87,7 +87,7 @@ def _repaired(context: RunContext, damaged: DamagedError) -> RunContext:
     runtime.lease.check(fresh=True)
     if found[0] == EMBEDDING:
         # What says that the stage is done leads to the damaged shard. The shards that it has embedded stay.
-        key = embedding_key(context.config.input, context.config.embedding, "")
+        key = embedding_key(context.config.pool, context.config.embedding, "")
         context.stage(key).store.delete_all(RECORD_SUFFIX)
     return replace(context, reusable=replace(context.reusable, damaged=context.reusable.damaged | {found}))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from filtering.core.errors import FilteringError
-from filtering.embedding.artifacts import shard_locations
+from filtering.embedding.locations import shard_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, GRAPHS, QUERIES_NAME, read_origins
 from filtering.pipeline.increment_record import RETIRED, IncrementRecord, folder_name, read_increment
 from filtering.pipeline.layout import is_own

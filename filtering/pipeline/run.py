@@ -8,11 +8,12 @@ from dataclasses import replace
 from filtering.config.run import Config
 from filtering.core.errors import DamagedError, FilteringError, Mistakes, one_line
 from filtering.embedding.artifacts import EmbeddingResult
-from filtering.embedding.checkpoint import check_loads, model_files
+from filtering.embedding.checkpoint import check_main
+from filtering.embedding.encoders import check_encoders, check_encoders_load
 from filtering.embedding.identity import pinned
 from filtering.embedding.metadata import vector_source
-from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key
-from filtering.filters.artifacts import FiltersResult, PassingShard
+from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key, guesses
+from filtering.filters.artifacts import FiltersResult, PassingShard, of_concepts
 from filtering.filters.stage import apply_filters, check_filters, filters_key
 from filtering.manifests.artifacts import REPORT, ManifestsResult
 from filtering.manifests.stage import manifests_key, write_manifests
@@ -67,10 +68,10 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     with mistakes.collected():
         origin_of(config, base)
     with mistakes.collected():
-        shards = list_shards(config.input)
+        shards = list_shards(config.pool)
         check_uids(config.input, shards)
         if not config.input.has_pictures:
-            vector_source(config.input).check(shards)
+            vector_source(config.pool).check(shards)
     with mistakes.collected():
         _check_model(config, base, shards)
     mistakes.refuse()
@@ -78,10 +79,12 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
 
 
 def _check_model(config: Config, base: Base | None, shards: Sequence[Shard]) -> None:
+    check_encoders(dict(config))
     if config.input.has_pictures:
-        check_loads(config.embedding)
+        check_main(config.embedding)
+        check_encoders_load(config.embedding)
     if base is not None:
-        check_base(base, config.input, config.embedding, shards)
+        check_base(base, config.pool, config.embedding, shards)
 
 
 def run(
@@ -127,7 +130,7 @@ def run(
     check_place(config, shards, into_existing, base)
     progress = progress or LineReporter()
     if config.input.has_pictures:
-        if guess := model_files(config.embedding).guess:
+        for guess in guesses(config.embedding):
             progress.say(guess)
         # Workers load it later, on other machines.
         config = config.model_copy(update={"embedding": pinned(config.embedding)})
@@ -170,11 +173,11 @@ def _through_the_stages(context: RunContext) -> RunRecord:
     config, shards, reusable = context.config, context.shards, context.reusable
     inventory = context.take(inventory_key(shards), InventoryResult, lambda stage: write_inventory(stage.store, shards))
     embedding = context.take(
-        embedding_key(config.input, config.embedding, inventory.fingerprint),
+        embedding_key(config.pool, config.embedding, inventory.fingerprint),
         EmbeddingResult,
-        lambda stage: embed(stage, config.input, config.embedding, config.ray, shards, reusable),
+        lambda stage: embed(stage, config.pool, config.embedding, config.ray, shards, reusable),
     )
-    embedded = embedded_shards(embedding, config.input, shards)
+    embedded = embedded_shards(embedding, config.pool, shards, config.concepts.embedding or "")
     filters = context.take(
         filters_key(config.filters, embedding.fingerprint),
         FiltersResult,
@@ -192,7 +195,7 @@ def _through_the_stages(context: RunContext) -> RunRecord:
 def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -> Finished[MeasuresResult]:
     last = selected.last
     measured = MeasuredSelection(
-        shards=inputs.shards,
+        shards=of_concepts(inputs.shards),
         rows=inputs.filters.result.passed,
         kept=last.result.picks,
         partitions=inputs.concepts.result.partitions,

@@ -10,12 +10,14 @@ from filtering.config.selection import Sets, Step, Steps
 from filtering.config.types import FOR_PEOPLE
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
+from filtering.embedding.identity import encoder_settings
 from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished
 from filtering.scores.artifacts import ScoresResult
 from filtering.scores.registry import AUTO, Spec, files_of, parts_of, side_of, spec_of, with_parts
-from filtering.scores.stage import Sources, score, scores_key
+from filtering.scores.sources import Sources
+from filtering.scores.stage import score, scores_key
 from filtering.scores.titles import title_of
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import selector_of, wants_probabilities, weighs_novelty
@@ -174,7 +176,8 @@ class Selecting:
             k=config.graph.k,
             shards=self.pool.shards,
             rows=inputs.filters.result.passed,
-            dimension=inputs.concepts.result.dimension,
+            dimension=inputs.dimension,
+            of_concepts=(_model_of_concepts(config), inputs.concepts.result.dimension),
             concepts=inputs.concepts.store,
             graphs=inputs.graphs(),
             parts=parts,
@@ -184,6 +187,12 @@ class Selecting:
 def model_of(config: Config) -> Embedding | None:
     """Return what embeds images, the `embedding` section; None for rows that come with vectors."""
     return config.embedding if config.input.has_pictures else None
+
+
+def _model_of_concepts(config: Config) -> Embedding | None:
+    """Return what embeds images for concepts and graph; None for rows that come with vectors."""
+    model, name = model_of(config), config.concepts.embedding
+    return model if model is None or name is None else encoder_settings(model, name)
 
 
 def every_step(config: Config) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 from dataclasses import astuple
 
 from filtering.config.run import Config
-from filtering.embedding.identity import contents_of
+from filtering.embedding.identity import contents_of, encoder_settings
 from filtering.filters.exclusion import exclusion_identity
 from filtering.filters.phrases import IMAGENET
 from filtering.filters.words import list_identity
@@ -23,6 +23,9 @@ def sources_of(config: Config) -> dict[str, str]:
     model = model_of(config)
     if model is not None and model.model != "demo":
         found[f"a file of embedding.model {model.model}"] = digest(contents_of(model))
+    if model is not None:
+        each = {name: encoder_settings(model, name) for name in model.encoders}
+        found |= {f"a file of embedding.encoders.{name}": digest(contents_of(one)) for name, one in each.items()}
     for step in config.filters:
         if step.words is not None and step.words.list != IMAGENET:
             found[step.words.list] = list_identity(step.words)

@@ -180,7 +180,7 @@ def _asked(config: Config, pool: Pool) -> Asked:
 
 def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost:
     if not config.input.has_pictures:
-        return metadata_cost(work, pair, vector_source(config.input).copied)
+        return metadata_cost(work, pair, vector_source(config.pool).copied)
     probe = pool.probe
     forward = (probe.image_forward_bytes, probe.text_forward_bytes)
     memory = embedder_bytes(config.embedding, probe.width, probe.height, pool.largest_shard, probe.model_bytes, forward)

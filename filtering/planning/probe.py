@@ -117,11 +117,11 @@ def _pair_seconds(dimension: int) -> float:
 
 def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     """Count rows from footers, and take the dimension from the first vectors; a run quarantines other files."""
-    counts, faults, dimension, source = [], list[str](), 0, vector_source(config.input)
+    counts, faults, dimension, source = [], list[str](), 0, vector_source(config.pool)
     for shard in shards:
         try:
             counts.append(row_count(shard.url))
-            dimension = dimension or source.dimension(shard)
+            dimension = dimension or max(source.dimensions(shard))
         except FileNotFoundError:
             faults.append(f"{shard.url}: it, or a file of its vectors, is not there")
         except UnreadableError as error:

@@ -81,6 +81,7 @@ class RecordedEmbedding(TypedDict):
 
     model: str
     max_image_bytes: Count
+    encoders: NotRequired[JsonObject]
 
 
 @OPEN
@@ -89,6 +90,7 @@ class RecordedConfig(TypedDict):
 
     input: RecordedInput
     embedding: RecordedEmbedding
+    concepts: NotRequired[JsonObject]
     graph: NotRequired[JsonObject]
     output: NotRequired[str]
 

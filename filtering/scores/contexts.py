@@ -1,9 +1,7 @@
-"""The arrays that scorers of images need besides a shard: centroids and targets, read once for all shards.
-
-`model` is the `embedding` section of the configuration; None for metadata, which has no model.
-"""
+"""The arrays that scorers of images need besides a shard: centroids and targets, read once for all shards."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,20 +27,34 @@ Files = Mapping[str, Version]
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def concept_context(settings: None, model: Embedding | None, concepts: Store, files: Files) -> Context:
+@dataclass(frozen=True, slots=True)
+class ContextSources:
+    """What contexts are read from besides a score's parameters.
+
+    `model` embeds images as those of the pool are, None for rows that come with vectors; `dimension` is that of the
+    vectors that are scored.
+    """
+
+    model: Embedding | None
+    concepts: Store
+    dimension: int
+    files: Files
+
+
+def concept_context(settings: None, sources: ContextSources) -> Context:
     """Return the centroid of each concept, float32 (C, d)."""
-    return {"centroids": read_concept_centroids(concepts)}
+    return {"centroids": read_concept_centroids(sources.concepts)}
 
 
-def targets_context(settings: Targets, model: Embedding | None, concepts: Store, files: Files) -> Context:
+def targets_context(settings: Targets, sources: ContextSources) -> Context:
     """Return the targets as unit rows, float32 (m, d)."""
-    return {"targets": _targets(settings.targets, model, read_centroids(concepts).vectors.shape[1], files)}
+    return {"targets": _targets(settings.targets, sources)}
 
 
-def near_targets_context(settings: Targets, model: Embedding | None, concepts: Store, files: Files) -> Context:
+def near_targets_context(settings: Targets, sources: ContextSources) -> Context:
     """Return which concepts are the nearest of some target, bool (C,): DataComp's image-based filter (2304.14108)."""
-    centroids = read_centroids(concepts)
-    targets = _targets(settings.targets, model, centroids.vectors.shape[1], files)
+    centroids, concepts = read_centroids(sources.concepts), sources.concepts
+    targets = _targets(settings.targets, sources)
     near = np.zeros(len(centroids.vectors), dtype=bool)
     near[CentroidIndex(centroids).nearest(targets, 1)[0][:, 0]] = True
     return {"near": np.repeat(near, read_sections(concepts))}
@@ -64,7 +76,8 @@ def target_files(url: str) -> list[str]:
     return [folder.path(name) for name in folder.names() if name.lower().endswith(IMAGES)]
 
 
-def _targets(url: str, model: Embedding | None, dimension: int, files: Files) -> Float32Array:
+def _targets(url: str, sources: ContextSources) -> Float32Array:
+    model, dimension, files = sources.model, sources.dimension, sources.files
     if found := target_file(url):
         targets = read_targets(url, files[found.url])
     elif model is None:

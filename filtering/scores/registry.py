@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from filtering.config.scores import (
     CentredScore,
+    ClipScore,
     Combine,
     Dlc,
     Dynamics,
@@ -55,7 +56,7 @@ HERE = "docs/methods.md"
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
     "clip_score": Scorer(
-        Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", of_rows=_stored, values=Values.COSINE
+        Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", ClipScore, _stored, values=Values.COSINE
     ),
     "neg_clip_loss": Scorer(
         Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
@@ -101,6 +102,7 @@ SCORERS: dict[str, Scorer] = {
         Targets,
         of_images=lambda images, homes, context: context["near"][homes].astype(np.float32),
         context=near_targets_context,
+        by_concepts=True,
         values=Values.SHARE,
     ),
     "prototypicality": Scorer(
@@ -110,6 +112,7 @@ SCORERS: dict[str, Scorer] = {
         "arXiv 2206.14486",
         of_images=lambda images, homes, context: prototypicalities(images, homes, context["centroids"]),
         context=concept_context,
+        by_concepts=True,
         values=Values.DISTANCE,
     ),
     "sas": Scorer(
@@ -267,6 +270,9 @@ def with_parts(spec: Spec) -> list[Spec]:
 
 def _completed(name: str, settings: Section | None) -> Spec:
     """Name the column and the orientation of training dynamics; no batches are the closed form of all of them."""
+    if settings == ClipScore():
+        # That of the model, which has no parameter.
+        return Spec(name)
     if isinstance(settings, NegClipLoss) and not settings.batchings:
         return Spec("centred_score", CentredScore())
     if isinstance(settings, Dynamics):

@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.config.run import Embedding
 from filtering.config.types import Section
 from filtering.scores.artifacts import Scores
-from filtering.scores.contexts import Context, Files
-from filtering.storage.store import Store
+from filtering.scores.contexts import Context, ContextSources, Files
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -22,8 +20,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 ScoreRows = Callable[[pa.Table, Any, Files], Scores]
 # Unit-norm image embeddings, float32 (n, d), the concept of each, int32 (n,), and the context in, float32 (n,) out.
 ScoreImages = Callable[[Float32Array, Int32Array, Arrays], Float32Array]
-# Arrays that scoring any shard needs, read once: from the parameters, the `embedding` section, the concepts and files.
-ReadContext = Callable[[Any, Embedding | None, Store, Files], Context]
+# Arrays that scoring any shard needs, read once: from the parameters, and what else there is to read.
+ReadContext = Callable[[Any, ContextSources], Context]
 
 
 class Kind(StrEnum):
@@ -60,7 +58,8 @@ class Values(StrEnum):
 class Scorer:
     """A score: how it is computed, what it means, its inputs for a person, its paper, its parameters and its values.
 
-    `of_rows` computes scores of ROWS, `of_images` and `context` those of IMAGES.
+    `of_rows` computes scores of ROWS, `of_images` and `context` those of IMAGES; with `by_concepts`, of the images'
+    vectors from which concepts are made, where another encoder makes them.
     """
 
     kind: Kind
@@ -72,3 +71,4 @@ class Scorer:
     of_images: ScoreImages | None = None
     context: ReadContext | None = None
     values: Values = Values.ANY
+    by_concepts: bool = False

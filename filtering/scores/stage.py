@@ -1,29 +1,30 @@
 """The scores stage: one score a row, by shard; how it is computed depends on the kind of scorer."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from filtering.config.run import Embedding, Ray
-from filtering.config.scores import CentredScore, Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
+from filtering.config.scores import CentredScore, ClipScore, Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
 from filtering.core.errors import InputError, RunError, under
 from filtering.core.uid_rule import UidRule
+from filtering.embedding.encoders import check_scoring_encoder
 from filtering.embedding.shape import embedder_shape
-from filtering.filters.artifacts import PassingShard
+from filtering.filters.artifacts import PassingShard, of_concepts
 from filtering.filters.phrases import check_entries, entries_identity, read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, right_stage, tasks
-from filtering.scores.artifacts import GraphSource, ScoresResult
-from filtering.scores.contexts import Files, check_targets
+from filtering.scores.artifacts import ScoresResult
+from filtering.scores.contexts import ContextSources, Files, check_targets
 from filtering.scores.registry import Spec, parts_of, side_of
 from filtering.scores.scorer import Kind
+from filtering.scores.sources import Sources
 from filtering.scores.table_column import check_table
 from filtering.scores.titles import title_of
-from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 from filtering.storage.versions import check_unchanged
 
@@ -42,28 +43,6 @@ ENTRIES_VERSION = 5
 # Of centred cosines, and what is made of them: vectors that are their mean but for rounding have none; P(right) is flat
 # below what shuffled pairs have in the middle.
 CENTRED_VERSION = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The inputs of scorers: sections of the configuration, facts about the pool, and folders of other stages.
-
-    `model` is None for metadata, which has no model; `uid_rule` is the pool's; `k` is the image graph's; `rows` passed
-    the filters; `graphs` are those of images and, where a score reads it, of captions; `parts` are the folders of the
-    scores that a combination adds up, or that `right` reads, in order; `files` are those that `score` was given.
-    """
-
-    model: Embedding | None
-    uid_rule: UidRule
-    workers: Ray
-    k: int
-    shards: Sequence[PassingShard]
-    rows: int
-    dimension: int
-    concepts: Store
-    graphs: Mapping[Side, GraphSource]
-    parts: Sequence[Store] = ()
-    files: Files = field(default_factory=dict)
 
 
 # The scales of combinations that are called otherwise than in the configuration.
@@ -111,6 +90,8 @@ def check_spec(spec: Spec, model: Embedding | None) -> None:
             raise InputError(f"{spec.name} runs a model over images, and metadata has none; give tars")
         if isinstance(settings, ScoreTable):
             check_table(settings)
+        elif isinstance(settings, ClipScore):
+            check_scoring_encoder(settings.of or "", model)
         elif isinstance(settings, Targets):
             check_targets(settings.targets)
         elif isinstance(settings, MetaClip):
@@ -148,8 +129,12 @@ def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
 
 
 def _of_images(stage: StageRun, spec: Spec, sources: Sources) -> None:
-    stage.call("context", tasks.write_context, spec, sources.model, sources.concepts, sources.files, stage.store)
-    stage.over_shards("", "shards", sources.shards, tasks.score_images, spec, sources.concepts, stage.store)
+    by_concepts = spec.scorer.by_concepts
+    shards = of_concepts(sources.shards) if by_concepts else sources.shards
+    model, dimension = sources.of_concepts if by_concepts else (sources.model, sources.dimension)
+    read = ContextSources(model, sources.concepts, dimension, sources.files)
+    stage.call("context", tasks.write_context, spec, read, stage.store)
+    stage.over_shards("", "shards", shards, tasks.score_images, spec, sources.concepts, stage.store)
 
 
 def _of_graph(stage: StageRun, spec: Spec, sources: Sources) -> None:

@@ -5,11 +5,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
-from filtering.config.run import Embedding
-from filtering.config.scores import MetaClip, NegClipLoss
+from filtering.config.scores import ClipScore, MetaClip, NegClipLoss
 from filtering.core.errors import under
 from filtering.embedding.artifacts import EmbeddedShard, half_rows, unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -19,7 +19,7 @@ from filtering.graph.sharded import inside_concept
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
 from filtering.scores.artifacts import SCORES_NAME
-from filtering.scores.contexts import Files
+from filtering.scores.contexts import ContextSources, Files
 from filtering.scores.distances import same_class_distances
 from filtering.scores.dlc import PROTOTYPES, ConceptSums, concept_sums, mean_prototypes
 from filtering.scores.metaclip import metaclip_keys
@@ -59,16 +59,18 @@ def score_rows(shard: EmbeddedShard, spec: Spec, files: Files, store: Store) -> 
     function = spec.scorer.of_rows
     assert function is not None
     rows = shard.rows(["uid", "clip_score"])
+    if isinstance(spec.settings, ClipScore) and spec.settings.of is not None:
+        rows = rows.set_column(1, "clip_score", pa.array(shard.scores_by(spec.settings.of)))
     with under(spec.key):
         scores = function(rows, spec.settings, files)
     return write_scores(store, shard.shard.identity, scores, spec.dtype)
 
 
-def write_context(spec: Spec, model: Embedding | None, concepts: Store, files: Files, store: Store) -> None:
+def write_context(spec: Spec, sources: ContextSources, store: Store) -> None:
     """Write the arrays that scoring any shard needs."""
     context = spec.scorer.context
     assert context is not None
-    store.write_arrays(CONTEXT, context(spec.settings, model, concepts, files))
+    store.write_arrays(CONTEXT, context(spec.settings, sources))
 
 
 def score_images(shard: PassingShard, spec: Spec, concepts: Store, store: Store) -> RowCount:

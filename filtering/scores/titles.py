@@ -1,6 +1,6 @@
 """Scores as a run names them for a person: in its log, in run.json, in exports and in the report."""
 
-from filtering.config.scores import NeighbourAgreement
+from filtering.config.scores import ClipScore, NeighbourAgreement
 from filtering.scores.registry import AGREEMENTS, SCORERS, Spec
 
 # What the agreement of one side means; the registry describes both.
@@ -11,8 +11,13 @@ AGREEMENT = {
 
 
 def title_of(spec: Spec) -> str:
-    """Return the name of a score; for an agreement also whose neighbours agree, because `right` reads both."""
-    return f"{spec.name} of {spec.settings.of}" if isinstance(spec.settings, NeighbourAgreement) else spec.name
+    """Return the name of a score; for an agreement also whose neighbours agree, because `right` reads both.
+
+    For a CLIP score also the encoder, where it is not that of the model.
+    """
+    return (
+        f"{spec.name} of {spec.settings.of}" if isinstance(spec.settings, NeighbourAgreement | ClipScore) else spec.name
+    )
 
 
 def about_of(listed: str) -> str:

@@ -40,8 +40,8 @@ class Shard:
     """One shard of the pool: a tar, or a parquet file of rows; `index` is its place in the inventory.
 
     Its version is the store's etag, or the modification time on a disk. `vectors` are the files that hold the vectors
-    of its rows: DataComp's npz, or clip-retrieval's npy of images and that of captions; none of tars, and of tables
-    that hold vectors themselves.
+    of its rows: DataComp's npz, or clip-retrieval's npy of images, of captions and, where they are others, of
+    concepts; none of tars, and of tables that hold vectors themselves.
     """
 
     index: int
@@ -57,8 +57,9 @@ class Shard:
 
     @property
     def vectors_url(self) -> str:
-        """The first object that vectors are looked for in."""
-        return self.vectors[0].url if self.vectors else self.url
+        """The first object that vectors are looked for in, or the first of several that is not there."""
+        first = next((file for file in self.vectors if file.version == ABSENT), *self.vectors[:1] or (None,))
+        return self.url if first is None else first.url
 
     @property
     def identity(self) -> str:
@@ -131,7 +132,7 @@ def list_shards(source: Input) -> list[Shard]:
     urls = _expanded(key, source.table_patterns, suffix)
     if not urls:
         raise InputError(f"{key}: names no shard")
-    return _found(key, {url: vector_urls(source.kind, source.folders, url) for url in urls})
+    return _found(key, {url: vector_urls(source.kind, source.folders, url, source.concepts) for url in urls})
 
 
 def _expanded(key: str, given: str | Iterable[str], suffix: str) -> list[str]:
@@ -160,9 +161,10 @@ def check_uids(source: Input, shards: Sequence[Shard]) -> None:
             )
 
 
-def vector_urls(kind: Kind, folders: Folders, url: str) -> tuple[str, ...]:
+def vector_urls(kind: Kind, folders: Folders, url: str, concepts: str = "") -> tuple[str, ...]:
     """Return the files that hold the vectors of a shard's rows, in the order of `Shard.vectors`.
 
+    `concepts` is the folder of the vectors of concepts, of clip-retrieval's tables; empty where there is none.
     InputError if a table of clip-retrieval is called by another name than metadata_N.parquet.
     """
     if kind == "metadata":
@@ -175,7 +177,7 @@ def vector_urls(kind: Kind, folders: Folders, url: str) -> tuple[str, ...]:
     if number == name:
         raise InputError(f"input.clip_retrieval: {url} is not called {TABLE_STEM}N.parquet, as clip-retrieval calls it")
     root, query = posixpath.dirname(folder), url[len(path) :]
-    stems = ((folders.image, "img_emb_"), (folders.text, "text_emb_"))
+    stems = [(folders.image, "img_emb_"), (folders.text, "text_emb_")] + [(concepts, "img_emb_")] * bool(concepts)
     return tuple(f"{root}/{side}/{stem}{number.removesuffix('.parquet')}.npy{query}" for side, stem in stems)
 
 

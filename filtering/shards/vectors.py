@@ -19,6 +19,9 @@ from filtering.storage.versions import deletion_refused
 # Which of a pair's two embeddings is meant.
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
+# Or the image's vector of another encoder, from which concepts and graph are made.
+CONCEPTS: Literal["concepts"] = "concepts"
+View = Literal["image", "text", "concepts"]
 # The kinds of numpy's dtypes that vectors may have: floats and whole numbers.
 NUMBERS = "fiu"
 
@@ -31,13 +34,19 @@ class MismatchError(InputError):
 class Vectors:
     """The vectors of a shard's rows, of images and of captions, numbers (n, d) each, and what is wrong with some.
 
-    `reasons` are why rows have no vectors, "" where they have, with `details`; object (n,).
+    `reasons` are why rows have no vectors, "" where they have, with `details`; object (n,). `concepts`, numbers (n, c),
+    are the images' vectors of another encoder, None where none is asked for.
     """
 
     images: npt.NDArray[Any]
     texts: npt.NDArray[Any]
     reasons: npt.NDArray[Any]
     details: npt.NDArray[Any]
+    concepts: npt.NDArray[Any] | None = None
+
+    def of(self, view: View) -> npt.NDArray[Any] | None:
+        """Return the vectors of one view."""
+        return {"image": self.images, "text": self.texts, CONCEPTS: self.concepts}[view]
 
 
 class VectorSource(Protocol):
@@ -46,6 +55,10 @@ class VectorSource(Protocol):
     @property
     def names(self) -> ColumnNames:
         """What the columns of rows may be called."""
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Which vectors rows have: of images and captions, and of another encoder where it is asked for."""
 
     @property
     def copied(self) -> bool:
@@ -57,8 +70,11 @@ class VectorSource(Protocol):
         InputError if one before has vectors under other names only, or none can be used.
         """
 
-    def dimension(self, shard: Shard) -> int:
-        """Return the dimension of a shard's vectors, without reading them all; errors as in `read`."""
+    def dimensions(self, shard: Shard) -> tuple[int, int]:
+        """Return the dimensions of a shard's vectors, and of those of concepts, without reading them all.
+
+        The second is 0 where they are those of the images. Errors as in `read`.
+        """
 
     def read(self, shard: Shard, count: int) -> Vectors:
         """Return the vectors of a shard's `count` rows, after what checksums they have were compared.
@@ -73,64 +89,75 @@ class FileVectors(ABC):
 
     key: str
     what: str
+    # The name of the vectors of concepts; empty where they are those of the images.
+    concepts: str
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Which vectors rows have."""
+        return views_of(self.concepts)
 
     def check(self, shards: Sequence[Shard]) -> None:
         """Look at the first shard whose vectors can be used, as `VectorSource.check`."""
 
         def look(shard: Shard) -> None:
             self.refuse_names(shard)
-            self.dimension(shard)
+            self.dimensions(shard)
 
         look_for_one(shards, look, f"input.{self.key}: no {self.what}")
 
-    def dimension(self, shard: Shard) -> int:
-        """Return the dimension of a shard's vectors, from what their files say of them."""
+    def dimensions(self, shard: Shard) -> tuple[int, int]:
+        """Return the dimensions of a shard's vectors, from what their files say of them."""
         return self._checked(shard, None)
 
     def read(self, shard: Shard, count: int) -> Vectors:
         """Return the vectors of a shard; those that lie uncompressed on a disk are mapped."""
         self._checked(shard, count)
         fine = np.full(count, "", dtype=object)
-        images, texts = (self.array(shard, side) for side in SIDES)
-        return Vectors(images, texts, fine, fine)
+        found = {view: self.array(shard, view) for view in self.views}
+        return Vectors(found["image"], found["text"], fine, fine, found.get(CONCEPTS))
 
-    def _checked(self, shard: Shard, count: int | None) -> int:
-        images, texts = (self.header(shard, side) for side in SIDES)
-        for side, header in zip(SIDES, (images, texts), strict=True):
+    def _checked(self, shard: Shard, count: int | None) -> tuple[int, int]:
+        headers = {view: self.header(shard, view) for view in self.views}
+        for view, header in headers.items():
             if header.dtype.kind not in NUMBERS:
-                raise MismatchError(f"{self.name(shard, side)} holds {_kind(header.dtype)}, not numbers")
-        whole = len(images.shape) == 2 and images.shape[1] > 0 and count in (None, images.shape[0])
-        if not whole or images.shape != texts.shape:
-            rows = "" if count is None else f"{count} rows, "
-            raise MismatchError(f"{rows}image array {images.shape}, text array {texts.shape}")
-        return images.shape[1]
+                raise MismatchError(f"{self.name(shard, view)} holds {_kind(header.dtype)}, not numbers")
+        shapes = {view: header.shape for view, header in headers.items()}
+        # Other vectors of the same images may have another dimension, but as many rows.
+        two = all(len(shape) == 2 and shape[1] > 0 for shape in shapes.values())
+        rows = {shape[0] for shape in shapes.values()} if two else set[int]()
+        if len(rows) != 1 or (count is not None and rows != {count}) or shapes["image"] != shapes["text"]:
+            expected = "" if count is None else f"{count} rows, "
+            raise MismatchError(expected + ", ".join(f"{view} array {shape}" for view, shape in shapes.items()))
+        return shapes["image"][1], shapes[CONCEPTS][1] if CONCEPTS in shapes else 0
 
     @abstractmethod
     def refuse_names(self, shard: Shard) -> None:
         """Refuse a shard whose files have no vectors under the names that are read, by an InputError."""
 
     @abstractmethod
-    def name(self, shard: Shard, side: Side) -> str:
-        """Return what the vectors of a side are called, in words."""
+    def name(self, shard: Shard, view: View) -> str:
+        """Return what the vectors of a view are called, in words."""
 
     @abstractmethod
-    def file(self, shard: Shard, side: Side) -> VectorFile:
-        """Return the file that holds the vectors of a side."""
+    def file(self, shard: Shard, view: View) -> VectorFile:
+        """Return the file that holds the vectors of a view."""
 
     @abstractmethod
-    def header(self, shard: Shard, side: Side) -> ArrayHeader:
-        """Return what the vectors of a side say of themselves."""
+    def header(self, shard: Shard, view: View) -> ArrayHeader:
+        """Return what the vectors of a view say of themselves."""
 
     @abstractmethod
-    def array(self, shard: Shard, side: Side, listed: bool = False) -> npt.NDArray[Any]:
-        """Return the vectors of a side; `listed` if they were verified before and must have the shard's version."""
+    def array(self, shard: Shard, view: View, listed: bool = False) -> npt.NDArray[Any]:
+        """Return the vectors of a view; `listed` if they were verified before and must have the shard's version."""
 
 
 @dataclass(frozen=True, slots=True)
 class NpzVectors(FileVectors):
-    """Two arrays of an npz beside a table, as DataComp has them."""
+    """Arrays of an npz beside a table, as DataComp has them."""
 
     arrays: Arrays
+    concepts: str = ""
     key = "metadata"
     what = "npz"
     names = DATACOMP
@@ -140,36 +167,40 @@ class NpzVectors(FileVectors):
         """Refuse an npz that has arrays of other names only."""
         url = shard.vectors[0].url
         there = array_names(url)
-        for name in (self.arrays.image, self.arrays.text):
-            if name not in there:
-                raise InputError(f"input.arrays: {url} has no array {name}; it has {', '.join(there)}")
+        for view in self.views:
+            if (name := self._array_of(view)) not in there:
+                key = "concepts.embedding" if view == CONCEPTS else "input.arrays"
+                raise InputError(f"{key}: {url} has no array {name}; it has {', '.join(there)}")
 
-    def name(self, shard: Shard, side: Side) -> str:
-        """Return the array of a side."""
-        return f"array {self._array_of(side)}"
+    def name(self, shard: Shard, view: View) -> str:
+        """Return the array of a view."""
+        return f"array {self._array_of(view)}"
 
-    def file(self, shard: Shard, side: Side) -> VectorFile:
+    def file(self, shard: Shard, view: View) -> VectorFile:
         """Return the npz."""
         return shard.vectors[0]
 
-    def header(self, shard: Shard, side: Side) -> ArrayHeader:
-        """Return the header of the array of a side."""
-        return array_header(self.file(shard, side).url, self._array_of(side))
+    def header(self, shard: Shard, view: View) -> ArrayHeader:
+        """Return the header of the array of a view."""
+        return array_header(self.file(shard, view).url, self._array_of(view))
 
-    def array(self, shard: Shard, side: Side, listed: bool = False) -> npt.NDArray[Any]:
-        """Return the array of a side."""
-        file = self.file(shard, side)
-        return read_array(file.url, self._array_of(side), file.version if listed else None, whole=not listed)
+    def array(self, shard: Shard, view: View, listed: bool = False) -> npt.NDArray[Any]:
+        """Return the array of a view."""
+        file = self.file(shard, view)
+        return read_array(file.url, self._array_of(view), file.version if listed else None, whole=not listed)
 
-    def _array_of(self, side: Side) -> str:
-        name: str = getattr(self.arrays, side)
-        return name
+    def _array_of(self, view: View) -> str:
+        return self.concepts if view == CONCEPTS else str(getattr(self.arrays, view))
 
 
 @dataclass(frozen=True, slots=True)
 class NpyVectors(FileVectors):
-    """Two npy files a table, as clip-retrieval has them: img_emb_N and text_emb_N in folders beside metadata_N's."""
+    """Two npy files a table, as clip-retrieval has them: img_emb_N and text_emb_N in folders beside metadata_N's.
 
+    The vectors of concepts are a third one, in a folder of that name.
+    """
+
+    concepts: str = ""
     key = "clip_retrieval"
     what = "pair of npy files"
     names = CLIP_RETRIEVAL
@@ -178,22 +209,27 @@ class NpyVectors(FileVectors):
     def refuse_names(self, shard: Shard) -> None:
         """Refuse nothing: what a file is called says what it holds."""
 
-    def name(self, shard: Shard, side: Side) -> str:
-        """Return the base name of the file of a side."""
-        return base_name(self.file(shard, side).url)
+    def name(self, shard: Shard, view: View) -> str:
+        """Return the base name of the file of a view."""
+        return base_name(self.file(shard, view).url)
 
-    def file(self, shard: Shard, side: Side) -> VectorFile:
-        """Return the file of a side."""
-        return shard.vectors[SIDES.index(side)]
+    def file(self, shard: Shard, view: View) -> VectorFile:
+        """Return the file of a view."""
+        return shard.vectors[(*SIDES, CONCEPTS).index(view)]
 
-    def header(self, shard: Shard, side: Side) -> ArrayHeader:
-        """Return the header of the file of a side."""
-        return npy_header_of(self.file(shard, side).url)
+    def header(self, shard: Shard, view: View) -> ArrayHeader:
+        """Return the header of the file of a view."""
+        return npy_header_of(self.file(shard, view).url)
 
-    def array(self, shard: Shard, side: Side, listed: bool = False) -> npt.NDArray[Any]:
-        """Return the array in the file of a side."""
-        file = self.file(shard, side)
+    def array(self, shard: Shard, view: View, listed: bool = False) -> npt.NDArray[Any]:
+        """Return the array in the file of a view."""
+        file = self.file(shard, view)
         return read_npy(file.url, file.version if listed else None)
+
+
+def views_of(concepts: str) -> tuple[View, ...]:
+    """Return which vectors rows have, with those of another encoder if `concepts` names them."""
+    return (*SIDES, CONCEPTS) if concepts else SIDES
 
 
 def look_for_one(shards: Sequence[Shard], look: Callable[[Shard], None], none: str) -> None:
@@ -211,11 +247,14 @@ def look_for_one(shards: Sequence[Shard], look: Callable[[Shard], None], none: s
     raise InputError(f"{none} has vectors that can be used; {faults[0]}")
 
 
-def listed_vectors(shard: Shard, side: Side, arrays: Arrays) -> npt.NDArray[Any]:
-    """Return vectors of a shard that has files of them, of the versions that were listed; RunError if they changed."""
-    source: FileVectors = NpyVectors() if len(shard.vectors) > 1 else NpzVectors(arrays)
-    with deletion_refused(source.file(shard, side).url):
-        return source.array(shard, side, listed=True)
+def listed_vectors(shard: Shard, view: View, arrays: Arrays, concepts: str = "") -> npt.NDArray[Any]:
+    """Return vectors of a shard that has files of them, of the versions that were listed; RunError if they changed.
+
+    `concepts` is the name of the array or folder of the vectors of concepts.
+    """
+    source: FileVectors = NpyVectors(concepts) if len(shard.vectors) > 1 else NpzVectors(arrays, concepts)
+    with deletion_refused(source.file(shard, view).url):
+        return source.array(shard, view, listed=True)
 
 
 def _kind(dtype: np.dtype[Any]) -> str:

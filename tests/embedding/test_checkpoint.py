@@ -251,7 +251,8 @@ def test_weights_of_another_architecture_are_refused():
         (b'{"embed_dim": 4, "vision_cfg": {}, "text_cfg": {"odd": 1}}', "cannot be built ("),
     ],
 )
-def test_a_broken_definition_of_a_model_is_refused(tmp_path, content, words):
+def test_a_broken_definition_of_a_model_is_refused(tmp_path, content, words, monkeypatch):
+    monkeypatch.setattr("filtering.embedding.checkpoint.find_spec", lambda name: None)
     (tmp_path / "own.json").write_bytes(content)
     with pytest.raises(InputError, match=r"^embedding\.model: .*own") as refused:
         check_loads(Embedding(model=str(tmp_path / "own.json"), pretrained=str(CHECKPOINT)))

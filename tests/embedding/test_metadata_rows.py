@@ -13,7 +13,8 @@ from filtering.config.input import Arrays
 from filtering.core import schemas
 from filtering.core.errors import InputError, RunError
 from filtering.core.uids import content_hash, derived_uid
-from filtering.embedding.artifacts import EmbeddedShard, ShardLocation, pool_dimension
+from filtering.embedding.artifacts import EmbeddedShard
+from filtering.embedding.locations import ShardLocation, pool_dimensions
 from filtering.embedding.metadata import MetadataReader
 from filtering.shards.inventory import Shard, VectorFile, current, npz_url
 from filtering.shards.vectors import NpzVectors
@@ -56,6 +57,7 @@ def test_each_row_has_its_own_reason_and_detail(shard, read):
         "quarantined": 3,
         "quarantine_reasons": {"caption_empty": 2, "uid_malformed": 1},
         "dimension": 8,
+        "of_concepts": 0,
     }
     assert embedded.rows()["source_row"].to_pylist() == [0]
     found = embedded.quarantined()
@@ -159,11 +161,11 @@ def test_the_dimension_of_a_pool_is_that_of_most_rows():
     def place(rows, dimension):
         return ShardLocation(Store("x"), rows, rows, 0, dimension)
 
-    assert pool_dimension([place(10, 512), place(30, 768), place(15, 512)]) == 768
-    assert pool_dimension([place(10, 512), place(10, 768)]) == 512
-    assert pool_dimension([place(10, 768), place(10, 512)]) == 768
+    assert pool_dimensions([place(10, 512), place(30, 768), place(15, 512)]) == (768, 0)
+    assert pool_dimensions([place(10, 512), place(10, 768)]) == (512, 0)
+    assert pool_dimensions([place(10, 768), place(10, 512)]) == (768, 0)
     # Tars, and shards that an older version took.
-    assert pool_dimension([place(10, 0)]) == 0
+    assert pool_dimensions([place(10, 0)]) == (0, 0)
 
 
 def test_a_shard_of_another_dimension_has_no_rows(shard, read):

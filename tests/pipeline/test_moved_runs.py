@@ -11,7 +11,7 @@ from pools import Meanwhile, Silent, Told, metadata_config, write_metadata
 
 import filtering
 from filtering.config.run import parse_config
-from filtering.embedding.artifacts import shard_locations
+from filtering.embedding.locations import shard_locations
 from filtering.exports.options import Options
 from filtering.graph.artifacts import read_origins
 from filtering.manifests.verify import problems

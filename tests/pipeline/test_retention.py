@@ -12,7 +12,7 @@ from pools import Silent, metadata_config
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
-from filtering.embedding.artifacts import ShardLocation, write_locations
+from filtering.embedding.locations import ShardLocation, write_locations
 from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
 from filtering.pipeline import incremental
 from filtering.pipeline.increment_record import RECORD, RETIRED

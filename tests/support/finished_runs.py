@@ -10,7 +10,8 @@ import pyarrow as pa
 from filtering.config.input import Input
 from filtering.core import schemas
 from filtering.core.uids import subset_array
-from filtering.embedding.artifacts import OFFSETS_NAME, ShardLocation, write_locations
+from filtering.embedding.artifacts import OFFSETS_NAME
+from filtering.embedding.locations import ShardLocation, write_locations
 from filtering.manifests.artifacts import CHECKSUMS, SHARDS, SUBSET, subset_bytes, table_name
 from filtering.runtime.run_record import OUTCOMES, RUN
 from filtering.shards.inventory import Shard, list_shards, write_inventory

@@ -10,7 +10,8 @@ import torch
 from benchmarks.lib import processes
 from filtering.config.run import Embedding
 from filtering.embedding.decoding import batches
-from filtering.embedding.model import PRECISIONS, ClipModel
+from filtering.embedding.loading import PRECISIONS
+from filtering.embedding.model import ClipModel
 from filtering.shards.inventory import Shard
 
 ROUNDS = 3
