@@ -1,21 +1,23 @@
 """`filtering diff`: the samples that two runs decide differently."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from filtering.cli.declaration import LATEST_HELP, Command, argument
+from filtering.cli.declaration import LATEST_HELP, Command, argument, count
 from filtering.cli.output import print_result
 from filtering.cli.suggestions import existing_run
+from filtering.core.formatting import shortened
 
-# Concepts that are listed; --json has all.
-LISTED = 20
+# Concepts that are listed; --json has all. Characters that are shown of a key's value.
+LISTED, SHOWN = 20, 60
 
 
 def _diff(given: argparse.Namespace) -> int:
     from filtering.manifests.diff import diff
 
-    found = diff(existing_run(given.before), existing_run(given.after))
+    found = diff(existing_run(given.before), existing_run(given.after), given.samples)
     return print_result(given, found, lambda: diff_lines(found))
 
 
@@ -23,6 +25,7 @@ def diff_lines(found: Mapping[str, Any]) -> list[str]:
     """Return the counts of kept samples, what changed by reason, and the concepts with most changes."""
     gained, lost = (sum(found[name].values()) for name in ("became_kept", "became_dropped"))
     lines = [
+        *(f"{one['key']}: {_value(one['before'])} -> {_value(one['after'])}" for one in found["configuration"]),
         f"{found['kept_before']:,} kept before, {found['kept_after']:,} after, {found['kept_in_both']:,} in both",
         f"became kept    {gained:>8,}  {_reasons(found['became_kept'])}",
         f"became dropped {lost:>8,}  {_reasons(found['became_dropped'])}",
@@ -33,7 +36,16 @@ def diff_lines(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{'concept':<16}{'before':>9}{'after':>9}{'+':>7}{'-':>7}  reasons")
     lines += [_concept_line(one) for one in found["concepts"][:LISTED]]
     more = len(found["concepts"]) - LISTED
-    return lines + ([f"{more:,} more concepts changed; --json lists all"] if more > 0 else [])
+    lines += [f"{more:,} more concepts changed; --json lists all"] if more > 0 else []
+    return lines + [_sample_line(one) for one in found["samples"]]
+
+
+def _value(value: object) -> str:
+    return shortened(json.dumps(value), SHOWN)
+
+
+def _sample_line(one: Mapping[str, Any]) -> str:
+    return f"{one['change']:<16}{one['uid']}  {one['key']}  {one['shard']}  concept {one['concept']}  {one['reason']}"
 
 
 def _concept_line(one: Mapping[str, Any]) -> str:
@@ -51,11 +63,12 @@ def _reasons(counts: Mapping[str, int]) -> str:
 
 COMMAND = Command(
     name="diff",
-    help="compare the samples that two runs keep, by concept and reason",
-    examples=("filtering diff runs/1 runs/latest",),
+    help="compare two runs: their configurations, and the samples that they keep, by concept and reason",
+    examples=("filtering diff runs/1 runs/latest", "filtering diff runs/first runs/second --samples 20"),
     arguments=(
         argument("before", metavar="RUN_A", help="the earlier run's directory, a path or a URL"),
         argument("after", metavar="RUN_B", help=f"the later run's; {LATEST_HELP}"),
+        argument("--samples", type=count, default=0, metavar="N", help="list N of the changed samples, with reasons"),
     ),
     body=_diff,
 )

@@ -61,6 +61,9 @@ class Embedding(Section):
     max_pixels: Positive = Field(MAX_PIXELS, description="a positive whole number of pixels")
     max_image_bytes: Positive = Field(MAX_IMAGE_BYTES, description="a positive whole number of bytes")
     compile: bool = Field(False, description="true or false", strict=True)
+    reuse: bool = Field(
+        True, description="true or false: take over what a finished run beside the output has embedded", strict=True
+    )
     encoders: dict[EncoderName, Encoder] = Field(
         {}, description="a mapping from names to models such as {dino: {model: 'timm:NAME', pretrained: FILE}}"
     )
@@ -186,9 +189,11 @@ class Config(Section):
         return self.model_dump(mode="json", context=FOR_PEOPLE)
 
     def digest(self) -> str:
-        """Return a hash of all keys that change the result, which are those not in `UNDECISIVE`."""
+        """Return a hash of all keys that change the result: those of `UNDECISIVE` do not, nor does embedding.reuse."""
         decisive = {key: value for key, value in self.model_dump(mode="json").items() if key not in UNDECISIVE}
         decisive |= {key: without_paper(decisive[key]) for key in ("selection", "selections")}
+        # Whose vectors are read does not change them.
+        decisive["embedding"].pop("reuse")
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

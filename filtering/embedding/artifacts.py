@@ -144,8 +144,9 @@ class TarCounts(ShardCounts, Dimensions):
 class EmbeddingResult:
     """What the embedding stage found: samples in the pool, those that have an embedding, and those that cannot be used.
 
-    Carried shards are those that a base had; `by_shard` has the samples in each shard, in the order of the inventory;
-    `warnings` are those of the model; `dimension` is that of the vectors of most rows, 0 where it is not known.
+    Carried shards are those that a base had, or a run whose embeddings were taken over; `by_shard` has the samples in
+    each shard, in the order of the inventory; `warnings` are those of the model; `dimension` is that of the vectors of
+    most rows, 0 where it is not known.
     """
 
     samples: int
@@ -162,7 +163,9 @@ class EmbeddingResult:
         """One line for a person."""
         found = f"{counted(self.rows, 'sample')} embedded, {self.quarantined:,} quarantined"
         if self.carried_shards:
-            found += f"; {counted(self.embedded_shards, 'shard')} embedded, {self.carried_shards:,} taken from the base"
+            found += (
+                f"; {counted(self.embedded_shards, 'shard')} embedded, {self.carried_shards:,} taken from another run"
+            )
         return found
 
 

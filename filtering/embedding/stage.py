@@ -83,9 +83,13 @@ def embed(
     workers: Ray,
     shards: Sequence[Shard],
     reusable: Reusable | None = None,
+    beside: Reusable | None = None,
 ) -> EmbeddingResult:
-    """Embed every shard of the inventory that the base does not have; return how many samples there are."""
-    known = _known(stage, reusable)
+    """Embed every shard of the inventory that the base does not have; return how many samples there are.
+
+    Without a base, `beside` is a run whose embeddings are taken over.
+    """
+    known = _known(stage, reusable or beside)
     new = [shard for shard in shards if shard.identity not in known]
     counts = _embedded(stage, source, settings, workers, new)
     for shard, count in zip(new, counts, strict=True):
@@ -168,7 +172,7 @@ def _settings(source: Input, settings: Embedding) -> Any:
         named = source.columns if source.columns is not None else source.arrays
         other = [{"concepts": source.concepts}] if source.concepts else []
         return [source.kind, named.model_dump(), *other, *rule]
-    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing", "encoders"})
+    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing", "encoders", "reuse"})
     others = {name: model_identity(encoder_settings(settings, name)) for name in sorted(settings.encoders)}
     return ["tars", model_identity(settings), keys, *([others] if others else []), *rule]
 

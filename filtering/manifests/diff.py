@@ -1,7 +1,7 @@
 """What two runs decide differently: which samples became kept and which became dropped, by concept, and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict, cast
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.concepts.artifacts import ConceptsResult
+from filtering.config.run import UNDECISIVE
 from filtering.core.uid_rule import UidRule
 from filtering.manifests.artifacts import ShardLine, table_name
 from filtering.manifests.written import WrittenManifest
@@ -39,11 +40,32 @@ class ChangedConcept(ChangedCounts):
     run: NotRequired[str]  # whose concept it is, before or after, where the runs' concepts differ
 
 
+class ChangedKey(TypedDict):
+    """A key of the configuration that two runs have other values of; None where a run has no such key."""
+
+    key: str
+    before: object
+    after: object
+
+
+class ChangedSample(TypedDict):
+    """A sample that one of two runs keeps, and why the other does not."""
+
+    uid: str
+    key: str
+    shard: str
+    concept: int  # in the run that keeps it
+    change: str  # became kept, or became dropped
+    reason: str
+
+
 class RunDiff(ChangedCounts):
     """The counts of all samples, and what else differs between two runs."""
 
     before: str
     after: str
+    configuration: list[ChangedKey]  # keys that change the result, in the order of the sections
+    samples: list[ChangedSample]  # the first ones, in the order of shards
     shards: dict[str, int]  # how many are new, removed and in both
     same_concepts: bool  # whether concepts have the same centroids, and so the same numbers
     concepts: list[ChangedConcept]  # most changes first
@@ -89,13 +111,23 @@ class Counts:
 ByConcept = dict[tuple[int, int], Counts]
 
 
-def diff(before: str, after: str) -> RunDiff:
+@dataclass(frozen=True, slots=True)
+class _ShardDiff:
+    """What differs in a shard: the counts, and the first changed samples."""
+
+    counts: ByConcept
+    samples: list[ChangedSample]
+
+
+def diff(before: str, after: str, samples: int = 0) -> RunDiff:
     """Compare two finished runs, shard by shard; memory holds the tables of a few shards.
 
     Parameters
     ----------
     before, after : str
         The runs' directories.
+    samples : int
+        The number of changed samples to list.
 
     Returns
     -------
@@ -114,21 +146,42 @@ def diff(before: str, after: str) -> RunDiff:
     # By another rule, a sample has another uid; in its shard its key tells it from others too.
     name = "uid" if len({UidRule.recorded(base.record) for base in bases}) == 1 else "key"
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        found = list(threads.map(lambda pair: _compared(runs, name, *pair), pairs))
-    total, concepts = Counts(), defaultdict[tuple[int, int], Counts](Counts)
-    for counts in found:
-        for (run, concept), one in counts.items():
-            total.add(one)
-            concepts[0 if same else run, concept].add(one)
+        found = threads.map(lambda pair: _compared(runs, name, samples, *pair), pairs)
+        total, concepts = Counts(), defaultdict[tuple[int, int], Counts](Counts)
+        changed = list[ChangedSample]()
+        for shard in found:
+            changed += shard.samples[: samples - len(changed)]
+            for (run, concept), one in shard.counts.items():
+                total.add(one)
+                concepts[0 if same else run, concept].add(one)
     places = [sum(1 for pair in pairs if pair[at] is None) for at in (0, 1)]
     return {
         "before": before,
         "after": after,
+        "configuration": list(_changed_keys(*(base.record["config"] for base in bases))),
+        "samples": changed,
         **total.plain(),
         "shards": {"new": places[0], "removed": places[1], "both": len(pairs) - sum(places)},
         "same_concepts": same,
         "concepts": list(_lines(concepts, same)),
     }
+
+
+def _changed_keys(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[ChangedKey]:
+    """Yield the keys of two configurations that have other values, of those that change the result."""
+    flat = [dict(_flat(config, "")) for config in (before, after)]
+    for key in dict.fromkeys([*flat[1], *flat[0]]):
+        one, other = (found.get(key) for found in flat)
+        if one != other and key.partition(".")[0] not in UNDECISIVE:
+            yield ChangedKey(key=key, before=one, after=other)
+
+
+def _flat(value: object, key: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
 
 
 def _lines(concepts: ByConcept, same: bool) -> Iterator[ChangedConcept]:
@@ -147,9 +200,9 @@ def _pairs(before: Sequence[ShardLine], after: Sequence[ShardLine]) -> Iterator[
 
 
 def _compared(
-    runs: tuple[WrittenManifest, WrittenManifest], name: str, before: int | None, after: int | None
-) -> ByConcept:
-    """Compare one shard, whose samples are the same where they have the same `name`, uid or key."""
+    runs: tuple[WrittenManifest, WrittenManifest], name: str, most: int, before: int | None, after: int | None
+) -> _ShardDiff:
+    """Compare a shard, whose samples are the same where they have the same `name`, uid or key; list `most` of those."""
     found: ByConcept = defaultdict(Counts)
     old, new = (_kept(run, at) for run, at in zip(runs, (before, after), strict=True))
     for run, table in enumerate((old, new)):
@@ -162,25 +215,34 @@ def _compared(
     unchanged = before is not None and after is not None and len(sums) == 1
     gained = new.slice(0, 0) if unchanged else _without(new, old, name)
     lost = old.slice(0, 0) if unchanged else _without(old, new, name)
-    why = NEW_SHARD if before is None else _why(runs[0], before, gained, name, NEW_SAMPLE)
-    _count(found, 1, gained, why, "became_kept")
-    why = REMOVED_SHARD if after is None else _why(runs[1], after, lost, name, GONE_SAMPLE)
-    _count(found, 0, lost, why, "became_dropped")
+    changed = list[ChangedSample]()
+    for kept, lacks, at, rows, new_name, missing, change in (
+        (1, 0, before, gained, NEW_SHARD, NEW_SAMPLE, "became_kept"),
+        (0, 1, after, lost, REMOVED_SHARD, GONE_SAMPLE, "became_dropped"),
+    ):
+        why = [new_name] * len(rows) if at is None else _why(runs[lacks], at, rows, name, missing)
+        _count(found, kept, rows, why, change)
+        changed += _samples(rows.slice(0, most - len(changed)), why, change.replace("_", " "))
     for concept, count in Counter(_without(new, gained, name)["concept"].to_pylist()).items():
         found[1, concept].both += count
-    return found
+    return _ShardDiff(found, changed)
 
 
-def _count(found: ByConcept, run: int, rows: pa.Table, why: str | list[str], name: str) -> None:
-    reasons = [why] * len(rows) if isinstance(why, str) else why
-    for concept, reason in zip(rows["concept"].to_pylist(), reasons, strict=True):
+def _samples(rows: pa.Table, why: Sequence[str], change: str) -> Iterator[ChangedSample]:
+    for row, reason in zip(rows.to_pylist(), why, strict=False):
+        yield cast(ChangedSample, {**row, "change": change, "reason": reason})
+
+
+def _count(found: ByConcept, run: int, rows: pa.Table, why: Sequence[str], name: str) -> None:
+    for concept, reason in zip(rows["concept"].to_pylist(), why, strict=True):
         getattr(found[run, concept], name)[reason] += 1
 
 
 def _kept(run: WrittenManifest, at: int | None) -> pa.Table:
     if at is None:
-        return pa.table({"uid": pa.array([], pa.string()), "key": pa.array([], pa.string()), "concept": []})
-    return run.table("kept", at, ["uid", "key", "concept"])
+        empty = {name: pa.array([], pa.string()) for name in ("uid", "key", "shard")}
+        return pa.table({**empty, "concept": pa.array([], pa.int32())})
+    return run.table("kept", at, ["uid", "key", "shard", "concept"])
 
 
 def _without(rows: pa.Table, others: pa.Table, name: str) -> pa.Table:

@@ -55,6 +55,7 @@ class RunContext:
     shards: tuple[Shard, ...]  # the pool, in the order of the inventory
     reusable: Reusable | None = None  # what a base has of it
     sources: Mapping[str, str] = field(default_factory=dict)  # what else it reads, see `sources_of`
+    avoided: frozenset[str] = frozenset()  # folders of other runs' embeddings in which something is damaged
     finished: list[Finished[Any]] = field(default_factory=list)  # in order; `take` appends to it
 
     def stage(self, key: StageKey) -> StageRun:

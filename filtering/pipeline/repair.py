@@ -78,18 +78,27 @@ def repeated(context: RunContext, body: Callable[[RunContext], RunRecord]) -> Ru
 
 def _repaired(context: RunContext, damaged: DamagedError) -> RunContext:
     """Let an object be made again; return the run with what it may reuse from now on."""
-    runtime, found = context.runtime, _reused(context, damaged)
-    if found is None or context.reusable is None:
+    runtime, found, taken_over = context.runtime, _reused(context, damaged), _taken_over(context, damaged)
+    if found is None and not taken_over:
         runtime.repair(damaged)
         return context
     runtime.tell_damaged(damaged, COMPUTED_HERE)
     runtime.checked.clear()
     runtime.lease.check(fresh=True)
-    if found[0] == EMBEDDING:
+    if taken_over or (found is not None and found[0] == EMBEDDING):
         # What says that the stage is done leads to the damaged shard. The shards that it has embedded stay.
         key = embedding_key(context.config.pool, context.config.embedding, "")
         context.stage(key).store.delete_all(RECORD_SUFFIX)
+    if context.reusable is None or found is None:
+        return replace(context, avoided=context.avoided | {damaged.url.rpartition("/")[0]})
     return replace(context, reusable=replace(context.reusable, damaged=context.reusable.damaged | {found}))
+
+
+def _taken_over(context: RunContext, damaged: DamagedError) -> bool:
+    """Return whether an object is of embeddings that a run without a base has taken over from another."""
+    place = OBJECT.search(damaged.url)
+    own = damaged.url.startswith(context.runtime.store.path(""))
+    return context.reusable is None and not own and place is not None and place[1] == EMBEDDING
 
 
 def _reused(context: RunContext, damaged: DamagedError) -> tuple[str, str] | None:

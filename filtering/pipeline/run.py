@@ -29,6 +29,7 @@ from filtering.pipeline.sources import sources_of
 from filtering.pipeline.step_checks import check_steps
 from filtering.pipeline.step_words import step_lines
 from filtering.pipeline.summary import run_summary
+from filtering.pipeline.taken_over import embeddings_beside
 from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
@@ -175,7 +176,9 @@ def _through_the_stages(context: RunContext) -> RunRecord:
     embedding = context.take(
         embedding_key(config.pool, config.embedding, inventory.fingerprint),
         EmbeddingResult,
-        lambda stage: embed(stage, config.pool, config.embedding, config.ray, shards, reusable),
+        lambda stage: embed(
+            stage, config.pool, config.embedding, config.ray, shards, reusable, embeddings_beside(context, stage)
+        ),
     )
     embedded = embedded_shards(embedding, config.pool, shards, config.concepts.embedding or "")
     filters = context.take(

@@ -1,8 +1,12 @@
 import json
 
 import pytest
+from pools import Silent, metadata_config, write_metadata
 
+from filtering import open_run
 from filtering.cli.diff import LISTED, diff_lines
+from filtering.config.run import parse_config
+from filtering.pipeline.run import run
 
 
 def concept(number, run=None):
@@ -14,7 +18,7 @@ def concept(number, run=None):
 def found(concepts, same=True):
     counts = {"kept_before": 1500, "kept_after": 1600, "kept_in_both": 1400}
     reasons = {"became_kept": {"new shard": 150, "new sample": 50}, "became_dropped": {"selection:d2": 100}}
-    return {**counts, **reasons, "same_concepts": same, "concepts": concepts}
+    return {**counts, **reasons, "same_concepts": same, "concepts": concepts, "configuration": [], "samples": []}
 
 
 def test_a_run_and_itself_do_not_differ(metadata_run, call_main):
@@ -46,3 +50,26 @@ def test_the_concepts_with_most_changes_are_listed_and_the_others_counted(more):
     lines = diff_lines(found([concept(number) for number in range(LISTED + more)]))
     assert lines[-1] == f"{more:,} more concepts changed; --json lists all"
     assert len(lines) == 4 + LISTED + 1
+
+
+def test_changed_keys_and_samples_are_listed(tmp_path, call_main):
+    pool = write_metadata(tmp_path / "pool", [120, 80])
+    for name, keep in (("first", 0.3), ("second", 0.2)):
+        selection = {"variant": "paper", "keep": keep}
+        run(parse_config(metadata_config(pool, tmp_path / name, selection=selection)), Silent())
+    names = [str(tmp_path / name) for name in ("first", "second")]
+    status, out, _ = call_main("diff", *names, "--samples", "7", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["configuration"] == [{"key": "selection.keep", "before": 0.3, "after": 0.2}]
+    assert len(found["samples"]) == 7
+    kept = [open_run(name).kept().to_table().to_pylist() for name in names]
+    for one in found["samples"]:
+        there = kept[0] if one["change"] == "became dropped" else kept[1]
+        row = next(row for row in there if row["uid"] == one["uid"])
+        assert (row["key"], row["shard"], row["concept"]) == (one["key"], one["shard"], one["concept"])
+        assert one["reason"] == "selection:d2"
+    assert json.loads(call_main("diff", *names, "--samples", "7000", "--json")[1])["samples"][:7] == found["samples"]
+    _, out, _ = call_main("diff", *names, "--samples", "2")
+    assert out.splitlines()[0] == "selection.keep: 0.3 -> 0.2"
+    assert out.splitlines()[-1].split()[:3] == [*found["samples"][1]["change"].split(), found["samples"][1]["uid"]]

@@ -162,11 +162,12 @@ def tar_config(pool: Path | str | list[str], output: Path | str, **sections) -> 
     A pool in one folder is its own root: samples that bring no uid have the same one wherever a test puts its files.
     """
     source = {"shards": pool} if isinstance(pool, list) else {"shards": str(pool), "root": str(pool)}
+    # Runs of a test that lie beside each other embed their own, unless that is what is tested.
+    sections["embedding"] = {"model": "demo", "batch_size": 8, "reuse": False} | sections.pop("embedding", {})
     return {
         "ray": {"address": "none"},
         "input": source,
         "output": str(output),
-        "embedding": {"model": "demo", "batch_size": 8},
         "selection": {"variant": "paper", "keep": 0.5},
         **sections,
     }

@@ -70,8 +70,9 @@ class Bench:
         output = self.output(f"run-{self.runs}")
         config = {
             "input": {"shards": self.pool},
+            # Each run embeds the pool itself, although others lie beside it.
             "output": output,
-            "embedding": {"model": "demo", "batch_size": 16},
+            "embedding": {"model": "demo", "batch_size": 16, "reuse": False},
             "filters": [{"clip_score": {"keep": 0.9}}],
             "concepts": {"clusters": 8, "partition_rows": 60},
             "graph": {"k": 5},
