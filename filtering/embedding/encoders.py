@@ -1,8 +1,10 @@
-"""Checks of further encoders of a tar's samples, before any work is done."""
+"""Further encoders of a tar's samples: the section that each would have alone, and checks before any work is done."""
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+from pydantic import Field
 
 from filtering.config.input import Input
 from filtering.config.run import Concepts, Embedding
@@ -10,11 +12,28 @@ from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, Mistakes
 from filtering.embedding.checkpoint import check_loads, model_files
-from filtering.embedding.identity import encoder_settings
 from filtering.embedding.image_files import embeds_images_alone
 
 # The keys that an encoder has of its own.
 OWN = re.compile(r"\bembedding\.(?=(?:model|pretrained|weights|preprocessing)\b)")
+
+
+class PinnedEmbedding(Embedding):
+    """The section of a run that has begun: `contents` are those of the model's files then, see `model_contents`.
+
+    `of_encoders` are those of the further encoders.
+    """
+
+    contents: tuple[str, ...] = Field(exclude=True)
+    of_encoders: dict[str, tuple[str, ...]] = Field({}, exclude=True)
+
+
+def encoder_settings(settings: Embedding, name: str) -> Embedding:
+    """Return the section that one of the further encoders would have alone; pinned if `settings` is."""
+    own = {**dict(settings.encoders[name]), "encoders": {}}
+    if isinstance(settings, PinnedEmbedding):
+        own |= {"contents": settings.of_encoders[name], "of_encoders": {}}
+    return settings.model_copy(update=own)
 
 
 def check_encoders(sections: Mapping[str, Section]) -> None:

@@ -7,25 +7,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field
-
 from filtering.config.run import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
+from filtering.embedding.encoders import PinnedEmbedding, encoder_settings
 from filtering.embedding.named_files import files_in
 from filtering.storage.store import digest
 
 Loaded = TypeVar("Loaded")
-
-
-class PinnedEmbedding(Embedding):
-    """The section of a run that has begun: `contents` are those of the model's files then, see `model_contents`.
-
-    `of_encoders` are those of the further encoders.
-    """
-
-    contents: tuple[str, ...] = Field(exclude=True)
-    of_encoders: dict[str, tuple[str, ...]] = Field({}, exclude=True)
 
 
 def pinned(settings: Embedding) -> PinnedEmbedding:
@@ -35,14 +24,6 @@ def pinned(settings: Embedding) -> PinnedEmbedding:
     return PinnedEmbedding.model_construct(
         settings.model_fields_set, **dict(settings), contents=contents, of_encoders=others
     )
-
-
-def encoder_settings(settings: Embedding, name: str) -> Embedding:
-    """Return the section that one of the further encoders would have alone; pinned if `settings` is."""
-    own = {**dict(settings.encoders[name]), "encoders": {}}
-    if isinstance(settings, PinnedEmbedding):
-        own |= {"contents": settings.of_encoders[name], "of_encoders": {}}
-    return settings.model_copy(update=own)
 
 
 def model_contents(files: ModelFiles) -> list[str]:

@@ -17,8 +17,8 @@ from filtering.embedding.artifacts import (
     TarCounts,
 )
 from filtering.embedding.checkpoint import model_files
-from filtering.embedding.encoders import line_of_encoder
-from filtering.embedding.identity import encoder_settings, model_identity
+from filtering.embedding.encoders import encoder_settings, line_of_encoder
+from filtering.embedding.identity import model_identity
 from filtering.embedding.locations import (
     ShardLocation,
     ShardLocations,

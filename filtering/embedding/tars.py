@@ -13,8 +13,7 @@ from filtering.config.run import Embedding
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import TarCounts
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
-from filtering.embedding.encoders import of_encoder
-from filtering.embedding.identity import encoder_settings
+from filtering.embedding.encoders import encoder_settings, of_encoder
 from filtering.embedding.images import Preparation, Preparations, of_one_decode
 from filtering.embedding.model import ClipModel
 from filtering.embedding.writer import ShardWriter

@@ -10,7 +10,7 @@ from filtering.config.selection import Sets, Step, Steps
 from filtering.config.types import FOR_PEOPLE
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError
-from filtering.embedding.identity import encoder_settings
+from filtering.embedding.encoders import encoder_settings
 from filtering.pipeline.context import RunContext, SelectionInputs
 from filtering.runtime.run_record import StepRecord
 from filtering.runtime.stage import Finished

@@ -3,7 +3,8 @@
 from dataclasses import astuple
 
 from filtering.config.run import Config
-from filtering.embedding.identity import contents_of, encoder_settings
+from filtering.embedding.encoders import encoder_settings
+from filtering.embedding.identity import contents_of
 from filtering.filters.exclusion import exclusion_identity
 from filtering.filters.phrases import IMAGENET
 from filtering.filters.words import list_identity
