@@ -65,6 +65,14 @@ def count(text: str) -> int:
     return int(number)
 
 
+def rate(text: str) -> float:
+    """Return a number above 0."""
+    number = amount(text)
+    if not 0 < number < 1e15:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
 def amount(text: str) -> float:
     """Return a number."""
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from filtering.cli.declaration import CONFIG, Command, amount, argument, count
+from filtering.cli.declaration import CONFIG, Command, amount, argument, count, rate
 from filtering.cli.drawing import PLAIN_WIDTH, bar, columns, mark, text
 from filtering.cli.output import print_result
 from filtering.core.formatting import counted, duration, size
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage
 
 BAR = 12  # characters
+CURRENCY = "in the currency of the prices of an hour"
 # The titles of the columns.
 TITLE, BARS = "stage", ""
-TIME = ("time  ", "share", BARS, "CPU time", "cost")
+TIME = ("time  ", "share", BARS, "CPU time", "GPU time", "cost")
 SPACE = ("a task  ", "of allowed", "on disk", "shuffled")
 
 
@@ -36,21 +37,29 @@ def _plan(given: argparse.Namespace) -> int:
     # What is wrong is said before this is imported, which takes longer than to find it.
     from filtering.pipeline.incremental import base_of
     from filtering.pipeline.run import check
-    from filtering.planning.plan import Question, plan
+    from filtering.planning.plan import Question, plans
     from filtering.runtime.finished_run import reusable_from
 
     base = base_of(config, lambda line: print(visible(line), file=sys.stderr))
-    shards, question = check(config, base), Question(given.rows, given.cpus, given.cpu_hour, given.gpu_hour)
-    found = plan(config, shards, question, None if base is None else reusable_from(base, shards))
-    return print_result(given, found, view=lambda: PlanView(found, config.embedding.device))
+    shards = check(config, base)
+    options = (given.cpus, given.gpus, given.gpu_rate, given.cpu_hour, given.gpu_hour)
+    questions = [Question(rows, *options) for rows in given.rows or [None]]
+    found = plans(config, shards, questions, None if base is None else reusable_from(base, shards))
+    if len(found) > 1:
+        return print_result(given, {"plans": found}, view=lambda: SizesView(found, given.gpu_rate))
+    return print_result(given, found[0], view=lambda: PlanView(found[0], config.embedding.device, given.gpu_rate))
 
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """What `plan` found, as it is drawn; `device` is the one that the configuration names."""
+    """What `plan` found, as it is drawn; `device` is the one that the configuration names.
+
+    `gpu_rate` are the samples that a GPU embeds in a second, if that was given and not measured.
+    """
 
     found: "Plan"
     device: str
+    gpu_rate: float | None = None
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """Draw it, as wide as there is room."""
@@ -62,7 +71,7 @@ class PlanView:
             yield table
             yield ""
         yield from (text(line) for line in self._bottleneck_lines(options))
-        yield from map(text, (_total_words(self.found), *_probe_lines(self.found["probe"], self.device)))
+        yield from map(text, (_total_words(self.found), *_probe_lines(self.found["probe"], self.device, self.gpu_rate)))
         yield from map(text, _base_lines(self.found["base"]))
         yield from (text(f"quarantined: {line}") for line in self.found["warnings"])
 
@@ -105,6 +114,8 @@ class PlanView:
             "on disk": size(stage["disk_bytes"]),
             "shuffled": size(stage["shuffle_bytes"]),
         }
+        if self.found["gpus"]:
+            cells["GPU time"] = duration(stage["gpu_seconds"])
         if self.found["price"] is not None:
             cells["cost"] = "-" if stage["price"] is None else f"{stage['price']:,.2f}"
         # A projection is of other machines, whose memory nobody knows.
@@ -125,6 +136,47 @@ class PlanView:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class SizesView:
+    """Plans for several sizes of a pool in one table, as it is drawn; `gpu_rate` as in `PlanView`."""
+
+    found: "Sequence[Plan]"
+    gpu_rate: float | None = None
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """Draw it; the titles have the units."""
+        rows = [_size_cells(plan) for plan in self.found]
+        table = columns(header=True)
+        for title in rows[0]:
+            table.add_column(title, justify="right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row.values())
+        yield table
+        yield ""
+        first = self.found[0]
+        if first["price"] is not None:
+            yield text(f"cost: {CURRENCY}")
+        # The speed of this machine is in every plan.
+        yield from map(text, _probe_lines(first["probe"], "cpu", self.gpu_rate))
+
+
+def _size_cells(plan: "Plan") -> dict[str, str]:
+    on = f"on {counted(plan['cpus'], 'CPU')}" + (f", {counted(plan['gpus'], 'GPU')}" if plan["gpus"] else "")
+    cells = {
+        "samples": f"{plan['rows']:,}",
+        "to keep": f"{plan['keep']:,}",
+        on: duration(plan["seconds"]),
+        "CPU hours": f"{plan['cpu_hours']:,.1f}",
+        "GPU hours": f"{plan['gpu_hours']:,.1f}",
+        "a task": size(plan["bottleneck"]["memory"]["bytes"]),
+        "on disk": size(plan["disk_bytes"]),
+        "shuffled": size(plan["shuffle_bytes"]),
+    }
+    if plan["price"] is not None:
+        cells["cost"] = f"{plan['price']:,.2f}"
+    return cells
+
+
 def _pool_words(found: "Plan") -> str:
     passing = "" if found["passing"] is None else f"about {found['passing']:,} pass the filters, "
     return (
@@ -134,22 +186,25 @@ def _pool_words(found: "Plan") -> str:
 
 
 def _total_words(found: "Plan") -> str:
-    price = "" if found["price"] is None else f", {found['price']:,.2f} in total"
+    price = "" if found["price"] is None else f", {found['price']:,.2f} in total ({CURRENCY})"
+    gpus = f" and {counted(found['gpus'], 'GPU')}" if found["gpus"] else ""
     return (
-        f"about {duration(found['seconds'])} on {found['cpus']:,} CPUs, {found['cpu_hours']:,.2f} CPU hours, "
-        f"{found['gpu_hours']:,.2f} GPU hours, {size(found['disk_bytes'])} of storage{price}"
+        f"about {duration(found['seconds'])} on {counted(found['cpus'], 'CPU')}{gpus}, {found['cpu_hours']:,.2f} CPU "
+        f"hours, {found['gpu_hours']:,.2f} GPU hours, {size(found['disk_bytes'])} of storage{price}"
     )
 
 
-def _probe_lines(probe: "Measured", device: str) -> list[str]:
+def _probe_lines(probe: "Measured", device: str, gpu_rate: float | None) -> list[str]:
     """Return what was measured of embedding, where anything is embedded."""
     if not probe["device"]:
         return []
-    other = "; embedding on a GPU takes far less" if device == "cuda" and probe["device"] == "cpu" else ""
-    return [
-        f"measured on one thread: {1000 * probe['decode_seconds']:.1f} ms to decode a sample, "
-        f"{1000 * probe['forward_seconds']:.1f} ms to embed it on {probe['device']}{other}"
-    ]
+    samples, decode = counted(probe["samples"], "sample"), 1000 * probe["decode_seconds"]
+    decoding = f"measured on one thread with {samples}: {decode:.1f} ms to decode one"
+    if gpu_rate is not None:
+        return [f"{decoding}; a GPU embeds {gpu_rate:,.0f} samples a second, as --gpu-rate says"]
+    slow = device != "cpu" and probe["device"] == "cpu"
+    other = "; for the hours of a GPU, plan on a machine with one, or give --gpu-rate" if slow else ""
+    return [f"{decoding}, {1000 * probe['forward_seconds']:.1f} ms to embed it on {probe['device']}{other}"]
 
 
 def _base_lines(base: "PlannedBase | None") -> list[str]:
@@ -160,19 +215,24 @@ def _base_lines(base: "PlannedBase | None") -> list[str]:
     return [f"from {base['run']}: shards {shards}; savings in the stages after embedding are not counted"]
 
 
+ROWS_HELP = "project to a pool of N samples, such as 12.8e9; several: one table with a line for each"
+RATE_HELP = "samples that one GPU embeds in a second, where this machine has none (default: as measured here)"
 COMMAND = Command(
     name="plan",
     help="show the rows, memory, disk space, time and cost of a run; writes nothing",
     examples=(
         "filtering plan --config run.yaml",
         "filtering plan --config run.yaml --rows 12.8e9 --cpus 4000 --cpu-hour 0.04",
+        "filtering plan --config run.yaml --rows 12.8e6 128e6 1.28e9 --cpus 64 --gpus 8 --gpu-rate 2000",
     ),
     arguments=(
         *CONFIG,
-        argument("--rows", type=count, metavar="N", help="project to a pool of N samples, such as 12.8e9"),
+        argument("--rows", type=count, nargs="+", metavar="N", help=ROWS_HELP),
         argument("--cpus", type=count, metavar="N", help="number of CPUs (default: ray.num_cpus, else this machine's)"),
-        argument("--cpu-hour", type=amount, metavar="PRICE", help="price of one CPU hour"),
-        argument("--gpu-hour", type=amount, metavar="PRICE", help="price of one GPU hour"),
+        argument("--gpus", type=count, default=1, metavar="N", help="number of GPUs that embed, if any (default: 1)"),
+        argument("--gpu-rate", type=rate, metavar="N", help=RATE_HELP),
+        argument("--cpu-hour", type=amount, metavar="PRICE", help="price of one CPU hour, in any currency"),
+        argument("--gpu-hour", type=amount, metavar="PRICE", help="price of one GPU hour, in the same currency"),
     ),
     body=_plan,
 )

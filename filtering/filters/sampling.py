@@ -41,8 +41,7 @@ class SampledRows:
             return float(np.mean(self._failed(rules) == PASSES))
 
     def _can_judge(self, step: Filter) -> bool:
-        reads_vectors = step.clip_score is not None or (step.exclude is not None and step.exclude.what == "vectors")
-        return self.images is not None or not reads_vectors
+        return self.images is not None or not reads_vectors(step)
 
     def _rule(self, step: Filter, number: int, before: Sequence[Rule], store: Store) -> Rule:
         cut = step.clip_score
@@ -62,6 +61,11 @@ class SampledRows:
 
     def _failed(self, rules: Sequence[Rule]) -> npt.NDArray[np.int16]:
         return first_failed(self.rows, rules, vectors=partial(_blocks, self.images))
+
+
+def reads_vectors(step: Filter) -> bool:
+    """Return whether a filter reads the vectors of samples, or what is computed from them."""
+    return step.clip_score is not None or (step.exclude is not None and step.exclude.what == "vectors")
 
 
 def _blocks(

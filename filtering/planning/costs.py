@@ -54,10 +54,11 @@ class StageCost:
     disk_bytes: float = 0  # the peak size of its objects in the run's directory
     shuffle_bytes: float = 0  # what its tasks pass to each other through storage
     start_seconds: float = OTHER_START  # time before its tasks begin, for any number of rows and CPUs
+    gpu_seconds: float = 0  # seconds of one GPU that any number of GPUs share, beside the CPUs
 
-    def seconds(self, cpus: int) -> float:
-        """Return the time of the stage on a number of CPUs."""
-        return self.start_seconds + self.serial_seconds + self.spread_seconds / cpus
+    def seconds(self, cpus: int, gpus: int = 1) -> float:
+        """Return the time of the stage on a number of CPUs and of GPUs, which work at once."""
+        return self.start_seconds + self.serial_seconds + max(self.spread_seconds / cpus, self.gpu_seconds / gpus)
 
 
 @dataclass(frozen=True, slots=True)

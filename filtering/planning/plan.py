@@ -6,8 +6,9 @@ The formulas are in `filtering.planning.costs` (and `embedding.memory`); their i
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import cast
 
 from filtering.concepts.stage import wanted_clusters
@@ -19,7 +20,14 @@ from filtering.embedding.metadata import vector_source
 from filtering.pipeline.selection_steps import every_spec, every_step, reads_texts
 from filtering.pipeline.step_checks import sizes_above, unread_sizes
 from filtering.pipeline.step_words import step_lines
-from filtering.planning.costs import EMBEDDING_START, Asked, StageCost, metadata_cost, stage_costs
+from filtering.planning.costs import (
+    EMBEDDING_START,
+    Asked,
+    StageCost,
+    expected_pair_seconds,
+    metadata_cost,
+    stage_costs,
+)
 from filtering.planning.probe import Pool, measured_pool, pair_seconds
 from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage, bottleneck
 from filtering.planning.work import Work
@@ -30,6 +38,9 @@ from filtering.shards.inventory import Shard
 
 # Start and end of the command: Python and its libraries, the inventory, the end of Ray.
 COMMAND_SECONDS = 4
+# CPU seconds of the stages after embedding up to which this machine's speed is not measured, which takes longer: beside
+# what their starts take, they do not count.
+UNMEASURED_SECONDS = 2
 # Files that cannot be used are named, up to this many.
 FAULTS_SHOWN = 5
 # Keys that lower the memory of a task: in other stages, and in embedding.
@@ -46,6 +57,9 @@ class Question:
     # Project to a pool of this many rows, in shards like the given ones; None for the pool itself
     rows: int | None = None
     cpus: int | None = None  # number of CPUs; None for those of this machine or of `ray.num_cpus`
+    gpus: int = 1  # number of GPUs, where images are embedded on one
+    # Samples that a GPU embeds in a second, for a plan from a machine without one; None for what is measured here
+    gpu_rate: float | None = None
     # cpu_hour, gpu_hour: prices, in any currency
     cpu_hour: float | None = None
     gpu_hour: float | None = None
@@ -82,24 +96,45 @@ def plan(
         If a stage needs more memory than a worker of this machine can have; the line names the stage with its numbers.
         Projections to other rows or CPUs are for other machines and are not refused.
     """
-    question = question or Question()
-    pool, count, size = _projected(measured_pool(config, shards), shards, question)
+    return plans(config, shards, [question or Question()], reusable)[0]
+
+
+def plans(
+    config: Config, shards: Sequence[Shard], questions: Sequence[Question], reusable: Reusable | None = None
+) -> list[Plan]:
+    """Return a plan for each question, as `plan` does; the pool and this machine are measured once."""
+    pool, pair = measured_pool(config, shards), cache(pair_seconds)
+    passing = None if not config.filters or pool.sampled is None else pool.sampled.passing(config.filters)
+    return [_plan(config, shards, question, reusable, pool, passing, pair) for question in questions]
+
+
+def _plan(
+    config: Config,
+    shards: Sequence[Shard],
+    question: Question,
+    reusable: Reusable | None,
+    measured: Pool,
+    share: float | None,
+    pair_probe: Callable[[int, int], float],
+) -> Plan:
+    pool, count, size = _projected(measured, shards, question)
     work, here_cpus = _work(config, pool), os.cpu_count() or 1
-    passing = (
-        None if not config.filters or pool.sampled is None else round(pool.rows * pool.sampled.passing(config.filters))
-    )
+    passing = None if share is None else round(pool.rows * share)
     cpus = question.cpus or (here_cpus if config.ray.num_cpus == "auto" else config.ray.num_cpus)
-    pair = pair_seconds(work.dimension, min(cpus, here_cpus))
+    asked, pair = _asked(config, pool), expected_pair_seconds(work.dimension)
+    if sum(cost.spread_seconds for cost in stage_costs(work, pair, asked)) > UNMEASURED_SECONDS:
+        pair = pair_probe(work.dimension, min(cpus, here_cpus))
     embedding = _of_new(_embedding(config, pool, work, pair), shards, reusable)
-    costs = [embedding, *stage_costs(work, pair, _asked(config, pool))]
+    costs = [embedding, *stage_costs(work, pair, asked)]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     allowed, here = memory // cpus, question.rows is None and question.cpus is None
     if here:
         _refuse_what_cannot_fit(costs, allowed, cpus)
-    seconds = COMMAND_SECONDS + sum(cost.seconds(cpus) for cost in costs)
-    stages = [_stage(cost, cpus, _price(cost, pool, question)) for cost in costs]
+    seconds = COMMAND_SECONDS + sum(cost.seconds(cpus, question.gpus) for cost in costs)
+    stages = [_stage(cost, cpus, question) for cost in costs]
     prices = [stage["price"] for stage in stages if stage["price"] is not None]
-    cpu_hours, gpu_hours = _hours(costs, pool)
+    cpu_hours = sum(cost.spread_seconds + cost.serial_seconds for cost in costs) / 3600
+    gpu_hours = sum(cost.gpu_seconds for cost in costs) / 3600
     return Plan(
         shards=count,
         rows=pool.rows,
@@ -116,8 +151,9 @@ def plan(
         shuffle_bytes=int(sum(cost.shuffle_bytes for cost in costs)),
         seconds=round(seconds, 1),
         hours=round(seconds / 3600, 4),
-        cpu_hours=cpu_hours,
-        gpu_hours=gpu_hours,
+        cpu_hours=round(cpu_hours, 3),
+        gpu_hours=round(gpu_hours, 3),
+        gpus=question.gpus if gpu_hours else 0,
         price=round(sum(prices), 2) if prices else None,
         stages=stages,
         bottleneck=bottleneck(stages, allowed if here else None),
@@ -147,6 +183,9 @@ def _warnings(faults: Sequence[str]) -> list[str]:
 def _projected(pool: Pool, shards: Sequence[Shard], question: Question) -> tuple[Pool, int, int]:
     """Return the pool that is asked about, its number of shards and its bytes."""
     count, size = len(shards), sum(shard.size for shard in shards)
+    if question.gpu_rate is not None and pool.probe.device:
+        probe = replace(pool.probe, device="cuda", forward_seconds=1 / question.gpu_rate)
+        pool = replace(pool, probe=probe)
     if question.rows is None:
         return pool, count, size
     scale = question.rows / max(pool.rows, 1)
@@ -184,8 +223,10 @@ def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost
     probe = pool.probe
     forward = (probe.image_forward_bytes, probe.text_forward_bytes)
     memory = embedder_bytes(config.embedding, probe.width, probe.height, pool.largest_shard, probe.model_bytes, forward)
-    seconds, disk = pool.rows * probe.seconds_per_row, pool.rows * (4 * work.dimension + 200)
-    return StageCost("embedding", seconds, 0, memory, disk, start_seconds=EMBEDDING_START)
+    disk, on_gpu = pool.rows * (4 * work.dimension + 200), probe.device == "cuda"
+    seconds = pool.rows * (probe.decode_seconds if on_gpu else probe.seconds_per_row)
+    gpu_seconds = pool.rows * probe.forward_seconds if on_gpu else 0
+    return StageCost("embedding", seconds, 0, memory, disk, start_seconds=EMBEDDING_START, gpu_seconds=gpu_seconds)
 
 
 def _of_new(cost: StageCost, shards: Sequence[Shard], reusable: Reusable | None) -> StageCost:
@@ -194,36 +235,34 @@ def _of_new(cost: StageCost, shards: Sequence[Shard], reusable: Reusable | None)
         return cost
     known, every = reusable.identities(), sum(shard.size for shard in shards)
     share = sum(shard.size for shard in shards if shard.identity not in known) / max(every, 1)
-    return replace(cost, spread_seconds=cost.spread_seconds * share, disk_bytes=cost.disk_bytes * share)
+    return replace(
+        cost,
+        spread_seconds=cost.spread_seconds * share,
+        gpu_seconds=cost.gpu_seconds * share,
+        disk_bytes=cost.disk_bytes * share,
+    )
 
 
-def _stage(cost: StageCost, cpus: int, price: float | None) -> PlannedStage:
+def _stage(cost: StageCost, cpus: int, question: Question) -> PlannedStage:
     return PlannedStage(
         name=cost.name,
-        seconds=round(cost.seconds(cpus), 3),
+        seconds=round(cost.seconds(cpus, question.gpus), 3),
         cpu_seconds=round(cost.spread_seconds + cost.serial_seconds, 3),
+        gpu_seconds=round(cost.gpu_seconds, 3),
         serial_seconds=round(cost.serial_seconds, 3),
         memory_per_task_bytes=int(cost.task_bytes),
         disk_bytes=int(cost.disk_bytes),
         shuffle_bytes=int(cost.shuffle_bytes),
-        price=price,
+        price=_price(cost, question),
     )
 
 
-def _hours(costs: Sequence[StageCost], pool: Pool) -> tuple[float, float]:
-    """Return the CPU hours and the GPU hours of all stages."""
-    gpu = sum(cost.spread_seconds for cost in costs if _on_gpu(cost, pool)) / 3600
-    cpu = sum(cost.spread_seconds + cost.serial_seconds for cost in costs if not _on_gpu(cost, pool)) / 3600
-    return round(cpu, 3), round(gpu, 3)
-
-
-def _on_gpu(cost: StageCost, pool: Pool) -> bool:
-    return cost.name == "embedding" and pool.probe.device == "cuda"
-
-
-def _price(cost: StageCost, pool: Pool, question: Question) -> float | None:
-    rate = question.gpu_hour if _on_gpu(cost, pool) else question.cpu_hour
-    return None if rate is None else round((cost.spread_seconds + cost.serial_seconds) / 3600 * rate, 4)
+def _price(cost: StageCost, question: Question) -> float | None:
+    """Return the price of a stage's hours, by the prices that are given; None where it has no hours with a price."""
+    cpu, gpu = cost.spread_seconds + cost.serial_seconds, cost.gpu_seconds
+    priced = [(cpu, question.cpu_hour), (gpu, question.gpu_hour)]
+    prices = [seconds / 3600 * rate for seconds, rate in priced if rate is not None and (seconds or not gpu)]
+    return round(sum(prices), 4) if prices else None
 
 
 def _refuse_what_cannot_fit(costs: Sequence[StageCost], allowed: int, cpus: int) -> None:

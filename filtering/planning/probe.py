@@ -11,7 +11,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import half_rows, unit_rows
 from filtering.embedding.metadata import vector_source
-from filtering.filters.sampling import SampledRows
+from filtering.filters.sampling import SampledRows, reads_vectors
 from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
 from filtering.shards.columns import with_uids
 from filtering.shards.inventory import Shard
@@ -34,8 +34,14 @@ from filtering.storage.store import filesystem_of, is_local, stream_object
 from filtering.storage.urls import beside
 from filtering.storage.versions import deletion_refused
 
+if TYPE_CHECKING:
+    from filtering.embedding.model import ClipModel
+
 PROBE_SHARDS = 2
+# Samples that are decoded; those of them that are embedded on a CPU take so many seconds, and are at least so many: the
+# memory of one cannot be told from what the first call loads.
 PROBE_SAMPLES = 64
+EMBEDDED_SECONDS, LEAST_EMBEDDED = 2.0, 4
 # Rows of the first table by which filters are judged.
 SAMPLED_ROWS = 4_096
 R = TypeVar("R")
@@ -50,6 +56,7 @@ class Probe:
     """Measurements on the first samples, on one thread."""
 
     dimension: int  # of the embeddings
+    samples: int = 0  # how many were embedded; 0 where nothing is
     decode_seconds: float = 0.0  # from bytes to what the towers take, reading apart; 0 where nothing is embedded
     forward_seconds: float = 0.0  # both towers, on `device`
     device: str = ""  # cpu or cuda; empty where nothing is embedded
@@ -192,39 +199,75 @@ def _probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows
     tokens = model.preparation.tokens([sample.caption for _, sample, _ in usable])
     decoded = time.perf_counter()
     pixels = np.stack([pixels for pixels, _, _ in usable])
-    image_bytes, images = _needed(lambda: model.images(model.moved(pixels)))
-    text_bytes, texts = _needed(lambda: model.texts(tokens))
-    sampled = _sampled([(sample, size) for _, sample, size in usable], images, texts)
+    every = model.device != "cpu" or any(map(reads_vectors, config.filters))
+    forward = _forwards(model, pixels, tokens, every)
+    found = [(sample, size) for _, sample, size in usable]
+    vectors = (forward.images, forward.texts) if forward.samples == len(usable) else None
     probe = Probe(
-        dimension=model.texts(tokens[:1]).shape[1],
+        dimension=forward.texts.shape[1],
+        samples=forward.samples,
         decode_seconds=(decoded - started) / len(usable),
-        forward_seconds=(time.perf_counter() - decoded) / len(usable),
+        forward_seconds=forward.seconds,
         device=model.device,
         model_bytes=model.parameter_bytes(),
-        image_forward_bytes=image_bytes // len(usable),
-        text_forward_bytes=text_bytes // len(usable),
+        image_forward_bytes=forward.image_bytes,
+        text_forward_bytes=forward.text_bytes,
         width=model.preparation.width,
         height=model.preparation.height,
     )
-    return probe, sampled
+    return probe, _sampled(found, vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forward:
+    """What both towers gave for some samples; seconds and bytes are of one sample."""
+
+    samples: int
+    images: npt.NDArray[np.float32]
+    texts: npt.NDArray[np.float32]
+    seconds: float
+    image_bytes: int
+    text_bytes: int
+
+
+def _forwards(
+    model: "ClipModel", pixels: npt.NDArray[np.uint8], tokens: npt.NDArray[np.int32], every: bool
+) -> _Forward:
+    """Embed every sample, or as many as take some seconds, by what the first takes."""
+    started = time.perf_counter()
+    first_image, _ = _needed(lambda: model.images(model.moved(pixels[:1])))
+    first_text, _ = _needed(lambda: model.texts(tokens[:1]))
+    # The first call loads and allocates: it is slower than others.
+    affordable = int(EMBEDDED_SECONDS / (time.perf_counter() - started))
+    count = len(pixels) if every else min(len(pixels), max(LEAST_EMBEDDED, affordable))
+    started = time.perf_counter()
+    image_bytes, images = _needed(lambda: model.images(model.moved(pixels[:count])))
+    text_bytes, texts = _needed(lambda: model.texts(tokens[:count]))
+    seconds = (time.perf_counter() - started) / count
+    # What the first left behind is used again.
+    return _Forward(
+        count, images, texts, seconds, (first_image + image_bytes) // count, (first_text + text_bytes) // count
+    )
 
 
 def _sampled(
     samples: Sequence[tuple[Sample, tuple[int, int]]],
-    images: npt.NDArray[np.float32],
-    texts: npt.NDArray[np.float32],
+    vectors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
 ) -> SampledRows:
-    """Return decoded samples, each with its width and height, and their vectors."""
+    """Return decoded samples, each with its width and height, and their vectors of images and captions, if any."""
+    scores = pa.nulls(len(samples), pa.float32())
+    if vectors is not None:
+        scores = pa.array(clip_scores(*map(unit_rows, vectors)), pa.float32())
     columns = {
         "uid": [sample.uid for sample, _ in samples],
         "caption": [sample.caption for sample, _ in samples],
         "width": pa.array([size[0] for _, size in samples], pa.int32()),
         "height": pa.array([size[1] for _, size in samples], pa.int32()),
-        "clip_score": pa.array(clip_scores(unit_rows(images), unit_rows(texts)), pa.float32()),
+        "clip_score": scores,
         "url": pa.array([sample.url for sample, _ in samples], pa.string()),
         "sha256": [hashlib.sha256(sample.image).hexdigest() for sample, _ in samples],
     }
-    return SampledRows(pa.table(columns), half_rows(images))
+    return SampledRows(pa.table(columns), None if vectors is None else half_rows(vectors[0]))
 
 
 def _needed(function: Callable[[], R]) -> tuple[int, R]:

@@ -10,6 +10,7 @@ class PlannedStage(TypedDict):
     name: str
     seconds: float
     cpu_seconds: float
+    gpu_seconds: float
     serial_seconds: float
     memory_per_task_bytes: int
     disk_bytes: int
@@ -48,9 +49,13 @@ class PlannedBase(TypedDict):
 
 
 class Measured(TypedDict):
-    """What was measured, as `probe.Probe` has it, and seconds of one distance of the neighbour search."""
+    """What was measured, as `probe.Probe` has it, and seconds of one distance of the neighbour search.
+
+    The latter are those of the machine of `costs` for a pool that is so small that they do not count.
+    """
 
     dimension: int
+    samples: int
     decode_seconds: float
     forward_seconds: float
     device: str
@@ -88,6 +93,7 @@ class Plan(TypedDict):
     hours: float
     cpu_hours: float
     gpu_hours: float
+    gpus: int
     price: float | None
     stages: list[PlannedStage]
     bottleneck: Bottleneck

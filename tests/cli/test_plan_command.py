@@ -1,4 +1,5 @@
 import io
+import json
 
 import pytest
 from planned_stages import STAGES
@@ -28,8 +29,8 @@ def found(*stages, allowed=4_000_000_000, price=None):
         "rows": 1000, "shards": 8, "input_bytes": 51_600_000, "concepts": 20, "selection": [], "keep": 300, "cpus": 2,
         "selection_warnings": [], "passing": None,
         "memory_per_worker_bytes": 4_000_000_000, "disk_bytes": 10_000_000, "seconds": 100, "cpu_hours": 0.05,
-        "gpu_hours": 0.0, "price": price, "stages": stages, "bottleneck": bottleneck(stages, allowed), "base": None,
-        "probe": {"device": ""}, "warnings": [],
+        "gpu_hours": 0.0, "gpus": 0, "price": price, "stages": stages, "base": None,
+        "bottleneck": bottleneck(stages, allowed), "probe": {"device": ""}, "warnings": [],
     }  # fmt: skip
 
 
@@ -87,3 +88,47 @@ def test_rows_must_be_a_number(refused):
 def test_what_passes_the_filters_is_told():
     told = " ".join(plain_lines(PlanView(found(*STAGES) | {"passing": 900}, "cpu")))
     assert "about 900 pass the filters, " in told
+
+
+def test_hours_of_gpus_are_beside_those_of_cpus_and_prices_have_their_unit():
+    costly = [dict(one, price=12.5, gpu_seconds=3600.0) for one in STAGES]
+    told = planned(found(*costly, price=25.0) | {"gpus": 8, "gpu_hours": 2.0}, "cuda")
+    assert any("GPU time" in line for line in told)
+    (total,) = (line for line in told if line.startswith("about"))
+    assert "on 2 CPUs and 8 GPUs, 0.05 CPU hours, 2.00 GPU hours" in total
+    assert total.endswith("25.00 in total (in the currency of the prices of an hour)")
+
+
+def test_where_no_gpu_was_measured_it_says_how_to_plan_for_one():
+    here = {"device": "cpu", "samples": 4, "decode_seconds": 0.002, "forward_seconds": 2.0}
+    told = PlanView(found(*STAGES) | {"probe": here}, "auto")
+    assert plain_lines(told)[-1] == (
+        "measured on one thread with 4 samples: 2.0 ms to decode one, 2000.0 ms to embed it on cpu; for the hours of a "
+        "GPU, plan on a machine with one, or give --gpu-rate"
+    )
+    assert plain_lines(PlanView(told.found, "auto", 2000.0))[-1] == (
+        "measured on one thread with 4 samples: 2.0 ms to decode one; a GPU embeds 2,000 samples a second, as "
+        "--gpu-rate says"
+    )
+
+
+def test_several_sizes_are_one_table_with_units(metadata_pool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda dimension, cpus: 1e-9)
+    config = write_config(tmp_path / "run.yaml", metadata_config(metadata_pool, tmp_path / "run"))
+    given = ["plan", "--config", config, "--rows", "12.8e6", "128e6", "--cpus", "64", "--cpu-hour", "0.04"]
+    assert main(given) == 0
+    header, first, second, _, money = capsys.readouterr().out.splitlines()
+    assert header.split()[:1] == ["samples"]
+    assert "on 64 CPUs" in header
+    assert all(title in header for title in ("CPU hours", "GPU hours", "on disk", "shuffled", "cost"))
+    assert (first.split()[:2], second.split()[:2]) == (["12,800,000", "3,840,000"], ["128,000,000", "38,400,000"])
+    assert money == "cost: in the currency of the prices of an hour"
+    assert main([*given, "--json"]) == 0
+    assert [one["rows"] for one in json.loads(capsys.readouterr().out)["plans"]] == [12_800_000, 128_000_000]
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "inf", "nan"])
+def test_a_rate_of_a_gpu_is_above_nothing(rate, capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "--config", "run.yaml", "--gpu-rate", rate])
+    assert f"{rate} is not a number above 0" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.run import check
-from filtering.planning.plan import Question, plan
+from filtering.planning.costs import expected_pair_seconds
+from filtering.planning.plan import Question, plan, plans
 from filtering.planning.projection import bottleneck
 
 
@@ -140,6 +141,44 @@ def test_a_graph_of_captions_is_planned_where_a_score_reads_it(metadata_pool, tm
     assert seconds["text_concepts"] > 0
     assert seconds["text_partitions"] > 0
     assert found["both"]["shuffle_bytes"] > found["images"]["shuffle_bytes"]
+
+
+def test_a_small_pool_is_planned_without_measuring_this_machine(metadata_pool, tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda *given: measured.append(given) or 1e-9)
+    config = parse_config(metadata_config(metadata_pool, tmp_path / "run"))
+    shards = check(config)
+    small = plan(config, shards)
+    assert (measured, small["probe"]["pair_seconds"]) == ([], expected_pair_seconds(32))
+    # Once for all sizes.
+    large = plans(config, shards, [Question(rows=10**7, cpus=1), Question(rows=10**8, cpus=1)])
+    assert measured == [(32, 1)]
+    assert [one["rows"] for one in large] == [10**7, 10**8]
+
+
+def test_few_samples_are_embedded_where_that_is_slow_but_all_for_filters_that_read_vectors(
+    tar_pool, tmp_path, quick, monkeypatch
+):
+    monkeypatch.setattr("filtering.planning.probe.EMBEDDED_SECONDS", 0)
+    slow = planned(tar_config(tar_pool, tmp_path / "run", filters=[{"caption": {"min_words": 1}}]))
+    assert slow["probe"]["samples"] == 4
+    assert slow["passing"] == slow["rows"]
+    scored = planned(tar_config(tar_pool, tmp_path / "run", filters=[{"clip_score": {"keep": 0.5}}]))
+    assert scored["probe"]["samples"] > 4
+    assert scored["passing"] == pytest.approx(scored["rows"] / 2, abs=2)
+
+
+def test_gpus_share_the_hours_of_embedding(tar_pool, tmp_path, quick):
+    config = parse_config(tar_config(tar_pool, tmp_path / "run"))
+    asked = [Question(rows=10**8, cpus=1000, gpus=gpus, gpu_rate=2000, cpu_hour=0.04, gpu_hour=2.5) for gpus in (1, 10)]
+    one, ten = plans(config, check(config), asked)
+    assert one["gpu_hours"] == ten["gpu_hours"] == pytest.approx(10**8 / 2000 / 3600, rel=0.01)
+    assert (one["gpus"], ten["gpus"]) == (1, 10)
+    first, second = one["stages"][0], ten["stages"][0]
+    assert first["seconds"] > 9 * second["seconds"]
+    assert first["cpu_seconds"] == second["cpu_seconds"] > 0
+    money = first["cpu_seconds"] / 3600 * 0.04 + first["gpu_seconds"] / 3600 * 2.5
+    assert first["price"] == pytest.approx(money, rel=0.001)
 
 
 @pytest.fixture
