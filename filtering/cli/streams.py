@@ -34,6 +34,13 @@ class Wrapped(io.TextIOBase):
         """Return its descriptor."""
         return self.stream.fileno()
 
+    def close(self) -> None:
+        """Do nothing: the stream is others'.
+
+        Python closes what it collects, and by default that flushes: a stream that is closed by then would be an error,
+        which Python 3.13 prints.
+        """
+
 
 class Unfailing(Wrapped):
     """A terminal that may be closed under a run, which is no reason for the run to fail."""

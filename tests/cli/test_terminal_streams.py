@@ -1,5 +1,6 @@
 """Outputs that lack characters, are full, or that nobody reads: as processes, for they decide these."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from processes import command
+
+from filtering.cli.streams import Output, Unfailing
 
 ASCII = {"PYTHONIOENCODING": "ascii"}
 LATIN = {"PYTHONIOENCODING": "latin-1"}
@@ -78,3 +81,14 @@ def test_what_is_drawn_fits_an_ascii_terminal(run):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ | ASCII, check=False)
     assert done.returncode == 0
     assert done.stderr.isascii()
+
+
+def test_a_wrapper_may_outlive_its_stream():
+    stream = io.StringIO()
+    for wrapper in (Output(stream), Unfailing(stream)):
+        wrapper.close()
+        assert wrapper.write("still open")
+    stream.close()
+    # As Python closes what it collects.
+    for wrapper in (Output(stream), Unfailing(stream)):
+        wrapper.close()
