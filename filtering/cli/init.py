@@ -57,15 +57,15 @@ def written_lines(name: str, path: str) -> list[str]:
 COMMAND = Command(
     name="init",
     help="write an example of a configuration, to be edited",
-    examples=("filtering init", "filtering init datacomp --out small.yaml"),
+    examples=("filtering init", "filtering init local", "filtering init datacomp --out small.yaml"),
     arguments=(
         argument(
             "name",
             nargs="?",
             metavar="NAME",
             default=DEFAULT,
-            help="s3-gpu (tars and GPUs; without a name), datacomp (metadata), nightly, steps, or one of DataComp's "
-            "baselines, such as datacomp-basic",
+            help="s3-gpu (tars and GPUs; without a name), local (a folder of img2dataset), datacomp (metadata), "
+            "nightly, steps, or one of DataComp's baselines, such as datacomp-basic",
             completed=examples,
         ),
         argument("--out", metavar="FILE", default="run.yaml", help="where to write it; run.yaml by default"),

@@ -1,5 +1,6 @@
 """What a wheel holds: all that a clone has for those who use the package."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,37 @@ def test_it_says_what_it_is(wheel):
     versions = {word.rpartition(" ")[2] for word in metadata.get_all("Classifier") if "Python :: 3" in word}
     assert versions == {"3.11", "3.12", "3.13"}
     assert "filtering = filtering.cli:command" in wheel.read(name.replace("METADATA", "entry_points.txt")).decode()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Run a line of words with the Python that has the wheel installed before this clone, in a folder of its own."""
+    site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("project")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([*pip, wheel.filename], check=True)
+    environment = os.environ | {"PYTHONPATH": str(site)}
+
+    def run(*words):
+        return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    run.site, run.folder = site, folder
+    return run
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_filters_a_pool(installed, tar_pool):
+    where = installed(sys.executable, "-c", "import filtering; print(filtering.__file__)")
+    assert where.stdout.startswith(str(installed.site))
+    filtering = (sys.executable, str(installed.site / "bin/filtering"))
+    assert "filtering COMMAND --help" in installed(*filtering, "--help").stdout
+    assert installed(sys.executable, "-m", "filtering.jobs.run", "--help").stdout.startswith("usage: filtering run")
+    assert installed(*filtering, "init", "local").returncode == 0
+    shutil.copytree(tar_pool, installed.folder / "pool")
+    job = (sys.executable, "-m", "filtering.jobs.run", "--config", "run.yaml", "--set", "ray.address=none")
+    done = installed(*job)
+    assert done.returncode == 0, done.stderr
+    assert (installed.folder / "runs/first/report/index.html").is_file()
+    assert installed(*filtering, "verify", "runs/first").returncode == 0
 
 
 def test_the_jobs_run_from_an_installed_package(tmp_path):
