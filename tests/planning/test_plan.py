@@ -159,7 +159,7 @@ def test_a_small_pool_is_planned_without_measuring_this_machine(metadata_pool, t
 def test_few_samples_are_embedded_where_that_is_slow_but_all_for_filters_that_read_vectors(
     tar_pool, tmp_path, quick, monkeypatch
 ):
-    monkeypatch.setattr("filtering.planning.probe.EMBEDDED_SECONDS", 0)
+    monkeypatch.setattr("filtering.planning.embedding_probe.EMBEDDED_SECONDS", 0)
     slow = planned(tar_config(tar_pool, tmp_path / "run", filters=[{"caption": {"min_words": 1}}]))
     assert slow["probe"]["samples"] == 4
     assert slow["passing"] == slow["rows"]
