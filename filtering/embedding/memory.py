@@ -19,26 +19,33 @@ BYTES_PER_MEMBER = 1100
 MEMBERS_PER_SAMPLE = 3
 
 
-def decoder_bytes(settings: Embedding, width: int, height: int, largest_shard: int) -> int:
+def decoder_bytes(settings: Embedding, width: int, height: int, largest_shard: int, further: int = 0) -> int:
     """Return the most bytes of a process that decodes tars, of at most `largest_shard` samples.
 
-    Width and height are those of the image that the model takes, in pixels.
+    Width and height are those of the image that the model takes, in pixels; `further` pixels are those of the images
+    that other encoders take.
     """
     image = ENCODED_COPIES * settings.max_image_bytes + BYTES_PER_PIXEL * settings.max_pixels
-    batches = (BATCHES_AHEAD + 2) * settings.batch_size * width * height * 3
+    batches = (BATCHES_AHEAD + 2) * settings.batch_size * (width * height + further) * 3
     members = largest_shard * MEMBERS_PER_SAMPLE * BYTES_PER_MEMBER
     return PROCESS_BYTES + TORCH_BYTES + WINDOW_BYTES + 3 * BLOCK_BYTES + image + batches + members
 
 
 def embedder_bytes(
-    settings: Embedding, width: int, height: int, largest_shard: int, model_bytes: int, forward_bytes: tuple[int, int]
+    settings: Embedding,
+    width: int,
+    height: int,
+    largest_shard: int,
+    model_bytes: int,
+    forward_bytes: tuple[int, int],
+    further: int = 0,
 ) -> int:
     """Return the most bytes of a process that holds the model, of `model_bytes`, and decodes beside it.
 
     `forward_bytes` are those that the towers need for one image, and for one caption, while they compute (measured by
-    the probe).
+    the probe). `further` as `decoder_bytes`.
     """
-    decoding = decoder_bytes(settings, width, height, largest_shard)
-    floats = 2 * settings.batch_size * width * height * 3 * 4
+    decoding = decoder_bytes(settings, width, height, largest_shard, further)
+    floats = 2 * settings.batch_size * max(width * height, further) * 3 * 4
     towers = max(settings.batch_size * forward_bytes[0], settings.text_batch_size * forward_bytes[1])
     return decoding + model_bytes + floats + towers + WAITING_ROWS_BYTES

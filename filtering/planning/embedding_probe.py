@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from filtering.storage.store import stream_object
 from filtering.storage.versions import deletion_refused
 
 if TYPE_CHECKING:
+    from filtering.embedding.images import Decoded
     from filtering.embedding.model import ClipModel
 
 PROBE_SHARDS = 2
@@ -36,7 +37,7 @@ R = TypeVar("R")
 class Probe:
     """Measurements on the first samples, on one thread."""
 
-    dimension: int  # of the embeddings
+    dimension: int  # of the vectors of concepts
     samples: int = 0  # how many were embedded; 0 where nothing is
     decode_seconds: float = 0.0  # from bytes to what the towers take, reading apart; 0 where nothing is embedded
     forward_seconds: float = 0.0  # both towers, on `device`
@@ -48,6 +49,8 @@ class Probe:
     # width, height: pixels of the image that the model takes
     width: int = 0
     height: int = 0
+    further_pixels: int = 0  # of the images that further encoders take
+    vector_bytes: int = 0  # what a row's vectors take on a disk; 0 where nothing is embedded
 
     @property
     def seconds_per_row(self) -> float:
@@ -59,25 +62,29 @@ def probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows]
     """Decode and embed the pool's first samples on one thread of this machine, on its GPU if it has one."""
     import torch
 
+    from filtering.embedding.images import of_one_decode
     from filtering.embedding.model import ClipModel
+    from filtering.embedding.tars import further_encoders
 
     here = config.embedding.device if torch.cuda.is_available() else "cpu"
-    model = ClipModel(config.embedding.model_copy(update={"device": here}))
+    settings = config.embedding.model_copy(update={"device": here})
+    model, others = ClipModel(settings), further_encoders(settings)
+    preparation = of_one_decode(model.preparation, {name: one.preparation for name, one in others.items()})
     samples = _first_samples(shards)
     started = time.perf_counter()
-    prepared = [(model.preparation.image(sample.image), sample) for sample in samples]
-    usable = [(image[0], sample, image[1].size) for image, sample in prepared if isinstance(image, tuple)]
+    prepared = [(preparation.image(sample.image), sample) for sample in samples]
+    usable = [(*image, sample) for image, sample in prepared if isinstance(image, tuple)]
     if not usable:
         raise InputError(f"plan: the first shards hold no sample that can be embedded, {shards[0].url} for one")
-    tokens = model.preparation.tokens([sample.caption for _, sample, _ in usable])
+    captions = [sample.caption for _, _, sample in usable]
+    tokens = model.preparation.tokens(captions)
     decoded = time.perf_counter()
     pixels = np.stack([pixels for pixels, _, _ in usable])
     every = model.device != "cpu" or any(map(reads_vectors, config.filters))
     forward = _forwards(model, pixels, tokens, every)
-    found = [(sample, size) for _, sample, size in usable]
     vectors = (forward.images, forward.texts) if forward.samples == len(usable) else None
     probe = Probe(
-        dimension=forward.texts.shape[1],
+        dimension=forward.images.shape[1],
         samples=forward.samples,
         decode_seconds=(decoded - started) / len(usable),
         forward_seconds=forward.seconds,
@@ -87,13 +94,41 @@ def probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows]
         text_forward_bytes=forward.text_bytes,
         width=model.preparation.width,
         height=model.preparation.height,
+        vector_bytes=4 * forward.images.shape[1],
     )
-    return probe, _sampled(found, vectors)
+    for name, one in others.items():
+        probe = _with_encoder(
+            probe, one, [image for _, image, _ in usable], captions, name == config.concepts.embedding
+        )
+    return probe, _sampled([(sample, image.size) for _, image, sample in usable], vectors)
+
+
+def _with_encoder(
+    probe: Probe, encoder: "ClipModel", images: Sequence["Decoded"], captions: Sequence[str], of_concepts: bool
+) -> Probe:
+    """Return the measurements with what a further encoder adds to each sample."""
+    preparation, started = encoder.preparation, time.perf_counter()
+    found = [pixels for image in images if isinstance(pixels := preparation.pixels(image), np.ndarray)]
+    tokens = preparation.tokens(captions) if encoder.has_texts else None
+    prepared = time.perf_counter()
+    forward = _forwards(encoder, np.stack(found), tokens, encoder.device != "cpu")
+    dimension = forward.images.shape[1]
+    return replace(
+        probe,
+        dimension=dimension if of_concepts else probe.dimension,
+        decode_seconds=probe.decode_seconds + (prepared - started) / len(images),
+        forward_seconds=probe.forward_seconds + forward.seconds,
+        model_bytes=probe.model_bytes + encoder.parameter_bytes(),
+        image_forward_bytes=max(probe.image_forward_bytes, forward.image_bytes),
+        text_forward_bytes=max(probe.text_forward_bytes, forward.text_bytes),
+        further_pixels=probe.further_pixels + preparation.width * preparation.height,
+        vector_bytes=probe.vector_bytes + 2 * dimension + 4 * encoder.has_texts,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Forward:
-    """What both towers gave for some samples; seconds and bytes are of one sample."""
+    """What the towers gave for some samples; seconds and bytes are of one sample, captions of none are empty."""
 
     samples: int
     images: npt.NDArray[np.float32]
@@ -104,23 +139,27 @@ class _Forward:
 
 
 def _forwards(
-    model: "ClipModel", pixels: npt.NDArray[np.uint8], tokens: npt.NDArray[np.int32], every: bool
+    model: "ClipModel", pixels: npt.NDArray[np.uint8], tokens: npt.NDArray[np.int32] | None, every: bool
 ) -> _Forward:
     """Embed every sample, or as many as take some seconds, by what the first takes."""
     started = time.perf_counter()
     first_image, _ = _needed(lambda: model.images(model.moved(pixels[:1])))
-    first_text, _ = _needed(lambda: model.texts(tokens[:1]))
+    first_text, _ = _needed(lambda: _texts(model, tokens, 1))
     # The first call loads and allocates: it is slower than others.
     affordable = int(EMBEDDED_SECONDS / (time.perf_counter() - started))
     count = len(pixels) if every else min(len(pixels), max(LEAST_EMBEDDED, affordable))
     started = time.perf_counter()
     image_bytes, images = _needed(lambda: model.images(model.moved(pixels[:count])))
-    text_bytes, texts = _needed(lambda: model.texts(tokens[:count]))
+    text_bytes, texts = _needed(lambda: _texts(model, tokens, count))
     seconds = (time.perf_counter() - started) / count
     # What the first left behind is used again.
     return _Forward(
         count, images, texts, seconds, (first_image + image_bytes) // count, (first_text + text_bytes) // count
     )
+
+
+def _texts(model: "ClipModel", tokens: npt.NDArray[np.int32] | None, count: int) -> npt.NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32) if tokens is None else model.texts(tokens[:count])
 
 
 def _sampled(

@@ -222,8 +222,9 @@ def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost
         return metadata_cost(work, pair, vector_source(config.pool).copied)
     probe = pool.probe
     forward = (probe.image_forward_bytes, probe.text_forward_bytes)
-    memory = embedder_bytes(config.embedding, probe.width, probe.height, pool.largest_shard, probe.model_bytes, forward)
-    disk, on_gpu = pool.rows * (4 * work.dimension + 200), probe.device == "cuda"
+    size = (probe.width, probe.height, pool.largest_shard, probe.model_bytes)
+    memory = embedder_bytes(config.embedding, *size, forward, probe.further_pixels)
+    disk, on_gpu = pool.rows * (probe.vector_bytes + 200), probe.device == "cuda"
     seconds = pool.rows * (probe.decode_seconds if on_gpu else probe.seconds_per_row)
     gpu_seconds = pool.rows * probe.forward_seconds if on_gpu else 0
     return StageCost("embedding", seconds, 0, memory, disk, start_seconds=EMBEDDING_START, gpu_seconds=gpu_seconds)

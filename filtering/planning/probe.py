@@ -16,6 +16,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from filtering.config.run import Config
+from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import half_rows, unit_rows
 from filtering.embedding.metadata import vector_source

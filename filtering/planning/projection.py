@@ -64,6 +64,8 @@ class Measured(TypedDict):
     text_forward_bytes: int
     width: int
     height: int
+    further_pixels: int
+    vector_bytes: int
     pair_seconds: float
 
 

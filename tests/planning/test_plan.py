@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from planned_stages import STAGES
 from pools import Silent, metadata_config, tar_config, write_metadata
+from small_encoders import torchscript
 
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
@@ -229,3 +230,21 @@ def test_each_step_keeps_of_what_the_step_before_left(metadata_pool, tmp_path, q
     steps = [{"method": "top", "keep": 0.5}, {"method": "semdedup"}, {"method": "random", "keep": 0.2}]
     config = metadata_config(metadata_pool, tmp_path / "run", selection={"steps": steps})
     assert planned(config)["keep"] == 110
+
+
+def test_further_encoders_add_to_the_cost_of_a_sample(tar_pool, tmp_path):
+    own = {"model": torchscript(tmp_path), "preprocessing": {"image_size": 32}}
+    encoders = {"own": own, "same": {"model": "demo"}}
+    configs = [
+        parse_config(tar_config(tar_pool, tmp_path / "out", embedding={"encoders": given}, concepts=concepts))
+        for given, concepts in (({}, {}), (encoders, {"embedding": "own"}))
+    ]
+    plain, more = (plan(config, check(config)) for config in configs)
+    assert more["dimension"] == 6
+    sizes = [one["probe"]["vector_bytes"] for one in (plain, more)]
+    assert sizes[1] - sizes[0] == 2 * 6 + (2 * plain["dimension"] + 4)
+    assert more["probe"]["model_bytes"] > 2 * plain["probe"]["model_bytes"]
+    assert more["probe"]["further_pixels"] == 32 * 32 + plain["probe"]["width"] * plain["probe"]["height"]
+    stages = [one["stages"][0] for one in (plain, more)]
+    assert stages[1]["memory_per_task_bytes"] > stages[0]["memory_per_task_bytes"]
+    assert stages[1]["disk_bytes"] - stages[0]["disk_bytes"] == 60 * (sizes[1] - sizes[0])
