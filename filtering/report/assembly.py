@@ -36,8 +36,9 @@ from filtering.report.facts import (
     judging_step,
     measure_rows,
 )
+from filtering.report.fetching import QuarantinedImage
 from filtering.report.samples import Samples
-from filtering.report.survey import PER_FAULT, Survey, few_by_reason
+from filtering.report.survey import QuarantinedRow
 from filtering.runtime import run_record
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord
@@ -60,12 +61,14 @@ class Findings:
     positions: Mapping[int, tuple[float, float]]
     captions: pa.Table  # the sampled captions, `survey.CAPTIONS`
     counts: Mapping[str, Counts]  # by score how often its values occur
-    surveys: Sequence[Survey]  # by shard
+    quarantined: Sequence[tuple[int, QuarantinedRow]]  # some quarantined rows, with the indices of their shards
+    quarantine_images: Mapping[int, Mapping[str, QuarantinedImage]]  # by shard and key
     examined: Sequence[Examined]  # by partition
     lines: Mapping[int, ConceptLine]  # by concept its kept samples, mean score, and samples with a near-duplicate
     groups: Sequence[Group]  # the largest groups of near-duplicates
     filtered: Mapping[str, Sequence[int]]  # by reason the rows of examples of what a filter dropped
     lowest: Sequence[int]  # the dropped rows with the lowest CLIP scores
+    random: Sequence[int]  # random rows of kept samples and of those of each reason
     samples: Samples  # the samples that are shown
 
 
@@ -81,7 +84,7 @@ def assembled(record: RunRecord, found: Findings) -> Report:
         totals=record["totals"],
         dropped_by_reason=dropped_in_order(record),
         quarantined_by_reason=record["reasons"]["quarantined"],
-        quarantine_examples=_quarantine_examples(found.surveys),
+        quarantine_examples=tuple(_quarantine_example(*each, found.quarantine_images) for each in found.quarantined),
         selection=decisions(record["filters"], record["steps"]),
         score_name=step["score"] if step else "",
         recall=record["recall"],
@@ -107,6 +110,7 @@ def assembled(record: RunRecord, found: Findings) -> Report:
         versions=record["versions"],
         commands=commands(output),
         novelty=reasons_of_novelty(record["steps"]),
+        examples=found.samples.thumbnails([*found.random, *found.samples.unlisted_covers(found.random)]),
         right={name: from_plain(RightFigures, one, RUN) for name, one in record.get("right", {}).items()},
     )
 
@@ -187,12 +191,14 @@ def _duplicate_groups(groups: Sequence[Group], samples: Samples) -> tuple[Duplic
     )
 
 
-def _quarantine_examples(surveys: Sequence[Survey]) -> tuple[QuarantineExample, ...]:
-    rows = few_by_reason([row for one in surveys for row in one["examples"]], PER_FAULT)
-    return tuple(
-        QuarantineExample(row["shard"], row["member"], row["reason"], row["detail"])
-        for row in sorted(rows, key=lambda row: row["reason"])
-    )
+def _quarantine_example(
+    shard: int, row: QuarantinedRow, images: Mapping[int, Mapping[str, QuarantinedImage]]
+) -> QuarantineExample:
+    key, about = row["key"] or "", (row["shard"], row["member"], row["reason"], row["detail"])
+    image = images.get(shard, {}).get(key)
+    if image is None:
+        return QuarantineExample(*about, key)
+    return QuarantineExample(*about, key, image["caption"], image["jpeg"])
 
 
 def _histograms(counts: Mapping[str, Counts]) -> tuple[Histogram, ...]:

@@ -45,6 +45,8 @@ class Thumbnail:
     # For a sample that the selection dropped, the kept neighbour that covers it; None if there is none
     cover: Cover | None
     jpeg: bytes | None  # a small image; None if only the caption is shown
+    concept: int | None = None  # its concept; None if a filter dropped it
+    scores: Mapping[str, Figure] = field(default_factory=dict)  # its scores by name, as far as they are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Measure:
     pool: float | None
     selection: float | None
     random: float | None
+    better: str = ""  # lower or higher; empty if neither is better
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,9 @@ class QuarantineExample:
     member: str  # the tar member at fault, or the key; may be empty for a whole shard
     reason: str  # the fault, in a word
     detail: str  # the fault, in a sentence
+    key: str = ""  # the sample's key; empty for a whole shard
+    caption: str = ""  # its caption, if it has one
+    jpeg: bytes | None = None  # a small image; None if it has none that can be decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,8 @@ class Report:
     commands: tuple[tuple[str, str], ...]  # commands that reproduce the run and inspect it, each with its purpose
     novelty: tuple[str, ...] = ()  # the reasons that stand for expected novelty
     right: Mapping[str, RightFigures] = field(default_factory=dict)  # by score what P(right) was learned from
+    # A random sample of the kept samples and of those of each reason, taken in turn; then the covering neighbours
+    examples: tuple[Thumbnail, ...] = ()
 
 
 class _Stored(BaseModel):

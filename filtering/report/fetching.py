@@ -1,30 +1,25 @@
 """The samples that the report shows, with their images, and the positions of concepts on the map."""
 
-import contextlib
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from filtering.concepts.artifacts import read_concept_centroids
+from filtering.concepts.artifacts import read_concept_centroids, read_homes
 from filtering.concepts.partition import global_rows
-from filtering.embedding.artifacts import EmbeddedShard
-from filtering.embedding.images import decode_image
 from filtering.filters.artifacts import PassingShard
+from filtering.manifests.artifacts import read_split
 from filtering.report.layout import concept_map
 from filtering.report.locations import Locations
 from filtering.report.survey import drop_reasons
-from filtering.shards.faults import Fault
-from filtering.shards.grouping import Group
-from filtering.shards.inventory import check_shard
-from filtering.shards.members import MissingSamplesError, groups_at, groups_by_key, limits_of_keys
-from filtering.shards.samples import Sample, member_limits, sample_of
+from filtering.report.thumbnails import quarantined_images, sample_images
+from filtering.scores.artifacts import read_scores
 from filtering.storage.store import Store
 
-THUMBNAIL_PIXELS = 128
-SHOWN_NAME, MAP_NAME = "{}.shown.parquet", "map.npz"
+SHOWN_NAME, QUARANTINED_NAME, MAP_NAME = "{}.shown.parquet", "{}.quarantine.parquet", "map.npz"
 SHOWN = pa.schema(
     [
         ("row", pa.int64()),
@@ -34,13 +29,17 @@ SHOWN = pa.schema(
         ("shard", pa.string()),
         ("clip_score", pa.float32()),
         ("reason", pa.string()),
+        ("rank", pa.int64()),
+        ("concept", pa.int32()),
+        ("scores", pa.map_(pa.string(), pa.float64())),
         ("jpeg", pa.binary()),
     ]
 )
+QUARANTINED = pa.schema([("key", pa.string()), ("caption", pa.string()), ("jpeg", pa.binary())])
 
 
 class ShownRow(TypedDict):
-    """A line of SHOWN: a sample as the report shows it."""
+    """A line of SHOWN: a sample as the report shows it; rank -1 if it is not kept, concept None if it has none."""
 
     row: int
     uid: str
@@ -49,64 +48,84 @@ class ShownRow(TypedDict):
     shard: str
     clip_score: float
     reason: str | None
+    rank: int
+    concept: int | None
+    scores: dict[str, float]
     jpeg: bytes | None
+
+
+class QuarantinedImage(TypedDict):
+    """A line of QUARANTINED: the image of a sample that could not be used, and its caption, which may be empty."""
+
+    key: str
+    caption: str
+    jpeg: bytes
 
 
 def fetch_samples(shard: PassingShard, rows: Sequence[int], pictured: bool, locations: Locations) -> None:
     """Write the samples of a shard that the report shows, with their images if `pictured`."""
     table = shard.embedded.rows(["uid", "key", "caption", "clip_score"])
     reasons = pa.chunked_array([drop_reasons(shard, table["uid"], locations.run)])
-    chosen = pa.array(rows)
+    chosen, at = pa.array(rows), np.asarray(rows, dtype=np.int64)
     taken, keys = table.take(chosen), table["key"].take(chosen).to_pylist()
-    pictures = dict(_pictures(shard, set(keys))) if pictured else {}
+    images = sample_images(shard.embedded, set(keys)) if pictured else {}
     columns = {name: taken[name] for name in taken.column_names} | {
-        "row": pa.array(global_rows(shard.index, np.asarray(rows))),
+        "row": pa.array(global_rows(shard.index, at)),
         "shard": pa.array([shard.embedded.shard.name] * len(rows)),
-        "reason": reasons.take(chosen),
-        "jpeg": pa.array([pictures.get(key) for key in keys], pa.binary()),
+        "reason": (found := reasons.take(chosen)),
+        "rank": _ranks(shard, taken["uid"], found, locations),
+        "concept": _homes(shard, at, locations),
+        "scores": pa.array(_scores(shard, at, locations), SHOWN.field("scores").type),
+        "jpeg": pa.array([images.get(key) for key in keys], pa.binary()),
     }
     shown = pa.table([columns[name] for name in SHOWN.names], schema=SHOWN)
     locations.store.write_table(SHOWN_NAME.format(shard.identity), shown)
 
 
+def _ranks(shard: PassingShard, uids: pa.ChunkedArray, reasons: pa.ChunkedArray, locations: Locations) -> pa.Array:
+    """Return the ranks of samples among the picks of their concepts, -1 of those that are not kept."""
+    kept = read_split(locations.run, "kept", shard.index, ["uid", "rank"])
+    at = pc.index_in(uids, value_set=kept["uid"].combine_chunks()).combine_chunks()
+    ranks = kept["rank"].combine_chunks().take(at)
+    # Of a repeated uid only the first sample can be kept.
+    return pc.if_else(reasons.combine_chunks().is_null(), ranks.fill_null(-1), -1)
+
+
+def _homes(shard: PassingShard, rows: npt.NDArray[np.int64], locations: Locations) -> pa.Array:
+    """Return the concepts of some rows, null of those that have none."""
+    having, homes = read_homes(locations.concepts, shard)
+    return pa.array(homes, pa.int32()).take(pc.index_in(pa.array(rows), value_set=pa.array(having, pa.int64())))
+
+
+def _scores(shard: PassingShard, rows: npt.NDArray[np.int64], locations: Locations) -> list[list[tuple[str, float]]]:
+    """Return the names and values of the finite scores of some rows."""
+    columns = {name: read_scores(folder, shard.identity)[rows] for name, folder in locations.scores.items()}
+    named = [[(name, float(column[at])) for name, column in columns.items()] for at in range(len(rows))]
+    return [[(name, value) for name, value in pairs if np.isfinite(value)] for pairs in named]
+
+
 def read_shown(store: Store, identities: Sequence[str]) -> Mapping[int, ShownRow]:
     """Return the samples that `fetch_samples` wrote for some shards, by their global row id."""
     tables = [store.read_table(SHOWN_NAME.format(identity)) for identity in identities]
-    return {row["row"]: row for row in pa.concat_tables([*tables, SHOWN.empty_table()]).to_pylist()}
+    rows = pa.concat_tables([*tables, SHOWN.empty_table()]).to_pylist()
+    return {row["row"]: _shown(row) for row in rows}
 
 
-def _pictures(shard: PassingShard, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield small images of the wanted keys; for a repeated key, of the first sample."""
-    url = shard.embedded.shard.url
-    # Samples that are not there any more are shown without their images.
-    with contextlib.suppress(MissingSamplesError):
-        for group in _groups(shard.embedded, sorted(wanted)):
-            entry = sample_of(group, url)
-            if isinstance(entry, Sample) and (picture := _thumbnail(entry)):
-                yield entry.key, picture
+def _shown(row: dict[str, Any]) -> ShownRow:
+    return cast(ShownRow, row | {"scores": dict(row["scores"])})
 
 
-def _groups(embedded: EmbeddedShard, keys: Sequence[str]) -> Iterator[Group]:
-    """Yield the members of samples: from where they stood in the shard, or by their keys if that is not known."""
-    shard, limit_of = embedded.shard, member_limits()
-    # Other samples than those that were selected may stand under their keys by now.
-    check_shard(shard)
-    offsets = embedded.offsets()
-    wanted = offsets.wanted(keys) if offsets else None
-    if wanted is None:
-        return groups_by_key(shard.url, keys, limits_of_keys(set(keys), limit_of))
-    return groups_at(shard, wanted, limit_of)
+def fetch_quarantined(shard: PassingShard, keys: Sequence[str], store: Store) -> None:
+    """Write the images of quarantined samples of a shard, as far as they can be decoded, and their captions."""
+    found = quarantined_images(shard.embedded, keys)
+    rows = [QuarantinedImage(key=key, caption=caption, jpeg=jpeg) for key, (caption, jpeg) in found.items()]
+    table = pa.Table.from_pylist(rows, schema=QUARANTINED)
+    store.write_table(QUARANTINED_NAME.format(shard.identity), table)
 
 
-def _thumbnail(sample: Sample) -> bytes | None:
-    decoded = decode_image(sample.image, draft_side=THUMBNAIL_PIXELS)
-    if isinstance(decoded, Fault):
-        return None
-    image = decoded.image.convert("RGB")
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
+def read_quarantined(store: Store, identity: str) -> dict[str, QuarantinedImage]:
+    """Return what `fetch_quarantined` wrote for a shard, by key."""
+    return {row["key"]: row for row in store.read_table(QUARANTINED_NAME.format(identity)).to_pylist()}
 
 
 def lay_out(concepts: Sequence[int], locations: Locations) -> None:

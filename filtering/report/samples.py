@@ -1,7 +1,8 @@
 """The samples that the report shows: which of them, and each as the report shows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,12 @@ from filtering.concepts.partition import shard_and_row
 from filtering.report.data import Cover, Sheet, Thumbnail
 from filtering.report.examining import Examined, Group, SheetRows
 from filtering.report.fetching import ShownRow
-from filtering.report.survey import LOWEST, PER_REASON, LowestRows
+from filtering.report.survey import LOWEST, PER_FAULT, PER_OUTCOME, PER_REASON, LowestRows, QuarantinedRow, Survey
 
 # Concepts with a row in the table, and those of them with contact sheets: the largest, and some of every size.
 ROWS, SHEETS, LARGEST = 10_000, 48, 32
+# Random examples of all outcomes together.
+EXAMPLES = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,13 @@ class Samples:
     shown: Mapping[int, ShownRow]  # by global row id
     # Of samples that reached selection, by global row id: score, rank, covering neighbour, cosine to it
     judged: Mapping[int, Sequence[float]]
+    score_name: str = ""  # the score of the last step; empty if no step used one
 
     def thumbnail(self, row: int) -> Thumbnail:
         """Return a sample as the report shows it."""
         found = self.shown[row]
-        score, rank, cover, cosine = self.judged.get(row, (float("nan"), -1, -1, 0.0))
+        known = (found["scores"].get(self.score_name, float("nan")), found["rank"], -1, 0.0)
+        score, rank, cover, cosine = self.judged.get(row, known)
         return Thumbnail(
             uid=found["uid"],
             key=found["key"],
@@ -39,6 +44,8 @@ class Samples:
             rank=int(rank) if rank >= 0 else None,
             cover=self._cover(int(cover), cosine) if cover >= 0 else None,
             jpeg=found["jpeg"],
+            concept=found["concept"],
+            scores=found["scores"],
         )
 
     def thumbnails(self, rows: Sequence[int]) -> tuple[Thumbnail, ...]:
@@ -53,6 +60,11 @@ class Samples:
             hardest=self.thumbnails(rows["hardest"]),
             easiest=self.thumbnails(rows["easiest"]),
         )
+
+    def unlisted_covers(self, listed: Collection[int]) -> list[int]:
+        """Return the kept neighbours that cover samples, without those that are listed, ascending."""
+        covers = {int(values[2]) for values in self.judged.values() if values[2] >= 0}
+        return sorted(covers - set(listed))
 
     def _cover(self, row: int, cosine: float) -> Cover:
         found = self.shown[row]
@@ -92,6 +104,24 @@ def _least(pairs: Sequence[Sequence[float]], most: int) -> list[int]:
     return [int(row) for _, row in sorted(pairs, key=tuple)[:most]]
 
 
+def random_rows(surveys: Sequence[Survey], reasons: Sequence[str]) -> list[int]:
+    """Return random rows of all shards: a kept one and one of each reason in turn, while there are some."""
+    kinds = ["", *reasons]
+    pairs = [[pair for one in surveys for pair in one["outcomes"].get(kind, [])] for kind in kinds]
+    turns = zip_longest(*(_least(every, PER_OUTCOME) for every in pairs))
+    return [row for turn in turns for row in turn if row is not None][:EXAMPLES]
+
+
+def quarantined_rows(surveys: Sequence[Survey], pictured: Collection[int]) -> list[tuple[int, QuarantinedRow]]:
+    """Return some quarantined rows of each reason with the indices of their shards, of `pictured` shards first."""
+    order = sorted(range(len(surveys)), key=lambda at: at not in pictured)
+    rows = [(at, row) for at in order for row in surveys[at]["examples"]]
+    by_reason: dict[str, list[tuple[int, QuarantinedRow]]] = {}
+    for at, row in rows:
+        by_reason.setdefault(row["reason"], []).append((at, row))
+    return [pair for reason in sorted(by_reason) for pair in by_reason[reason][:PER_FAULT]]
+
+
 def judged_rows(examined: Sequence[Examined]) -> dict[int, list[float]]:
     """Return what the partitions know about the rows that they show, as `Samples.judged`."""
     return {int(row): values for one in examined for row, values in one["rows"].items()}
@@ -101,7 +131,7 @@ def shown_rows(
     examined: Sequence[Examined],
     groups: Sequence[Group],
     filtered: Mapping[str, Sequence[int]],
-    lowest: Sequence[int],
+    others: Iterable[int],
 ) -> dict[int, list[int]]:
     """Return the rows of the samples to show, those of covering neighbours included, by the index of their shard."""
     sheets = [
@@ -112,7 +142,7 @@ def shown_rows(
         for row in rows
     ]
     covers = {row: int(values[2]) for row, values in judged_rows(examined).items()}
-    rows = {*sheets, *lowest, *(row for group in groups for row in group["rows"])}
+    rows = {*sheets, *others, *(row for group in groups for row in group["rows"])}
     rows |= {row for chosen in filtered.values() for row in chosen}
     rows |= {covers[row] for row in sheets if covers[row] >= 0}
     found: dict[int, list[int]] = {}

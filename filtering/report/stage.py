@@ -16,22 +16,44 @@ from filtering.report import samples
 from filtering.report.assembly import Findings, assembled, largest_groups
 from filtering.report.data import report_bytes
 from filtering.report.examining import ConceptLine, Examined, examine_partition, read_lines
-from filtering.report.fetching import ShownRow, fetch_samples, lay_out, read_map, read_shown
+from filtering.report.facts import judging_step
+from filtering.report.fetching import (
+    QuarantinedImage,
+    ShownRow,
+    fetch_quarantined,
+    fetch_samples,
+    lay_out,
+    read_map,
+    read_quarantined,
+    read_shown,
+)
 from filtering.report.locations import Locations, locations_of
 from filtering.report.page import render
-from filtering.report.survey import TOGETHER, Survey, merge_surveys, read_captions, survey_shard, total_counts
+from filtering.report.survey import (
+    TOGETHER,
+    QuarantinedRow,
+    Survey,
+    merge_surveys,
+    read_captions,
+    survey_shard,
+    total_counts,
+)
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord, StageRecord
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.runtime.task_spec import task
+from filtering.runtime.task_spec import TaskSpec, task
 from filtering.selection.artifacts import BUDGETS_NAME
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import checksum
 
-VERSION = 7
+VERSION = 8
 # The report stays small whatever the pool's size: examples come from this many shards, and as many more are read for
 # the neighbours and duplicates of these.
 PICTURED_SHARDS, MORE_SHARDS = 32, 32
+# Quarantined samples have no place that is known: shards are read from their beginning for the images of some.
+QUARANTINE_SHARDS = 4
+# Under the key of such a sample stands a sample that can be used.
+AMBIGUOUS = frozenset(("duplicate_key",))
 # Captions that name the concepts: this many for each on average, and a minimum and a maximum for all.
 CAPTIONS_A_CONCEPT, LEAST_CAPTIONS, MOST_CAPTIONS = 16, 20_000, 200_000
 
@@ -73,14 +95,18 @@ def damaged_report(stage: StageRun) -> DamagedError | None:
 def _findings(stage: StageRun, record: RunRecord, shards: Sequence[PassingShard], partitions: int) -> Findings:
     locations = locations_of(stage.runtime.store, record, stage.store)
     concepts, merged = read_concepts(locations.concepts), _merged_names([shard.identity for shard in shards])
-    sizes = concepts["size"].to_numpy()
+    sizes, step = concepts["size"].to_numpy(), judging_step(record["steps"])
+    spread = _spread(shards)
     # Metadata has no images.
-    pictured = _spread(shards) if record["config"]["input"]["shards"] is not None else []
-    surveys = _surveyed(stage, shards, merged, _caption_share(len(concepts), record), set(pictured), locations)
+    pictured = spread if record["config"]["input"]["shards"] is not None else []
+    share = _caption_share(len(concepts), record)
+    surveys = _surveyed(stage, shards, merged, share, set(pictured), set(spread), locations)
     examined = _examined(stage, partitions, samples.sheet_concepts(sizes), pictured or None, locations)
     groups, lowest = largest_groups(examined), samples.lowest_rows(surveys)
-    filtered = samples.filtered_rows(surveys, list(record["reasons"]["dropped"]))
-    shown = samples.shown_rows(examined, groups, filtered, lowest)
+    reasons = list(record["reasons"]["dropped"])
+    filtered, random = samples.filtered_rows(surveys, reasons), samples.random_rows(surveys, reasons)
+    shown = samples.shown_rows(examined, groups, filtered, [*lowest, *random])
+    quarantined = samples.quarantined_rows(surveys, set(pictured))
     pictured = [*pictured, *_more(shown, pictured)] if pictured else []
     fetched = _fetched(stage, shards, shown, set(pictured), locations)
     return Findings(
@@ -91,13 +117,15 @@ def _findings(stage: StageRun, record: RunRecord, shards: Sequence[PassingShard]
         positions=_positions(stage, samples.listed_concepts(sizes), locations),
         captions=read_captions(stage.store, list(merged)),
         counts=total_counts(stage.store, list(merged)),
-        surveys=surveys,
+        quarantined=quarantined,
+        quarantine_images=_quarantine_images(stage, shards, quarantined, set(pictured)),
         examined=examined,
         lines=_lines(stage, examined),
         groups=groups,
         filtered=filtered,
         lowest=lowest,
-        samples=samples.Samples(fetched, samples.judged_rows(examined)),
+        random=random,
+        samples=samples.Samples(fetched, samples.judged_rows(examined), step["score"] if step else ""),
     )
 
 
@@ -123,13 +151,14 @@ def _surveyed(
     merged: Mapping[str, Sequence[str]],
     share: float,
     pictured: set[int],
+    spread: set[int],
     locations: Locations,
 ) -> list[Survey]:
-    tasks = [
-        task(f"survey-{shard.identity}", survey_shard, shard, share, not pictured or shard.index in pictured, locations)
-        for shard in shards
-    ]
-    found = stage.map(tasks, "shards surveyed")
+    def surveyed(shard: PassingShard) -> TaskSpec[Survey]:
+        judged = not pictured or shard.index in pictured
+        return task(f"survey-{shard.identity}", survey_shard, shard, share, judged, shard.index in spread, locations)
+
+    found = stage.map([surveyed(shard) for shard in shards], "shards surveyed")
     stage.map(
         [task(name, merge_surveys, names, name, stage.store) for name, names in merged.items()], "groups of shards"
     )
@@ -166,6 +195,26 @@ def _fetched(
     ]
     stage.map(tasks, "shards read for examples")
     return read_shown(stage.store, [shard.identity for shard in here])
+
+
+def _quarantine_images(
+    stage: StageRun,
+    shards: Sequence[PassingShard],
+    quarantined: Sequence[tuple[int, QuarantinedRow]],
+    pictured: set[int],
+) -> dict[int, dict[str, QuarantinedImage]]:
+    """Return small images of quarantined samples by shard and key, from the shards that have most of them."""
+    keys: dict[int, set[str]] = {}
+    for at, row in quarantined:
+        if at in pictured and row["key"] and row["reason"] not in AMBIGUOUS:
+            keys.setdefault(at, set()).add(row["key"])
+    chosen = sorted(keys, key=lambda at: (-len(keys[at]), at))[:QUARANTINE_SHARDS]
+    names = {at: shards[at].identity for at in chosen}
+    tasks = [
+        task(f"quarantine-{names[at]}", fetch_quarantined, shards[at], sorted(keys[at]), stage.store) for at in chosen
+    ]
+    stage.map(tasks, "shards read for the quarantine")
+    return {at: read_quarantined(stage.store, names[at]) for at in chosen}
 
 
 def _positions(stage: StageRun, listed: Sequence[int], locations: Locations) -> dict[int, tuple[float, float]]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from filtering.concepts.artifacts import read_homes
 from filtering.concepts.partition import global_rows
 from filtering.core.csr import Int64Array
-from filtering.core.uids import sampled, uid_array
+from filtering.core.uids import Uids, hashed, sampled, uid_array
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import read_split
 from filtering.report.bins import Counts, counted, summed
@@ -19,12 +19,14 @@ from filtering.report.locations import Locations
 from filtering.scores.artifacts import read_scores
 from filtering.storage.store import Store
 
-LOWEST, PER_REASON, PER_FAULT = 24, 8, 3
+LOWEST, PER_REASON, PER_FAULT = 24, 8, 8
+# Examples for each outcome, of a shard and of all shards: kept samples, and those of each reason.
+PER_OUTCOME = 400
 COUNTS_NAME, CAPTIONS_NAME = "{}.counts.npz", "{}.captions.parquet"
 CAPTIONS = pa.schema([("concept", pa.int32()), ("caption", pa.string())])
 # One task merges the objects of this many shards, so that the driver does not read an object for each of a million.
 TOGETHER = 256
-# Pairs of a CLIP score and a global row id.
+# Pairs of a number, by which they are ordered, and a global row id.
 ScoredRows = list[list[float]]
 
 
@@ -46,13 +48,20 @@ class LowestRows(TypedDict):
 
 
 class Survey(LowestRows):
-    """What the report needs to know about a shard: besides, some quarantined rows."""
+    """What the report needs to know about a shard: besides, some quarantined rows, and random rows of each outcome.
+
+    The outcome of `outcomes` is the reason of dropped rows, empty for kept ones.
+    """
 
     examples: list[QuarantinedRow]
+    outcomes: dict[str, ScoredRows]
 
 
-def survey_shard(shard: PassingShard, share: float, pictured: bool, locations: Locations) -> Survey:
-    """Count a shard's scores, sample a share of its captions, and find the lowest dropped rows if it is `pictured`."""
+def survey_shard(shard: PassingShard, share: float, pictured: bool, shown: bool, locations: Locations) -> Survey:
+    """Count a shard's scores, sample a share of its captions, and find rows to show.
+
+    They are the lowest dropped rows if it is `pictured`, and random rows of each outcome if it is `shown`.
+    """
     store, rows = locations.store, shard.embedded.rows(["uid", "caption", "clip_score"])
     reasons = drop_reasons(shard, rows["uid"], locations.run)
     kept = np.asarray(reasons.is_null())
@@ -65,7 +74,8 @@ def survey_shard(shard: PassingShard, share: float, pictured: bool, locations: L
     _write_captions(shard, rows, share, locations)
     quarantined = read_split(locations.run, "quarantined", shard.index).to_pylist()
     lowest = _lowest(shard, scores, reasons) if pictured else LowestRows(lowest=[], filtered={})
-    return {"examples": few_by_reason(quarantined, PER_FAULT), **lowest}
+    outcomes = _random(shard, uid_array(rows["uid"]), reasons) if shown else {}
+    return {"examples": few_by_reason(quarantined, PER_FAULT), "outcomes": outcomes, **lowest}
 
 
 def few_by_reason(rows: Sequence[QuarantinedRow], most: int) -> list[QuarantinedRow]:
@@ -120,7 +130,18 @@ def _lowest(shard: PassingShard, scores: npt.NDArray[np.float32], reasons: pa.Ar
     )
 
 
-def _scored(scores: npt.NDArray[np.float32], ids: Int64Array, most: int) -> ScoredRows:
+def _random(shard: PassingShard, uids: Uids, reasons: pa.Array) -> dict[str, ScoredRows]:
+    """Return some rows of each outcome, in a random order that the uids alone decide."""
+    # A double holds these bits exactly.
+    keys = (hashed(uids, seed=3) >> np.uint64(11)).astype(np.float64)
+    order = np.lexsort((uids, keys))
+    outcomes = np.array(reasons.fill_null("").to_pylist(), dtype=object)[order]
+    ids = global_rows(shard.index, order)
+    chosen = {name: np.flatnonzero(outcomes == name)[:PER_OUTCOME] for name in sorted(set(outcomes.tolist()))}
+    return {name: _scored(keys[order][at], ids[at], PER_OUTCOME) for name, at in chosen.items()}
+
+
+def _scored(scores: npt.NDArray[np.floating[Any]], ids: Int64Array, most: int) -> ScoredRows:
     return [list(pair) for pair in zip(scores[:most].tolist(), ids[:most].tolist(), strict=True)]
 
 
