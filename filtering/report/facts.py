@@ -13,21 +13,21 @@ from filtering.selection.registry import SELECTORS, weighs_novelty
 
 Facts = tuple[tuple[str, str], ...]
 Figures = Mapping[str, Mapping[str, float | None]]
+# By name: a label, the meaning, and which figures are better; neither where a difference is no fault.
 MEANINGS = {
-    "coverage": ("Coverage", "mean distance of the pool's images to the nearest kept image; less is better"),
-    "matching": (
-        "Matching",
-        "squared distance of the mean embeddings of pool and selection; less is closer to the pool",
-    ),
+    "coverage": ("Coverage", "mean distance of the pool's images to the nearest kept image", "lower"),
+    "matching": ("Matching", "squared distance of the mean embeddings of pool and selection", ""),
     "effective_concepts": (
         "Concepts in effect",
-        "the number of equally filled concepts with the same diversity; more is more even",
+        "the number of equally filled concepts with the same diversity",
+        "higher",
     ),
-    "spread": (
-        "Spread",
-        "mean distance of dropped samples to the nearest kept neighbour in their concept; less is better",
+    "spread": ("Spread", "mean distance of dropped samples to the nearest kept neighbour in their concept", "lower"),
+    "without_kept_neighbour": (
+        "Not covered",
+        "share of dropped samples without a kept neighbour in their concept",
+        "lower",
     ),
-    "without_kept_neighbour": ("Not covered", "share of dropped samples without a kept neighbour in their concept"),
 }
 # What a step does with the samples of a concept; methods that are not here have the registry's words.
 HOW = {
@@ -161,8 +161,9 @@ def commands(output: str) -> Facts:
 
 def measure_rows(figures: Figures) -> tuple[Measure, ...]:
     """Return a run's measures, as run.json has them, in the order to show them."""
-    return tuple(
-        Measure(*MEANINGS[name], *(values.get(choice) for choice in ("pool", "selection", "random")))
-        for name, values in figures.items()
-        if name in MEANINGS
-    )
+    return tuple(_measure(name, values) for name, values in figures.items() if name in MEANINGS)
+
+
+def _measure(name: str, values: Mapping[str, float | None]) -> Measure:
+    label, meaning, better = MEANINGS[name]
+    return Measure(label, meaning, values.get("pool"), values.get("selection"), values.get("random"), better)

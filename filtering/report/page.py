@@ -6,10 +6,12 @@ cleaned and escaped, and the page's Content-Security-Policy allows no request an
 
 import base64
 import hashlib
-from collections.abc import Callable, Set
+import shlex
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -21,7 +23,8 @@ from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
 from filtering.report.data import ConceptRow, QuarantineExample, Report
-from filtering.report.pictures import Picture, admitted, picture
+from filtering.report.gallery import Card, anchor_of, cards, lowest_drops, strip, tally
+from filtering.report.pictures import Pictures, admitted, shown_times
 from filtering.report.reliability import right_charts
 
 TEMPLATE = "page.html.j2"
@@ -38,18 +41,22 @@ CHANGED_CONCEPTS = 500
 class Limits:
     """The size limits of a page."""
 
-    pictures: int  # bytes of all images together, in base64
-    caption: int  # caption, name: characters of a caption and of a concept's words
+    pictures: int  # bytes that must be left for images, in base64
+    cards: int  # samples in the gallery
+    whole: int  # characters of a caption in the gallery, which stands for the whole
+    caption: int  # caption, name: characters of any other caption and of a concept's words
     name: int
     text: int  # characters of any other text
 
 
-# The first one that makes the page small enough is used.
+# The first one that makes the page small enough is used; images take what its text leaves of `LARGEST_PAGE`.
 LIMITS = (
-    Limits(10_000_000, 300, 90, text.LONGEST_TEXT),
-    Limits(4_000_000, 120, 60, 300),
-    Limits(0, 40, 24, 80),
+    Limits(6_000_000, 5_000, text.LONGEST_TEXT, 300, 90, text.LONGEST_TEXT),
+    Limits(3_000_000, 5_000, 300, 120, 60, 300),
+    Limits(0, 1_000, 40, 40, 24, 80),
 )
+# Bytes of the elements around an image.
+AROUND_PICTURE = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +71,29 @@ def render(report: Report, against: RunDiff | None = None) -> str:
 
     With `against` it also shows the changes since another run.
     """
-    known = _known(report) | {"against": against}
+    known, around = _known(report) | {"against": against}, AROUND_PICTURE * shown_times(report)
     for limits in LIMITS:
-        pictures = admitted(report, limits.pictures)
-        html = _template().render(known | {"limits": limits, "picture_of": _picture_of(pictures)})
+        bare = _html(known, limits, frozenset())
+        room = LARGEST_PAGE - len(bare.encode()) - around
+        html = _html(known, limits, admitted(report, room)) if room > 0 else bare
         # Surrogates in a caption were cleaned away, so the page can always be written as UTF-8.
-        if len(html.encode()) < LARGEST_PAGE:
+        if room >= limits.pictures and len(html.encode()) < LARGEST_PAGE:
             break
     return html + "\n"
+
+
+def _html(known: Mapping[str, object], limits: Limits, pictures: frozenset[bytes]) -> str:
+    shown = cast(Sequence[Card], known["cards"])[: limits.cards]
+    # Samples whose image found no room come last.
+    ordered = sorted(shown, key=lambda card: card.sample.jpeg not in pictures)
+    own: dict[str, object] = {
+        "limits": limits,
+        "picture_of": Pictures(pictures),
+        "cards": ordered,
+        "strip": strip(ordered, pictures),
+    }
+    own |= {"tally": tally(ordered), "anchors": {card.anchor for card in ordered}}
+    return _template().render({**known, **own})
 
 
 def _known(page: Report) -> dict[str, object]:
@@ -79,7 +101,7 @@ def _known(page: Report) -> dict[str, object]:
     rows = sorted(page.concepts, key=lambda row: (-row.size, row.concept))[:MOST_ROWS]
     page = replace(page, concepts=tuple(rows), more_concepts=page.more_concepts + len(page.concepts) - len(rows))
     sheets = [row for row in rows if row.sheet is not None][:MOST_SHEETS]
-    opened = {row.concept for row in sheets}
+    shown, opened = cards(page), {row.concept for row in sheets}
     filtered = sum(count for reason, count in page.dropped_by_reason.items() if reason.startswith("filter:"))
     return {
         "page": page,
@@ -95,17 +117,15 @@ def _known(page: Report) -> dict[str, object]:
         "sheets": sheets,
         "opened": opened,
         "faults": _faults(page),
+        "cards": shown,
+        "score_names": list(dict.fromkeys(name for card in shown for name, _ in card.scores)),
+        "reasons": {**page.dropped_by_reason, **page.quarantined_by_reason},
+        "explain": f"filtering explain {shlex.quote(text.clean(page.output))}",
+        "drops": lowest_drops(page),
         "slowest": max((stage.seconds for stage in page.stages), default=0.0),
         "row_html": partial(_row_html, opened),
         "rows_at_once": ROWS_AT_ONCE,
     }
-
-
-def _picture_of(pictures: frozenset[bytes]) -> Callable[[bytes | None], Picture | None]:
-    def picture_of(jpeg: bytes | None) -> Picture | None:
-        return picture(jpeg) if jpeg in pictures else None
-
-    return picture_of
 
 
 def _row_html(opened: Set[int], row: ConceptRow, longest: int, hidden: bool) -> Markup:
@@ -156,6 +176,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {each.__name__: each for each in (*FILTERS, policy_hash, text.score_name)}
-    environment.globals |= {"bar": bar}
+    environment.filters |= {each.__name__: each for each in (*FILTERS, anchor_of, policy_hash, text.score_name)}
+    environment.globals |= {"bar": bar, "comparison": text.comparison}
     return environment.get_template(TEMPLATE)

@@ -15,6 +15,8 @@ REORDERING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u
 # These are not allowed in any document.
 NO_CHARACTERS = frozenset("\ufffe\uffff")
 UNKNOWN = "–"
+# Measures that differ by less than this share are equal.
+SAME = 0.005
 SCORE_NAMES: Mapping[str, str] = {"clip_score": "CLIP score", "score": "Selection score"}
 
 
@@ -94,6 +96,15 @@ def count(value: int) -> str:
 def figure(value: float | None) -> str:
     """Return a measure as text, to four digits."""
     return UNKNOWN if value is None else f"{value:,.4g}"
+
+
+def comparison(better: str, value: float | None, reference: float | None) -> str:
+    """Return better, worse or equal for a value beside a reference; empty if neither is better, or one is unknown."""
+    if not better or value is None or reference is None:
+        return ""
+    if math.isclose(value, reference, rel_tol=SAME):
+        return "equal"
+    return "better" if (value < reference) == (better == "lower") else "worse"
 
 
 def memory(size: int) -> str:
