@@ -33,7 +33,7 @@ CLUSTERING = 4
 EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
 # Charts are drawn and samples fetched for any number of rows; the report and its data are bounded.
 REPORT_START = 1.9
-PAGE_BYTES = 32 << 20
+PAGE_BYTES = 48 << 20
 # Products of a row while a selection is measured: features of random networks, and the queries with the kept samples
 # and with a random choice of as many.
 MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES

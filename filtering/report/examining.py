@@ -18,7 +18,7 @@ from filtering.storage.store import Store
 
 # Minimum cosine of near-duplicates.
 DUPLICATE_COSINE = 0.99
-PER_SHEET, GROUPS, PER_GROUP = 6, 12, 7
+PER_SHEET, GROUPS, PER_GROUP = 8, 12, 7
 # Kept members of a group come first; this many at most, if it has dropped members.
 KEPT_PER_GROUP = 4
 CONCEPTS_NAME = "{:08d}.concepts.npz"

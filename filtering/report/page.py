@@ -7,6 +7,7 @@ cleaned and escaped, and the page's Content-Security-Policy allows no request an
 import base64
 import hashlib
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -93,6 +94,7 @@ def _html(known: Mapping[str, object], limits: Limits, pictures: frozenset[bytes
         "strip": strip(ordered, pictures),
     }
     own |= {"tally": tally(ordered), "anchors": {card.anchor for card in ordered}}
+    own["by_concept"] = Counter(card.sample.concept for card in ordered)
     return _template().render({**known, **own})
 
 

@@ -47,7 +47,7 @@ class Visit:
     def check(self):
         """Nothing was said, nothing was asked for but the file and what it holds."""
         assert self.faults == []
-        assert [url.partition("#")[0] for url in self.requests if not url.startswith("data:")] == [self.url]
+        assert {url.partition("#")[0] for url in self.requests if not url.startswith("data:")} == {self.url}
 
 
 def serious(results):

@@ -138,7 +138,11 @@ def full_page(texts=HOSTILE):
         totals={"input": 4_812, "kept": 1_240, "dropped": 3_511, "quarantined": 61},
         dropped_by_reason={"filter:caption": 312, f"filter:{first}": 1_600, "selection:d2": 1_598, first: 1},
         quarantined_by_reason={first: 51, "duplicate_uid": 10},
-        quarantine_examples=tuple(QuarantineExample(text, text, first, text) for text in texts),
+        quarantine_examples=tuple(
+            QuarantineExample(text, text, first, text, text, text, picture)
+            for text in texts
+            for picture in (jpeg(), None)
+        ),
         selection=texts,
         score_name=first,
         recall=0.9871,
@@ -162,6 +166,10 @@ def full_page(texts=HOSTILE):
         versions={first: first},
         commands=tuple((text, text) for text in texts),
         right={first: right_figures()},
+        examples=tuple(
+            replace(thumbnail(text, "", jpeg()), concept=at, scores={text: 0.5, "wide": at})
+            for at, text in enumerate(texts, 6)
+        ),
     )
 
 
@@ -222,11 +230,12 @@ def usual_page():
     ]
     rows += [concept(at, (WORDS[at % 8],), 50 + at, 20, None, at / 40, (7 * at % 31) / 80) for at in range(10, 40)]
     histogram = Histogram("clip_score", "cosine", (0.0, 0.1, 0.2, 0.3), (0, 5, 900), (50, 700, 100), below=True)
-    without_pictures = tuple(thumbnail(text, "filter:clip_score") for text in texts)
+    without_pictures = tuple(thumbnail(f"not {text}", "filter:clip_score") for text in texts)
     return replace(
         full_page(texts),
         concepts=tuple(rows),
         more_concepts=0,
+        dropped_by_reason={"filter:caption": 312, "filter:clip_score": 1_600, "selection:d2": 1_599},
         score_name="clip_score",
         histograms=(histogram,) * 3,
         filtered=(ReasonExamples("filter:clip_score", without_pictures),),

@@ -1,12 +1,11 @@
 """The page in a real browser, from a file: URL."""
 
-import os
 from dataclasses import replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import FLAGS, Visit, brightness, bubble, column, found_browser, overflow, serious
-from playwright.sync_api import expect, sync_playwright
+from browsing import brightness, bubble, column, overflow, serious
+from playwright.sync_api import expect
 from sample_pages import changes, concept, full_page, large_page, usual_page
 
 from filtering.report.page import render
@@ -22,37 +21,6 @@ HOSTILE = (
     "javascript:window.hacked = 1",
     "x" * 3_000,
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = found_browser()
-    root = ("--no-sandbox",) if os.geteuid() == 0 else ()
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *root])
-        yield one
-        one.close()
-
-
-@pytest.fixture
-def visit(browser):
-    visits = []
-
-    def start(path, **context):
-        visits.append(Visit(browser, path, **context))
-        return visits[-1].page
-
-    yield start
-    for one in visits:
-        one.context.close()
-        one.check()
-
-
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(render(usual_page(), changes(("a dog on a beach",), concepts=3)))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +173,11 @@ def test_a_phone_needs_no_sideways_scrolling(visit, usual):
         <= 0
     )
     page.get_by_role("button", name="Close").tap()
+    page.locator("#gallery-cards a.enlarge").first.tap()
+    expect(page.locator("#detail")).to_be_visible()
+    assert overflow(page) <= 0
+    assert page.evaluate("document.querySelector('#detail').scrollWidth - innerWidth") <= 0
+    page.get_by_role("button", name="Close").tap()
     page.locator("#concept-search").fill("cat")
     assert column(page, 1)[0] == "cat"
     table = page.locator("#concepts .scroll").first.bounding_box()
@@ -217,6 +190,8 @@ def test_all_is_there_without_scripts(visit, usual):
     expect(page.locator("#concept-1")).to_be_visible()
     expect(page.locator("#concept-search")).to_be_hidden()
     expect(page.locator("#lowest .uid").first).to_be_visible()
+    expect(page.locator("#gallery .more").last).to_be_visible()
+    expect(page.locator("#gallery-tools")).to_be_hidden()
     assert page.locator("#concept-table tbody tr:visible").count() == 33
 
 
@@ -277,4 +252,7 @@ def test_axe_finds_nothing_serious(visit, usual, context):
     assert serious(Axe().run(page)) == []
     page.locator('#concept-table a[href="#concept-3"]').click()
     expect(page.locator("#concept-3")).to_be_visible()
+    assert serious(Axe().run(page)) == []
+    page.locator("#concept-3 a.enlarge").first.click()
+    expect(page.locator("#detail")).to_be_visible()
     assert serious(Axe().run(page)) == []

@@ -15,6 +15,7 @@ from pools import member, metadata_config, tar_config, write_tar
 
 from filtering.core.errors import DamagedError, InputError
 from filtering.report.data import parse_report, report_bytes
+from filtering.report.page import render
 from filtering.report.rendering import report_page
 from filtering.storage.store import Store
 
@@ -188,6 +189,54 @@ def test_pictures_come_from_the_shards(tar_run):
     assert shown
     assert all(one.jpeg is not None and one.jpeg.startswith(b"\xff\xd8") for one in shown)
     assert (page.shards, page.pictured_shards) == (3, 3)
+
+
+def test_a_random_sample_of_every_outcome_comes_with_all_that_is_known(metadata_run):
+    page, record = page_of(metadata_run), json.loads((metadata_run / "run.json").read_text())
+    kept = {line["uid"]: line for line in pq.read_table(metadata_run / "manifest/kept").to_pylist()}
+    reasons = {line["uid"]: line["reason"] for line in pq.read_table(metadata_run / "manifest/dropped").to_pylist()}
+    assert {one.reason for one in page.examples} == {"", *record["reasons"]["dropped"]}
+    assert len({one.uid for one in page.examples}) == len(page.examples)
+    for one in page.examples:
+        line = kept.get(one.uid)
+        assert one.reason == reasons.get(one.uid, "")
+        assert one.rank == (line["rank"] if line else None)
+        assert (one.concept is None) == one.reason.startswith("filter:")
+        assert line is None or one.concept == line["concept"]
+        assert set(one.scores) <= set(record["scores"])
+
+
+def test_quarantined_samples_are_shown_with_the_images_that_can_be_decoded(run, tmp_path):
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    bare = [part for part in member("bare", 4) if not part[0].endswith(".txt")]
+    broken = [(name, b"no image" if name.endswith(".jpg") else data) for name, data in member("broken", 5)]
+    whole = [part for at in range(3) for part in member(f"{at}", at)]
+    write_tar(pool / "0.tar", [*whole, *bare, *broken])
+    run(tar_config(pool, tmp_path / "run"))
+    shown = {one.key: one for one in page_of(tmp_path / "run").quarantine_examples}
+    assert shown["bare"].reason == "missing_caption"
+    assert shown["bare"].jpeg.startswith(b"\xff\xd8")
+    assert shown["broken"].jpeg is None
+
+
+def test_a_page_of_an_older_version_is_rendered(metadata_run):
+    data = json.loads((metadata_run / "report/page.json").read_text())
+    new = {"examples", "better", "concept", "scores"}
+
+    def older(value, inside=""):
+        if isinstance(value, list):
+            return [older(each, inside) for each in value]
+        if not isinstance(value, dict):
+            return value
+        left_out = new - {"concept"} if inside in ("concepts", "duplicates") else new
+        return {name: older(each, name) for name, each in value.items() if name not in left_out}
+
+    page = parse_report(json.dumps(older(data)).encode())
+    assert page.examples == ()
+    html = render(page)
+    for row in page.concepts[:3]:
+        assert f'id="sample-{row.sheet.kept[0].uid}"' in html
 
 
 @pytest.mark.parametrize("steps", [[{"any": ["one", "two"]}], [{"all": ["one", "two"]}, {"method": "top", "keep": 5}]])
