@@ -94,6 +94,7 @@ def _html(known: Mapping[str, object], limits: Limits, pictures: frozenset[bytes
         "strip": strip(ordered, pictures),
     }
     own |= {"tally": tally(ordered), "anchors": {card.anchor for card in ordered}}
+    own["pictured"] = sum(card.sample.jpeg in pictures for card in ordered)
     own["by_concept"] = Counter(card.sample.concept for card in ordered)
     return _template().render({**known, **own})
 
