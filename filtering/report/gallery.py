@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from filtering.report.data import Cover, QuarantineExample, ReasonExamples, Report, Thumbnail
-from filtering.report.text import clean
+from filtering.report.text import brief, clean
 
 KEPT, DROPPED, QUARANTINED = "kept", "dropped", "quarantined"
 # Samples of each side in the strip below the headline.
 STRIP = 8
+LONGEST_SUBJECT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +112,5 @@ def _faulty(at: int, example: QuarantineExample) -> Card:
 
 
 def _quoted(subject: str) -> str:
-    # A key from the web must stay one word of the command that a reader pastes.
-    return shlex.quote(clean(subject))
+    # A key from the web must stay one word of the command that a reader pastes; cut after quoting, it might not.
+    return shlex.quote(brief(clean(subject), LONGEST_SUBJECT))

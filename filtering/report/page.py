@@ -76,7 +76,8 @@ def render(report: Report, against: RunDiff | None = None) -> str:
     for limits in LIMITS:
         bare = _html(known, limits, frozenset())
         room = LARGEST_PAGE - len(bare.encode()) - around
-        html = _html(known, limits, admitted(report, room)) if room > 0 else bare
+        pictures = admitted(report, room)
+        html = _html(known, limits, pictures) if pictures else bare
         # Surrogates in a caption were cleaned away, so the page can always be written as UTF-8.
         if room >= limits.pictures and len(html.encode()) < LARGEST_PAGE:
             break
@@ -121,7 +122,8 @@ def _known(page: Report) -> dict[str, object]:
         "opened": opened,
         "faults": _faults(page),
         "cards": shown,
-        "score_names": list(dict.fromkeys(name for card in shown for name, _ in card.scores)),
+        "score_names": (names := list(dict.fromkeys(name for card in shown for name, _ in card.scores))),
+        "places": {name: at for at, name in enumerate(names)},
         "reasons": {**page.dropped_by_reason, **page.quarantined_by_reason},
         "explain": f"filtering explain {shlex.quote(text.clean(page.output))}",
         "drops": lowest_drops(page),

@@ -52,8 +52,8 @@ VERSION = 8
 PICTURED_SHARDS, MORE_SHARDS = 32, 32
 # Quarantined samples have no place that is known: shards are read from their beginning for the images of some.
 QUARANTINE_SHARDS = 4
-# Under the key of such a sample stands a sample that can be used.
-AMBIGUOUS = frozenset(("duplicate_key",))
+# Under the key of such a sample stands the first one of its key, which can be used.
+REPEATED_KEY = "duplicate_key"
 # Captions that name the concepts: this many for each on average, and a minimum and a maximum for all.
 CAPTIONS_A_CONCEPT, LEAST_CAPTIONS, MOST_CAPTIONS = 16, 20_000, 200_000
 
@@ -206,7 +206,7 @@ def _quarantine_images(
     """Return small images of quarantined samples by shard and key, from the shards that have most of them."""
     keys: dict[int, set[str]] = {}
     for at, row in quarantined:
-        if at in pictured and row["key"] and row["reason"] not in AMBIGUOUS:
+        if at in pictured and row["key"] and row["reason"] != REPEATED_KEY:
             keys.setdefault(at, set()).add(row["key"])
     chosen = sorted(keys, key=lambda at: (-len(keys[at]), at))[:QUARANTINE_SHARDS]
     names = {at: shards[at].identity for at in chosen}

@@ -1,5 +1,7 @@
 """The gallery in a real browser, from a file: URL."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -96,7 +98,7 @@ def test_what_is_open_survives_a_reload(visit, usual, fragment):
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
-    page.wait_for_function("location.hash === ''")
+    expect(page).to_have_url(re.compile(r"index\.html$"))
 
 
 def test_a_sample_of_a_sheet_opens_over_it_and_leads_to_its_concept(visit, usual):
@@ -106,7 +108,7 @@ def test_a_sample_of_a_sheet_opens_over_it_and_leads_to_its_concept(visit, usual
     page.keyboard.press("Escape")
     expect(page.locator("#detail")).to_be_hidden()
     expect(page.locator("#viewer")).to_be_visible()
-    page.wait_for_function("location.hash === '#concept-3'")
+    expect(page).to_have_url(re.compile(r"#concept-3$"))
     page.locator("#concept-3").get_by_role("link", name="examples").click()
     expect(page.locator("#viewer")).to_be_hidden()
     assert page.locator("#gallery-concept").input_value() == "3"
