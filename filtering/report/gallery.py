@@ -25,14 +25,16 @@ class Card:
     scores: tuple[tuple[str, float], ...]  # names and values, all finite
     subject: str  # what `filtering explain` takes for it, quoted for a shell
     detail: str = ""  # of a quarantined sample the fault
+    spare: bool = False  # whether no other section of the page shows it
 
 
 def cards(report: Report) -> tuple[Card, ...]:
     """Return a card for each sample that the report shows: a random sample first, quarantined samples last."""
-    found: dict[str, Thumbnail] = {}
+    random, elsewhere = {each.uid: each for each in report.examples}, dict[str, Thumbnail]()
     for each in _samples(report):
-        found.setdefault(each.uid, each)
-    shown = [_card(each, report.score_name) for each in found.values()]
+        elsewhere.setdefault(each.uid, each)
+    found = [*random.values(), *(each for uid, each in elsewhere.items() if uid not in random)]
+    shown = [_card(each, report.score_name, each.uid not in elsewhere) for each in found]
     faults = [example for example in report.quarantine_examples if example.jpeg is not None]
     return (*shown, *(_faulty(at, example) for at, example in enumerate(faults, 1)))
 
@@ -45,6 +47,15 @@ def anchor_of(uid: str) -> str:
 def tally(shown: Sequence[Card]) -> Mapping[str, int]:
     """Return how many cards have each status, and how many each reason."""
     return Counter(name for card in shown for name in (card.status, card.sample.reason) if name)
+
+
+def arranged(shown: Sequence[Card], pictures: frozenset[bytes]) -> list[Card]:
+    """Return the cards for which a page with some images has room: samples with an image before those without one.
+
+    Samples of which the page would show nothing but the caption, and only in the gallery, are left out.
+    """
+    there = [card for card in shown if not card.spare or card.sample.jpeg is None or card.sample.jpeg in pictures]
+    return sorted(there, key=lambda card: card.sample.jpeg not in pictures)
 
 
 def strip(shown: Sequence[Card], pictures: frozenset[bytes]) -> tuple[tuple[str, tuple[Card, ...]], ...]:
@@ -70,7 +81,6 @@ def _clip_score(sample: Thumbnail) -> float:
 
 
 def _samples(report: Report) -> Iterator[Thumbnail]:
-    yield from report.examples
     for examples in report.filtered:
         yield from examples.members
     yield from report.lowest
@@ -95,12 +105,12 @@ def _covering(cover: Cover) -> Thumbnail:
     return Thumbnail(cover.uid, cover.key, cover.caption, "", unknown, unknown, "", None, None, cover.jpeg)
 
 
-def _card(sample: Thumbnail, score_name: str) -> Card:
+def _card(sample: Thumbnail, score_name: str, spare: bool) -> Card:
     known = {"clip_score": sample.clip_score, **sample.scores}
     known[score_name] = sample.score if math.isfinite(sample.score) else known.get(score_name, math.nan)
     scores = tuple((name, value) for name, value in known.items() if math.isfinite(value))
     status = DROPPED if sample.reason else KEPT
-    return Card(sample, anchor_of(sample.uid), status, scores, _quoted(sample.uid))
+    return Card(sample, anchor_of(sample.uid), status, scores, _quoted(sample.uid), spare=spare)
 
 
 def _faulty(at: int, example: QuarantineExample) -> Card:

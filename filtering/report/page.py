@@ -24,7 +24,7 @@ from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
 from filtering.report.data import ConceptRow, QuarantineExample, Report
-from filtering.report.gallery import Card, anchor_of, cards, lowest_drops, strip, tally
+from filtering.report.gallery import Card, anchor_of, arranged, cards, lowest_drops, strip, tally
 from filtering.report.pictures import Pictures, admitted, shown_times
 from filtering.report.reliability import right_charts
 
@@ -86,8 +86,7 @@ def render(report: Report, against: RunDiff | None = None) -> str:
 
 def _html(known: Mapping[str, object], limits: Limits, pictures: frozenset[bytes]) -> str:
     shown = cast(Sequence[Card], known["cards"])[: limits.cards]
-    # Samples whose image found no room come last.
-    ordered = sorted(shown, key=lambda card: card.sample.jpeg not in pictures)
+    ordered = arranged(shown, pictures) if pictures else list(shown)
     own: dict[str, object] = {
         "limits": limits,
         "picture_of": Pictures(pictures),

@@ -16,7 +16,7 @@ from filtering.report.survey import LOWEST, PER_FAULT, PER_OUTCOME, PER_REASON, 
 # Concepts with a row in the table, and those of them with contact sheets: the largest, and some of every size.
 ROWS, SHEETS, LARGEST = 10_000, 48, 32
 # Random examples of all outcomes together.
-EXAMPLES = 800
+EXAMPLES = 1_200
 
 
 @dataclass(frozen=True, slots=True)

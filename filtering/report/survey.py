@@ -21,7 +21,7 @@ from filtering.storage.store import Store
 
 LOWEST, PER_REASON, PER_FAULT = 24, 8, 8
 # Examples for each outcome, of a shard and of all shards: kept samples, and those of each reason.
-PER_OUTCOME = 400
+PER_OUTCOME = 600
 COUNTS_NAME, CAPTIONS_NAME = "{}.counts.npz", "{}.captions.parquet"
 CAPTIONS = pa.schema([("concept", pa.int32()), ("caption", pa.string())])
 # One task merges the objects of this many shards, so that the driver does not read an object for each of a million.

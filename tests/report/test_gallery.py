@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sample_pages import EMPTY, Reader, concept, jpeg, sheet_of, thumbnail, usual_page
 
 from filtering.report.data import DuplicateGroup, QuarantineExample, ReasonExamples
-from filtering.report.gallery import cards, lowest_drops, strip, tally
+from filtering.report.gallery import arranged, cards, lowest_drops, strip, tally
 from filtering.report.page import render
 from filtering.report.text import comparison
 
@@ -74,6 +74,14 @@ def test_the_strip_shows_some_of_both_sides_and_nothing_without_images():
     sides = strip(found, images)
     assert [(status, len(shown)) for status, shown in sides] == [("kept", 8), ("dropped", 1)]
     assert strip(found, frozenset()) == ()
+
+
+def test_random_samples_without_room_for_their_image_are_left_out():
+    first, second, bare = thumbnail("1", "", jpeg(1)), thumbnail("2", "", jpeg(2)), thumbnail("3")
+    found = cards(replace(EMPTY, examples=(bare, first, second), lowest=(thumbnail("4", "", jpeg(4)),)))
+    assert [card.spare for card in found] == [True, True, True, False]
+    left = arranged(found, frozenset((second.jpeg,)))
+    assert [card.sample.caption for card in left] == ["2", "3", "4"]
 
 
 def test_the_page_says_how_many_examples_there_are_and_leads_to_them():
