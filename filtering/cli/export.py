@@ -9,7 +9,7 @@ from filtering.cli.output import print_result, progress_reporter
 from filtering.cli.suggestions import existing_run
 
 # Those of `filtering.exports`, which is slow to import.
-FORMATS = ("datacomp", "shards", "tar", "parquet")
+FORMATS = ("datacomp", "shards", "tar", "parquet", "table")
 
 
 def _export(given: argparse.Namespace) -> int:
@@ -17,11 +17,12 @@ def _export(given: argparse.Namespace) -> int:
     from filtering.exports.options import Options
     from filtering.storage.store import Store
 
-    names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls")
+    names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls", "columns", "status")
     options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")
     run, reporter = Store(existing_run(given.run)), progress_reporter()
     found = export(run, given.format, given.out, options, reporter, into_existing=given.into_existing)
-    line = f"{found['kept']:,} kept samples as {given.format} in {given.out} (objects: {found['objects']})"
+    samples = f"{found['samples']:,}" if given.format == "table" else f"{found['kept']:,} kept"
+    line = f"{samples} samples as {given.format} in {given.out} (objects: {found['objects']})"
     return print_result(given, found, lambda: [line, *warnings_of(found)])
 
 
@@ -42,6 +43,7 @@ COMMAND = Command(
     examples=(
         "filtering export runs/first --format shards --out out",
         "filtering export runs/first --format tar --out s3://train/first --shuffle",
+        "filtering export runs/first --format table --status dropped --columns uid,key,shard,url,reason --out dropped",
     ),
     arguments=(
         RUN,
@@ -59,7 +61,7 @@ COMMAND = Command(
             "--samples",
             type=count,
             metavar="N",
-            help="tar: samples per tar (default: 10,000); parquet: samples per file",
+            help="tar: samples per tar (default: 10,000); parquet, table: samples per file",
         ),
         argument("--bytes", type=count, metavar="N", help="tar: bytes per tar, such as 500e6; instead of --samples"),
         argument("--shuffle", action="store_true", help="tar: write samples in a random order over the whole pool"),
@@ -70,6 +72,17 @@ COMMAND = Command(
         ),
         argument(
             "--no-urls", action="store_true", help="parquet, datacomp: do not read the tars for the samples' URLs"
+        ),
+        argument(
+            "--columns",
+            metavar="NAMES",
+            help="table: columns, with commas between them, such as uid,key,shard,url,caption,status,reason,clip_score",
+        ),
+        argument(
+            "--status",
+            metavar="S",
+            help="table: kept, dropped, quarantined or all (default: all)",
+            completed=lambda: ("kept", "dropped", "quarantined", "all"),
         ),
         argument(
             "--cpus", type=count, metavar="N", help="number of CPUs (default: all; a small export runs in this process)"

@@ -67,6 +67,13 @@ class Tables:
             raise DamagedError(store.path(SCORES_NAME.format(source.shard.identity)), fault)
         return found
 
+    def wide(self, stores: Mapping[str, Store], sources: Sequence[Source]) -> frozenset[str]:
+        """Return the names of the scores that are stored as float64, by those of a shard: all shards have the same."""
+        if not sources:
+            return frozenset()
+        stored = {name: self.stored(store, sources[0]).dtype for name, store in stores.items()}
+        return frozenset(name for name, dtype in stored.items() if dtype == np.float64)
+
 
 def tables_of(run: FinishedRun) -> Tables:
     """Return where a run's tables are."""
@@ -78,20 +85,28 @@ def tables_of(run: FinishedRun) -> Tables:
 
 def _scores(run: FinishedRun) -> Iterator[tuple[str, Store]]:
     """Yield the column and the folder of each score that the run lists; a second one of a kind has a number."""
-    for name, folder in run.record["scores"].items():
+    for name, folder in run.record.get("scores", {}).items():
         yield name.replace(" ", "_"), run.store.child(folder)
 
 
 def rows_of(source: Source, rows: pa.Table) -> Positions:
     """Return which of a shard's rows are the kept ones, in their order, int64 (n,). Rows have `uid` and `key`."""
-    kept, known = source.table(["uid", "key"]), uid_array(rows["uid"])
+    return places_of(source.table(["uid", "key"]), rows, source, source.table_name)
+
+
+def places_of(samples: pa.Table, rows: pa.Table, source: Source, name: str) -> Positions:
+    """Return where a table's samples are among their shard's rows, int64 (n,). Both tables have `uid` and `key`.
+
+    DamagedError, with the table's name, if one of them is not there.
+    """
+    known = uid_array(rows["uid"])
     # The first row of a uid is the one that was not quarantined.
     order = np.argsort(known, kind="stable")
-    wanted = uid_array(kept["uid"])
+    wanted = uid_array(samples["uid"])
     found = order[np.minimum(np.searchsorted(known[order], wanted), max(len(order) - 1, 0))] if len(order) else order
-    if len(found) != len(wanted) or not rows["key"].take(pa.array(found)).equals(kept["key"]):
+    if len(found) != len(wanted) or not rows["key"].take(pa.array(found)).equals(samples["key"]):
         fault = f"is damaged: it and the rows of {source.shard.url} do not agree"
-        raise DamagedError(source.store.path(source.table_name), fault)
+        raise DamagedError(source.store.path(name), fault)
     return np.asarray(found, dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Exports of a finished run: DataComp's subset and metadata, lists of shards and keys, tars, and parquet."""
+"""Exports of a finished run: DataComp's subset and metadata, lists of shards and keys, tars, parquet and tables."""
 
 import re
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from filtering.exports.job import SUBSET, Export, Facts, Written, finish_export,
 from filtering.exports.options import Options, check_format
 from filtering.exports.parquet import export_parquet
 from filtering.exports.shard_lists import export_shards
+from filtering.exports.table import export_table
+from filtering.exports.table_columns import names_of
 from filtering.exports.tar_export import export_tars
 from filtering.manifests.artifacts import SUBSET as RUN_SUBSET
 from filtering.manifests.finished import FinishedRun, read_finished
@@ -28,6 +30,7 @@ FORMATS: dict[str, Callable[[Export], Written]] = {
     "shards": export_shards,
     "tar": export_tars,
     "parquet": export_parquet,
+    "table": export_table,
 }
 
 
@@ -50,6 +53,7 @@ def export(
         ``shards``: shards.txt, shards.jsonl, sizes.json and keys/*.json.
         ``tar``: kept samples, byte for byte, in new tars with their statistics and sizes.json.
         ``parquet``: kept samples with URLs, captions and scores.
+        ``table``: every sample, or those of one status, with the columns that are asked for.
     out : str
         A folder, path or URL. Its manifest.json is written last.
     options : Options
@@ -80,19 +84,23 @@ def export(
     if form == "tar" and found.from_metadata:
         raise InputError(
             "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp, "
-            "shards and parquet"
+            "shards, parquet and table"
         )
-    executor = executor or _executor(found, options)
+    if form == "table":
+        names_of(found, options)
+    executor = executor or _executor(found, form, options)
     written = finish_export(
         found, form, options, Store(absolute(out)), FORMATS[form], progress, executor, into_existing
     )
     return {"format": form, "out": out, **written}
 
 
-def _executor(run: FinishedRun, options: Options) -> Executor:
+def _executor(run: FinishedRun, form: str, options: Options) -> Executor:
     """Return what runs an export's tasks: this process where that takes less time than to start Ray."""
     sources = run.kept_sources()
     samples, size = sum(source.kept for source in sources), sum(source.shard.size for source in sources)
+    if form == "table":
+        samples, size = run.record["totals"]["input"], 0
     here = options.cpus == "auto" and samples <= SMALL_SAMPLES and size <= SMALL_BYTES
     return executor_for(Ray(address=IN_PROCESS) if here else Ray(num_cpus=options.cpus))
 

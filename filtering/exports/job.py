@@ -28,7 +28,7 @@ from filtering.storage.store import MARKER, Store
 from filtering.storage.written import noted
 
 # What it is that an export writes: raised when that changes, and an export of another version is made again.
-VERSION = 3
+VERSION = 4
 # What is not finished lies in this folder of the output, and goes when it is.
 STATE = "_export"
 IDENTITY = "export.json"
@@ -46,6 +46,7 @@ WRITTEN = {
     "shards": r"shards\.txt|shards\.jsonl|sizes\.json|" + KEYS,
     "tar": r"[0-9]{8,}(\.tar|_stats\.json)|sizes\.json|wids\.json",
     "parquet": r"[0-9]{8,}\.parquet",
+    "table": r"[0-9]{8,}\.parquet",
 }
 
 

@@ -8,12 +8,20 @@ from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 
 SAMPLES = 10_000
+# A status of samples that means every status.
+ALL = "all"
+STATUSES = ("kept", "dropped", "quarantined", ALL)
+# Options that older versions did not have: not given, they are not part of what tells an export from another one.
+LATER = ("columns", "status")
 PARQUET_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `filtering export`; `samples` or `bytes` are those to aim at in each output object."""
+    """The options of `filtering export`; `samples` or `bytes` are those to aim at in each output object.
+
+    `columns` are the names of a table's columns, with commas between them, `status` whose samples it has.
+    """
 
     samples: int | None = None
     bytes: int | None = None
@@ -22,13 +30,17 @@ class Options:
     embeddings: bool = False
     all: bool = False
     no_urls: bool = False
+    columns: str | None = None
+    status: str | None = None
     cpus: int | Literal["auto"] = "auto"
 
     def decisive(self) -> Mapping[str, object]:
         """Return the options that decide what is written."""
-        found = asdict(self)
-        del found["cpus"]
-        return found
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name != "cpus" and (name not in LATER or value is not None)
+        }
 
 
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -36,6 +48,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "shards": (),
     "tar": ("samples", "bytes", "shuffle", "seed"),
     "parquet": ("samples", "no_urls"),
+    "table": ("samples", "columns", "status"),
 }
 # An option that means nothing without another.
 NEEDS = {"seed": "shuffle", "all": "embeddings", "no_urls": "embeddings"}
@@ -50,13 +63,16 @@ def check_format(form: str, options: Options) -> None:
         if one.name == "cpus" or getattr(options, one.name) == getattr(default, one.name):
             continue
         if one.name not in KNOWN[form]:
-            forms = " and ".join(form for form, names in KNOWN.items() if one.name in names)
+            *first, last = (form for form, names in KNOWN.items() if one.name in names)
+            forms = f"{', '.join(first)} and {last}" if first else last
             raise InputError(f"{flag(one.name)}: is no option of --format {form}; it is one of {forms}")
         other = NEEDS.get(one.name)
         if other in KNOWN[form] and not getattr(options, str(other)):
             raise InputError(f"{flag(one.name)}: means nothing without {flag(str(other))}")
     if options.samples is not None and options.bytes is not None:
         raise InputError("--bytes: give either --samples or --bytes, not both")
+    if options.status is not None and options.status not in STATUSES:
+        raise InputError(f"--status: unknown status {options.status}{nearest(options.status, STATUSES)}")
     for name in ("samples", "bytes"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise InputError(f"{flag(name)}: {value} is not valid; it must be a positive whole number")

@@ -1,31 +1,21 @@
 """The parquet format: a table of the kept samples with URLs, captions and all scores, as img2dataset downloads it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from filtering.core.formatting import counted
-from filtering.exports.columns import (
-    ROWS_AT_ONCE,
-    Tables,
-    json_fields,
-    metadata_texts,
-    rows_of,
-    tables_of,
-    text,
-)
-from filtering.exports.copying import scratch_folder
+from filtering.exports.columns import Tables, json_fields, metadata_texts, rows_of, tables_of, text
 from filtering.exports.job import Export, Written
 from filtering.exports.options import PARQUET_ROWS
+from filtering.exports.parquet_files import grouped, stamped, write_file
 from filtering.exports.parts import Samples
 from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
-from filtering.storage.store import Store, commit_file
+from filtering.storage.store import Store
 
-NAME = "{:08d}.parquet"
 URL = "url"
 OWN_SCORE = "clip_score"
 
@@ -67,37 +57,23 @@ def export_parquet(export: Export) -> Written:
     run, options = export.run, export.options
     wanted = Wanted(export.out, export.scratch, tables_of(run), not options.no_urls)
     sources = run.kept_sources()
-    if sources:
-        wanted = replace(wanted, wide=_wide(wanted, sources[0]))
-    groups = list(_grouped(sources, options.samples or PARQUET_ROWS))
-    tasks = [task(f"part-{number:08d}", write_part, number, group, wanted) for number, group in enumerate(groups)]
+    wanted = replace(wanted, wide=wanted.tables.wide(wanted.further(), sources))
+    schema = stamped(wanted.schema(), run.record)
+    groups = grouped(sources, (source.kept for source in sources), options.samples or PARQUET_ROWS)
+    tasks = [task(f"part-{at:08d}", write_part, at, group, wanted, schema) for at, group in enumerate(groups)]
     counts = export.write(tasks, "files")
     kept = sum(counts)
-    columns = wanted.schema().names
-    facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": columns}
+    facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": schema.names}
     return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'file')}")
 
 
-def _wide(wanted: Wanted, source: Source) -> frozenset[str]:
-    """Return the names of the scores that are stored as float64, by those of one shard: all shards have the same."""
-    stored = {name: wanted.tables.stored(store, source).dtype for name, store in wanted.further().items()}
-    return frozenset(name for name, dtype in stored.items() if dtype == np.float64)
-
-
-def write_part(number: int, sources: Sequence[Source], wanted: Wanted) -> Samples:
+def write_part(number: int, sources: Sequence[Source], wanted: Wanted, schema: pa.Schema) -> Samples:
     """Write the file of a number: the kept samples of some shards.
 
-    Memory: the rows and scores of one shard, about 1 kB a row, what `kept_members` takes, and 65,536 rows to write.
+    Memory: the rows and scores of one shard, about 1 kB a row, what `kept_members` takes, and that of `write_file`.
     """
-    schema, count = wanted.schema(), 0
-    with scratch_folder(wanted.scratch) as folder:
-        path = folder / "object"
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for table in _full(_described(source, wanted).cast(schema) for source in sources):
-                writer.write_table(table, row_group_size=ROWS_AT_ONCE)
-                count += len(table)
-        commit_file(wanted.out.path(NAME.format(number)), str(path))
-    return {"samples": count}
+    tables = (_described(source, wanted).select(schema.names) for source in sources)
+    return {"samples": write_file(number, tables, schema, wanted.out, wanted.scratch)}
 
 
 def _described(source: Source, wanted: Wanted) -> pa.Table:
@@ -111,7 +87,7 @@ def _described(source: Source, wanted: Wanted) -> pa.Table:
     if wanted.urls:
         noted = URL in rows.column_names and rows[URL].null_count < len(rows)
         columns[URL] = rows[URL] if noted else _urls(source, rows, wanted)
-    return pa.table(columns).select(wanted.schema().names)
+    return pa.table(columns)
 
 
 def _urls(source: Source, rows: pa.Table, wanted: Wanted) -> pa.Array | pa.ChunkedArray:
@@ -121,27 +97,3 @@ def _urls(source: Source, rows: pa.Table, wanted: Wanted) -> pa.Array | pa.Chunk
         return pa.array([text(one.get(URL)) for one in fields], pa.string())
     places = rows["source_row"].to_numpy().astype(np.int64)
     return metadata_texts(source.shard, places, wanted.tables.url)
-
-
-def _full(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables of at least a row group's rows, but for the last, whatever shards have."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
-
-
-def _grouped(sources: Sequence[Source], rows: int) -> Iterator[list[Source]]:
-    """Yield groups of consecutive shards that keep at least so many samples each."""
-    group: list[Source] = []
-    for source in sources:
-        group.append(source)
-        if sum(one.kept for one in group) >= rows:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -20,6 +20,7 @@ FORMS = {
     "tar shuffled": ("tar", {"samples": 4, "shuffle": True, "seed": 1}),
     "shards": ("shards", {}),
     "parquet": ("parquet", {"samples": 9}),
+    "table": ("table", {"samples": 9}),
     "datacomp": ("datacomp", {"embeddings": True, "all": True}),
 }
 
@@ -42,7 +43,7 @@ def written(tmp_path_factory) -> Store:
 @pytest.fixture(params=FORMS.values(), ids=FORMS)
 def exporting(request, written):
     form, options = request.param
-    run = Store(str(request.getfixturevalue("tar_run"))) if form in ("parquet", "datacomp") else written
+    run = Store(str(request.getfixturevalue("tar_run"))) if form in ("parquet", "table", "datacomp") else written
     return partial(export, run, form, OUT, Options(**options))
 
 

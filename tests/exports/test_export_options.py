@@ -15,7 +15,7 @@ from filtering.storage.store import Store
 
 WRONG = [
     ("tars", {}, r"--format: unknown format tars; did you mean tar\?"),
-    ("shards", {"samples": 5}, "--samples: is no option of --format shards; it is one of tar and parquet"),
+    ("shards", {"samples": 5}, "--samples: is no option of --format shards; it is one of tar, parquet"),
     ("parquet", {"shuffle": True}, "--shuffle: is no option of --format parquet; it is one of tar"),
     ("tar", {"no_urls": True}, "--no-urls: is no option of --format tar; it is one of datacomp and parquet"),
     ("tar", {"seed": 3}, "--seed: means nothing without --shuffle"),
@@ -53,7 +53,7 @@ def test_tars_of_a_run_over_metadata_are_refused_with_the_formats_that_there_are
     record = finished.read_json("run.json")
     record["config"]["input"] = {"shards": None, "metadata": "x"}
     finished.write_json("run.json", record)
-    with pytest.raises(InputError, match=r"has no tars; its formats are datacomp, shards and parquet"):
+    with pytest.raises(InputError, match=r"has no tars; its formats are datacomp, shards, parquet"):
         export(finished, "tar", str(tmp_path / "out"))
 
 

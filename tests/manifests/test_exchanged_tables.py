@@ -27,6 +27,7 @@ FORMS = {
     "shards": [{}],
     "tar": [{"samples": 5}, {"bytes": 100_000}, {"samples": 5, "shuffle": True}],
     "parquet": [{}],
+    "table": [{}],
 }
 
 
