@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 # How much of each property and of each enumeration is tried: quick, full or thorough (tests/conftest.py).
 PROFILE ?= full
 
-.PHONY: demo test check test-oldest lint types clean
+.PHONY: demo test check test-oldest test-streaming lint types clean
 
 demo: .venv/.demo
 	$(BIN)/filtering demo
@@ -31,6 +31,14 @@ test-oldest: .venv/.dev
 	rm -rf .venv/oldest
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/oldest '$(OLDEST)'
 	PYTHONPATH=.venv/oldest $(PYTEST) -m "not slow" --hypothesis-profile quick tests/loaders tests/samplers
+
+# Reading the mds export with MosaicML Streaming, which wants older versions of numpy and transformers than others here.
+STREAMING := mosaicml-streaming==0.13.0 transformers==4.57.6 huggingface-hub==0.36.2 tokenizers==0.22.2 zstd==1.5.7.2 \
+	xxhash==3.8.2 brotli==1.2.1 python-snappy==0.7.3 cramjam==2.14.0 catalogue==2.0.10
+test-streaming: .venv/.dev
+	rm -rf .venv/streaming
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/streaming $(STREAMING)
+	PYTHONPATH=.venv/streaming $(BIN)/python -m pytest -k mds tests/exports/test_export_chunks.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

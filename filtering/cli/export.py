@@ -9,7 +9,7 @@ from filtering.cli.output import print_result, progress_reporter
 from filtering.cli.suggestions import existing_run
 
 # Those of `filtering.exports`, which is slow to import.
-FORMATS = ("datacomp", "shards", "tar", "parquet", "table")
+FORMATS = ("datacomp", "shards", "tar", "parquet", "table", "mds", "litdata")
 
 
 def _export(given: argparse.Namespace) -> int:
@@ -61,7 +61,7 @@ COMMAND = Command(
             "--samples",
             type=count,
             metavar="N",
-            help="tar: samples per tar (default: 10,000); parquet, table: samples per file",
+            help="tar: samples per tar (default: 10,000); parquet, table: per file; mds, litdata: per file (2,000)",
         ),
         argument("--bytes", type=count, metavar="N", help="tar: bytes per tar, such as 500e6; instead of --samples"),
         argument("--shuffle", action="store_true", help="tar: write samples in a random order over the whole pool"),

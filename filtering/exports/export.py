@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from filtering.config.run import Ray
 from filtering.core.errors import InputError
+from filtering.exports.chunks import export_litdata, export_mds
 from filtering.exports.datacomp import export_datacomp, write_subset
 from filtering.exports.job import SUBSET, Export, Facts, Written, finish_export, layout
 from filtering.exports.options import Options, check_format
@@ -31,7 +32,11 @@ FORMATS: dict[str, Callable[[Export], Written]] = {
     "tar": export_tars,
     "parquet": export_parquet,
     "table": export_table,
+    "mds": export_mds,
+    "litdata": export_litdata,
 }
+# The formats of which a sample is its members.
+OF_TARS = ("tar", "mds", "litdata")
 
 
 def export(
@@ -53,6 +58,7 @@ def export(
         ``shards``: shards.txt, shards.jsonl, sizes.json and keys/*.json.
         ``tar``: kept samples, byte for byte, in new tars with their statistics and sizes.json.
         ``parquet``: kept samples with URLs, captions and scores.
+        ``mds``, ``litdata``: kept samples as MosaicML Streaming and LitData read them.
         ``table``: every sample, or those of one status, with the columns that are asked for.
     out : str
         A folder, path or URL. Its manifest.json is written last.
@@ -81,10 +87,10 @@ def export(
     if out.endswith(".npy"):
         raise InputError(f"--out: {out} must be a folder, for more than the subset file is written")
     found = read_finished(run, form != "shards", "needed" if form in ("datacomp", "parquet") else "optional")
-    if form == "tar" and found.from_metadata:
+    if form in OF_TARS and found.from_metadata:
         raise InputError(
-            "--format tar: the input of this run was DataComp metadata, which has no tars; its formats are datacomp, "
-            "shards, parquet and table"
+            f"--format {form}: the input of this run was DataComp metadata, which has no tars; its formats are "
+            "datacomp, shards, parquet and table"
         )
     if form == "table":
         names_of(found, options)

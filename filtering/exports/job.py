@@ -36,6 +36,8 @@ STATE_NAMES = {IDENTITY, EVENTS, FOLDER, LEASE}
 # The last object that an export writes.
 MANIFEST = "manifest.json"
 SUBSET = "subset.npy"
+# The dataset card.
+CARD = "README.md"
 REMEDY = "choose another folder, or delete it"
 # The folder of kept keys that the format shards writes.
 KEYS = "keys"
@@ -44,11 +46,11 @@ WRITTEN = {
     "subset": re.escape(SUBSET),
     "datacomp": rf"{re.escape(SUBSET)}|[0-9a-f]{{32}}\.(parquet|npz)",
     "shards": r"shards\.txt|shards\.jsonl|sizes\.json|" + KEYS,
-    "tar": r"[0-9]{8,}(\.tar|_stats\.json)|sizes\.json|wids\.json",
-    "parquet": r"[0-9]{8,}\.parquet",
-    "table": r"[0-9]{8,}\.parquet",
+    "tar": r"[0-9]{8,}(\.tar|_stats\.json)|sizes\.json|wids\.json|" + re.escape(CARD),
+    **dict.fromkeys(("parquet", "table"), r"[0-9]{8,}\.parquet|" + re.escape(CARD)),
+    "mds": r"shard\.[0-9]{5,}\.mds|index\.json",
+    "litdata": r"chunk-0-[0-9]+\.bin|index\.json",
 }
-
 
 # The content of a manifest.
 Facts = Mapping[str, object]

@@ -8,6 +8,7 @@ from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 
 SAMPLES = 10_000
+CHUNK_SAMPLES = 2_000
 # A status of samples that means every status.
 ALL = "all"
 STATUSES = ("kept", "dropped", "quarantined", ALL)
@@ -49,6 +50,8 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "tar": ("samples", "bytes", "shuffle", "seed"),
     "parquet": ("samples", "no_urls"),
     "table": ("samples", "columns", "status"),
+    "mds": ("samples",),
+    "litdata": ("samples",),
 }
 # An option that means nothing without another.
 NEEDS = {"seed": "shuffle", "all": "embeddings", "no_urls": "embeddings"}

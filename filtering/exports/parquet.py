@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.core.formatting import counted
+from filtering.exports.card import write_card
 from filtering.exports.columns import Tables, json_fields, metadata_texts, rows_of, tables_of, text
 from filtering.exports.job import Export, Written
 from filtering.exports.options import PARQUET_ROWS
@@ -63,7 +64,8 @@ def export_parquet(export: Export) -> Written:
     tasks = [task(f"part-{at:08d}", write_part, at, group, wanted, schema) for at, group in enumerate(groups)]
     counts = export.write(tasks, "files")
     kept = sum(counts)
-    facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 1, "columns": schema.names}
+    write_card(export, "parquet", "*.parquet", kept)
+    facts = {"kept": kept, "files": len(counts), "objects": len(counts) + 2, "columns": schema.names}
     return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'file')}")
 
 

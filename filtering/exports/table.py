@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from filtering.concepts.artifacts import ASSIGNMENT_NAME
 from filtering.core.errors import InputError
 from filtering.core.formatting import counted
+from filtering.exports.card import write_card
 from filtering.exports.columns import Positions, places_of
 from filtering.exports.job import Export, Written
 from filtering.exports.options import PARQUET_ROWS
@@ -66,7 +67,8 @@ def export_table(export: Export) -> Written:
         for number, group in enumerate(groups)
     ]
     samples, files = sum(counts := export.write(tasks, "files")), len(counts)
-    facts = {"kept": run.record["totals"]["kept"], "samples": samples, "files": files, "objects": files + 1}
+    write_card(export, "table", "*.parquet", samples, f"Image-text pairs: {', '.join(statuses)}")
+    facts = {"kept": run.record["totals"]["kept"], "samples": samples, "files": files, "objects": files + 2}
     return Written(facts | {"columns": schema.names}, f"{counted(samples, 'sample')} in {counted(files, 'file')}")
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from filtering.core.errors import InputError, RunError
 from filtering.core.formatting import counted
+from filtering.exports.card import write_card
 from filtering.exports.job import Export, Written
 from filtering.exports.options import SAMPLES
 from filtering.exports.parts import Samples
@@ -49,8 +50,9 @@ def export_tars(export: Export) -> Written:
     export.out.write_json(SIZES, dict(zip(names, counts, strict=True)))
     sizes = {name: size for part in export.parts.values() for name, size in part["objects"].items()}
     export.out.write_json(WIDS, _wids(names, counts, sizes))
+    write_card(export, "tar", "*.tar", kept)
     braces = f"{{{0:08d}..{len(counts) - 1:08d}}}.tar" if counts else ""
-    facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 3, "tars": braces}
+    facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 4, "tars": braces}
     return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'tar')}")
 
 
@@ -69,11 +71,11 @@ def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[Ta
         return _shuffled(export, sources, target)
     if not target.by_bytes:
         # Nothing must be known before: each shard is looked at by the tasks that copy from it.
-        parts = _cut(target, [source.kept for source in sources], 1, _placed(sources, [True] * len(sources)))
+        parts = cut(target, [source.kept for source in sources], 1, placed_parts(sources, [True] * len(sources)))
         return _copies(copy_samples, parts, target)
     tasks = [task(f"index-{first:08d}", index_shards, some, target) for first, some in _numbered(sources)]
     found = _indexed(export, tasks, sources, target)
-    parts = _cut(target, found["bytes"], found["last"][-1], _placed(sources, found["whole"]))
+    parts = cut(target, found["bytes"], found["last"][-1], placed_parts(sources, found["whole"]))
     return _copies(copy_bytes, parts, target)
 
 
@@ -89,7 +91,7 @@ def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list
     sorted_ = export.stage.map(tasks, "buckets")
     sizes = [one["size"] for one in sorted_]
     last = next(one["last"] for one in reversed(sorted_) if one["size"])
-    return _copies(copy_shuffled, _cut(target, sizes, last, PlacedBucket), target)
+    return _copies(copy_shuffled, cut(target, sizes, last, PlacedBucket), target)
 
 
 def _indexed(export: Export, tasks: Sequence[TaskSpec[Indexed]], sources: Sequence[Source], target: Target) -> Indexed:
@@ -121,11 +123,12 @@ def _numbered(sources: Sequence[Source]) -> list[tuple[int, list[Source]]]:
     return list(zip(accumulate(map(len, groups), initial=0), groups, strict=False))
 
 
-def _placed(sources: Sequence[Source], whole: Sequence[bool]) -> Callable[[int, int], Placed]:
+def placed_parts(sources: Sequence[Source], whole: Sequence[bool]) -> Callable[[int, int], Placed]:
+    """Return what makes a part from the place of a shard and the position of its first kept sample."""
     return lambda at, position: Placed(sources[at], position, whole[at])
 
 
-def _cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int, int], Part]) -> list[list[Part]]:
+def cut(target: Target, sizes: Sequence[int], last: int, placed: Callable[[int, int], Part]) -> list[list[Part]]:
     """Return, for each tar, the parts in which its samples may be, given the size of each part, in samples or bytes.
 
     `last` is the size of the very last sample; none is larger than a tar, so that no tar before its own is empty.

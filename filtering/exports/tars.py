@@ -108,7 +108,7 @@ def copy_samples(number: int, sources: Sequence[Placed], target: Target) -> Samp
     with written_tar(number, target) as tar:
         for placed in sources:
             with kept_ranges(placed.source, target.max_image_bytes) as (holder, ranges):
-                here = _between(placed.position + np.arange(len(ranges.rows)), number, target)
+                here = between(placed.position + np.arange(len(ranges.rows)), number, target)
                 samples += _copy(tar, keys, placed.source, holder, ranges.of(here))
     return counted(number, samples, target)
 
@@ -143,7 +143,7 @@ def copy_bytes(number: int, sources: Sequence[Placed], target: Target) -> Sample
         for placed in sources:
             ranges = read_ranges(target.scratch, placed.source)
             sizes = ranges.sizes()
-            here = _between(placed.position + np.cumsum(sizes) - sizes, number, target)
+            here = between(placed.position + np.cumsum(sizes) - sizes, number, target)
             samples += _copy(tar, keys, placed.source, placed.holder(target.scratch), ranges.of(here))
     return counted(number, samples, target)
 
@@ -153,7 +153,7 @@ def read_ranges(scratch: Store, source: Source) -> Ranges:
     return Ranges(**scratch.read_arrays(RANGES.format(source.shard.identity)))
 
 
-def _between(positions: Positions, number: int, target: Target) -> slice:
+def between(positions: Positions, number: int, target: Target) -> slice:
     """Return which samples start in the tar of a number, by their ascending positions."""
     first, last = np.searchsorted(positions, [number * target.each, (number + 1) * target.each]).tolist()
     return slice(first, last)

@@ -21,6 +21,8 @@ FORMS = {
     "shards": ("shards", {}),
     "parquet": ("parquet", {"samples": 9}),
     "table": ("table", {"samples": 9}),
+    "mds": ("mds", {"samples": 4}),
+    "litdata": ("litdata", {"samples": 4}),
     "datacomp": ("datacomp", {"embeddings": True, "all": True}),
 }
 

@@ -28,6 +28,8 @@ FORMS = {
     "tar": [{"samples": 5}, {"bytes": 100_000}, {"samples": 5, "shuffle": True}],
     "parquet": [{}],
     "table": [{}],
+    "mds": [{"samples": 5}],
+    "litdata": [{"samples": 5}],
 }
 
 

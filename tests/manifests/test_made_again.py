@@ -66,7 +66,7 @@ def test_the_tables_of_an_opened_run_are_those_of_its_summary(make):
     assert run.kept().to_table()["key"].to_pylist() == keys
 
 
-@pytest.mark.parametrize("form", ["shards", "tar", "parquet", "table", "datacomp"])
+@pytest.mark.parametrize("form", ["shards", "tar", "parquet", "table", "mds", "litdata", "datacomp"])
 def test_an_export_is_of_one_selection(make, tmp_path, monkeypatch, form):
     run = Store(make(0))
     executor_of = job.Runtime

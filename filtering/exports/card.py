@@ -1,0 +1,28 @@
+"""The dataset card of an export: README.md, by which Hugging Face's `datasets` and its Hub read the folder."""
+
+from filtering.exports.job import CARD, Export
+
+TEMPLATE = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: "{pattern}"
+---
+
+# {title}
+
+{samples:,} samples. Written by `filtering export --format {form}`.
+
+- run: {run_id}
+- configuration: {config_hash}
+- manifest: {manifest_hash}
+
+`datasets.load_dataset(FOLDER, split="train", streaming=True)` reads this folder, or its copy on the Hub.
+"""
+
+
+def write_card(export: Export, form: str, pattern: str, samples: int, title: str = "Kept image-text pairs") -> None:
+    """Write the card; `pattern` matches the files that hold the samples."""
+    text = TEMPLATE.format(pattern=pattern, title=title, samples=samples, form=form, **export.run.origin())
+    export.out.write(CARD, text.encode())
