@@ -20,6 +20,7 @@ from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
 from filtering.config.types import FOR_PEOPLE, Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
 from filtering.config.validation import TOO_DEEP, explained, others, without_credentials
+from filtering.config.weights import Weights
 from filtering.core.errors import InputError, Mistakes
 from filtering.core.places import PathOrUrl
 from filtering.core.visible import visible
@@ -160,6 +161,7 @@ class Config(Section):
     concepts: Concepts = Field(Concepts(), description="a mapping")
     graph: Graph = Field(Graph(), description="a mapping")
     selection: Selection = Field(Selection(), description="a mapping")
+    weights: Weights | None = Field(None, description="a mapping such as {epoch: 2.0}")
     selections: dict[str, Steps] = Field(
         {}, description="a mapping from names to a step such as {method: top} or a list of steps"
     )
@@ -191,6 +193,9 @@ class Config(Section):
     def digest(self) -> str:
         """Return a hash of all keys that change the result: those of `UNDECISIVE` do not, nor does embedding.reuse."""
         decisive = {key: value for key, value in self.model_dump(mode="json").items() if key not in UNDECISIVE}
+        if self.weights is None:
+            # As before there were any.
+            del decisive["weights"]
         decisive |= {key: without_paper(decisive[key]) for key in ("selection", "selections")}
         # Whose vectors are read does not change them.
         decisive["embedding"].pop("reuse")

@@ -71,4 +71,6 @@ KEPT = pa.schema(
         ("rank", pa.int64()),
     ]
 )
+# The same where samples are weighed: how often each is seen in an epoch, 1 or more.
+REPEATED = KEPT.append(pa.field("repeat", pa.int32()))
 DROPPED = pa.schema([("uid", pa.string()), ("key", pa.string()), ("shard", pa.string()), ("reason", pa.string())])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 import numpy as np
 import numpy.typing as npt
@@ -64,9 +64,13 @@ class ShardLine(TypedDict):
     dropped: Count
     quarantined: Count
     keys: str
+    # Where samples are weighed: how many are seen at least once in an epoch, at least twice, and so on
+    repeats: NotRequired[list[Count]]
 
 
 SCHEMAS: dict[Kind, pa.Schema] = {"kept": schemas.KEPT, "dropped": schemas.DROPPED, "quarantined": schemas.QUARANTINED}
+# The column of kept tables where samples are weighed.
+REPEAT = "repeat"
 NULLABLE = ("member", "key", "detail", "score")
 
 
@@ -87,6 +91,12 @@ def table_name(kind: str, index: int) -> str:
     return f"manifest/{kind}/{index:08d}.parquet"
 
 
+def at_least(repeats: npt.NDArray[np.int32]) -> list[int]:
+    """Return how many samples are seen at least once in an epoch, at least twice, and so on, by their repeats (n,)."""
+    counts = np.bincount(repeats)[1:]
+    return [int(count) for count in np.cumsum(counts[::-1])[::-1]]
+
+
 def read_split(run: Store, kind: Kind, index: int, columns: list[str] | None = None) -> pa.Table:
     """Return a shard's kept, dropped or quarantined table of the run at work, or some of its columns.
 
@@ -100,7 +110,8 @@ def read_split(run: Store, kind: Kind, index: int, columns: list[str] | None = N
 def parsed_split(url: str, data: bytes, kind: Kind, columns: list[str] | None = None) -> pa.Table:
     """Return the table of a URL that was read, or some of its columns; DamagedError as `read_split`."""
     table = read_output(url, data, columns)
-    check_table(table, SCHEMAS[kind], columns or SCHEMAS[kind].names, NULLABLE, url)
+    schema = schemas.REPEATED if kind == "kept" and REPEAT in table.column_names else SCHEMAS[kind]
+    check_table(table, schema, columns or schema.names, NULLABLE, url)
     return table
 
 

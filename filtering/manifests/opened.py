@@ -38,14 +38,16 @@ class OpenedRun:
         Returns
         -------
         pyarrow.dataset.Dataset
-            Columns uid, key, shard (strings), concept (int32), score (float32) and rank (int64); nothing is read yet.
+            Columns uid, key, shard (strings), concept (int32), score (float32) and rank (int64), with weights also
+            repeat (int32); nothing is read yet.
 
         Raises
         ------
         InputError
             If the run was made again, with other results, since it was opened; also where the dataset is read later.
         """
-        return self._dataset("kept", schemas.KEPT)
+        weighed = self.summary["config"].get("weights") is not None
+        return self._dataset("kept", schemas.REPEATED if weighed else schemas.KEPT)
 
     def dropped(self) -> ds.Dataset:
         """Return the dropped samples.

@@ -4,10 +4,12 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from filtering.config.weights import Weights
 from filtering.core.errors import DamagedError, RunError
 from filtering.core.uids import subset_array, uid_array
 from filtering.filters.artifacts import PassingShard
@@ -27,6 +29,7 @@ from filtering.manifests.artifacts import (
     subset_bytes,
     table_name,
 )
+from filtering.manifests.repeats import Picked, find_repeats
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
@@ -36,23 +39,31 @@ from filtering.storage.store import MARKER, Store, checksum
 VERSION = 5
 
 
-def manifests_key(reasons: Sequence[str], filters: str, selection: str) -> StageKey:
+def manifests_key(reasons: Sequence[str], filters: str, selection: str, weights: Weights | None = None) -> StageKey:
     """Return the stage's identity; `reasons` are those of the steps of selection."""
-    return StageKey(MANIFESTS_STAGE, VERSION, list(reasons), (filters, selection))
+    # Without weights it is what it was before there were any.
+    settings: list[Any] = list(reasons) if weights is None else [list(reasons), weights.model_dump(mode="json")]
+    return StageKey(MANIFESTS_STAGE, VERSION, settings, (filters, selection))
 
 
 def write_manifests(
-    stage: StageRun, pick_filters: Sequence[PickFilter], shards: Sequence[PassingShard], samples: Sequence[int]
+    stage: StageRun,
+    pick_filters: Sequence[PickFilter],
+    shards: Sequence[PassingShard],
+    samples: Sequence[int],
+    weights: Weights | None = None,
 ) -> ManifestsResult:
     """Write every table of the manifest; return totals, reasons and the manifest hash.
 
     The first of `pick_filters` (the steps of selection, in order) that did not pick a sample is its reason; the picks
-    of the last are kept. `samples` are counted by shard while embedding. Raises RunError if a shard's kept, dropped and
-    quarantined samples do not add up to its samples.
+    of the last are kept, and seen as often as `weights` say, once without. `samples` are counted by shard while
+    embedding. Raises RunError if a shard's kept, dropped and quarantined samples do not add up to its samples.
     """
     run = stage.runtime.store
     picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]
-    splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run)
+    last = Picked(pick_filters[-1].store, tuple(picks[-1]))
+    repeats = None if weights is None else find_repeats(stage, weights, shards, last)
+    splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run, repeats)
     _check_conservation(shards, samples, splits)
     kept = [read_split(run, "kept", shard.index, ["uid", "key"]) for shard in shards]
     sums = _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
@@ -90,17 +101,21 @@ def _check_conservation(shards: Sequence[PassingShard], samples: Sequence[int], 
 def _shard_lines(
     shards: Sequence[PassingShard], samples: Sequence[int], splits: Sequence[ShardSplit]
 ) -> list[ShardLine]:
-    return [
-        ShardLine(
-            url=shard.embedded.shard.url,
-            samples=found,
-            kept=split["kept"],
-            dropped=split["dropped"],
-            quarantined=split["quarantined"],
-            keys=table_name("kept", shard.index),
-        )
-        for shard, found, split in zip(shards, samples, splits, strict=True)
-    ]
+    return [_shard_line(*one) for one in zip(shards, samples, splits, strict=True)]
+
+
+def _shard_line(shard: PassingShard, samples: int, split: ShardSplit) -> ShardLine:
+    line = ShardLine(
+        url=shard.embedded.shard.url,
+        samples=samples,
+        kept=split["kept"],
+        dropped=split["dropped"],
+        quarantined=split["quarantined"],
+        keys=table_name("kept", shard.index),
+    )
+    if "repeats" in split:
+        line["repeats"] = split["repeats"]
+    return line
 
 
 def _write_pool_files(

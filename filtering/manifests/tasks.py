@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from typing_extensions import TypedDict
 
 from filtering.concepts.partition import shard_and_row
 from filtering.core import schemas
+from filtering.core.uids import uid_array
 from filtering.filters.artifacts import DUPLICATE_UID, REPEATED, UID_CONFLICT, PassingShard
-from filtering.manifests.artifacts import Kind, table_name
+from filtering.manifests.artifacts import REPEAT, Kind, at_least, table_name
+from filtering.manifests.repeats import Repeats
 from filtering.runtime.shuffle import Records
 from filtering.selection.artifacts import PICK, PickFilter, read_picks
 from filtering.storage.checksums import table_bytes
@@ -32,12 +35,21 @@ class ShardSplit(TypedDict):
     quarantined: int
     reasons: dict[str, dict[str, int]]
     checksums: dict[str, str]
+    # How many of the kept are seen at least once in an epoch, at least twice, and so on, where samples are weighed
+    repeats: NotRequired[list[int]]
 
 
 def split_shard(
-    shard: PassingShard, pick_filters: Sequence[PickFilter], names: Sequence[Sequence[str]], run: Store
+    shard: PassingShard,
+    pick_filters: Sequence[PickFilter],
+    names: Sequence[Sequence[str]],
+    run: Store,
+    repeats: Repeats | None = None,
 ) -> ShardSplit:
-    """Write a shard's kept, dropped and quarantined tables; `names` are the objects with the picks of each step."""
+    """Write a shard's kept, dropped and quarantined tables; `names` are the objects with the picks of each step.
+
+    With `repeats` the kept table says how often each sample is seen in an epoch.
+    """
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
     picks, picked = np.zeros(0, PICK), np.zeros(0, np.int64)
@@ -49,17 +61,20 @@ def split_shard(
         reasons[missing] = pick_filter.reason
     url = shard.embedded.shard.url
     tables: dict[Kind, pa.Table] = {
-        "kept": _kept(rows, picks, picked, url),
+        "kept": _kept(rows, picks, picked, url, repeats),
         "dropped": _dropped(rows, reasons, url),
         "quarantined": _quarantined(shard, rows, reasons, url),
     }
-    return ShardSplit(
+    found = ShardSplit(
         kept=len(tables["kept"]),
         dropped=len(tables["dropped"]),
         quarantined=len(tables["quarantined"]),
         reasons={kind: dict(Counter(tables[kind]["reason"].to_pylist())) for kind in ("dropped", "quarantined")},
         checksums=dict(_write(run, table_name(kind, shard.index), table) for kind, table in tables.items()),
     )
+    if repeats is not None:
+        found["repeats"] = at_least(tables["kept"][REPEAT].to_numpy())
+    return found
 
 
 def _write(run: Store, name: str, table: pa.Table) -> tuple[str, str]:
@@ -68,12 +83,16 @@ def _write(run: Store, name: str, table: pa.Table) -> tuple[str, str]:
     return name, checksum(data)
 
 
-def _kept(rows: pa.Table, picks: Records, picked: npt.NDArray[np.int64], url: str) -> pa.Table:
+def _kept(rows: pa.Table, picks: Records, picked: npt.NDArray[np.int64], url: str, repeats: Repeats | None) -> pa.Table:
     order = np.argsort(picked)
     chosen = rows.take(pa.array(picked[order]))
     columns = [chosen["uid"], chosen["key"], pa.array([url] * len(order), pa.string())]
     found = (pa.array(picks[name][order]) for name in ("concept", "score", "rank"))
-    return pa.table([*columns, *found], schema=schemas.KEPT)
+    table = pa.table([*columns, *found], schema=schemas.KEPT)
+    if repeats is None:
+        return table
+    times = repeats.cap.repeats(uid_array(table["uid"]), table["score"].to_numpy(), repeats.bound)
+    return pa.table([*table.columns, pa.array(times)], schema=schemas.REPEATED)
 
 
 def _dropped(rows: pa.Table, reasons: npt.NDArray[Any], url: str) -> pa.Table:

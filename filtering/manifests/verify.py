@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from filtering.core import schemas
 from filtering.core.errors import DamagedError
 from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
     MANIFESTS_STAGE,
+    REPEAT,
     REPORT,
     REPORT_STAGE,
     SCHEMAS,
@@ -18,6 +20,7 @@ from filtering.manifests.artifacts import (
     SUBSET,
     Kind,
     ShardLine,
+    at_least,
     damage,
     manifest_hash,
     read_stored,
@@ -116,11 +119,12 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
 
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
     lines = WrittenManifest(run, record).shard_lines()
+    weighed = record["config"].get("weights") is not None
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):
         split: dict[Kind, pa.Table] = {kind: read_stored(run, table_name(kind, index)) for kind in KINDS}
-        yield from _shard_problems(index, line, split)
+        yield from _shard_problems(index, line, split, weighed)
         kept.append(split["kept"].select(["uid", "key"]))
         totals["input"] += line["samples"]
         for kind in KINDS:
@@ -133,11 +137,14 @@ def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
         yield "run.json: manifest_hash does not match the kept samples"
 
 
-def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table]) -> Iterator[str]:
+def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table], weighed: bool) -> Iterator[str]:
+    known = {**SCHEMAS, "kept": schemas.REPEATED} if weighed else SCHEMAS
     for kind, table in split.items():
         name = table_name(kind, index)
-        if not table.schema.equals(SCHEMAS[kind]):
+        if not table.schema.equals(known[kind]):
             yield f"{name}: its columns are {', '.join(table.column_names)}"
+        elif weighed and kind == "kept" and line.get("repeats", []) != at_least(table[REPEAT].to_numpy()):
+            yield f"{name}: how often its samples are repeated is not what shards.jsonl says"
         if len(table) != line[kind]:
             yield f"{name}: holds {len(table)} rows, shards.jsonl says {line[kind]}"
         if set(table["shard"].to_pylist()) - {line["url"]}:

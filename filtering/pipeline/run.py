@@ -214,10 +214,14 @@ def _finish(
     context: RunContext, inputs: SelectionInputs, selected: Selected, measures: Finished[MeasuresResult]
 ) -> RunRecord:
     runtime, pick_filters = context.runtime, selected.pick_filters
-    passing, samples = inputs.shards, inputs.embedding.result.by_shard
-    key = manifests_key([one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint)
+    passing, samples, weights = inputs.shards, inputs.embedding.result.by_shard, context.config.weights
+    key = manifests_key(
+        [one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint, weights
+    )
     make_room(context, key)
-    manifests = context.take(key, ManifestsResult, lambda stage: write_manifests(stage, pick_filters, passing, samples))
+    manifests = context.take(
+        key, ManifestsResult, lambda stage: write_manifests(stage, pick_filters, passing, samples, weights)
+    )
     summary = run_summary(context, inputs, selected, measures.result, manifests.result)
     partitions = inputs.concepts.result.partitions
     failure = _report(context, manifests, summary, passing, partitions)

@@ -93,6 +93,7 @@ class RecordedConfig(TypedDict):
     concepts: NotRequired[JsonObject]
     graph: NotRequired[JsonObject]
     output: NotRequired[str]
+    weights: NotRequired[JsonObject | None]
 
 
 class FilterRecord(TypedDict):

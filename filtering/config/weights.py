@@ -1,0 +1,27 @@
+"""The `weights` section of the configuration: how often kept samples are seen in an epoch."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from filtering.config.types import Above0, Section, Seed
+
+Epoch = Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False, strict=True)]
+Times = Annotated[int, Field(ge=2, le=64, strict=True)]
+
+
+class Weights(Section):
+    """Repeats of kept samples: soft cap sampling (arXiv 2503.08805) among them. Left out, each is seen once."""
+
+    epoch: Epoch = Field(
+        2.0,
+        description="the number of samples of an epoch, in kept samples: how often one is seen on average, 1 to 1000",
+    )
+    penalty: Above0 = Field(
+        0.5, description="what each time that a sample is drawn takes off its score in standard deviations, above 0"
+    )
+    temperature: Above0 = Field(
+        1.0, description="what scores in standard deviations are divided by before they are drawn by, above 0"
+    )
+    most: Times = Field(16, description="how often a sample may be seen in an epoch, a whole number from 2 to 64")
+    seed: Seed = Field(0, description="a whole number, 0 or more")
