@@ -1,12 +1,17 @@
 """The `filters` section of the configuration: steps before selection."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from filtering.config.types import Cosine, Fraction, NoneOrShare, Positive, Section, Whole
+from filtering.config.types import Cosine, Fraction, NoneOrShare, Positive, Section, Signal, Whole
 
 Aspect = Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)]
+
+
+# By how many of its 64 bits a perceptual hash may differ: half of the bits are set, so they differ in pairs.
+DISTANCE, MOST_DISTANCE = 2, 4
+HashDistance = Annotated[int, Field(ge=0, le=MOST_DISTANCE, strict=True)]
 
 
 class CaptionFilter(Section):
@@ -92,6 +97,58 @@ class ClipScoreFilter(Section):
         return self
 
 
+class BlurFilter(Section):
+    """Drops blurred pictures, by CleanVision's score."""
+
+    min: NoneOrShare = Field(0.29, description="the least score, from 0 (blurred) to 1; the default is CleanVision's")
+
+
+class LuminanceFilter(Section):
+    """Drops pictures that are dark all over, or bright all over, by CleanVision's scores."""
+
+    dark: NoneOrShare = Field(
+        0.32, description="the least brightness of the brightest pixels (99th percentile), from 0 to 1"
+    )
+    light: NoneOrShare = Field(
+        0.05, description="the least of 1 less the brightness of the darkest pixels (5th percentile), from 0 to 1"
+    )
+
+
+class EntropyFilter(Section):
+    """Drops pictures that hold little information, such as one colour, by CleanVision's score."""
+
+    min: NoneOrShare = Field(0.3, description="the least entropy, in tens of bits, from 0 to 1")
+
+
+class HashDuplicatesFilter(Section):
+    """Drops samples whose picture has nearly the hash of an earlier one's among those that pass the filters before."""
+
+    by: Literal["phash", "pixel_hash"] = Field(
+        "phash", description="phash (similar pictures) or pixel_hash (pictures of the same pixels)"
+    )
+    distance: HashDistance | None = Field(
+        None, description=f"of phash, the most bits that differ, 0 to {MOST_DISTANCE}; the default is 2"
+    )
+
+    @model_validator(mode="after")
+    def _distance_of_phash(self) -> "HashDuplicatesFilter":
+        if self.by != "phash" and self.distance is not None:
+            raise ValueError("distance is that of phash; hashes of pixels are equal, or tell nothing")
+        return self
+
+    @property
+    def bits(self) -> int:
+        """The most bits by which two hashes of a group differ."""
+        usual = DISTANCE if self.by == "phash" else 0
+        return usual if self.distance is None else self.distance
+
+
+# Filters that read the signal of their own name.
+SIGNALS_READ: tuple[Signal, ...] = ("blur", "luminance", "entropy")
+# Filters that older versions had not: they are in digests only where they are given.
+ADDED = ("blur", "luminance", "entropy", "hash_duplicates")
+
+
 class Filter(Section):
     """One step before selection: exactly one of its keys is given."""
 
@@ -101,12 +158,28 @@ class Filter(Section):
     words: WordsFilter | None = Field(None, description="a mapping such as {list: imagenet}")
     clip_score: ClipScoreFilter | None = Field(None, description="a mapping such as {keep: 0.5}")
     exclude: ExcludeFilter | None = Field(None, description="a mapping such as {uids: takedown.txt}")
+    blur: BlurFilter | None = Field(None, description="a mapping such as {min: 0.29}")
+    luminance: LuminanceFilter | None = Field(None, description="a mapping such as {dark: 0.32, light: 0.05}")
+    entropy: EntropyFilter | None = Field(None, description="a mapping such as {min: 0.3}")
+    hash_duplicates: HashDuplicatesFilter | None = Field(None, description="a mapping such as {distance: 2}")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Filter":
         if len(self._given()) != 1:
             raise ValueError("each entry names one filter, such as {clip_score: {keep: 0.5}}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = nested(self)
+        return {name: value for name, value in found.items() if value is not None or name not in ADDED}
+
+    @property
+    def signal(self) -> Signal | None:
+        """The signal of pictures that the filter reads, None if it reads none."""
+        if self.hash_duplicates is not None:
+            return self.hash_duplicates.by
+        return next((name for name in SIGNALS_READ if getattr(self, name) is not None), None)
 
     @property
     def kind(self) -> str:

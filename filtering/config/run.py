@@ -18,7 +18,18 @@ from filtering.config.preprocessing import Preprocessing
 from filtering.config.resolution import without_paper
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
-from filtering.config.types import FOR_PEOPLE, Above0, Fraction, NoneOrShare, Positive, Section, Seed, Share, Whole
+from filtering.config.types import (
+    FOR_PEOPLE,
+    Above0,
+    Fraction,
+    NoneOrShare,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    Signal,
+    Whole,
+)
 from filtering.config.validation import TOO_DEEP, explained, others, without_credentials
 from filtering.config.weights import Weights
 from filtering.core.errors import InputError, Mistakes
@@ -68,6 +79,16 @@ class Embedding(Section):
     encoders: dict[EncoderName, Encoder] = Field(
         {}, description="a mapping from names to models such as {dino: {model: 'timm:NAME', pretrained: FILE}}"
     )
+    signals: tuple[Signal, ...] = Field(
+        (),
+        description="a list of what is computed of each picture for filters and scores: phash, pixel_hash, blur, "
+        "luminance, entropy",
+    )
+
+    @field_validator("signals")
+    @classmethod
+    def _each_once(cls, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
+        return tuple(sorted(set(signals)))
 
 
 class Concepts(Section):

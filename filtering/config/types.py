@@ -1,7 +1,7 @@
 """Building blocks of the configuration: bounded numbers and the base class of sections."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,8 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 # The context in which sections become plain data that people read; digests are of the data without it.
 FOR_PEOPLE = {"for": "people"}
+# What is computed of a picture while it is decoded; its columns are in `filtering.core.schemas.SIGNALS`.
+Signal = Literal["phash", "pixel_hash", "blur", "luminance", "entropy"]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 

@@ -21,6 +21,16 @@ ROWS = pa.schema(
     ]
 )
 
+# Beside ROWS, a row for each of its rows: what was computed of each picture, as far as a run asks for it, by the name
+# of the signal (`embedding.signals`). Hashes are those of `filtering.embedding.signals`, all else is from 0 to 1.
+SIGNALS = {
+    "phash": pa.schema([("phash", pa.uint64())]),
+    "pixel_hash": pa.schema([("pixel_hash", pa.uint64())]),
+    "blur": pa.schema([("blur", pa.float32())]),
+    "luminance": pa.schema([("luminance", pa.float32()), ("dark", pa.float32()), ("light", pa.float32())]),
+    "entropy": pa.schema([("entropy", pa.float32())]),
+}
+
 # Shards, embedding, filters -> manifests: what cannot be used, and why. `key` is null when a whole shard,
 # or the rest of one, is meant; `member` is the tar member at fault, or the key.
 QUARANTINED = pa.schema(

@@ -27,10 +27,13 @@ ENCODER_SCORES = "{}.{}-scores.npy"
 # Of tars: an array of `filtering.shards.offsets.OFFSET`, a row for each row of the table: where its sample's members
 # stand in the tar. Shards that an older version embedded have none; whoever reads them looks for members by key.
 OFFSETS_NAME = "{}.offsets.npy"
+# Of runs that ask for signals: their columns, a row for each row of the table.
+SIGNALS_NAME = "{}.signals.parquet"
 ARRAYS_MISMATCH = "arrays_mismatch"
 # Of rows: what an older version left out, and what is not known.
 LEFT_OUT = ("content", "url", "sha256")
 NULLABLE = ("width", "height", *LEFT_OUT)
+SIGNAL_COLUMNS = {field.name: field for schema in schemas.SIGNALS.values() for field in schema}
 # Between these, float32 holds the squares of a row that decide its length; halves are always between them, or zero.
 LEAST_SQUARE, LARGEST_SQUARE = 2.0**-90, 2.0**120
 HALVED_AT_ONCE = 16_384
@@ -54,7 +57,9 @@ class EmbeddedShard:
     concepts: str = ""
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
-        """Return the table `tables.ROWS` of this shard, or some of its columns."""
+        """Return the table `schemas.ROWS` of this shard, or some of its columns, and some of those of signals."""
+        if columns is not None and (signals := [name for name in columns if name in SIGNAL_COLUMNS]):
+            return self._with_signals(columns, signals)
         if self.mismatch:
             empty = schemas.ROWS.empty_table()
             return empty if columns is None else empty.select(columns)
@@ -63,6 +68,14 @@ class EmbeddedShard:
         there = [one for one in names if one not in LEFT_OUT or one in found.column_names]
         check_table(found, schemas.ROWS, there, NULLABLE, self.store.path(name))
         return found
+
+    def _with_signals(self, columns: list[str], signals: list[str]) -> pa.Table:
+        own = [name for name in columns if name not in signals]
+        schema, name = pa.schema([SIGNAL_COLUMNS[one] for one in signals]), SIGNALS_NAME.format(self.shard.identity)
+        found = schema.empty_table() if self.mismatch else self.store.read_table(name, signals)
+        check_table(found, schema, signals, (), self.store.path(name))
+        rows = self.rows(own) if own else found
+        return pa.table([(found if one in signals else rows)[one] for one in columns], names=columns)
 
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""

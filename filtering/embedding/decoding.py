@@ -13,7 +13,8 @@ import numpy.typing as npt
 from filtering.config.run import Embedding
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash
-from filtering.embedding.images import Preparation, Preparations
+from filtering.embedding.images import Decoded, Preparation, Preparations
+from filtering.embedding.signals import Measured, measured
 from filtering.shards.faults import Fault
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.offsets import Span
@@ -22,6 +23,7 @@ from filtering.storage.store import stream_object
 from filtering.storage.versions import deletion_refused
 
 Item = TypeVar("Item")
+Pixels = npt.NDArray[np.uint8]
 # Batches that wait decoded: one to go on with, one on its way. More would only hold more memory.
 BATCHES_AHEAD = 2
 NO_OTHERS: Preparations = {}
@@ -29,7 +31,10 @@ NO_OTHERS: Preparations = {}
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is kept of a sample besides its vectors: `width` and `height` as stored, in pixels; `span` in its tar."""
+    """What is kept of a sample besides its vectors: `width` and `height` as stored, in pixels; `span` in its tar.
+
+    `signals` are those of its picture that are asked for.
+    """
 
     uid: str
     key: str
@@ -41,6 +46,7 @@ class Description:
     content: int  # `filtering.core.uids.content_hash`
     url: str | None
     sha256: str
+    signals: Measured = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,7 +90,7 @@ def batches(
     Batch
         Full, but for the last, which may be empty: it holds what was quarantined since the one before.
     """
-    filling = _Filling(preparation, others, settings.batch_size)
+    filling = _Filling(preparation, others, settings)
     with deletion_refused(shard.url), stream_object(shard.url) as stream:
         for entry in read_samples(stream, uid_rule.place(shard.url), max_image_bytes=settings.max_image_bytes):
             filling.add(entry)
@@ -106,8 +112,9 @@ def decode(
 class _Filling:
     """The batch that is being filled."""
 
-    def __init__(self, preparation: Preparation, others: Preparations, size: int) -> None:
-        self.preparation, self.others, self.size = preparation, others, size
+    def __init__(self, preparation: Preparation, others: Preparations, settings: Embedding) -> None:
+        self.preparation, self.others = preparation, others
+        self.size, self.signals = settings.batch_size, settings.signals
         self.batch = Batch()
         self.pixels, self.other_pixels = self._rooms()
 
@@ -124,23 +131,36 @@ class _Filling:
         if isinstance(entry, Quarantined):
             self.batch.quarantined.append(entry)
             return
-        prepared = self.preparation.image(entry.image)
-        if not isinstance(prepared, tuple):
+        prepared = self._prepared(entry.image)
+        if isinstance(prepared, Fault):
             self.batch.quarantined.append(Quarantined(entry.image_member, entry.key, prepared))
             return
-        pixels, decoded = prepared
-        for name, preparation in self.others.items():
-            found = preparation.pixels(decoded)
-            if isinstance(found, Fault):
-                self.batch.quarantined.append(Quarantined(entry.image_member, entry.key, found))
-                return
+        pixels, others, decoded, signals = prepared
+        for name, found in others.items():
             self.other_pixels[name][len(self.batch.samples)] = found
         self.pixels[len(self.batch.samples)] = pixels
         content, sha256 = content_hash(entry.caption, entry.image), hashlib.sha256(entry.image).hexdigest()
         stands = entry.image_member, entry.span
         self.batch.samples.append(
-            Description(entry.uid, entry.key, entry.caption, *decoded.size, *stands, content, entry.url, sha256)
+            Description(
+                entry.uid, entry.key, entry.caption, *decoded.size, *stands, content, entry.url, sha256, signals
+            )
         )
+
+    def _prepared(self, image: bytes) -> tuple[Pixels, dict[str, Pixels], Decoded, Measured] | Fault:
+        """Return a picture as the model and each encoder take it, as it was decoded, and its signals."""
+        prepared = self.preparation.image(image)
+        if isinstance(prepared, Fault):
+            return prepared
+        pixels, decoded = prepared
+        others = dict[str, Pixels]()
+        for name, preparation in self.others.items():
+            found = preparation.pixels(decoded)
+            if isinstance(found, Fault):
+                return found
+            others[name] = found
+        signals = measured(decoded.image, self.signals)
+        return signals if isinstance(signals, Fault) else (pixels, others, decoded, signals)
 
     def taken(self) -> Batch:
         """Return the batch as far as it is filled, and begin the next."""

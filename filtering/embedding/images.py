@@ -147,5 +147,6 @@ def of_one_decode(main: Preparation, others: Preparations) -> Preparation:
 
 
 def draft_side(settings: Embedding, width: int, height: int) -> int:
-    """Return the side that draft decoding must leave room for, 0 for exact decoding."""
-    return max(width, height) if settings.decoding == "draft" else 0
+    """Return the side that draft decoding must leave room for, 0 for exact decoding, which a hash of pixels needs."""
+    exact = settings.decoding == "exact" or "pixel_hash" in settings.signals
+    return 0 if exact else max(width, height)

@@ -39,8 +39,11 @@ from filtering.storage.store import Store
 
 EmbeddedCounts = MetadataCounts | TarCounts
 VERSION = 4
+# Keys of the section that are in its identity only where they are given, or not at all.
+APART = ("encoders", "reuse", "signals")
 # Apart: to read rows again takes seconds, to embed pictures again takes days.
 METADATA_VERSION = 6
+SIGNALS_VERSION = 1
 
 
 def embedding_key(source: Input, settings: Embedding, inventory: str) -> StageKey:
@@ -172,9 +175,11 @@ def _settings(source: Input, settings: Embedding) -> Any:
         named = source.columns if source.columns is not None else source.arrays
         other = [{"concepts": source.concepts}] if source.concepts else []
         return [source.kind, named.model_dump(), *other, *rule]
-    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing", "encoders", "reuse"})
+    keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing", *APART})
     others = {name: model_identity(encoder_settings(settings, name)) for name in sorted(settings.encoders)}
-    return ["tars", model_identity(settings), keys, *([others] if others else []), *rule]
+    # Of runs that ask for none there is nothing, as of versions that had none.
+    signals = [{"signals": list(settings.signals), "version": SIGNALS_VERSION}] if settings.signals else []
+    return ["tars", model_identity(settings), keys, *([others] if others else []), *rule, *signals]
 
 
 def _known(stage: StageRun, reusable: Reusable | None) -> ShardLocations:

@@ -44,7 +44,8 @@ class TarEmbedder:
         """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
         waiting = _Waiting(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
-        with ShardWriter(store, shard, {name: one.has_texts for name, one in self.encoders.items()}) as writer:
+        encoders = {name: one.has_texts for name, one in self.encoders.items()}
+        with ShardWriter(store, shard, self.settings.signals, encoders) as writer:
             for batch in self._batches(shard, self.settings, self.uid_rule):
                 for entry in batch.quarantined:
                     writer.refuse(entry)

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from filtering.embedding.artifacts import (
     OFFSETS_NAME,
     QUARANTINE_NAME,
     ROWS_NAME,
+    SIGNALS_NAME,
     VECTORS_NAME,
     ShardCounts,
     unit_rows,
@@ -44,10 +45,17 @@ NO_VECTORS: Mapping[str, Float16Array] = {}
 class ShardWriter:
     """Collects a shard's rows, vectors, offsets and quarantine in local files, and makes objects of them at the end.
 
-    `encoders` are the names of further encoders, and whether they have a text tower, so that rows have their scores.
+    `signals` are those that are computed of pictures; `encoders` are the names of further encoders, and whether they
+    have a text tower, so that rows have their scores.
     """
 
-    def __init__(self, store: Store, shard: Shard, encoders: Mapping[str, bool] = NO_ENCODERS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        shard: Shard,
+        signals: Collection[str] = (),
+        encoders: Mapping[str, bool] = NO_ENCODERS,
+    ) -> None:
         self.store, self.shard = store, shard
         self.reasons: Counter[str] = Counter()
         self.folder = tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True)
@@ -59,6 +67,8 @@ class ShardWriter:
         self.scores = {name: _Array(self._path(f"{name}.s"), np.dtype(np.float32), (0,)) for name in scored}
         self.rows = _Rows(self._path("rows"), schemas.ROWS)
         self.quarantined = _Rows(self._path("quarantined"), schemas.QUARANTINED)
+        asked = pa.schema([field for name in signals for field in schemas.SIGNALS[name]])
+        self.signals = _Rows(self._path("signals"), asked) if signals else None
 
     def __enter__(self) -> "ShardWriter":
         """Return itself; the files are gone when the block is left."""
@@ -87,6 +97,8 @@ class ShardWriter:
         for sample, score in zip(samples, scores, strict=True):
             row = {name: getattr(sample, name) for name in DESCRIBED}
             self.rows.add(row | {"source_row": self.rows.count, "clip_score": score}, len(sample.caption))
+            if self.signals is not None:
+                self.signals.add(sample.signals, 0)
         self.images.add(images)
         self.texts.add(texts)
         for name, array in self.vectors.items():
@@ -116,12 +128,14 @@ class ShardWriter:
     def _parts(self) -> list[tuple[str, "_Array | _Rows"]]:
         """Return the shard's objects by name; the rows come after what belongs to them."""
         identity = self.shard.identity
+        signals = [] if self.signals is None else [(SIGNALS_NAME.format(identity), self.signals)]
         return [
             (VECTORS_NAME.format(identity, "image"), self.images),
             (VECTORS_NAME.format(identity, "text"), self.texts),
             *((VECTORS_NAME.format(identity, name), part) for name, part in self.vectors.items()),
             *((ENCODER_SCORES.format(identity, name), part) for name, part in self.scores.items()),
             (OFFSETS_NAME.format(identity), self.offsets),
+            *signals,
             (ROWS_NAME.format(identity), self.rows),
             (QUARANTINE_NAME.format(identity), self.quarantined),
         ]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from filtering.concepts.partition import global_rows
+from filtering.config.filters import Filter
 from filtering.config.methods import METHODS
 from filtering.core.arguments import TEXT, check_arguments
 from filtering.core.csr import cosines
@@ -23,6 +24,7 @@ from filtering.explanations.explanation import (
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
 from filtering.explanations.steps import deciding_step, of_step
+from filtering.filters.signal_filters import signal_columns
 from filtering.graph.artifacts import GRAPH_NAME, read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.manifests.reasons import explained, reasons_of_novelty
@@ -77,7 +79,7 @@ def _explained(sources: Sources, place: Place) -> Explanation:
     if place.kind == "quarantined":
         found["member"], found["detail"] = place.line["member"], place.line["detail"]
         return found
-    rows = sources.shard(place.shard).embedded.rows(COLUMNS)
+    rows = sources.shard(place.shard).embedded.rows([*COLUMNS, *_read_by(sources.record, place.line.get("reason", ""))])
     row = rows["uid"].to_pylist().index(place.line["uid"])
     line = rows.slice(row, 1).to_pylist()[0]
     found["caption"], found["width"], found["height"] = line["caption"], line["width"], line["height"]
@@ -96,6 +98,13 @@ def _named(place: Place, novelty: Sequence[str]) -> Explanation:
     return Explanation(uid=line.get("uid"), key=line.get("key"), shard=line["shard"], reason=reason, meaning=meaning)
 
 
+def _read_by(record: RunRecord, reason: str) -> list[str]:
+    """Return the columns of signals that the filter of a reason, such as filter:blur, reads."""
+    kind = reason.removeprefix("filter:")
+    settings = next((each["settings"] for each in record["filters"] if each["kind"] == kind), None)
+    return [] if settings is None else signal_columns(Filter.model_validate({kind: settings}))
+
+
 def _of_filter(record: RunRecord, reason: str, line: Mapping[str, Any]) -> FilterFacts:
     """Return what a filter (its reason, such as filter:caption) asks for, and what a sample has."""
     kind = reason.partition(":")[2]
@@ -108,8 +117,10 @@ def _of_filter(record: RunRecord, reason: str, line: Mapping[str, Any]) -> Filte
         "image": {"width": line["width"], "height": line["height"]},
         "clip_score": {"clip_score": line["clip_score"]},
         "exclude": {"uid": line["uid"]},
+        "hash_duplicates": {"uid": line["uid"]},
     }
-    return FilterFacts(filter=kind, asks=asked, has=has.get(kind, {"caption": caption}))
+    signals = {name: line[name] for name in _read_by(record, reason)}
+    return FilterFacts(filter=kind, asks=asked, has=signals or has.get(kind, {"caption": caption}))
 
 
 def _in_concept(sources: Sources, place: Place, row: int, reason: str) -> Explanation:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard, half_rows
+from filtering.runtime.shuffle import read_groups
 from filtering.shards.vectors import CONCEPTS, Side, View
 from filtering.storage.store import Store
 
@@ -18,6 +19,11 @@ REASONS_NAME = "{}.reasons.parquet"
 # It is that sample once more, or another one.
 DUPLICATE_UID, UID_CONFLICT = "duplicate_uid", "uid_conflict"
 REPEATED = (DUPLICATE_UID, UID_CONFLICT)
+# Of a filter by hashes, by its place: the rows of a shard that repeat a hash of it, and, of a bucket, those by shard
+# that are near an earlier one.
+LATER_NAME = "{}.{}.later.npz"
+FOUND_NAME = "{}.{:08d}.near"
+REPEATED_ROW = np.dtype([("row", "<i4")])
 # Vectors are taken from a shard in blocks of this many rows, whatever the shard holds.
 BLOCK_ROWS = 16_384
 
@@ -57,6 +63,22 @@ class FiltersResult:
     def summary(self) -> str:
         """One line for a person."""
         return f"{self.passed:,} of {self.rows:,} samples pass"
+
+
+@dataclass(frozen=True, slots=True)
+class HashRepeats:
+    """The rows that a filter by hashes leaves out, where they were found; `number` is the filter's place."""
+
+    store: Store
+    number: int
+    buckets: int
+
+    def of_shard(self, identity: str, at: int) -> npt.NDArray[np.int32]:
+        """Return the rows of the shard at a place in the list that are left out; some come again."""
+        own = self.store.read_arrays(LATER_NAME.format(identity, self.number))["row"]
+        names = [FOUND_NAME.format(self.number, bucket) for bucket in range(self.buckets)]
+        found = read_groups(self.store, names, at)
+        return own if found is None else np.concatenate([own, found["row"]])
 
 
 @dataclass(frozen=True, slots=True)

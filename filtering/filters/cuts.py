@@ -60,6 +60,8 @@ def judged(shard: EmbeddedShard, judging: Judging, store: Store) -> Failed:
     if known:
         failed = store.read_arrays(FAILED_NAME.format(shard.shard.identity, known))["failed"]
     rows = shard.rows(columns_of(judging.rules))
+    for rule in judging.rules[known:]:
+        rows = rule.marked(rows, shard.shard.identity, shard.shard.index)
     return first_failed(rows, judging.rules, failed, known, PassingShard(shard, store).vector_blocks)
 
 

@@ -12,14 +12,18 @@ import pyarrow.compute as pc
 
 from filtering.config.filters import CaptionFilter, Filter, ImageFilter
 from filtering.core.csr import Int64Array
+from filtering.filters.artifacts import HashRepeats
 from filtering.filters.exclusion import COLUMNS as KEYS
 from filtering.filters.exclusion import Blocks, Exclusion, exclusion_passes
 from filtering.filters.language import check_same_detector, language_passes
+from filtering.filters.signal_filters import signal_columns, signal_passes
 from filtering.filters.words import WordList, words_pass
 
 Failed = npt.NDArray[np.int16]
 PASSES = -1
 COLUMNS = ("caption", "width", "height", "clip_score")
+# Of hash_duplicates, by its place: whether a row repeats an earlier one.
+REPEATED = "repeated {}"
 
 
 def _no_vectors(*rows: Int64Array) -> Iterator[tuple[slice, npt.NDArray[np.float16]]]:
@@ -35,7 +39,8 @@ VectorBlocks = Callable[[Int64Array], Iterator[tuple[slice, npt.NDArray[np.float
 class Rule:
     """A filter with its least CLIP score that passes (filter clip_score), or its list (filters words and exclude).
 
-    `detector` is the `detector_identity` that the filter language answers by.
+    `detector` is the `detector_identity` that the filter language answers by; `repeats` has what hash_duplicates leaves
+    out.
     """
 
     step: Filter
@@ -43,15 +48,30 @@ class Rule:
     words: WordList | None = None
     detector: str = ""
     exclusion: Exclusion | None = None
+    repeats: HashRepeats | None = None
 
-    def column(self) -> list[str]:
-        """Return the column that the rule reads besides `COLUMNS`, if there is one."""
+    def columns(self) -> list[str]:
+        """Return the columns of rows that the rule reads besides `COLUMNS`."""
         name = None if self.exclusion is None else KEYS.get(self.exclusion.what)
-        return [] if name is None else [name]
+        return signal_columns(self.step) if name is None else [name]
+
+    def unnamed(self) -> list[str]:
+        """Return the column by which the rule's list excludes, if it is of one."""
+        return [] if self.exclusion is None else self.columns()
+
+    def marked(self, rows: pa.Table, identity: str, at: int) -> pa.Table:
+        """Return the rows of the shard at a place in the list, with what the rule knows of it as one more column."""
+        if self.repeats is None:
+            return rows
+        repeated = np.zeros(len(rows), dtype=bool)
+        repeated[self.repeats.of_shard(identity, at)] = True
+        return rows.append_column(REPEATED.format(self.repeats.number), pa.array(repeated))
 
     def passes(self, rows: pa.Table, blocks: Blocks = _no_vectors) -> npt.NDArray[np.bool_]:
         """Return which rows of `COLUMNS` pass; bool (n,). `blocks` yields their image vectors."""
         step = self.step
+        if self.repeats is not None:
+            return ~np.asarray(rows[REPEATED.format(self.repeats.number)], dtype=bool)
         if self.exclusion is not None:
             return exclusion_passes(rows, self.exclusion, blocks)
         if step.caption is not None:
@@ -63,6 +83,8 @@ class Rule:
             return language_passes(rows["caption"], step.language)
         if self.words is not None:
             return words_pass(rows["caption"], self.words)
+        if signal_columns(step):
+            return signal_passes(rows, step)
         return np.asarray(rows["clip_score"].to_numpy() >= np.float32(self.threshold), dtype=bool)
 
 
@@ -84,7 +106,7 @@ class Judging:
 
 def columns_of(rules: Sequence[Rule]) -> list[str]:
     """Return the columns of rows that some rules read."""
-    return list(dict.fromkeys([*COLUMNS, *(name for rule in rules for name in rule.column())]))
+    return list(dict.fromkeys([*COLUMNS, *(name for rule in rules for name in rule.columns())]))
 
 
 def first_failed(

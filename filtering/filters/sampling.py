@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,10 +11,13 @@ import pyarrow as pa
 
 from filtering.config.filters import Filter
 from filtering.core.csr import Int64Array
+from filtering.embedding.artifacts import SIGNAL_COLUMNS
+from filtering.embedding.signals import Measured
 from filtering.filters.cuts import LEAST_SCORE, place_of
 from filtering.filters.exclusion import exclusion_identity, stored_exclusion
 from filtering.filters.judging import PASSES, Rule, first_failed
 from filtering.filters.language import detector_identity
+from filtering.filters.signal_filters import signal_columns
 from filtering.filters.words import list_identity, stored_list
 from filtering.storage.store import Store
 
@@ -23,11 +26,19 @@ from filtering.storage.store import Store
 class SampledRows:
     """Some samples of a pool: their rows, with the columns that filters read, and their image vectors.
 
-    Without vectors, which are float16 (n, d), scores are null, and filters that read either let all pass.
+    Without vectors, which are float16 (n, d), scores are null, and filters that read either let all pass. So do filters
+    by columns that the rows lack, and hash_duplicates: some samples do not tell how often the pool repeats them.
     """
 
     rows: pa.Table
     images: npt.NDArray[np.float16] | None
+
+    def with_signals(self, signals: Sequence[Measured]) -> "SampledRows":
+        """Return the samples with the signals of each."""
+        rows = self.rows
+        for name in signals[0] if signals else ():
+            rows = rows.append_column(name, pa.array([one[name] for one in signals], SIGNAL_COLUMNS[name].type))
+        return replace(self, rows=rows)
 
     def passing(self, filters: Sequence[Filter]) -> float:
         """Return the share of the samples that pass some filters; 1 where there are no samples."""
@@ -41,6 +52,8 @@ class SampledRows:
             return float(np.mean(self._failed(rules) == PASSES))
 
     def _can_judge(self, step: Filter) -> bool:
+        if step.hash_duplicates is not None or not set(signal_columns(step)) <= set(self.rows.column_names):
+            return False
         return self.images is not None or not reads_vectors(step)
 
     def _rule(self, step: Filter, number: int, before: Sequence[Rule], store: Store) -> Rule:

@@ -1,7 +1,7 @@
 """The filters stage: uids that occur twice, then the configured filters in order, over the whole pool."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
@@ -14,9 +14,11 @@ from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.exclusion import check_exclusion, exclusion_identity, stored_exclusion
+from filtering.filters.hash_duplicates import find_hash_repeats
 from filtering.filters.judging import PASSES, Judging, Rule
 from filtering.filters.language import check_language, detector_identity
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
+from filtering.filters.signal_filters import check_signal
 from filtering.filters.words import check_list, list_identity, stored_list
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageKey, StageRun
@@ -77,8 +79,11 @@ def _read_by(step: Filter) -> str | None:
     return detector_identity() if step.language is not None else None
 
 
-def check_filters(filters: Sequence[Filter]) -> None:
-    """Refuse filters whose package or list is missing or whose language is unknown; InputError says what to do."""
+def check_filters(filters: Sequence[Filter], signals: Collection[str] = (), pictures: bool = True) -> None:
+    """Refuse filters whose package, list or signal is missing or whose language is unknown; InputError says what to do.
+
+    `signals` are those that are computed of the pool's pictures, if it has pictures.
+    """
     mistakes = Mistakes()
     for step in filters:
         with mistakes.collected():
@@ -88,6 +93,8 @@ def check_filters(filters: Sequence[Filter]) -> None:
                 check_list(step.words)
             if step.exclude is not None:
                 check_exclusion(step.exclude)
+            if step.signal is not None:
+                check_signal(step.signal, f"filters.{step.kind}", signals, pictures)
     mistakes.refuse()
 
 
@@ -100,7 +107,7 @@ def apply_filters(
 ) -> FiltersResult:
     """Decide for each of all shards' `rows` whether it passes; return how many do, and which shards pass as before."""
     buckets = _find_repeats(stage, shards, rows)
-    judging = _judging(stage, filters, shards)
+    judging = _judging(stage, filters, shards, rows, buckets)
     thresholds = tuple(rule.threshold for rule in judging.rules)
     previous = _previous_results(reusable, stage.key.settings, thresholds)
     tasks = [
@@ -134,7 +141,9 @@ def _find_repeats(stage: StageRun, shards: Sequence[EmbeddedShard], rows: int) -
     return buckets
 
 
-def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[EmbeddedShard]) -> Judging:
+def _judging(
+    stage: StageRun, filters: Sequence[Filter], shards: Sequence[EmbeddedShard], rows: int, uid_buckets: int
+) -> Judging:
     """Return the filters as rules; a fraction is of the rows that the filters before it let pass."""
     settings: Settings = stage.key.settings
     judging, read = Judging(), iter(settings.read)
@@ -146,6 +155,9 @@ def _judging(stage: StageRun, filters: Sequence[Filter], shards: Sequence[Embedd
             rule = Rule(step, exclusion=_kept_list(stage, stored_exclusion, step.exclude, number, next(read)))
         elif step.language is not None:
             rule = Rule(step, detector=next(read))
+        elif (near := step.hash_duplicates) is not None:
+            rule = Rule(step, repeats=find_hash_repeats(stage, shards, judging, near, rows, uid_buckets))
+            judging = judging.known_to(number)
         elif cut is None:
             rule = Rule(step)
         elif cut.threshold is not None:
@@ -175,6 +187,8 @@ def _previous_results(
     found = reusable.base.result(NAME, FiltersResult)
     # Through JSON, as the base's were: it has no tuples.
     judged = [found.settings, list(found.thresholds)] == json.loads(json.dumps([settings, list(thresholds)]))
+    # Which row is the first with a hash changes with the pool.
+    judged &= not any("hash_duplicates" in step for step in settings.filters)
     return dict.fromkeys(reusable.identities(NAME), PreviousResult(reusable.base.store(NAME), judged))
 
 
@@ -190,7 +204,7 @@ def _filter_shard(
         reasons = _reasons(judged(shard, judging, store).tolist(), judging.rules, repeats)
     store.write_table(name, pa.table([pa.array(reasons, pa.string())], schema=schemas.REASONS))
     same = previous is not None and [one is None for one in reasons] == [one is None for one in earlier]
-    columns = {name for rule in judging.rules for name in rule.column()}
+    columns = {name for rule in judging.rules for name in rule.unnamed()}
     unnamed = {name: shard.rows([name])[name].null_count for name in sorted(columns)}
     return JudgedShard(rows=len(reasons), passed=reasons.count(None), same=same, unnamed=unnamed)
 

@@ -63,7 +63,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     """
     mistakes, shards = Mistakes(), list[Shard]()
     with mistakes.collected():
-        check_filters(config.filters)
+        check_filters(config.filters, config.embedding.signals, config.input.has_pictures)
     with mistakes.collected():
         check_steps(config)
     with mistakes.collected():

@@ -14,8 +14,10 @@ from filtering.config.run import Config
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import half_rows, unit_rows
+from filtering.embedding.signals import measured
 from filtering.filters.sampling import SampledRows, reads_vectors
 from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
+from filtering.shards.faults import Fault
 from filtering.shards.inventory import Shard
 from filtering.shards.samples import Quarantined, Sample, read_samples
 from filtering.storage.store import stream_object
@@ -73,7 +75,9 @@ def probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows]
     samples = _first_samples(shards)
     started = time.perf_counter()
     prepared = [(preparation.image(sample.image), sample) for sample in samples]
-    usable = [(*image, sample) for image, sample in prepared if isinstance(image, tuple)]
+    each = [(*image, sample) for image, sample in prepared if isinstance(image, tuple)]
+    signals = [measured(image.image, config.embedding.signals) for _, image, _ in each]
+    usable = [one for one, found in zip(each, signals, strict=True) if not isinstance(found, Fault)]
     if not usable:
         raise InputError(f"plan: the first shards hold no sample that can be embedded, {shards[0].url} for one")
     captions = [sample.caption for _, _, sample in usable]
@@ -100,7 +104,8 @@ def probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows]
         probe = _with_encoder(
             probe, one, [image for _, image, _ in usable], captions, name == config.concepts.embedding
         )
-    return probe, _sampled([(sample, image.size) for _, image, sample in usable], vectors)
+    sampled = _sampled([(sample, image.size) for _, image, sample in usable], vectors)
+    return probe, sampled.with_signals([found for found in signals if not isinstance(found, Fault)])
 
 
 def _with_encoder(

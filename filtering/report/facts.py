@@ -62,6 +62,10 @@ FILTERS = {
     "language": "Captions must be in one of the configured languages",
     "words": "Captions must contain a word of the list",
     "exclude": "Samples must not be on the list",
+    "blur": "Pictures must not be blurred",
+    "luminance": "Pictures must not be dark or bright all over",
+    "entropy": "Pictures must hold some information",
+    "hash_duplicates": "Of pictures with nearly the same hash the first must be kept alone",
     "clip_score": "Image and caption must match: the CLIP score must be at least {threshold:.4g}",
 }
 

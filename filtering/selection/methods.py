@@ -47,7 +47,7 @@ VARIANTS_TOLD = (
 
 
 DATACOMP = "arXiv 2304.14108"
-OWN_FILTERS = ("exclude",)
+FILTER_SOURCES = dict.fromkeys(("caption", "image", "language", "words", "clip_score"), DATACOMP)
 FILTER_SECTIONS: Mapping[str, type[Section]] = {
     name: next(one for one in get_args(field.annotation) if one is not NoneType)
     for name, field in Filter.model_fields.items()
@@ -59,6 +59,10 @@ FILTER_INPUTS = {
     "words": "captions, a list",
     "clip_score": "embeddings of images and captions",
     "exclude": "a list; uids, URLs or hashes of images, or their embeddings",
+    "blur": "pictures (embedding.signals: [blur])",
+    "luminance": "pictures (embedding.signals: [luminance])",
+    "entropy": "pictures (embedding.signals: [entropy])",
+    "hash_duplicates": "pictures (embedding.signals: [phash], or [pixel_hash])",
 }
 
 
@@ -107,8 +111,14 @@ def methods() -> list[Part]:
 
 def _filter(name: str, section: type[Section]) -> Part:
     about = str(section.__doc__).splitlines()[0].rstrip(".")
-    source = "" if name in OWN_FILTERS else DATACOMP
-    return _part("filter", name, about[0].lower() + about[1:], source, FILTER_INPUTS[name], _fields(section))
+    return _part(
+        "filter",
+        name,
+        about[0].lower() + about[1:],
+        FILTER_SOURCES.get(name, ""),
+        FILTER_INPUTS[name],
+        _fields(section),
+    )
 
 
 def method(name: str) -> list[Part]:

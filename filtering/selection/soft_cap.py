@@ -90,7 +90,8 @@ class SoftCap:
         if not bound:
             return np.ones(len(uids), dtype=np.int32)
         drawn = at_or_above(self.keys(uids, scores), bound).reshape(len(uids), -1)
-        return (1 + drawn.sum(axis=1)).astype(np.int32)
+        seen: npt.NDArray[np.int32] = (1 + drawn.sum(axis=1)).astype(np.int32)
+        return seen
 
 
 DIGITS = WIDE_DIGITS
