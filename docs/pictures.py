@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chrome = play.chromium.launch(executable_path=browser_path(), args=list(FLAGS))
         tab = chrome.new_page(viewport={"width": WIDTH, "height": 3000}, color_scheme="light")
         tab.goto(report.as_uri())
+        # The strip of pairs below the headline.
         tab.evaluate("document.querySelector('.strip')?.remove()")
         _write(tab, given.out / "report.png", "body", "#outcome")
         _write(tab, given.out / "concepts.png", "#concepts", "#concepts .scroll")
