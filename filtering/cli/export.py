@@ -17,7 +17,7 @@ def _export(given: argparse.Namespace) -> int:
     from filtering.exports.options import Options
     from filtering.storage.store import Store
 
-    names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls", "columns", "status")
+    names = ("samples", "bytes", "shuffle", "seed", "embeddings", "all", "no_urls", "repeat", "columns", "status")
     options = Options(**{name: getattr(given, name) for name in names}, cpus=given.cpus or "auto")
     run, reporter = Store(existing_run(given.run)), progress_reporter()
     found = export(run, given.format, given.out, options, reporter, into_existing=given.into_existing)
@@ -66,6 +66,11 @@ COMMAND = Command(
         argument("--bytes", type=count, metavar="N", help="tar: bytes per tar, such as 500e6; instead of --samples"),
         argument("--shuffle", action="store_true", help="tar: write samples in a random order over the whole pool"),
         argument("--seed", type=int, metavar="N", help="tar: seed of the random order (default: 0)"),
+        argument(
+            "--repeat",
+            action="store_true",
+            help="tar, mds, litdata: samples as often as the run's weights say; not with --bytes or --shuffle",
+        ),
         argument("--embeddings", action="store_true", help="datacomp: write metadata and embeddings"),
         argument(
             "--all", action="store_true", help="datacomp: write those of all embedded samples, not only of kept ones"

@@ -7,7 +7,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from filtering.config.aliases import renamed
 from filtering.config.filters import Filter
@@ -197,6 +205,12 @@ class Config(Section):
             raise ValueError(f"{output}: {NOT_WRITTEN}")
         return output
 
+    @model_serializer(mode="wrap")
+    def _given(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out weights where there are none: records and hashes are those from before there were any."""
+        found: dict[str, Any] = nested(self)
+        return {key: value for key, value in found.items() if key != "weights" or value is not None}
+
     @property
     def pool(self) -> Input:
         """The section `input`, with the vectors of concepts and graph where those of the images are not meant."""
@@ -214,9 +228,6 @@ class Config(Section):
     def digest(self) -> str:
         """Return a hash of all keys that change the result: those of `UNDECISIVE` do not, nor does embedding.reuse."""
         decisive = {key: value for key, value in self.model_dump(mode="json").items() if key not in UNDECISIVE}
-        if self.weights is None:
-            # As before there were any.
-            del decisive["weights"]
         decisive |= {key: without_paper(decisive[key]) for key in ("selection", "selections")}
         # Whose vectors are read does not change them.
         decisive["embedding"].pop("reuse")

@@ -21,7 +21,7 @@ class Weights(Section):
         0.5, description="what each time that a sample is drawn takes off its score in standard deviations, above 0"
     )
     temperature: Above0 = Field(
-        1.0, description="what scores in standard deviations are divided by before they are drawn by, above 0"
+        1.0, description="of the softmax of scores in standard deviations: low draws by score, high at random; above 0"
     )
     most: Times = Field(16, description="how often a sample may be seen in an epoch, a whole number from 2 to 64")
     seed: Seed = Field(0, description="a whole number, 0 or more")

@@ -96,7 +96,8 @@ def export_litdata(export: Export) -> Written:
 def _export(export: Export, form: Form) -> Written:
     run, each = export.run, export.options.samples or CHUNK_SAMPLES
     limit = run.record["config"]["embedding"]["max_image_bytes"]
-    target, sources = Target(export.out, export.scratch, each, False, limit), run.kept_sources()
+    sources = run.kept_times() if export.options.repeat else run.kept_sources()
+    target = Target(export.out, export.scratch, each, False, limit)
     kept = [source.kept for source in sources]
     parts = cut(target, kept, 1, placed_parts(sources, [True] * len(sources))) if sources else []
     tasks = [
@@ -108,7 +109,13 @@ def _export(export: Export, form: Form) -> Written:
     names = [form.name.format(number) for number in range(len(counts))]
     files = [File(name, count, sizes[name]) for name, count in zip(names, counts, strict=True)]
     export.out.write_json(INDEX, form.index(files))
-    facts = {"kept": sum(counts), "files": len(files), "objects": len(files) + 2, "columns": list(COLUMNS)}
+    facts = {
+        "kept": run.record["totals"]["kept"],
+        "samples": sum(counts),
+        "files": len(files),
+        "objects": len(files) + 2,
+        "columns": list(COLUMNS),
+    }
     return Written(facts, f"{counted(sum(counts), 'sample')} in {counted(len(files), 'file')}")
 
 
@@ -151,7 +158,7 @@ def _here(placed: Placed, number: int, target: Target) -> tuple[int, int]:
 def _samples(placed: Placed, number: int, target: Target) -> Iterator[bytes]:
     """Yield samples as they stand in a file."""
     source = placed.source
-    table = source.table(["uid", "key"]).slice(*_here(placed, number, target))
+    table = source.samples(["uid", "key"]).slice(*_here(placed, number, target))
     keys, uids = table["key"].to_pylist(), table["uid"].to_pylist()
     for row, group in kept_members(source, keys, target.max_image_bytes, member_limits(target.max_image_bytes)):
         image, caption, metadata = chosen_members(group)

@@ -94,6 +94,8 @@ def export(
         )
     if form == "table":
         names_of(found, options)
+    if options.repeat and not found.repeats:
+        raise InputError("--repeat: the run has no weights, so each of its samples is seen once; leave it out")
     executor = executor or _executor(found, form, options)
     written = finish_export(
         found, form, options, Store(absolute(out)), FORMATS[form], progress, executor, into_existing

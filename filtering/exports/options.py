@@ -13,7 +13,7 @@ CHUNK_SAMPLES = 2_000
 ALL = "all"
 STATUSES = ("kept", "dropped", "quarantined", ALL)
 # Options that older versions did not have: not given, they are not part of what tells an export from another one.
-LATER = ("columns", "status")
+LATER = ("columns", "status", "repeat")
 PARQUET_ROWS = 1_000_000
 
 
@@ -21,7 +21,8 @@ PARQUET_ROWS = 1_000_000
 class Options:
     """The options of `filtering export`; `samples` or `bytes` are those to aim at in each output object.
 
-    `columns` are the names of a table's columns, with commas between them, `status` whose samples it has.
+    `repeat` is whether samples are written as often as the run's weights say. `columns` are the names of a table's
+    columns, with commas between them, `status` whose samples it has.
     """
 
     samples: int | None = None
@@ -31,6 +32,7 @@ class Options:
     embeddings: bool = False
     all: bool = False
     no_urls: bool = False
+    repeat: bool = False
     columns: str | None = None
     status: str | None = None
     cpus: int | Literal["auto"] = "auto"
@@ -40,18 +42,18 @@ class Options:
         return {
             name: value
             for name, value in asdict(self).items()
-            if name != "cpus" and (name not in LATER or value is not None)
+            if name != "cpus" and (name not in LATER or value not in (None, False))
         }
 
 
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "datacomp": ("embeddings", "all", "no_urls"),
     "shards": (),
-    "tar": ("samples", "bytes", "shuffle", "seed"),
+    "tar": ("samples", "bytes", "shuffle", "seed", "repeat"),
     "parquet": ("samples", "no_urls"),
     "table": ("samples", "columns", "status"),
-    "mds": ("samples",),
-    "litdata": ("samples",),
+    "mds": ("samples", "repeat"),
+    "litdata": ("samples", "repeat"),
 }
 # An option that means nothing without another.
 NEEDS = {"seed": "shuffle", "all": "embeddings", "no_urls": "embeddings"}
@@ -76,6 +78,8 @@ def check_format(form: str, options: Options) -> None:
         raise InputError("--bytes: give either --samples or --bytes, not both")
     if options.status is not None and options.status not in STATUSES:
         raise InputError(f"--status: unknown status {options.status}{nearest(options.status, STATUSES)}")
+    if options.repeat and (options.bytes is not None or options.shuffle):
+        raise InputError("--repeat: takes --samples, not --bytes or --shuffle; shuffle while reading")
     for name in ("samples", "bytes"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise InputError(f"{flag(name)}: {value} is not valid; it must be a positive whole number")

@@ -13,6 +13,7 @@ from filtering.exports.job import Export, Written
 from filtering.exports.options import PARQUET_ROWS
 from filtering.exports.parquet_files import grouped, stamped, write_file
 from filtering.exports.parts import Samples
+from filtering.manifests.artifacts import REPEAT
 from filtering.manifests.finished import Source
 from filtering.runtime.task_spec import task
 from filtering.storage.store import Store
@@ -25,7 +26,7 @@ OWN_SCORE = "clip_score"
 class Wanted:
     """What is written where: a run's tables, with a column of URLs or without.
 
-    `wide` are the scores that are stored as float64.
+    `wide` are the scores that are stored as float64; `repeats`, whether samples have a number of repeats.
     """
 
     out: Store
@@ -33,6 +34,7 @@ class Wanted:
     tables: Tables
     urls: bool
     wide: frozenset[str] = frozenset()
+    repeats: bool = False
 
     def schema(self) -> pa.Schema:
         """Return the columns of every file."""
@@ -41,7 +43,16 @@ class Wanted:
         scores = [(OWN_SCORE, pa.float32()), *((name, self.kind(name)) for name in self.further())]
         sizes = [("width", pa.int32()), ("height", pa.int32())]
         return pa.schema(
-            [*urls, *names, *sizes, *scores, ("concept", pa.int32()), ("score", pa.float32()), ("rank", pa.int64())]
+            [
+                *urls,
+                *names,
+                *sizes,
+                *scores,
+                ("concept", pa.int32()),
+                ("score", pa.float32()),
+                ("rank", pa.int64()),
+                *([(REPEAT, pa.int32())] if self.repeats else []),
+            ]
         )
 
     def kind(self, name: str) -> pa.DataType:
@@ -58,7 +69,7 @@ def export_parquet(export: Export) -> Written:
     run, options = export.run, export.options
     wanted = Wanted(export.out, export.scratch, tables_of(run), not options.no_urls)
     sources = run.kept_sources()
-    wanted = replace(wanted, wide=wanted.tables.wide(wanted.further(), sources))
+    wanted = replace(wanted, wide=wanted.tables.wide(wanted.further(), sources), repeats=run.repeats)
     schema = stamped(wanted.schema(), run.record)
     groups = grouped(sources, (source.kept for source in sources), options.samples or PARQUET_ROWS)
     tasks = [task(f"part-{at:08d}", write_part, at, group, wanted, schema) for at, group in enumerate(groups)]
@@ -84,6 +95,7 @@ def _described(source: Source, wanted: Wanted) -> pa.Table:
     found = {name: wanted.tables.score(store, source, len(rows))[chosen] for name, store in stores.items()}
     kept, rows = source.table(), rows.take(pa.array(chosen))
     columns = {name: kept[name] for name in ("uid", "key", "shard", "concept", "score", "rank")}
+    columns |= {REPEAT: kept[REPEAT]} if wanted.repeats else {}
     columns |= {name: rows[name] for name in ("caption", "width", "height", OWN_SCORE)}
     columns |= {name: pa.array(scores, wanted.kind(name)) for name, scores in found.items()}
     if wanted.urls:

@@ -12,7 +12,7 @@ from filtering.core.errors import InputError
 from filtering.core.uid_rule import UidRule, canonical_url
 from filtering.exports.columns import Tables, tables_of
 from filtering.exports.options import ALL, Options
-from filtering.manifests.artifacts import KINDS, Kind
+from filtering.manifests.artifacts import KINDS, REPEAT, Kind
 from filtering.manifests.finished import FinishedRun
 from filtering.runtime.run_record import stage_folder
 from filtering.scores.registry import SCORERS
@@ -32,7 +32,7 @@ OF_ROWS: Mapping[str, pa.DataType] = {
 }
 DEFAULT = ("uid", "key", "shard", "status", "reason", CONCEPT, SCORE, "rank")
 # Columns that samples of one status have.
-ONLY: Mapping[str, Kind] = {"rank": "kept", "member": "quarantined", "detail": "quarantined"}
+ONLY: Mapping[str, Kind] = {"rank": "kept", REPEAT: "kept", "member": "quarantined", "detail": "quarantined"}
 # Columns that quarantined samples lack.
 LACKING = (CONCEPT, SCORE, *OF_ROWS)
 
@@ -68,7 +68,7 @@ def names_of(run: FinishedRun, options: Options) -> tuple[str, ...]:
     if options.columns is None:
         return tuple(name for name in DEFAULT if not _lacked(name, statuses))
     names = tuple(name.strip() for name in options.columns.split(","))
-    known = (*OWN, *OF_ROWS, *_scores(tables_of(run)))
+    known = (*OWN, *([REPEAT] if run.repeats else []), *OF_ROWS, *_scores(tables_of(run)))
     for name in names:
         if name not in known:
             raise InputError(_unknown(name, known))
@@ -103,7 +103,12 @@ def joined_of(run: FinishedRun, names: Sequence[str], statuses: Sequence[Kind]) 
     tables, more = tables_of(run), "dropped" in statuses
     scores = {name: store for name, store in _scores(tables).items() if name in names}
     wide = tables.wide(scores, run.sources)
-    types = {**OWN, **OF_ROWS, **{name: pa.float64() if name in wide else pa.float32() for name in scores}}
+    types = {
+        **OWN,
+        REPEAT: pa.int32(),
+        **OF_ROWS,
+        **{name: pa.float64() if name in wide else pa.float32() for name in scores},
+    }
     concepts = stage_folder(run.store, run.record, "concepts") if more and CONCEPT in names else None
     last = _last(run) if more and SCORE in names else None
     return Joined({name: types[name] for name in names}, tables, scores, concepts, last)

@@ -1,7 +1,8 @@
 """The tar format: which tasks there are, and in which order."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
+from dataclasses import replace
+from itertools import accumulate, groupby
 from typing import TypeVar
 
 from filtering.core.errors import InputError, RunError
@@ -43,17 +44,20 @@ def export_tars(export: Export) -> Written:
     target = Target(export.out, export.scratch, each, options.bytes is not None, limit)
     sources = run.kept_sources()
     kept = sum(source.kept for source in sources)
-    counts = export.write(_tasks(export, sources, target), "tars")
-    if sum(counts) != kept:
-        raise RunError(f"{kept:,} samples were kept, but the tars hold {sum(counts):,}")
+    tasks = _repeated(run.kept_times(), target) if options.repeat else _tasks(export, sources, target)
+    counts = export.write(tasks, "tars")
+    wanted = sum(source.kept for source in run.kept_times()) if options.repeat else kept
+    if sum(counts) != wanted:
+        raise RunError(f"{wanted:,} samples are to be written, but the tars hold {sum(counts):,}")
     names = [NAME.format(number) for number in range(len(counts))]
     export.out.write_json(SIZES, dict(zip(names, counts, strict=True)))
     sizes = {name: size for part in export.parts.values() for name, size in part["objects"].items()}
     export.out.write_json(WIDS, _wids(names, counts, sizes))
-    write_card(export, "tar", "*.tar", kept)
+    write_card(export, "tar", "*.tar", wanted)
     braces = f"{{{0:08d}..{len(counts) - 1:08d}}}.tar" if counts else ""
     facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 4, "tars": braces}
-    return Written(facts, f"{counted(kept, 'sample')} in {counted(len(counts), 'tar')}")
+    facts |= {"samples": wanted} if options.repeat else {}
+    return Written(facts, f"{counted(wanted, 'sample')} in {counted(len(counts), 'tar')}")
 
 
 def _wids(names: Sequence[str], counts: Sequence[int], sizes: Mapping[str, int]) -> Mapping[str, object]:
@@ -77,6 +81,20 @@ def _tasks(export: Export, sources: Sequence[Source], target: Target) -> list[Ta
     found = _indexed(export, tasks, sources, target)
     parts = cut(target, found["bytes"], found["last"][-1], placed_parts(sources, found["whole"]))
     return _copies(copy_bytes, parts, target)
+
+
+def _repeated(times: Sequence[Source], target: Target) -> list[TaskSpec[Samples]]:
+    """Return the tasks of tars that have each sample as often as it is seen, none twice: its key stays what it is.
+
+    Tars of the first time come first; each further time begins with a new tar.
+    """
+    parts: list[list[Placed]] = []
+    for _, group in groupby(times, key=lambda source: source.time):
+        sources, begun = list(group), len(parts) * target.each
+        some = cut(target, [source.kept for source in sources], 1, placed_parts(sources, [True] * len(sources)))
+        # Positions are those of all tars.
+        parts += [[replace(one, position=one.position + begun) for one in tar] for tar in some]
+    return _copies(copy_samples, parts, target)
 
 
 def _shuffled(export: Export, sources: Sequence[Source], target: Target) -> list[TaskSpec[Samples]]:

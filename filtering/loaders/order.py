@@ -110,22 +110,27 @@ class Epochs:
         return int(self._next.max())
 
 
-def checked_weights(weights: Sequence[float] | str | None, sources: Sequence[Source]) -> tuple[float, ...] | None:
-    """Return the weights of resampling; InputError if they are not one for each shard, or no weights."""
+def checked_weights(weights: Sequence[float] | str | None, visits: Sequence[Source]) -> tuple[float, ...] | None:
+    """Return the weights of resampling, one a visit; InputError if they are not one for each shard, or no weights.
+
+    `visits` are the reads of an epoch, of which a shard has several where its samples are repeated.
+    """
     if weights is None:
         return None
     if isinstance(weights, str):
         if weights != "kept":
             raise InputError(f'weights: "{weights}" is unknown; "kept", or a number for each shard')
-        return tuple(float(source.kept) for source in sources)
+        return tuple(float(visit.kept) for visit in visits)
+    shards = [visit.shard.index for visit in visits if not visit.time]
     try:
         given = tuple(float(weight) for weight in weights)
     except (TypeError, ValueError):
         # Refused as too few are.
         given = ()
-    if len(given) != len(sources) or min(given) < 0 or not 0 < sum(given) < float("inf"):
-        raise InputError(f"weights: {len(sources)} shards keep anything; each needs one number, 0 or more, not all 0")
-    return given
+    if len(given) != len(shards) or min(given) < 0 or not 0 < sum(given) < float("inf"):
+        raise InputError(f"weights: {len(shards)} shards keep anything; each needs one number, 0 or more, not all 0")
+    by_shard = dict(zip(shards, given, strict=True))
+    return tuple(by_shard[visit.shard.index] for visit in visits)
 
 
 def this_seat(node: tuple[int, int] | None = None) -> Seat:

@@ -39,7 +39,7 @@ class KeptSource:
         seat = this_seat(self._node)
         epoch = self.epochs.begin(seat)
         self._warn_of_idle(seat)
-        samples = self.reader.samples(self.order.shards(self.pool.sources, epoch, seat))
+        samples = self.reader.samples(self.order.shards(self.pool.visits, epoch, seat))
         if self.shuffle < 1:
             return samples
         generator = self.order.generator(epoch, seat, "samples")
@@ -47,7 +47,7 @@ class KeptSource:
         return mixed
 
     def _warn_of_idle(self, seat: Seat) -> None:
-        shards = len(self.pool.sources)
+        shards = len(self.pool.visits)
         if seat.first and seat.seats > shards and not self.order.resampled:
             line = (
                 f"{shards} shards keep anything, but {seat.nodes} nodes x {seat.workers} workers read them: "
@@ -73,7 +73,7 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
 
     @property
     def samples(self) -> int:
-        """Kept samples of the pool: what an epoch shows over all nodes; open_clip's ``--train-num-samples``."""
+        """Samples that an epoch shows over all nodes, repeats among them; open_clip's ``--train-num-samples``."""
         return self.source.pool.samples
 
     @property
@@ -114,12 +114,12 @@ class KeptPipeline(webdataset.DataPipeline, FluidInterface):  # type: ignore[mis
         Returns
         -------
         int
-            Kept samples of the node's shards, over all of its workers.
+            Kept samples of the node's shards, with their repeats, over all of its workers.
         """
         seat = this_seat()
         check_arguments(epoch=(epoch, COUNT), rank=(0 if rank is None else rank, COUNT), nodes=(nodes or 0, COUNT))
         rank, nodes = seat.rank if rank is None else rank, nodes or seat.nodes
-        return sum(source.kept for source in self.source.order.of_node(self.source.pool.sources, epoch, rank, nodes))
+        return sum(source.kept for source in self.source.order.of_node(self.source.pool.visits, epoch, rank, nodes))
 
 
 def kept_pipeline(
@@ -138,8 +138,8 @@ def kept_pipeline(
 
     Samples are those of webdataset: ``__key__``, ``__url__`` and the bytes of each member by its extension. Shards are
     split over nodes (RANK and WORLD_SIZE, or torch.distributed), then over the workers of a DataLoader; in an epoch
-    each kept sample comes once over all of them. Shards of which nothing is kept are never opened, and what is not
-    kept is passed unread where the shard lies on a disk.
+    each kept sample comes once over all of them, or as often as the run's `weights` say. Shards of which nothing is
+    kept are never opened, and what is not kept is passed unread where the shard lies on a disk.
 
     Shards are dealt out whole, so nodes and workers get different numbers of samples. A training in which all must make
     the same number of steps ends the epoch by it: ``batched(B, partial=False).with_epoch(N)``, where N is `samples`
@@ -194,6 +194,6 @@ def kept_pipeline(
         check_apart(folder, FOUND, store)
     if weights is not None and not resampled:
         raise InputError("weights: are those of resampling, so they want resampled=True")
-    order = Order(shuffle_shards, seed, resampled, checked_weights(weights, pool.sources))
+    order = Order(shuffle_shards, seed, resampled, checked_weights(weights, pool.visits))
     found = FoundOffsets(Store(folder), pool.manifest_hash) if folder else None
     return KeptPipeline(KeptSource(pool, order, Reader(on_changed, handler, found), shuffle))

@@ -34,15 +34,20 @@ class ChangedShardError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class KeptPool:
-    """The shards of which a finished run kept something, in the pool's order; their keys are read with them."""
+    """The shards of which a finished run kept something, in the pool's order; their keys are read with them.
+
+    `visits` are the reads of an epoch: each shard, and where samples are weighed, each again for each further time that
+    some of its samples are seen, with those alone.
+    """
 
     manifest_hash: str
     sources: tuple[Source, ...]
+    visits: tuple[Source, ...]
 
     @property
     def samples(self) -> int:
-        """Kept samples in all."""
-        return sum(source.kept for source in self.sources)
+        """Samples of an epoch in all: the kept ones, each as often as it is seen."""
+        return sum(visit.kept for visit in self.visits)
 
 
 def read_pool(store: Store) -> KeptPool:
@@ -54,7 +59,7 @@ def read_pool(store: Store) -> KeptPool:
     sources = tuple(run.kept_sources())
     if not sources:
         raise InputError(f"{run.store.url}: the run kept nothing, so there is nothing to train on")
-    return KeptPool(run.record["manifest_hash"], sources)
+    return KeptPool(run.record["manifest_hash"], sources, tuple(run.kept_times()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ class Reader:
         keys, offsets = source.keys(), self._offsets(source, now)
         wanted = offsets.wanted(keys) if offsets else None
         if wanted is None:
-            yield from self._looked_for(now, keys)
+            yield from self._looked_for(now, keys, found=self.found if source.time == 0 else None)
         else:
             yield from groups_at(now, wanted, _limit)
 
@@ -136,7 +141,7 @@ class Reader:
         noted = source.offsets() if now == source.shard else None
         return noted or (self.found.read(now) if self.found else None)
 
-    def _looked_for(self, shard: Shard, keys: Sequence[str]) -> Iterator[Group]:
+    def _looked_for(self, shard: Shard, keys: Sequence[str], found: FoundOffsets | None) -> Iterator[Group]:
         spans = list[tuple[str, Span]]()
         compressed = False
         wanted = set(keys)
@@ -145,8 +150,8 @@ class Reader:
             compressed = group.compressed
             yield group
         # A compressed tar is read from its start in any case.
-        if self.found and not compressed:
-            self.found.write(shard, spans)
+        if found and not compressed:
+            found.write(shard, spans)
 
 
 def _limit(name: str) -> int | None:

@@ -1,17 +1,18 @@
 """What exports and trainers read of a finished run: its record, its shards, and what was kept of each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from filtering.config.input import Arrays
 from filtering.core.errors import InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.locations import shard_locations
-from filtering.manifests.artifacts import parsed_split, read_whole
+from filtering.manifests.artifacts import REPEAT, parsed_split, read_whole
 from filtering.manifests.written import WrittenManifest, read_written
 from filtering.runtime.finished_run import Base
 from filtering.runtime.run_record import RunRecord, check_same, read_run
@@ -38,6 +39,10 @@ class Source:
     # then; empty where the table is no manifest
     mark: str = ""
     checksum: str = ""
+    # Where samples are weighed: how many are seen in an epoch a second time, a third time, and so on
+    repeats: tuple[int, ...] = ()
+    # Which time of an epoch is meant: `kept` are the samples that are seen so often, and one more time
+    time: int = 0
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """Return the kept table, or some of its columns; errors of `read_written` if it is not that of the run."""
@@ -59,8 +64,19 @@ class Source:
 
     def keys(self) -> list[str]:
         """Return the kept keys, in the shard's order."""
-        keys: list[str] = self.table(["key"])["key"].to_pylist()
+        keys: list[str] = self.samples(["key"])["key"].to_pylist()
         return keys
+
+    def samples(self, columns: list[str]) -> pa.Table:
+        """Return columns of the kept table: of the samples that are seen at this time."""
+        if not self.time:
+            return self.table(columns)
+        table = self.table([*columns, REPEAT])
+        return table.filter(pc.greater(table[REPEAT], self.time)).select(columns)
+
+    def times(self) -> list["Source"]:
+        """Return the shard for each time of an epoch that some of its samples are seen: first with all kept ones."""
+        return [self, *(replace(self, kept=count, time=time) for time, count in enumerate(self.repeats, 1))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +123,18 @@ class FinishedRun:
         """Refuse the run if it was made again, with other results, since it was opened: InputError."""
         check_same(self.store, self.manifest.mark)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether kept tables say how often a sample is seen in an epoch."""
+        return self.record["config"].get("weights") is not None
+
     def kept_sources(self) -> list[Source]:
         """Return the shards of which something was kept."""
         return [source for source in self.sources if source.kept]
+
+    def kept_times(self) -> list[Source]:
+        """Return what an epoch reads: those shards, then those of which samples are seen again, with these alone."""
+        return sorted((seen for source in self.kept_sources() for seen in source.times()), key=lambda seen: seen.time)
 
 
 def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional") -> FinishedRun:
@@ -129,7 +154,16 @@ def read_finished(run: Store, inventory: bool = True, rows: RowsNeed = "optional
         raise InputError(f"{run.url}: its inventory and manifest/shards.jsonl name different shards")
     found = zip(shards, lines, strict=True)
     sources = tuple(
-        Source(shard, line["kept"], run, line["keys"], where.get(shard.identity), mark, manifest.checksum(line["keys"]))
+        Source(
+            shard,
+            line["kept"],
+            run,
+            line["keys"],
+            where.get(shard.identity),
+            mark,
+            manifest.checksum(line["keys"]),
+            tuple(line.get("repeats", [])[1:]),
+        )
         for shard, line in found
     )
     # The lines are those of the record.

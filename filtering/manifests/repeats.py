@@ -89,6 +89,6 @@ def count_draws(
 ) -> RowCount:
     """Count the draws of a shard's kept samples by the digit of their key after `prefix`.
 
-    Memory: about 40 bytes a kept sample and time that it may be seen.
+    Memory: about 50 bytes a kept sample and time that it may be seen.
     """
     return count_keys(store, task_name, cap.keys(*picked.of(shard)), prefix)

@@ -61,6 +61,10 @@ class StageCost:
         return self.start_seconds + self.serial_seconds + max(self.spread_seconds / cpus, self.gpu_seconds / gpus)
 
 
+# The time of one draw of a sample with weights.
+DRAW_SECONDS = 7e-7
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The scores and methods of the steps of selection."""
@@ -71,6 +75,7 @@ class Asked:
     steps: tuple[tuple[str, bool, bool], ...] = (("d2", False, True),)
     tower_seconds: float = 0.0  # seconds of one image through the model, for scores that run it
     text_k: int | None = None  # k of the graph of captions, where a score reads it
+    draws: int = 0  # how often a kept sample may be seen again, where samples are weighed
 
 
 def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> list[StageCost]:
@@ -237,7 +242,14 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
             process + own * work.k * 60 + shard * (2 * d + 100) + (200 << 20),
             rows,
         ),
-        StageCost("manifests", rows * 1.5e-6 * pace, rows * 1e-6 * pace, process + shard * 400 + rows * 60, rows * 90),
+        StageCost(
+            "manifests",
+            # As if all were kept; draws are computed in up to four rounds, and once more.
+            rows * (1.5e-6 + 5 * DRAW_SECONDS * asked.draws) * pace,
+            rows * 1e-6 * pace,
+            process + shard * (400 + 50 * asked.draws) + rows * 60,
+            rows * 90,
+        ),
         StageCost(
             "report",
             rows * 5.6e-6 * pace,

@@ -209,12 +209,13 @@ def _work(config: Config, pool: Pool) -> Work:
 
 
 def _asked(config: Config, pool: Pool) -> Asked:
-    """Return the scores and methods of the steps of selection; a score of several steps is computed once."""
+    """Return what selection and weights ask for; a score of several steps is computed once."""
     steps = [(step.method, selector_of(step).vectors, step.budget_name == "distinct") for step in every_step(config)]
     specs = {str(spec.plain()): spec for spec in every_spec(config)}
     scores = tuple((str(spec.scorer.kind), spec.settings) for spec in specs.values())
     text_k = config.graph.text_k if reads_texts(config) else None
-    return Asked(scores, tuple(steps), pool.probe.seconds_per_row, text_k)
+    draws = config.weights.most - 1 if config.weights else 0
+    return Asked(scores, tuple(steps), pool.probe.seconds_per_row, text_k, draws)
 
 
 def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost:

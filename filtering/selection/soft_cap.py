@@ -2,9 +2,9 @@
 
 FLYT draws batches from the softmax of scores, and lowers the scores of what it has drawn. Drawn one at a time, that is
 a race of independent exponential clocks: sample i, drawn k times, is drawn again after a time of rate
-exp(s_i - penalty k), and the next sample that is drawn is the one whose time comes first (the clocks have no memory).
-So the times of a sample's draws follow from the sample alone, and the first N draws of the pool are those up to the
-N-th smallest time, which is found exactly without gathering the times (`core.radix_select`).
+exp((s_i - penalty k) / temperature), and the next sample that is drawn is the one whose time comes first (the clocks
+have no memory). So the times of a sample's draws follow from the sample alone, and the first N draws of the pool are
+those up to the N-th smallest time, which is found exactly without gathering the times (`core.radix_select`).
 
 What differs from FLYT: draws are single, not in batches; they are among kept samples alone, of which each counts as
 drawn once from the start; scores are in standard deviations; and no sample is drawn more than `most` times.
@@ -67,14 +67,17 @@ class SoftCap:
         """Return how many draws an epoch has beside one of each kept sample: as many as asked for, or as there are."""
         return min(round(kept * (self.settings.epoch - 1)), kept * (self.settings.most - 1))
 
-    def times(self, uids: Uids, scores: npt.NDArray[np.float32]) -> Float64Array:
-        """Return when samples are drawn again, float64 (n, most - 1), ascending in a row, decided by uid and seed."""
+    def log_times(self, uids: Uids, scores: npt.NDArray[np.float32]) -> Float64Array:
+        """Return the logarithm of when samples are drawn again, float64 (n, most - 1), ascending in each row.
+
+        Each is decided by uid and seed, its score and the settings. Logarithms, as rates may be too large for a number.
+        """
         settings, again = self.settings, range(1, self.settings.most)
-        waits = [self._waits(uids, number) for number in again]
-        # The logarithm of a rate of 1e300 is 690: no rate is 0 or infinite.
-        strengths = np.clip((scores.astype(np.float64) - self.mean) / self.deviation / settings.temperature, -300, 300)
-        rates = [np.exp(np.maximum(strengths - settings.penalty * number, -600)) for number in again]
-        return np.cumsum(np.stack(waits, axis=1) / np.stack(rates, axis=1), axis=1)
+        standard = (scores.astype(np.float64) - self.mean) / self.deviation
+        strengths = [(standard - settings.penalty * number) / settings.temperature for number in again]
+        waits = [np.log(self._waits(uids, number)) for number in again]
+        found: Float64Array = np.logaddexp.accumulate(np.stack(waits, axis=1) - np.stack(strengths, axis=1), axis=1)
+        return found
 
     def _waits(self, uids: Uids, number: int) -> Float64Array:
         """Return the draw of a number of each sample from the exponential distribution of rate 1, float64 (n,)."""
@@ -83,15 +86,15 @@ class SoftCap:
 
     def keys(self, uids: Uids, scores: npt.NDArray[np.float32]) -> Digits:
         """Return the keys of all of the samples' draws, uint16 (n (most - 1), 4): the first draw has the greatest."""
-        return score_digits(-self.times(uids, scores).ravel())
+        return score_digits(-self.log_times(uids, scores).ravel())
 
     def repeats(self, uids: Uids, scores: npt.NDArray[np.float32], bound: tuple[int, ...]) -> npt.NDArray[np.int32]:
         """Return how often each sample is seen, int32 (n,), 1 or more; `bound` is the key of the last draw, if any."""
         if not bound:
             return np.ones(len(uids), dtype=np.int32)
         drawn = at_or_above(self.keys(uids, scores), bound).reshape(len(uids), -1)
-        seen: npt.NDArray[np.int32] = (1 + drawn.sum(axis=1)).astype(np.int32)
-        return seen
+        repeats: npt.NDArray[np.int32] = (1 + drawn.sum(axis=1)).astype(np.int32)
+        return repeats
 
 
 DIGITS = WIDE_DIGITS

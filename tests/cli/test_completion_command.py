@@ -23,7 +23,7 @@ def test_bash_completes_commands_options_files_formats_and_names(tmp_path):
         "filtering ex": "explain export",
         "filtering run --c": "--config",
         "filtering run --config run.y": "run.yaml",
-        "filtering export runs/first --format ''": "datacomp shards tar parquet",
+        "filtering export runs/first --format ''": "datacomp shards tar parquet table mds litdata",
         "filtering status runs/f": "runs/first",
         "filtering status runs/first --w": "--watch",
         "filtering methods clip_": "clip_powered clip_score",

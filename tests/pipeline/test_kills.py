@@ -38,6 +38,7 @@ SELECTIONS = {
     "ranks": {"score": {"combine": {"by": "rank", "of": [{"score": "clip_score"}, {"score": "sds"}]}}},
     "figures": {"score": {"combine": {"by": "zscore", "of": [{"score": "clip_score"}, {"score": "sds"}]}}},
     "default": {"keep": 0.5},
+    "weights": {"keep": 0.5},
     "strata": {"method": "ccs", "strata": 5},
     "pool": {"method": "top", "budget": "pool"},
     "steps": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]},
@@ -137,7 +138,8 @@ def test_another_selection_in_the_place_of_a_finished_run_may_be_killed_at_any_w
     if "metaclip" in selection.get("score", {}):
         selection = {"score": {"metaclip": {"entries": str(tmp_path / "entries.txt")}}}
     storage.objects = dict(calm.after)
-    config = metadata_config(pool, RUN.url, selection=selection, **SMALL)
+    weights = {"weights": {"epoch": 2.0}} if name == "weights" else {}
+    config = metadata_config(pool, RUN.url, selection=selection, **SMALL, **weights)
     other = undisturbed(storage, partial(start, config))
     places = [place for stage, found in other.places().items() if stage not in ("report",) for place in found]
     # Each takes others: what all have in common is killed at every third write, by one of them.

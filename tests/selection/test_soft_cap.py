@@ -69,10 +69,16 @@ def test_a_larger_penalty_evens_the_repeats_out():
     assert spread[0] > spread[1] > spread[2]
 
 
+def test_at_a_low_temperature_the_highest_score_is_drawn_each_time():
+    scores = np.array([3.0, 1.75, 0.25], dtype=np.float32)
+    # Less 1 for each time, 3 is drawn at 2, 1 and 0, and 1.75 at 0.75; 0.25 stays at -0.75.
+    assert repeats_of(scores, 4, penalty=1.0, temperature=1e-3).tolist() == [4, 2, 1]
+
+
 def test_extreme_scores_are_numbers_still():
     scores = np.array([1e30, -1e30, 0, 1], dtype=np.float32)
     cap = SoftCap(Weights(penalty=1e6), 0.0, 1.0)
-    times = cap.times(UIDS[:4], scores)
+    times = cap.log_times(UIDS[:4], scores)
     assert np.isfinite(times).all() and (np.diff(times, axis=1) >= 0).all()
 
 
