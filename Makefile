@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 # How much of each property and of each enumeration is tried: quick, full or thorough (tests/conftest.py).
 PROFILE ?= full
 
-.PHONY: demo test check test-oldest test-streaming lint types clean
+.PHONY: demo test check test-oldest test-streaming lint types docs clean
 
 demo: .venv/.demo
 	$(BIN)/filtering demo
@@ -49,6 +49,10 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
+# The documentation as a site in build/site: all links are checked, and a warning is an error.
+docs: .venv/.docs
+	$(BIN)/python -m docs.site
+
 .venv/.uv:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -63,5 +67,9 @@ types: .venv/.dev
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
 	touch $@
 
+.venv/.docs: pyproject.toml | .venv/.uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group docs
+	touch $@
+
 clean:
-	rm -rf .venv filtering-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build/docs build/site filtering-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

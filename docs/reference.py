@@ -2,10 +2,11 @@
 
     python -m docs.reference
 
-Run it from the root of the repository; it writes docs/configuration.md and docs/commands.md. The tests compare both
-with what it would write.
+Run it from the root of the repository; it writes docs/configuration.md, docs/commands.md, and docs/llms.txt, which
+has the pages that docs/README.md lists. The tests compare them with what it would write.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -29,11 +30,13 @@ KINDS = {
 }
 # Sections whose parts are listed by name, further below.
 OWN = ("filters", "selection", "selections")
+# A row of the table in docs/README.md: title, page, and when to read it.
+INDEX_ROW = re.compile(r"^\| \[([^\]]+)\]\(([\w.]+)\) \| (.*) \|$", re.M)
 WRITTEN_BY = "`python -m docs.reference` writes this page from the code."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write both pages."""
+    """Write the pages and the list of pages."""
     parser_of(__doc__).parse_args(arguments)
     for name, text in pages().items():
         (FOLDER / name).write_text(text)
@@ -42,11 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def pages() -> dict[str, str]:
     """Return the pages by their names."""
-    return {"configuration.md": _page(_configuration()), "commands.md": _page(_commands())}
+    found = {"configuration.md": _configuration(), "commands.md": _commands(), "llms.txt": _index()}
+    return {name: _page(lines) for name, lines in found.items()}
 
 
 def _page(lines: Iterator[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _index() -> Iterator[str]:
+    """Yield a line for each page, in the form of llmstxt.org."""
+    yield from (
+        "# filtering",
+        "",
+        "> Decides which image-text pairs a multimodal model should be trained on, at web scale.",
+        "",
+    )
+    yield from (
+        "Webdataset tars or rows with CLIP vectors go in; a manifest of kept samples, a reason for each other",
+        "sample, and an offline report come out. One YAML file configures a run: `filtering run --config run.yaml`.",
+        "",
+    )
+    yield from ("## Pages", "")
+    for title, name, when in INDEX_ROW.findall((FOLDER / "README.md").read_text()):
+        yield f"- [{title}]({name}): read it when {when}"
 
 
 def _configuration() -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs import site
 from docs.reference import pages
 from filtering import cli
 from filtering.config.methods import DECIDED
@@ -113,6 +114,52 @@ def test_every_page_is_linked_from_the_readme_and_from_the_index():
     for index in (ROOT / "README.md", ROOT / "docs/README.md"):
         there = {(index.parent / target.partition("#")[0]).resolve() for target in LINK.findall(prose(index))}
         assert {page for page in PAGES[2:] if page.name != "README.md"} <= there
+
+
+def named_in_navigation():
+    """The pages that mkdocs.yml names, in its order."""
+    # The rest of it holds YAML of Python's.
+    _, _, navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")
+
+    def names(node):
+        if isinstance(node, str):
+            return [node]
+        return [name for one in (node.values() if isinstance(node, dict) else node) for name in names(one)]
+
+    return names(yaml.safe_load(navigation))
+
+
+def test_the_sites_navigation_and_llms_txt_name_every_page_once():
+    assert sorted(named_in_navigation()) == sorted(site.pages())
+    listed = re.findall(r"^- \[[^\]]+\]\((.*?)\): ", (ROOT / "docs/llms.txt").read_text(), re.M)
+    assert sorted(listed) == sorted(page.name for page in PAGES[2:] if page.name != "README.md")
+
+
+def test_links_on_the_site_lead_to_its_pages():
+    targets = {name: LINK.findall(re.sub(FENCED, "", text)) for name, text in site.pages().items()}
+    found = {target.partition("#")[0] for links in targets.values() for target in links if "://" not in target}
+    pictures = {path.name for path in (ROOT / "docs").glob("*.png")}
+    assert found - pictures <= {*site.pages(), ""}
+    assert "index.md" in found
+    assert pictures <= found
+
+
+def test_a_drawing_is_a_table_on_the_site_and_files_of_the_repository_are_named():
+    text = site.pages()["index.md"]
+    assert "mermaid" not in text
+    assert "| **graph** | kNN in each concept, replicas across; recall measured |" in text
+    assert "jobs/configs/datacomp-small.yaml" in text
+    assert "](jobs/" not in text
+
+
+def test_nothing_installs_this_package_by_its_bare_name():
+    """On an index that name may be somebody else's."""
+    files = [*PAGES, *(ROOT / "jobs").rglob("*.*"), *(ROOT / "filtering").rglob("*.py"), *(ROOT / "docker").iterdir()]
+    texts = {file: file.read_text(errors="replace") for file in files if file.suffix != ".pyc"}
+    bare = re.compile(r"pip install [^\n`]*(?<![\w/.-])filtering(?:\[[\w,]*\])?(?![\w\[-]| @ )")
+    assert [str(file) for file, text in texts.items() if bare.search(text)] == []
+    assert bare.search("pip install 'filtering[demo]'")
+    assert not bare.search('pip install "filtering[language,demo] @ git+REPOSITORY"')
 
 
 @every_page
