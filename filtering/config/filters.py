@@ -4,8 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from filtering.config.types import Cosine, Fraction, NoneOrShare, Positive, Section, Signal, Whole
+from filtering.config.types import Cosine, Fraction, NoneOrShare, Number, Positive, Section, Signal, Whole
 
+# The field of img2dataset and DataComp with the boxes of faces.
+FACES = "face_bboxes"
 Aspect = Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)]
 
 
@@ -143,10 +145,42 @@ class HashDuplicatesFilter(Section):
         return usual if self.distance is None else self.distance
 
 
+class ColumnFilter(Section):
+    """Keeps samples of which a number that the pool has is within bounds."""
+
+    name: str = Field(min_length=1, description="the name of a field, one of input.fields")
+    min: Number | None = Field(None, description="the least value")
+    max: Number | None = Field(None, description="the greatest value")
+    missing: Literal["keep", "drop"] = Field(
+        "keep", description="keep or drop: what becomes of samples without the number"
+    )
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "ColumnFilter":
+        if self.min is None and self.max is None:
+            raise ValueError("give min or max or both, such as {name: punsafe, max: 0.5}")
+        return self
+
+
+class FacesFilter(Section):
+    """Drops pictures with more faces than allowed, by the pool's face_bboxes; pictures without these pass."""
+
+    max: Whole | None = Field(None, description="the greatest number of faces")
+    max_share: NoneOrShare | None = Field(
+        None, description="the greatest share of the picture that faces cover, the sum of their boxes, from 0 to 1"
+    )
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "FacesFilter":
+        if self.max is None and self.max_share is None:
+            raise ValueError("give max or max_share or both, such as {max: 0}")
+        return self
+
+
 # Filters that read the signal of their own name.
 SIGNALS_READ: tuple[Signal, ...] = ("blur", "luminance", "entropy")
 # Filters that older versions had not: they are in digests only where they are given.
-ADDED = ("blur", "luminance", "entropy", "hash_duplicates")
+ADDED = ("blur", "luminance", "entropy", "hash_duplicates", "column", "faces")
 
 
 class Filter(Section):
@@ -162,6 +196,9 @@ class Filter(Section):
     luminance: LuminanceFilter | None = Field(None, description="a mapping such as {dark: 0.32, light: 0.05}")
     entropy: EntropyFilter | None = Field(None, description="a mapping such as {min: 0.3}")
     hash_duplicates: HashDuplicatesFilter | None = Field(None, description="a mapping such as {distance: 2}")
+
+    column: ColumnFilter | None = Field(None, description="a mapping such as {name: punsafe, max: 0.5}")
+    faces: FacesFilter | None = Field(None, description="a mapping such as {max: 0}")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Filter":
@@ -180,6 +217,13 @@ class Filter(Section):
         if self.hash_duplicates is not None:
             return self.hash_duplicates.by
         return next((name for name in SIGNALS_READ if getattr(self, name) is not None), None)
+
+    @property
+    def field(self) -> str | None:
+        """The field of the pool (`input.fields`) that the filter reads, None if it reads none."""
+        if self.column is not None:
+            return self.column.name
+        return None if self.faces is None else FACES
 
     @property
     def kind(self) -> str:

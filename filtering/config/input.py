@@ -63,6 +63,19 @@ class Input(Section):
         None, min_length=1, description="the path or URL of the folder below which uids follow from URLs"
     )
 
+    fields: tuple[str, ...] = Field(
+        (),
+        description="a list of fields of JSON, or columns of tables, that filters and scores read: of numbers, such as "
+        "punsafe, or face_bboxes",
+    )
+
+    @field_validator("fields")
+    @classmethod
+    def _each_once(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(fields):
+            raise ValueError("the name of a field is empty")
+        return tuple(sorted(set(fields)))
+
     @field_validator("root")
     @classmethod
     def _spelled(cls, root: str | None) -> str | None:

@@ -22,12 +22,14 @@ from filtering.config.validation import nearest
 
 # Scorers that a name stands for; `scores.registry` has what they are.
 NAMES = (
-    *("auto", "aum", "centred_score", "clip_powered", "clip_score", "combine", "dlc", "el2n", "forgetting"),
-    *("image_based", "metaclip", "neg_clip_loss", "neighbour_agreement", "norm_sim", "prototypicality", "right"),
-    *("sas", "sds", "uniform"),
+    *("auto", "aum", "blur", "centred_score", "clip_powered", "clip_score", "column", "combine", "dlc", "el2n"),
+    *("entropy", "forgetting", "image_based", "luminance", "metaclip", "neg_clip_loss", "neighbour_agreement"),
+    *("norm_sim", "prototypicality", "right", "sas", "sds", "uniform"),
 )
 # Scorers whose values the user has measured.
-MEASURED = frozenset({"table", "aum", "el2n", "forgetting"})
+MEASURED = frozenset({"table", "aum", "column", "el2n", "forgetting"})
+# Scorers that older versions had not: they are in digests only where they are given.
+ADDED = ("column",)
 TABLE = "a path or URL of a parquet table with a uid column"
 NONE = "none"
 NOT = ("no", "off", "false")
@@ -42,6 +44,16 @@ class ScoreTable(Section):
     table: str = Field(description=TABLE)
     column: str = Field(description="the name of a numeric column")
     keep: Literal["higher", "lower"] = Field("higher", description="higher or lower: the values to keep")
+
+
+class ColumnScore(Section):
+    """A number that the pool has for each sample."""
+
+    name: str = Field(min_length=1, description="the name of a field, one of input.fields")
+    keep: Literal["higher", "lower"] = Field("higher", description="higher or lower: the values to keep")
+    missing: Number | None = Field(
+        None, description="the value of samples that have none; without it such samples are refused"
+    )
 
 
 class Dynamics(Section):
@@ -145,6 +157,7 @@ class ScoreOf(Section):
     el2n: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
     forgetting: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
     aum: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
+    column: ColumnScore | None = Field(None, description="a mapping such as {name: pwatermark, keep: lower}")
     combine: Combine | None = Field(None, description="a mapping such as {of: [{score: clip_score, weight: 1}]}")
 
     @model_validator(mode="after")
@@ -157,7 +170,9 @@ class ScoreOf(Section):
     def _plain(self, nested: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, object]:
         """Return every scorer, most of them None, as digests have always had it; for people the one that is named."""
         found: dict[str, object] = nested(self)
-        return {name: found[name] for name in self.given()} if info.context == FOR_PEOPLE else found
+        if info.context == FOR_PEOPLE:
+            return {name: found[name] for name in self.given()}
+        return {name: value for name, value in found.items() if value is not None or name not in ADDED}
 
     def given(self) -> dict[str, Section]:
         """Return the scorer that is named and its parameters."""
@@ -167,9 +182,13 @@ class ScoreOf(Section):
 
 def _form(value: Any) -> str:
     """Return the tag of the form in which a score is given, so that errors are about that form."""
-    if isinstance(value, ScoreTable) or (isinstance(value, Mapping) and {"table", "column"} & set(value)):
+    if isinstance(value, ScoreTable) or (isinstance(value, Mapping) and _names_a_table(value)):
         return "[table]"
     return "[scorer]" if isinstance(value, ScoreOf | Mapping) else "[name]"
+
+
+def _names_a_table(value: Mapping[Any, Any]) -> bool:
+    return "table" in value or ("column" in value and not isinstance(value["column"], Mapping | ColumnScore))
 
 
 def _known(name: str) -> str:

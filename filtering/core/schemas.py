@@ -1,5 +1,7 @@
 """The schema of every table that crosses a station, once."""
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 # Embedding -> everything after: a row for each sample that has an embedding, in the shard's own order.
@@ -30,6 +32,29 @@ SIGNALS = {
     "luminance": pa.schema([("luminance", pa.float32()), ("dark", pa.float32()), ("light", pa.float32())]),
     "entropy": pa.schema([("entropy", pa.float32())]),
 }
+# Beside them, what the pool says of each sample (`input.fields`): a number, or of FACES the boxes of faces, in shares
+# of the picture's sides; null where it says nothing.
+FIELD = "field:{}"
+FACES = "face_bboxes"
+
+
+def field_type(name: str) -> pa.DataType:
+    """Return the type of the column of a field."""
+    return pa.list_(pa.list_(pa.float32(), 4)) if name == FACES else pa.float64()
+
+
+def beside_rows(signals: Iterable[str], fields: Iterable[str]) -> pa.Schema:
+    """Return the columns of signals and of fields that stand beside rows."""
+    computed = [column for name in signals for column in SIGNALS[name]]
+    return pa.schema([*computed, *((FIELD.format(name), field_type(name)) for name in fields)])
+
+
+def column_beside(name: str) -> pa.Field | None:
+    """Return the column of that name if it stands beside rows, None if it does not."""
+    if name.startswith(FIELD.format("")):
+        return pa.field(name, field_type(name.removeprefix(FIELD.format(""))))
+    return next((schema.field(name) for schema in SIGNALS.values() if name in schema.names), None)
+
 
 # Shards, embedding, filters -> manifests: what cannot be used, and why. `key` is null when a whole shard,
 # or the rest of one, is meant; `member` is the tar member at fault, or the key.

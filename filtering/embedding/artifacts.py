@@ -27,13 +27,12 @@ ENCODER_SCORES = "{}.{}-scores.npy"
 # Of tars: an array of `filtering.shards.offsets.OFFSET`, a row for each row of the table: where its sample's members
 # stand in the tar. Shards that an older version embedded have none; whoever reads them looks for members by key.
 OFFSETS_NAME = "{}.offsets.npy"
-# Of runs that ask for signals: their columns, a row for each row of the table.
+# Of runs that ask for signals or fields: their columns, a row for each row of the table.
 SIGNALS_NAME = "{}.signals.parquet"
 ARRAYS_MISMATCH = "arrays_mismatch"
 # Of rows: what an older version left out, and what is not known.
 LEFT_OUT = ("content", "url", "sha256")
 NULLABLE = ("width", "height", *LEFT_OUT)
-SIGNAL_COLUMNS = {field.name: field for schema in schemas.SIGNALS.values() for field in schema}
 # Between these, float32 holds the squares of a row that decide its length; halves are always between them, or zero.
 LEAST_SQUARE, LARGEST_SQUARE = 2.0**-90, 2.0**120
 HALVED_AT_ONCE = 16_384
@@ -57,9 +56,9 @@ class EmbeddedShard:
     concepts: str = ""
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
-        """Return the table `schemas.ROWS` of this shard, or some of its columns, and some of those of signals."""
-        if columns is not None and (signals := [name for name in columns if name in SIGNAL_COLUMNS]):
-            return self._with_signals(columns, signals)
+        """Return the table `schemas.ROWS` of this shard, or some of its columns and of those beside it."""
+        if columns is not None and (beside := [field for name in columns if (field := schemas.column_beside(name))]):
+            return self._with_columns(columns, pa.schema(beside))
         if self.mismatch:
             empty = schemas.ROWS.empty_table()
             return empty if columns is None else empty.select(columns)
@@ -69,13 +68,13 @@ class EmbeddedShard:
         check_table(found, schemas.ROWS, there, NULLABLE, self.store.path(name))
         return found
 
-    def _with_signals(self, columns: list[str], signals: list[str]) -> pa.Table:
-        own = [name for name in columns if name not in signals]
-        schema, name = pa.schema([SIGNAL_COLUMNS[one] for one in signals]), SIGNALS_NAME.format(self.shard.identity)
-        found = schema.empty_table() if self.mismatch else self.store.read_table(name, signals)
-        check_table(found, schema, signals, (), self.store.path(name))
+    def _with_columns(self, columns: list[str], beside: pa.Schema) -> pa.Table:
+        own, name = [one for one in columns if one not in beside.names], SIGNALS_NAME.format(self.shard.identity)
+        found = beside.empty_table() if self.mismatch else self.store.read_table(name, beside.names)
+        fields = [one for one in beside.names if one.startswith(schemas.FIELD.format(""))]
+        check_table(found, beside, beside.names, fields, self.store.path(name))
         rows = self.rows(own) if own else found
-        return pa.table([(found if one in signals else rows)[one] for one in columns], names=columns)
+        return pa.table([(found if one in beside.names else rows)[one] for one in columns], names=columns)
 
     def quarantined(self) -> pa.Table:
         """Return the table `tables.QUARANTINED` of this shard."""

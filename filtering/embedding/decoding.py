@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.run import Embedding
+from filtering.core import schemas
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash
 from filtering.embedding.images import Decoded, Preparation, Preparations
@@ -33,7 +34,7 @@ NO_OTHERS: Preparations = {}
 class Description:
     """What is kept of a sample besides its vectors: `width` and `height` as stored, in pixels; `span` in its tar.
 
-    `signals` are those of its picture that are asked for.
+    `signals` are those of its picture, and fields of its JSON, that are asked for, by column.
     """
 
     uid: str
@@ -46,7 +47,7 @@ class Description:
     content: int  # `filtering.core.uids.content_hash`
     url: str | None
     sha256: str
-    signals: Measured = field(default_factory=dict)
+    signals: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -76,6 +77,7 @@ def batches(
     preparation: Preparation,
     settings: Embedding,
     uid_rule: UidRule = BY_URL,
+    fields: Sequence[str] = (),
     others: Preparations = NO_OTHERS,
 ) -> Iterator[Batch]:
     """Yield a shard's samples in batches of `settings.batch_size`; their composition depends on the tar alone.
@@ -92,7 +94,9 @@ def batches(
     """
     filling = _Filling(preparation, others, settings)
     with deletion_refused(shard.url), stream_object(shard.url) as stream:
-        for entry in read_samples(stream, uid_rule.place(shard.url), max_image_bytes=settings.max_image_bytes):
+        for entry in read_samples(
+            stream, uid_rule.place(shard.url), max_image_bytes=settings.max_image_bytes, fields=fields
+        ):
             filling.add(entry)
             if filling.full():
                 yield filling.taken()
@@ -102,11 +106,15 @@ def batches(
 
 
 def decode(
-    preparations: tuple[Preparation, Preparations], shard: Shard, settings: Embedding, uid_rule: UidRule
+    preparations: tuple[Preparation, Preparations],
+    shard: Shard,
+    settings: Embedding,
+    uid_rule: UidRule,
+    fields: Sequence[str],
 ) -> Iterator[Batch]:
     """Yield a shard's batches: `batches` with what all shards share in front, for a `RemoteStream`."""
     preparation, others = preparations
-    return batches(shard, preparation, settings, uid_rule, others)
+    return batches(shard, preparation, settings, uid_rule, fields, others)
 
 
 class _Filling:
@@ -139,12 +147,11 @@ class _Filling:
         for name, found in others.items():
             self.other_pixels[name][len(self.batch.samples)] = found
         self.pixels[len(self.batch.samples)] = pixels
+        beside = {**signals, **{schemas.FIELD.format(name): value for name, value in entry.fields.items()}}
         content, sha256 = content_hash(entry.caption, entry.image), hashlib.sha256(entry.image).hexdigest()
         stands = entry.image_member, entry.span
         self.batch.samples.append(
-            Description(
-                entry.uid, entry.key, entry.caption, *decoded.size, *stands, content, entry.url, sha256, signals
-            )
+            Description(entry.uid, entry.key, entry.caption, *decoded.size, *stands, content, entry.url, sha256, beside)
         )
 
     def _prepared(self, image: bytes) -> tuple[Pixels, dict[str, Pixels], Decoded, Measured] | Fault:

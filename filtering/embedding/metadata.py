@@ -20,6 +20,7 @@ from filtering.embedding.artifacts import (
     ARRAYS_MISMATCH,
     QUARANTINE_NAME,
     ROWS_NAME,
+    SIGNALS_NAME,
     VECTORS_NAME,
     Dimensions,
     MetadataCounts,
@@ -28,6 +29,7 @@ from filtering.embedding.artifacts import (
 from filtering.embedding.vector_columns import ColumnVectors
 from filtering.embedding.writer import write_vectors
 from filtering.shards.columns import ColumnNames, TableRows, unreadable_rows, with_uids
+from filtering.shards.field_columns import read_fields
 from filtering.shards.inventory import Shard, check_shard
 from filtering.shards.metadata import UnreadableError, malformed_uids, read_columns
 from filtering.shards.vectors import MismatchError, NpyVectors, NpzVectors, Vectors, VectorSource
@@ -53,8 +55,8 @@ def vector_source(source: Input) -> VectorSource:
 class MetadataReader:
     """Reads a parquet file and the vectors of its rows; the models' towers are never loaded."""
 
-    def __init__(self, source: VectorSource, uid_rule: UidRule = BY_URL) -> None:
-        self.source, self.uid_rule = source, uid_rule
+    def __init__(self, source: VectorSource, uid_rule: UidRule = BY_URL, fields: Sequence[str] = ()) -> None:
+        self.source, self.uid_rule, self.fields = source, uid_rule, fields
 
     def __call__(self, shard: Shard, store: Store) -> MetadataCounts:
         """Write the shard's rows and quarantine; return how many of each."""
@@ -71,12 +73,15 @@ class MetadataReader:
         good = reasons == USABLE
         rows = _rows(found.table, scored).filter(pa.array(good))
         quarantined = _quarantined(shard, found, reasons, details, np.flatnonzero(~good))
+        beside = self._beside(shard, len(found)).filter(pa.array(good)) if self.fields else None
         # Rows and vectors were read one after the other: either may have been written again meanwhile.
         check_shard(shard)
         if self.source.copied:
             for view in self.source.views:
                 copy = None if vectors is None else vectors.of(view)
                 write_vectors(store, VECTORS_NAME.format(shard.identity, view), _NO_VECTORS if copy is None else copy)
+        if beside is not None:
+            store.write_table(SIGNALS_NAME.format(shard.identity), beside)
         store.write_table(ROWS_NAME.format(shard.identity), rows)
         store.write_table(QUARANTINE_NAME.format(shard.identity), quarantined)
         return MetadataCounts(
@@ -86,6 +91,15 @@ class MetadataReader:
             quarantine_reasons=dict(Counter(quarantined["reason"].to_pylist())),
             **_dimensions(vectors if len(rows) else None),
         )
+
+    def _beside(self, shard: Shard, count: int) -> pa.Table:
+        """Return the fields of each row, null where the table cannot be read."""
+        schema = schemas.beside_rows((), self.fields)
+        try:
+            found = list(read_fields(shard.url, self.fields, count).values())
+        except UNREADABLE:
+            found = [pa.nulls(count, field.type) for field in schema]
+        return pa.table(found, schema=schema)
 
     def _scored(self, shard: Shard, captions: pa.ChunkedArray) -> tuple["_Scored", Vectors | None]:
         """Return what vectors say of each row, and the vectors, None where they cannot be used."""

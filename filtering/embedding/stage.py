@@ -66,8 +66,8 @@ def check_base(base: Base, source: Input, settings: Embedding, shards: Sequence[
     if not embedded_alike:
         raise InputError(
             f"base: {base.run.url} was embedded with another model or other settings under embedding, input.arrays, "
-            "input.columns or concepts.embedding, or by another version; take those of its run.json, or give no base, "
-            "so that the whole pool is embedded"
+            "input.columns, input.fields or concepts.embedding, or by another version; take those of its run.json, or "
+            "give no base, so that the whole pool is embedded"
         )
 
 
@@ -171,15 +171,21 @@ def _in_words(dimensions: tuple[int, int]) -> str:
 def _settings(source: Input, settings: Embedding) -> Any:
     # Rows have the uids. By the shard's name they are those of versions that had no other rule.
     rule = [] if source.uids == "name" else [source.uids, source.root]
+    beside = _beside(source, settings)
     if not source.has_pictures:
         named = source.columns if source.columns is not None else source.arrays
         other = [{"concepts": source.concepts}] if source.concepts else []
-        return [source.kind, named.model_dump(), *other, *rule]
+        return [source.kind, named.model_dump(), *other, *rule, *beside]
     keys = settings.model_dump(exclude={"model", "pretrained", "weights", "preprocessing", *APART})
     others = {name: model_identity(encoder_settings(settings, name)) for name in sorted(settings.encoders)}
-    # Of runs that ask for none there is nothing, as of versions that had none.
-    signals = [{"signals": list(settings.signals), "version": SIGNALS_VERSION}] if settings.signals else []
-    return ["tars", model_identity(settings), keys, *([others] if others else []), *rule, *signals]
+    return ["tars", model_identity(settings), keys, *([others] if others else []), *rule, *beside]
+
+
+def _beside(source: Input, settings: Embedding) -> list[Any]:
+    """Return what stands beside rows: of runs that ask for nothing nothing, as of versions that had none of it."""
+    signals = settings.signals if source.has_pictures else ()
+    asked = {name: list(values) for name, values in (("signals", signals), ("fields", source.fields)) if values}
+    return [{**asked, "version": SIGNALS_VERSION}] if asked else []
 
 
 def _known(stage: StageRun, reusable: Reusable | None) -> ShardLocations:
@@ -202,21 +208,24 @@ def _embedded(
     stage: StageRun, source: Input, settings: Embedding, workers: Ray, shards: Sequence[Shard]
 ) -> Sequence[EmbeddedCounts]:
     if not source.has_pictures:
-        reader = MetadataReader(vector_source(source), source.uid_rule)
+        reader = MetadataReader(vector_source(source), source.uid_rule, source.fields)
         return stage.over_shards("", "shards", shards, reader, stage.store)
-    actors = Actors(partial(_plan, source.uid_rule, settings, workers, len(shards)))
+    actors = Actors(partial(_plan, source, settings, workers, len(shards)))
     return stage.map([actors.task(shard.identity, shard, stage.store) for shard in shards], "shards", actors)
 
 
 def _plan(
-    uid_rule: UidRule, settings: Embedding, workers: Ray, shards: int, capacity: Capacity
+    source: Input, settings: Embedding, workers: Ray, shards: int, capacity: Capacity
 ) -> ActorPlan[[Shard, Store], TarCounts]:
     shape, decoders = embedder_shape(settings, workers, capacity, shards)
-    return ActorPlan(shape, partial(tar_embedder, settings, decoders, uid_rule), settings.model)
+    embedder = partial(tar_embedder, settings, decoders, source.uid_rule, source.fields)
+    return ActorPlan(shape, embedder, settings.model)
 
 
-def tar_embedder(settings: Embedding, decoders: int, uid_rule: UidRule = BY_URL) -> Callable[[Shard, Store], TarCounts]:
+def tar_embedder(
+    settings: Embedding, decoders: int, uid_rule: UidRule = BY_URL, fields: Sequence[str] = ()
+) -> Callable[[Shard, Store], TarCounts]:
     """Return a `TarEmbedder`; torch and open_clip are loaded by whoever calls this, an actor and not the driver."""
     from filtering.embedding.tars import TarEmbedder
 
-    return TarEmbedder(settings, decoders, uid_rule)
+    return TarEmbedder(settings, decoders, uid_rule, fields)

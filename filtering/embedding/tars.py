@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.run import Embedding
+from filtering.core.schemas import beside_rows
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import TarCounts
 from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
@@ -24,6 +25,7 @@ from filtering.shards.samples import Quarantined
 from filtering.storage.store import Store
 
 Vectors = npt.NDArray[np.float16]
+Decoder = Callable[[Shard, Embedding, UidRule, Sequence[str]], Iterator[Batch]]
 
 
 class TarEmbedder:
@@ -33,8 +35,10 @@ class TarEmbedder:
     decoded in a thread beside the model, which is better where the same CPUs also run the model.
     """
 
-    def __init__(self, settings: Embedding, decoders: int = 0, uid_rule: UidRule = BY_URL) -> None:
-        self.settings, self.uid_rule = settings, uid_rule
+    def __init__(
+        self, settings: Embedding, decoders: int = 0, uid_rule: UidRule = BY_URL, fields: Sequence[str] = ()
+    ) -> None:
+        self.settings, self.uid_rule, self.fields = settings, uid_rule, fields
         self.model, self.encoders = ClipModel(settings), further_encoders(settings)
         self.occupancy = Occupancy()
         others = {name: encoder.preparation for name, encoder in self.encoders.items()}
@@ -45,8 +49,8 @@ class TarEmbedder:
         waiting = _Waiting(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
         encoders = {name: one.has_texts for name, one in self.encoders.items()}
-        with ShardWriter(store, shard, self.settings.signals, encoders) as writer:
-            for batch in self._batches(shard, self.settings, self.uid_rule):
+        with ShardWriter(store, shard, beside_rows(self.settings.signals, self.fields), encoders) as writer:
+            for batch in self._batches(shard, self.settings, self.uid_rule, self.fields):
                 for entry in batch.quarantined:
                     writer.refuse(entry)
                 if batch.samples:
@@ -100,12 +104,10 @@ def further_encoders(settings: Embedding) -> dict[str, ClipModel]:
     return found
 
 
-def _decoder(
-    preparation: Preparation, others: Preparations, remote: bool
-) -> Callable[[Shard, Embedding, UidRule], Iterator[Batch]]:
+def _decoder(preparation: Preparation, others: Preparations, remote: bool) -> Decoder:
     """Return what decodes a shard into batches: in processes of its own, or in a thread beside the model."""
     if not remote:
-        return lambda shard, settings, rule: ahead(batches(shard, preparation, settings, rule, others), BATCHES_AHEAD)
+        return lambda shard, *given: ahead(decode((preparation, others), shard, *given), BATCHES_AHEAD)
     # Ray takes seconds to import, and a run in one process does without it.
     from filtering.runtime.remote_stream import RemoteStream
 

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -40,21 +40,20 @@ TEXT_AT_ONCE = 16 << 20
 Float16Array = npt.NDArray[np.float16]
 NO_ENCODERS: Mapping[str, bool] = {}
 NO_VECTORS: Mapping[str, Float16Array] = {}
+# A box of a face, as Python holds it.
+LISTED_BYTES = 250
+NOTHING = pa.schema([])
 
 
 class ShardWriter:
     """Collects a shard's rows, vectors, offsets and quarantine in local files, and makes objects of them at the end.
 
-    `signals` are those that are computed of pictures; `encoders` are the names of further encoders, and whether they
+    `beside` are the columns of what stands beside rows; `encoders` are the names of further encoders, and whether they
     have a text tower, so that rows have their scores.
     """
 
     def __init__(
-        self,
-        store: Store,
-        shard: Shard,
-        signals: Collection[str] = (),
-        encoders: Mapping[str, bool] = NO_ENCODERS,
+        self, store: Store, shard: Shard, beside: pa.Schema = NOTHING, encoders: Mapping[str, bool] = NO_ENCODERS
     ) -> None:
         self.store, self.shard = store, shard
         self.reasons: Counter[str] = Counter()
@@ -67,8 +66,7 @@ class ShardWriter:
         self.scores = {name: _Array(self._path(f"{name}.s"), np.dtype(np.float32), (0,)) for name in scored}
         self.rows = _Rows(self._path("rows"), schemas.ROWS)
         self.quarantined = _Rows(self._path("quarantined"), schemas.QUARANTINED)
-        asked = pa.schema([field for name in signals for field in schemas.SIGNALS[name]])
-        self.signals = _Rows(self._path("signals"), asked) if signals else None
+        self.signals = _Rows(self._path("signals"), beside) if beside.names else None
 
     def __enter__(self) -> "ShardWriter":
         """Return itself; the files are gone when the block is left."""
@@ -98,7 +96,8 @@ class ShardWriter:
             row = {name: getattr(sample, name) for name in DESCRIBED}
             self.rows.add(row | {"source_row": self.rows.count, "clip_score": score}, len(sample.caption))
             if self.signals is not None:
-                self.signals.add(sample.signals, 0)
+                lists = (value for value in sample.signals.values() if isinstance(value, list))
+                self.signals.add(sample.signals, LISTED_BYTES * sum(map(len, lists)))
         self.images.add(images)
         self.texts.add(texts)
         for name, array in self.vectors.items():

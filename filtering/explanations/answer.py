@@ -24,7 +24,7 @@ from filtering.explanations.explanation import (
 from filtering.explanations.find import Place, find
 from filtering.explanations.sources import COLUMNS, Sources
 from filtering.explanations.steps import deciding_step, of_step
-from filtering.filters.signal_filters import signal_columns
+from filtering.filters.column_filters import columns_read, known_of
 from filtering.graph.artifacts import GRAPH_NAME, read_graph
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.manifests.reasons import explained, reasons_of_novelty
@@ -102,7 +102,7 @@ def _read_by(record: RunRecord, reason: str) -> list[str]:
     """Return the columns of signals that the filter of a reason, such as filter:blur, reads."""
     kind = reason.removeprefix("filter:")
     settings = next((each["settings"] for each in record["filters"] if each["kind"] == kind), None)
-    return [] if settings is None else signal_columns(Filter.model_validate({kind: settings}))
+    return [] if settings is None else columns_read(Filter.model_validate({kind: settings}))
 
 
 def _of_filter(record: RunRecord, reason: str, line: Mapping[str, Any]) -> FilterFacts:
@@ -119,7 +119,7 @@ def _of_filter(record: RunRecord, reason: str, line: Mapping[str, Any]) -> Filte
         "exclude": {"uid": line["uid"]},
         "hash_duplicates": {"uid": line["uid"]},
     }
-    signals = {name: line[name] for name in _read_by(record, reason)}
+    signals = known_of(line, _read_by(record, reason))
     return FilterFacts(filter=kind, asks=asked, has=signals or has.get(kind, {"caption": caption}))
 
 

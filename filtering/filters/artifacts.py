@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filtering.core.schemas import FACES, FIELD
 from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard, half_rows
 from filtering.runtime.shuffle import read_groups
@@ -40,7 +41,7 @@ class FiltersResult:
     `same` are the identities of the shards whose rows pass as they did in the base; `settings` are the filters as
     configured, JSON-able, with the identities of the lists that they read; `thresholds` are the least CLIP scores that
     each filter lets pass, -1 for filters that have none; `unnamed` counts rows that lack a column by which a list
-    excludes (url, sha256).
+    excludes (url, sha256), or a field.
     """
 
     passed: int
@@ -52,12 +53,15 @@ class FiltersResult:
 
     @property
     def warnings(self) -> list[str]:
-        """A line for each column by which lists exclude and that samples lack."""
-        return [
-            f"filters.exclude: {count:,} of {self.rows:,} samples have no {name}, by which a list excludes"
-            for name, count in self.unnamed.items()
-            if count
-        ]
+        """A line for each column that filters read and that samples lack."""
+        return [f"filters.{self._lacking(name, count)}" for name, count in self.unnamed.items() if count]
+
+    def _lacking(self, name: str, count: int) -> str:
+        lack = f"{count:,} of {self.rows:,} samples have no"
+        field = name.removeprefix(FIELD.format(""))
+        if field == name:
+            return f"exclude: {lack} {name}, by which a list excludes"
+        return f"faces: {lack} {FACES}, and pass" if field == FACES else f"column: {lack} {field}"
 
     @property
     def summary(self) -> str:

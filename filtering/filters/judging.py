@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from filtering.config.filters import CaptionFilter, Filter, ImageFilter
 from filtering.core.csr import Int64Array
 from filtering.filters.artifacts import HashRepeats
+from filtering.filters.column_filters import column_passes, columns_read, faces_pass
 from filtering.filters.exclusion import COLUMNS as KEYS
 from filtering.filters.exclusion import Blocks, Exclusion, exclusion_passes
 from filtering.filters.language import check_same_detector, language_passes
@@ -53,11 +54,11 @@ class Rule:
     def columns(self) -> list[str]:
         """Return the columns of rows that the rule reads besides `COLUMNS`."""
         name = None if self.exclusion is None else KEYS.get(self.exclusion.what)
-        return signal_columns(self.step) if name is None else [name]
+        return columns_read(self.step) if name is None else [name]
 
     def unnamed(self) -> list[str]:
-        """Return the column by which the rule's list excludes, if it is of one."""
-        return [] if self.exclusion is None else self.columns()
+        """Return the column that the rule reads and that the pool may lack, if there is one."""
+        return [] if signal_columns(self.step) else self.columns()
 
     def marked(self, rows: pa.Table, identity: str, at: int) -> pa.Table:
         """Return the rows of the shard at a place in the list, with what the rule knows of it as one more column."""
@@ -83,6 +84,10 @@ class Rule:
             return language_passes(rows["caption"], step.language)
         if self.words is not None:
             return words_pass(rows["caption"], self.words)
+        if step.column is not None:
+            return column_passes(rows, step.column)
+        if step.faces is not None:
+            return faces_pass(rows, step.faces)
         if signal_columns(step):
             return signal_passes(rows, step)
         return np.asarray(rows["clip_score"].to_numpy() >= np.float32(self.threshold), dtype=bool)

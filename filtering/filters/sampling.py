@@ -11,13 +11,10 @@ import pyarrow as pa
 
 from filtering.config.filters import Filter
 from filtering.core.csr import Int64Array
-from filtering.embedding.artifacts import SIGNAL_COLUMNS
-from filtering.embedding.signals import Measured
 from filtering.filters.cuts import LEAST_SCORE, place_of
 from filtering.filters.exclusion import exclusion_identity, stored_exclusion
 from filtering.filters.judging import PASSES, Rule, first_failed
 from filtering.filters.language import detector_identity
-from filtering.filters.signal_filters import signal_columns
 from filtering.filters.words import list_identity, stored_list
 from filtering.storage.store import Store
 
@@ -33,11 +30,11 @@ class SampledRows:
     rows: pa.Table
     images: npt.NDArray[np.float16] | None
 
-    def with_signals(self, signals: Sequence[Measured]) -> "SampledRows":
-        """Return the samples with the signals of each."""
+    def with_columns(self, beside: pa.Table) -> "SampledRows":
+        """Return the samples with more columns of each."""
         rows = self.rows
-        for name in signals[0] if signals else ():
-            rows = rows.append_column(name, pa.array([one[name] for one in signals], SIGNAL_COLUMNS[name].type))
+        for field, values in zip(beside.schema, beside.columns, strict=True):
+            rows = rows.append_column(field, values)
         return replace(self, rows=rows)
 
     def passing(self, filters: Sequence[Filter]) -> float:
@@ -52,7 +49,7 @@ class SampledRows:
             return float(np.mean(self._failed(rules) == PASSES))
 
     def _can_judge(self, step: Filter) -> bool:
-        if step.hash_duplicates is not None or not set(signal_columns(step)) <= set(self.rows.column_names):
+        if step.hash_duplicates is not None or not set(Rule(step).columns()) <= set(self.rows.column_names):
             return False
         return self.images is not None or not reads_vectors(step)
 

@@ -12,6 +12,7 @@ from filtering.core import schemas
 from filtering.core.errors import Mistakes, RunError
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
+from filtering.filters.column_filters import check_field
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.exclusion import check_exclusion, exclusion_identity, stored_exclusion
 from filtering.filters.hash_duplicates import find_hash_repeats
@@ -55,7 +56,7 @@ class Settings(NamedTuple):
 class JudgedShard(TypedDict):
     """The result of filtering one shard: its rows, those that pass, and whether the same ones passed in the base.
 
-    `unnamed` are how many rows lack a column by which a list excludes, by its name.
+    `unnamed` are how many rows lack a column that a filter reads and the pool may lack, by its name.
     """
 
     rows: int
@@ -79,10 +80,12 @@ def _read_by(step: Filter) -> str | None:
     return detector_identity() if step.language is not None else None
 
 
-def check_filters(filters: Sequence[Filter], signals: Collection[str] = (), pictures: bool = True) -> None:
+def check_filters(
+    filters: Sequence[Filter], signals: Collection[str] = (), fields: Collection[str] = (), pictures: bool = True
+) -> None:
     """Refuse filters whose package, list or signal is missing or whose language is unknown; InputError says what to do.
 
-    `signals` are those that are computed of the pool's pictures, if it has pictures.
+    `signals` are those that are computed of the pool's pictures, if it has pictures, `fields` those that it brings.
     """
     mistakes = Mistakes()
     for step in filters:
@@ -95,6 +98,8 @@ def check_filters(filters: Sequence[Filter], signals: Collection[str] = (), pict
                 check_exclusion(step.exclude)
             if step.signal is not None:
                 check_signal(step.signal, f"filters.{step.kind}", signals, pictures)
+            if step.field is not None:
+                check_field(step.field, f"filters.{step.kind}", fields)
     mistakes.refuse()
 
 

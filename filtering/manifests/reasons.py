@@ -17,6 +17,8 @@ FILTERS: Words = {
         "a list names the sample, or its image is near a vector of the list",
     ),
     "blur": ("Blur filter", "the picture is more blurred than the configuration allows"),
+    "column": ("Column filter", "a number that the pool has for it is outside of the configured bounds"),
+    "faces": ("Faces filter", "the picture has more or larger faces than the configuration allows"),
     "entropy": ("Information filter", "the picture holds less information than the configuration requires"),
     "hash_duplicates": ("Repeated picture", "an earlier sample of the pool has nearly the same picture, by its hash"),
     "luminance": ("Brightness filter", "the picture is darker or brighter all over than the configuration allows"),

@@ -37,6 +37,7 @@ from filtering.runtime.finished_run import Base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RunRecord, write_run
 from filtering.runtime.stage import Finished, Runtime, leased
+from filtering.shards.field_columns import check_fields
 from filtering.shards.inventory import InventoryResult, Shard, check_uids, list_shards, write_inventory
 from filtering.storage.store import Store, absolute
 
@@ -63,7 +64,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     """
     mistakes, shards = Mistakes(), list[Shard]()
     with mistakes.collected():
-        check_filters(config.filters, config.embedding.signals, config.input.has_pictures)
+        check_filters(config.filters, config.embedding.signals, config.input.fields, config.input.has_pictures)
     with mistakes.collected():
         check_steps(config)
     with mistakes.collected():
@@ -73,6 +74,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
         check_uids(config.input, shards)
         if not config.input.has_pictures:
             vector_source(config.pool).check(shards)
+            check_fields(shards, config.input.fields)
     with mistakes.collected():
         _check_model(config, base, shards)
     mistakes.refuse()

@@ -5,8 +5,8 @@ from filtering.config.scores import scorer_name
 from filtering.config.selection import Step
 from filtering.core.errors import InputError, Mistakes
 from filtering.pipeline.selection_steps import every_step, model_of, placed_steps, specs_of
+from filtering.scores.checks import check_spec
 from filtering.scores.registry import AUTO, Spec
-from filtering.scores.stage import check_spec
 from filtering.selection.registry import selector_of, wants_probabilities
 
 
@@ -36,7 +36,7 @@ def _check_scores(step: Step, place: str, config: Config) -> None:
     if wants_probabilities(step):
         _check_probable(step, specs[0])
     for spec in specs:
-        check_spec(spec, model_of(config))
+        check_spec(spec, model_of(config), config.input.fields)
 
 
 def _check_probable(step: Step, spec: Spec) -> None:

@@ -13,8 +13,9 @@ import pyarrow as pa
 from filtering.config.run import Config
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
+from filtering.core.schemas import FIELD, beside_rows
 from filtering.embedding.artifacts import half_rows, unit_rows
-from filtering.embedding.signals import measured
+from filtering.embedding.signals import Measured, measured
 from filtering.filters.sampling import SampledRows, reads_vectors
 from filtering.runtime.worker import peak_memory_bytes, reset_peak_memory
 from filtering.shards.faults import Fault
@@ -72,7 +73,7 @@ def probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows]
     settings = config.embedding.model_copy(update={"device": here})
     model, others = ClipModel(settings), further_encoders(settings)
     preparation = of_one_decode(model.preparation, {name: one.preparation for name, one in others.items()})
-    samples = _first_samples(shards)
+    samples = _first_samples(shards, config.input.fields)
     started = time.perf_counter()
     prepared = [(preparation.image(sample.image), sample) for sample in samples]
     each = [(*image, sample) for image, sample in prepared if isinstance(image, tuple)]
@@ -105,7 +106,15 @@ def probed(config: Config, shards: Sequence[Shard]) -> tuple[Probe, SampledRows]
             probe, one, [image for _, image, _ in usable], captions, name == config.concepts.embedding
         )
     sampled = _sampled([(sample, image.size) for _, image, sample in usable], vectors)
-    return probe, sampled.with_signals([found for found in signals if not isinstance(found, Fault)])
+    return probe, sampled.with_columns(_beside(config, [sample for _, _, sample in usable], signals))
+
+
+def _beside(config: Config, samples: Sequence[Sample], signals: Sequence[Measured | Fault]) -> pa.Table:
+    """Return what stands beside the rows of samples: signals of their pictures, and the pool's fields."""
+    named = [{FIELD.format(name): value for name, value in sample.fields.items()} for sample in samples]
+    known = [found for found in signals if not isinstance(found, Fault)]
+    both = [{**one, **other} for one, other in zip(known, named, strict=True)]
+    return pa.Table.from_pylist(both, beside_rows(config.embedding.signals, config.input.fields))
 
 
 def _with_encoder(
@@ -195,17 +204,17 @@ def _needed(function: Callable[[], R]) -> tuple[int, R]:
     return peak_memory_bytes() - before, found
 
 
-def _first_samples(shards: Sequence[Shard]) -> list[Sample]:
+def _first_samples(shards: Sequence[Shard], fields: Sequence[str]) -> list[Sample]:
     samples: list[Sample] = []
     for shard in shards[: 4 * PROBE_SHARDS]:
-        for entry in sample_entries(shard):
+        for entry in sample_entries(shard, fields):
             samples += [entry] if isinstance(entry, Sample) else []
             if len(samples) == PROBE_SAMPLES:
                 return samples
     return samples
 
 
-def sample_entries(shard: Shard) -> Iterator[Sample | Quarantined]:
+def sample_entries(shard: Shard, fields: Sequence[str] = ()) -> Iterator[Sample | Quarantined]:
     """Yield the samples of a tar, and what is wrong with others."""
     with deletion_refused(shard.url), stream_object(shard.url) as stream:
-        yield from read_samples(stream, shard.url)
+        yield from read_samples(stream, shard.url, fields=fields)

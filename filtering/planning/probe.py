@@ -18,11 +18,13 @@ from threadpoolctl import threadpool_limits
 from filtering.config.run import Config
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
+from filtering.core.schemas import beside_rows
 from filtering.embedding.artifacts import half_rows, unit_rows
 from filtering.embedding.metadata import vector_source
 from filtering.filters.sampling import SampledRows
 from filtering.planning.embedding_probe import PROBE_SHARDS, Probe, probed, sample_entries
 from filtering.shards.columns import with_uids
+from filtering.shards.field_columns import read_fields
 from filtering.shards.inventory import Shard
 from filtering.shards.metadata import UnreadableError, read_columns, row_count
 from filtering.shards.vectors import MismatchError, VectorSource
@@ -111,12 +113,18 @@ def _sampled_rows(config: Config, source: VectorSource, shards: Sequence[Shard])
             found = with_uids(read_columns(shard.url, source.names), config.input.uid_rule.place(shard.url))
             usable = np.flatnonzero(found.reasons == "")[:SAMPLED_ROWS]
             rows = found.table.take(pa.array(usable))
+            named = read_fields(shard.url, config.input.fields, len(found)) if config.input.fields else {}
+            beside = pa.table(list(named.values()), schema=beside_rows((), named)).take(pa.array(usable))
             if not all(is_local(url) for url in (shard.url, *(file.url for file in shard.vectors))):
-                return SampledRows(rows.append_column("clip_score", pa.nulls(len(rows), pa.float32())), None)
+                return SampledRows(
+                    rows.append_column("clip_score", pa.nulls(len(rows), pa.float32())), None
+                ).with_columns(beside)
             vectors = source.read(shard, len(found))
             images, texts = half_rows(vectors.images[usable]), half_rows(vectors.texts[usable])
             scores = clip_scores(unit_rows(images), unit_rows(texts))
-            return SampledRows(rows.append_column("clip_score", pa.array(scores, pa.float32())), images)
+            return SampledRows(rows.append_column("clip_score", pa.array(scores, pa.float32())), images).with_columns(
+                beside
+            )
     return None
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
-import pyarrow as pa
 
 from filtering.config.scores import (
     CentredScore,
     ClipScore,
+    ColumnScore,
     Combine,
     Dlc,
     Dynamics,
@@ -25,13 +25,13 @@ from filtering.config.scores import (
 )
 from filtering.config.types import Section
 from filtering.core.errors import InputError, under
+from filtering.core.schemas import FIELD
 from filtering.filters.phrases import IMAGENET
-from filtering.scores.artifacts import Scores
-from filtering.scores.contexts import Files, concept_context, near_targets_context, target_files, targets_context
+from filtering.scores.contexts import concept_context, near_targets_context, target_files, targets_context
 from filtering.scores.distances import prototypicalities
 from filtering.scores.norm_sim import norm_sims
-from filtering.scores.scorer import Float32Array, Kind, Scorer, Values
-from filtering.scores.table_column import column_scores
+from filtering.scores.row_scores import COLUMN_OF_POOL, ones, signal_scorer, stored_scores, table_scores
+from filtering.scores.scorer import Kind, Scorer, Values
 from filtering.shards.vectors import Side
 
 AUTO = "auto"
@@ -39,24 +39,17 @@ AUTO = "auto"
 KEY = "selection.score"
 
 
-def _stored(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
-    scores: Float32Array = rows["clip_score"].to_numpy()
-    return scores
-
-
-def _ones(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
-    return np.ones(len(rows), dtype=np.float32)
-
-
-def _column(rows: pa.Table, settings: ScoreTable, files: Files) -> Scores:
-    return column_scores(rows["uid"], settings, files[settings.table])
-
-
 HERE = "docs/methods.md"
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
     "clip_score": Scorer(
-        Kind.ROWS, "cosine of image and caption", "pairs", "arXiv 2304.14108", ClipScore, _stored, values=Values.COSINE
+        Kind.ROWS,
+        "cosine of image and caption",
+        "pairs",
+        "arXiv 2304.14108",
+        ClipScore,
+        of_rows=stored_scores,
+        values=Values.COSINE,
     ),
     "neg_clip_loss": Scorer(
         Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
@@ -120,7 +113,7 @@ SCORERS: dict[str, Scorer] = {
         "semantic alignment: cosine of image and own caption",
         "pairs",
         "arXiv 2410.11215",
-        of_rows=_stored,
+        of_rows=stored_scores,
         values=Values.COSINE,
     ),
     "sds": Scorer(
@@ -149,7 +142,7 @@ SCORERS: dict[str, Scorer] = {
         "table",
         "arXiv 2107.07075",
         Dynamics,
-        of_rows=_column,
+        of_rows=table_scores,
         values=Values.OWN,
     ),
     "forgetting": Scorer(
@@ -158,7 +151,7 @@ SCORERS: dict[str, Scorer] = {
         "table",
         "arXiv 1812.05159",
         Dynamics,
-        _column,
+        table_scores,
         values=Values.OWN,
     ),
     "aum": Scorer(
@@ -167,15 +160,25 @@ SCORERS: dict[str, Scorer] = {
         "table",
         "arXiv 2001.10528",
         Dynamics,
-        _column,
+        table_scores,
         values=Values.OWN,
     ),
     "uniform": Scorer(
-        Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", of_rows=_ones, values=Values.SHARE
+        Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", of_rows=ones, values=Values.SHARE
     ),
+    "blur": signal_scorer("blur", "sharpness of the picture: edges, and how unevenly greys are spread"),
+    "luminance": signal_scorer("luminance", "mean brightness of the picture"),
+    "entropy": signal_scorer("entropy", "entropy of the picture's values, in tens of bits"),
+    "column": COLUMN_OF_POOL,
     "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine, values=Values.OWN),
     "table": Scorer(
-        Kind.ROWS, "a column of your own, joined by uid", "table", "", ScoreTable, of_rows=_column, values=Values.OWN
+        Kind.ROWS,
+        "a column of your own, joined by uid",
+        "table",
+        "",
+        ScoreTable,
+        of_rows=table_scores,
+        values=Values.OWN,
     ),
 }
 # Training dynamics of which lower values mean harder samples.
@@ -198,12 +201,23 @@ class Spec:
     @property
     def wide(self) -> bool:
         """Whether it is kept as float64: a column of the user's keeps its own order, and so does what it is part of."""
-        return isinstance(self.settings, ScoreTable) or any(part.wide for part in parts_of(self))
+        return isinstance(self.settings, ScoreTable | ColumnScore) or any(part.wide for part in parts_of(self))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of its scores."""
         return np.dtype(np.float64 if self.wide else np.float32)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of rows that a score of rows reads."""
+        signal, field = self.scorer.signal, self.field
+        return ["uid", "clip_score", *filter(None, [signal, field and FIELD.format(field)])]
+
+    @property
+    def field(self) -> str | None:
+        """The field of the pool that it reads, None if it reads none."""
+        return self.settings.name if isinstance(self.settings, ColumnScore) else None
 
     def plain(self) -> list[Any]:
         """Return it as plain data."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.config.types import Section
+from filtering.config.types import Section, Signal
 from filtering.scores.artifacts import Scores
 from filtering.scores.contexts import Context, ContextSources, Files
 
@@ -59,7 +59,8 @@ class Scorer:
     """A score: how it is computed, what it means, its inputs for a person, its paper, its parameters and its values.
 
     `of_rows` computes scores of ROWS, `of_images` and `context` those of IMAGES; with `by_concepts`, of the images'
-    vectors from which concepts are made, where another encoder makes them.
+    vectors from which concepts are made, where another encoder makes them. `signal` is that of pictures, with a column
+    of its name, that rows must have.
     """
 
     kind: Kind
@@ -72,3 +73,4 @@ class Scorer:
     context: ReadContext | None = None
     values: Values = Values.ANY
     by_concepts: bool = False
+    signal: Signal | None = None

@@ -6,24 +6,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from filtering.config.run import Embedding, Ray
-from filtering.config.scores import CentredScore, ClipScore, Combine, Dlc, MetaClip, NegClipLoss, ScoreTable, Targets
-from filtering.core.errors import InputError, RunError, under
+from filtering.config.scores import CentredScore, Combine, Dlc, MetaClip, NegClipLoss
+from filtering.core.errors import RunError
 from filtering.core.uid_rule import UidRule
-from filtering.embedding.encoders import check_scoring_encoder
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard, of_concepts
-from filtering.filters.phrases import check_entries, entries_identity, read_entries
+from filtering.filters.phrases import entries_identity, read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, right_stage, tasks
 from filtering.scores.artifacts import ScoresResult
-from filtering.scores.contexts import ContextSources, Files, check_targets
+from filtering.scores.contexts import ContextSources, Files
 from filtering.scores.registry import Spec, parts_of, side_of
 from filtering.scores.scorer import Kind
 from filtering.scores.sources import Sources
-from filtering.scores.table_column import check_table
 from filtering.scores.titles import title_of
 from filtering.storage.store import Store
 from filtering.storage.versions import check_unchanged
@@ -80,24 +78,6 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
     elif spec.scorer.kind in (Kind.CENTRED, Kind.NEIGHBOURS, Kind.RIGHT):
         version = CENTRED_VERSION
     return StageKey("scores", version, settings, tuple(inputs))
-
-
-def check_spec(spec: Spec, model: Embedding | None) -> None:
-    """Refuse a score whose tables, targets or images are not there; InputError in one line with its key."""
-    settings = spec.settings
-    with under(spec.key):
-        if spec.scorer.kind is Kind.TOWERS and model is None:
-            raise InputError(f"{spec.name} runs a model over images, and metadata has none; give tars")
-        if isinstance(settings, ScoreTable):
-            check_table(settings)
-        elif isinstance(settings, ClipScore):
-            check_scoring_encoder(settings.of or "", model)
-        elif isinstance(settings, Targets):
-            check_targets(settings.targets)
-        elif isinstance(settings, MetaClip):
-            check_entries(settings.entries)
-    for part in parts_of(spec):
-        check_spec(part, model)
 
 
 def score(stage: StageRun, spec: Spec, sources: Sources, files: Files, purpose: str = "") -> ScoresResult:

@@ -58,9 +58,10 @@ def score_rows(shard: EmbeddedShard, spec: Spec, files: Files, store: Store) -> 
     """Score a shard by its table of rows and the files that the score reads."""
     function = spec.scorer.of_rows
     assert function is not None
-    rows = shard.rows(["uid", "clip_score"])
+    rows = shard.rows(spec.columns)
     if isinstance(spec.settings, ClipScore) and spec.settings.of is not None:
-        rows = rows.set_column(1, "clip_score", pa.array(shard.scores_by(spec.settings.of)))
+        scored = pa.array(shard.scores_by(spec.settings.of))
+        rows = rows.set_column(rows.column_names.index("clip_score"), "clip_score", scored)
     with under(spec.key):
         scores = function(rows, spec.settings, files)
     return write_scores(store, shard.shard.identity, scores, spec.dtype)

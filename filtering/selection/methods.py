@@ -62,6 +62,8 @@ FILTER_INPUTS = {
     "blur": "pictures (embedding.signals: [blur])",
     "luminance": "pictures (embedding.signals: [luminance])",
     "entropy": "pictures (embedding.signals: [entropy])",
+    "column": "a field of the pool (input.fields)",
+    "faces": "the pool's face_bboxes (input.fields: [face_bboxes])",
     "hash_duplicates": "pictures (embedding.signals: [phash], or [pixel_hash])",
 }
 

@@ -1,7 +1,7 @@
 """Read a tar as image-caption samples; what is no whole sample becomes a quarantine entry."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -9,6 +9,7 @@ from filtering.config.limits import MAX_IMAGE_BYTES
 from filtering.core.captions import holds_text
 from filtering.core.uids import derived_uid, is_uid
 from filtering.shards.faults import Fault
+from filtering.shards.fields import fields_of
 from filtering.shards.grouping import Group, Grouping, Quarantined
 from filtering.shards.names import CAPTION, IMAGE, METADATA, UNDECODED, column, place, shortened
 from filtering.shards.offsets import Span
@@ -31,7 +32,7 @@ TOO_LARGE = {CAPTION: "caption_too_long", METADATA: "json_too_large"}
 class Sample:
     """An image and its caption, whole but not yet decoded, and where all members of its key stand in the tar.
 
-    `url` is what the JSON says that the image was loaded from.
+    `url` is what the JSON says that the image was loaded from, `fields` is what else of it is asked for.
     """
 
     uid: str
@@ -41,6 +42,7 @@ class Sample:
     image_member: str
     url: str | None = None
     span: Span = field(default=Span(0, 0, 0), compare=False)
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_samples(
@@ -50,6 +52,7 @@ def read_samples(
     max_image_bytes: int = MAX_IMAGE_BYTES,
     max_text_bytes: int = MAX_TEXT_BYTES,
     max_members: int = MAX_MEMBERS,
+    fields: Sequence[str] = (),
 ) -> Iterator[Sample | Quarantined]:
     """Yield every sample of a tar once, whole or quarantined, in an order that depends on the tar alone.
 
@@ -57,12 +60,12 @@ def read_samples(
     of `max_members`. What is yielded holds at most `max_text_bytes` of text in all, and 500 bytes for each entry after.
     Samples interleaved more widely than `window_bytes` are closed unfinished, larger images are not read, and samples
     after that much text are quarantined. From `shard`, its place (`UidRule.place`), uids are derived where the JSON has
-    none.
+    none; `fields` are read of it.
     """
     source = ByteSource(stream)
     members = TarReader(source).members(member_limits(max_image_bytes), max_members)
     groups = _grouped(members, Grouping(window_bytes, source.compressed))
-    found = (one if isinstance(one, Quarantined) else sample_of(one, shard) for one in groups)
+    found = (one if isinstance(one, Quarantined) else sample_of(one, shard, fields) for one in groups)
     return _within(max_text_bytes, found)
 
 
@@ -102,7 +105,7 @@ def _briefly(one: Sample | Quarantined, limit: int) -> Quarantined:
     return Quarantined(shortened(one.member), key, Fault(one.fault.reason, shortened(one.fault.detail)))
 
 
-def sample_of(group: Group, shard: str) -> Sample | Quarantined:
+def sample_of(group: Group, shard: str, fields: Sequence[str] = ()) -> Sample | Quarantined:
     """Return the sample that the members of a key make, all of them, or why they make none; see `read_samples`."""
     if group.lost and group.lost.fault:
         return Quarantined(group.lost.name, group.key, group.lost.fault)
@@ -114,7 +117,7 @@ def sample_of(group: Group, shard: str) -> Sample | Quarantined:
     for kind, part in ((IMAGE, image), (CAPTION, caption), (METADATA, metadata)):
         if part and part.fault:
             return Quarantined(part.name, group.key, _fault(kind, part.fault))
-    return _checked(group, image, caption, metadata, shard)
+    return _checked(group, image, caption, metadata, shard, fields)
 
 
 def _without_image(group: Group) -> Quarantined:
@@ -146,7 +149,9 @@ def _fault(kind: str, fault: Fault) -> Fault:
     return Fault(TOO_LARGE.get(kind, fault.reason), fault.detail) if fault.reason == "member_too_large" else fault
 
 
-def _checked(group: Group, image: Member, caption: Member, metadata: Member | None, shard: str) -> Sample | Quarantined:
+def _checked(
+    group: Group, image: Member, caption: Member, metadata: Member | None, shard: str, asked: Sequence[str]
+) -> Sample | Quarantined:
     key, text = group.key, _text(caption.data or b"")
     if isinstance(text, Fault):
         return Quarantined(caption.name, key, text)
@@ -157,7 +162,7 @@ def _checked(group: Group, image: Member, caption: Member, metadata: Member | No
     if isinstance(uid, Fault):
         return Quarantined(named, key, uid)
     uid = uid or derived_uid(shard, key)
-    return Sample(uid, key, text, image.data or b"", image.name, _url(fields), group.span)
+    return Sample(uid, key, text, image.data or b"", image.name, _url(fields), group.span, fields_of(fields, asked))
 
 
 def _text(data: bytes) -> str | Fault:

@@ -1,0 +1,54 @@
+"""Scores that a shard's table of rows has, or the files that a score reads: `ScoreRows` of the registry."""
+
+import numpy as np
+import pyarrow as pa
+
+from filtering.config.scores import ColumnScore, ScoreTable
+from filtering.config.types import Section, Signal
+from filtering.scores.artifacts import Scores
+from filtering.scores.contexts import Files
+from filtering.scores.field_column import field_scores
+from filtering.scores.scorer import Float32Array, Kind, Scorer, Values
+from filtering.scores.table_column import column_scores
+
+
+def stored_scores(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
+    """Return the CLIP score of each row, float32 (n,)."""
+    scores: Float32Array = rows["clip_score"].to_numpy()
+    return scores
+
+
+def ones(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
+    """Return 1 for each row, float32 (n,)."""
+    return np.ones(len(rows), dtype=np.float32)
+
+
+def table_scores(rows: pa.Table, settings: ScoreTable, files: Files) -> Scores:
+    """Return the value of a table of the user's for each row, float64 (n,)."""
+    return column_scores(rows["uid"], settings, files[settings.table])
+
+
+def column_of_pool(rows: pa.Table, settings: ColumnScore, files: Files) -> Scores:
+    """Return the number that the pool has for each row, float64 (n,)."""
+    return field_scores(rows, settings)
+
+
+def signal_scorer(name: Signal, about: str) -> Scorer:
+    """Return the score that is a signal of pictures, in the column of its name."""
+
+    def read(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
+        scores: Float32Array = rows[name].to_numpy()
+        return scores
+
+    return Scorer(Kind.ROWS, about, "pictures", "CleanVision", of_rows=read, values=Values.SHARE, signal=name)
+
+
+COLUMN_OF_POOL = Scorer(
+    Kind.ROWS,
+    "a number that the pool has for each sample, such as pwatermark",
+    "field",
+    "",
+    ColumnScore,
+    of_rows=column_of_pool,
+    values=Values.OWN,
+)
