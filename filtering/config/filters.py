@@ -91,6 +91,9 @@ class ClipScoreFilter(Section):
 
     keep: Fraction | None = Field(None, description="a fraction above 0 and at most 1")
     threshold: Cosine | None = Field(None, description="a cosine between -1 and 1")
+    of: str | None = Field(
+        None, min_length=1, description="the name of one of embedding.encoders; without it, of the model itself"
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> "ClipScoreFilter":

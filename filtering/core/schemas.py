@@ -36,6 +36,8 @@ SIGNALS = {
 # of the picture's sides; null where it says nothing.
 FIELD = "field:{}"
 FACES = "face_bboxes"
+# Beside them, the CLIP score by each further encoder that has a text tower (`embedding.encoders`).
+ENCODER_SCORE = "clip_score:{}"
 
 
 def field_type(name: str) -> pa.DataType:
@@ -43,16 +45,24 @@ def field_type(name: str) -> pa.DataType:
     return pa.list_(pa.list_(pa.float32(), 4)) if name == FACES else pa.float64()
 
 
-def beside_rows(signals: Iterable[str], fields: Iterable[str]) -> pa.Schema:
-    """Return the columns of signals and of fields that stand beside rows."""
+def beside_rows(signals: Iterable[str], fields: Iterable[str], encoders: Iterable[str] = ()) -> pa.Schema:
+    """Return the columns of signals, of fields and of encoders' scores that stand beside rows."""
     computed = [column for name in signals for column in SIGNALS[name]]
-    return pa.schema([*computed, *((FIELD.format(name), field_type(name)) for name in fields)])
+    scores = [pa.field(ENCODER_SCORE.format(name), pa.float32()) for name in encoders]
+    return pa.schema([*computed, *scores, *((FIELD.format(name), field_type(name)) for name in fields)])
+
+
+def score_column(encoder: str | None) -> str:
+    """Return the column of the CLIP score by one of the further encoders, or by the model itself."""
+    return "clip_score" if encoder is None else ENCODER_SCORE.format(encoder)
 
 
 def column_beside(name: str) -> pa.Field | None:
     """Return the column of that name if it stands beside rows, None if it does not."""
     if name.startswith(FIELD.format("")):
         return pa.field(name, field_type(name.removeprefix(FIELD.format(""))))
+    if name.startswith(ENCODER_SCORE.format("")):
+        return pa.field(name, pa.float32())
     return next((schema.field(name) for schema in SIGNALS.values() if name in schema.names), None)
 
 

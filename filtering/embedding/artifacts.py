@@ -22,12 +22,10 @@ NAME = "embedding"
 ROWS_NAME = "{}.rows.parquet"
 QUARANTINE_NAME = "{}.quarantined.parquet"
 VECTORS_NAME = "{}.{}.npy"
-# Of a further encoder that has a text tower, too.
-ENCODER_SCORES = "{}.{}-scores.npy"
 # Of tars: an array of `filtering.shards.offsets.OFFSET`, a row for each row of the table: where its sample's members
 # stand in the tar. Shards that an older version embedded have none; whoever reads them looks for members by key.
 OFFSETS_NAME = "{}.offsets.npy"
-# Of runs that ask for signals or fields: their columns, a row for each row of the table.
+# Of runs that ask for what stands beside rows (`schemas.beside_rows`): its columns, a row for each row of the table.
 SIGNALS_NAME = "{}.signals.parquet"
 ARRAYS_MISMATCH = "arrays_mismatch"
 # Of rows: what an older version left out, and what is not known.
@@ -115,10 +113,6 @@ class EmbeddedShard:
             return listed_vectors(self.shard, view, self.arrays or Arrays(), self.concepts)
         name = self.concepts if view == CONCEPTS and self.arrays is None else view
         return self.store.read_array(VECTORS_NAME.format(self.shard.identity, name))
-
-    def scores_by(self, encoder: str) -> npt.NDArray[np.float32]:
-        """Return the CLIP scores of the shard's rows by a further encoder of tars, float32 (n,)."""
-        return np.asarray(self.store.read_array(ENCODER_SCORES.format(self.shard.identity, encoder)))
 
 
 class ShardCounts(TypedDict):

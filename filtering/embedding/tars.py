@@ -13,7 +13,7 @@ from filtering.config.run import Embedding
 from filtering.core.schemas import beside_rows
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import TarCounts
-from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, batches, decode
+from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, decode
 from filtering.embedding.encoders import encoder_settings, of_encoder
 from filtering.embedding.images import Preparation, Preparations, of_one_decode
 from filtering.embedding.model import ClipModel
@@ -48,8 +48,9 @@ class TarEmbedder:
         """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
         waiting = _Waiting(self.settings.text_batch_size)
         spent = {"waited_seconds": 0.0, "forward_seconds": 0.0}
-        encoders = {name: one.has_texts for name, one in self.encoders.items()}
-        with ShardWriter(store, shard, beside_rows(self.settings.signals, self.fields), encoders) as writer:
+        scored = [name for name, one in self.encoders.items() if one.has_texts]
+        beside = beside_rows(self.settings.signals, self.fields, scored)
+        with ShardWriter(store, shard, beside, list(self.encoders)) as writer:
             for batch in self._batches(shard, self.settings, self.uid_rule, self.fields):
                 for entry in batch.quarantined:
                     writer.refuse(entry)

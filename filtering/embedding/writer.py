@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
 from filtering.embedding.artifacts import (
-    ENCODER_SCORES,
     OFFSETS_NAME,
     QUARANTINE_NAME,
     ROWS_NAME,
@@ -38,7 +37,6 @@ ROWS_AT_ONCE = 8192
 DESCRIBED = ("uid", "key", "caption", "width", "height", "content", "url", "sha256")
 TEXT_AT_ONCE = 16 << 20
 Float16Array = npt.NDArray[np.float16]
-NO_ENCODERS: Mapping[str, bool] = {}
 NO_VECTORS: Mapping[str, Float16Array] = {}
 # A box of a face, as Python holds it.
 LISTED_BYTES = 250
@@ -48,13 +46,10 @@ NOTHING = pa.schema([])
 class ShardWriter:
     """Collects a shard's rows, vectors, offsets and quarantine in local files, and makes objects of them at the end.
 
-    `beside` are the columns of what stands beside rows; `encoders` are the names of further encoders, and whether they
-    have a text tower, so that rows have their scores.
+    `beside` are the columns of what stands beside rows; `encoders` are the names of further encoders.
     """
 
-    def __init__(
-        self, store: Store, shard: Shard, beside: pa.Schema = NOTHING, encoders: Mapping[str, bool] = NO_ENCODERS
-    ) -> None:
+    def __init__(self, store: Store, shard: Shard, beside: pa.Schema = NOTHING, encoders: Collection[str] = ()) -> None:
         self.store, self.shard = store, shard
         self.reasons: Counter[str] = Counter()
         self.folder = tempfile.TemporaryDirectory(prefix="filtering-", ignore_cleanup_errors=True)
@@ -62,8 +57,6 @@ class ShardWriter:
         self.texts = _Array(self._path("text"), np.dtype(np.float16), (0, 0))
         self.offsets = _Array(self._path("offsets"), OFFSET, (0,))
         self.vectors = {name: _Array(self._path(f"{name}.v"), np.dtype(np.float16), (0, 0)) for name in encoders}
-        scored = [name for name, has_texts in encoders.items() if has_texts]
-        self.scores = {name: _Array(self._path(f"{name}.s"), np.dtype(np.float32), (0,)) for name in scored}
         self.rows = _Rows(self._path("rows"), schemas.ROWS)
         self.quarantined = _Rows(self._path("quarantined"), schemas.QUARANTINED)
         self.signals = _Rows(self._path("signals"), beside) if beside.names else None
@@ -92,18 +85,21 @@ class ShardWriter:
     ) -> None:
         """Take samples with their vectors, float16 (n, d) each; `vectors` and `captions` are of further encoders."""
         scores = clip_scores(unit_rows(images), unit_rows(texts))
-        for sample, score in zip(samples, scores, strict=True):
+        others = {
+            schemas.ENCODER_SCORE.format(name): clip_scores(unit_rows(vectors[name]), unit_rows(of))
+            for name, of in captions.items()
+        }
+        for at, (sample, score) in enumerate(zip(samples, scores, strict=True)):
             row = {name: getattr(sample, name) for name in DESCRIBED}
             self.rows.add(row | {"source_row": self.rows.count, "clip_score": score}, len(sample.caption))
             if self.signals is not None:
                 lists = (value for value in sample.signals.values() if isinstance(value, list))
-                self.signals.add(sample.signals, LISTED_BYTES * sum(map(len, lists)))
+                scored = {name: found[at] for name, found in others.items()}
+                self.signals.add({**sample.signals, **scored}, LISTED_BYTES * sum(map(len, lists)))
         self.images.add(images)
         self.texts.add(texts)
         for name, array in self.vectors.items():
             array.add(vectors[name])
-        for name, scored in self.scores.items():
-            scored.add(clip_scores(unit_rows(vectors[name]), unit_rows(captions[name])))
         self.offsets.add(offsets_of((sample.key, sample.span) for sample in samples).table)
 
     def refuse(self, entry: Quarantined) -> None:
@@ -132,7 +128,6 @@ class ShardWriter:
             (VECTORS_NAME.format(identity, "image"), self.images),
             (VECTORS_NAME.format(identity, "text"), self.texts),
             *((VECTORS_NAME.format(identity, name), part) for name, part in self.vectors.items()),
-            *((ENCODER_SCORES.format(identity, name), part) for name, part in self.scores.items()),
             (OFFSETS_NAME.format(identity), self.offsets),
             *signals,
             (ROWS_NAME.format(identity), self.rows),

@@ -12,6 +12,7 @@ from filtering.core.arguments import TEXT, check_arguments
 from filtering.core.csr import cosines
 from filtering.core.errors import DamagedError, FilteringError, one_line
 from filtering.core.places import PathOrUrl
+from filtering.core.schemas import score_column
 from filtering.explanations.explanation import (
     ConceptFacts,
     Explanation,
@@ -178,7 +179,9 @@ def _verdict(found: Explanation) -> str:
 def _filtered(found: Explanation) -> str:
     asks, has = found["filter"]["asks"], found["filter"]["has"]
     if found["filter"]["filter"] == "clip_score":
-        return f"its CLIP score, {has['clip_score']:.4f}, is below {asks['threshold']:.4f}"
+        of = None if asks.get("of") is None else str(asks["of"])
+        score = has[score_column(of)]
+        return f"its CLIP score{f' by {of}' if of else ''}, {score:.4f}, is below {asks['threshold']:.4f}"
     return str(found["meaning"])
 
 

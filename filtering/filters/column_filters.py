@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from filtering.config.filters import ColumnFilter, FacesFilter, Filter
 from filtering.core.errors import InputError
-from filtering.core.schemas import FACES, FIELD, field_type
+from filtering.core.schemas import FACES, FIELD, field_type, score_column
 from filtering.filters.signal_filters import signal_columns
 
 Flags = npt.NDArray[np.bool_]
@@ -29,8 +29,9 @@ def field_columns(step: Filter) -> list[str]:
 
 
 def columns_read(step: Filter) -> list[str]:
-    """Return the columns beside rows that a filter reads: of signals, or of a field."""
-    return [*signal_columns(step), *field_columns(step)]
+    """Return the columns beside rows that a filter reads: of signals, of a field, or of an encoder's score."""
+    of = step.clip_score.of if step.clip_score is not None else None
+    return [*signal_columns(step), *field_columns(step), *([] if of is None else [score_column(of)])]
 
 
 def known_of(line: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:

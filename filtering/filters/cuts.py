@@ -17,7 +17,9 @@ FAILED_NAME = "{}.{}.failed.npz"
 LEAST_SCORE = -1.0
 
 
-def score_threshold(stage: StageRun, shards: Sequence[EmbeddedShard], judging: Judging, fraction: float) -> float:
+def score_threshold(
+    stage: StageRun, shards: Sequence[EmbeddedShard], judging: Judging, fraction: float, column: str = "clip_score"
+) -> float:
     """Return the score that DataComp's rule cuts at (`place_of`), among the rows that pass the rules; -1 if none does.
 
     Afterwards the store knows which rows pass all of `judging.rules` (`judged`).
@@ -26,7 +28,7 @@ def score_threshold(stage: StageRun, shards: Sequence[EmbeddedShard], judging: J
     def tasks_of(name: str, prefix: tuple[int, ...]) -> list[TaskSpec[RowCount]]:
         names = [f"{name}-{shard.shard.identity}" for shard in shards]
         return [
-            task(name, count_scores, shard, judging, prefix, name, stage.store)
+            task(name, count_scores, shard, judging, column, prefix, name, stage.store)
             for name, shard in zip(names, shards, strict=True)
         ]
 
@@ -66,7 +68,7 @@ def judged(shard: EmbeddedShard, judging: Judging, store: Store) -> Failed:
 
 
 def count_scores(
-    shard: EmbeddedShard, judging: Judging, prefix: Sequence[int], task_name: str, store: Store
+    shard: EmbeddedShard, judging: Judging, column: str, prefix: Sequence[int], task_name: str, store: Store
 ) -> RowCount:
     """Count the scores of the rows that pass the rules by the digit after `prefix`; return how many they are.
 
@@ -76,5 +78,5 @@ def count_scores(
     failed = judged(shard, judging.known_to(cut) if prefix else judging, store)
     if not prefix and cut:
         store.write_arrays(FAILED_NAME.format(shard.shard.identity, cut), {"failed": failed})
-    scores = shard.rows(["clip_score"])["clip_score"].to_numpy()[failed == PASSES]
+    scores = shard.rows([column])[column].to_numpy()[failed == PASSES]
     return count_keys(store, task_name, split_digits(order_keys(scores), SCORE_DIGITS), prefix)

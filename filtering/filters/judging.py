@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from filtering.config.filters import CaptionFilter, Filter, ImageFilter
 from filtering.core.csr import Int64Array
+from filtering.core.schemas import score_column
 from filtering.filters.artifacts import HashRepeats
 from filtering.filters.column_filters import column_passes, columns_read, faces_pass
 from filtering.filters.exclusion import COLUMNS as KEYS
@@ -58,7 +59,7 @@ class Rule:
 
     def unnamed(self) -> list[str]:
         """Return the column that the rule reads and that the pool may lack, if there is one."""
-        return [] if signal_columns(self.step) else self.columns()
+        return [] if signal_columns(self.step) or self.step.clip_score else self.columns()
 
     def marked(self, rows: pa.Table, identity: str, at: int) -> pa.Table:
         """Return the rows of the shard at a place in the list, with what the rule knows of it as one more column."""
@@ -90,7 +91,8 @@ class Rule:
             return faces_pass(rows, step.faces)
         if signal_columns(step):
             return signal_passes(rows, step)
-        return np.asarray(rows["clip_score"].to_numpy() >= np.float32(self.threshold), dtype=bool)
+        scores = rows[score_column(step.clip_score.of if step.clip_score else None)]
+        return np.asarray(scores.to_numpy() >= np.float32(self.threshold), dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.config.filters import Filter
+from filtering.config.filters import ClipScoreFilter, Filter
 from filtering.core.csr import Int64Array
+from filtering.core.schemas import score_column
 from filtering.filters.cuts import LEAST_SCORE, place_of
 from filtering.filters.exclusion import exclusion_identity, stored_exclusion
 from filtering.filters.judging import PASSES, Rule, first_failed
@@ -63,11 +64,11 @@ class SampledRows:
             return Rule(step, detector=detector_identity())
         if cut is None:
             return Rule(step)
-        return Rule(step, cut.threshold if cut.threshold is not None else self._threshold(before, cut.keep or 1.0))
+        return Rule(step, cut.threshold if cut.threshold is not None else self._threshold(before, cut))
 
-    def _threshold(self, before: Sequence[Rule], fraction: float) -> float:
-        scores = np.sort(self.rows["clip_score"].to_numpy()[self._failed(before) == PASSES])[::-1]
-        return float(scores[place_of(len(scores), fraction)]) if len(scores) else LEAST_SCORE
+    def _threshold(self, before: Sequence[Rule], cut: ClipScoreFilter) -> float:
+        scores = np.sort(self.rows[score_column(cut.of)].to_numpy()[self._failed(before) == PASSES])[::-1]
+        return float(scores[place_of(len(scores), cut.keep or 1.0)]) if len(scores) else LEAST_SCORE
 
     def _failed(self, rules: Sequence[Rule]) -> npt.NDArray[np.int16]:
         return first_failed(self.rows, rules, vectors=partial(_blocks, self.images))

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 import pyarrow as pa
 
 from filtering.config.filters import Filter
+from filtering.config.run import Embedding
 from filtering.core import schemas
-from filtering.core.errors import Mistakes, RunError
+from filtering.core.errors import Mistakes, RunError, under
+from filtering.core.schemas import score_column
 from filtering.embedding.artifacts import EmbeddedShard
+from filtering.embedding.encoders import check_scoring_encoder
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
 from filtering.filters.column_filters import check_field
 from filtering.filters.cuts import judged, score_threshold
@@ -30,6 +33,7 @@ R = TypeVar("R")
 L = TypeVar("L")
 NAME = "filters"
 VERSION = 5
+NO_SIGNALS = Embedding()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,14 @@ def _read_by(step: Filter) -> str | None:
 
 
 def check_filters(
-    filters: Sequence[Filter], signals: Collection[str] = (), fields: Collection[str] = (), pictures: bool = True
+    filters: Sequence[Filter],
+    embedding: Embedding = NO_SIGNALS,
+    fields: Collection[str] = (),
+    pictures: bool = True,
 ) -> None:
     """Refuse filters whose package, list or signal is missing or whose language is unknown; InputError says what to do.
 
-    `signals` are those that are computed of the pool's pictures, if it has pictures, `fields` those that it brings.
+    `embedding` says what is computed of the pool's pictures, if it has pictures; `fields` are those that it brings.
     """
     mistakes = Mistakes()
     for step in filters:
@@ -97,9 +104,12 @@ def check_filters(
             if step.exclude is not None:
                 check_exclusion(step.exclude)
             if step.signal is not None:
-                check_signal(step.signal, f"filters.{step.kind}", signals, pictures)
+                check_signal(step.signal, f"filters.{step.kind}", embedding.signals, pictures)
             if step.field is not None:
                 check_field(step.field, f"filters.{step.kind}", fields)
+            if step.clip_score is not None and step.clip_score.of is not None:
+                with under("filters.clip_score"):
+                    check_scoring_encoder(step.clip_score.of, embedding if pictures else None)
     mistakes.refuse()
 
 
@@ -168,7 +178,7 @@ def _judging(
         elif cut.threshold is not None:
             rule = Rule(step, cut.threshold)
         else:
-            rule = Rule(step, score_threshold(stage, shards, judging, cut.keep or 1.0))
+            rule = Rule(step, score_threshold(stage, shards, judging, cut.keep or 1.0, score_column(cut.of)))
             judging = judging.known_to(number)
         judging = judging.followed_by(rule)
     return judging

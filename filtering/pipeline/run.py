@@ -64,7 +64,7 @@ def check(config: Config, base: Base | None = None) -> list[Shard]:
     """
     mistakes, shards = Mistakes(), list[Shard]()
     with mistakes.collected():
-        check_filters(config.filters, config.embedding.signals, config.input.fields, config.input.has_pictures)
+        check_filters(config.filters, config.embedding, config.input.fields, config.input.has_pictures)
     with mistakes.collected():
         check_steps(config)
     with mistakes.collected():

@@ -25,7 +25,7 @@ from filtering.config.scores import (
 )
 from filtering.config.types import Section
 from filtering.core.errors import InputError, under
-from filtering.core.schemas import FIELD
+from filtering.core.schemas import FIELD, score_column
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.contexts import concept_context, near_targets_context, target_files, targets_context
 from filtering.scores.distances import prototypicalities
@@ -212,7 +212,8 @@ class Spec:
     def columns(self) -> list[str]:
         """The columns of rows that a score of rows reads."""
         signal, field = self.scorer.signal, self.field
-        return ["uid", "clip_score", *filter(None, [signal, field and FIELD.format(field)])]
+        scored = score_column(self.settings.of if isinstance(self.settings, ClipScore) else None)
+        return ["uid", scored, *filter(None, [signal, field and FIELD.format(field)])]
 
     @property
     def field(self) -> str | None:

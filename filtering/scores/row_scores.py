@@ -3,8 +3,9 @@
 import numpy as np
 import pyarrow as pa
 
-from filtering.config.scores import ColumnScore, ScoreTable
+from filtering.config.scores import ClipScore, ColumnScore, ScoreTable
 from filtering.config.types import Section, Signal
+from filtering.core.schemas import score_column
 from filtering.scores.artifacts import Scores
 from filtering.scores.contexts import Files
 from filtering.scores.field_column import field_scores
@@ -12,9 +13,9 @@ from filtering.scores.scorer import Float32Array, Kind, Scorer, Values
 from filtering.scores.table_column import column_scores
 
 
-def stored_scores(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
-    """Return the CLIP score of each row, float32 (n,)."""
-    scores: Float32Array = rows["clip_score"].to_numpy()
+def stored_scores(rows: pa.Table, settings: ClipScore | None, files: Files) -> Float32Array:
+    """Return the CLIP score of each row, by the model or by a further encoder, float32 (n,)."""
+    scores: Float32Array = rows[score_column(settings.of if settings else None)].to_numpy()
     return scores
 
 

@@ -5,11 +5,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
-from filtering.config.scores import ClipScore, MetaClip, NegClipLoss
+from filtering.config.scores import MetaClip, NegClipLoss
 from filtering.core.errors import under
 from filtering.embedding.artifacts import EmbeddedShard, half_rows, unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -59,9 +58,6 @@ def score_rows(shard: EmbeddedShard, spec: Spec, files: Files, store: Store) -> 
     function = spec.scorer.of_rows
     assert function is not None
     rows = shard.rows(spec.columns)
-    if isinstance(spec.settings, ClipScore) and spec.settings.of is not None:
-        scored = pa.array(shard.scores_by(spec.settings.of))
-        rows = rows.set_column(rows.column_names.index("clip_score"), "clip_score", scored)
     with under(spec.key):
         scores = function(rows, spec.settings, files)
     return write_scores(store, shard.shard.identity, scores, spec.dtype)

@@ -13,10 +13,12 @@ from pools import Silent, members, metadata_config, picture, tar_config, write_m
 from safetensors.torch import load_file
 from small_encoders import timm_weights, torchscript
 
+from filtering import explain, open_run
 from filtering.concepts.artifacts import read_centroids
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
 from filtering.pipeline.run import check, run
+from filtering.planning.plan import plan
 from filtering.runtime.finished_run import read_base
 from filtering.storage.store import Store
 
@@ -223,3 +225,27 @@ def test_weights_of_another_encoder_are_refused(pool, tmp_path):
         InputError, match=r"embedding\.encoders\.a\.model: .* gives shape \(2, 3, 32, 32\) for 2 images"
     ):
         check(parse_config(tar_config(pool, tmp_path / "out", embedding=embedding)))
+
+
+@pytest.mark.parametrize("rule", [{"keep": 0.5}, {"threshold": 0.1}])
+def test_a_filter_may_cut_by_the_score_of_a_further_model(pool, tmp_path, rule):
+    def passed(name, **of):
+        filters = [{"clip_score": {**rule, **of}}]
+        return of_tars(pool, tmp_path / name, {"same": {"model": "demo"}}, filters=filters)
+
+    by_model, by_other = passed("model"), passed("other", of="same")
+    assert by_model["manifest_hash"] == by_other["manifest_hash"]
+    assert by_model["filters"][0]["threshold"] == by_other["filters"][0]["threshold"]
+    dropped = open_run(str(tmp_path / "other")).dropped().to_table().to_pylist()
+    uid = next(row["uid"] for row in dropped if row["reason"] == "filter:clip_score")
+    found = explain(str(tmp_path / "other"), uid)
+    assert found["verdict"].startswith("its CLIP score by same, ")
+    planned = plan(config := parse_config(by_other["config"] | {"output": str(tmp_path / "new")}), check(config))
+    assert planned["passing"] is not None
+
+
+def test_a_filter_by_no_encoder_is_refused(pool, tmp_path):
+    embedding = {"model": "demo", "encoders": {"same": {"model": "demo"}}}
+    filters = [{"clip_score": {"keep": 0.5, "of": "sane"}}]
+    with pytest.raises(InputError, match=r"filters\.clip_score: of: sane is none of .*did you mean same\?"):
+        check(parse_config(tar_config(pool, tmp_path / "out", embedding=embedding, filters=filters)))
