@@ -1,7 +1,7 @@
 """What two runs decide differently: which samples became kept and which became dropped, by concept, and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict, cast
@@ -112,6 +112,21 @@ ByConcept = dict[tuple[int, int], Counts]
 
 
 @dataclass(frozen=True, slots=True)
+class _Listed:
+    """Which changed samples are listed: so many, and only those of some uids, where these are given."""
+
+    most: int
+    among: pa.Array | None
+
+    def samples(self, rows: pa.Table, why: Sequence[str], change: str) -> list[ChangedSample]:
+        """Return the samples of a shard that are listed, at most all that are."""
+        rows = rows.append_column("reason", pa.array(why, pa.string()))
+        if self.among is not None:
+            rows = rows.filter(pc.is_in(rows["uid"], value_set=self.among))
+        return [cast(ChangedSample, {**row, "change": change}) for row in rows.slice(0, self.most).to_pylist()]
+
+
+@dataclass(frozen=True, slots=True)
 class _ShardDiff:
     """What differs in a shard: the counts, and the first changed samples."""
 
@@ -119,7 +134,7 @@ class _ShardDiff:
     samples: list[ChangedSample]
 
 
-def diff(before: str, after: str, samples: int = 0) -> RunDiff:
+def diff(before: str, after: str, samples: int = 0, among: Collection[str] | None = None) -> RunDiff:
     """Compare two finished runs, shard by shard; memory holds the tables of a few shards.
 
     Parameters
@@ -128,6 +143,8 @@ def diff(before: str, after: str, samples: int = 0) -> RunDiff:
         The runs' directories.
     samples : int
         The number of changed samples to list.
+    among : collection of str, optional
+        The uids of those that may be listed; all without it.
 
     Returns
     -------
@@ -146,7 +163,8 @@ def diff(before: str, after: str, samples: int = 0) -> RunDiff:
     # By another rule, a sample has another uid; in its shard its key tells it from others too.
     name = "uid" if len({UidRule.recorded(base.record) for base in bases}) == 1 else "key"
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        found = threads.map(lambda pair: _compared(runs, name, samples, *pair), pairs)
+        listed = _Listed(samples, None if among is None else pa.array(sorted(among), pa.string()))
+        found = threads.map(lambda pair: _compared(runs, name, listed, *pair), pairs)
         total, concepts = Counts(), defaultdict[tuple[int, int], Counts](Counts)
         changed = list[ChangedSample]()
         for shard in found:
@@ -181,7 +199,14 @@ def _flat(value: object, key: str) -> Iterator[tuple[str, object]]:
         for name, inner in value.items():
             yield from _flat(inner, f"{key}.{name}" if key else str(name))
     else:
-        yield key, value
+        yield key, _given(value)
+
+
+def _given(value: object) -> object:
+    """Return a value without the keys that are not given, such as those of all other kinds of a filter."""
+    if isinstance(value, Mapping):
+        return {name: _given(inner) for name, inner in value.items() if inner is not None}
+    return [_given(one) for one in value] if isinstance(value, list) else value
 
 
 def _lines(concepts: ByConcept, same: bool) -> Iterator[ChangedConcept]:
@@ -200,9 +225,9 @@ def _pairs(before: Sequence[ShardLine], after: Sequence[ShardLine]) -> Iterator[
 
 
 def _compared(
-    runs: tuple[WrittenManifest, WrittenManifest], name: str, most: int, before: int | None, after: int | None
+    runs: tuple[WrittenManifest, WrittenManifest], name: str, listed: _Listed, before: int | None, after: int | None
 ) -> _ShardDiff:
-    """Compare a shard, whose samples are the same where they have the same `name`, uid or key; list `most` of those."""
+    """Compare a shard, whose samples are the same where they have the same `name`, uid or key."""
     found: ByConcept = defaultdict(Counts)
     old, new = (_kept(run, at) for run, at in zip(runs, (before, after), strict=True))
     for run, table in enumerate((old, new)):
@@ -222,15 +247,10 @@ def _compared(
     ):
         why = [new_name] * len(rows) if at is None else _why(runs[lacks], at, rows, name, missing)
         _count(found, kept, rows, why, change)
-        changed += _samples(rows.slice(0, most - len(changed)), why, change.replace("_", " "))
+        changed += listed.samples(rows, why, change.replace("_", " "))
     for concept, count in Counter(_without(new, gained, name)["concept"].to_pylist()).items():
         found[1, concept].both += count
     return _ShardDiff(found, changed)
-
-
-def _samples(rows: pa.Table, why: Sequence[str], change: str) -> Iterator[ChangedSample]:
-    for row, reason in zip(rows.to_pylist(), why, strict=False):
-        yield cast(ChangedSample, {**row, "change": change, "reason": reason})
 
 
 def _count(found: ByConcept, run: int, rows: pa.Table, why: Sequence[str], name: str) -> None:

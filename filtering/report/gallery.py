@@ -2,16 +2,19 @@
 
 import math
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from filtering.manifests.diff import ChangedSample
 from filtering.report.data import Cover, QuarantineExample, ReasonExamples, Report, Thumbnail
 from filtering.report.text import brief, clean
 
 KEPT, DROPPED, QUARANTINED = "kept", "dropped", "quarantined"
 # Samples of each side in the strip below the headline.
 STRIP = 8
+# Samples that are shown of those that became kept since another run, and of those that became dropped.
+CHANGED = 16
 LONGEST_SUBJECT = 200
 
 
@@ -63,6 +66,19 @@ def strip(shown: Sequence[Card], pictures: frozenset[bytes]) -> tuple[tuple[str,
     there = [card for card in shown if card.sample.jpeg in pictures]
     sides = ((status, tuple(card for card in there if card.status == status)[:STRIP]) for status in (KEPT, DROPPED))
     return tuple(side for side in sides if side[1])
+
+
+def changed(shown: Sequence[Card], samples: Sequence[ChangedSample]) -> list[tuple[str, int, tuple[Card, ...]]]:
+    """Return how many cards became kept, and how many became dropped, since another run, with some of each.
+
+    `samples` are the changed ones among those that the report shows.
+    """
+    changes = {one["uid"]: one["change"] for one in samples}
+    found = defaultdict[str, list[Card]](list)
+    for card in shown:
+        if change := changes.get(card.sample.uid):
+            found[change].append(card)
+    return [(change, len(there), tuple(there[:CHANGED])) for change, there in sorted(found.items(), reverse=True)]
 
 
 def lowest_drops(report: Report) -> tuple[ReasonExamples, ...]:

@@ -24,7 +24,7 @@ from filtering.report import text
 from filtering.report.charts import bar, flow, histogram
 from filtering.report.concept_map import concept_map
 from filtering.report.data import ConceptRow, QuarantineExample, Report
-from filtering.report.gallery import Card, anchor_of, arranged, cards, lowest_drops, strip, tally
+from filtering.report.gallery import Card, anchor_of, arranged, cards, changed, lowest_drops, strip, tally
 from filtering.report.pictures import Pictures, admitted, shown_times
 from filtering.report.reliability import right_charts
 
@@ -93,6 +93,8 @@ def _html(known: Mapping[str, object], limits: Limits, pictures: frozenset[bytes
         "cards": ordered,
         "strip": strip(ordered, pictures),
     }
+    against = cast(RunDiff | None, known["against"])
+    own["changed"] = changed(ordered, against["samples"]) if against else []
     own |= {"tally": tally(ordered), "anchors": {card.anchor for card in ordered}}
     own["pictured"] = sum(card.sample.jpeg in pictures for card in ordered)
     own["by_concept"] = Counter(card.sample.concept for card in ordered)

@@ -8,6 +8,7 @@ from filtering.manifests.diff import diff
 from filtering.manifests.places import check_apart
 from filtering.manifests.written import check_report, read_report
 from filtering.report.data import parse_report
+from filtering.report.gallery import cards
 from filtering.report.page import render
 from filtering.runtime.run_record import RunRecord, read_run
 from filtering.storage.outputs import Layout, check_folder
@@ -63,5 +64,6 @@ def _compared(run: Store, record: RunRecord, against: str) -> str:
         raise InputError(
             f"report: {run.url} has no {REPORT_DATA}; an older version of filtering wrote it; run it again"
         )
-    data = read_report(run, record, REPORT_DATA)
-    return render(parse_report(data, run.path(REPORT_DATA)), diff(against, run.url))
+    report = parse_report(read_report(run, record, REPORT_DATA), run.path(REPORT_DATA))
+    shown = {card.sample.uid for card in cards(report) if card.sample.uid}
+    return render(report, diff(against, run.url, len(shown), shown))

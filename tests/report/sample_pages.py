@@ -209,6 +209,8 @@ def changes(texts=HOSTILE, concepts=505):
         "became_kept": {first: 400},
         "became_dropped": {first: 100},
         "shards": {"new": 1},
+        "configuration": [{"key": "selection.keep", "before": 0.3, "after": first}],
+        "samples": [],
         "same_concepts": False,
         "concepts": [{"concept": 7, "run": first, **one}] * concepts,
     }

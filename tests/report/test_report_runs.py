@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from pools import member, metadata_config, tar_config, write_tar
 
+from filtering import open_run
 from filtering.core.errors import DamagedError, InputError
 from filtering.report.data import parse_report, report_bytes
+from filtering.report.gallery import CHANGED
 from filtering.report.page import render
 from filtering.report.rendering import report_page
 from filtering.storage.store import Store
@@ -95,6 +97,14 @@ def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadat
     assert page == f"{tmp_path}/filtering-report/index.html"
     html = Path(page).read_text()
     assert str(other) in html
+    found = " ".join(html.split())
+    assert "<code>selection.keep</code></th><td><code>0.2</code></td><td><code>0.4</code></td>" in found
+    assert '<td><code>[]</code></td><td><code>[{"clip_score": {"keep": 0.9}}]</code></td>' in found
+    shown = html.partition('aria-label="Some samples that became kept"')[2].partition("</div>")[0]
+    anchors = re.findall(r'href="#sample-([0-9a-f]{32})"', shown)
+    before, after = (set(open_run(str(one)).kept().to_table()["uid"].to_pylist()) for one in (other, metadata_run))
+    assert len(anchors) == CHANGED
+    assert set(anchors) <= after - before
     assert (metadata_run / "report/index.html").read_text() != html
     copy = report_page(Store(str(metadata_run)), str(tmp_path / "copy"), None)
     assert Path(copy).read_text() == (metadata_run / "report/index.html").read_text()
