@@ -12,7 +12,8 @@ def test_every_example_is_a_configuration(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["init", name]) == 0
     assert f"wrote run.yaml, the example {name}" in capsys.readouterr().out
-    assert load_config("run.yaml").output.startswith("s3://runs/")
+    where = "" if name == "local" else "s3://"
+    assert load_config("run.yaml").output.startswith(f"{where}runs/")
 
 
 def test_what_is_there_is_not_overwritten(tmp_path, refused):
