@@ -13,6 +13,7 @@ from in_process import export
 from pools import Silent, Told, members, metadata_config, tar_config, write_metadata, write_tar
 from sampling import some_of
 
+import filtering
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.exports.options import Options
@@ -38,6 +39,7 @@ SECTIONS = {
             "steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]
         }
     },
+    "weights": {"selection": {"variant": "paper", "keep": 0.5}, "weights": {"epoch": 2.5}},
     "filtered": {"filters": [{"clip_score": {"keep": 0.7}}]},
 }
 
@@ -112,6 +114,9 @@ def test_three_nights_end_as_runs_over_the_whole_pool_do(night, states, reused, 
     assert second["base"]["shards"] == {"new": 1, "changed": 1, "removed": 0, "same": 2}
     assert second["base"]["embedded_shards"] == 2
     assert second["manifest_hash"] == full["manifest_hash"]
+    if "weights" in sections:
+        kept = [filtering.open_run(run).kept().to_table() for run in (tmp_path / "2", reused / "2")]
+        assert kept[0]["repeat"].equals(kept[1]["repeat"]) and kept[0]["uid"].equals(kept[1]["uid"])
     # What a shard that is gone changes does not depend on the selection: some show that it is right.
     if name not in some_of(list(SECTIONS), 2):
         return

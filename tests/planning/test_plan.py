@@ -13,9 +13,10 @@ from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.run import check
-from filtering.planning.costs import expected_pair_seconds
+from filtering.planning.costs import Asked, expected_pair_seconds, stage_costs
 from filtering.planning.plan import Question, plan, plans
 from filtering.planning.projection import bottleneck
+from filtering.planning.work import Work
 
 
 def planned(config):
@@ -248,3 +249,21 @@ def test_further_encoders_add_to_the_cost_of_a_sample(tar_pool, tmp_path):
     stages = [one["stages"][0] for one in (plain, more)]
     assert stages[1]["memory_per_task_bytes"] > stages[0]["memory_per_task_bytes"]
     assert stages[1]["disk_bytes"] - stages[0]["disk_bytes"] == 60 * (sizes[1] - sizes[0])
+
+
+def test_weights_cost_the_manifests_time_and_memory_for_each_time_that_a_sample_may_be_seen():
+    work = Work(rows=10**8, largest_shard=10**5, dimension=512, clusters=1000, k=10, max_replicas=16, mean_replicas=4.0)
+    found = []
+    for draws in (0, 1, 63):
+        (stage,) = (one for one in stage_costs(work, 1e-8, Asked(draws=draws)) if one.name == "manifests")
+        found.append((stage.spread_seconds, stage.task_bytes))
+    for less, more in pairwise(found):
+        assert less[0] < more[0] and less[1] < more[1]
+
+
+def test_weights_are_planned(metadata_pool, tmp_path, quick):
+    hours = []
+    for more in ({}, {"weights": {"epoch": 2.0}}):
+        config = parse_config(metadata_config(metadata_pool, tmp_path / "run", **more))
+        hours.append(plan(config, check(config), Question(rows=10**9, cpus=10))["hours"])
+    assert hours[0] < hours[1]
