@@ -22,7 +22,8 @@ def _export(given: argparse.Namespace) -> int:
     run, reporter = Store(existing_run(given.run)), progress_reporter()
     found = export(run, given.format, given.out, options, reporter, into_existing=given.into_existing)
     samples = f"{found['samples']:,}" if given.format == "table" else f"{found['kept']:,} kept"
-    line = f"{samples} samples as {given.format} in {given.out} (objects: {found['objects']})"
+    again = f", repeated to {found['samples']:,}," if given.repeat else ""
+    line = f"{samples} samples{again} as {given.format} in {given.out} (objects: {found['objects']})"
     return print_result(given, found, lambda: [line, *warnings_of(found)])
 
 

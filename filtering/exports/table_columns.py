@@ -18,7 +18,7 @@ from filtering.runtime.run_record import stage_folder
 from filtering.scores.registry import SCORERS
 from filtering.storage.store import Store
 
-SCORE, CONCEPT = "score", "concept"
+SCORE, CONCEPT, OWN_SCORE = "score", "concept", "clip_score"
 # What the tables of the manifest say, with the shard's name in the pool beside its URL.
 OWN: Mapping[str, pa.DataType] = {
     **{name: pa.string() for name in ("uid", "key", "shard", "shard_url", "status", "reason", "member", "detail")},
@@ -28,7 +28,7 @@ OWN: Mapping[str, pa.DataType] = {
 }
 # What the rows of embedded shards say, of kept and of dropped samples.
 OF_ROWS: Mapping[str, pa.DataType] = {
-    name: schemas.ROWS.field(name).type for name in ("caption", "url", "width", "height", "sha256", "clip_score")
+    name: schemas.ROWS.field(name).type for name in ("caption", "url", "width", "height", "sha256", OWN_SCORE)
 }
 DEFAULT = ("uid", "key", "shard", "status", "reason", CONCEPT, SCORE, "rank")
 # Columns that samples of one status have.
@@ -71,7 +71,7 @@ def names_of(run: FinishedRun, options: Options) -> tuple[str, ...]:
     known = (*OWN, *([REPEAT] if run.repeats else []), *OF_ROWS, *_scores(tables_of(run)))
     for name in names:
         if name not in known:
-            raise InputError(_unknown(name, known))
+            raise InputError(_unknown(name, known, [OWN_SCORE, *_scores(tables_of(run))]))
         if names.count(name) > 1:
             raise InputError(f"--columns: {name} is given {names.count(name)} times; give it once")
         if _lacked(name, statuses):
@@ -86,10 +86,9 @@ def _lacked(name: str, statuses: Sequence[Kind]) -> bool:
     return len(statuses) == 1 and ONLY.get(name, statuses[0]) != statuses[0]
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
+def _unknown(name: str, known: Sequence[str], scores: Sequence[str]) -> str:
     if name in SCORERS:
-        read = ", ".join(name for name in known if name not in OWN and (name not in OF_ROWS or name == "clip_score"))
-        return f"--columns: no step of this run read the score {name}; the scores of this run are {read}"
+        return f"--columns: no step of this run read the score {name}; the scores of this run are {', '.join(scores)}"
     return f"--columns: unknown column {name}; the columns of this run are {', '.join(known)}{nearest(name, known)}"
 
 

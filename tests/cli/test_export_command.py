@@ -45,3 +45,9 @@ def test_the_formats_of_help_are_those_of_exports():
 )
 def test_what_cannot_be_exported_is_refused(refused, arguments, line):
     assert line in refused("export", "/nowhere", *arguments, "--out", "x")
+
+
+def test_a_table_says_how_many_samples_it_has(metadata_run, call_main, tmp_path):
+    out = str(tmp_path / "out")
+    status, printed, _ = call_main("export", str(metadata_run), "--format", "table", "--columns", "uid", "--out", out)
+    assert (status, printed.strip()) == (0, f"1,100 samples as table in {out} (objects: 3)")

@@ -66,5 +66,7 @@ def test_repeats_are_refused_where_there_are_none(weighed, tar_run, tmp_path):
         export(Store(str(tar_run)), "tar", str(tmp_path / "out"), Options(repeat=True))
     with pytest.raises(InputError, match="--repeat: takes --samples, not --bytes or --shuffle"):
         export(Store(str(weighed)), "tar", str(tmp_path / "out"), Options(repeat=True, shuffle=True))
+    with pytest.raises(InputError, match=r"read the score sds; the scores of this run are clip_score$"):
+        export(Store(str(weighed)), "table", str(tmp_path / "out"), Options(columns="sds"))
     with pytest.raises(InputError, match="--columns: unknown column repeat"):
         export(Store(str(tar_run)), "table", str(tmp_path / "out"), Options(columns="repeat"))
