@@ -38,6 +38,7 @@ STREAMING := mosaicml-streaming==0.13.0 transformers==4.57.6 huggingface-hub==0.
 test-streaming: .venv/.dev
 	rm -rf .venv/streaming
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/streaming $(STREAMING)
+	PYTHONPATH=.venv/streaming $(BIN)/python -c 'import streaming'
 	PYTHONPATH=.venv/streaming $(BIN)/python -m pytest -k mds tests/exports/test_export_chunks.py
 
 lint: .venv/.dev

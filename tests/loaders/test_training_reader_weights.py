@@ -46,7 +46,7 @@ def test_nodes_and_workers_share_the_repeats(weighed, repeats, shuffled):
 
 
 def test_resampling_shows_repeated_samples_more_often(weighed, repeats):
-    dataset = filtering.kept_pipeline(str(weighed), resampled=True, weights=[1.0, 1.0, 1.0]).with_epoch(4000)
+    dataset = filtering.kept_pipeline(str(weighed), resampled=True, weights=[1.0, 1.0, 1.0]).with_epoch(1500)
     found = Counter(sample["__key__"] for sample in dataset)
     often, once = ([key for key in repeats if test(repeats[key])] for test in (lambda n: n >= 4, lambda n: n == 1))
     assert min(found[key] for key in often) > max(found[key] for key in once)
