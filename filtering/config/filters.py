@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from filtering.config.head import Head
 from filtering.config.types import Cosine, Fraction, NoneOrShare, Number, Positive, Section, Signal, Whole
+from filtering.core.fields import FACES
 
-# The field of img2dataset and DataComp with the boxes of faces.
-FACES = "face_bboxes"
 Aspect = Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)]
 
 
@@ -125,6 +125,12 @@ class EntropyFilter(Section):
     min: NoneOrShare = Field(0.3, description="the least entropy, in tens of bits, from 0 to 1")
 
 
+class TextShareFilter(Section):
+    """Drops pictures of which text takes a large share, by the detector of PP-OCR."""
+
+    max: NoneOrShare = Field(description="the greatest share of the picture, from 0 to 1")
+
+
 class HashDuplicatesFilter(Section):
     """Drops samples whose picture has nearly the hash of an earlier one's among those that pass the filters before."""
 
@@ -180,10 +186,23 @@ class FacesFilter(Section):
         return self
 
 
+class HeadFilter(Head):
+    """Keeps samples whose image embedding a head gives a value within bounds, such as a probability of NSFW."""
+
+    min: Number | None = Field(None, description="the least value")
+    max: Number | None = Field(None, description="the greatest value")
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "HeadFilter":
+        if self.min is None and self.max is None:
+            raise ValueError("give min or max or both, such as {weights: nsfw.npz, output: sigmoid, max: 0.5}")
+        return self
+
+
 # Filters that read the signal of their own name.
-SIGNALS_READ: tuple[Signal, ...] = ("blur", "luminance", "entropy")
+SIGNALS_READ: tuple[Signal, ...] = ("blur", "luminance", "entropy", "text_share")
 # Filters that older versions had not: they are in digests only where they are given.
-ADDED = ("blur", "luminance", "entropy", "hash_duplicates", "column", "faces")
+ADDED = ("blur", "luminance", "entropy", "hash_duplicates", "column", "faces", "head", "text_share")
 
 
 class Filter(Section):
@@ -202,6 +221,8 @@ class Filter(Section):
 
     column: ColumnFilter | None = Field(None, description="a mapping such as {name: punsafe, max: 0.5}")
     faces: FacesFilter | None = Field(None, description="a mapping such as {max: 0}")
+    text_share: TextShareFilter | None = Field(None, description="a mapping such as {max: 0.2}")
+    head: HeadFilter | None = Field(None, description="a mapping such as {weights: aesthetic.npz, min: 5}")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Filter":

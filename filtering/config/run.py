@@ -90,7 +90,7 @@ class Embedding(Section):
     signals: tuple[Signal, ...] = Field(
         (),
         description="a list of what is computed of each picture for filters and scores: phash, pixel_hash, blur, "
-        "luminance, entropy",
+        "luminance, entropy, text_share (needs: pip install rapidocr onnxruntime)",
     )
 
     @field_validator("signals")

@@ -17,19 +17,20 @@ from pydantic import (
     model_validator,
 )
 
+from filtering.config.head import Head
 from filtering.config.types import FOR_PEOPLE, Above0, Number, Positive, Section, Seed, Whole
 from filtering.config.validation import nearest
 
 # Scorers that a name stands for; `scores.registry` has what they are.
 NAMES = (
     *("auto", "aum", "blur", "centred_score", "clip_powered", "clip_score", "column", "combine", "dlc", "el2n"),
-    *("entropy", "forgetting", "image_based", "luminance", "metaclip", "neg_clip_loss", "neighbour_agreement"),
-    *("norm_sim", "prototypicality", "right", "sas", "sds", "uniform"),
+    *("entropy", "forgetting", "head", "image_based", "luminance", "metaclip", "neg_clip_loss", "neighbour_agreement"),
+    *("norm_sim", "prototypicality", "right", "sas", "sds", "text_share", "uniform"),
 )
 # Scorers whose values the user has measured.
 MEASURED = frozenset({"table", "aum", "column", "el2n", "forgetting"})
 # Scorers that older versions had not: they are in digests only where they are given.
-ADDED = ("column",)
+ADDED = ("column", "head")
 TABLE = "a path or URL of a parquet table with a uid column"
 NONE = "none"
 NOT = ("no", "off", "false")
@@ -54,6 +55,12 @@ class ColumnScore(Section):
     missing: Number | None = Field(
         None, description="the value of samples that have none; without it such samples are refused"
     )
+
+
+class HeadScore(Head):
+    """What a head makes of image embeddings, such as an aesthetic score."""
+
+    keep: Literal["higher", "lower"] = Field("higher", description="higher or lower: the values to keep")
 
 
 class Dynamics(Section):
@@ -158,6 +165,7 @@ class ScoreOf(Section):
     forgetting: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
     aum: Dynamics | None = Field(None, description="a mapping such as {table: URL}")
     column: ColumnScore | None = Field(None, description="a mapping such as {name: pwatermark, keep: lower}")
+    head: HeadScore | None = Field(None, description="a mapping such as {weights: aesthetic.npz}")
     combine: Combine | None = Field(None, description="a mapping such as {of: [{score: clip_score, weight: 1}]}")
 
     @model_validator(mode="after")

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from filtering.core.fields import FACES, FIELD
+
 # Embedding -> everything after: a row for each sample that has an embedding, in the shard's own order.
 # `source_row` is the row of its vectors in the shard's arrays; `content` is `filtering.core.uids.content_hash`;
 # `url` is where the image was loaded from, as the pool says; `sha256` is that of its bytes, in hex, of tables what they
@@ -31,11 +33,10 @@ SIGNALS = {
     "blur": pa.schema([("blur", pa.float32())]),
     "luminance": pa.schema([("luminance", pa.float32()), ("dark", pa.float32()), ("light", pa.float32())]),
     "entropy": pa.schema([("entropy", pa.float32())]),
+    "text_share": pa.schema([("text_share", pa.float32())]),
 }
 # Beside them, what the pool says of each sample (`input.fields`): a number, or of FACES the boxes of faces, in shares
 # of the picture's sides; null where it says nothing.
-FIELD = "field:{}"
-FACES = "face_bboxes"
 # Beside them, the CLIP score by each further encoder that has a text tower (`embedding.encoders`).
 ENCODER_SCORE = "clip_score:{}"
 

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from filtering.config.input import Arrays
 from filtering.core import schemas
+from filtering.core.fields import FIELD
 from filtering.core.formatting import counted
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import Offsets, read_offsets
@@ -69,7 +70,7 @@ class EmbeddedShard:
     def _with_columns(self, columns: list[str], beside: pa.Schema) -> pa.Table:
         own, name = [one for one in columns if one not in beside.names], SIGNALS_NAME.format(self.shard.identity)
         found = beside.empty_table() if self.mismatch else self.store.read_table(name, beside.names)
-        fields = [one for one in beside.names if one.startswith(schemas.FIELD.format(""))]
+        fields = [one for one in beside.names if one.startswith(FIELD.format(""))]
         check_table(found, beside, beside.names, fields, self.store.path(name))
         rows = self.rows(own) if own else found
         return pa.table([(found if one in beside.names else rows)[one] for one in columns], names=columns)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.run import Embedding
-from filtering.core import schemas
+from filtering.core.fields import FIELD
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash
 from filtering.embedding.images import Decoded, Preparation, Preparations
@@ -147,7 +147,7 @@ class _Filling:
         for name, found in others.items():
             self.other_pixels[name][len(self.batch.samples)] = found
         self.pixels[len(self.batch.samples)] = pixels
-        beside = {**signals, **{schemas.FIELD.format(name): value for name, value in entry.fields.items()}}
+        beside = {**signals, **{FIELD.format(name): value for name, value in entry.fields.items()}}
         content, sha256 = content_hash(entry.caption, entry.image), hashlib.sha256(entry.image).hexdigest()
         stands = entry.image_member, entry.span
         self.batch.samples.append(

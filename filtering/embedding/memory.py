@@ -2,6 +2,7 @@
 
 from filtering.config.run import Embedding
 from filtering.embedding.decoding import BATCHES_AHEAD
+from filtering.embedding.text_share import SIGNAL
 from filtering.shards.samples import WINDOW_BYTES
 from filtering.storage.streams import BLOCK_BYTES
 
@@ -12,6 +13,8 @@ TORCH_BYTES = 700 << 20
 BYTES_PER_PIXEL = 12
 # An encoded picture is held as it was read, and as it is given to the decoder.
 ENCODED_COPIES = 2
+# The detector of text at work (measured).
+TEXT_DETECTOR_BYTES = 200 << 20
 # Rows and captions that wait to be written, as Python objects.
 WAITING_ROWS_BYTES = 64 << 20
 # What the reader remembers of each member, to notice repeats.
@@ -28,7 +31,8 @@ def decoder_bytes(settings: Embedding, width: int, height: int, largest_shard: i
     image = ENCODED_COPIES * settings.max_image_bytes + BYTES_PER_PIXEL * settings.max_pixels
     batches = (BATCHES_AHEAD + 2) * settings.batch_size * (width * height + further) * 3
     members = largest_shard * MEMBERS_PER_SAMPLE * BYTES_PER_MEMBER
-    return PROCESS_BYTES + TORCH_BYTES + WINDOW_BYTES + 3 * BLOCK_BYTES + image + batches + members
+    text = TEXT_DETECTOR_BYTES if SIGNAL in settings.signals else 0
+    return PROCESS_BYTES + TORCH_BYTES + WINDOW_BYTES + 3 * BLOCK_BYTES + image + batches + members + text
 
 
 def embedder_bytes(

@@ -10,6 +10,7 @@ import scipy.fftpack
 from PIL import Image, ImageFilter, ImageStat
 
 from filtering.core.errors import first_line
+from filtering.embedding.text_share import text_share
 from filtering.shards.faults import Fault
 
 # By column of `schemas.SIGNALS`.
@@ -113,4 +114,5 @@ SIGNALS: Mapping[str, Callable[[_Picture], Measured]] = {
     "blur": lambda picture: {"blur": blur_score(picture.reduced)},
     "luminance": _luminance,
     "entropy": lambda picture: {"entropy": entropy_score(picture.reduced)},
+    "text_share": lambda picture: {"text_share": text_share(picture.whole)},
 }

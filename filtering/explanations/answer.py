@@ -119,6 +119,7 @@ def _of_filter(record: RunRecord, reason: str, line: Mapping[str, Any]) -> Filte
         "clip_score": {"clip_score": line["clip_score"]},
         "exclude": {"uid": line["uid"]},
         "hash_duplicates": {"uid": line["uid"]},
+        "head": {"uid": line["uid"]},
     }
     signals = known_of(line, _read_by(record, reason))
     return FilterFacts(filter=kind, asks=asked, has=signals or has.get(kind, {"caption": caption}))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.core.schemas import FACES, FIELD
+from filtering.core.fields import FACES, FIELD
 from filtering.core.uids import uid_array
 from filtering.embedding.artifacts import EmbeddedShard, half_rows
 from filtering.runtime.shuffle import read_groups
@@ -54,14 +54,15 @@ class FiltersResult:
     @property
     def warnings(self) -> list[str]:
         """A line for each column that filters read and that samples lack."""
-        return [f"filters.{self._lacking(name, count)}" for name, count in self.unnamed.items() if count]
+        return [self._lacking(name, count) for name, count in self.unnamed.items() if count]
 
     def _lacking(self, name: str, count: int) -> str:
-        lack = f"{count:,} of {self.rows:,} samples have no"
         field = name.removeprefix(FIELD.format(""))
         if field == name:
-            return f"exclude: {lack} {name}, by which a list excludes"
-        return f"faces: {lack} {FACES}, and pass" if field == FACES else f"column: {lack} {field}"
+            return f"filters.exclude: {count:,} of {self.rows:,} samples have no {name}, by which a list excludes"
+        if field == FACES:
+            return f"filters.faces: {count:,} of {self.rows:,} samples have no face_bboxes, and pass"
+        return f"filters.column: {count:,} of {self.rows:,} samples have no {field}"
 
     @property
     def summary(self) -> str:

@@ -17,6 +17,7 @@ from filtering.filters.artifacts import HashRepeats
 from filtering.filters.column_filters import column_passes, columns_read, faces_pass
 from filtering.filters.exclusion import COLUMNS as KEYS
 from filtering.filters.exclusion import Blocks, Exclusion, exclusion_passes
+from filtering.filters.heads import StoredHead, head_passes
 from filtering.filters.language import check_same_detector, language_passes
 from filtering.filters.signal_filters import signal_columns, signal_passes
 from filtering.filters.words import WordList, words_pass
@@ -42,7 +43,7 @@ class Rule:
     """A filter with its least CLIP score that passes (filter clip_score), or its list (filters words and exclude).
 
     `detector` is the `detector_identity` that the filter language answers by; `repeats` has what hash_duplicates leaves
-    out.
+    out, `head` the weights of the filter head.
     """
 
     step: Filter
@@ -51,6 +52,7 @@ class Rule:
     detector: str = ""
     exclusion: Exclusion | None = None
     repeats: HashRepeats | None = None
+    head: StoredHead | None = None
 
     def columns(self) -> list[str]:
         """Return the columns of rows that the rule reads besides `COLUMNS`."""
@@ -85,6 +87,8 @@ class Rule:
             return language_passes(rows["caption"], step.language)
         if self.words is not None:
             return words_pass(rows["caption"], self.words)
+        if step.head is not None and self.head is not None:
+            return head_passes(len(rows), step.head, self.head, blocks)
         if step.column is not None:
             return column_passes(rows, step.column)
         if step.faces is not None:

@@ -14,6 +14,7 @@ from filtering.core.csr import Int64Array
 from filtering.core.schemas import score_column
 from filtering.filters.cuts import LEAST_SCORE, place_of
 from filtering.filters.exclusion import exclusion_identity, stored_exclusion
+from filtering.filters.heads import head_identity, stored_head
 from filtering.filters.judging import PASSES, Rule, first_failed
 from filtering.filters.language import detector_identity
 from filtering.filters.words import list_identity, stored_list
@@ -60,6 +61,8 @@ class SampledRows:
             return Rule(step, words=stored_list(step.words, number, list_identity(step.words), store))
         if step.exclude is not None:
             return Rule(step, exclusion=stored_exclusion(step.exclude, number, exclusion_identity(step.exclude), store))
+        if step.head is not None:
+            return Rule(step, head=stored_head(step.head, number, head_identity(step.head), store))
         if step.language is not None:
             return Rule(step, detector=detector_identity())
         if cut is None:
@@ -76,7 +79,8 @@ class SampledRows:
 
 def reads_vectors(step: Filter) -> bool:
     """Return whether a filter reads the vectors of samples, or what is computed from them."""
-    return step.clip_score is not None or (step.exclude is not None and step.exclude.what == "vectors")
+    scored = step.clip_score is not None or step.head is not None
+    return scored or (step.exclude is not None and step.exclude.what == "vectors")
 
 
 def _blocks(

@@ -24,11 +24,13 @@ def check_signal(signal: str, key: str, signals: Collection[str], pictures: bool
 
 def signal_columns(step: Filter) -> list[str]:
     """Return the columns of signals that a filter reads from rows."""
-    return [name for name, _ in _least(step)]
+    return ["text_share"] if step.text_share is not None else [name for name, _ in _least(step)]
 
 
 def signal_passes(rows: pa.Table, step: Filter) -> npt.NDArray[np.bool_]:
-    """Return which rows reach the least value of each column that the filter reads; bool (n,)."""
+    """Return which rows reach the least value of each column that the filter reads, or are not above it; bool (n,)."""
+    if step.text_share is not None:
+        return np.asarray(rows["text_share"].to_numpy() <= np.float32(step.text_share.max), dtype=bool)
     passes = np.ones(len(rows), dtype=bool)
     for name, least in _least(step):
         passes &= rows[name].to_numpy() >= np.float32(least)

@@ -19,6 +19,7 @@ from filtering.filters.column_filters import check_field
 from filtering.filters.cuts import judged, score_threshold
 from filtering.filters.exclusion import check_exclusion, exclusion_identity, stored_exclusion
 from filtering.filters.hash_duplicates import find_hash_repeats
+from filtering.filters.heads import head_identity, read_head, stored_head
 from filtering.filters.judging import PASSES, Judging, Rule
 from filtering.filters.language import check_language, detector_identity
 from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, read_repeats, spread_uids
@@ -81,6 +82,8 @@ def _read_by(step: Filter) -> str | None:
         return list_identity(step.words)
     if step.exclude is not None:
         return exclusion_identity(step.exclude)
+    if step.head is not None:
+        return head_identity(step.head)
     return detector_identity() if step.language is not None else None
 
 
@@ -103,6 +106,9 @@ def check_filters(
                 check_list(step.words)
             if step.exclude is not None:
                 check_exclusion(step.exclude)
+            if step.head is not None:
+                with under("filters.head"):
+                    read_head(step.head)
             if step.signal is not None:
                 check_signal(step.signal, f"filters.{step.kind}", embedding.signals, pictures)
             if step.field is not None:
@@ -168,6 +174,8 @@ def _judging(
             rule = Rule(step, words=_kept_list(stage, stored_list, step.words, number, next(read)))
         elif step.exclude is not None:
             rule = Rule(step, exclusion=_kept_list(stage, stored_exclusion, step.exclude, number, next(read)))
+        elif step.head is not None:
+            rule = Rule(step, head=_kept_list(stage, stored_head, step.head, number, next(read)))
         elif step.language is not None:
             rule = Rule(step, detector=next(read))
         elif (near := step.hash_duplicates) is not None:

@@ -18,6 +18,8 @@ FILTERS: Words = {
     ),
     "blur": ("Blur filter", "the picture is more blurred than the configuration allows"),
     "column": ("Column filter", "a number that the pool has for it is outside of the configured bounds"),
+    "head": ("Head filter", "the configured head gives its image a value outside of the bounds"),
+    "text_share": ("Text filter", "text takes more of the picture than the configuration allows"),
     "faces": ("Faces filter", "the picture has more or larger faces than the configuration allows"),
     "entropy": ("Information filter", "the picture holds less information than the configuration requires"),
     "hash_duplicates": ("Repeated picture", "an earlier sample of the pool has nearly the same picture, by its hash"),

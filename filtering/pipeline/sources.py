@@ -6,6 +6,7 @@ from filtering.config.run import Config
 from filtering.embedding.encoders import encoder_settings
 from filtering.embedding.identity import contents_of
 from filtering.filters.exclusion import exclusion_identity
+from filtering.filters.heads import head_identity
 from filtering.filters.phrases import IMAGENET
 from filtering.filters.words import list_identity
 from filtering.pipeline.origin import origin_of
@@ -32,6 +33,8 @@ def sources_of(config: Config) -> dict[str, str]:
             found[step.words.list] = list_identity(step.words)
         if step.exclude is not None:
             found[step.exclude.source] = exclusion_identity(step.exclude)
+        if step.head is not None:
+            found[step.head.weights] = head_identity(step.head)
     versions = versions_of({url for spec in every_spec(config) for url in files_of(spec)})
     found |= {url: digest(astuple(version)) for url, version in versions.items()}
     if (origin := origin_of(config, None)) is not None:

@@ -13,7 +13,8 @@ import pyarrow as pa
 from filtering.config.run import Config
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
-from filtering.core.schemas import FIELD, beside_rows
+from filtering.core.fields import FIELD
+from filtering.core.schemas import beside_rows
 from filtering.embedding.artifacts import half_rows, unit_rows
 from filtering.embedding.signals import Measured, measured
 from filtering.filters.sampling import SampledRows, reads_vectors

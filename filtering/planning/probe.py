@@ -93,7 +93,8 @@ def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     for shard in shards:
         try:
             counts.append(row_count(shard.url))
-            dimension = dimension or max(source.dimensions(shard))
+            vectors, of_concepts = source.dimensions(shard)
+            dimension = dimension or of_concepts or vectors
         except FileNotFoundError:
             faults.append(f"{shard.url}: it, or a file of its vectors, is not there")
         except UnreadableError as error:

@@ -66,6 +66,8 @@ FILTERS = {
     "luminance": "Pictures must not be dark or bright all over",
     "entropy": "Pictures must hold some information",
     "column": "The pool's number must be within the configured bounds",
+    "head": "The head's value of the image must be within the configured bounds",
+    "text_share": "Text must take no more of a picture than configured",
     "faces": "Pictures must have no more and no larger faces than configured",
     "hash_duplicates": "Of pictures with nearly the same hash the first must be kept alone",
     "clip_score": "Image and caption must match: the CLIP score must be at least {threshold:.4g}",

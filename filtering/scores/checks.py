@@ -3,10 +3,11 @@
 from collections.abc import Collection
 
 from filtering.config.run import Embedding
-from filtering.config.scores import ClipScore, ColumnScore, MetaClip, ScoreTable, Targets
+from filtering.config.scores import ClipScore, ColumnScore, HeadScore, MetaClip, ScoreTable, Targets
 from filtering.core.errors import InputError, under
 from filtering.embedding.encoders import check_scoring_encoder
 from filtering.filters.column_filters import check_field
+from filtering.filters.heads import read_head
 from filtering.filters.phrases import check_entries
 from filtering.filters.signal_filters import check_signal
 from filtering.scores.contexts import check_targets
@@ -32,6 +33,8 @@ def check_spec(spec: Spec, model: Embedding | None, fields: Collection[str] = ()
             check_targets(settings.targets)
         elif isinstance(settings, MetaClip):
             check_entries(settings.entries)
+        elif isinstance(settings, HeadScore):
+            read_head(settings)
         elif isinstance(settings, ColumnScore):
             check_field(settings.name, spec.name, fields)
         elif spec.scorer.signal is not None:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from filtering.config.scores import ColumnScore
 from filtering.core.errors import InputError
-from filtering.core.schemas import FIELD
+from filtering.core.fields import FIELD
 
 
 def field_scores(rows: pa.Table, settings: ColumnScore) -> npt.NDArray[np.float64]:

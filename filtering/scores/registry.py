@@ -12,6 +12,7 @@ from filtering.config.scores import (
     Combine,
     Dlc,
     Dynamics,
+    HeadScore,
     MetaClip,
     NegClipLoss,
     NeighbourAgreement,
@@ -25,12 +26,14 @@ from filtering.config.scores import (
 )
 from filtering.config.types import Section
 from filtering.core.errors import InputError, under
-from filtering.core.schemas import FIELD, score_column
+from filtering.core.fields import FIELD
+from filtering.core.schemas import score_column
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.contexts import concept_context, near_targets_context, target_files, targets_context
 from filtering.scores.distances import prototypicalities
+from filtering.scores.head_scores import HEAD
 from filtering.scores.norm_sim import norm_sims
-from filtering.scores.row_scores import COLUMN_OF_POOL, ones, signal_scorer, stored_scores, table_scores
+from filtering.scores.row_scores import COLUMN_OF_POOL, SIGNAL_SCORERS, ones, stored_scores, table_scores
 from filtering.scores.scorer import Kind, Scorer, Values
 from filtering.shards.vectors import Side
 
@@ -166,10 +169,9 @@ SCORERS: dict[str, Scorer] = {
     "uniform": Scorer(
         Kind.ROWS, "1 for all: the graph alone decides", "", "arXiv 2310.07931", of_rows=ones, values=Values.SHARE
     ),
-    "blur": signal_scorer("blur", "sharpness of the picture: edges, and how unevenly greys are spread"),
-    "luminance": signal_scorer("luminance", "mean brightness of the picture"),
-    "entropy": signal_scorer("entropy", "entropy of the picture's values, in tens of bits"),
+    **SIGNAL_SCORERS,
     "column": COLUMN_OF_POOL,
+    "head": HEAD,
     "combine": Scorer(Kind.PARTS, "weighted sum of ranks, z-scores, ...", "scores", "", Combine, values=Values.OWN),
     "table": Scorer(
         Kind.ROWS,
@@ -253,8 +255,8 @@ def files_of(spec: Spec) -> list[str]:
     Parts have their own. InputError where a folder of images cannot be listed.
     """
     settings = spec.settings
-    if isinstance(settings, ScoreTable):
-        return [settings.table]
+    if isinstance(settings, ScoreTable | HeadScore):
+        return [settings.table if isinstance(settings, ScoreTable) else settings.weights]
     if isinstance(settings, MetaClip):
         return [] if settings.entries == IMAGENET else [settings.entries]
     return target_files(settings.targets) if isinstance(settings, Targets) else []
@@ -266,9 +268,8 @@ def parts_of(spec: Spec) -> list[Spec]:
         return [CENTRED]
     if isinstance(spec.settings, Right):
         return [CENTRED, AGREEMENTS["images"], *[AGREEMENTS["captions"]] * (spec.settings.neighbours == "both")]
-    if not isinstance(spec.settings, Combine):
-        return []
-    return [spec_of(part.score, "clip_score", spec.key) for part in spec.settings.of]
+    parts = spec.settings.of if isinstance(spec.settings, Combine) else ()
+    return [spec_of(part.score, "clip_score", spec.key) for part in parts]
 
 
 def side_of(spec: Spec) -> Side | None:
@@ -297,8 +298,7 @@ def _completed(name: str, settings: Section | None) -> Spec:
 
 
 def _defaults(name: str) -> Section | None:
-    settings = SCORERS[name].settings
-    if settings is None:
+    if (settings := SCORERS[name].settings) is None:
         return None
     missing = [key for key, field in settings.model_fields.items() if field.is_required()]
     if missing:

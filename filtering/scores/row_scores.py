@@ -34,14 +34,14 @@ def column_of_pool(rows: pa.Table, settings: ColumnScore, files: Files) -> Score
     return field_scores(rows, settings)
 
 
-def signal_scorer(name: Signal, about: str) -> Scorer:
-    """Return the score that is a signal of pictures, in the column of its name."""
+def signal_scorer(name: Signal, about: str, source: str = "CleanVision", turned: bool = False) -> Scorer:
+    """Return the score that is a signal of pictures, in the column of its name; 1 less it where it is turned round."""
 
     def read(rows: pa.Table, settings: Section | None, files: Files) -> Float32Array:
         scores: Float32Array = rows[name].to_numpy()
-        return scores
+        return np.float32(1) - scores if turned else scores
 
-    return Scorer(Kind.ROWS, about, "pictures", "CleanVision", of_rows=read, values=Values.SHARE, signal=name)
+    return Scorer(Kind.ROWS, about, "pictures", source, of_rows=read, values=Values.SHARE, signal=name)
 
 
 COLUMN_OF_POOL = Scorer(
@@ -53,3 +53,10 @@ COLUMN_OF_POOL = Scorer(
     of_rows=column_of_pool,
     values=Values.OWN,
 )
+
+SIGNAL_SCORERS = {
+    "blur": signal_scorer("blur", "sharpness of the picture: edges, and how unevenly greys are spread"),
+    "luminance": signal_scorer("luminance", "mean brightness of the picture"),
+    "entropy": signal_scorer("entropy", "entropy of the picture's values, in tens of bits"),
+    "text_share": signal_scorer("text_share", "share of the picture that is no text", "PP-OCR", turned=True),
+}

@@ -63,6 +63,8 @@ FILTER_INPUTS = {
     "luminance": "pictures (embedding.signals: [luminance])",
     "entropy": "pictures (embedding.signals: [entropy])",
     "column": "a field of the pool (input.fields)",
+    "head": "embeddings of images, a file of weights",
+    "text_share": "pictures (embedding.signals: [text_share]), the package rapidocr",
     "faces": "the pool's face_bboxes (input.fields: [face_bboxes])",
     "hash_duplicates": "pictures (embedding.signals: [phash], or [pixel_hash])",
 }

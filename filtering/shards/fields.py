@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filtering.core.schemas import FACES
+from filtering.core.fields import FACES
 
 # Boxes of a picture that are kept, the first ones: a crowd has more.
 MOST_FACES = 256

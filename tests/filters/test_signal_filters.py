@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from pools import Silent, member, members, metadata_config, photo, tar_config, write_tar
 
 from filtering import explain, open_run
@@ -174,3 +174,22 @@ def test_a_plan_counts_what_passes_by_signals(planted, tmp_path):
     config = configured(planted, tmp_path / "run", [{"luminance": {}}, {"hash_duplicates": {}}])
     found = plan(config, check(config))
     assert found["passing"] == found["rows"] - len({"b3", "b4"})
+
+
+def test_pictures_with_much_text_are_dropped_and_text_is_a_score(tmp_path):
+    (tmp_path / "pool").mkdir()
+    image = PHOTOS[0].resize((640, 480))
+    style = {"fill": "white", "font": ImageFont.load_default(64), "stroke_width": 2, "stroke_fill": "black"}
+    for number in range(4):
+        ImageDraw.Draw(image).text((30, 30 + 110 * number), "BUY NOW AND SAVE", **style)
+    write_tar(tmp_path / "pool/00000000.tar", [*named("a0", jpeg(image)), *members(0, 12)])
+    embedding = {"model": "demo", "batch_size": 8, "signals": ["text_share"]}
+    filters, score = [{"text_share": {"max": 0.3}}], {"method": "top", "keep": 1.0, "score": "text_share"}
+    config = tar_config(tmp_path / "pool", tmp_path / "run", embedding=embedding, selection=score)
+    run(parse_config({**config, "filters": filters}), Silent())
+    assert dropped(tmp_path / "run", "text_share") == {"a0"}
+    run(parse_config(config), Silent())
+    kept = open_run(str(tmp_path / "run")).kept().to_table().to_pylist()
+    scores = {one["key"]: one["score"] for one in kept}
+    assert min(scores, key=scores.__getitem__) == "a0"
+    assert scores["a0"] < 0.7
