@@ -19,8 +19,8 @@ from benchmarks.lib import processes
 from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.lib.timing import timed
+from filtering.config.embedding import Embedding
 from filtering.config.input import Input
-from filtering.config.run import Embedding
 from filtering.runtime.worker import peak_memory_bytes
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store

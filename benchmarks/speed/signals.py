@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.lib.arguments import add_outputs, parser_of
 from benchmarks.lib.tables import Row, print_table, write_outputs
 from benchmarks.lib.timing import seconds_of
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.embedding.images import Preparation, decode_image
 from filtering.embedding.model import ClipModel
 from filtering.embedding.signals import SIGNALS, measured

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
     Field,
@@ -18,11 +18,10 @@ from pydantic import (
 )
 
 from filtering.config.aliases import renamed
+from filtering.config.embedding import Embedding
 from filtering.config.filters import Filter
 from filtering.config.input import Input
-from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from filtering.config.notify import Notify
-from filtering.config.preprocessing import Preprocessing
 from filtering.config.resolution import without_paper
 from filtering.config.selection import Selection, Steps
 from filtering.config.settings_file import read_settings
@@ -35,7 +34,6 @@ from filtering.config.types import (
     Section,
     Seed,
     Share,
-    Signal,
     Whole,
 )
 from filtering.config.validation import TOO_DEEP, explained, others, without_credentials
@@ -45,58 +43,9 @@ from filtering.core.places import PathOrUrl
 from filtering.core.visible import visible
 from filtering.storage.urls import NOT_WRITTEN, is_http
 
-# The name of a further encoder: a part of the names of its objects.
-EncoderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 LOG = logging.getLogger(__name__)
 # Keys that do not change the result. A base does not either: it only saves work.
 UNDECISIVE = ("output", "ray", "base", "retention", "notify")
-
-
-class Encoder(Section):
-    """A further model whose towers embed the samples of tars in the same pass; one of images alone will do."""
-
-    model: str = Field(
-        description="an open_clip model as in embedding.model, timm:NAME, or the path of a TorchScript file (.ts)"
-    )
-    pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
-    weights: str | None = Field(None, description="the path of a checkpoint that belongs to the tag in pretrained")
-    preprocessing: Preprocessing = Field(Preprocessing(), description="a mapping such as {mean: [0.5, 0.5, 0.5]}")
-
-
-class Embedding(Section):
-    """The CLIP model that embeds the samples of tars; unused where rows come with vectors."""
-
-    model: str = Field(
-        "ViT-B-32",
-        description="demo, an open_clip model name, local-dir:FOLDER, hf-hub:OWNER/NAME, or the path of a model config",
-    )
-    pretrained: str | None = Field(None, description="an open_clip tag or the path of a checkpoint")
-    weights: str | None = Field(None, description="the path of a checkpoint that belongs to the tag in pretrained")
-    preprocessing: Preprocessing = Field(Preprocessing(), description="a mapping such as {mean: [0.5, 0.5, 0.5]}")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="auto, fp32, fp16 or bf16")
-    batch_size: Positive = Field(256, description="a positive whole number of images")
-    text_batch_size: Positive = Field(1024, description="a positive whole number of captions")
-    decoding: Literal["draft", "exact"] = Field("draft", description="draft or exact")
-    max_pixels: Positive = Field(MAX_PIXELS, description="a positive whole number of pixels")
-    max_image_bytes: Positive = Field(MAX_IMAGE_BYTES, description="a positive whole number of bytes")
-    compile: bool = Field(False, description="true or false", strict=True)
-    reuse: bool = Field(
-        True, description="true or false: take over what a finished run beside the output has embedded", strict=True
-    )
-    encoders: dict[EncoderName, Encoder] = Field(
-        {}, description="a mapping from names to models such as {dino: {model: 'timm:NAME', pretrained: FILE}}"
-    )
-    signals: tuple[Signal, ...] = Field(
-        (),
-        description="a list of what is computed of each picture for filters and scores: phash, pixel_hash, blur, "
-        "luminance, entropy, text_share (needs: pip install rapidocr onnxruntime)",
-    )
-
-    @field_validator("signals")
-    @classmethod
-    def _each_once(cls, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
-        return tuple(sorted(set(signals)))
 
 
 class Concepts(Section):

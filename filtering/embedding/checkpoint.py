@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from filtering.config.embedding import Embedding
 from filtering.config.input import Input
 from filtering.config.preprocessing import Preprocessing
-from filtering.config.run import Embedding
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, first_line

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.fields import FIELD
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash

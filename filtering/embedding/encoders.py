@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from pydantic import Field
 
+from filtering.config.embedding import Embedding
 from filtering.config.input import Input
-from filtering.config.run import Concepts, Embedding
+from filtering.config.run import Concepts
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, Mistakes

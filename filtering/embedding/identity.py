@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
 from filtering.embedding.encoders import PinnedEmbedding, encoder_settings

@@ -1,6 +1,6 @@
 """Encoders of images alone: models of timm, and TorchScript files; nothing is loaded here."""
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.local_weights import local_file, local_weights
 from filtering.embedding.normalised import merged

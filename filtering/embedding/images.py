@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from filtering.config.embedding import Embedding
 from filtering.config.limits import MAX_PIXELS
-from filtering.config.run import Embedding
 from filtering.core.errors import first_line
 from filtering.embedding.avif import Refused
 from filtering.embedding.essentials import essentials

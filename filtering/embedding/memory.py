@@ -1,6 +1,6 @@
 """The peak memory of an embedding process: the formula that `plan` prints and benchmarks.speed.memory checks."""
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.embedding.decoding import BATCHES_AHEAD
 from filtering.embedding.text_share import SIGNAL
 from filtering.shards.samples import WINDOW_BYTES

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torchvision.transforms import Compose, Normalize
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import model_files
 from filtering.embedding.identity import as_begun

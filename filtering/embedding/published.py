@@ -4,7 +4,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError, first_line
 
 FOLDER, HUB = "local-dir:", "hf-hub:"

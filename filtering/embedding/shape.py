@@ -1,6 +1,7 @@
 """How many actors hold the model, and how many decoders feed each of them."""
 
-from filtering.config.run import Embedding, Ray
+from filtering.config.embedding import Embedding
+from filtering.config.run import Ray
 from filtering.core.errors import InputError
 from filtering.runtime.task_spec import Capacity, WorkerShape
 

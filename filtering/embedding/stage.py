@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
+from filtering.config.embedding import Embedding
 from filtering.config.input import Input
-from filtering.config.run import Embedding, Ray
+from filtering.config.run import Ray
 from filtering.core.errors import InputError
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import (

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.schemas import beside_rows
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import TarCounts

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import pyarrow as pa
 
+from filtering.config.embedding import Embedding
 from filtering.config.filters import Filter
-from filtering.config.run import Embedding
 from filtering.core import schemas
 from filtering.core.errors import Mistakes, RunError, under
 from filtering.core.schemas import score_column

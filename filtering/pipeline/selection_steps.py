@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from filtering.config.embedding import Embedding
 from filtering.config.methods import FIT_KEY, StrataBudget, fit_of
-from filtering.config.run import Config, Embedding
+from filtering.config.run import Config
 from filtering.config.scores import NONE, Combine, ScoreTable, Weighted
 from filtering.config.selection import Sets, Step, Steps
 from filtering.config.types import FOR_PEOPLE

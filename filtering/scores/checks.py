@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.config.scores import ClipScore, ColumnScore, HeadScore, MetaClip, ScoreTable, Targets
 from filtering.core.errors import InputError, under
 from filtering.embedding.encoders import check_scoring_encoder

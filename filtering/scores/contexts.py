@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from filtering.concepts.artifacts import read_centroids, read_concept_centroids, read_sections
 from filtering.concepts.nearest import CentroidIndex
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.config.scores import Targets
 from filtering.core.errors import InputError
 from filtering.embedding.target_vectors import read_targets, target_file

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.artifacts import read_homes
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.config.scores import Dlc
 from filtering.core.errors import RunError
 from filtering.core.uid_rule import BY_URL, UidRule

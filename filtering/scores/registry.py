@@ -33,7 +33,7 @@ from filtering.scores.contexts import concept_context, near_targets_context, tar
 from filtering.scores.distances import prototypicalities
 from filtering.scores.head_scores import HEAD
 from filtering.scores.norm_sim import norm_sims
-from filtering.scores.row_scores import COLUMN_OF_POOL, SIGNAL_SCORERS, ones, stored_scores, table_scores
+from filtering.scores.row_scores import CLIP_SCORE, COLUMN_OF_POOL, SIGNAL_SCORERS, ones, stored_scores, table_scores
 from filtering.scores.scorer import Kind, Scorer, Values
 from filtering.shards.vectors import Side
 
@@ -45,15 +45,7 @@ KEY = "selection.score"
 HERE = "docs/methods.md"
 CLIP_POWERED = Combine(of=(Weighted(score="sas", weight=1.0), Weighted(score="sds", weight=0.1)), by="mean")
 SCORERS: dict[str, Scorer] = {
-    "clip_score": Scorer(
-        Kind.ROWS,
-        "cosine of image and caption",
-        "pairs",
-        "arXiv 2304.14108",
-        ClipScore,
-        of_rows=stored_scores,
-        values=Values.COSINE,
-    ),
+    "clip_score": CLIP_SCORE,
     "neg_clip_loss": Scorer(
         Kind.BATCHES, "CLIP score less what the batch's other pairs reach", "pairs", "arXiv 2405.19547", NegClipLoss
     ),

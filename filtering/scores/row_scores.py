@@ -60,3 +60,12 @@ SIGNAL_SCORERS = {
     "entropy": signal_scorer("entropy", "entropy of the picture's values, in tens of bits"),
     "text_share": signal_scorer("text_share", "share of the picture that is no text", "PP-OCR", turned=True),
 }
+CLIP_SCORE = Scorer(
+    Kind.ROWS,
+    "cosine of image and caption",
+    "pairs",
+    "arXiv 2304.14108",
+    ClipScore,
+    of_rows=stored_scores,
+    values=Values.COSINE,
+)

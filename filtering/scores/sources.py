@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from filtering.config.run import Embedding, Ray
+from filtering.config.embedding import Embedding
+from filtering.config.run import Ray
 from filtering.core.uid_rule import UidRule
 from filtering.filters.artifacts import PassingShard
 from filtering.scores.artifacts import GraphSource

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from filtering.config.run import Embedding, Ray
+from filtering.config.embedding import Embedding
+from filtering.config.run import Ray
 from filtering.config.scores import CentredScore, Combine, Dlc, MetaClip, NegClipLoss
 from filtering.core.errors import RunError
 from filtering.core.uid_rule import UidRule

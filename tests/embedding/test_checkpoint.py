@@ -14,7 +14,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from PIL import Image
 from safetensors.torch import load_file
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding import checkpoint
 from filtering.embedding.checkpoint import check_loads, model_files
@@ -301,7 +301,7 @@ def test_weights_at_a_url_that_cannot_be_read_are_refused_in_a_line_with_key_and
 def test_names_are_known_without_torch():
     code = (
         "import sys\n"
-        "from filtering.config.run import Embedding\n"
+        "from filtering.config.embedding import Embedding\n"
         "from filtering.embedding.checkpoint import model_files\n"
         "model_files(Embedding(model='ViT-B-32', pretrained='laion2b_s34b_b79k'))\n"
         "print(sorted({'torch', 'open_clip', 'numpy', 'pyarrow', 'ray'} & set(sys.modules)))"

@@ -14,7 +14,7 @@ import torch
 from open_clip.tokenizer import default_bpe
 from safetensors.numpy import save_file
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding import checkpoint
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG

@@ -6,7 +6,7 @@ import open_clip
 import pytest
 from PIL import Image
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import model_files
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.core.errors import InputError
 from filtering.embedding import published
 from filtering.embedding.checkpoint import model_files, read_own_config

@@ -14,8 +14,9 @@ from image_bytes import encoded
 from PIL import Image, ImageFilter
 from pools import member, members, photo, picture, write_tar
 
+from filtering.config.embedding import Embedding
 from filtering.config.input import Input
-from filtering.config.run import Embedding, parse_config
+from filtering.config.run import parse_config
 from filtering.core import schemas
 from filtering.embedding.artifacts import SIGNALS_NAME, EmbeddedShard
 from filtering.embedding.images import decode_image

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from pools import member, members, photo, picture, write_tar
 
+from filtering.config.embedding import Embedding
 from filtering.config.input import Input
-from filtering.config.run import Embedding
 from filtering.embedding.artifacts import QUARANTINE_NAME, ROWS_NAME, EmbeddedShard
 from filtering.embedding.decoding import ahead, batches
 from filtering.embedding.demo_clip import CHECKPOINT, MODEL_CONFIG

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.embedding.checkpoint import check_loads
 from filtering.embedding.demo_clip import MODEL_CONFIG
 from filtering.embedding.model import ClipModel

@@ -4,8 +4,8 @@ from pools import member, members, write_tar
 from test_dlc import learning_complexity
 
 from filtering.concepts.artifacts import ASSIGNMENT_NAME
+from filtering.config.embedding import Embedding
 from filtering.config.input import Input
-from filtering.config.run import Embedding
 from filtering.config.scores import Dlc
 from filtering.core.errors import RunError
 from filtering.embedding.artifacts import EmbeddedShard, unit_rows

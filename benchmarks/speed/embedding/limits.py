@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.lib import processes
-from filtering.config.run import Embedding
+from filtering.config.embedding import Embedding
 from filtering.embedding.decoding import batches
 from filtering.embedding.loading import PRECISIONS
 from filtering.embedding.model import ClipModel
