@@ -143,8 +143,8 @@ def _pictures(source: Path, pool: Path) -> Settings:
     for path in (built / "pool").glob("*.tar"):
         path.rename(source / path.name)
     # The whole run that an incremental one is compared with embeds the pool, although others lie beside it.
-    model = {"model": "demo", "reuse": False}
-    return {"input": {"shards": str(pool)}, "embedding": model, "selection": {"keep": 0.3}}
+    sections = {"embedding": {"model": "demo"}, "reuse_embeddings": False, "selection": {"keep": 0.3}}
+    return {"input": {"shards": str(pool)}, **sections}
 
 
 def _metadata(rows: int, shards: int) -> Callable[[Path, Path], Settings]:

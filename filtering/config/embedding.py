@@ -41,9 +41,6 @@ class Embedding(Section):
     max_pixels: Positive = Field(MAX_PIXELS, description="a positive whole number of pixels")
     max_image_bytes: Positive = Field(MAX_IMAGE_BYTES, description="a positive whole number of bytes")
     compile: bool = Field(False, description="true or false", strict=True)
-    reuse: bool = Field(
-        True, description="true or false: take over what a finished run beside the output has embedded", strict=True
-    )
     encoders: dict[EncoderName, Encoder] = Field(
         {}, description="a mapping from names to models such as {dino: {model: 'timm:NAME', pretrained: FILE}}"
     )

@@ -45,7 +45,7 @@ from filtering.storage.urls import NOT_WRITTEN, is_http
 
 LOG = logging.getLogger(__name__)
 # Keys that do not change the result. A base does not either: it only saves work.
-UNDECISIVE = ("output", "ray", "base", "retention", "notify")
+UNDECISIVE = ("output", "ray", "base", "retention", "notify", "reuse_embeddings")
 
 
 class Concepts(Section):
@@ -133,6 +133,9 @@ class Config(Section):
         None, min_length=1, description="latest, or the path or URL of the run whose results are reused"
     )
     retention: Retention | None = Field(None, description="a mapping such as {keep_runs: 14}")
+    reuse_embeddings: bool = Field(
+        True, description="true or false: take over what a finished run beside the output has embedded", strict=True
+    )
     notify: Notify | None = Field(None, description="a mapping such as {url_env: HOOK_URL}")
     embedding: Embedding = Field(Embedding(), description="a mapping")
     filters: tuple[Filter, ...] = Field((), description="a list such as [{clip_score: {keep: 0.5}}]")
@@ -175,11 +178,9 @@ class Config(Section):
         return self.model_dump(mode="json", context=FOR_PEOPLE)
 
     def digest(self) -> str:
-        """Return a hash of all keys that change the result: those of `UNDECISIVE` do not, nor does embedding.reuse."""
+        """Return a hash of all keys that change the result: those of `UNDECISIVE` do not."""
         decisive = {key: value for key, value in self.model_dump(mode="json").items() if key not in UNDECISIVE}
         decisive |= {key: without_paper(decisive[key]) for key in ("selection", "selections")}
-        # Whose vectors are read does not change them.
-        decisive["embedding"].pop("reuse")
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -30,7 +30,7 @@ NAMES = (
 # Scorers whose values the user has measured.
 MEASURED = frozenset({"table", "aum", "column", "el2n", "forgetting"})
 # Scorers that older versions had not: they are in digests only where they are given.
-ADDED = ("column", "head")
+ADDED = ("clip_score", "column", "head")
 TABLE = "a path or URL of a parquet table with a uid column"
 NONE = "none"
 NOT = ("no", "off", "false")

@@ -42,7 +42,7 @@ from filtering.storage.store import Store
 EmbeddedCounts = MetadataCounts | TarCounts
 VERSION = 4
 # Keys of the section that are in its identity only where they are given, or not at all.
-APART = ("encoders", "reuse", "signals")
+APART = ("encoders", "signals")
 # Apart: to read rows again takes seconds, to embed pictures again takes days.
 METADATA_VERSION = 6
 SIGNALS_VERSION = 1

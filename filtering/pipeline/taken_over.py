@@ -24,7 +24,7 @@ def embeddings_beside(context: RunContext, stage: StageRun) -> Reusable | None:
     Incremental runs are left out: retention deletes them and does not know who else reads them. `context.avoided` are
     the folders of embeddings of which something is damaged.
     """
-    if not (context.config.embedding.reuse and context.config.input.has_pictures) or context.reusable is not None:
+    if not (context.config.reuse_embeddings and context.config.input.has_pictures) or context.reusable is not None:
         return None
     own, root = place_of(context.runtime.store.url), root_of(context.runtime.store)
     folders = [one for name in root.names()[-MOST:] if place_of((one := root.child(name)).url) != own]
@@ -39,7 +39,7 @@ def embeddings_beside(context: RunContext, stage: StageRun) -> Reusable | None:
     count = counted(len(best.identities()), "shard")
     context.runtime.progress.say(
         f"embeddings of {count} are taken from {best.base.run.url}, which must stay where it is; "
-        "embedding.reuse=false embeds them here"
+        "reuse_embeddings=false embeds them here"
     )
     context.runtime.events.append("embeddings_taken", run=best.base.run.url, shards=len(best.identities()))
     return best

@@ -31,7 +31,7 @@ def pool(tmp_path):
 
 def taken(pool, name, reuse=True, **sections):
     """Run beside the pool; return the record, and the lines that say what was taken over."""
-    config = tar_config(pool, pool.parent / "runs" / name, embedding={"reuse": reuse}, **sections)
+    config = tar_config(pool, pool.parent / "runs" / name, reuse_embeddings=reuse, **sections)
     heard = Heard()
     record = run(parse_config(config), heard)
     return record, [line for line in heard.lines if line.startswith("embeddings of")]
@@ -47,7 +47,7 @@ def test_a_run_into_another_output_takes_the_embeddings_over(pool):
     second, said = taken(pool, "second", selection={"keep": 0.25, "variant": "paper"})
     place = Store(str(pool.parent / "runs" / "first")).url
     assert said == [
-        f"embeddings of 3 shards are taken from {place}, which must stay where it is; embedding.reuse=false embeds "
+        f"embeddings of 3 shards are taken from {place}, which must stay where it is; reuse_embeddings=false embeds "
         "them here"
     ]
     assert embedded(pool, "second") == []
@@ -75,7 +75,7 @@ def test_only_shards_that_are_as_they_were_are_taken_over(pool):
 
 def test_embeddings_of_another_model_or_of_an_unfinished_run_are_not_taken_over(pool):
     taken(pool, "first")
-    config = tar_config(pool, pool.parent / "runs" / "exact", embedding={"reuse": True, "decoding": "exact"})
+    config = tar_config(pool, pool.parent / "runs" / "exact", reuse_embeddings=True, embedding={"decoding": "exact"})
     run(parse_config(config), Silent())
     assert len(embedded(pool, "exact")) == 3
     (pool.parent / "runs" / "first" / "run.json").unlink()
@@ -85,7 +85,7 @@ def test_embeddings_of_another_model_or_of_an_unfinished_run_are_not_taken_over(
 
 
 def test_an_incremental_run_is_no_source(pool):
-    config = tar_config(pool, pool.parent / "runs" / "night", base="latest", embedding={"reuse": True})
+    config = tar_config(pool, pool.parent / "runs" / "night", base="latest", reuse_embeddings=True)
     incremental.run(parse_config(config), Silent())
     assert taken(pool, "second")[1] == []
 

@@ -163,7 +163,8 @@ def tar_config(pool: Path | str | list[str], output: Path | str, **sections) -> 
     """
     source = {"shards": pool} if isinstance(pool, list) else {"shards": str(pool), "root": str(pool)}
     # Runs of a test that lie beside each other embed their own, unless that is what is tested.
-    sections["embedding"] = {"model": "demo", "batch_size": 8, "reuse": False} | sections.pop("embedding", {})
+    sections = {"reuse_embeddings": False} | sections
+    sections["embedding"] = {"model": "demo", "batch_size": 8} | sections.pop("embedding", {})
     return {
         "ray": {"address": "none"},
         "input": source,

@@ -115,7 +115,8 @@ def _config(given: argparse.Namespace, folder: Path) -> Config:
         {
             "input": {"shards": str(folder / "pool")},
             "output": str(folder / "run"),
-            "embedding": {**model, **settings, "decoding": given.decoding, "reuse": False},
+            "embedding": {**model, **settings, "decoding": given.decoding},
+            "reuse_embeddings": False,
             "ray": {"address": given.address, "decoders": decoders},
         }
     )

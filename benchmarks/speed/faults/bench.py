@@ -70,9 +70,10 @@ class Bench:
         output = self.output(f"run-{self.runs}")
         config = {
             "input": {"shards": self.pool},
-            # Each run embeds the pool itself, although others lie beside it.
             "output": output,
-            "embedding": {"model": "demo", "batch_size": 16, "reuse": False},
+            "embedding": {"model": "demo", "batch_size": 16},
+            # Each run embeds the pool itself, although others lie beside it.
+            "reuse_embeddings": False,
             "filters": [{"clip_score": {"keep": 0.9}}],
             "concepts": {"clusters": 8, "partition_rows": 60},
             "graph": {"k": 5},
