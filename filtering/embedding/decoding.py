@@ -14,6 +14,7 @@ from filtering.config.embedding import Embedding
 from filtering.core.fields import FIELD
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash
+from filtering.embedding.identity import check_same_text_detector
 from filtering.embedding.images import Decoded, Preparation, Preparations
 from filtering.embedding.signals import Measured, measured
 from filtering.shards.faults import Fault
@@ -92,6 +93,7 @@ def batches(
     Batch
         Full, but for the last, which may be empty: it holds what was quarantined since the one before.
     """
+    check_same_text_detector(settings)
     filling = _Filling(preparation, others, settings)
     with deletion_refused(shard.url), stream_object(shard.url) as stream:
         for entry in read_samples(

@@ -22,10 +22,12 @@ OWN = re.compile(r"\bembedding\.(?=(?:model|pretrained|weights|preprocessing)\b)
 class PinnedEmbedding(Embedding):
     """The section of a run that has begun: `contents` are those of the model's files then, see `model_contents`.
 
-    `of_encoders` are those of the further encoders.
+    `detector` is the identity of the detector of text, empty where none is asked for; `of_encoders` are the contents of
+    the further encoders.
     """
 
     contents: tuple[str, ...] = Field(exclude=True)
+    detector: str = Field("", exclude=True)
     of_encoders: dict[str, tuple[str, ...]] = Field({}, exclude=True)
 
 

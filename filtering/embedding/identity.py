@@ -12,6 +12,7 @@ from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
 from filtering.embedding.encoders import PinnedEmbedding, encoder_settings
 from filtering.embedding.named_files import files_in
+from filtering.embedding.text_share import SIGNAL, text_detector_identity
 from filtering.storage.store import digest
 
 Loaded = TypeVar("Loaded")
@@ -19,11 +20,23 @@ Loaded = TypeVar("Loaded")
 
 def pinned(settings: Embedding) -> PinnedEmbedding:
     """Return the section with the contents of its model's files as they are now."""
-    others = {name: contents_of(encoder_settings(settings, name)) for name in settings.encoders}
-    contents = contents_of(settings)
-    return PinnedEmbedding.model_construct(
-        settings.model_fields_set, **dict(settings), contents=contents, of_encoders=others
-    )
+    found = {
+        "contents": contents_of(settings),
+        "detector": text_detector_identity() if SIGNAL in settings.signals else "",
+        "of_encoders": {name: contents_of(encoder_settings(settings, name)) for name in settings.encoders},
+    }
+    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), **found)
+
+
+def check_same_text_detector(settings: Embedding) -> None:
+    """Refuse a machine whose detector of text is not the one that the run began with: InputError."""
+    if not isinstance(settings, PinnedEmbedding) or SIGNAL not in settings.signals:
+        return
+    if text_detector_identity() != settings.detector:
+        raise InputError(
+            f"embedding.signals: rapidocr on {platform.node()} is not the one that this run began with; install the "
+            "same version on all nodes, then give the same command again"
+        )
 
 
 def model_contents(files: ModelFiles) -> list[str]:

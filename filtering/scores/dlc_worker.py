@@ -58,7 +58,8 @@ class DlcScorer:
         wanted = _Wanted(shard, *read_homes(concepts, shard))
         scores = np.full(wanted.total, np.nan, dtype=np.float32)
         prototypes = self._prototypes(store)
-        read = batches(shard.embedded.shard, self.model.preparation, self.settings, self.uid_rule)
+        settings = self.settings.model_copy(update={"signals": ()})
+        read = batches(shard.embedded.shard, self.model.preparation, settings, self.uid_rule)
         for rows, pixels in _regrouped(map(wanted.found, ahead(read, BATCHES_AHEAD)), self.settings.batch_size):
             scores[rows] = self._scores(pixels, wanted.labels[rows], prototypes)
         wanted.check_all_found()

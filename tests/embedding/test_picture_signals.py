@@ -10,6 +10,7 @@ from cleanvision.issue_managers.image_property import (
     calc_entropy,
     calc_percentile_brightness,
 )
+from hostile_images import KEPT, images
 from image_bytes import encoded
 from PIL import Image, ImageFilter
 from pools import member, members, photo, picture, write_tar
@@ -23,6 +24,7 @@ from filtering.embedding.images import decode_image
 from filtering.embedding.signals import SIGNALS, measured
 from filtering.embedding.stage import embedding_key
 from filtering.embedding.tars import TarEmbedder
+from filtering.shards.faults import Fault
 from filtering.shards.inventory import list_shards
 from filtering.storage.store import Store
 
@@ -92,6 +94,20 @@ def test_pictures_of_every_mode_are_measured(mode):
     found = measured(opened(photo(300, 200, 3)).convert(mode), ALL)
     assert set(found) == {name for schema in schemas.SIGNALS.values() for name in schema.names}
     assert all(0 <= found[name] <= 1 for name in ("blur", "luminance", "dark", "light", "entropy"))
+
+
+@pytest.mark.parametrize(("name", "data", "fate"), [*images()], ids=lambda one: one if isinstance(one, str) else "")
+def test_hostile_pictures_that_can_be_decoded_can_be_measured(name, data, fate):
+    decoded = decode_image(data)
+    if isinstance(decoded, Fault):
+        assert fate != KEPT
+        return
+    found = measured(decoded.image, [one for one in ALL if one != "text_share"])
+    assert not isinstance(found, Fault)
+    shares = [value for name, value in found.items() if "hash" not in name]
+    assert np.isfinite(shares).all()
+    assert min(shares) >= 0
+    assert max(shares) <= 1
 
 
 def test_nothing_is_computed_that_is_not_asked_for():

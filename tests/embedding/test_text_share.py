@@ -5,11 +5,16 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pools import photo, tar_config
 
-from filtering.config.run import parse_config
+from filtering.config.input import Input
+from filtering.config.run import Embedding, parse_config
 from filtering.core.errors import InputError
+from filtering.embedding.decoding import batches
+from filtering.embedding.identity import pinned
+from filtering.embedding.model import ClipModel
 from filtering.embedding.signals import measured
 from filtering.embedding.text_share import check_text_detector, text_detector_identity, text_share
 from filtering.pipeline.run import check
+from filtering.shards.inventory import list_shards
 
 PHOTO = Image.open(io.BytesIO(photo(640, 480, 2))).convert("RGB")
 
@@ -50,3 +55,11 @@ def test_without_its_package_the_signal_is_refused_in_a_line(monkeypatch, tar_po
     line = r"^embedding\.signals: text_share needs the package rapidocr; install it: pip install rapidocr onnxruntime$"
     with pytest.raises(InputError, match=line):
         check(parse_config(tar_config(tar_pool, tmp_path / "run", embedding=embedding)))
+
+
+def test_another_version_of_the_package_on_a_worker_is_refused(monkeypatch, tar_pool, tmp_path):
+    begun = pinned(Embedding(model="demo", signals=["text_share"]))
+    monkeypatch.setattr("filtering.embedding.identity.text_detector_identity", lambda: "another")
+    (shard, *_) = list_shards(Input(shards=str(tar_pool)))
+    with pytest.raises(InputError, match=r"^embedding\.signals: rapidocr on .* is not the one that this run began"):
+        next(batches(shard, ClipModel(Embedding(model="demo")).preparation, begun))
