@@ -12,7 +12,7 @@ import pytest
 import vl_convert
 from kills import Undisturbed, undisturbed
 from mortal import MortalStorage, comparable, mortal_storage
-from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
+from pools import Silent, member, members, metadata_config, tar_config, write_metadata, write_tar
 from sampling import some_of
 
 from filtering.config.run import parse_config
@@ -153,6 +153,18 @@ def test_a_run_over_tars_killed_at_any_write_while_it_embeds_ends_the_same(stora
         write_tar(tmp_path / f"{shard}.tar", members(shard, 9))
     calm = undisturbed(storage, partial(start, tar_config(tmp_path, RUN.url)))
     for place in some_of(calm.places()["embedding"], 3, step=STEP):
+        calm.is_killed(storage, place)
+        goes_on(storage, calm)
+
+
+def test_a_run_killed_while_it_looks_for_repeated_pictures_ends_the_same(storage, tmp_path):
+    for shard in range(2):
+        write_tar(tmp_path / f"{shard}.tar", [*members(shard, 6), *member(f"{shard}again", seed=3)])
+    embedding = {"model": "demo", "batch_size": 8, "signals": ["phash"]}
+    filters = [{"caption": {"min_words": 1}}, {"hash_duplicates": {}}, {"clip_score": {"keep": 0.9}}]
+    calm = undisturbed(storage, partial(start, tar_config(tmp_path, RUN.url, embedding=embedding, filters=filters)))
+    assert calm.returned["reasons"]["dropped"]["filter:hash_duplicates"] == 2
+    for place in some_of(calm.places()["filters"], 6):
         calm.is_killed(storage, place)
         goes_on(storage, calm)
 
