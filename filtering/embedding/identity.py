@@ -20,12 +20,13 @@ Loaded = TypeVar("Loaded")
 
 def pinned(settings: Embedding) -> PinnedEmbedding:
     """Return the section with the contents of its model's files as they are now."""
-    found = {
-        "contents": contents_of(settings),
-        "detector": text_detector_identity() if SIGNAL in settings.signals else "",
-        "of_encoders": {name: contents_of(encoder_settings(settings, name)) for name in settings.encoders},
-    }
-    return PinnedEmbedding.model_construct(settings.model_fields_set, **dict(settings), **found)
+    return PinnedEmbedding.model_construct(
+        settings.model_fields_set,
+        **dict(settings),
+        contents=contents_of(settings),
+        detector=text_detector_identity() if SIGNAL in settings.signals else "",
+        of_encoders={name: contents_of(encoder_settings(settings, name)) for name in settings.encoders},
+    )
 
 
 def check_same_text_detector(settings: Embedding) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from filtering.config.scores import HeadScore
 from filtering.filters.heads import head_values, read_head
 from filtering.scores.contexts import Context, ContextSources
-from filtering.scores.scorer import Arrays, Float32Array, Int32Array, Kind, Scorer
+from filtering.scores.scorer import Arrays, Float32Array, Int32Array, Kind, Scorer, Values
 
 # Beside the layers, in the context: the settings of the head, as JSON in bytes.
 SETTINGS = "settings"
@@ -33,4 +33,5 @@ HEAD = Scorer(
     HeadScore,
     of_images=head_scores,
     context=head_context,
+    values=Values.OWN,
 )

@@ -41,7 +41,7 @@ def signal_scorer(name: Signal, about: str, source: str = "CleanVision", turned:
         scores: Float32Array = rows[name].to_numpy()
         return np.float32(1) - scores if turned else scores
 
-    return Scorer(Kind.ROWS, about, "pictures", source, of_rows=read, values=Values.SHARE, signal=name)
+    return Scorer(Kind.ROWS, about, "pictures", source, of_rows=read, values=Values.LEVEL, signal=name)
 
 
 COLUMN_OF_POOL = Scorer(

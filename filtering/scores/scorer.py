@@ -43,6 +43,7 @@ class Values(StrEnum):
     """The values that a score can have, for a person."""
 
     SHARE = "0 to 1"
+    LEVEL = "0 to 1, and no probability"
     COSINE = "-1 to 1"
     DISTANCE = "0 to 2"
     ANY = "any"
