@@ -13,11 +13,12 @@ AGREEMENT = {
 def title_of(spec: Spec) -> str:
     """Return the name of a score; for an agreement also whose neighbours agree, because `right` reads both.
 
-    For a CLIP score also the encoder, where it is not that of the model.
+    For a CLIP score also the encoder, where it is not that of the model. A field of the pool is named, too: a combination
+    may add up several.
     """
-    return (
-        f"{spec.name} of {spec.settings.of}" if isinstance(spec.settings, NeighbourAgreement | ClipScore) else spec.name
-    )
+    if isinstance(spec.settings, NeighbourAgreement | ClipScore):
+        return f"{spec.name} of {spec.settings.of}"
+    return spec.name if spec.field is None else f"{spec.name} {spec.field}"
 
 
 def about_of(listed: str) -> str:

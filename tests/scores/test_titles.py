@@ -1,5 +1,5 @@
-from filtering.config.scores import Right
-from filtering.scores.registry import AGREEMENTS, SCORERS, Spec, parts_of
+from filtering.config.scores import Right, ScoreOf
+from filtering.scores.registry import AGREEMENTS, SCORERS, Spec, parts_of, spec_of
 from filtering.scores.titles import about_of, title_of
 
 
@@ -13,3 +13,9 @@ def test_every_other_score_has_its_own_name_and_the_registrys_words():
     for name in SCORERS.keys() - {spec.name for spec in AGREEMENTS.values()}:
         assert title_of(Spec(name)) == name
         assert about_of(name) == about_of(f"{name} 2") == SCORERS[name].about
+
+
+def test_a_field_of_the_pool_is_named():
+    spec = spec_of(ScoreOf.model_validate({"column": {"name": "punsafe"}}), "clip_score")
+    assert title_of(spec) == "column punsafe"
+    assert about_of(title_of(spec)) == "a number that the pool has for each sample, such as pwatermark"
