@@ -1,12 +1,12 @@
 """The `embedding` section of the configuration: the models that embed the samples of tars."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from filtering.config.preprocessing import Preprocessing
-from filtering.config.types import Positive, Section, Signal
+from filtering.config.types import Positive, Section, Signal, without_empty
 
 # The name of a further encoder: a part of the names of its objects.
 EncoderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -49,6 +49,10 @@ class Embedding(Section):
         description="a list of what is computed of each picture for filters and scores: phash, pixel_hash, blur, "
         "luminance, entropy, text_share (needs: pip install rapidocr onnxruntime)",
     )
+
+    @model_serializer(mode="wrap")
+    def _plain(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(nested(self), "signals", "encoders")
 
     @field_validator("signals")
     @classmethod

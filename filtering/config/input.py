@@ -1,10 +1,17 @@
 """The pool of a run: tars of pictures and captions, or rows that come with vectors."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from filtering.config.types import Section
+from filtering.config.types import Section, without_empty
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
 
 Urls = str | tuple[str, ...]
@@ -68,6 +75,10 @@ class Input(Section):
         description="a list of fields of JSON, or columns of tables, that filters and scores read: of numbers, such as "
         "punsafe, or face_bboxes",
     )
+
+    @model_serializer(mode="wrap")
+    def _plain(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(nested(self), "fields")
 
     @field_validator("fields")
     @classmethod

@@ -35,6 +35,7 @@ from filtering.config.types import (
     Seed,
     Share,
     Whole,
+    without_empty,
 )
 from filtering.config.validation import TOO_DEEP, explained, others, without_credentials
 from filtering.config.weights import Weights
@@ -69,6 +70,10 @@ class Concepts(Section):
     drift: Above0 = Field(
         0.1, description="the share by which new samples may be farther from their centroids, above 0"
     )
+
+    @model_serializer(mode="wrap")
+    def _plain(self, nested: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(nested(self), "embedding")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Concepts":

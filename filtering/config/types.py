@@ -24,6 +24,11 @@ Signal = Literal["phash", "pixel_hash", "blur", "luminance", "entropy", "text_sh
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
+def without_empty(found: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return a section as plain data without some keys that hold nothing: older versions had no such keys."""
+    return {name: value for name, value in found.items() if value or name not in names}
+
+
 class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys. A field's description completes `it must be`."""
 

@@ -13,8 +13,8 @@ AGREEMENT = {
 def title_of(spec: Spec) -> str:
     """Return the name of a score; for an agreement also whose neighbours agree, because `right` reads both.
 
-    For a CLIP score also the encoder, where it is not that of the model. A field of the pool is named, too: a combination
-    may add up several.
+    For a CLIP score also the encoder, where it is not that of the model. A field of the pool is named, too: a
+    combination may add up several.
     """
     if isinstance(spec.settings, NeighbourAgreement | ClipScore):
         return f"{spec.name} of {spec.settings.of}"
