@@ -2,14 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from filtering.config.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from filtering.config.preprocessing import Preprocessing
 from filtering.config.types import Positive, Section, Signal, without_empty
 
 # The name of a further encoder: a part of the names of its objects.
-EncoderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+# Not those of other objects of a shard.
+TAKEN = ("concepts", "image", "masked", "offsets", "quarantined", "rows", "signals", "text")
+
+
+def _free(name: str) -> str:
+    if name in TAKEN:
+        raise ValueError(f"{name} is the name of something else; choose another name for the encoder")
+    return name
+
+
+EncoderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$"), AfterValidator(_free)]
 
 
 class Encoder(Section):
@@ -47,7 +57,7 @@ class Embedding(Section):
     signals: tuple[Signal, ...] = Field(
         (),
         description="a list of what is computed of each picture for filters and scores: phash, pixel_hash, blur, "
-        "luminance, entropy, text_share (needs: pip install rapidocr onnxruntime)",
+        "luminance, entropy, text_share, masked_clip_score (the last two need: pip install rapidocr onnxruntime)",
     )
 
     @model_serializer(mode="wrap")

@@ -92,7 +92,9 @@ class ClipScoreFilter(Section):
     keep: Fraction | None = Field(None, description="a fraction above 0 and at most 1")
     threshold: Cosine | None = Field(None, description="a cosine between -1 and 1")
     of: str | None = Field(
-        None, min_length=1, description="the name of one of embedding.encoders; without it, of the model itself"
+        None,
+        min_length=1,
+        description="one of embedding.encoders, or masked; without it, the model itself",
     )
 
     @model_validator(mode="after")

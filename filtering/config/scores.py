@@ -94,7 +94,9 @@ class ClipScore(Section):
     """The model by whose vectors the cosine is taken."""
 
     of: str | None = Field(
-        None, min_length=1, description="the name of one of embedding.encoders; without it, of the model itself"
+        None,
+        min_length=1,
+        description="one of embedding.encoders, or masked; without it, the model itself",
     )
 
 

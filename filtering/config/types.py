@@ -20,7 +20,7 @@ Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 # The context in which sections become plain data that people read; digests are of the data without it.
 FOR_PEOPLE = {"for": "people"}
 # What is computed of a picture while it is decoded; its columns are in `filtering.core.schemas.SIGNALS`.
-Signal = Literal["phash", "pixel_hash", "blur", "luminance", "entropy", "text_share"]
+Signal = Literal["phash", "pixel_hash", "blur", "luminance", "entropy", "text_share", "masked_clip_score"]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from filtering.core.fields import FACES, FIELD
+from filtering.core.fields import ENCODER_SCORE, FACES, FIELD, MASKED, MASKED_SIGNAL, score_column
 
 # Embedding -> everything after: a row for each sample that has an embedding, in the shard's own order.
 # `source_row` is the row of its vectors in the shard's arrays; `content` is `filtering.core.uids.content_hash`;
@@ -34,11 +34,10 @@ SIGNALS = {
     "luminance": pa.schema([("luminance", pa.float32()), ("dark", pa.float32()), ("light", pa.float32())]),
     "entropy": pa.schema([("entropy", pa.float32())]),
     "text_share": pa.schema([("text_share", pa.float32())]),
+    MASKED_SIGNAL: pa.schema([(score_column(MASKED), pa.float32())]),
 }
 # Beside them, what the pool says of each sample (`input.fields`): a number, or of FACES the boxes of faces, in shares
 # of the picture's sides; null where it says nothing.
-# Beside them, the CLIP score by each further encoder that has a text tower (`embedding.encoders`).
-ENCODER_SCORE = "clip_score:{}"
 
 
 def field_type(name: str) -> pa.DataType:
@@ -51,11 +50,6 @@ def beside_rows(signals: Iterable[str], fields: Iterable[str], encoders: Iterabl
     computed = [column for name in signals for column in SIGNALS[name]]
     scores = [pa.field(ENCODER_SCORE.format(name), pa.float32()) for name in encoders]
     return pa.schema([*computed, *scores, *((FIELD.format(name), field_type(name)) for name in fields)])
-
-
-def score_column(encoder: str | None) -> str:
-    """Return the column of the CLIP score by one of the further encoders, or by the model itself."""
-    return "clip_score" if encoder is None else ENCODER_SCORE.format(encoder)
 
 
 def column_beside(name: str) -> pa.Field | None:

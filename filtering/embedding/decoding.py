@@ -15,7 +15,7 @@ from filtering.core.fields import FIELD
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.core.uids import content_hash
 from filtering.embedding.identity import check_same_text_detector
-from filtering.embedding.images import Decoded, Preparation, Preparations
+from filtering.embedding.images import Decoded, MaskedPreparation, Preparation, Preparations
 from filtering.embedding.signals import Measured, measured
 from filtering.shards.faults import Fault
 from filtering.shards.inventory import Shard, check_shard
@@ -67,7 +67,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A batch as a further encoder takes it, as in `Batch`; an encoder of images alone has no tokens."""
+    """A batch as a further encoder takes it, or without its text, as in `Batch`; tokens where captions are read."""
 
     pixels: npt.NDArray[np.uint8]
     tokens: npt.NDArray[np.int32] | None
@@ -131,8 +131,9 @@ class _Filling:
     def _rooms(self) -> tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[np.uint8]]]:
         return self._room(self.preparation), {name: self._room(one) for name, one in self.others.items()}
 
-    def _room(self, preparation: Preparation) -> npt.NDArray[np.uint8]:
-        return np.empty((self.size, preparation.height, preparation.width, 3), np.uint8)
+    def _room(self, preparation: Preparation | MaskedPreparation) -> npt.NDArray[np.uint8]:
+        taken = preparation.plain if isinstance(preparation, MaskedPreparation) else preparation
+        return np.empty((self.size, taken.height, taken.width, 3), np.uint8)
 
     def full(self) -> bool:
         return len(self.batch.samples) == self.size
@@ -179,7 +180,8 @@ class _Filling:
             captions = [sample.caption for sample in batch.samples]
             batch.tokens = self.preparation.tokens(captions)
             for name, one in self.others.items():
-                tokens = None if one.tokenizer is None else one.tokens(captions)
+                reads = isinstance(one, Preparation) and one.tokenizer is not None
+                tokens = one.tokens(captions) if isinstance(one, Preparation) and reads else None
                 batch.others[name] = Prepared(self.other_pixels[name][:count], tokens)
         self.batch, (self.pixels, self.other_pixels) = Batch(), self._rooms()
         return batch

@@ -12,6 +12,7 @@ from filtering.config.run import Concepts
 from filtering.config.types import Section
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, Mistakes
+from filtering.core.fields import MASKED, MASKED_SIGNAL
 from filtering.embedding.checkpoint import check_loads, model_files
 from filtering.embedding.image_files import embeds_images_alone
 
@@ -81,6 +82,14 @@ def check_scoring_encoder(name: str, settings: Embedding | None) -> None:
 
     `settings` is None for rows that come with vectors.
     """
+    if name == MASKED and settings is not None:
+        if MASKED_SIGNAL not in settings.signals:
+            signals = ", ".join(sorted({*settings.signals, MASKED_SIGNAL}))
+            raise InputError(
+                f"of: {name} is the score of pictures without their text, which is not computed; set "
+                f"embedding.signals to [{signals}] (pictures are then embedded again)"
+            )
+        return
     if settings is None:
         raise InputError(f"of: {name} is a model that embeds pictures, and the pool's rows come with vectors")
     check_encoder_name("of", name, settings)

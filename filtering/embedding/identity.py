@@ -12,7 +12,7 @@ from filtering.core.errors import InputError
 from filtering.embedding.checkpoint import MODEL, ModelFiles, model_files
 from filtering.embedding.encoders import PinnedEmbedding, encoder_settings
 from filtering.embedding.named_files import files_in
-from filtering.embedding.text_share import SIGNAL, text_detector_identity
+from filtering.embedding.text_share import detects_text, text_detector_identity
 from filtering.storage.store import digest
 
 Loaded = TypeVar("Loaded")
@@ -24,14 +24,14 @@ def pinned(settings: Embedding) -> PinnedEmbedding:
         settings.model_fields_set,
         **dict(settings),
         contents=contents_of(settings),
-        detector=text_detector_identity() if SIGNAL in settings.signals else "",
+        detector=text_detector_identity() if detects_text(settings.signals) else "",
         of_encoders={name: contents_of(encoder_settings(settings, name)) for name in settings.encoders},
     )
 
 
 def check_same_text_detector(settings: Embedding) -> None:
     """Refuse a machine whose detector of text is not the one that the run began with: InputError."""
-    if not isinstance(settings, PinnedEmbedding) or SIGNAL not in settings.signals:
+    if not isinstance(settings, PinnedEmbedding) or not detects_text(settings.signals):
         return
     if text_detector_identity() != settings.detector:
         raise InputError(

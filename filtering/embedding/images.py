@@ -15,6 +15,7 @@ from filtering.config.limits import MAX_PIXELS
 from filtering.core.errors import first_line
 from filtering.embedding.avif import Refused
 from filtering.embedding.essentials import essentials
+from filtering.embedding.text_share import without_text
 from filtering.shards.faults import Fault
 
 # Decoded images are bounded before they are decoded: by format, declared pixels and declared shape.
@@ -136,11 +137,27 @@ class Preparation:
         return np.asarray(ids, dtype=np.int32)
 
 
-# The preparation of the main model, and those of further encoders by their names.
-Preparations = Mapping[str, Preparation]
+@dataclass(frozen=True, slots=True)
+class MaskedPreparation:
+    """Prepares pictures without their text for the model that another preparation is of."""
+
+    plain: Preparation
+
+    def pixels(self, decoded: Decoded) -> npt.NDArray[np.uint8] | Fault:
+        """Return a decoded image as `Preparation.pixels` does, its text covered."""
+        try:
+            masked = without_text(decoded.image)
+        except Exception as error:
+            # As in `Preparation.pixels`.
+            return Fault("image_undecodable", f"its text cannot be covered: {first_line(error)}")
+        return self.plain.pixels(Decoded(masked, decoded.size))
 
 
-def of_one_decode(main: Preparation, others: Preparations) -> Preparation:
+# Preparations besides the model's own: of further encoders by their names, and of masked pictures.
+Preparations = Mapping[str, Preparation | MaskedPreparation]
+
+
+def of_one_decode(main: Preparation, others: Mapping[str, Preparation]) -> Preparation:
     """Return the main model's preparation for images that are decoded once for all: large enough for each."""
     largest = max(one.draft_side for one in (main, *others.values()))
     return replace(main, draft_side=largest)

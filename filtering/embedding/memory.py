@@ -2,7 +2,7 @@
 
 from filtering.config.embedding import Embedding
 from filtering.embedding.decoding import BATCHES_AHEAD
-from filtering.embedding.text_share import SIGNAL
+from filtering.embedding.text_share import detects_text
 from filtering.shards.samples import WINDOW_BYTES
 from filtering.storage.streams import BLOCK_BYTES
 
@@ -31,7 +31,7 @@ def decoder_bytes(settings: Embedding, width: int, height: int, largest_shard: i
     image = ENCODED_COPIES * settings.max_image_bytes + BYTES_PER_PIXEL * settings.max_pixels
     batches = (BATCHES_AHEAD + 2) * settings.batch_size * (width * height + further) * 3
     members = largest_shard * MEMBERS_PER_SAMPLE * BYTES_PER_MEMBER
-    text = TEXT_DETECTOR_BYTES if SIGNAL in settings.signals else 0
+    text = TEXT_DETECTOR_BYTES if detects_text(settings.signals) else 0
     return PROCESS_BYTES + TORCH_BYTES + WINDOW_BYTES + 3 * BLOCK_BYTES + image + batches + members + text
 
 

@@ -44,7 +44,8 @@ def measured(image: Image.Image, signals: Sequence[str]) -> Measured | Fault:
     try:
         picture, found = _Picture(image, _reduced(image)), dict[str, int | float]()
         for name in signals:
-            found |= SIGNALS[name](picture)
+            # What takes the model is computed with the vectors.
+            found |= SIGNALS[name](picture) if name in SIGNALS else {}
     except Exception as error:
         # Conversion meets pixels of every mode: what cannot be converted is the sample's fault.
         return Fault("image_undecodable", f"cannot be measured: {first_line(error)}")

@@ -30,7 +30,7 @@ from filtering.embedding.locations import (
 )
 from filtering.embedding.metadata import MetadataReader, vector_source
 from filtering.embedding.shape import embedder_shape
-from filtering.embedding.text_share import SIGNAL, text_detector_identity
+from filtering.embedding.text_share import detects_text, text_detector_identity
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.stage import Finished, StageKey, StageRun
 from filtering.runtime.stage_progress import COMPUTED_HERE
@@ -187,7 +187,7 @@ def _beside(source: Input, settings: Embedding) -> list[Any]:
     """Return what stands beside rows: of runs that ask for nothing nothing, as of versions that had none of it."""
     signals = settings.signals if source.has_pictures else ()
     asked = {name: list(values) for name, values in (("signals", signals), ("fields", source.fields)) if values}
-    detector = {"detector": text_detector_identity()} if SIGNAL in signals else {}
+    detector = {"detector": text_detector_identity()} if detects_text(signals) else {}
     return [{**asked, **detector, "version": SIGNALS_VERSION}] if asked else []
 
 

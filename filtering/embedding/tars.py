@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.embedding import Embedding
+from filtering.core.fields import MASKED, MASKED_SIGNAL
 from filtering.core.schemas import beside_rows
 from filtering.core.uid_rule import BY_URL, UidRule
 from filtering.embedding.artifacts import TarCounts
-from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, ahead, decode
+from filtering.embedding.decoding import BATCHES_AHEAD, Batch, Description, Pixels, ahead, decode
 from filtering.embedding.encoders import encoder_settings, of_encoder
-from filtering.embedding.images import Preparation, Preparations, of_one_decode
+from filtering.embedding.images import MaskedPreparation, Preparation, Preparations, of_one_decode
 from filtering.embedding.model import ClipModel
 from filtering.embedding.writer import ShardWriter
 from filtering.runtime import metrics
@@ -41,8 +42,10 @@ class TarEmbedder:
         self.settings, self.uid_rule, self.fields = settings, uid_rule, fields
         self.model, self.encoders = ClipModel(settings), further_encoders(settings)
         self.occupancy = Occupancy()
-        others = {name: encoder.preparation for name, encoder in self.encoders.items()}
-        self._batches = _decoder(of_one_decode(self.model.preparation, others), others, decoders > 0)
+        of_encoders = {name: encoder.preparation for name, encoder in self.encoders.items()}
+        main, self.masked = of_one_decode(self.model.preparation, of_encoders), MASKED_SIGNAL in settings.signals
+        others: Preparations = {**of_encoders, **({MASKED: MaskedPreparation(main)} if self.masked else {})}
+        self._batches = _decoder(main, others, decoders > 0)
 
     def __call__(self, shard: Shard, store: Store) -> TarCounts:
         """Write the shard's rows, vectors and quarantine; return how many of each, why, and what the model waited."""
@@ -75,13 +78,22 @@ class TarEmbedder:
     def _images(self, batch: Batch, spent: dict[str, float]) -> tuple[Vectors, dict[str, Vectors]]:
         """Return the image vectors of a batch, and those of further encoders."""
         pixels = self.model.moved(batch.pixels)
-        others = {name: (self.encoders[name], one.pixels) for name, one in batch.others.items()}
+        others = {name: (self.encoders[name], one.pixels) for name, one in batch.others.items() if name != MASKED}
         with self.occupancy.taken(spent) as waited:
             started = time.monotonic()
             images = self.model.images(pixels).astype(np.float16)
             found = {name: one.images(one.moved(its)).astype(np.float16) for name, (one, its) in others.items()}
+            if self.masked:
+                found[MASKED] = self._masked(batch.pixels, batch.others[MASKED].pixels, images)
         metrics.batch_embedded(len(batch.samples), time.monotonic() - started, waited)
         return images, found
+
+    def _masked(self, plain: Pixels, masked: Pixels, images: Vectors) -> Vectors:
+        """Return the vectors of pictures without their text: those of the pictures where they have none."""
+        found, changed = images.copy(), np.flatnonzero((plain != masked).any(axis=(1, 2, 3)))
+        if len(changed):
+            found[changed] = self.model.images(self.model.moved(masked[changed])).astype(np.float16)
+        return found
 
     def _write(self, waiting: "_Waiting", writer: ShardWriter, spent: dict[str, float]) -> None:
         """Embed the captions of several batches of images at once, and write what has finite vectors."""
@@ -92,6 +104,8 @@ class TarEmbedder:
             for name, encoder in self.encoders.items():
                 if encoder.has_texts:
                     texts[name] = encoder.texts(np.concatenate(waiting.tokens[name])).astype(np.float16)
+            if self.masked:
+                texts[MASKED] = texts[""]
         images = {name: np.concatenate(several) for name, several in waiting.images.items()}
         _write_finite(writer, waiting.samples, images, texts)
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from filtering.core import schemas
 from filtering.core.clip_score import clip_scores
+from filtering.core.fields import score_column
 from filtering.embedding.artifacts import (
     OFFSETS_NAME,
     QUARANTINE_NAME,
@@ -86,8 +87,7 @@ class ShardWriter:
         """Take samples with their vectors, float16 (n, d) each; `vectors` and `captions` are of further encoders."""
         scores = clip_scores(unit_rows(images), unit_rows(texts))
         others = {
-            schemas.ENCODER_SCORE.format(name): clip_scores(unit_rows(vectors[name]), unit_rows(of))
-            for name, of in captions.items()
+            score_column(name): clip_scores(unit_rows(vectors[name]), unit_rows(of)) for name, of in captions.items()
         }
         for at, (sample, score) in enumerate(zip(samples, scores, strict=True)):
             row = {name: getattr(sample, name) for name in DESCRIBED}

@@ -11,8 +11,8 @@ from filtering.config.methods import METHODS
 from filtering.core.arguments import TEXT, check_arguments
 from filtering.core.csr import cosines
 from filtering.core.errors import DamagedError, FilteringError, one_line
+from filtering.core.fields import score_column
 from filtering.core.places import PathOrUrl
-from filtering.core.schemas import score_column
 from filtering.explanations.explanation import (
     ConceptFacts,
     Explanation,

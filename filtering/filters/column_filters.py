@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from filtering.config.filters import ColumnFilter, FacesFilter, Filter
 from filtering.core.errors import InputError
-from filtering.core.fields import FACES, FIELD
-from filtering.core.schemas import field_type, score_column
+from filtering.core.fields import FACES, FIELD, score_column
+from filtering.core.schemas import field_type
 from filtering.filters.signal_filters import signal_columns
 
 Flags = npt.NDArray[np.bool_]

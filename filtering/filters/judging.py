@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from filtering.config.filters import CaptionFilter, Filter, ImageFilter
 from filtering.core.csr import Int64Array
-from filtering.core.schemas import score_column
+from filtering.core.fields import score_column
 from filtering.filters.artifacts import HashRepeats
 from filtering.filters.column_filters import column_passes, columns_read, faces_pass
 from filtering.filters.exclusion import COLUMNS as KEYS

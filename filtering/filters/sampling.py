@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from filtering.config.filters import ClipScoreFilter, Filter
 from filtering.core.csr import Int64Array
-from filtering.core.schemas import score_column
+from filtering.core.fields import score_column
 from filtering.filters.cuts import LEAST_SCORE, place_of
 from filtering.filters.exclusion import exclusion_identity, stored_exclusion
 from filtering.filters.heads import head_identity, stored_head

@@ -11,7 +11,7 @@ from filtering.config.embedding import Embedding
 from filtering.config.filters import Filter
 from filtering.core import schemas
 from filtering.core.errors import Mistakes, RunError, under
-from filtering.core.schemas import score_column
+from filtering.core.fields import score_column
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.encoders import check_scoring_encoder
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult

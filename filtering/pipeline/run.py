@@ -13,7 +13,7 @@ from filtering.embedding.encoders import check_encoders, check_encoders_load
 from filtering.embedding.identity import pinned
 from filtering.embedding.metadata import vector_source
 from filtering.embedding.stage import check_base, embed, embedded_shards, embedding_key, guesses
-from filtering.embedding.text_share import SIGNAL, check_text_detector
+from filtering.embedding.text_share import check_text_detector, detects_text
 from filtering.filters.artifacts import FiltersResult, PassingShard, of_concepts
 from filtering.filters.stage import apply_filters, check_filters, filters_key
 from filtering.manifests.artifacts import REPORT, ManifestsResult
@@ -87,7 +87,7 @@ def _check_model(config: Config, base: Base | None, shards: Sequence[Shard]) -> 
     if config.input.has_pictures:
         check_main(config.embedding)
         check_encoders_load(config.embedding)
-        if SIGNAL in config.embedding.signals:
+        if detects_text(config.embedding.signals):
             check_text_detector()
     if base is not None:
         check_base(base, config.pool, config.embedding, shards)

@@ -26,8 +26,7 @@ from filtering.config.scores import (
 )
 from filtering.config.types import Section
 from filtering.core.errors import InputError, under
-from filtering.core.fields import FIELD
-from filtering.core.schemas import score_column
+from filtering.core.fields import FIELD, score_column
 from filtering.filters.phrases import IMAGENET
 from filtering.scores.contexts import concept_context, near_targets_context, target_files, targets_context
 from filtering.scores.distances import prototypicalities

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from filtering.config.scores import ClipScore, ColumnScore, ScoreTable
 from filtering.config.types import Section, Signal
-from filtering.core.schemas import score_column
+from filtering.core.fields import score_column
 from filtering.scores.artifacts import Scores
 from filtering.scores.contexts import Files
 from filtering.scores.field_column import field_scores
