@@ -15,6 +15,8 @@ from filtering.config.types import Section, without_empty
 from filtering.core.uid_rule import UidRule, Uids, canonical_url
 
 Urls = str | tuple[str, ...]
+# Of a field, which is a part of the name of a column.
+LONGEST_NAME = 200
 Kind = Literal["shards", "metadata", "clip_retrieval", "tables"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -85,6 +87,8 @@ class Input(Section):
     def _each_once(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
         if not all(fields):
             raise ValueError("the name of a field is empty")
+        if odd := [name for name in fields if len(name) > LONGEST_NAME or not name.isprintable()]:
+            raise ValueError(f"{odd[0][:40]!r} is no name of a field; give at most {LONGEST_NAME} printable characters")
         return tuple(sorted(set(fields)))
 
     @field_validator("root")

@@ -170,6 +170,11 @@ class ScoreOf(Section):
     head: HeadScore | None = Field(None, description="a mapping such as {weights: aesthetic.npz}")
     combine: Combine | None = Field(None, description="a mapping such as {of: [{score: clip_score, weight: 1}]}")
 
+    @classmethod
+    def why_refused(cls, key: str, given: Mapping[str, Any]) -> str:
+        """Return how a scorer without parameters is written; empty if there is none of that name."""
+        return f"it has no parameters; write the name alone, score: {key}" if key in NAMES else ""
+
     @model_validator(mode="after")
     def _one_scorer(self) -> "ScoreOf":
         if len(self.given()) != 1:

@@ -12,7 +12,7 @@ configs:
 
 # {title}
 
-{samples:,} samples. Written by `filtering export --format {form}`.
+{count}. Written by `filtering export --format {form}`.
 
 - run: {run_id}
 - configuration: {config_hash}
@@ -22,7 +22,10 @@ configs:
 """
 
 
-def write_card(export: Export, form: str, pattern: str, samples: int, title: str = "Kept image-text pairs") -> None:
-    """Write the card; `pattern` matches the files that hold the samples."""
-    text = TEMPLATE.format(pattern=pattern, title=title, samples=samples, form=form, **export.run.origin())
+def write_card(
+    export: Export, form: str, pattern: str, samples: int, title: str = "Kept image-text pairs", distinct: int = 0
+) -> None:
+    """Write the card; `pattern` matches the files that hold the samples, `distinct` are those that are no repeats."""
+    count = f"{distinct:,} samples, repeated to {samples:,}" if distinct not in (0, samples) else f"{samples:,} samples"
+    text = TEMPLATE.format(pattern=pattern, title=title, count=count, form=form, **export.run.origin())
     export.out.write(CARD, text.encode())

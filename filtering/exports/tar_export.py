@@ -53,7 +53,7 @@ def export_tars(export: Export) -> Written:
     export.out.write_json(SIZES, dict(zip(names, counts, strict=True)))
     sizes = {name: size for part in export.parts.values() for name, size in part["objects"].items()}
     export.out.write_json(WIDS, _wids(names, counts, sizes))
-    write_card(export, "tar", "*.tar", wanted)
+    write_card(export, "tar", "*.tar", wanted, distinct=kept)
     braces = f"{{{0:08d}..{len(counts) - 1:08d}}}.tar" if counts else ""
     facts = {"kept": kept, "shards": len(counts), "objects": 2 * len(counts) + 4, "tars": braces}
     facts |= {"samples": wanted} if options.repeat else {}

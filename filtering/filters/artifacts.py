@@ -62,7 +62,7 @@ class FiltersResult:
             return f"filters.exclude: {count:,} of {self.rows:,} samples have no {name}, by which a list excludes"
         if field == FACES:
             return f"filters.faces: {count:,} of {self.rows:,} samples have no face_bboxes, and pass"
-        return f"filters.column: {count:,} of {self.rows:,} samples have no {field}"
+        return f"filters.column: {count:,} of {self.rows:,} samples have no number as {field}; see missing"
 
     @property
     def summary(self) -> str:

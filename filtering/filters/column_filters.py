@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filtering.config.filters import ColumnFilter, FacesFilter, Filter
+from filtering.config.validation import nearest
 from filtering.core.errors import InputError
 from filtering.core.fields import FACES, FIELD, score_column
 from filtering.core.schemas import field_type
@@ -19,9 +20,12 @@ Flags = npt.NDArray[np.bool_]
 
 def check_field(name: str, key: str, fields: Collection[str]) -> None:
     """Refuse what reads a field that a run does not take from its pool: InputError with its key and what to do."""
+    if name == FACES and not key.endswith("faces"):
+        raise InputError(f"{key}: {FACES} are boxes of faces, and no number; use the filter faces")
     if name not in fields:
-        listed = ", ".join(sorted({*fields, name}))
-        raise InputError(f"{key}: reads {name}, which is not among input.fields; set input.fields to [{listed}]")
+        meant = nearest(name, fields) if fields else ""
+        remedy = meant if "did you mean" in meant else f"; set input.fields to [{', '.join(sorted({*fields, name}))}]"
+        raise InputError(f"{key}: reads {name}, which is not among input.fields{remedy}")
 
 
 def field_columns(step: Filter) -> list[str]:

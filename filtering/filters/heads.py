@@ -21,6 +21,8 @@ from filtering.storage.store import Store, checksum
 from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, Version, changed_error, deletion_refused
 
 HEAD_NAME = "{}.head.npz"
+# Of larger ones the products of several layers overflow a float32.
+LARGEST = 1e12
 ARRAYS = "weight and bias, or weight and bias of each layer, such as layers.0.weight"
 # A layer's number and what it is, behind any other name.
 LAYER = re.compile(r"(?:.*?\.)??(?:(\d+)\.)?(weight|bias)")
@@ -57,6 +59,8 @@ def read_head(rule: Head, version: Version | None = None) -> Layers:
         named = _tensors(url, version) if url.endswith(".safetensors") else _arrays(url, version)
     except FileNotFoundError:
         raise InputError(f"{url} is not there; check the path or URL") from None
+    except IsADirectoryError:
+        raise InputError(f"{url} is a folder; name the file of weights in it") from None
     layers = _layers(url, named)
     width = None
     for number in range(len(layers) // 2):
@@ -78,10 +82,22 @@ def _layers(url: str, named: Mapping[str, npt.NDArray[Any]]) -> Layers:
     for place, number in enumerate(sorted({number for number, _ in found})):
         if (number, "weight") not in found:
             raise InputError(f"{url}: has a bias of layer {number}, and no weight of it")
-        weight = np.asarray(named[found[number, "weight"]], dtype=np.float32)
-        bias = named[found[number, "bias"]] if (number, "bias") in found else np.zeros(len(weight))
+        weight = _numbers(url, found[number, "weight"], named)
+        bias = _numbers(url, found[number, "bias"], named) if (number, "bias") in found else np.zeros(len(weight))
         layers |= {f"weight {place}": weight, f"bias {place}": np.asarray(bias, dtype=np.float32).reshape(-1)}
     return layers
+
+
+def _numbers(url: str, name: str, named: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """Return an array of a layer as float32; InputError if it holds no numbers, or such as overflow when multiplied."""
+    given = named[name]
+    if given.dtype.kind not in "fiu" or given.ndim == 0:
+        raise InputError(f"{url}: {name} holds {given.dtype} of shape {given.shape}; it must hold real numbers")
+    with np.errstate(over="ignore"):
+        found = np.asarray(given, dtype=np.float32)
+    if found.size and np.isfinite(found).all() and np.abs(found).max() > LARGEST:
+        raise InputError(f"{url}: {name} holds numbers above {LARGEST:g}")
+    return found
 
 
 def _arrays(url: str, version: Version | None) -> dict[str, npt.NDArray[Any]]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from filtering.config.embedding import Embedding
 from filtering.config.filters import Filter
 from filtering.core import schemas
-from filtering.core.errors import Mistakes, RunError, under
-from filtering.core.fields import score_column
+from filtering.core.errors import InputError, Mistakes, RunError, under
+from filtering.core.fields import FIELD, score_column
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.encoders import check_scoring_encoder
 from filtering.filters.artifacts import REASONS_NAME, REPEATED, FiltersResult
@@ -136,14 +136,26 @@ def apply_filters(
         for at, s in enumerate(shards)
     ]
     counts = stage.map(tasks, "shards")
+    unnamed = _summed([count["unnamed"] for count in counts])
+    _check_there(filters, unnamed, rows)
     return FiltersResult(
         passed=sum(count["passed"] for count in counts),
         rows=rows,
         same=tuple(shard.shard.identity for shard, count in zip(shards, counts, strict=True) if count["same"]),
         settings=stage.key.settings,
         thresholds=thresholds,
-        unnamed=_summed([count["unnamed"] for count in counts]),
+        unnamed=unnamed,
     )
+
+
+def _check_there(filters: Sequence[Filter], unnamed: Mapping[str, int], rows: int) -> None:
+    """Refuse a filter by a number that no sample of the pool has: a name that is not the pool's, by an InputError."""
+    for step in filters:
+        if step.column is not None and rows and unnamed.get(FIELD.format(step.column.name)) == rows:
+            raise InputError(
+                f"filters.column: none of {rows:,} samples has a number as {step.column.name}; correct the name here "
+                "and in input.fields"
+            )
 
 
 def _summed(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:

@@ -129,5 +129,6 @@ class SelectionInputs:
             assert self.texts is not None, f"{spec.name} reads the captions' neighbours"
             # The median edge of images says which images are the same.
             return (self.texts.graph.fingerprint, self.graph.fingerprint)
-        stage: Finished[Any] = getattr(self, INPUTS[spec.scorer.kind])
+        # Values of the user's are asked for only of samples that pass the filters.
+        stage: Finished[Any] = getattr(self, "filters" if spec.given else INPUTS[spec.scorer.kind])
         return (stage.fingerprint,)

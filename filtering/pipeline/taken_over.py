@@ -1,14 +1,17 @@
 """Embeddings of a finished run beside a new one: two selections over one pool embed it once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from filtering.core.errors import FilteringError
 from filtering.core.formatting import counted
-from filtering.embedding.artifacts import NAME
+from filtering.embedding.artifacts import NAME, ROWS_NAME
+from filtering.embedding.locations import shard_locations
 from filtering.pipeline.context import RunContext
 from filtering.pipeline.increment_record import read_increment
 from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
 from filtering.runtime.latest import root_of
+from filtering.runtime.references import run_of
 from filtering.runtime.run_record import RUN, read_run
 from filtering.runtime.stage import StageRun
 from filtering.storage.outputs import place_of
@@ -32,17 +35,39 @@ def embeddings_beside(context: RunContext, stage: StageRun) -> Reusable | None:
         found = [
             base for base in threads.map(lambda folder: _embedded_alike(folder, stage.key.folder), folders) if base
         ]
-    usable = (reusable_from(base, context.shards) for base in found if base.store(NAME).url not in context.avoided)
-    best = max(usable, key=_worth, default=None)
-    if best is None or not best.identities():
+    best = max((_whole(base, context) for base in found), key=_worth, default=None)
+    if best is None or not best.identities(NAME):
         return None
-    count = counted(len(best.identities()), "shard")
+    count, owners = counted(len(best.identities(NAME)), "shard"), _owners(best)
     context.runtime.progress.say(
-        f"embeddings of {count} are taken from {best.base.run.url}, which must stay where it is; "
+        f"embeddings of {count} are taken from {' and '.join(owners)}, which must stay where it is; "
         "reuse_embeddings=false embeds them here"
     )
-    context.runtime.events.append("embeddings_taken", run=best.base.run.url, shards=len(best.identities()))
+    context.runtime.events.append("embeddings_taken", runs=owners, shards=len(best.identities(NAME)))
     return best
+
+
+def _whole(base: Base, context: RunContext) -> Reusable:
+    """Return what of a run can be taken over: shards whose rows are there, in folders that are not avoided."""
+    reusable = reusable_from(base, context.shards)
+    try:
+        places = shard_locations(base)
+        there = {store: set(store.names(ROWS_NAME.format(""))) for store in {place.store for place in places.values()}}
+    except (FilteringError, OSError):
+        places, there = {}, {}
+    whole = {
+        identity
+        for identity, place in places.items()
+        if place.store.url not in context.avoided and ROWS_NAME.format(identity) in there[place.store]
+    }
+    gone = {(NAME, identity) for identity in reusable.identities() - whole}
+    return replace(reusable, damaged=reusable.damaged | gone)
+
+
+def _owners(reusable: Reusable) -> list[str]:
+    """Return the runs in whose folders the embeddings lie: a run may itself have taken some over."""
+    identities, places = reusable.identities(NAME), shard_locations(reusable.base)
+    return sorted({run_of(place.store).url for identity, place in places.items() if identity in identities})
 
 
 def _embedded_alike(run: Store, folder: str) -> Base | None:
@@ -59,4 +84,4 @@ def _embedded_alike(run: Store, folder: str) -> Base | None:
 
 def _worth(reusable: Reusable) -> tuple[int, float]:
     """Return how many of the pool's shards a run has, and when it finished."""
-    return len(reusable.identities()), reusable.base.record.get("finished", 0.0)
+    return len(reusable.identities(NAME)), reusable.base.record.get("finished", 0.0)

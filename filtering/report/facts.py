@@ -69,7 +69,7 @@ FILTERS = {
     "head": "The head's value of the image must be within the configured bounds",
     "text_share": "Text must take no more of a picture than configured",
     "faces": "Pictures must have no more and no larger faces than configured",
-    "hash_duplicates": "Of pictures with nearly the same hash the first must be kept alone",
+    "hash_duplicates": "Of pictures with nearly the same hash only the first goes on",
     "clip_score": "Image and caption must match: the CLIP score must be at least {threshold:.4g}",
 }
 

@@ -194,7 +194,12 @@ class Spec:
     @property
     def wide(self) -> bool:
         """Whether it is kept as float64: a column of the user's keeps its own order, and so does what it is part of."""
-        return isinstance(self.settings, ScoreTable | ColumnScore) or any(part.wide for part in parts_of(self))
+        return self.given or any(part.wide for part in parts_of(self))
+
+    @property
+    def given(self) -> bool:
+        """Whether its values are the user's: of a table, or of a field of the pool."""
+        return isinstance(self.settings, ScoreTable | ColumnScore)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -106,7 +106,7 @@ def _check_files(stage: StageRun, files: Files) -> None:
 
 def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
     files, store = sources.files, stage.store
-    stage.map([task(s.identity, tasks.score_rows, s.embedded, spec, files, store) for s in sources.shards], "shards")
+    stage.map([task(s.identity, tasks.score_rows, s, spec, files, store) for s in sources.shards], "shards")
 
 
 def _of_images(stage: StageRun, spec: Spec, sources: Sources) -> None:

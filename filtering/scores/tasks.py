@@ -5,12 +5,13 @@ from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from filtering.concepts.artifacts import read_concepts, read_homes
 from filtering.concepts.partition import global_rows, shard_and_row
 from filtering.config.scores import MetaClip, NegClipLoss
 from filtering.core.errors import under
-from filtering.embedding.artifacts import EmbeddedShard, half_rows, unit_rows
+from filtering.embedding.artifacts import half_rows, unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.filters.phrases import read_entries
 from filtering.graph.artifacts import read_graph
@@ -53,14 +54,16 @@ def write_scores(store: Store, identity: str, scores: npt.NDArray[Any], dtype: n
     return RowCount(rows=len(scores))
 
 
-def score_rows(shard: EmbeddedShard, spec: Spec, files: Files, store: Store) -> RowCount:
-    """Score a shard by its table of rows and the files that the score reads."""
+def score_rows(shard: PassingShard, spec: Spec, files: Files, store: Store) -> RowCount:
+    """Score a shard by its table of rows and the files that the score reads; values are asked for of what passes."""
     function = spec.scorer.of_rows
     assert function is not None
-    rows = shard.rows(spec.columns)
+    rows = shard.embedded.rows(spec.columns)
+    passing = shard.rows() if spec.given else np.arange(len(rows))
+    scores = np.full(len(rows), np.nan)
     with under(spec.key):
-        scores = function(rows, spec.settings, files)
-    return write_scores(store, shard.shard.identity, scores, spec.dtype)
+        scores[passing] = function(rows.take(pa.array(passing)), spec.settings, files)
+    return write_scores(store, shard.identity, scores, spec.dtype)
 
 
 def write_context(spec: Spec, sources: ContextSources, store: Store) -> None:

@@ -102,7 +102,7 @@ def test_a_run_over_tars_drops_by_the_fields_of_json(tars, tmp_path):
     record = run(configured(tars, tmp_path / "run", filters=filters), Silent())
     assert dropped(tmp_path / "run", "column") == {f"{row:012d}" for row in range(11, 20)}
     assert dropped(tmp_path / "run", "faces") == {f"{row:012d}" for row in (2, 5, 8)}
-    assert "filters.column: 1 of 20 samples have no punsafe" in record["warnings"]
+    assert "filters.column: 1 of 20 samples have no number as punsafe; see missing" in record["warnings"]
     assert "filters.faces: 1 of 20 samples have no face_bboxes, and pass" in record["warnings"]
     told = explain(str(tmp_path / "run"), f"{15:012d}")["filter"]
     assert (told["asks"], told["has"]) == ({"name": "punsafe", "max": 0.5}, {"punsafe": 0.75})
@@ -146,7 +146,7 @@ def test_a_run_over_tables_drops_by_their_columns_also_incrementally(metadata, t
     with_column = of_rows(metadata, tmp_path / "next", filters=filters, base=str(tmp_path / "run"))
     following = run_incremental(with_column, Silent())
     # The new table has no such column.
-    assert "filters.column: 50 of 260 samples have no punsafe" in following["warnings"]
+    assert "filters.column: 50 of 260 samples have no number as punsafe; see missing" in following["warnings"]
     assert following["totals"]["dropped"] == record["totals"]["dropped"] == len(expected)
 
 
@@ -213,3 +213,34 @@ def test_runs_without_columns_keep_their_digests():
     assert set(Filter.model_validate({"image": {}}).model_dump()) == {
         *("caption", "image", "language", "words", "clip_score", "exclude")
     }
+
+
+def test_what_can_be_no_number_is_refused(tars, tmp_path):
+    def lines(**sections):
+        source = {"shards": str(tars), "fields": ["punsafe", "face_bboxes"]}
+        with pytest.raises(InputError) as refused:
+            check(parse_config(tar_config(tars, tmp_path / "run") | {"input": source, **sections}))
+        return str(refused.value)
+
+    boxes = "are boxes of faces, and no number; use the filter faces"
+    assert boxes in lines(filters=[{"column": {"name": "face_bboxes", "max": 0}}])
+    assert boxes in lines(selection={"method": "top", "score": {"column": {"name": "face_bboxes", "missing": 0}}})
+    assert lines(filters=[{"column": {"name": "pusafe", "max": 1}}]).endswith("did you mean punsafe?")
+
+
+def test_a_score_needs_values_only_of_what_passes_the_filters(tars, tmp_path):
+    filters = [{"column": {"name": "punsafe", "max": 1.0, "missing": "drop"}}]
+    selection = {"method": "top", "keep": 3, "score": {"column": {"name": "punsafe"}}}
+    record = run(configured(tars, tmp_path / "run", filters=filters, selection=selection), Silent())
+    assert record["totals"]["kept"] == 3
+
+
+def test_a_name_that_no_sample_has_is_refused(tars, tmp_path):
+    source = {"shards": str(tars), "fields": ["pusafe"]}
+    config = tar_config(tars, tmp_path / "run", filters=[{"column": {"name": "pusafe", "max": 1.0}}]) | {
+        "input": source
+    }
+    with pytest.raises(
+        InputError, match=r"^filters\.column: none of 20 samples has a number as pusafe; correct the name"
+    ):
+        run(parse_config(config), Silent())

@@ -153,3 +153,24 @@ def test_images_of_another_length_are_refused(pool, tmp_path):
     ):
         with pytest.raises(InputError, match=r"head: .*head\.npz takes vectors of 5 numbers, images have 32"):
             run(configured(folder, tmp_path / "run", **asked), Silent())
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.float32(3), r"weight holds float32 of shape \(\); it must hold real numbers$"),
+        (np.array([["a"] * DIMENSION]), r"weight holds <U1 of shape "),
+        (1j * np.ones((1, DIMENSION)), r"weight holds complex128 of shape "),
+        (np.full((1, DIMENSION), 3e38), r"weight holds numbers above 1e\+12$"),
+    ],
+)
+def test_numbers_of_other_kinds_are_refused(tmp_path, weight, message):
+    np.savez(tmp_path / "head.npz", weight=weight)
+    with pytest.raises(InputError, match=message):
+        read_head(Head(weights=str(tmp_path / "head.npz")))
+
+
+def test_a_folder_is_refused(tmp_path):
+    (tmp_path / "head.npz").mkdir()
+    with pytest.raises(InputError, match=r"head\.npz is a folder; name the file of weights in it$"):
+        read_head(Head(weights=str(tmp_path / "head.npz")))

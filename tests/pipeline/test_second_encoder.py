@@ -196,6 +196,8 @@ def test_a_model_of_timm_embeds_by_its_own_preprocessing(pool, tmp_path):
             r"^embedding\.encoders\.a\.pretrained: /no/x",
         ),
         ({"a": {"model": "demo"}}, {"selection": {"score": {"clip_score": {"of": "b"}}}}, r"of: b is none of"),
+        ({"offsets": {"model": "demo"}}, {}, r"offsets is the name of something else"),
+        ({"a b": {"model": "demo"}}, {}, r"^embedding\.encoders"),
     ],
 )
 def test_what_cannot_work_is_refused_with_its_key(pool, tmp_path, encoders, more, line):
@@ -249,3 +251,16 @@ def test_a_filter_by_no_encoder_is_refused(pool, tmp_path):
     filters = [{"clip_score": {"keep": 0.5, "of": "sane"}}]
     with pytest.raises(InputError, match=r"filters\.clip_score: of: sane is none of .*did you mean same\?"):
         check(parse_config(tar_config(pool, tmp_path / "out", embedding=embedding, filters=filters)))
+
+
+def test_centroids_of_other_vectors_are_refused(pool, tmp_path):
+    encoders = {"same": {"model": "demo"}}
+    of_tars(pool, tmp_path / "first", encoders)
+    embedding = {"model": "demo", "batch_size": 8, "encoders": encoders, "decoding": "exact"}
+    config = tar_config(pool, tmp_path / "second", embedding=embedding, concepts={"embedding": "same"})
+    line = r"made of the images' own vectors, .* made of the vectors of same; set concepts\.embedding"
+    with pytest.raises(InputError, match=rf"^base: the concepts of .* are {line}"):
+        check(parse_config(config), read_base(Store(str(tmp_path / "first"))))
+    config["concepts"]["centroids"] = str(tmp_path / "first")
+    with pytest.raises(InputError, match=rf"^concepts\.centroids: the concepts of .* are {line}"):
+        check(parse_config(config))

@@ -58,7 +58,10 @@ def test_a_run_into_another_output_takes_the_embeddings_over(pool):
     for name in ("first", "second"):
         assert list(problems(Store(str(pool.parent / "runs" / name)))) == []
     # The third takes them from where they are, whichever run it finds.
-    assert taken(pool, "third")[0]["manifest_hash"] == first["manifest_hash"]
+    third, said = taken(pool, "third")
+    assert third["manifest_hash"] == first["manifest_hash"]
+    # Named is the run in whose folder they lie, not the one by which they were found.
+    assert [line.split()[7].rstrip(",") for line in said] in ([place], [Store(str(pool.parent / "runs" / "alone")).url])
     sample = explain(str(pool.parent / "runs" / "second"), "000000000001")
     assert sample["outcome"] in ("kept", "dropped")
 
@@ -107,3 +110,31 @@ def test_what_is_damaged_or_gone_is_embedded_here(pool):
     assert any("missing" in line for line in problems(Store(str(pool.parent / "runs" / "third"))))
     assert taken(pool, "third")[0]["manifest_hash"] == second["manifest_hash"]
     assert len(embedded(pool, "third")) == 3
+
+
+def test_a_run_by_which_damaged_embeddings_are_found_is_left_out_too(pool):
+    """Others that took them over lead to the same objects."""
+    first, _ = taken(pool, "first")
+    for name in ("second", "other"):
+        taken(pool, name)
+    path = next((pool.parent / "runs" / "first" / "stages").glob("embedding-*/*.image.npy"))
+    path.unlink()
+    third, said = taken(pool, "third", concepts={"seed": 3})
+    assert len(said) == 1
+    assert len(embedded(pool, "third")) == 3
+    assert third["totals"] == first["totals"]
+    assert list(problems(Store(str(pool.parent / "runs" / "third")))) == []
+    assert taken(pool, "second")[0]["manifest_hash"] == first["manifest_hash"]
+    assert list(problems(Store(str(pool.parent / "runs" / "second")))) == []
+
+
+def test_a_run_whose_source_is_gone_is_not_preferred(pool):
+    taken(pool, "whole", reuse=False)
+    taken(pool, "source", reuse=False)
+    shutil.move(pool.parent / "runs" / "whole", pool.parent / "whole")
+    taken(pool, "taking")
+    shutil.rmtree(pool.parent / "runs" / "source")
+    shutil.move(pool.parent / "whole", pool.parent / "runs" / "whole")
+    _, said = taken(pool, "last")
+    assert said[0].split()[7].rstrip(",") == Store(str(pool.parent / "runs" / "whole")).url
+    assert embedded(pool, "last") == []

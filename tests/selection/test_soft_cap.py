@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from filtering.config.weights import Weights
 from filtering.selection.soft_cap import Moments, SoftCap
@@ -77,7 +78,7 @@ def test_at_a_low_temperature_the_highest_score_is_drawn_each_time():
 
 def test_extreme_scores_are_numbers_still():
     scores = np.array([1e30, -1e30, 0, 1], dtype=np.float32)
-    cap = SoftCap(Weights(penalty=1e6), 0.0, 1.0)
+    cap = SoftCap(Weights(penalty=1000.0), 0.0, 1.0)
     times = cap.log_times(UIDS[:4], scores)
     assert np.isfinite(times).all() and (np.diff(times, axis=1) >= 0).all()
 
@@ -97,3 +98,9 @@ def test_moments_of_parts_are_those_of_the_whole(parts):
 @pytest.mark.parametrize(("epoch", "expected"), [(1.0, 0), (2.5, 15), (100.0, 30)])
 def test_an_epoch_has_no_more_draws_than_there_are(epoch, expected):
     assert SoftCap(Weights(epoch=epoch, most=4), 0.0, 1.0).further(10) == expected
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 1e-4}, {"temperature": 1e4}, {"penalty": 1e4}, {"penalty": 1e-9}])
+def test_settings_by_which_draws_would_tie_are_refused(settings):
+    with pytest.raises(ValidationError):
+        Weights(**settings)
