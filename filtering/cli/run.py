@@ -54,6 +54,7 @@ def run_lines(record: Mapping[str, Any], output: str) -> list[str]:
     return [
         f"kept {totals['kept']:,} of {totals['input']:,} samples; dropped {totals['dropped']:,}, "
         f"quarantined {totals['quarantined']:,}",
+        *([f"an epoch has {epoch:,} samples, by weights"] if (epoch := record.get("epoch_samples")) else []),
         *(f"warning: {warning}" for warning in record["warnings"]),
         f"manifest  {output}/manifest  {record['manifest_hash'][:16]}",
         f"report    {output}/report/index.html",

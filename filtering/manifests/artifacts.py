@@ -48,11 +48,13 @@ class ManifestsResult:
     reasons: dict[str, dict[str, int]]  # samples by reason, of `dropped` and of `quarantined`
     manifest_hash: str  # the hash of the selection, see `manifest_hash`
     checksums: dict[str, str]  # of checksums.json, shards.jsonl and subset.npy
+    epoch: int = 0  # samples of an epoch, repeats among them; 0 where samples have no weights
 
     @property
     def summary(self) -> str:
         """One line for a person."""
-        return ", ".join(f"{self.totals[kind]:,} {kind}" for kind in KINDS)
+        found = ", ".join(f"{self.totals[kind]:,} {kind}" for kind in KINDS)
+        return f"{found}; an epoch has {self.epoch:,} samples" if self.epoch else found
 
 
 class ShardLine(TypedDict):

@@ -69,7 +69,8 @@ def write_manifests(
     sums = _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}
-    return ManifestsResult(totals, reasons, manifest_hash(kept), sums)
+    epoch = sum(sum(split.get("repeats", ())) for split in splits)
+    return ManifestsResult(totals, reasons, manifest_hash(kept), sums, epoch)
 
 
 def damaged_manifests(stage: StageRun) -> DamagedError | None:

@@ -61,6 +61,8 @@ def run_summary(
         manifest_hash=manifests.manifest_hash,
         sources=dict(context.sources),
     )
+    if manifests.epoch:
+        record["epoch_samples"] = manifests.epoch
     if inputs.texts is not None:
         record["text_graph"] = _statistics(inputs.texts)
     if learned := {name: to_plain(one.result.right) for name, one in selected.scores.items() if one.result.right}:

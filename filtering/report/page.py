@@ -94,7 +94,8 @@ def _html(known: Mapping[str, object], limits: Limits, pictures: frozenset[bytes
         "strip": strip(ordered, pictures),
     }
     against = cast(RunDiff | None, known["against"])
-    own["changed"] = changed(ordered, against["samples"]) if against else []
+    samples = against["samples"] if against else []
+    own["changed"], own["changes"] = changed(ordered, samples), {one["uid"]: one["change"] for one in samples}
     own |= {"tally": tally(ordered), "anchors": {card.anchor for card in ordered}}
     own["pictured"] = sum(card.sample.jpeg in pictures for card in ordered)
     own["by_concept"] = Counter(card.sample.concept for card in ordered)

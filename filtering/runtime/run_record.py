@@ -161,6 +161,7 @@ class RunRecord(TypedDict):
     reasons: dict[str, dict[str, Count]]
     warnings: list[str]
     objects: dict[str, str]
+    epoch_samples: NotRequired[Count]
     graph: NotRequired[JsonObject]
     text_graph: NotRequired[JsonObject]
     measures: NotRequired[JsonObject]

@@ -29,6 +29,7 @@ def manifest_of(folder: Path) -> dict[str, bytes]:
 
 def test_kept_tables_say_how_often_a_sample_is_seen(run, metadata_pool, metadata_run, tmp_path):
     record = run(weighed(metadata_pool, tmp_path / "run", epoch=2.5, most=8))
+    assert record["epoch_samples"] == round(2.5 * record["totals"]["kept"])
     table, plain = kept_of(tmp_path / "run"), kept_of(metadata_run)
     repeats = table["repeat"].to_numpy()
     assert repeats.sum() == round(2.5 * len(table))

@@ -104,6 +104,8 @@ def test_a_page_says_what_changed_against_another_run(run, metadata_run, metadat
     anchors = re.findall(r'href="#sample-([0-9a-f]{32})"', shown)
     before, after = (set(open_run(str(one)).kept().to_table()["uid"].to_pylist()) for one in (other, metadata_run))
     assert len(anchors) == CHANGED
+    card = found.partition(f'id="sample-{anchors[0]}"')[2].partition("</figure>")[0]
+    assert "became kept since the other run" in card
     assert set(anchors) <= after - before
     assert (metadata_run / "report/index.html").read_text() != html
     copy = report_page(Store(str(metadata_run)), str(tmp_path / "copy"), None)
