@@ -24,8 +24,10 @@ def check_field(name: str, key: str, fields: Collection[str]) -> None:
         raise InputError(f"{key}: {FACES} are boxes of faces, and no number; use the filter faces")
     if name not in fields:
         meant = nearest(name, fields) if fields else ""
-        remedy = meant if "did you mean" in meant else f"; set input.fields to [{', '.join(sorted({*fields, name}))}]"
-        raise InputError(f"{key}: reads {name}, which is not among input.fields{remedy}")
+        if "did you mean" in meant:
+            raise InputError(f"{key}: reads {name}, which is not among input.fields{meant}")
+        listed = ", ".join(sorted({*fields, name}))
+        raise InputError(f"{key}: reads {name}, which is not among input.fields; set input.fields to [{listed}]")
 
 
 def field_columns(step: Filter) -> list[str]:
