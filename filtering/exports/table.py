@@ -17,7 +17,6 @@ from filtering.exports.options import PARQUET_ROWS
 from filtering.exports.parquet_files import grouped, stamped, write_file
 from filtering.exports.parts import Samples
 from filtering.exports.table_columns import (
-    OF_ROWS,
     SCORE,
     Joined,
     joined_of,
@@ -113,7 +112,7 @@ def _rows(part: Part, joined: Joined) -> pa.Table | None:
     """Return the rows of a shard that hold what is joined, None if nothing is; InputError if it has no such column."""
     if not joined.reads_rows:
         return None
-    wanted = [name for name in OF_ROWS if name in joined.types]
+    wanted = joined.of_rows
     rows = joined.tables.rows(part.source, ["uid", "key", *wanted])
     lacking = [name for name in wanted if name not in rows.column_names]
     if lacking:
@@ -129,7 +128,7 @@ def _joined(part: Part, kind: Kind, samples: pa.Table, rows: pa.Table, joined: J
     source, name = part.source, table_name(kind, part.source.shard.index)
     places = places_of(samples, rows, source, name)
     taken = rows.take(pa.array(places))
-    found = {name: taken[name] for name in OF_ROWS if name in joined.types}
+    found = {name: taken[name] for name in joined.of_rows}
     for name, store in joined.scores.items():
         found[name] = _scores(joined.tables.score(store, source, len(rows)), joined.types[name], places)
     if kind != "kept":

@@ -9,7 +9,9 @@ import pyarrow as pa
 from filtering.config.validation import nearest
 from filtering.core import schemas
 from filtering.core.errors import InputError
+from filtering.core.schemas import beside_rows
 from filtering.core.uid_rule import UidRule, canonical_url
+from filtering.embedding.image_files import embeds_images_alone
 from filtering.exports.columns import Tables, tables_of
 from filtering.exports.options import ALL, Options
 from filtering.manifests.artifacts import KINDS, REPEAT, Kind
@@ -47,6 +49,7 @@ class Joined:
 
     types: Mapping[str, pa.DataType]  # of the columns, in their order
     tables: Tables
+    of_rows: tuple[str, ...]  # the columns that the rows of shards hold
     scores: Mapping[str, Store]
     concepts: Store | None
     last: Store | None
@@ -54,7 +57,7 @@ class Joined:
     @property
     def reads_rows(self) -> bool:
         """Whether more is read of a shard than the tables of the manifest."""
-        return bool(self.scores or self.concepts or self.last or not self.types.keys().isdisjoint(OF_ROWS))
+        return bool(self.scores or self.concepts or self.last or self.of_rows)
 
 
 def statuses_of(status: str | None) -> tuple[Kind, ...]:
@@ -68,7 +71,7 @@ def names_of(run: FinishedRun, options: Options) -> tuple[str, ...]:
     if options.columns is None:
         return tuple(name for name in DEFAULT if not _lacked(name, statuses))
     names = tuple(name.strip() for name in options.columns.split(","))
-    known = (*OWN, *([REPEAT] if run.repeats else []), *OF_ROWS, *_scores(tables_of(run)))
+    known = (*OWN, *([REPEAT] if run.repeats else []), *_of_rows(run), *_scores(tables_of(run)))
     for name in names:
         if name not in known:
             raise InputError(_unknown(name, known, [OWN_SCORE, *_scores(tables_of(run))]))
@@ -92,6 +95,16 @@ def _unknown(name: str, known: Sequence[str], scores: Sequence[str]) -> str:
     return f"--columns: unknown column {name}; the columns of this run are {', '.join(known)}{nearest(name, known)}"
 
 
+def _of_rows(run: FinishedRun) -> Mapping[str, pa.DataType]:
+    """Return the columns of a run's rows that may be asked for: of samples, and what stands beside them."""
+    source, embedding = run.record["config"]["input"], run.record["config"]["embedding"]
+    signals = () if run.from_metadata else embedding.get("signals", ())
+    encoders = {} if run.from_metadata else embedding.get("encoders", {})
+    scored = [name for name, encoder in encoders.items() if not embeds_images_alone(encoder["model"])]
+    beside = beside_rows(signals, source.get("fields", ()), scored)
+    return {**OF_ROWS, **dict(zip(beside.names, beside.types, strict=True))}
+
+
 def _scores(tables: Tables) -> dict[str, Store]:
     """Return the folders of the scores that are no column of rows, by column."""
     return {name: store for name, store in tables.scores if name not in OF_ROWS and name not in OWN}
@@ -102,15 +115,16 @@ def joined_of(run: FinishedRun, names: Sequence[str], statuses: Sequence[Kind]) 
     tables, more = tables_of(run), "dropped" in statuses
     scores = {name: store for name, store in _scores(tables).items() if name in names}
     wide = tables.wide(scores, run.sources)
+    of_rows = {name: kind for name, kind in _of_rows(run).items() if name in names and name not in scores}
     types = {
         **OWN,
         REPEAT: pa.int32(),
-        **OF_ROWS,
+        **of_rows,
         **{name: pa.float64() if name in wide else pa.float32() for name in scores},
     }
     concepts = stage_folder(run.store, run.record, "concepts") if more and CONCEPT in names else None
     last = _last(run) if more and SCORE in names else None
-    return Joined({name: types[name] for name in names}, tables, scores, concepts, last)
+    return Joined({name: types[name] for name in names}, tables, tuple(of_rows), scores, concepts, last)
 
 
 def _last(run: FinishedRun) -> Store | None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, NotRequired, Required, cast
 from pydantic import AfterValidator, ConfigDict, with_config
 from typing_extensions import TypedDict
 
+from filtering.config.types import Signal
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import Count, Finite, Seconds, parsed
 from filtering.core.uid_rule import Uids
@@ -73,6 +74,14 @@ class RecordedInput(TypedDict):
     arrays: NotRequired[RecordedArrays]
     uids: NotRequired[Uids]
     root: NotRequired[str | None]
+    fields: NotRequired[list[str]]
+
+
+@OPEN
+class RecordedEncoder(TypedDict):
+    """What is read of a further encoder."""
+
+    model: str
 
 
 @OPEN
@@ -81,7 +90,8 @@ class RecordedEmbedding(TypedDict):
 
     model: str
     max_image_bytes: Count
-    encoders: NotRequired[JsonObject]
+    encoders: NotRequired[dict[str, RecordedEncoder]]
+    signals: NotRequired[list[Signal]]
 
 
 @OPEN

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from in_process import export
-from pools import Silent, member, picture, tar_config, write_tar
+from pools import Silent, member, members, picture, tar_config, write_tar
 
 import filtering
 from filtering.config.run import parse_config
@@ -172,3 +172,24 @@ def test_a_pool_that_is_one_shard_has_its_base_name(tmp_path):
     pipeline.run(parse_config(tar_config(tmp_path / "pool", tmp_path / "run")), Silent())
     rows = written(Store(str(tmp_path / "run")), tmp_path / "out", columns="shard")
     assert rows == [{"shard": "00000000.tar"}] * 4
+
+
+def test_signals_fields_and_scores_of_encoders_are_columns(tmp_path):
+    (tmp_path / "pool").mkdir()
+    found = members(0, 6)
+    found[1] = ("000000000000.json", json.dumps({"punsafe": 0.25}).encode())
+    write_tar(tmp_path / "pool" / "0.tar", found)
+    embedding = {"signals": ["blur", "phash"], "encoders": {"same": {"model": "demo"}}}
+    config = tar_config(tmp_path / "pool", tmp_path / "run", embedding=embedding)
+    config["input"]["fields"] = ["punsafe"]
+    pipeline.run(parse_config(config), Silent())
+    names = "key,blur,phash,field:punsafe,clip_score,clip_score:same"
+    rows = {row["key"]: row for row in written(Store(str(tmp_path / "run")), tmp_path / "out", columns=names)}
+    assert [row["field:punsafe"] for row in rows.values()].count(None) == 5
+    assert rows["000000000000"]["field:punsafe"] == 0.25
+    assert all(0 <= row["blur"] <= 1 and row["phash"] >= 0 for row in rows.values())
+    assert all(row["clip_score"] == row["clip_score:same"] for row in rows.values())
+    with pytest.raises(
+        InputError, match=r"unknown column blurr; .* phash, clip_score:same, field:punsafe.*did you mean blur\?"
+    ):
+        written(Store(str(tmp_path / "run")), tmp_path / "no", columns="blurr")
