@@ -118,3 +118,21 @@ def test_every_image_is_shown_though_it_is_in_the_page_once(visit, usual):
     page = visit(usual)
     assert page.locator("#duplicates img").first.evaluate("each => each.src.slice(0, 23)") == "data:image/jpeg;base64,"
     assert page.locator("img:not([src])").count() == 0
+
+
+def test_back_closes_the_enlarged_view_and_leaves_the_page_as_it_was(visit, usual):
+    page = visit(usual)
+    page.locator("#gallery-search").fill("red house")
+    before = page.evaluate("location.hash")
+    page.locator("#gallery-cards a.enlarge:visible").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    page.evaluate("history.back()")
+    expect(page.locator("#detail")).to_be_hidden()
+    assert page.locator("#gallery-search").input_value() == "red house"
+    assert page.evaluate("location.hash") == before
+    # Closed by hand, it leaves no entry behind to go back to.
+    page.locator("#gallery-cards a.enlarge:visible").first.click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#detail")).to_be_hidden()
+    page.wait_for_function("hash => location.hash === hash", arg=before)
