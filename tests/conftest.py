@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from pools import Silent, members, metadata_config, tar_config, write_metadata, write_tar
 from s3_endpoint import s3_at
 from s3_server import Server, s3_server
+from weighed import repeats_of, write_weighed
 
 from filtering.config.run import Config, parse_config
 from filtering.pipeline import run as pipeline
@@ -170,6 +171,18 @@ def tar_run(tar_pool, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("calm") / "run"
     pipeline.run(parse_config(tar_config(tar_pool, folder)), Silent())
     return folder
+
+
+@pytest.fixture(scope="session")
+def weighed(tar_pool, tmp_path_factory) -> Path:
+    """A run over `tar_pool` in which samples are seen once to six times in an epoch."""
+    return write_weighed(tar_pool, tmp_path_factory.mktemp("weighed") / "run")
+
+
+@pytest.fixture(scope="session")
+def repeats(weighed) -> Counter[str]:
+    """How often `weighed` says that each kept sample is seen, by its key."""
+    return repeats_of(weighed)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import Count
-from filtering.embedding.artifacts import NAME
+from filtering.embedding.artifacts import NAME, ROWS_NAME
 from filtering.runtime import references
 from filtering.runtime.finished_run import Base
 from filtering.runtime.references import run_of
@@ -62,6 +62,12 @@ def write_locations(store: Store, fingerprint: str, where: ShardLocations) -> No
 def shard_locations(run: Base) -> ShardLocations:
     """Return where the rows of each shard of a finished run are."""
     return read_locations(run.store(NAME), run.fingerprint(NAME))
+
+
+def shards_there(places: ShardLocations) -> set[str]:
+    """Return the identities of the shards whose rows are in their folders, of which each is listed once."""
+    listed = {store: set(store.names(ROWS_NAME.format(""))) for store in {place.store for place in places.values()}}
+    return {identity for identity, place in places.items() if ROWS_NAME.format(identity) in listed[place.store]}
 
 
 def read_locations(store: Store, fingerprint: str) -> ShardLocations:

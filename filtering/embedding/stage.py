@@ -26,6 +26,7 @@ from filtering.embedding.locations import (
     pool_dimensions,
     read_locations,
     shard_locations,
+    shards_there,
     write_locations,
 )
 from filtering.embedding.metadata import MetadataReader, vector_source
@@ -197,14 +198,13 @@ def _known(stage: StageRun, reusable: Reusable | None) -> ShardLocations:
         return {}
     identities = reusable.identities(NAME)
     found = {one: place for one, place in shard_locations(reusable.base).items() if one in identities}
-    stores = {place.store for place in found.values()}
-    there = {store: set(store.names(ROWS_NAME.format(""))) for store in stores}
-    gone = {one: place.store for one, place in found.items() if ROWS_NAME.format(one) not in there[place.store]}
+    there = shards_there(found)
+    gone = {one: place.store for one, place in found.items() if one not in there}
     for store in set(gone.values()):
         first, *more = (ROWS_NAME.format(one) for one, where in gone.items() if where == store)
         others = f", and so are {len(more):,} more beside it" if more else ""
         stage.runtime.tell_damaged(MissingError(store.path(first), f"is missing{others}"), COMPUTED_HERE)
-    return {identity: place for identity, place in found.items() if identity not in gone}
+    return {identity: place for identity, place in found.items() if identity in there}
 
 
 def _embedded(

@@ -19,10 +19,11 @@ from filtering.core.errors import InputError, first_line
 from filtering.core.uids import SUBSET_DTYPE
 from filtering.embedding.artifacts import unit_rows
 from filtering.embedding.target_vectors import read_targets
+from filtering.filters.stored import keep
 from filtering.shards.npy import npy_header
 from filtering.shards.parquet import BoundedParquet
 from filtering.storage.store import Store, checksum, open_object
-from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error, deletion_refused
+from filtering.storage.versions import deletion_refused
 
 LIST_NAME = "{}.exclude.npz"
 # The column of `filtering.core.schemas.ROWS` that a list is compared with.
@@ -63,6 +64,10 @@ class Exclusion:
         """Return the list: sorted keys, S32 (n,), or vectors of length 1, float32 (n, d)."""
         return self.store.read_arrays(self.name)["listed"]
 
+    def write(self, listed: npt.NDArray[Any]) -> None:
+        """Write the list."""
+        self.store.write_arrays(self.name, {"listed": listed})
+
 
 def stored_exclusion(rule: ExcludeFilter, number: int, identity: str, store: Store) -> Exclusion:
     """Write the list of filter `number` unless the store has it, and return it.
@@ -70,13 +75,7 @@ def stored_exclusion(rule: ExcludeFilter, number: int, identity: str, store: Sto
     RunError if it is another one than that of `identity`, by which the stage is named, or has been deleted.
     """
     found = Exclusion(store, LIST_NAME.format(number), rule.what, 1.0 if rule.threshold is None else rule.threshold)
-    there = store.exists(found.name)
-    with deletion_refused(rule.source):
-        listed = found.read() if there else _read(rule)
-    if _identity(listed) != identity:
-        raise changed_error(rule.source, WRITTEN_AGAIN, WHILE_READ)
-    if not there:
-        store.write_arrays(found.name, {"listed": listed})
+    keep(found, rule.source, lambda: _read(rule), _identity, identity)
     return found
 
 

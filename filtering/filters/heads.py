@@ -15,10 +15,11 @@ from filtering.config.head import Head
 from filtering.core.errors import InputError, first_line
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.exclusion import Blocks
+from filtering.filters.stored import keep
 from filtering.shards.metadata import array_names, read_array
 from filtering.storage.listed import open_listed
 from filtering.storage.store import Store, checksum
-from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, Version, changed_error, deletion_refused
+from filtering.storage.versions import Version, deletion_refused
 
 HEAD_NAME = "{}.head.npz"
 # Of larger ones the products of several layers overflow a float32.
@@ -138,6 +139,10 @@ class StoredHead:
         """Return the layers."""
         return self.store.read_arrays(self.name)
 
+    def write(self, layers: Layers) -> None:
+        """Write the layers."""
+        self.store.write_arrays(self.name, dict(layers))
+
 
 def stored_head(rule: HeadFilter, number: int, identity: str, store: Store) -> StoredHead:
     """Write the layers of filter `number` unless the store has them, and return them.
@@ -145,13 +150,7 @@ def stored_head(rule: HeadFilter, number: int, identity: str, store: Store) -> S
     RunError if they are others than those of `identity`, by which the stage is named.
     """
     found = StoredHead(store, HEAD_NAME.format(number))
-    there = store.exists(found.name)
-    with deletion_refused(rule.weights):
-        layers = found.read() if there else read_head(rule)
-    if _identity(layers) != identity:
-        raise changed_error(rule.weights, WRITTEN_AGAIN, WHILE_READ)
-    if not there:
-        store.write_arrays(found.name, dict(layers))
+    keep(found, rule.weights, lambda: read_head(rule), _identity, identity)
     return found
 
 

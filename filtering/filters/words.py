@@ -13,9 +13,10 @@ from typing_extensions import TypedDict
 from filtering.config.filters import WordsFilter
 from filtering.core.errors import InputError
 from filtering.filters.phrases import Entries, check_entries, entries_identity, read_entries
+from filtering.filters.stored import keep
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import Store
-from filtering.storage.versions import WHILE_READ, WRITTEN_AGAIN, changed_error, deletion_refused
+from filtering.storage.versions import deletion_refused
 
 LIST_NAME = "{}.words.json"
 
@@ -26,10 +27,10 @@ def check_list(rule: WordsFilter) -> None:
         check_entries(rule.list)
 
 
-def _listed(rule: WordsFilter) -> Entries:
-    """Return the entries of a filter's list, which `check_list` has read; RunError if it has been deleted since."""
-    with _named(), deletion_refused(rule.list):
-        return read_entries(rule.list)
+def _listed(rule: WordsFilter) -> list[str]:
+    """Return the entries of a filter's list."""
+    with _named():
+        return read_entries(rule.list).names
 
 
 @contextlib.contextmanager
@@ -45,7 +46,8 @@ def list_identity(rule: WordsFilter) -> str:
 
     RunError if the list, which the run's checks have read, has been deleted since.
     """
-    return entries_identity(_listed(rule).names)
+    with deletion_refused(rule.list):
+        return entries_identity(_listed(rule))
 
 
 class StoredEntries(TypedDict):
@@ -65,6 +67,10 @@ class WordList:
         """Return the entries."""
         return read_record_as(self.store, self.name, StoredEntries)["entries"]
 
+    def write(self, entries: list[str]) -> None:
+        """Write the entries."""
+        self.store.write_record(self.name, {"entries": entries})
+
 
 def stored_list(rule: WordsFilter, number: int, identity: str, store: Store) -> WordList:
     """Write the list of filter `number` unless the store has it, and return it.
@@ -72,12 +78,7 @@ def stored_list(rule: WordsFilter, number: int, identity: str, store: Store) -> 
     RunError if it is another one than that of `identity`, by which the stage is named, or has been deleted.
     """
     words = WordList(store, LIST_NAME.format(number))
-    there = store.exists(words.name)
-    entries = words.read() if there else _listed(rule).names
-    if entries_identity(entries) != identity:
-        raise changed_error(rule.list, WRITTEN_AGAIN, WHILE_READ)
-    if not there:
-        store.write_record(words.name, {"entries": entries})
+    keep(words, rule.list, lambda: _listed(rule), entries_identity, identity)
     return words
 
 

@@ -88,6 +88,11 @@ class SummedRecord(TypedDict):
     result: Summed
 
 
+def weighed(config: Mapping[str, Any]) -> bool:
+    """Return whether the kept tables of a run, by its configuration, say how often a sample is seen in an epoch."""
+    return config.get("weights") is not None
+
+
 def table_name(kind: str, index: int) -> str:
     """Return the name of a shard's kept, dropped or quarantined table, relative to the run."""
     return f"manifest/{kind}/{index:08d}.parquet"

@@ -12,7 +12,7 @@ from filtering.core.errors import InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
 from filtering.embedding.artifacts import EmbeddedShard
 from filtering.embedding.locations import shard_locations
-from filtering.manifests.artifacts import REPEAT, parsed_split, read_whole
+from filtering.manifests.artifacts import REPEAT, parsed_split, read_whole, weighed
 from filtering.manifests.written import WrittenManifest, read_written
 from filtering.runtime.finished_run import Base
 from filtering.runtime.run_record import RunRecord, check_same, read_run
@@ -126,7 +126,7 @@ class FinishedRun:
     @property
     def repeats(self) -> bool:
         """Whether kept tables say how often a sample is seen in an epoch."""
-        return self.record["config"].get("weights") is not None
+        return weighed(self.record["config"])
 
     def kept_sources(self) -> list[Source]:
         """Return the shards of which something was kept."""

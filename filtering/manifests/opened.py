@@ -10,7 +10,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from filtering.core import schemas
 from filtering.core.places import PathOrUrl
-from filtering.manifests.artifacts import Kind, table_name
+from filtering.manifests.artifacts import Kind, table_name, weighed
 from filtering.manifests.written import WrittenManifest
 from filtering.runtime.latest import run_url
 from filtering.runtime.run_record import RunRecord, check_same, mark_of, read_run
@@ -46,8 +46,7 @@ class OpenedRun:
         InputError
             If the run was made again, with other results, since it was opened; also where the dataset is read later.
         """
-        weighed = self.summary["config"].get("weights") is not None
-        return self._dataset("kept", schemas.REPEATED if weighed else schemas.KEPT)
+        return self._dataset("kept", schemas.REPEATED if weighed(self.summary["config"]) else schemas.KEPT)
 
     def dropped(self) -> ds.Dataset:
         """Return the dropped samples.

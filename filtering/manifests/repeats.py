@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
 from filtering.config.weights import Weights
+from filtering.core.radix_select import WIDE_DIGITS
 from filtering.core.uids import Uids
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, count_keys, key_at_rank
@@ -22,7 +23,7 @@ from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import TaskSpec, task
 from filtering.selection.artifacts import read_picks
-from filtering.selection.soft_cap import DIGITS, Moments, SoftCap
+from filtering.selection.soft_cap import Moments, SoftCap
 from filtering.storage.store import Store
 
 
@@ -73,7 +74,7 @@ def find_repeats(stage: StageRun, weights: Weights, shards: Sequence[PassingShar
             for one, shard in zip(names, shards, strict=True)
         ]
 
-    bound = key_at_rank(stage, "draws", tasks_of, lambda rows: further - 1, DIGITS, unit="shards of draws")
+    bound = key_at_rank(stage, "draws", tasks_of, lambda rows: further - 1, WIDE_DIGITS, unit="shards of draws")
     consume(stage.store, COUNTS_SUFFIX)
     return Repeats(cap, bound)
 

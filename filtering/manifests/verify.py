@@ -27,6 +27,7 @@ from filtering.manifests.artifacts import (
     read_subset,
     read_sums,
     table_name,
+    weighed,
 )
 from filtering.manifests.referred import References
 from filtering.manifests.written import WrittenManifest, written_sums
@@ -119,12 +120,12 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
 
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
     lines = WrittenManifest(run, record).shard_lines()
-    weighed = record["config"].get("weights") is not None
+    repeats = weighed(record["config"])
     totals = dict.fromkeys(("input", *KINDS), 0)
     kept: list[pa.Table] = []
     for index, line in enumerate(lines):
         split: dict[Kind, pa.Table] = {kind: read_stored(run, table_name(kind, index)) for kind in KINDS}
-        yield from _shard_problems(index, line, split, weighed)
+        yield from _shard_problems(index, line, split, repeats)
         kept.append(split["kept"].select(["uid", "key"]))
         totals["input"] += line["samples"]
         for kind in KINDS:
@@ -137,13 +138,13 @@ def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
         yield "run.json: manifest_hash does not match the kept samples"
 
 
-def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table], weighed: bool) -> Iterator[str]:
-    known = {**SCHEMAS, "kept": schemas.REPEATED} if weighed else SCHEMAS
+def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table], repeats: bool) -> Iterator[str]:
+    known = {**SCHEMAS, "kept": schemas.REPEATED} if repeats else SCHEMAS
     for kind, table in split.items():
         name = table_name(kind, index)
         if not table.schema.equals(known[kind]):
             yield f"{name}: its columns are {', '.join(table.column_names)}"
-        elif weighed and kind == "kept" and line.get("repeats", []) != at_least(table[REPEAT].to_numpy()):
+        elif repeats and kind == "kept" and line.get("repeats", []) != at_least(table[REPEAT].to_numpy()):
             yield f"{name}: how often its samples are repeated is not what shards.jsonl says"
         if len(table) != line[kind]:
             yield f"{name}: holds {len(table)} rows, shards.jsonl says {line[kind]}"

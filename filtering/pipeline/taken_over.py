@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from filtering.core.errors import FilteringError
 from filtering.core.formatting import counted
-from filtering.embedding.artifacts import NAME, ROWS_NAME
-from filtering.embedding.locations import shard_locations
+from filtering.embedding.artifacts import NAME
+from filtering.embedding.locations import shard_locations, shards_there
 from filtering.pipeline.context import RunContext
 from filtering.pipeline.increment_record import read_increment
 from filtering.runtime.finished_run import Base, Reusable, read_base, reusable_from
@@ -52,14 +52,10 @@ def _whole(base: Base, context: RunContext) -> Reusable:
     reusable = reusable_from(base, context.shards)
     try:
         places = shard_locations(base)
-        there = {store: set(store.names(ROWS_NAME.format(""))) for store in {place.store for place in places.values()}}
+        there = shards_there(places)
     except (FilteringError, OSError):
-        places, there = {}, {}
-    whole = {
-        identity
-        for identity, place in places.items()
-        if place.store.url not in context.avoided and ROWS_NAME.format(identity) in there[place.store]
-    }
+        places, there = {}, set()
+    whole = {identity for identity in there if places[identity].store.url not in context.avoided}
     gone = {(NAME, identity) for identity in reusable.identities() - whole}
     return replace(reusable, damaged=reusable.damaged | gone)
 

@@ -116,16 +116,12 @@ def _sampled_rows(config: Config, source: VectorSource, shards: Sequence[Shard])
             rows = found.table.take(pa.array(usable))
             named = read_fields(shard.url, config.input.fields, len(found)) if config.input.fields else {}
             beside = pa.table(list(named.values()), schema=beside_rows((), named)).take(pa.array(usable))
-            if not all(is_local(url) for url in (shard.url, *(file.url for file in shard.vectors))):
-                return SampledRows(
-                    rows.append_column("clip_score", pa.nulls(len(rows), pa.float32())), None
-                ).with_columns(beside)
-            vectors = source.read(shard, len(found))
-            images, texts = half_rows(vectors.images[usable]), half_rows(vectors.texts[usable])
-            scores = clip_scores(unit_rows(images), unit_rows(texts))
-            return SampledRows(rows.append_column("clip_score", pa.array(scores, pa.float32())), images).with_columns(
-                beside
-            )
+            scores, images = pa.nulls(len(rows), pa.float32()), None
+            if all(is_local(url) for url in (shard.url, *(file.url for file in shard.vectors))):
+                vectors = source.read(shard, len(found))
+                images, texts = half_rows(vectors.images[usable]), half_rows(vectors.texts[usable])
+                scores = pa.array(clip_scores(unit_rows(images), unit_rows(texts)), pa.float32())
+            return SampledRows(rows.append_column("clip_score", scores), images).with_columns(beside)
     return None
 
 

@@ -11,7 +11,16 @@ from filtering.concepts.partition import shard_and_row
 from filtering.report.data import Cover, Sheet, Thumbnail
 from filtering.report.examining import Examined, Group, SheetRows
 from filtering.report.fetching import ShownRow
-from filtering.report.survey import LOWEST, PER_FAULT, PER_OUTCOME, PER_REASON, LowestRows, QuarantinedRow, Survey
+from filtering.report.survey import (
+    LOWEST,
+    PER_FAULT,
+    PER_OUTCOME,
+    PER_REASON,
+    LowestRows,
+    QuarantinedRow,
+    Survey,
+    few_by_reason,
+)
 
 # Concepts with a row in the table, and those of them with contact sheets: the largest, and some of every size.
 ROWS, SHEETS, LARGEST = 10_000, 48, 32
@@ -116,10 +125,11 @@ def quarantined_rows(surveys: Sequence[Survey], pictured: Collection[int]) -> li
     """Return some quarantined rows of each reason with the indices of their shards, of `pictured` shards first."""
     order = sorted(range(len(surveys)), key=lambda at: at not in pictured)
     rows = [(at, row) for at in order for row in surveys[at]["examples"]]
-    by_reason: dict[str, list[tuple[int, QuarantinedRow]]] = {}
-    for at, row in rows:
-        by_reason.setdefault(row["reason"], []).append((at, row))
-    return [pair for reason in sorted(by_reason) for pair in by_reason[reason][:PER_FAULT]]
+    return sorted(few_by_reason(rows, _reason_of, PER_FAULT), key=_reason_of)
+
+
+def _reason_of(quarantined: tuple[int, QuarantinedRow]) -> str:
+    return quarantined[1]["reason"]
 
 
 def judged_rows(examined: Sequence[Examined]) -> dict[int, list[float]]:

@@ -1,7 +1,7 @@
 """A pass over the shards: counts their scores, samples captions, finds the dropped samples with the lowest scores."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ COUNTS_NAME, CAPTIONS_NAME = "{}.counts.npz", "{}.captions.parquet"
 CAPTIONS = pa.schema([("concept", pa.int32()), ("caption", pa.string())])
 # One task merges the objects of this many shards, so that the driver does not read an object for each of a million.
 TOGETHER = 256
+R = TypeVar("R")
 # Pairs of a number, by which they are ordered, and a global row id.
 ScoredRows = list[list[float]]
 
@@ -75,14 +76,18 @@ def survey_shard(shard: PassingShard, share: float, pictured: bool, shown: bool,
     quarantined = read_split(locations.run, "quarantined", shard.index).to_pylist()
     lowest = _lowest(shard, scores, reasons) if pictured else LowestRows(lowest=[], filtered={})
     outcomes = _random(shard, uid_array(rows["uid"]), reasons) if shown else {}
-    return {"examples": few_by_reason(quarantined, PER_FAULT), "outcomes": outcomes, **lowest}
+    return {
+        "examples": few_by_reason(quarantined, lambda row: row["reason"], PER_FAULT),
+        "outcomes": outcomes,
+        **lowest,
+    }
 
 
-def few_by_reason(rows: Sequence[QuarantinedRow], most: int) -> list[QuarantinedRow]:
+def few_by_reason(rows: Sequence[R], reason_of: Callable[[R], str], most: int) -> list[R]:
     """Return the first rows of each reason, at most `most`, in the order in which the reasons first occur."""
-    found: dict[str, list[QuarantinedRow]] = {}
+    found: dict[str, list[R]] = {}
     for row in rows:
-        examples = found.setdefault(row["reason"], [])
+        examples = found.setdefault(reason_of(row), [])
         if len(examples) < most:
             examples.append(row)
     return [row for examples in found.values() for row in examples]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.weights import Weights
-from filtering.core.radix_select import WIDE_DIGITS, Digits, at_or_above, score_digits
+from filtering.core.radix_select import Digits, at_or_above, score_digits
 from filtering.core.uids import Uids, hashed
 
 Float64Array = npt.NDArray[np.float64]
@@ -95,6 +95,3 @@ class SoftCap:
         drawn = at_or_above(self.keys(uids, scores), bound).reshape(len(uids), -1)
         repeats: npt.NDArray[np.int32] = (1 + drawn.sum(axis=1)).astype(np.int32)
         return repeats
-
-
-DIGITS = WIDE_DIGITS

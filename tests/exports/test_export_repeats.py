@@ -8,21 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from in_process import export
 from test_export_chunks import as_read
-from weighed import repeats_of, write_weighed
 
 from filtering.core.errors import InputError
 from filtering.exports.options import Options
 from filtering.storage.store import Store
-
-
-@pytest.fixture(scope="module")
-def weighed(tar_pool, tmp_path_factory) -> Path:
-    return write_weighed(tar_pool, tmp_path_factory.mktemp("weighed") / "run")
-
-
-@pytest.fixture(scope="module")
-def repeats(weighed) -> Counter:
-    return repeats_of(weighed)
 
 
 def keys_of(path: Path) -> list[str]:

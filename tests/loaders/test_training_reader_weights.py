@@ -2,23 +2,11 @@
 
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from training_reader_runs import seat
-from weighed import repeats_of, write_weighed
 
 import filtering
-
-
-@pytest.fixture(scope="module")
-def weighed(tar_pool, tmp_path_factory) -> Path:
-    return write_weighed(tar_pool, tmp_path_factory.mktemp("weighed") / "run")
-
-
-@pytest.fixture(scope="module")
-def repeats(weighed) -> Counter:
-    return repeats_of(weighed)
 
 
 def test_an_epoch_shows_a_sample_as_often_as_the_run_says(weighed, repeats):
