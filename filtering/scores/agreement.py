@@ -3,22 +3,16 @@
 What a caption says is right where the captions of similar images say it too.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from filtering.core.csr import Int64Array
-from filtering.embedding.artifacts import unit_rows
+from filtering.core.fixed_point import SQUARED_STEPS
 
-Float32Array = npt.NDArray[np.float32]
 Int16Array = npt.NDArray[np.int16]
 Int32Array = npt.NDArray[np.int32]
 
-# Values of unit vectors are added up in steps of 2^-15, about as fine as those of the halves in which they are kept:
-# whole numbers, so that sums are the same in any order of the neighbours.
-STEPS = 1 << 15
 # Captions at a cosine of at least 1 - 1e-4 are one caption: their squared distance.
 SAME_CAPTION = 2e-4
 
@@ -34,7 +28,8 @@ def neighbour_means(
     Parameters
     ----------
     vectors : int16 (m, d)
-        Vectors of the side that is averaged, `in_steps`: of captions where neighbours are those of images.
+        Unit vectors of the side that is averaged, in steps (`core.fixed_point`), so that sums do not depend on the
+        order of the neighbours: of captions where neighbours are those of images.
     own : int64 (n,)
         The place of each row in `vectors`.
     indptr : int64 (n + 1,)
@@ -51,28 +46,8 @@ def neighbour_means(
     """
     sums = np.zeros(vectors.shape[1], dtype=np.int32)
     means = np.zeros((len(own), vectors.shape[1]), dtype=np.int16)
-    _mean_rows(vectors, own, indptr, targets, limit * float(STEPS) ** 2, sums, means)
+    _mean_rows(vectors, own, indptr, targets, limit * float(SQUARED_STEPS), sums, means)
     return means
-
-
-def in_steps(vectors: npt.NDArray[np.floating[Any]]) -> Int16Array:
-    """Return vectors of any length, float (n, d), as unit vectors in steps of 2^-15, int16 (n, d)."""
-    steps = np.empty(vectors.shape, dtype=np.int16)
-    _round(unit_rows(vectors), steps)
-    return steps
-
-
-def from_steps(steps: Int16Array) -> Float32Array:
-    """Return vectors in steps of 2^-15, int16 (n, d), as float32 (n, d)."""
-    return np.asarray(steps * np.float32(1 / STEPS))
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _round(vectors: Float32Array, steps: Int16Array) -> None:
-    for row in range(vectors.shape[0]):
-        for column in range(vectors.shape[1]):
-            # A value of 1 is one step more than there is.
-            steps[row, column] = np.int16(min(np.rint(vectors[row, column] * np.float32(STEPS)), np.float32(STEPS - 1)))
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

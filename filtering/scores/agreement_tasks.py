@@ -8,14 +8,16 @@ import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
 from filtering.core.csr import Int64Array, distinct, row_pointers
+from filtering.core.fixed_point import from_steps
 from filtering.core.uids import Uids, sampled
+from filtering.embedding.artifacts import unit_steps
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import CHOSEN_NAME, read_graph, read_part_object
 from filtering.graph.joining import CHOSEN
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
-from filtering.scores.agreement import Int16Array, from_steps, in_steps, neighbour_means
+from filtering.scores.agreement import Int16Array, neighbour_means
 from filtering.scores.centred import centred_cosines
 from filtering.scores.centred_tasks import read_pool_means
 from filtering.scores.tasks import RETURNED_NAME, SENT_NAME, gather_scores, return_scores
@@ -68,7 +70,7 @@ def send_wanted(shard: PassingShard, names: Sequence[str], dimension: int, store
     rows = distinct(asked)
     places, steps = np.searchsorted(rows, asked), np.empty((len(rows), dimension), dtype=np.int16)
     for block, vectors in shard.vector_blocks(rows):
-        steps[block] = in_steps(vectors)
+        steps[block] = unit_steps(vectors)
     dtype = _vector_dtype("<i8", dimension)
 
     def records(at: Int64Array) -> Records:

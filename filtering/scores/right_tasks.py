@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.core.fixed_point import from_steps
 from filtering.core.uids import Uids, hashed, random_order
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.records import JsonObject, RowCount, to_plain
-from filtering.scores.agreement import from_steps
 from filtering.scores.agreement_tasks import read_sampled_means, sampled_rows
 from filtering.scores.artifacts import RightFigures, read_scores
 from filtering.scores.centred import Float64Array, Int64Array, centred_cosines

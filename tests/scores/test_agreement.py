@@ -4,7 +4,9 @@ from examples import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from filtering.scores.agreement import SAME_CAPTION, from_steps, in_steps, neighbour_means
+from filtering.core.fixed_point import from_steps
+from filtering.embedding.artifacts import unit_steps
+from filtering.scores.agreement import SAME_CAPTION, neighbour_means
 
 # Values are added up in steps of 2^-15, and means are kept in steps: half a step each.
 PRECISION = 3.1e-5
@@ -29,7 +31,7 @@ def csr(neighbours):
 
 
 def means_of(vectors, own, neighbours, limit):
-    means = neighbour_means(in_steps(vectors), own, *csr(neighbours), limit)
+    means = neighbour_means(unit_steps(vectors), own, *csr(neighbours), limit)
     assert means.dtype == np.int16
     found = from_steps(means)
     assert found.dtype == np.float32
@@ -38,7 +40,7 @@ def means_of(vectors, own, neighbours, limit):
 
 def test_steps_are_those_of_unit_vectors_of_any_length_and_dtype():
     vectors = np.array([[3, 4], [0, 0], [-1, 0], [1, 0]], dtype=np.float16)
-    for found in (in_steps(vectors), in_steps(np.float32(1000) * vectors)):
+    for found in (unit_steps(vectors), unit_steps(np.float32(1000) * vectors)):
         assert found.dtype == np.int16
         assert found.tolist() == [[19661, 26214], [0, 0], [-32768, 0], [32767, 0]]
     assert from_steps(found) == pytest.approx(np.array([[0.6, 0.8], [0, 0], [-1, 0], [1, 0]]), abs=PRECISION)

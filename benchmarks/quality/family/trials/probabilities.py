@@ -12,9 +12,10 @@ from benchmarks.lib.judgement import calibration_error
 from benchmarks.lib.tables import Row
 from benchmarks.quality.family.trials.arrays import Neighbours, PoolArrays
 from filtering.core.csr import Int64Array, row_pointers
+from filtering.core.fixed_point import STEPS
 from filtering.core.uids import hashed
-from filtering.embedding.artifacts import unit_rows
-from filtering.scores.agreement import SAME_CAPTION, STEPS, Int16Array, in_steps, neighbour_means
+from filtering.embedding.artifacts import unit_rows, unit_steps
+from filtering.scores.agreement import SAME_CAPTION, Int16Array, neighbour_means
 from filtering.scores.centred import Float64Array
 from filtering.scores.right import FLAT, Calibration, auc, calibrated, cross_fitted, trained
 from filtering.scores.right_tasks import FOLDING, derangement, pair_features
@@ -177,7 +178,7 @@ def _mean_captions(pool: PoolArrays) -> Int16Array:
 
 def _plain_means(vectors: npt.NDArray[np.float16], near: Neighbours, limit: float) -> Int16Array:
     own = np.arange(len(vectors))
-    return neighbour_means(in_steps(vectors), own, row_pointers(near.sources, len(own)), near.targets, limit)
+    return neighbour_means(unit_steps(vectors), own, row_pointers(near.sources, len(own)), near.targets, limit)
 
 
 def _weighed_captions(pool: PoolArrays, weights: npt.NDArray[Any]) -> Int16Array:
