@@ -17,8 +17,11 @@ Float64Array = npt.NDArray[np.float64]
 # ln 2 in two parts: a multiple of the first, by up to 2^11, is exact.
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fefa0000p-1"), float.fromhex("0x1.cf79abc9e3b3ap-40")
 LOG2_E = 1 / math.log(2)
-# Beyond these the exponential is infinite, or 0.
-LARGEST, LEAST = 709.782712893384, -745.1332191019412
+# From here up the exponential is infinite, and below it is 0.
+LARGEST, LEAST = 709.782712893384, -743.0
+# 2^-1074 to 2^1023.
+LOWEST_POWER = -1074
+POWERS = np.ldexp(1.0, np.arange(LOWEST_POWER, 1024))
 SERIES = 13
 INVERSE_FACTORIALS = tuple(1 / math.factorial(n) for n in range(SERIES, -1, -1))
 # 1 / (2 n + 1) for the series of the logarithm, the last term first.
@@ -28,17 +31,20 @@ HALF_ROOT = math.sqrt(0.5)
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def exp(value: float) -> float:
-    """Return e to the power of a value."""
-    if not value <= LARGEST:
-        return math.inf if value > LARGEST else value
-    if value < LEAST:
-        return 0.0
-    whole = np.rint(value * LOG2_E)
-    rest = (value - whole * LN2_HIGH) - whole * LN2_LOW
+    """Return e to the power of a value; 0 where that is below 1e-322."""
+    # No branches, so that the compiler takes several values at once.
+    inside = value if LEAST <= value <= LARGEST else 0.0
+    whole = np.rint(inside * LOG2_E)
+    rest = (inside - whole * LN2_HIGH) - whole * LN2_LOW
     total = 0.0
     for coefficient in INVERSE_FACTORIALS:
         total = total * rest + coefficient
-    return math.ldexp(total, int(whole))
+    found = 2 * total * POWERS[int(whole) - 1 - LOWEST_POWER]
+    if value > LARGEST:
+        found = math.inf
+    if value < LEAST:
+        found = 0.0
+    return found if value == value else value
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
