@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from filtering.core.portable_math import row_products
+
 
 def clip_scores(images: npt.NDArray[np.float32], texts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the row-wise cosines, float32 (n,) in [-1, 1], of unit vectors of images and captions (n, d)."""
-    scores: npt.NDArray[np.float32] = np.einsum("nd,nd->n", images, texts)
-    return scores
+    return row_products(images, texts).astype(np.float32)

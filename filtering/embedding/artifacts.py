@@ -14,6 +14,7 @@ from filtering.core import schemas
 from filtering.core.fields import FIELD
 from filtering.core.fixed_point import in_steps
 from filtering.core.formatting import counted
+from filtering.core.portable_math import row_products
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import Offsets, read_offsets
 from filtering.shards.vectors import CONCEPTS, View, listed_vectors
@@ -212,11 +213,11 @@ def measured(vectors: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.ND
     """
     with np.errstate(over="ignore", invalid="ignore"):
         rows = widened(vectors)
-        squared = _squared_lengths(rows)
+        squared = row_products(rows, rows).astype(np.float32)
     odd = np.flatnonzero(~((squared > LEAST_SQUARE) & (squared < LARGEST_SQUARE)))
     if len(odd):
         rows[odd] = _rescaled(np.asarray(vectors[odd], dtype=np.float64))
-        squared[odd] = _squared_lengths(rows[odd])
+        squared[odd] = row_products(rows[odd], rows[odd])
     return rows, squared
 
 
@@ -242,30 +243,3 @@ def widened(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _look_up(halves: npt.NDArray[np.uint16], table: npt.NDArray[np.float32], wide: npt.NDArray[np.float32]) -> None:
     for at in range(len(halves)):
         wide[at] = table[halves[at]]
-
-
-def _squared_lengths(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    squared = np.empty(len(rows), dtype=np.float32)
-    _add_squares(rows, squared)
-    return squared
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _add_squares(rows: npt.NDArray[np.float32], squared: npt.NDArray[np.float32]) -> None:
-    """Write the squared length of each row, added up in one order on every CPU: in eight sums, and those in pairs."""
-    dimension = rows.shape[1]
-    whole = dimension // 8 * 8
-    for row in range(len(rows)):
-        a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for at in range(0, whole, 8):
-            a += np.float64(rows[row, at]) ** 2
-            b += np.float64(rows[row, at + 1]) ** 2
-            c += np.float64(rows[row, at + 2]) ** 2
-            d += np.float64(rows[row, at + 3]) ** 2
-            e += np.float64(rows[row, at + 4]) ** 2
-            f += np.float64(rows[row, at + 5]) ** 2
-            g += np.float64(rows[row, at + 6]) ** 2
-            h += np.float64(rows[row, at + 7]) ** 2
-        for at in range(whole, dimension):
-            a += np.float64(rows[row, at]) ** 2
-        squared[row] = ((a + b) + (c + d)) + ((e + f) + (g + h))

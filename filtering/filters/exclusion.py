@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from filtering.config.filters import ExcludeFilter
 from filtering.config.validation import nearest
 from filtering.core.errors import InputError, first_line
+from filtering.core.portable_math import largest_products
 from filtering.core.uids import SUBSET_DTYPE
 from filtering.embedding.artifacts import unit_rows
 from filtering.embedding.target_vectors import read_targets
@@ -28,8 +29,6 @@ from filtering.storage.versions import deletion_refused
 LIST_NAME = "{}.exclude.npz"
 # The column of `filtering.core.schemas.ROWS` that a list is compared with.
 COLUMNS = {"uids": "uid", "urls": "url", "hashes": "sha256"}
-# Images and vectors of the list whose cosines are in memory at once, 64 MB.
-BLOCK_ROWS = 4_096
 KEY_CHARACTERS = 32
 HEX = frozenset("0123456789abcdef")
 
@@ -111,12 +110,7 @@ def _near(images: npt.NDArray[np.float32], listed: npt.NDArray[Any], threshold: 
         raise InputError(
             f"filters.exclude.vectors: they have {listed.shape[1]} dimensions, those of the pool {images.shape[1]}"
         )
-    near = np.zeros(len(images), dtype=bool)
-    for start in range(0, len(images), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        for first in range(0, len(listed), BLOCK_ROWS):
-            near[block] |= (images[block] @ listed[first : first + BLOCK_ROWS].T).max(axis=1) >= np.float32(threshold)
-    return near
+    return np.asarray(largest_products(images, listed).astype(np.float32) >= np.float32(threshold))
 
 
 @cache

@@ -13,6 +13,7 @@ import safetensors.numpy
 from filtering.config.filters import HeadFilter
 from filtering.config.head import Head
 from filtering.core.errors import InputError, first_line
+from filtering.core.portable_math import exps, matrix_product
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.exclusion import Blocks
 from filtering.filters.stored import keep
@@ -42,12 +43,11 @@ def head_values(images: Float32Array, layers: Mapping[str, npt.NDArray[Any]], ru
         raise InputError(f"{where}: {rule.weights} takes vectors of {taken} numbers, images have {images.shape[1]}")
     values, count = images, len(layers) // 2
     for number in range(count):
-        values = values @ layers[f"weight {number}"].T + layers[f"bias {number}"]
+        values = matrix_product(values, layers[f"weight {number}"].T) + layers[f"bias {number}"]
         if rule.activation == "relu" and number + 1 < count:
             values = np.maximum(values, 0)
     found = values[:, 0]
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-found)) if rule.output == "sigmoid" else found, dtype=np.float32)
+    return np.asarray(1 / (1 + exps(-found)) if rule.output == "sigmoid" else found, dtype=np.float32)
 
 
 def read_head(rule: Head, version: Version | None = None) -> Layers:

@@ -33,7 +33,7 @@ from filtering.storage.store import Store
 R = TypeVar("R")
 L = TypeVar("L")
 NAME = "filters"
-VERSION = 5
+VERSION = 6
 NO_SIGNALS = Embedding()
 
 

@@ -127,7 +127,7 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
     """Return the memory of a task of a score, in bytes, beside the columns of its shard."""
     d = work.dimension
     if kind == "batches":
-        return float(min(settings.batch_size, work.rows) * (12 * d + 24) + work.largest_shard * 4 * d)
+        return float(min(settings.batch_size, work.rows) * (22 * d + 4120) + work.largest_shard * 4 * d)
     own, shard = work.partition_limit / (1 + work.replicas), work.largest_shard
     by_kind = {
         "images": 4 * d * work.clusters + (100 << 20),

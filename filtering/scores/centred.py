@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.core.clip_score import clip_scores
+from filtering.core.portable_math import row_products
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -54,7 +55,7 @@ def centred_scores(
     of the pool; unit rows, float32 (n, d), and the means of the pool's images and captions, float64 (d,). The closed
     form of what negCLIPLoss (arXiv 2405.19547) samples in batches.
     """
-    expected = images @ text_mean + texts @ image_mean
+    expected = row_products(images, text_mean) + row_products(texts, image_mean)
     return clip_scores(images, texts).astype(np.float64) - expected / 2
 
 

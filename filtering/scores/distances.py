@@ -9,6 +9,7 @@ from numba import njit
 
 from filtering.core.csr import FloatArray, Int64Array, KnnGraph
 from filtering.core.errors import InputError
+from filtering.core.portable_math import row_products
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -27,7 +28,7 @@ def prototypicalities(
     scores = np.empty(len(images), dtype=np.float32)
     for start in range(0, len(images), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        scores[block] = 1 - np.einsum("nd,nd->n", images[block], centroids[homes[block]])
+        scores[block] = 1 - row_products(images[block], centroids[homes[block]])
     return scores
 
 

@@ -2,14 +2,16 @@
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from filtering.core.clip_score import clip_scores
+from filtering.core.fixed_point import SQUARED_STEPS, in_steps
+from filtering.core.portable_math import exp, log, logs
 from filtering.core.uids import Uids, hashed
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-# Rows compared with the whole batch at once: 64 MB of cosines for a batch of 32,768.
+# Rows compared with the whole batch at once: 128 MB of cosines for a batch of 32,768.
 BLOCK_ROWS = 512
 
 
@@ -19,18 +21,24 @@ def neg_clip_losses(images: Float32Array, texts: Float32Array, temperature: floa
     That is ``cos_ii - T/2 * log sum_j exp(cos_ij / T) - T/2 * log sum_j exp(cos_ji / T)``, the sums over the whole
     batch, the pair itself among it; cos_ij is that of image i and caption j, both float32 (n, d), unit-norm rows, and T
     the temperature, 0.01 in the paper, as the model was trained to. Float32 (n,), higher for a pair that fits better
-    than its parts fit others; at most 0 but for rounding. Memory beside the arguments: 512 rows of cosines, and their
-    exponentials.
+    than its parts fit others; at most 0 but for rounding. Memory beside the arguments: 512 rows of cosines and all
+    captions as float64, the images in steps.
+
+    Vectors are rounded to steps of 2^-15 (`core.fixed_point`), so that a product of matrices adds up whole numbers, and
+    every CPU finds the same losses.
     """
-    rows, columns = np.empty(len(images)), _ColumnSums(len(texts))
+    ours, theirs = in_steps(images), in_steps(texts).astype(np.float64)
+    scale, own = 1 / (temperature * SQUARED_STEPS), np.empty(len(images))
+    rows, columns = np.empty(len(images)), np.zeros(len(texts))
+    peaks, buffer = np.full(len(texts), -np.inf), np.empty(len(texts))
     for start in range(0, len(images), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        logits = images[block] @ texts.T
-        logits /= np.float32(temperature)
-        rows[block] = _row_sums(logits)
-        columns.add(logits)
-    scores = clip_scores(images, texts).astype(np.float64)
-    return (scores - temperature / 2 * (rows + columns.logarithms())).astype(np.float32)
+        products = ours[block].astype(np.float64) @ theirs.T
+        own[block] = products[np.arange(len(products)), np.arange(start, start + len(products))]
+        _add_rows(products, scale, buffer, rows[block])
+        _add_columns(products, scale, peaks, columns)
+    backward = peaks * scale + logs(columns)
+    return (own / SQUARED_STEPS - temperature / 2 * (rows + backward)).astype(np.float32)
 
 
 def batch_numbers(uids: Uids, batches: int, round_seed: int) -> npt.NDArray[np.int32]:
@@ -41,29 +49,27 @@ def batch_numbers(uids: Uids, batches: int, round_seed: int) -> npt.NDArray[np.i
     return (hashed(uids, round_seed) % np.uint64(batches)).astype(np.int32)
 
 
-def _row_sums(logits: Float32Array) -> Float64Array:
-    peaks = logits.max(axis=1, keepdims=True)
-    sums: Float64Array = _exponentials(logits, peaks).sum(axis=1, dtype=np.float64)
-    return np.asarray(peaks[:, 0] + np.log(sums), dtype=np.float64)
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add_rows(products: Float64Array, scale: float, buffer: Float64Array, found: Float64Array) -> None:
+    """Write the logarithm of each row's sum of exponentials, taken relative to the row's largest product."""
+    for row in range(len(products)):
+        peak, total = products[row].max(), 0.0
+        for column in range(products.shape[1]):
+            buffer[column] = exp((products[row, column] - peak) * scale)
+        for column in range(products.shape[1]):
+            total += buffer[column]
+        found[row] = peak * scale + log(total)
 
 
-class _ColumnSums:
-    """The logarithm of each column's sum of exponentials, as blocks of rows come: sums are relative to the peak yet."""
-
-    def __init__(self, columns: int) -> None:
-        self.peaks = np.full(columns, -np.inf, dtype=np.float32)
-        self.sums = np.zeros(columns)
-
-    def add(self, logits: Float32Array) -> None:
-        peaks = np.maximum(self.peaks, logits.max(axis=0))
-        self.sums *= np.exp(self.peaks.astype(np.float64) - peaks)
-        self.sums += _exponentials(logits, peaks).sum(axis=0, dtype=np.float64)
-        self.peaks = peaks
-
-    def logarithms(self) -> Float64Array:
-        return np.asarray(self.peaks + np.log(self.sums), dtype=np.float64)
-
-
-def _exponentials(logits: Float32Array, peaks: Float32Array) -> Float32Array:
-    shifted: Float32Array = logits - peaks
-    return np.exp(shifted, out=shifted)
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add_columns(products: Float64Array, scale: float, peaks: Float64Array, sums: Float64Array) -> None:
+    """Add a block of rows to each column's sum of exponentials, which is relative to the largest product so far."""
+    before = peaks.copy()
+    for row in range(len(products)):
+        for column in range(products.shape[1]):
+            peaks[column] = max(peaks[column], products[row, column])
+    for column in range(products.shape[1]):
+        sums[column] *= exp((before[column] - peaks[column]) * scale)
+    for row in range(len(products)):
+        for column in range(products.shape[1]):
+            sums[column] += exp((products[row, column] - peaks[column]) * scale)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.scores.centred import Float64Array
+from filtering.scores.logistic import logistic_weights
 
 # L2: the weight of the sum of all losses against half the squared weights.
 STRENGTH = 1.0
@@ -60,19 +61,15 @@ def trained(observed: Float64Array, shuffled: Float64Array, flat: float = FLAT) 
 
     Features that are all alike tell nothing: log odds of 0.
     """
-    # It takes a second to load.
-    from sklearn.linear_model import LogisticRegression
-
     features = np.concatenate([observed, shuffled])
     centres, scales = _standard(features)
     middles = np.quantile((shuffled - centres) / scales, flat, axis=0)
     terms = terms_of((features - centres) / scales, middles)
     term_centres, term_scales = _standard(terms)
-    scaled, answers = (terms - term_centres) / term_scales, np.repeat([1, 0], [len(observed), len(shuffled)])
+    scaled, answers = (terms - term_centres) / term_scales, np.repeat([True, False], [len(observed), len(shuffled)])
     weights, constant = np.zeros(scaled.shape[1]), 0.0
     if scaled.any():
-        fitted = LogisticRegression(C=STRENGTH, solver="newton-cholesky").fit(scaled, answers)
-        weights, constant = fitted.coef_[0], float(fitted.intercept_[0])
+        weights, constant = logistic_weights(scaled, answers, STRENGTH)
     return Classifier(centres, scales, middles, term_centres, term_scales, weights, constant)
 
 
@@ -125,6 +122,7 @@ def calibrated(observed: Float64Array, shuffled: Float64Array) -> Calibration:
     Mismatched pairs are like shuffled ones, of which half are below their median: twice the share of observed pairs
     below it is the share of mismatched ones. g is the antitonic regression of "shuffled" on the log odds.
     """
+    # It takes a second to load.
     from sklearn.isotonic import IsotonicRegression
 
     mismatched = min(1.0, 2 * float((observed < np.median(shuffled)).mean()))

@@ -39,9 +39,8 @@ WIDE_VERSION = 4
 PARTS_VERSION = 6
 # Of MetaCLIP's: a list of entries may be JSON.
 ENTRIES_VERSION = 5
-# Of centred cosines, and what is made of them: vectors that are their mean but for rounding have none; P(right) is flat
-# below what shuffled pairs have in the middle.
-CENTRED_VERSION = 7
+# Of what is computed of vectors, and what is made of it: the same bits on every CPU.
+VECTORS_VERSION = 8
 
 
 # The scales of combinations that are called otherwise than in the configuration.
@@ -76,8 +75,8 @@ def scores_key(spec: Spec, inputs: Sequence[str], files: Files) -> StageKey:
         version = PARTS_VERSION
     elif isinstance(spec.settings, MetaClip):
         version = ENTRIES_VERSION
-    elif spec.scorer.kind in (Kind.CENTRED, Kind.NEIGHBOURS, Kind.RIGHT):
-        version = CENTRED_VERSION
+    elif spec.scorer.kind in (Kind.IMAGES, Kind.BATCHES, Kind.CENTRED, Kind.NEIGHBOURS, Kind.RIGHT):
+        version = VECTORS_VERSION
     return StageKey("scores", version, settings, tuple(inputs))
 
 

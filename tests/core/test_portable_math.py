@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.core.portable_math import cbrt, exp, exps, log, logs
+from filtering.core import portable_math
+from filtering.core.portable_math import cbrt, exp, exps, largest_products, log, logs, matrix_product, row_products
 
 PRINT_BITS = """
 import hashlib
@@ -63,3 +64,41 @@ def test_the_bits_do_not_depend_on_the_instructions_of_the_cpu(cpu, tmp_path):
         [sys.executable, "-c", PRINT_BITS], env=environment, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == here
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(1, 40))
+def test_products_of_rows_are_those_of_numpy(seed, rows, dimension):
+    random = np.random.default_rng(seed)
+    left, right = random.normal(size=(2, rows, dimension)).astype(np.float32)
+    assert row_products(left, right) == pytest.approx((left.astype(np.float64) * right).sum(axis=1))
+    mean = random.normal(size=dimension)
+    assert row_products(left, mean) == pytest.approx(left.astype(np.float64) @ mean)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(1, 12), st.booleans(), st.integers(1, 5))
+def test_largest_products_are_those_of_the_rows(seed, rows, others, absolute, block):
+    random = np.random.default_rng(seed)
+    left, right = (unit(random.integers(-1, 2, size=(count, 6)) + 0.01) for count in (rows, others))
+    every = np.array([row_products(np.tile(row, (others, 1)), right) for row in left]).reshape(rows, others)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(portable_math, "BLOCK_ROWS", block)
+        found = largest_products(left, right, absolute=absolute)
+    assert np.array_equal(found, (np.abs(every) if absolute else every).max(axis=1, initial=-np.inf))
+
+
+def test_the_largest_product_of_no_rows_is_minus_infinity():
+    assert largest_products(unit(np.ones((2, 3))), np.zeros((0, 3), np.float32)).tolist() == [-np.inf, -np.inf]
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.integers(1, 9), st.integers(1, 9))
+def test_products_of_matrices_are_those_of_numpy_whatever_rows_stand_beside(seed, rows, depth, columns):
+    random = np.random.default_rng(seed)
+    left = random.normal(size=(rows, depth)).astype(np.float32)
+    right = random.normal(size=(columns, depth)).astype(np.float32)
+    found = matrix_product(left, right.T)
+    assert found == pytest.approx(left @ right.T, abs=1e-5)
+    assert all(np.array_equal(matrix_product(left[at : at + 1], right.T)[0], found[at]) for at in range(rows))

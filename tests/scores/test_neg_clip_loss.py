@@ -34,7 +34,8 @@ def test_losses_are_those_of_plain_loops_whatever_the_block(rows, temperature, b
         patch.setattr(neg_clip_loss, "BLOCK_ROWS", block)
         found = neg_clip_losses(images, texts, temperature)
     assert found.dtype == np.float32
-    assert np.allclose(found, by_loops(images, texts, temperature), atol=2e-6)
+    # Vectors are rounded to steps of 2^-15.
+    assert np.allclose(found, by_loops(images, texts, temperature), atol=1e-4)
 
 
 def test_a_pair_alone_loses_its_whole_score():

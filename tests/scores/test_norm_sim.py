@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from filtering.scores import norm_sim
+from filtering.core import portable_math
 from filtering.scores.norm_sim import norm_sims
 
 
@@ -13,7 +13,7 @@ def unit_rows(rows, dimension, seed):
 @pytest.mark.parametrize("block", [3, 4096])
 @pytest.mark.parametrize(("rows", "targets"), [(0, 4), (1, 1), (10, 7), (7, 10)])
 def test_scores_are_those_of_plain_loops(monkeypatch, block, rows, targets):
-    monkeypatch.setattr(norm_sim, "BLOCK_ROWS", block)
+    monkeypatch.setattr(portable_math, "BLOCK_ROWS", block)
     images, wanted = unit_rows(rows, 5, 0), unit_rows(targets, 5, 1)
     expected = [max(abs(float(image @ target)) for target in wanted) for image in images]
     found = norm_sims(images, wanted)
