@@ -8,7 +8,7 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.core.csr import Int64Array
-from filtering.core.fixed_point import SQUARED_STEPS
+from filtering.core.fixed_point import SQUARED_STEPS, squared_lengths, squared_steps
 
 Int16Array = npt.NDArray[np.int16]
 Int32Array = npt.NDArray[np.int32]
@@ -46,13 +46,15 @@ def neighbour_means(
     """
     sums = np.zeros(vectors.shape[1], dtype=np.int32)
     means = np.zeros((len(own), vectors.shape[1]), dtype=np.int16)
-    _mean_rows(vectors, own, indptr, targets, limit * float(SQUARED_STEPS), sums, means)
+    lengths = squared_lengths(vectors)
+    _mean_rows(vectors, lengths, own, indptr, targets, limit * float(SQUARED_STEPS), sums, means)
     return means
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _mean_rows(
     steps: Int16Array,
+    lengths: Int64Array,
     own: Int64Array,
     indptr: Int64Array,
     targets: Int64Array,
@@ -62,28 +64,24 @@ def _mean_rows(
 ) -> None:
     """Write the means of what is left of each row's neighbours to `means`, zeros at first."""
     for row in range(len(own)):
-        count, mine = 0, steps[own[row]]
+        count, mine = 0, own[row]
         sums[:] = 0
         for edge in range(indptr[row], indptr[row + 1]):
-            other = steps[targets[edge]]
-            if _apart(mine, other, limit):
+            other = targets[edge]
+            if squared_steps(steps[mine], steps[other], lengths[mine] + lengths[other]) > limit:
                 count += 1
-                for column in range(len(other)):
-                    sums[column] += np.int32(other[column])
+                _add(sums, steps[other])
         if count:
-            share = 1.0 / count
-            for column in range(len(sums)):
-                means[row, column] = np.int16(np.rint(sums[column] * share))
+            _write_mean(sums, 1.0 / count, means[row])
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _apart(one: Int16Array, other: Int16Array, limit: float) -> bool:
-    """Say whether the squared distance of two rows, in steps, is above a limit; most are after a few values."""
-    squared = np.int64(0)
-    for start in range(0, len(one), 64):
-        for column in range(start, min(start + 64, len(one))):
-            difference = np.int32(one[column]) - np.int32(other[column])
-            squared += np.int64(difference) * np.int64(difference)
-        if squared > limit:
-            return True
-    return False
+def _add(sums: Int32Array, row: Int16Array) -> None:
+    for column in range(len(sums)):
+        sums[column] += np.int32(row[column])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _write_mean(sums: Int32Array, share: float, mean: Int16Array) -> None:
+    for column in range(len(sums)):
+        mean[column] = np.int16(np.rint(sums[column] * share))

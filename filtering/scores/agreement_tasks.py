@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
 from filtering.core.csr import Int64Array, distinct, row_pointers
-from filtering.core.fixed_point import from_steps
 from filtering.core.uids import Uids, sampled
 from filtering.embedding.artifacts import unit_steps
 from filtering.filters.artifacts import PassingShard
@@ -107,7 +106,7 @@ def score_neighbours(
     mean, scores = read_pool_means(centred).of(side), np.zeros(len(own))
     for start in range(0, len(own), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        scores[block] = centred_cosines(from_steps(means[block]), from_steps(vectors[own[block]]), mean, mean)
+        scores[block] = centred_cosines(means[block], vectors[own[block]], mean, mean)
     _return_means(partition, part, means, fraction, store)
     return return_scores(store, f"{partition:08d}", part.row, scores)
 

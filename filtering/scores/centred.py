@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from filtering.core import fixed_point
 from filtering.core.clip_score import clip_scores
 from filtering.core.portable_math import row_products
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.float32] | npt.NDArray[np.int16]
 
 # Sums are whole numbers of steps of 2^-28, so that they are the same in any order: exact for up to 2^35 unit vectors.
 STEPS = float(1 << 28)
@@ -59,31 +61,36 @@ def centred_scores(
     return clip_scores(images, texts).astype(np.float64) - expected / 2
 
 
-def centred_cosines(
-    first: Float32Array, second: Float32Array, first_mean: Float64Array, second_mean: Float64Array
-) -> Float64Array:
-    """Return the cosines of (a - m_a) and (b - m_b), float64 (n,), of rows, float32 (n, d), and means, float64 (d,).
+def centred_cosines(first: Rows, second: Rows, first_mean: Float64Array, second_mean: Float64Array) -> Float64Array:
+    """Return the cosines of (a - m_a) and (b - m_b), float64 (n,), of rows (n, d), and means, float64 (d,).
 
-    0 where a or b is all zeros, or within `NEAREST` of its mean.
+    Rows are float32, or int16 in steps of 2^-15. 0 where a or b is all zeros, or within `NEAREST` of its mean.
     """
     cosines = np.zeros(len(first))
-    _centred_cosines(first, second, first_mean, second_mean, cosines)
+    _centred_cosines(first, second, first_mean, second_mean, _step(first), _step(second), cosines)
     return cosines
+
+
+def _step(rows: Rows) -> float:
+    return 1.0 / fixed_point.STEPS if rows.dtype == np.int16 else 1.0
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _centred_cosines(
-    first: Float32Array,
-    second: Float32Array,
+    first: Rows,
+    second: Rows,
     first_mean: Float64Array,
     second_mean: Float64Array,
+    first_step: float,
+    second_step: float,
     cosines: Float64Array,
 ) -> None:
     """Write the cosines to `cosines`, zeros at first; added up column by column, on every machine alike."""
     for row in range(len(first)):
         product, one_length, other_length, one_there, other_there = 0.0, 0.0, 0.0, False, False
         for column in range(first.shape[1]):
-            one, other = first[row, column] - first_mean[column], second[row, column] - second_mean[column]
+            one = first[row, column] * first_step - first_mean[column]
+            other = second[row, column] * second_step - second_mean[column]
             product += one * other
             one_length += one * one
             other_length += other * other

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.fixed_point import from_steps
 from filtering.core.uids import Uids, hashed, random_order
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -146,10 +145,10 @@ def pair_features(sides: Sides, means: PoolMeans, captions: Int64Array) -> Float
     for start in range(0, len(captions), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         image, text = unit_rows(sides["images"][block]), unit_rows(sides["texts"][captions[block]])
-        heard = from_steps(sides["captions"][block])
+        heard = sides["captions"][block]
         columns = [centred_cosines(image, text, *means), centred_cosines(heard, text, means.text, means.text)]
         if "pictures" in sides:
-            seen = from_steps(sides["pictures"][captions[block]])
+            seen = sides["pictures"][captions[block]]
             columns.append(centred_cosines(seen, image, means.image, means.image))
         blocks.append(np.stack(columns, axis=1))
     # As scores are kept, from which all pairs are judged.
