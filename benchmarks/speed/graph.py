@@ -34,7 +34,7 @@ from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_marg
 from filtering.concepts.stage import FEWEST_LARGEST, OVERSIZED
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import nearest_neighbours
-from filtering.graph.quantised import has_int8_products
+from filtering.graph.products import cpu_kind
 from filtering.graph.sharded import found_neighbours
 
 Int64Array = npt.NDArray[np.int64]
@@ -104,7 +104,7 @@ def _fashion_mnist(folder: Path) -> Float32Array:
 
 
 def _measured(stored: npt.NDArray[np.float16], clusters: int, recall: float) -> list[Row]:
-    products = "bytes" if has_int8_products() else "float32"
+    products = cpu_kind()
     print(f"{len(stored):,} rows of {stored.shape[1]} dimensions, {clusters:,} clusters, products in {products}")
     # What is compiled at its first call is not measured.
     few = _pool(stored[:WARM_UP_ROWS])

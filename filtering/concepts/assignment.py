@@ -20,7 +20,7 @@ from filtering.concepts.partition import global_rows
 from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_margins, margin_counts
 from filtering.concepts.sections import Cut
 from filtering.concepts.statistics import write_sums
-from filtering.concepts.true_neighbours import NEAREST_NAME, ranked_rows
+from filtering.concepts.true_neighbours import NEAREST_NAME, found_rows
 from filtering.core.uids import hashed
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -59,7 +59,7 @@ def find_nearest(shard: PassingShard, most: int, k: int, store: Store) -> int:
         exact.add(unit, ids[block], block.start)
     cells = {"row": passing.astype(np.int32), "concepts": concepts, "margins": margins, "distances": distances}
     store.write_arrays(CELLS_NAME.format(shard.identity), cells)
-    found = _nearest(shard, exact, passing, ids, NearestConcepts(concepts, margins))
+    found = _nearest(exact, ids, NearestConcepts(concepts, margins))
     store.write_arrays(NEAREST_NAME.format(shard.identity), found)
     return len(passing)
 
@@ -110,13 +110,7 @@ def _into_sections(
             found[row, column] += np.where(column == 0, one.sections, one.leaves)
 
 
-def _nearest(
-    shard: PassingShard,
-    exact: ExactSearch,
-    passing: npt.NDArray[np.int64],
-    ids: npt.NDArray[np.int64],
-    nearest: NearestConcepts,
-) -> dict[str, npt.NDArray[Any]]:
+def _nearest(exact: ExactSearch, ids: npt.NDArray[np.int64], nearest: NearestConcepts) -> dict[str, npt.NDArray[Any]]:
     """Return the shard's rows nearest to the sampled rows of the pool, and the concepts of its own sampled rows."""
     asked = np.flatnonzero(np.isin(exact.rows, ids))
     own = np.searchsorted(ids, exact.rows[asked])
@@ -129,5 +123,5 @@ def _nearest(
     }
     if len(ids) == 0 or len(exact.rows) == 0:
         return found
-    there, rows = ranked_rows(shard, exact, passing, ids)
+    there, rows = found_rows(exact, ids)
     return found | rows | {"concepts": nearest.concepts[there], "margins": nearest.margins[there]}

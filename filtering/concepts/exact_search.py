@@ -4,7 +4,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.concepts.nearest import Float32Array, offer, squared_distance
+from filtering.concepts.nearest import Float32Array, Int32Array
+from filtering.core.fixed_point import as_distance, in_steps, squared_lengths
+from filtering.core.step_products import aligned, step_products
 
 Int64Array = npt.NDArray[np.int64]
 TOLERANCE = 1e-6
@@ -12,17 +14,26 @@ TOLERANCE = 1e-6
 # decide the margin of replicas.
 QUERIES = 768
 MEASURING_SHARE = 1 / 3
-# Candidates beyond k: rounding of a cosine may move a neighbour by a few places before the candidates are ranked.
-SPARE_CANDIDATES = 6
+# Neighbours beyond k, which are there when a later run has lost some.
+SPARE_NEIGHBOURS = 6
+# Rows whose products with all queries are held at once: 1.5 MB.
+BLOCK_ROWS = 512
 
 
 class ExactSearch:
-    """The nearest rows of one shard to sampled rows of the pool, block by block."""
+    """The nearest rows of one shard to sampled rows of the pool, block by block: by exact distances, equal ones by row.
+
+    Attributes
+    ----------
+    found : int32 (q, k + 6), places of the nearest rows, nearest first; -1 where there is none.
+    distances : float32 (q, k + 6), their squared distances, see `core.fixed_point`; infinite there.
+    """
 
     def __init__(self, queries: Float32Array, rows: Int64Array, k: int) -> None:
         """Take unit-norm queries, float32 (q, d), and their global row ids, ascending, int64 (q,)."""
-        self.queries, self.rows, self.k = queries, rows, k
-        width = k + SPARE_CANDIDATES
+        self.queries, self.rows = aligned(in_steps(queries)), rows
+        self.squares = squared_lengths(self.queries)
+        width = k + SPARE_NEIGHBOURS
         self.found = np.full((len(queries), width), -1, dtype=np.int32)
         self.distances = np.full((len(queries), width), np.inf, dtype=np.float32)
 
@@ -30,23 +41,13 @@ class ExactSearch:
         """Search a block of unit-norm vectors, float32 (b, d), with global ids `rows`, that starts at place `first`."""
         if len(self.queries) == 0:
             return
-        distances = 1 - self.queries @ vectors.T
-        places = np.searchsorted(self.rows, rows)
-        own = self.rows[np.minimum(places, len(self.rows) - 1)] == rows
-        # No row is its own neighbour.
-        distances[places[own], np.flatnonzero(own)] = np.inf
-        offer(distances, np.arange(len(self.queries)), first, self.found, self.distances)
-
-    def ranked(self, vectors: Float32Array, count: int | None = None) -> tuple[npt.NDArray[np.int32], Float32Array]:
-        """Return places, int32 (q, k), -1 where there is none, and squared distances, float32 (q, k), ascending.
-
-        `vectors`, float32 (q * (k + 6), d), are the unit-norm vectors at `found`, row by row; any where it is -1.
-        `count`, up to k + 6, is taken rather than k.
-        """
-        exact = np.full(self.found.shape, np.inf, dtype=np.float32)
-        _measure(self.queries, vectors.reshape(*self.found.shape, vectors.shape[1]), self.found, exact)
-        order = np.argsort(exact, axis=1, kind="stable")[:, : count or self.k]
-        return np.take_along_axis(self.found, order, 1), np.take_along_axis(exact, order, 1)
+        products = np.empty((len(self.queries), min(BLOCK_ROWS, len(rows))), dtype=np.int32)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            steps, ids = aligned(in_steps(vectors[start : start + BLOCK_ROWS])), rows[start : start + BLOCK_ROWS]
+            here = products.reshape(-1)[: len(self.queries) * len(ids)].reshape(-1, len(ids))
+            step_products(self.queries, steps, 0, here)
+            squares = squared_lengths(steps)
+            _offer(here, self.squares, squares, self.rows, ids, first + start, self.found, self.distances)
 
 
 def recall_at_k(found: Float32Array, exact: Float32Array) -> float:
@@ -65,10 +66,27 @@ def recall_at_k(found: Float32Array, exact: Float32Array) -> float:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _measure(
-    queries: Float32Array, vectors: npt.NDArray[np.float32], found: npt.NDArray[np.int32], exact: Float32Array
+def _offer(
+    products: Int32Array,
+    left: Int64Array,
+    right: Int64Array,
+    queries: Int64Array,
+    rows: Int64Array,
+    first: int,
+    found: Int32Array,
+    distances: Float32Array,
 ) -> None:
-    for query in range(len(queries)):
-        for at in range(found.shape[1]):
-            if found[query, at] >= 0:
-                exact[query, at] = squared_distance(queries[query], vectors[query, at])
+    """Offer the rows from place `first` on to every query but those that they are; squared lengths are given."""
+    last = found.shape[1] - 1
+    for query in range(len(products)):
+        for column in range(products.shape[1]):
+            apart = as_distance(left[query] + right[column] - 2 * np.int64(products[query, column]))
+            if not apart < distances[query, last] or rows[column] == queries[query]:
+                continue
+            at = last
+            while at > 0 and distances[query, at - 1] > apart:
+                distances[query, at] = distances[query, at - 1]
+                found[query, at] = found[query, at - 1]
+                at -= 1
+            distances[query, at] = apart
+            found[query, at] = first + column

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from filtering.core import fixed_point
+from filtering.core.fixed_point import as_distance
 from filtering.runtime.shuffle import runs
 
 Float32Array = npt.NDArray[np.float32]
@@ -17,6 +19,7 @@ BLOCK_ROWS = 4_096
 PROBES = 8
 # With fewer groups a flat scan is faster: it gathers no rows.
 FEW_GROUPS = 24
+STEPS = np.float32(fixed_point.STEPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +111,14 @@ def offer(
                 worst = distances[row, count - 1]
 
 
-@njit(cache=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def squared_distance(left: Float32Array, right: Float32Array) -> np.float32:
-    """Return the sum of squared differences of two float32 vectors, float32, the same bits from both ends.
+    """Return the squared distance of two unit-norm float32 vectors, float32, in whole steps of 2^-15.
 
-    The compiler may order the sum to suit the CPU: machines of different kinds may differ in the last digit.
+    It has the same bits from both ends, and on every CPU: a sum of whole numbers does not depend on its order.
     """
-    total = np.float32(0)
+    total = np.int64(0)
     for at in range(len(left)):
-        difference = left[at] - right[at]
-        total += difference * difference
-    return total
+        apart = np.int64(np.int32(np.rint(left[at] * STEPS)) - np.int32(np.rint(right[at] * STEPS)))
+        total += apart * apart
+    return np.float32(as_distance(total))

@@ -16,8 +16,8 @@ from filtering.concepts.true_neighbours import (
     NEAREST_NAME,
     Columns,
     Int64Array,
+    found_rows,
     nearest_rows,
-    ranked_rows,
     still_exact,
     with_radius,
 )
@@ -90,7 +90,7 @@ def find_nearest_rows(shard: PassingShard, k: int, store: Store) -> int:
     for block, vectors in shard.vector_blocks(passing):
         exact.add(unit_rows(vectors), ids[block], block.start)
     if len(ids) and len(fresh):
-        found = ranked_rows(shard, exact, passing, ids)[1]
+        found = found_rows(exact, ids)[1]
         distances[fresh], neighbours[fresh] = found["distances"], found["neighbours"]
     store.write_arrays(NEAREST_NAME.format(shard.identity), {"distances": distances, "neighbours": neighbours})
     return len(fresh)

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from filtering.concepts.exact_search import ExactSearch
 from filtering.concepts.partition import moved_rows
-from filtering.embedding.artifacts import unit_rows
-from filtering.filters.artifacts import PassingShard
 from filtering.storage.store import Store
 
 # For each sampled row of the pool its nearest rows in one shard, with the nearest concepts of those.
@@ -18,20 +16,15 @@ Int64Array = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def ranked_rows(
-    shard: PassingShard, exact: ExactSearch, passing: Int64Array, ids: Int64Array
-) -> tuple[Int64Array, Columns]:
+def found_rows(exact: ExactSearch, ids: Int64Array) -> tuple[Int64Array, Columns]:
     """Return the rows that a search found in a shard, k and a few more for each query, nearest first.
 
-    `exact` has seen all vectors of the shard; `passing` and `ids`, int64 (n,), are the rows that were searched, at
-    least one, and their global ids. The first result is their places in `passing`, int64 (q, k + 6), 0 where there is
-    none; the second their squared `distances`, float32, infinite there, and global ids, `neighbours`, int64, -1 there.
+    `exact` has seen all vectors of the shard; `ids`, int64 (n,), are the global ids of the rows that were searched, at
+    least one. The first result is their places there, int64 (q, k + 6), 0 where there is none; the second their squared
+    `distances`, float32, infinite there, and global ids, `neighbours`, int64, -1 there.
     """
-    # Any row fills the place of a missing candidate; its distance stays infinite.
-    vectors = unit_rows(shard.vectors(passing[np.maximum(exact.found, 0).ravel()]))
-    places, distances = exact.ranked(vectors, exact.found.shape[1])
-    there = np.maximum(places, 0).astype(np.int64)
-    return there, {"distances": distances, "neighbours": np.where(places >= 0, ids[there], -1)}
+    there = np.maximum(exact.found, 0).astype(np.int64)
+    return there, {"distances": exact.distances, "neighbours": np.where(exact.found >= 0, ids[there], -1)}
 
 
 def nearest_rows(store: Store, identities: Sequence[str], rows: int) -> Columns:

@@ -3,6 +3,7 @@
 import faiss
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from filtering.core.csr import Int64Array, KnnGraph, symmetrised
 from filtering.core.errors import InputError
@@ -10,8 +11,7 @@ from filtering.core.errors import InputError
 # The search works with |a|^2 + |b|^2 - 2ab, which loses digits for near-duplicates; a few more candidates
 # than asked for are fetched and re-ranked with sum((a - b)^2), so that ties and duplicates come out exact.
 SPARE_CANDIDATES = 8
-# Elements held at once while re-ranking and while searching in float64: 64 MB and 100 MB.
-RERANK_ELEMENTS = 1 << 23
+# Elements held at once while searching in float64: 100 MB.
 PRECISE_ELEMENTS = 1 << 22
 PRECISE_DIGITS = 13
 
@@ -125,12 +125,25 @@ def _squared_distances(
     queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32], found: Int64Array
 ) -> npt.NDArray[np.float32]:
     distances = np.empty(found.shape, dtype=np.float32)
-    step = max(1, RERANK_ELEMENTS // max(found.shape[1] * queries.shape[1], 1))
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        difference = candidates[found[rows]] - queries[rows, None, :]
-        np.einsum("qkd,qkd->qk", difference, difference, out=distances[rows])
+    _measure(queries, candidates, found, distances)
     return distances
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _measure(
+    queries: npt.NDArray[np.float32],
+    candidates: npt.NDArray[np.float32],
+    found: Int64Array,
+    distances: npt.NDArray[np.float32],
+) -> None:
+    """Write squared distances, added up in one order, so that they are the same on every CPU."""
+    for query in range(found.shape[0]):
+        for at in range(found.shape[1]):
+            total, candidate = 0.0, candidates[found[query, at]]
+            for place in range(len(candidate)):
+                difference = np.float64(candidate[place]) - np.float64(queries[query, place])
+                total += difference * difference
+            distances[query, at] = total
 
 
 def _padded(

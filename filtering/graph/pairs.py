@@ -1,76 +1,93 @@
 """The nearest neighbours among the rows of one concept and its replicas: all pairs, each computed once.
 
-Products of blocks, of bytes where the CPU multiplies them in hardware, find a few more candidates than asked for; sums
-of squared differences in float32 rank them. A product of rows i and j serves both: j is offered to i and i to j, so
-that a replica finds its neighbours among the concept's rows as they find it.
+Products of blocks, of the kind that this CPU computes fastest, find a few more candidates than asked for; exact
+distances rank them. A product of rows i and j serves both: j is offered to i and i to j, so that a replica finds its
+neighbours among the concept's rows as they find it.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from filtering.concepts.nearest import Float32Array, Int32Array, offer, squared_distance
-from filtering.graph.quantised import Quantised, has_int8_products, rounding_bounds
+from filtering.core.fixed_point import Int16Array, squared_lengths
+from filtering.core.step_products import aligned
+from filtering.graph.products import (
+    BLOCK_ROWS,
+    FLOAT32_ROUNDING,
+    SPARE_CANDIDATES,
+    Coarse,
+    Kind,
+    Products,
+    centre_of,
+    centred_rows,
+    coarse_products,
+    fastest_kind,
+    rounding_slack,
+)
+from filtering.graph.ranking import Float32Array, Int32Array, Int64Array, rank, search_again, unsure_rows
 
-# Candidates fetched beyond k, so that what rounding moves by a few places is still among those that are ranked.
-SPARE_CANDIDATES = 6
-# The products of two blocks, 1 MB, stay in a second-level cache.
-BLOCK_ROWS = 512
-# Smaller concepts are multiplied in float32: there is little to win, and torch need not be imported.
-NARROW_ROWS = 2048
 # Columns that are compared with a threshold at once.
 STRIPE = 32
 # Products held on a GPU at once, in float32: 256 MB.
 DEVICE_PRODUCTS = 1 << 26
-
-# Products in float32, or in whole steps: int32.
-Products = npt.NDArray[Any]
-BlockProducts = Callable[[slice, slice], Products]
-
-
-def narrow(rows: int) -> bool:
-    """Say whether a concept of this many rows, replicas included, is searched by products of bytes."""
-    return rows >= NARROW_ROWS and has_int8_products()
+# A GPU may round the factors of a float32 product to 10 bits (TF32), or to 7 (bfloat16), where it is told to.
+DEVICE_ROUNDING = {"highest": FLOAT32_ROUNDING, "high": 2.0**-10, "medium": 2.0**-7}
 
 
 def member_neighbours(
-    vectors: Float32Array, own: int, k: int, coarse: Quantised | None = None, device: str = "cpu"
+    steps: Int16Array,
+    own: int,
+    k: int,
+    ids: Int64Array | None = None,
+    kind: Kind | None = None,
+    device: str = "cpu",
 ) -> tuple[Int32Array, Float32Array]:
     """Return the k nearest members of each member: of the own rows among all, of the replicas among the own rows.
 
-    `vectors`, float32 (m, d), are unit-norm: the concept's own rows, then its replicas. Candidates are found by
-    `coarse`, the same rows, else in float32, and on `device`: cpu, or cuda, in float32; the CPU ranks them. Neighbours,
-    int32 (m, k), are places in `vectors`, nearest first, -1 where there are fewer than k; distances, float32 (m, k),
-    are squared Euclidean ones, equal bits from both ends, infinite where there is no neighbour.
+    Parameters
+    ----------
+    steps : int16 (m, d)
+        Unit-norm rows in steps of 2^-15: the concept's own rows, then its replicas.
+    own : int
+        How many are the concept's own.
+    k : int
+        Neighbours of a member.
+    ids : int64 (m,), optional
+        Different numbers, by which equally far neighbours are ordered; by default their places.
+    kind : {"bytes", "steps", "float32"}, optional
+        The products that find candidates; by default those that are fastest here.
+    device : str
+        Where they are computed: cpu, or cuda, in float32; the CPU ranks.
+
+    Returns
+    -------
+    neighbours : int32 (m, k)
+        Places in `steps`, nearest first, -1 where there are fewer than k.
+    distances : float32 (m, k)
+        Squared Euclidean ones, infinite where there is no neighbour. Neither depends on `kind`, `device` or the CPU.
     """
-    width = min(k + SPARE_CANDIDATES, max(len(vectors) - 1, 1))
-    if device != "cpu":
-        candidates = _device_candidates(_centred(vectors, own)[0], own, width, device)
-    elif coarse is None:
-        centred, halves = _centred(vectors, own)
-        candidates = _nearest(lambda rows, columns: centred[rows] @ centred[columns].T, halves, own, width)[0]
+    steps = aligned(steps)
+    ids, squares = np.arange(len(steps)) if ids is None else ids, squared_lengths(steps)
+    kind = "float32" if device != "cpu" else kind or fastest_kind(len(steps))
+    width = min(k + SPARE_CANDIDATES[kind], max(len(steps) - 1, 1))
+    coarse = coarse_products(steps, own, kind)
+    if device == "cpu":
+        candidates, nearness = _nearest(coarse, own, width)
     else:
-        candidates, nearness = _nearest(_byte_products(coarse), coarse.halves, own, width)
-        if k < width:
-            _search_unsure(vectors, own, _unsure(nearness, candidates, coarse, k), candidates)
-    neighbours = np.full((len(vectors), k), -1, dtype=np.int32)
-    distances = np.full((len(vectors), k), np.inf, dtype=np.float32)
-    _rank(vectors, candidates, neighbours, distances)
+        coarse, candidates, nearness = _device_candidates(steps, coarse, own, width, device)
+    neighbours = np.full((len(steps), k), -1, dtype=np.int32)
+    distances = np.full((len(steps), k), np.inf, dtype=np.float32)
+    rank(steps, squares, ids, candidates, neighbours, distances)
+    unsure = unsure_rows(coarse, own, width, nearness, distances)
+    search_again(coarse, own, unsure, steps, squares, ids, neighbours, distances)
     return neighbours, distances
 
 
-def _centred(vectors: Float32Array, own: int) -> tuple[Float32Array, Float32Array]:
-    """Return the rows relative to the mean of the own, where close ones differ in their leading digits."""
-    centred = vectors - vectors[:own].mean(axis=0) if own else vectors
-    return centred, np.einsum("nd,nd->n", centred, centred) / np.float32(2)
-
-
-def _nearest(products: BlockProducts, halves: Products, own: int, width: int) -> tuple[Int32Array, Products]:
-    """Return the nearest candidates of each row, nearest first, int32 (m, width), and how near they are."""
-    count = len(halves)
+def _nearest(coarse: Coarse, own: int, width: int) -> tuple[Int32Array, Products]:
+    """Return the nearest candidates of each row, nearest first, int32 (m, width), and how near the last ones are."""
+    halves, count = coarse.halves, len(coarse.halves)
     found = np.full((count, width), -1, dtype=np.int32)
     lowest = -np.inf if halves.dtype == np.float32 else -(2**30)
     nearness = np.full((count, width), lowest, dtype=halves.dtype)
@@ -79,18 +96,21 @@ def _nearest(products: BlockProducts, halves: Products, own: int, width: int) ->
         # Blocks of own rows end where the replicas begin, so that no replica is compared with a replica.
         for start in (*range(first, own, BLOCK_ROWS), *range(own, count, BLOCK_ROWS)):
             columns = slice(start, min(start + BLOCK_ROWS, own if start < own else count))
-            _offer(products(rows, columns), rows.start, columns.start, halves, nearness, found)
-    return found, nearness
+            _offer(coarse.products(rows, columns), rows.start, columns.start, halves, nearness, found)
+    return found, nearness[:, -1]
 
 
-def _device_candidates(vectors: Float32Array, own: int, width: int, device: str) -> Int32Array:
-    """Return the nearest candidates of each row, int32 (m, width), by torch on a device: blocks of float32 products."""
+def _device_candidates(
+    steps: Int16Array, coarse: Coarse, own: int, width: int, device: str
+) -> tuple[Coarse, Int32Array, Float32Array]:
+    """Return candidates and how near the last are as `_nearest`, by torch on a device, and bounds on what it rounds."""
     import torch
 
-    rows = torch.from_numpy(vectors).to(device)
+    rows = torch.from_numpy(centred_rows(steps, centre_of(steps, own))).to(device)
     halves = (rows * rows).sum(dim=1) / 2
-    found = np.full((len(vectors), width), -1, dtype=np.int32)
-    for first, last, columns in ((0, own, len(vectors)), (own, len(vectors), own)):
+    found = np.full((len(steps), width), -1, dtype=np.int32)
+    nearness = np.full(len(steps), -np.inf, dtype=np.float32)
+    for first, last, columns in ((0, own, len(steps)), (own, len(steps), own)):
         count, step = min(width, columns), max(1, DEVICE_PRODUCTS // max(columns, 1))
         for start in range(first, last, step):
             stop = min(start + step, last)
@@ -100,60 +120,10 @@ def _device_candidates(vectors: Float32Array, own: int, width: int, device: str)
             values, places = near.topk(count, dim=1)
             there = torch.where(torch.isinf(values), -1, places)
             found[start:stop, :count] = there.to(torch.int32).cpu().numpy()
-    return found
-
-
-def _byte_products(coarse: Quantised) -> BlockProducts:
-    import torch
-
-    torch.set_num_threads(1)
-    bytes_ = torch.from_numpy(coarse.rows)
-    # Blocks are written to the same memory again and again: fresh pages would cost a quarter of the time.
-    block = torch.empty(BLOCK_ROWS**2, dtype=torch.int32)
-
-    def products(rows: slice, columns: slice) -> Products:
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        here = block[: shape[0] * shape[1]].view(shape)
-        product: Int32Array = torch._int_mm(bytes_[rows], bytes_[columns].T, out=here).numpy()
-        return product
-
-    return products
-
-
-def _unsure(nearness: Products, found: Int32Array, coarse: Quantised, k: int) -> npt.NDArray[np.int64]:
-    """Return the rows whose last candidate may be as near as the k-th: rows with many near-duplicates."""
-    farthest = nearness[:, k - 1].astype(np.int64)
-    bounds = rounding_bounds(2 * (coarse.halves - farthest), coarse.rows.shape[1])
-    close = farthest - nearness[:, -1] <= bounds
-    return np.flatnonzero(close & (found[:, -1] >= 0))
-
-
-def _search_unsure(vectors: Float32Array, own: int, unsure: npt.NDArray[np.int64], found: Int32Array) -> None:
-    """Find the candidates of some rows anew, in float32."""
-    if len(unsure) == 0:
-        return
-    mean = vectors[:own].mean(axis=0)
-    for rows, count in ((unsure[unsure < own], len(vectors)), (unsure[unsure >= own], own)):
-        for start in range(0, len(rows), BLOCK_ROWS):
-            part = rows[start : start + BLOCK_ROWS]
-            found[part] = _precise_candidates(vectors[:count], mean, part, vectors[part], found.shape[1])
-
-
-def _precise_candidates(
-    vectors: Float32Array, mean: Float32Array, rows: npt.NDArray[np.int64], asking: Float32Array, width: int
-) -> Int32Array:
-    """Return the nearest vectors of some rows, which may stand among them, int32 (n, width)."""
-    found = np.full((len(rows), width), -1, dtype=np.int32)
-    distances = np.full(found.shape, np.inf, dtype=np.float32)
-    centred = asking - mean
-    for first in range(0, len(vectors), BLOCK_ROWS):
-        # Block by block: all rows, centred, would be written to fresh pages, which takes longer than the search.
-        block = vectors[first : first + BLOCK_ROWS] - mean
-        values = np.einsum("nd,nd->n", block, block) / np.float32(2) - centred @ block.T
-        here = np.flatnonzero((rows >= first) & (rows < first + len(block)))
-        values[here, rows[here] - first] = np.inf
-        offer(values, np.arange(len(rows)), first, found, distances)
-    return found
+            nearness[start:stop] = values[:, -1].cpu().numpy() if count else -np.inf
+    rounding = DEVICE_ROUNDING[torch.get_float32_matmul_precision()]
+    slack = rounding_slack(steps.shape[1], float(coarse.halves.max(initial=0)), rounding)
+    return replace(coarse, slack=slack), found, nearness
 
 
 @njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})  # type: ignore[untyped-decorator]
@@ -211,26 +181,3 @@ def _insert(nearness: Products, found: Int32Array, row: int, value: Any, place: 
         at -= 1
     nearness[row, at] = value
     found[row, at] = place
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _rank(vectors: Float32Array, candidates: Int32Array, neighbours: Int32Array, distances: Float32Array) -> None:
-    """Keep the k nearest candidates of each row by exact distance; equally far ones by their place."""
-    k = neighbours.shape[1]
-    for row in range(len(vectors)):
-        for candidate in candidates[row]:
-            if candidate < 0:
-                break
-            apart = squared_distance(vectors[row], vectors[candidate])
-            at = k - 1
-            if apart > distances[row, at] or (apart == distances[row, at] and candidate > neighbours[row, at]):
-                continue
-            while at > 0 and (
-                apart < distances[row, at - 1]
-                or (apart == distances[row, at - 1] and candidate < neighbours[row, at - 1])
-            ):
-                distances[row, at] = distances[row, at - 1]
-                neighbours[row, at] = neighbours[row, at - 1]
-                at -= 1
-            distances[row, at] = apart
-            neighbours[row, at] = candidate

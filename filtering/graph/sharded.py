@@ -11,9 +11,9 @@ from typing_extensions import TypedDict
 from filtering.concepts.partition import Partition
 from filtering.core.csr import Int64Array, KnnGraph, row_pointers
 from filtering.core.parsing import Count
-from filtering.embedding.artifacts import unit_rows
-from filtering.graph.pairs import member_neighbours, narrow
-from filtering.graph.quantised import quantised
+from filtering.embedding.artifacts import unit_steps
+from filtering.graph.pairs import member_neighbours
+from filtering.graph.products import Kind
 from filtering.runtime.shuffle import Records, packed, runs
 
 Float32Array = npt.NDArray[np.float32]
@@ -65,16 +65,27 @@ class Neighbours:
         return cls(ids, homes, np.full((rows, k), np.inf, dtype=np.float32))
 
 
-def found_neighbours(partition: Partition, k: int, device: str = "cpu") -> tuple[Neighbours, int]:
-    """Search every concept of a partition; return what its rows and replicas found, and the distances computed."""
+def found_neighbours(
+    partition: Partition, k: int, device: str = "cpu", kind: Kind | None = None
+) -> tuple[Neighbours, int]:
+    """Search every concept of a partition; return what its rows and replicas found, and the distances computed.
+
+    `device` and `kind` are those of `member_neighbours`, and change nothing in what is found.
+
+    Notes
+    -----
+    A row's neighbours in one concept are the k nearest by (distance, global id), and the k nearest by the same order of
+    what all concepts found are kept. A distance depends on the two rows alone. So a row's neighbours are the k nearest
+    of all rows that it met anywhere: whichever concepts are searched first, and whether in this run or in an earlier
+    one from whose neighbours none is gone. Global ids order equally far ones, since records have them, and not uids;
+    between runs they keep their order where the inventory's shards keep theirs.
+    """
     found, pairs = Neighbours.none(len(partition.row), k), 0
-    unit, spans = unit_rows(partition.vectors), list(runs(partition.concept))
-    coarse = quantised(unit) if device == "cpu" and any(narrow(span.stop - span.start) for span in spans) else None
-    for members in spans:
+    steps = unit_steps(partition.vectors)
+    for members in runs(partition.concept):
         place = partition.place[members]
         own = int((partition.home[place] == partition.concept[members.start]).sum())
-        here = coarse.take(place) if coarse is not None and narrow(len(place)) else None
-        neighbours, distances = member_neighbours(unit[place], own, k, here, device)
+        neighbours, distances = member_neighbours(steps[place], own, k, partition.row[place], kind, device)
         at, column = np.nonzero(neighbours >= 0)
         other = place[neighbours[at, column]]
         columns = (place[at], partition.row[other], partition.home[other], distances[at, column])

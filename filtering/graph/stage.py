@@ -54,7 +54,7 @@ from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 
 NAME = GRAPHS[0]
-VERSION = 5
+VERSION = 6
 # The statistics of each partition's part, and whether it is a base's.
 PARTS = "parts.json"
 # Components are counted in one task, 24 bytes a row: not in larger pools.

@@ -2,7 +2,7 @@
 
 Seconds are of one CPU while all of them work. Constants in seconds were measured on one machine (that of
 `REFERENCE_PAIR_SECONDS`) in runs over pools of 0.1, 1 and 12.8 million rows; `plan` multiplies them by how much slower
-the probe of `filtering.planning.probe` is on the machine at hand.
+ordinary work is on the machine at hand. The neighbour search is measured by itself, since CPUs differ more in it.
 """
 
 from dataclasses import dataclass, replace
@@ -61,6 +61,14 @@ class StageCost:
         return self.start_seconds + self.serial_seconds + max(self.spread_seconds / cpus, self.gpu_seconds / gpus)
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What work takes on a machine, as `filtering.planning.probe.speed` measures it."""
+
+    pair_seconds: float  # seconds of one distance of the neighbour search, at the work's dimension
+    pace: float = 1.0  # seconds of ordinary work, over those of the machine where the constants were measured
+
+
 # The time of one draw of a sample with weights.
 DRAW_SECONDS = 7e-7
 
@@ -78,17 +86,14 @@ class Asked:
     draws: int = 0  # how often a kept sample may be seen again, where samples are weighed
 
 
-def stage_costs(work: Work, pair_seconds: float, asked: Asked | None = None) -> list[StageCost]:
-    """Return the cost of every stage after embedding; scores and steps of selection are summed up.
-
-    `pair_seconds` is what one distance of the neighbour search takes at the work's dimension, as probed here.
-    """
-    pace, asked = pair_seconds / expected_pair_seconds(work.dimension), asked or Asked()
-    graphs = [*_concepts(work, pace), _graph(work, pace, pair_seconds)]
+def stage_costs(work: Work, speed: Speed, asked: Asked | None = None) -> list[StageCost]:
+    """Return the cost of every stage after embedding; scores and steps of selection are summed up."""
+    pace, asked = speed.pace, asked or Asked()
+    graphs = [*_concepts(work, pace), _graph(work, speed)]
     if asked.text_k is not None:
         # The same over caption vectors.
         texts = replace(work, k=asked.text_k)
-        again = [*_concepts(texts, pace), _graph(texts, pace, pair_seconds)]
+        again = [*_concepts(texts, pace), _graph(texts, speed)]
         graphs += [replace(cost, name=stage_of(cost.name, "text")) for cost in again]
     return [_filters(work, pace), *graphs, *_selection(work, pace, asked)]
 
@@ -141,21 +146,21 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
     return float(by_kind.get(kind, 0))
 
 
-def metadata_cost(work: Work, pair_seconds: float, copied: bool = False) -> StageCost:
+def metadata_cost(work: Work, pace: float, copied: bool = False) -> StageCost:
     """Return the cost of reading rows with vectors: 3 us a row, and two vectors widened and multiplied, one hashed.
 
     Where they are `copied`, they are in memory and on the disk as halves.
     """
-    pace = pair_seconds / expected_pair_seconds(work.dimension)
     seconds = work.rows * (3e-6 + 7e-9 * work.dimension)
     memory = PROCESS_BYTES + work.largest_shard * (4 * work.dimension + 400)
     disk = work.rows * (68 + (4 * work.dimension if copied else 0))
     return StageCost("embedding", seconds * pace, 0, memory, disk, start_seconds=EMBEDDING_START)
 
 
-def expected_pair_seconds(dimension: int) -> float:
-    """Return the seconds of one distance on the reference machine: its product, and comparing it."""
-    return COMPARE_SECONDS + (REFERENCE_PAIR_SECONDS - COMPARE_SECONDS) * dimension / REFERENCE_DIMENSION
+def reference_speed(dimension: int) -> Speed:
+    """Return the speed of the reference machine: a distance is its product, and comparing it."""
+    product = (REFERENCE_PAIR_SECONDS - COMPARE_SECONDS) * dimension / REFERENCE_DIMENSION
+    return Speed(COMPARE_SECONDS + product)
 
 
 def _filters(work: Work, pace: float) -> StageCost:
@@ -192,18 +197,18 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
     ]
 
 
-def _graph(work: Work, pace: float, pair_seconds: float) -> StageCost:
+def _graph(work: Work, speed: Speed) -> StageCost:
     largest = int(4 * work.rows / max(work.clusters, 1) * (1 + work.replicas))
     found, edges = work.copies * work.k * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
     partition = work.partition_limit
     memory = search_memory_bytes(partition, min(largest, partition), work.dimension, work.k)
     # Each member of a concept: read, put into bytes, copied to its concept, its candidates ranked and offered.
     members = work.rows * (1 + work.replicas) * (1.5e-6 + 1e-8 * work.dimension)
-    seconds = work.distances * pair_seconds + (members + work.rows * work.k * 8e-7) * pace
+    seconds = work.distances * speed.pair_seconds + (members + work.rows * work.k * 8e-7) * speed.pace
     return StageCost(
         "graph",
         seconds,
-        work.rows * 1e-6 * pace,
+        work.rows * 1e-6 * speed.pace,
         PROCESS_BYTES + SEARCH_PROCESS_BYTES + memory,
         found + edges + work.rows * (44 + 21 * work.k),
         found + edges,

@@ -24,11 +24,12 @@ from filtering.planning.costs import (
     EMBEDDING_START,
     Asked,
     StageCost,
-    expected_pair_seconds,
+    Speed,
     metadata_cost,
+    reference_speed,
     stage_costs,
 )
-from filtering.planning.probe import Pool, measured_pool, pair_seconds
+from filtering.planning.probe import Pool, measured_pool, speed
 from filtering.planning.projection import Measured, Plan, PlannedBase, PlannedStage, bottleneck
 from filtering.planning.work import Work
 from filtering.runtime.finished_run import Reusable
@@ -103,9 +104,9 @@ def plans(
     config: Config, shards: Sequence[Shard], questions: Sequence[Question], reusable: Reusable | None = None
 ) -> list[Plan]:
     """Return a plan for each question, as `plan` does; the pool and this machine are measured once."""
-    pool, pair = measured_pool(config, shards), cache(pair_seconds)
+    pool, probe = measured_pool(config, shards), cache(speed)
     passing = None if not config.filters or pool.sampled is None else pool.sampled.passing(config.filters)
-    return [_plan(config, shards, question, reusable, pool, passing, pair) for question in questions]
+    return [_plan(config, shards, question, reusable, pool, passing, probe) for question in questions]
 
 
 def _plan(
@@ -115,17 +116,17 @@ def _plan(
     reusable: Reusable | None,
     measured: Pool,
     share: float | None,
-    pair_probe: Callable[[int, int], float],
+    speed_probe: Callable[[int, int], Speed],
 ) -> Plan:
     pool, count, size = _projected(measured, shards, question)
     work, here_cpus = _work(config, pool), os.cpu_count() or 1
     passing = None if share is None else round(pool.rows * share)
     cpus = question.cpus or (here_cpus if config.ray.num_cpus == "auto" else config.ray.num_cpus)
-    asked, pair = _asked(config, pool), expected_pair_seconds(work.dimension)
-    if sum(cost.spread_seconds for cost in stage_costs(work, pair, asked)) > UNMEASURED_SECONDS:
-        pair = pair_probe(work.dimension, min(cpus, here_cpus))
-    embedding = _of_new(_embedding(config, pool, work, pair), shards, reusable)
-    costs = [embedding, *stage_costs(work, pair, asked)]
+    asked, here_speed = _asked(config, pool), reference_speed(work.dimension)
+    if sum(cost.spread_seconds for cost in stage_costs(work, here_speed, asked)) > UNMEASURED_SECONDS:
+        here_speed = speed_probe(work.dimension, min(cpus, here_cpus))
+    embedding = _of_new(_embedding(config, pool, work, here_speed.pace), shards, reusable)
+    costs = [embedding, *stage_costs(work, here_speed, asked)]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     allowed, here = memory // cpus, question.rows is None and question.cpus is None
     if here:
@@ -158,7 +159,7 @@ def _plan(
         stages=stages,
         bottleneck=bottleneck(stages, allowed if here else None),
         base=None if reusable is None else PlannedBase(run=reusable.base.run.url, shards=reusable.changes.counts()),
-        probe=cast(Measured, asdict(pool.probe) | {"pair_seconds": pair}),
+        probe=cast(Measured, asdict(pool.probe) | asdict(here_speed)),
         warnings=_warnings(pool.faults),
     )
 
@@ -218,9 +219,9 @@ def _asked(config: Config, pool: Pool) -> Asked:
     return Asked(scores, tuple(steps), pool.probe.seconds_per_row, text_k, draws)
 
 
-def _embedding(config: Config, pool: Pool, work: Work, pair: float) -> StageCost:
+def _embedding(config: Config, pool: Pool, work: Work, pace: float) -> StageCost:
     if not config.input.has_pictures:
-        return metadata_cost(work, pair, vector_source(config.pool).copied)
+        return metadata_cost(work, pace, vector_source(config.pool).copied)
     probe = pool.probe
     forward = (probe.image_forward_bytes, probe.text_forward_bytes)
     size = (probe.width, probe.height, pool.largest_shard, probe.model_bytes)

@@ -8,7 +8,7 @@ import contextlib
 import json
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,10 @@ from filtering.config.run import Config
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
 from filtering.core.schemas import beside_rows
-from filtering.embedding.artifacts import half_rows, unit_rows
+from filtering.embedding.artifacts import half_rows, unit_rows, unit_steps
 from filtering.embedding.metadata import vector_source
 from filtering.filters.sampling import SampledRows
+from filtering.planning.costs import Speed
 from filtering.planning.embedding_probe import PROBE_SHARDS, Probe, probed, sample_entries
 from filtering.shards.columns import with_uids
 from filtering.shards.field_columns import read_fields
@@ -37,6 +38,9 @@ SAMPLED_ROWS = 4_096
 PAIR_ROWS = 8_000
 PAIR_ROUNDS = 3
 MOST_PROBED = 4
+# Ordinary work, and its seconds on the machine where the constants of `costs` were measured.
+ORDINARY_ROWS, ORDINARY_DIMENSION, ORDINARY_KEYS, ORDINARY_ROUNDS = 4_096, 512, 500_000, 5
+REFERENCE_ORDINARY_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +62,56 @@ def measured_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     return _tar_pool(config, shards) if config.input.has_pictures else _metadata_pool(config, shards)
 
 
-def pair_seconds(dimension: int, workers: int) -> float:
-    """Return the CPU seconds of one distance of the neighbour search while `workers` processes compute them here.
+def speed(dimension: int, workers: int) -> Speed:
+    """Return what work takes here while `workers` processes do it: a distance of the neighbour search, and the rest.
 
     Several at once, because CPUs that share a core or memory slow each other down.
     """
     workers = min(workers, MOST_PROBED)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        measured = pool.map(_pair_seconds, [dimension] * workers, chunksize=1)
-    return sum(measured) / len(measured)
+        measured = pool.map(_measured, [dimension] * workers, chunksize=1)
+    pairs, ordinary = (sum(times) / len(times) for times in zip(*measured, strict=True))
+    return Speed(pairs, ordinary / REFERENCE_ORDINARY_SECONDS)
+
+
+def _measured(dimension: int) -> tuple[float, float]:
+    with threadpool_limits(1):
+        return _pair_seconds(dimension), _ordinary_seconds()
 
 
 def _pair_seconds(dimension: int) -> float:
-    from filtering.graph.pairs import member_neighbours, narrow
-    from filtering.graph.quantised import quantised
+    """Return the seconds of one distance, by the kind of products that the search takes on this CPU."""
+    from filtering.graph.pairs import member_neighbours
 
-    with threadpool_limits(1):
-        # Embeddings' directions differ in spread; noise that is equal in all would have no near neighbours.
-        drawn = np.random.default_rng(0).standard_normal((PAIR_ROWS, dimension), dtype=np.float32)
-        vectors = unit_rows(drawn * np.arange(1, dimension + 1, dtype=np.float32) ** np.float32(-0.6))
-        own, coarse = PAIR_ROWS // 4, quantised(vectors) if narrow(PAIR_ROWS) else None
-        rounds = []
-        for _ in range(PAIR_ROUNDS + 1):
-            started = time.perf_counter()
-            member_neighbours(vectors, own, 10, coarse)
-            rounds.append(time.perf_counter() - started)
-        # The first one loads and compiles.
-        return float(np.median(rounds[1:])) / (own * (own - 1) // 2 + own * (PAIR_ROWS - own))
+    # Embeddings' directions differ in spread; noise that is equal in all would have no near neighbours.
+    drawn = np.random.default_rng(0).standard_normal((PAIR_ROWS, dimension), dtype=np.float32)
+    steps = unit_steps(drawn * np.arange(1, dimension + 1, dtype=np.float32) ** np.float32(-0.6))
+    own = PAIR_ROWS // 4
+    seconds = _median_seconds(lambda: member_neighbours(steps, own, 10), PAIR_ROUNDS)
+    return seconds / (own * (own - 1) // 2 + own * (PAIR_ROWS - own))
+
+
+def _ordinary_seconds() -> float:
+    """Return the seconds of what other stages do most: widen vectors, multiply them in float32, sort."""
+    random = np.random.default_rng(0)
+    halves = random.standard_normal((ORDINARY_ROWS, ORDINARY_DIMENSION), dtype=np.float32).astype(np.float16)
+    others, keys = unit_rows(halves[: ORDINARY_ROWS // 8]).T, random.random(ORDINARY_KEYS, dtype=np.float32)
+
+    def work() -> None:
+        unit_rows(halves) @ others
+        np.argsort(keys, kind="stable")
+
+    return _median_seconds(work, ORDINARY_ROUNDS)
+
+
+def _median_seconds(work: Callable[[], object], rounds: int) -> float:
+    """Return the median of the seconds that some work takes; before, once, it loads and compiles."""
+    measured = []
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        work()
+        measured.append(time.perf_counter() - started)
+    return float(np.median(measured[1:]))
 
 
 def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:

@@ -67,6 +67,7 @@ class Measured(TypedDict):
     further_pixels: int
     vector_bytes: int
     pair_seconds: float
+    pace: float
 
 
 class Plan(TypedDict):

@@ -2,6 +2,7 @@ import io
 import json
 
 import pytest
+from filtering.planning.costs import Speed
 from planned_stages import STAGES
 from pools import metadata_config
 from processes import write_config
@@ -113,7 +114,7 @@ def test_where_no_gpu_was_measured_it_says_how_to_plan_for_one():
 
 
 def test_several_sizes_are_one_table_with_units(metadata_pool, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda dimension, cpus: 1e-9)
+    monkeypatch.setattr("filtering.planning.plan.speed", lambda dimension, cpus: Speed(1e-9))
     config = write_config(tmp_path / "run.yaml", metadata_config(metadata_pool, tmp_path / "run"))
     given = ["plan", "--config", config, "--rows", "12.8e6", "128e6", "--cpus", "64", "--cpu-hour", "0.04"]
     assert main(given) == 0

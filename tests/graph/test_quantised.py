@@ -3,79 +3,83 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_neighbours import unit
 
-from filtering.graph.quantised import STEPS, has_int8_products, quantised, rounding_bounds
+from filtering.core.fixed_point import in_steps
+from filtering.graph.quantised import DEVIATION, STEPS, quantised
 
 
-def unit(seed, rows, width):
-    vectors = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def steps_of(seed, rows, width):
+    return in_steps(unit(np.random.default_rng(seed), rows, width))
+
+
+def centre_of(steps):
+    return steps.mean(axis=0).astype(np.int32)
 
 
 def apart(rows):
-    """Squared distances in squared steps, as products of bytes give them."""
+    """Squared distances of all rows, float64."""
     wide = rows.astype(np.int64)
     squares = (wide**2).sum(axis=1)
-    return squares[:, None] + squares - 2 * wide @ wide.T
+    return (squares[:, None] + squares - 2 * wide @ wide.T).astype(np.float64)
 
 
-def true_apart(vectors):
-    points = vectors.astype(np.float64)
-    return ((points[:, None] - points) ** 2).sum(axis=2)
+def assert_bounded(steps, centre):
+    coarse = quantised(steps, centre)
+    found, exact = apart(coarse.rows), apart(steps) / coarse.step**2
+    error = np.abs(found - exact)
+    assert (error <= 2 * DEVIATION * np.sqrt(exact) + coarse.moved).all()
+    return coarse
 
 
 @pytest.mark.parametrize("width", [6, 64, 100, 512, 768])
-def test_distances_survive_in_proportion(width):
-    vectors = unit(width, 60, width)
-    found, exact = apart(quantised(vectors).rows), true_apart(vectors)
-    there = exact > 0
-    ratio = found[there] / exact[there]
-    assert np.abs(ratio / np.median(ratio) - 1).max() < 0.1
+def test_distances_stay_within_their_bounds(width):
+    steps = steps_of(width, 400, width)
+    assert_bounded(steps, centre_of(steps))
 
 
-def test_one_large_coordinate_does_not_drown_the_others():
-    vectors = unit(0, 200, 512)
-    vectors[:, 3] *= 20
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    plain = np.rint(vectors * (STEPS / np.abs(vectors).max()))
-    errors = []
-    for rows in (quantised(vectors).rows, plain):
-        found, exact = apart(rows), true_apart(vectors)
-        ratio = found[exact > 0] / exact[exact > 0]
-        errors.append((ratio / np.median(ratio)).std())
-    assert errors[0] < errors[1] / 2
+@pytest.mark.parametrize("kind", ["axes", "few", "close", "line", "tilted"])
+def test_rows_of_any_kind_stay_within_their_bounds(kind):
+    random = np.random.default_rng(2)
+    points = random.normal(size=(300, 128))
+    match kind:
+        case "axes":
+            points = np.eye(128)[random.integers(0, 128, 300)]
+        case "few":
+            points = np.where(random.random((300, 128)) < 0.03, 1.0, 0) + np.eye(1, 128)
+        case "close":
+            points = points[:1] + 1e-3 * points
+        case "line":
+            points[:, 1:] *= 1e-3
+        case "tilted":
+            points[:, 5] += 40
+    steps = in_steps((points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32))
+    for centre in (centre_of(steps), np.zeros(128, dtype=np.int32)):
+        assert_bounded(steps, centre)
 
 
-def test_rounding_stays_within_its_bounds():
-    vectors = unit(1, 300, 512)
-    coarse = quantised(vectors)
-    found, exact = apart(coarse.rows), true_apart(vectors)
-    scale = np.median(found[exact > 0] / exact[exact > 0])
-    error = (found - scale * exact)[0, 1:] / 2
-    # Normally distributed: the difference of two errors stays within one deviation in two of three cases.
-    within = np.abs(error[1:] - error[:-1]) <= rounding_bounds(found[0, 1:-1], 512)
-    assert 0.55 < within.mean() < 0.85
+def test_rounding_is_much_less_than_its_bound():
+    steps = steps_of(1, 300, 512)
+    coarse = quantised(steps, centre_of(steps))
+    exact = apart(steps)[0, 1:] / coarse.step**2
+    error = apart(coarse.rows)[0, 1:] - exact
+    # The share of |v|^2 that stands in the bound is more than ten standard deviations.
+    assert error.std() * 10 < (2 * DEVIATION * np.sqrt(exact)).mean()
+    assert coarse.moved < 512
 
 
 @examples(0.3)
 @given(st.integers(0, 40), st.integers(1, 200), st.integers(0, 2**32 - 1))
 def test_any_rows_fit_and_their_halves_are_their_own(rows, width, seed):
-    vectors = unit(seed, rows, width)
-    coarse = quantised(vectors)
+    steps = steps_of(seed, rows, width)
+    coarse = quantised(steps, np.zeros(width, dtype=np.int32))
     assert (coarse.rows.dtype, coarse.halves.dtype) == (np.int8, np.int32)
     assert coarse.rows.shape[0] == rows
-    assert (coarse.rows.min(initial=0), coarse.rows.max(initial=0)) >= (-STEPS, -STEPS)
+    assert coarse.rows.shape[1] >= width
+    assert np.abs(coarse.rows.astype(np.int64)).max(initial=0) <= STEPS + 0.5
     assert np.array_equal(coarse.halves, (coarse.rows.astype(np.int64) ** 2).sum(axis=1) // 2)
-    some = np.arange(rows)[::2]
-    assert np.array_equal(coarse.take(some).rows, coarse.rows[some])
 
 
-def test_a_row_is_rounded_by_itself():
-    vectors = unit(2, 70, 96)
-    whole, part = quantised(vectors).rows, quantised(vectors[40:]).rows
-    assert np.array_equal(whole[40:], part)
-    assert (quantised(np.zeros((3, 96), dtype=np.float32)).rows == 0).all()
-
-
-def test_this_cpu_is_known():
-    assert has_int8_products() in (False, True)
+def test_rows_at_their_centre_are_zero():
+    steps = np.repeat(steps_of(3, 1, 96), 5, axis=0)
+    assert (quantised(steps, steps[0].astype(np.int32)).rows == 0).all()

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filtering.concepts.partition import Partition
-from filtering.embedding.artifacts import unit_rows
+from filtering.core.fixed_point import from_steps
+from filtering.embedding.artifacts import unit_steps
 from filtering.graph.joining import joined_part
 from filtering.graph.knn import knn_graph
 from filtering.graph.sharded import (
@@ -83,14 +84,13 @@ def test_when_every_row_visits_every_concept_the_graph_is_exact(seed, copies):
     random = np.random.default_rng(seed)
     vectors = points_of(random, 90, copies=copies)
     home = random.integers(0, 4, 90).astype(np.int32)
-    whole = knn_graph(unit_rows(vectors), 5)
+    whole = knn_graph(from_steps(unit_steps(vectors)), 5)
     rows = np.repeat(np.arange(90), whole.degrees)
     expected = list(zip(rows.tolist(), whole.indices.tolist(), whole.distances.tolist(), strict=True))
     for layout in LAYOUTS:
         graphs = graphs_of(layout, home, vectors, np.ones((90, 4), dtype=bool), 5)
         found = sorted(edge for graph in graphs for edge in edges_of(graph))
-        assert [edge[:2] for edge in found] == [edge[:2] for edge in expected]
-        assert np.allclose([edge[2] for edge in found], [edge[2] for edge in expected], rtol=1e-6)
+        assert found == expected
         assert sorted(np.concatenate([graph.row for graph in graphs]).tolist()) == list(range(90))
 
 
@@ -134,7 +134,7 @@ def test_rows_meet_where_either_visits_the_other(seed):
     standing[np.arange(60), home] = True
     meet = standing[:, home] | standing[:, home].T
     np.fill_diagonal(meet, False)
-    points = unit_rows(vectors).astype(np.float64)
+    points = from_steps(unit_steps(vectors)).astype(np.float64)
     apart = np.where(meet, ((points[:, None] - points) ** 2).sum(axis=2), np.inf)
     expected = {}
     for row in range(60):
@@ -157,7 +157,7 @@ def test_one_visit_makes_an_edge(layout, visitor, host):
     replicas[visitor, host] = True
     edges = [edge for graph in graphs_of(layout, home, vectors, replicas, 3) for edge in edges_of(graph)]
     assert [edge[:2] for edge in sorted(edges)] == [(0, 1), (1, 0)]
-    assert edges[0][2] == edges[1][2] == pytest.approx(2 - 2 / 1.25**0.5, rel=1e-5)
+    assert edges[0][2] == edges[1][2] == pytest.approx(2 - 2 / 1.25**0.5, rel=1e-3)
 
 
 def test_neighbours_come_from_the_concept_and_its_guests_alone():
@@ -169,7 +169,7 @@ def test_neighbours_come_from_the_concept_and_its_guests_alone():
     partition = partition_of([0], home, vectors, replicas)
     found, computed = found_neighbours(partition, 3)
     own, visiting = partition.home == 0, partition.home != 0
-    points = unit_rows(partition.vectors).astype(np.float64)
+    points = from_steps(unit_steps(partition.vectors)).astype(np.float64)
     for row, point in enumerate(points):
         candidates = [c for c in range(len(points)) if c != row and (own[row] or own[c])]
         apart = sorted(((points[c] - point) ** 2).sum() for c in candidates)[:3]
@@ -259,7 +259,7 @@ def test_a_concept_smaller_than_k_leaves_places_empty():
     found, computed = found_neighbours(partition, 2)
     assert found.ids.tolist() == [[1, -1], [0, -1], [-1, -1]]
     assert found.homes.tolist() == [[0, -1], [0, -1], [-1, -1]]
-    assert found.distances.tolist() == [[2, np.inf], [2, np.inf], [np.inf, np.inf]]
+    assert np.allclose(found.distances, [[2, np.inf], [2, np.inf], [np.inf, np.inf]], atol=2e-4)
     assert computed == 1
     (graph,) = graphs_of([[0, 1]], home, vectors, np.zeros((3, 2), dtype=bool), 2)
     assert graph.indptr.tolist() == [0, 1, 2, 2]

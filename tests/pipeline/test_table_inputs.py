@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filtering.planning.costs import Speed
 from pools import Silent, metadata_config, write_metadata
 
 from filtering.config.run import parse_config
@@ -99,7 +100,7 @@ def test_the_kept_rows_are_exported_with_their_urls_and_vectors(runs, key, datac
 
 
 def test_a_plan_counts_rows_and_the_copies_of_columns(clip_retrieval, tables, tmp_path, monkeypatch):
-    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda dimension, cpus: 1e-9)
+    monkeypatch.setattr("filtering.planning.plan.speed", lambda dimension, cpus: Speed(1e-9))
     sources = ({"clip_retrieval": str(clip_retrieval)}, {"tables": str(tables), "columns": COLUMNS})
     configs = [config_of("", tmp_path / "out", **source) for source in sources]
     mapped, copied = (plan(config, check(config)) for config in configs)

@@ -13,7 +13,7 @@ from filtering.config.run import parse_config
 from filtering.core.errors import InputError, RunError
 from filtering.pipeline import run as pipeline
 from filtering.pipeline.run import check
-from filtering.planning.costs import Asked, expected_pair_seconds, stage_costs
+from filtering.planning.costs import Asked, Speed, reference_speed, stage_costs
 from filtering.planning.plan import Question, plan, plans
 from filtering.planning.projection import bottleneck
 from filtering.planning.work import Work
@@ -104,7 +104,7 @@ def test_the_bottleneck_is_what_takes_most_time_and_what_takes_most_memory():
 
 def test_projections_grow_with_the_pool_and_not_with_its_square(metadata_pool, tmp_path, monkeypatch):
     # What other work on the machine does to a probe must not decide.
-    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda dimension, cpus: 1e-9)
+    monkeypatch.setattr("filtering.planning.plan.speed", lambda dimension, cpus: Speed(1e-9))
     config = parse_config(metadata_config(metadata_pool, tmp_path / "run", concepts={}))
     shards = check(config)
     found = [plan(config, shards, Question(rows=10**power, cpus=100, cpu_hour=4)) for power in (7, 8, 9, 10)]
@@ -147,11 +147,11 @@ def test_a_graph_of_captions_is_planned_where_a_score_reads_it(metadata_pool, tm
 
 def test_a_small_pool_is_planned_without_measuring_this_machine(metadata_pool, tmp_path, monkeypatch):
     measured = []
-    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda *given: measured.append(given) or 1e-9)
+    monkeypatch.setattr("filtering.planning.plan.speed", lambda *given: measured.append(given) or Speed(1e-9))
     config = parse_config(metadata_config(metadata_pool, tmp_path / "run"))
     shards = check(config)
     small = plan(config, shards)
-    assert (measured, small["probe"]["pair_seconds"]) == ([], expected_pair_seconds(32))
+    assert (measured, small["probe"]["pair_seconds"]) == ([], reference_speed(32).pair_seconds)
     # Once for all sizes.
     large = plans(config, shards, [Question(rows=10**7, cpus=1), Question(rows=10**8, cpus=1)])
     assert measured == [(32, 1)]
@@ -186,7 +186,7 @@ def test_gpus_share_the_hours_of_embedding(tar_pool, tmp_path, quick):
 @pytest.fixture
 def quick(monkeypatch):
     """Plan without measuring the neighbour search, which takes seconds."""
-    monkeypatch.setattr("filtering.planning.plan.pair_seconds", lambda dimension, cpus: 1e-9)
+    monkeypatch.setattr("filtering.planning.plan.speed", lambda dimension, cpus: Speed(1e-9))
 
 
 def totals_of(config):
@@ -255,7 +255,7 @@ def test_weights_cost_the_manifests_time_and_memory_for_each_time_that_a_sample_
     work = Work(rows=10**8, largest_shard=10**5, dimension=512, clusters=1000, k=10, max_replicas=16, mean_replicas=4.0)
     found = []
     for draws in (0, 1, 63):
-        (stage,) = (one for one in stage_costs(work, 1e-8, Asked(draws=draws)) if one.name == "manifests")
+        (stage,) = (one for one in stage_costs(work, Speed(1e-8), Asked(draws=draws)) if one.name == "manifests")
         found.append((stage.spread_seconds, stage.task_bytes))
     for less, more in pairwise(found):
         assert less[0] < more[0] and less[1] < more[1]
