@@ -74,7 +74,7 @@ def member_neighbours(
     width = min(k + SPARE_CANDIDATES[kind], max(len(steps) - 1, 1))
     coarse = coarse_products(steps, own, kind)
     if device == "cpu":
-        candidates, nearness = _nearest(coarse, own, width)
+        candidates, nearness = nearest_candidates(coarse, own, width)
     else:
         coarse, candidates, nearness = _device_candidates(steps, coarse, own, width, device)
     neighbours = np.full((len(steps), k), -1, dtype=np.int32)
@@ -85,7 +85,7 @@ def member_neighbours(
     return neighbours, distances
 
 
-def _nearest(coarse: Coarse, own: int, width: int) -> tuple[Int32Array, Products]:
+def nearest_candidates(coarse: Coarse, own: int, width: int) -> tuple[Int32Array, Products]:
     """Return the nearest candidates of each row, nearest first, int32 (m, width), and how near the last ones are."""
     halves, count = coarse.halves, len(coarse.halves)
     found = np.full((count, width), -1, dtype=np.int32)
@@ -103,7 +103,7 @@ def _nearest(coarse: Coarse, own: int, width: int) -> tuple[Int32Array, Products
 def _device_candidates(
     steps: Int16Array, coarse: Coarse, own: int, width: int, device: str
 ) -> tuple[Coarse, Int32Array, Float32Array]:
-    """Return candidates and how near the last are as `_nearest`, by torch on a device, and bounds on what it rounds."""
+    """Return candidates and how near the last are, by torch on a device, and bounds on what it rounds."""
     import torch
 
     rows = torch.from_numpy(centred_rows(steps, centre_of(steps, own))).to(device)

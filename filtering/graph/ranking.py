@@ -19,6 +19,8 @@ Int64Array = npt.NDArray[np.int64]
 
 # A squared distance told as float32 has been rounded by up to this share.
 FLOAT32_ROUNDING = 2.0**-24
+# Columns that are compared with a threshold at once.
+STRIPE = 32
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -76,7 +78,7 @@ def _limits(distances: Float32Array) -> Float64Array:
     return np.asarray(distances[:, -1].astype(np.float64) * (SQUARED_STEPS * (1 + 2 * FLOAT32_ROUNDING)))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, fastmath={"nnan", "nsz"})  # type: ignore[untyped-decorator]
 def _compare(
     products: Products,
     cuts: Float64Array,
@@ -89,17 +91,21 @@ def _compare(
     neighbours: Int32Array,
     distances: Float32Array,
 ) -> None:
-    last = neighbours.shape[1] - 1
+    last, columns = neighbours.shape[1] - 1, products.shape[1]
     for at in range(len(rows)):
         row, cut = rows[at], cuts[at]
-        for column in range(products.shape[1]):
-            if np.float64(products[at, column] - halves[start + column]) < cut:
+        for left in range(0, columns, STRIPE):
+            right = min(left + STRIPE, columns)
+            nearest = products[at, left] - halves[start + left]
+            for column in range(left + 1, right):
+                nearest = max(nearest, products[at, column] - halves[start + column])
+            if np.float64(nearest) < cut:
                 continue
-            place = start + column
-            # Of many equal rows most are ruled out by their ids.
-            tied = distances[row, last] == 0 and ids[place] > ids[neighbours[row, last]]
-            if place != row and not tied:
-                _offer(steps, squares, ids, row, place, neighbours, distances)
+            for place in range(start + left, start + right):
+                # Of many equal rows most are ruled out by their ids.
+                tied = distances[row, last] == 0 and ids[place] > ids[neighbours[row, last]]
+                if np.float64(products[at, place - start] - halves[place]) >= cut and place != row and not tied:
+                    _offer(steps, squares, ids, row, place, neighbours, distances)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

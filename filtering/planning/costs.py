@@ -22,8 +22,8 @@ from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
 from filtering.scores.agreement_tasks import SAMPLE_ROWS
 from filtering.selection.scores import SCORE, vector_dtype
 
-# One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, and
-# the part of it that does not depend on the dimension: comparing it, ranking the best.
+# One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, which
+# multiplies bytes, and the part of it that does not depend on the dimension: comparing it.
 REFERENCE_PAIR_SECONDS = 4.9e-9
 COMPARE_SECONDS = 2.3e-9
 REFERENCE_DIMENSION = 512
@@ -202,8 +202,9 @@ def _graph(work: Work, speed: Speed) -> StageCost:
     found, edges = work.copies * work.k * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
     partition = work.partition_limit
     memory = search_memory_bytes(partition, min(largest, partition), work.dimension, work.k)
-    # Each member of a concept: read, put into bytes, copied to its concept, its candidates ranked and offered.
-    members = work.rows * (1 + work.replicas) * (1.5e-6 + 1e-8 * work.dimension)
+    # Each member of a concept: read, put into bytes, copied to its concept, its candidates ranked and offered, and
+    # searched again if need be.
+    members = work.rows * (1 + work.replicas) * (2.5e-6 + 1.1e-8 * work.dimension)
     seconds = work.distances * speed.pair_seconds + (members + work.rows * work.k * 8e-7) * speed.pace
     return StageCost(
         "graph",

@@ -23,8 +23,8 @@ from filtering.pipeline.step_words import step_lines
 from filtering.planning.costs import (
     EMBEDDING_START,
     Asked,
-    StageCost,
     Speed,
+    StageCost,
     metadata_cost,
     reference_speed,
     stage_costs,

@@ -19,6 +19,7 @@ from filtering.config.run import Config
 from filtering.core.clip_score import clip_scores
 from filtering.core.errors import InputError
 from filtering.core.schemas import beside_rows
+from filtering.core.step_products import aligned
 from filtering.embedding.artifacts import half_rows, unit_rows, unit_steps
 from filtering.embedding.metadata import vector_source
 from filtering.filters.sampling import SampledRows
@@ -34,13 +35,14 @@ from filtering.storage.urls import beside
 
 # Rows of the first table by which filters are judged.
 SAMPLED_ROWS = 4_096
-# Rows of the concept that is searched to measure the neighbour search, and how often.
+# Rows of the concept that is searched to measure the neighbour search, how often, and the candidates of a row.
 PAIR_ROWS = 8_000
 PAIR_ROUNDS = 3
+PAIR_CANDIDATES = 20
 MOST_PROBED = 4
 # Ordinary work, and its seconds on the machine where the constants of `costs` were measured.
 ORDINARY_ROWS, ORDINARY_DIMENSION, ORDINARY_KEYS, ORDINARY_ROUNDS = 4_096, 512, 500_000, 5
-REFERENCE_ORDINARY_SECONDS = 0.05
+REFERENCE_ORDINARY_SECONDS = 0.069
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,15 @@ def _measured(dimension: int) -> tuple[float, float]:
 
 def _pair_seconds(dimension: int) -> float:
     """Return the seconds of one distance, by the kind of products that the search takes on this CPU."""
-    from filtering.graph.pairs import member_neighbours
+    from filtering.graph.pairs import nearest_candidates
+    from filtering.graph.products import coarse_products, fastest_kind
 
     # Embeddings' directions differ in spread; noise that is equal in all would have no near neighbours.
     drawn = np.random.default_rng(0).standard_normal((PAIR_ROWS, dimension), dtype=np.float32)
-    steps = unit_steps(drawn * np.arange(1, dimension + 1, dtype=np.float32) ** np.float32(-0.6))
+    steps = aligned(unit_steps(drawn * np.arange(1, dimension + 1, dtype=np.float32) ** np.float32(-0.6)))
     own = PAIR_ROWS // 4
-    seconds = _median_seconds(lambda: member_neighbours(steps, own, 10), PAIR_ROUNDS)
+    coarse = coarse_products(steps, own, fastest_kind(PAIR_ROWS))
+    seconds = _median_seconds(lambda: nearest_candidates(coarse, own, PAIR_CANDIDATES), PAIR_ROUNDS)
     return seconds / (own * (own - 1) // 2 + own * (PAIR_ROWS - own))
 
 

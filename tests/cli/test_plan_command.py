@@ -2,7 +2,6 @@ import io
 import json
 
 import pytest
-from filtering.planning.costs import Speed
 from planned_stages import STAGES
 from pools import metadata_config
 from processes import write_config
@@ -11,6 +10,7 @@ from rich.console import Console
 from filtering.cli import main
 from filtering.cli.drawing import plain_lines
 from filtering.cli.plan import PlanView
+from filtering.planning.costs import Speed
 from filtering.planning.projection import bottleneck
 
 

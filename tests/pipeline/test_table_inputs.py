@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from filtering.planning.costs import Speed
 from pools import Silent, metadata_config, write_metadata
 
 from filtering.config.run import parse_config
 from filtering.exports.export import export
 from filtering.exports.options import Options
 from filtering.pipeline.run import check, run
+from filtering.planning.costs import Speed
 from filtering.planning.plan import plan
 from filtering.runtime.in_process import InProcessExecutor
 from filtering.storage.store import Store
