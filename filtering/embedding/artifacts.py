@@ -187,7 +187,11 @@ def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 def unit_steps(vectors: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
     """Return rows scaled to length 1, in steps of 2^-15, int16 (n, d), see `core.fixed_point`; zero rows stay zero."""
-    return in_steps(unit_rows(vectors))
+    steps = np.empty(vectors.shape, dtype=np.int16)
+    for start in range(0, len(vectors), HALVED_AT_ONCE):
+        block = slice(start, start + HALVED_AT_ONCE)
+        steps[block] = in_steps(unit_rows(vectors[block]))
+    return steps
 
 
 def half_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float16]:

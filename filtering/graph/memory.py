@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.concepts.artifacts import replica_counts
+from filtering.graph.products import SPARE_CANDIDATES
 
 # Products of two blocks, and what reading in chunks holds.
 SEARCH_BYTES = 64 << 20
@@ -26,12 +27,13 @@ def search_memory_bytes(rows: int, largest: int, dimension: int, k: int) -> int:
     Notes
     -----
     Reading holds the records as they come and their columns sorted (2 d each, and about 110 bytes of ids). Searching
-    holds the float16 vectors, the unit ones (4 d) and those in bytes (d), and what it finds: 16 bytes a neighbour, 24
-    on its way; of one concept at a time the last two again, and 8 bytes a candidate. Choosing and joining hold up to
-    2 k edges a row: about 100 bytes an edge while they are sorted.
+    holds the float16 vectors, those in steps (2 d each), and what it finds: 16 bytes a neighbour, 24 on its way; of one
+    concept at a time again those in steps, rotated (4 d) and in bytes (d), and 8 bytes for each candidate. Choosing and
+    joining hold up to 2 k edges a row: about 100 bytes an edge while they are sorted.
     """
     reading = 4 * dimension + 220
-    searching = 7 * dimension + 110 + 60 * k
-    searched = rows * max(reading, searching) + largest * (5 * dimension + 16 * k + 100)
+    searching = 4 * dimension + 110 + 60 * k
+    candidates = k + max(SPARE_CANDIDATES.values())
+    searched = rows * max(reading, searching) + largest * (7 * dimension + 16 * k + 8 * candidates + 100)
     joining = rows * k * 220
     return max(searched, joining) + SEARCH_BYTES
