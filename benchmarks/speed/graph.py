@@ -7,13 +7,18 @@ Concepts and replicas are found as the pipeline finds them, on pool-like rows or
 dataset-fashion-mnist), centred. Seconds include everything: training, assignment, exact rows and search; or building
 and search. Recall@10 is measured on 1,000 rows that decided nothing; HNSW searches no wider than the same recall
 needs.
+
+    python -m benchmarks.speed.graph --kinds bytes steps float32 [--rows N] [--dimension D] [--rounds N]
+
+compares kinds of products over the same concepts and replicas: CPU seconds, the best of several rounds in which all
+kinds take turns, and whether they find the same. FILTERING_PRODUCTS forces one kind in the whole comparison above.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import faiss
 import numpy as np
@@ -34,7 +39,7 @@ from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_marg
 from filtering.concepts.stage import FEWEST_LARGEST, OVERSIZED
 from filtering.embedding.artifacts import unit_rows
 from filtering.graph.knn import nearest_neighbours
-from filtering.graph.products import cpu_kind
+from filtering.graph.products import NARROW_ROWS, Kind, fastest_kind
 from filtering.graph.sharded import found_neighbours
 
 Int64Array = npt.NDArray[np.int64]
@@ -83,14 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--clusters", type=int, help="by default the pipeline's choice")
     parser.add_argument("--recall", type=float, default=0.97)
+    parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--kinds", nargs="+", choices=get_args(Kind))
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fashion-mnist", metavar="DIR", nargs="?", const=fashion_mnist.FOLDER, type=Path)
     add_outputs(parser)
     given = parser.parse_args(arguments)
-    found = _fashion_mnist(given.fashion_mnist) if given.fashion_mnist else vectors(given.rows)
+    found = _fashion_mnist(given.fashion_mnist) if given.fashion_mnist else vectors(given.rows, given.dimension)
     stored = found[: given.rows].astype(np.float16)
     faiss.omp_set_num_threads(1)
     with threadpool_limits(1):
-        rows = _measured(stored, given.clusters or automatic_clusters(len(stored)), given.recall)
+        clusters = given.clusters or automatic_clusters(len(stored))
+        if given.kinds:
+            rows = _kinds(stored, clusters, given.recall, given.kinds, given.rounds)
+        else:
+            rows = _measured(stored, clusters, given.recall)
     print_table(rows)
     write_outputs(rows, given.json, given.plot)
     return 0
@@ -104,7 +116,7 @@ def _fashion_mnist(folder: Path) -> Float32Array:
 
 
 def _measured(stored: npt.NDArray[np.float16], clusters: int, recall: float) -> list[Row]:
-    products = cpu_kind()
+    products = fastest_kind(NARROW_ROWS)
     print(f"{len(stored):,} rows of {stored.shape[1]} dimensions, {clusters:,} clusters, products in {products}")
     # What is compiled at its first call is not measured.
     few = _pool(stored[:WARM_UP_ROWS])
@@ -117,6 +129,34 @@ def _measured(stored: npt.NDArray[np.float16], clusters: int, recall: float) -> 
     for row in rows:
         row["of exact"] = round(row["seconds"] / exact["seconds"], 3)
     return rows
+
+
+def _kinds(
+    stored: npt.NDArray[np.float16], clusters: int, recall: float, kinds: Sequence[Kind], rounds: int
+) -> list[Row]:
+    """Search the same concepts with each kind of products, all in turn, after a round that compiles."""
+    pool = _pool(stored)
+    cells = _cells(pool, clusters)
+    partition = _partition(pool, cells, cells.margins <= _margin(pool, cells, recall)[0])
+    seconds: dict[Kind, list[float]] = {kind: [] for kind in kinds}
+    found = {}
+    for _ in range(rounds + 1):
+        for kind in kinds:
+            started = time.process_time()
+            found[kind], pairs = found_neighbours(partition, K, kind=kind)
+            seconds[kind].append(time.process_time() - started)
+    best = {kind: min(measured[1:]) for kind, measured in seconds.items()}
+    last = kinds[-1]
+    return [
+        {
+            "products": kind,
+            "CPU seconds": round(best[kind], 3),
+            "ns a distance": round(best[kind] / pairs * 1e9, 2),
+            f"of {last}": round(best[kind] / best[last], 3),
+            "same neighbours": bool((found[kind].ids == found[last].ids).all()),
+        }
+        for kind in kinds
+    ]
 
 
 def _pool(stored: npt.NDArray[np.float16]) -> Pool:
@@ -135,18 +175,9 @@ def _concepts(pool: Pool, clusters: int, recall: float) -> list[Row]:
     print(f"concepts {cells.seconds:.2f} s, exact rows {choosing:.2f} s: margin {margin:.4f}, expected {expected:.4f}")
     ranks = np.broadcast_to(np.arange(cells.concepts.shape[1]), cells.concepts.shape)
     rows = [_searched(pool, cells, "replicas by margin", cells.margins <= margin, choosing)]
-    _compare_with_float32(pool, cells, cells.margins <= margin)
     rows.append(_searched(pool, cells, "own concept alone", ranks < 1))
     rows += [_searched(pool, cells, f"{reach} nearest concepts", ranks < reach) for reach in (2, 3, 4)]
     return rows
-
-
-def _compare_with_float32(pool: Pool, cells: Cells, invited: Invited) -> None:
-    """Print how many neighbours are those that products in float32 find, by torch, as on a GPU."""
-    partition = _partition(pool, cells, invited)
-    found, precise = (found_neighbours(partition, K, device)[0].distances for device in ("cpu", "cpu:0"))
-    there = np.isfinite(precise)
-    print(f"{(found == precise)[there].mean():.5%} of the neighbours as in float32")
 
 
 def _cells(pool: Pool, clusters: int) -> Cells:

@@ -88,7 +88,7 @@ def test_a_clone_that_is_not_there_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_concepts_with_replicas_are_compared_with_faiss(measured):
-    rows, printed = measured(graph.main, "--rows", 3000, "--clusters", 12, "--recall", 0.9)
+    rows, _ = measured(graph.main, "--rows", 3000, "--clusters", 12, "--recall", 0.9)
     found = {row["search"]: row for row in rows}
     assert list(found)[:2] == ["replicas by margin", "faiss IndexFlatL2"]
     assert any(name.startswith("faiss IndexHNSWFlat") for name in found)
@@ -100,7 +100,13 @@ def test_concepts_with_replicas_are_compared_with_faiss(measured):
     reached = [found[f"{reach} nearest concepts"]["recall@10"] for reach in (2, 3, 4)]
     assert found["own concept alone"]["recall@10"] < reached[0] <= reached[1] <= reached[2]
     assert all(row["distances / N^2"] <= 1 and row["seconds"] > 0 for row in rows)
-    assert "100.00000% of the neighbours as in float32" in printed
+
+
+def test_kinds_of_products_find_the_same_neighbours(measured):
+    kinds = ["bytes", "steps", "float32"]
+    rows, _ = measured(graph.main, "--rows", 2500, "--clusters", 2, "--recall", 0.9, "--rounds", 1, "--kinds", *kinds)
+    assert [row["products"] for row in rows] == kinds
+    assert all(row["same neighbours"] for row in rows)
 
 
 def test_the_graph_of_fashion_mnist_says_when_it_is_not_installed(tmp_path):
