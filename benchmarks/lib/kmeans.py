@@ -4,32 +4,25 @@ import numpy as np
 
 from filtering.concepts.kmeans import (
     REFINEMENTS,
-    clustered_group,
-    coarse_groups,
-    group_shares,
+    grouped_kmeans,
     largest_in_sample,
     member_sums,
     moved_centroids,
-    spherical_kmeans,
     without_twins,
 )
-from filtering.concepts.nearest import Centroids, Float32Array, nearest_centroids
+from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array
+from filtering.core.fixed_point import in_steps
 
 
 def train_centroids(sample: Float32Array, clusters: int, seed: int) -> Centroids:
     """Return about `clusters` unit-norm centroids: more where large clusters were split, fewer where twins were merged.
 
     A run does the same in tasks for shards and groups; this is one process. `sample`, float32 (n, d), has unit-norm
-    rows, at least one. Equal input, seed and thread count give equal centroids.
+    rows, at least one. Equal input and seed give equal centroids.
     """
-    clusters = min(clusters, len(sample))
-    coarse = spherical_kmeans(sample, coarse_groups(clusters), seed)
-    home = nearest_centroids(sample, coarse, 1)[0][:, 0]
-    shares = group_shares(np.bincount(home, minlength=len(coarse)), clusters)
-    largest = largest_in_sample(len(sample), clusters)
-    parts = [clustered_group(sample[home == group], int(shares[group]), seed, largest) for group in range(len(coarse))]
-    numbers = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
-    centroids = Centroids.unmoved(np.concatenate(parts), numbers)
+    clusters, rows = min(clusters, len(sample)), in_steps(sample)
+    steps, groups = grouped_kmeans(rows, clusters, seed, largest_in_sample(len(rows), clusters))
+    centroids = Centroids.in_groups(steps, groups, np.zeros((len(groups), 0), dtype=np.int32))
     for _ in range(REFINEMENTS):
-        centroids = moved_centroids(centroids, *member_sums(sample, centroids))
+        centroids = moved_centroids(centroids, *member_sums(rows, CentroidIndex(centroids)))
     return without_twins(centroids)

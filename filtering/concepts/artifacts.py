@@ -4,21 +4,25 @@ Names on disk have stayed: in columns and records a replica is called a guest, a
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from filtering.concepts.nearest import Centroids, Float32Array, Int32Array
+from filtering.concepts.centroid_files import KNOWN_NAME, STEPS_NAME, index_named, read_centroids_named
+from filtering.concepts.nearest import CentroidIndex, Centroids, Float32Array, Int32Array
 from filtering.core import schemas
+from filtering.core.fixed_point import from_steps
 from filtering.core.formatting import counted
 from filtering.filters.artifacts import PassingShard
 from filtering.storage.reading import read_columns, read_rows
 from filtering.storage.store import Store
 
-CENTROIDS = "centroids.npz"
+# The centroids of a run are written under this name, as two objects: what is known of each, and their steps.
+TRAINED = "centroids"
+CENTROIDS, CENTROID_STEPS = KNOWN_NAME.format(TRAINED), STEPS_NAME.format(TRAINED)
 CONCEPTS = "concepts.parquet"
 # Rows whose true neighbours are searched: `row` ascending, `vectors`, and which of them measure recall.
 QUERIES_NAME = "queries.npz"
@@ -50,12 +54,23 @@ def replica_counts(concepts: pa.Table) -> npt.NDArray[np.int64]:
 
 def read_centroids(store: Store) -> Centroids:
     """Return the trained centroids; a concept that was cut into sections has one centroid for all of them."""
-    return Centroids(**store.read_arrays(CENTROIDS))
+    return read_centroids_named(store, TRAINED)
+
+
+def read_index(store: Store) -> tuple[Centroids, CentroidIndex]:
+    """Return the trained centroids and their index, made once in a process."""
+    return index_named(store, TRAINED)
 
 
 def read_concept_centroids(store: Store) -> Float32Array:
     """Return the centroid of each concept, float32 (C, d)."""
     return np.repeat(read_centroids(store).vectors, read_sections(store), axis=0)
+
+
+def read_centroids_of(store: Store, concepts: npt.NDArray[np.integer[Any]]) -> Float32Array:
+    """Return the centroids of some concepts, int (n,), float32 (n, d); no others are in memory."""
+    places = np.searchsorted(np.cumsum(read_sections(store)), concepts, side="right")
+    return from_steps(read_centroids(store).steps[places])
 
 
 def read_sections(store: Store) -> Int32Array:

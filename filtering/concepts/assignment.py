@@ -10,12 +10,12 @@ from filtering.concepts.artifacts import (
     QUERIES_NAME,
     REPLICATION,
     Assignment,
-    read_centroids,
+    read_index,
     write_assignment,
 )
 from filtering.concepts.cutting import placed, read_cuts
 from filtering.concepts.exact_search import ExactSearch
-from filtering.concepts.nearest import CentroidIndex, Int32Array
+from filtering.concepts.nearest import Int32Array
 from filtering.concepts.partition import global_rows
 from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_margins, margin_counts
 from filtering.concepts.sections import Cut
@@ -44,10 +44,9 @@ def find_nearest(shard: PassingShard, most: int, k: int, store: Store) -> int:
 
     The stage's objects have the centroids and the sampled rows. Returns how many rows the shard has.
     """
-    passing, centroids, queries = shard.rows(), read_centroids(store), store.read_arrays(QUERIES_NAME)
-    index = CentroidIndex(centroids)
+    passing, (centroids, index), queries = shard.rows(), read_index(store), store.read_arrays(QUERIES_NAME)
     exact = ExactSearch(unit_rows(queries["vectors"]), queries["row"], k)
-    shape = (len(passing), min(most, len(centroids.vectors)))
+    shape = (len(passing), min(most, len(centroids.steps)))
     concepts, margins = np.full(shape, NO_CONCEPT, dtype=np.int32), np.full(shape, np.inf, dtype=np.float32)
     distances = np.zeros(len(passing), dtype=np.float32)
     ids = global_rows(shard.index, passing)

@@ -13,16 +13,18 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from filtering.concepts.artifacts import (
-    CENTROIDS,
     CONCEPTS,
     FIT,
     QUERIES_NAME,
     REPLICATION,
+    TRAINED,
     ConceptsResult,
     TouchedCounts,
+    read_centroids,
     read_concepts,
 )
 from filtering.concepts.assignment import assign_concepts, find_nearest
+from filtering.concepts.centroid_files import is_in_steps, write_centroids
 from filtering.concepts.drift import drift
 from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
 from filtering.concepts.reuse import (
@@ -49,6 +51,7 @@ from filtering.storage.store import Store
 
 # A base's partitions are reused until one has grown to this many times the rows that a partition may hold.
 OUTGROWN = 2
+COPIED_TOGETHER = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph,
         return None
     base, name = reusable.base, stage_of(NAME, side)
     if base.result(name, ConceptsResult).identity != identity or _settings(base, side) != settings.of_one_side():
+        return None
+    if not is_in_steps(base.store(name), TRAINED):
+        # An older version measured distances in another way.
         return None
     places = reusable.places()
     there = zip(base.shards, places.tolist(), strict=True)
@@ -101,8 +107,7 @@ def assign_to_given(
     `reusable` is a base that has the same concepts.
     """
     store = stage.store
-    for name in (CENTROIDS, REPLICATION, FIT):
-        store.copy(name, given)
+    _copy(given, store)
     pool = _pool(shards, reusable)
     sample = _Sample(settings.seed, graph.k, rows)
     _write_queries(stage, sample, pool, reusable)
@@ -124,6 +129,15 @@ def assign_to_given(
         drift=drift(store, new, sums, settings),
         recall_rows=recall_rows,
     )
+
+
+def _copy(given: Store, store: Store) -> None:
+    """Copy what another run has decided; centroids of an older version are written in steps."""
+    centroids = read_centroids(given)
+    starts = range(0, max(len(centroids.groups), 1), COPIED_TOGETHER)
+    write_centroids(store, TRAINED, (centroids.take(slice(start, start + COPIED_TOGETHER)) for start in starts))
+    for name in (REPLICATION, FIT):
+        store.copy(name, given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.concepts.nearest import Centroids, Float32Array, Int32Array, squared_distance
+from filtering.concepts.nearest import Centroids, Float32Array, Int16Array, Int32Array
+from filtering.core.fixed_point import SQUARED_STEPS, product
+from filtering.core.portable_math import cbrt
 
 NO_CONCEPT = -1
 MARGIN_BINS = 2048
@@ -46,8 +48,7 @@ def border_margins(concepts: Int32Array, distances: Float32Array, centroids: Cen
     replicas a row.
     """
     margins = np.full(concepts.shape, np.inf, dtype=np.float32)
-    widths = np.cbrt(np.maximum(centroids.spreads, LEAST_SPREAD))
-    _margins(concepts, distances, centroids.vectors, widths, margins)
+    _margins(concepts, distances, np.asarray(centroids.steps), centroids.spreads, margins)
     return margins
 
 
@@ -93,7 +94,7 @@ def margin_within(counts: npt.NDArray[np.int64], most: float) -> float:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _margins(
-    concepts: Int32Array, distances: Float32Array, centroids: Float32Array, widths: Float32Array, margins: Float32Array
+    concepts: Int32Array, distances: Float32Array, centroids: Int16Array, spreads: Float32Array, margins: Float32Array
 ) -> None:
     for row in range(len(concepts)):
         home = concepts[row, 0]
@@ -101,5 +102,8 @@ def _margins(
         for at in range(1, concepts.shape[1]):
             other = concepts[row, at]
             if other >= 0:
-                apart = math.sqrt(squared_distance(centroids[home], centroids[other]))
-                margins[row, at] = (distances[row, at] - distances[row, 0]) / (max(apart, 1e-6) * widths[other])
+                here, there = centroids[home], centroids[other]
+                squared = np.int64(product(here, here)) + product(there, there) - 2 * np.int64(product(here, there))
+                apart = max(math.sqrt(squared / SQUARED_STEPS), 1e-6)
+                beyond = np.float64(distances[row, at]) - np.float64(distances[row, 0])
+                margins[row, at] = beyond / (apart * cbrt(max(np.float64(spreads[other]), LEAST_SPREAD)))

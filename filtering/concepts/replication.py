@@ -61,7 +61,7 @@ class MergedNearest:
 def merged_nearest(store: Store, identities: Sequence[str]) -> MergedNearest:
     """Merge the nearest rows of all shards."""
     row = store.read_arrays(QUERIES_NAME)["row"]
-    sizes = np.zeros(len(read_centroids(store).vectors), dtype=np.int64)
+    sizes = np.zeros(len(read_centroids(store).steps), dtype=np.int64)
     counts = np.zeros(MARGIN_BINS, dtype=np.int64)
     own: dict[str, npt.NDArray[Any]] = {}
     merged: dict[str, npt.NDArray[Any]] = {}

@@ -5,22 +5,27 @@ plane lies across the direction in which the rows spread most, in the widest gap
 more rows have than a section may hold cannot be divided by any plane: such copies have sections of their own, among
 which the uid decides. Near-duplicates stay together where a gap sets them apart; a group of them larger than a section
 is cut.
+
+Rows, directions and products are whole numbers (`core.fixed_point`): a row lies on the same side on every CPU, at any
+place of any block.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from filtering.concepts.nearest import Float32Array, Int32Array
-from filtering.embedding.artifacts import unit_rows
+from filtering.concepts.nearest import Int16Array, Int32Array, Int64Array
+from filtering.core.fixed_point import SQUARED_STEPS, STEPS, in_steps, product
+from filtering.embedding.artifacts import unit_steps
 
 Halves = npt.NDArray[np.float16]
-# Power iterations for the direction of the largest spread; an approximate one does as well.
-ITERATIONS = 12
+# Power iterations for the direction of the largest spread, and the rows they take; an approximate one does as well.
+ITERATIONS, DIRECTING_ROWS = 12, 8_192
 # A gap is looked for among the middle half of the rows.
 MIDDLE = 0.25
 DEEPEST = 64
@@ -32,8 +37,8 @@ ANCHORS = 64
 class Cut:
     """The sections of one centroid's rows: leaves of a tree first, then those of each vector that many rows have."""
 
-    directions: Float32Array  # float32 (t, d), of the tree's planes; none where there is one leaf
-    thresholds: Float32Array  # float32 (t,): rows with a product at or above it are on the right
+    directions: Int16Array  # int16 (t, d), of the tree's planes, unit norm in steps; none where there is one leaf
+    thresholds: Int64Array  # int64 (t,), squared steps: rows with a product at or above it are on the right
     children: Int32Array  # int32 (t, 2), left and right: another plane, or a leaf as -1 - its number
     vectors: Halves  # float16 (h, d), those that many rows have
     first: Int32Array  # int32 (h,), the first section of each
@@ -47,12 +52,12 @@ class Cut:
 
     def leaves(self, vectors: Halves) -> Int32Array:
         """Return the leaf in which each vector lies, int32 (n,); equal vectors lie in one."""
-        unit, found = unit_rows(vectors), np.zeros(len(vectors), dtype=np.int32)
+        steps, found = unit_steps(vectors), np.zeros(len(vectors), dtype=np.int32)
         # By node, the rows that lie there.
-        waiting = {0: np.arange(len(unit))} if len(self.thresholds) else {}
+        waiting = {0: np.arange(len(steps))} if len(self.thresholds) else {}
         while waiting:
             node, rows = waiting.popitem()
-            right = _products(unit[rows], self.directions[node]) >= self.thresholds[node]
+            right = _products(steps[rows], self.directions[node]) >= self.thresholds[node]
             for side, part in zip(self.children[node].tolist(), (rows[~right], rows[right]), strict=True):
                 if side < 0:
                     found[part] = -1 - side
@@ -73,26 +78,30 @@ class Cut:
 
 
 def cut_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Cut:
-    """Return the cut of its arrays."""
-    return Cut(**arrays)
+    """Return the cut of its arrays; planes of an older version, float32, are rounded to steps."""
+    found = Cut(**arrays)
+    if found.directions.dtype == np.int16:
+        return found
+    thresholds = np.ceil(found.thresholds.astype(np.float64) * SQUARED_STEPS).astype(np.int64)
+    return replace(found, directions=in_steps(np.asarray(arrays["directions"])), thresholds=thresholds)
 
 
 def cut_rows(vectors: Halves, size: int, largest: int) -> Cut:
     """Return where `size` rows of one centroid are cut, so that a section has about `largest` rows at most.
 
-    `vectors`, float16 (m, d), are a random sample of them. Memory: 12 * m * d bytes.
+    `vectors`, float16 (m, d), are a random sample of them. Memory: 10 * m * d bytes.
     """
     each = size / max(len(vectors), 1)
     values, place, times = np.unique(_as_bytes(vectors), return_inverse=True, return_counts=True)
     many = np.flatnonzero((times * each > largest) & (times > 1))
     rest = vectors[~np.isin(place, many)]
     tree = _Tree(each, largest)
-    tree.grow(unit_rows(rest), 0)
+    tree.grow(unit_steps(rest), 0)
     count = np.ceil(times[many] * each / largest).astype(np.int32)
     width = vectors.shape[1]
     return Cut(
-        directions=np.array(tree.directions, dtype=np.float32).reshape(-1, width),
-        thresholds=np.array(tree.thresholds, dtype=np.float32),
+        directions=np.array(tree.directions, dtype=np.int16).reshape(-1, width),
+        thresholds=np.array(tree.thresholds, dtype=np.int64),
         children=np.array(tree.children, dtype=np.int32).reshape(-1, 2),
         vectors=values[many].view(np.float16).reshape(-1, width),
         first=(tree.leaves + np.cumsum(count) - count).astype(np.int32),
@@ -106,11 +115,11 @@ class _Tree:
 
     def __init__(self, each: float, largest: int) -> None:
         self.each, self.largest, self.leaves = each, largest, 0
-        self.directions: list[Float32Array] = []
-        self.thresholds: list[float] = []
+        self.directions: list[Int16Array] = []
+        self.thresholds: list[int] = []
         self.children: list[list[int]] = []
 
-    def grow(self, rows: Float32Array, depth: int) -> int:
+    def grow(self, rows: Int16Array, depth: int) -> int:
         """Divide some rows and return their place in the tree: a plane, or a leaf as -1 - its number."""
         found = _plane(rows) if len(rows) * self.each > self.largest and depth < DEEPEST else None
         if found is None:
@@ -125,7 +134,7 @@ class _Tree:
         return node
 
 
-def _plane(rows: Float32Array) -> tuple[Float32Array, float] | None:
+def _plane(rows: Int16Array) -> tuple[Int16Array, int] | None:
     """Return a direction and the product at which rows are divided; None where all are equal, or there is one."""
     direction = _widest(rows)
     products = np.sort(_products(rows, direction))
@@ -134,29 +143,53 @@ def _plane(rows: Float32Array) -> tuple[Float32Array, float] | None:
     at = inner.start + int(gaps[inner].argmax()) if gaps[inner].any() else int(gaps.argmax()) if gaps.any() else -1
     if at < 0:
         return None
-    low, high = products[at], products[at + 1]
-    middle = np.float32((np.float64(low) + np.float64(high)) / 2)
-    # Between neighbouring numbers there is none.
-    return direction, float(middle if middle > low else high)
+    return direction, int(products[at] + products[at + 1] + 1) // 2
 
 
-def _widest(rows: Float32Array) -> Float32Array:
-    """Return the direction in which rows spread most, about, float32 (d,); the same wherever it is asked."""
-    centred = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    direction = centred[int(np.einsum("nd,nd->n", centred, centred).argmax())] if len(rows) else np.zeros(rows.shape[1])
+def _widest(rows: Int16Array) -> Int16Array:
+    """Return the direction in which rows spread most, about, int16 (d,) in steps; the same wherever it is asked."""
+    some = rows[:: max(1, len(rows) // DIRECTING_ROWS)]
+    if len(some) == 0:
+        return np.zeros(rows.shape[1], dtype=np.int16)
+    centred = some - np.rint(some.sum(axis=0, dtype=np.int64) / len(some)).astype(np.int64)
+    direction = centred[int((centred * centred).sum(axis=1).argmax())]
     for _ in range(ITERATIONS):
-        length = np.linalg.norm(direction)
-        if length == 0:
-            break
-        direction = centred.T @ (centred @ (direction / length))
-    length = np.linalg.norm(direction)
-    return np.asarray(direction / (length or 1.0), dtype=np.float32)
+        steps = _normalised(direction)
+        direction = np.zeros_like(direction)
+        _turn(centred, steps, direction)
+    return _normalised(direction)
 
 
-def _products(rows: Float32Array, direction: Float32Array) -> Float32Array:
-    # Sums, not a product of matrices: the same bits for equal rows, at any place of any block.
-    products: Float32Array = (rows * direction).sum(axis=1)
+def _normalised(direction: Int64Array) -> Int16Array:
+    """Return a direction of whole numbers in steps; zeros stay zeros."""
+    # Python's sum goes in the order of the coordinates.
+    length = math.sqrt(sum(float(value) * float(value) for value in direction.tolist()))
+    steps = np.rint(direction / (length or 1.0) * STEPS)
+    return np.minimum(steps, STEPS - 1).astype(np.int16)
+
+
+def _products(rows: Int16Array, direction: Int16Array) -> Int64Array:
+    products = np.empty(len(rows), dtype=np.int64)
+    _multiply(rows, direction, products)
     return products
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _multiply(rows: Int16Array, direction: Int16Array, products: Int64Array) -> None:
+    for row in range(len(rows)):
+        products[row] = product(rows[row], direction)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _turn(rows: Int64Array, direction: Int16Array, turned: Int64Array) -> None:
+    """Add every row as often as it points in a direction."""
+    for row in range(len(rows)):
+        along = np.int64(0)
+        for column in range(rows.shape[1]):
+            along += rows[row, column] * np.int64(direction[column])
+        # Below 2^31, a coordinate below 2^16: the sums of twice 8,192 rows stay below 2^62.
+        for column in range(rows.shape[1]):
+            turned[column] += rows[row, column] * along
 
 
 def _as_bytes(vectors: Halves) -> npt.NDArray[np.void]:

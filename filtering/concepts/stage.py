@@ -103,7 +103,7 @@ def delete_consumed(store: Store) -> None:
 
 def concepts_result(store: Store, rows: int) -> ConceptsResult:
     """Return the counts of the concepts of `rows` rows once their table is written."""
-    table, centroids = read_concepts(store), read_centroids(store).vectors
+    table, centroids = read_concepts(store), read_centroids(store).steps
     return ConceptsResult(
         rows=rows,
         concepts=len(table),

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from typing_extensions import TypedDict
 
-from filtering.concepts.artifacts import CENTROIDS, FIT, REPLICATION
+from filtering.concepts.artifacts import CENTROID_STEPS, CENTROIDS, FIT, REPLICATION
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.core.errors import DamagedError, InputError
 from filtering.embedding.artifacts import NAME as EMBEDDING
@@ -36,7 +36,7 @@ OBJECT = re.compile(r"/stages/([^/]+)-[0-9a-f]{16}/([^/]+)(?:/[^/]+)?$")
 # The concepts of images and of captions.
 CONCEPTS_OF = tuple(stage_of(CONCEPTS, side) for side in SIDES)
 # What a run takes from given concepts and cannot compute.
-GIVEN = (CENTROIDS, REPLICATION, FIT)
+GIVEN = (CENTROIDS, CENTROID_STEPS, REPLICATION, FIT)
 # What the driver reads and checks by itself, and how many objects of more than that a task reads.
 CHECKED_HERE, AT_ONCE = 1 << 30, 256
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filtering.concepts.artifacts import read_concept_centroids, read_homes
+from filtering.concepts.artifacts import read_centroids_of, read_homes
 from filtering.concepts.partition import global_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import read_split
@@ -130,7 +130,7 @@ def read_quarantined(store: Store, identity: str) -> dict[str, QuarantinedImage]
 
 def lay_out(concepts: Sequence[int], locations: Locations) -> None:
     """Write the positions of some concepts on the map."""
-    centroids = read_concept_centroids(locations.concepts)[np.asarray(concepts, dtype=np.int64)]
+    centroids = read_centroids_of(locations.concepts, np.asarray(concepts, dtype=np.int64))
     locations.store.write_arrays(MAP_NAME, {"places": concept_map(centroids)})
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import read_centroids, read_concept_centroids, read_sections
-from filtering.concepts.nearest import CentroidIndex
+from filtering.concepts.artifacts import read_concept_centroids, read_index, read_sections
 from filtering.config.embedding import Embedding
 from filtering.config.scores import Targets
 from filtering.core.errors import InputError
@@ -53,10 +52,10 @@ def targets_context(settings: Targets, sources: ContextSources) -> Context:
 
 def near_targets_context(settings: Targets, sources: ContextSources) -> Context:
     """Return which concepts are the nearest of some target, bool (C,): DataComp's image-based filter (2304.14108)."""
-    centroids, concepts = read_centroids(sources.concepts), sources.concepts
+    (centroids, index), concepts = read_index(sources.concepts), sources.concepts
     targets = _targets(settings.targets, sources)
-    near = np.zeros(len(centroids.vectors), dtype=bool)
-    near[CentroidIndex(centroids).nearest(targets, 1)[0][:, 0]] = True
+    near = np.zeros(len(centroids.steps), dtype=bool)
+    near[index.nearest(targets, 1)[0][:, 0]] = True
     return {"near": np.repeat(near, read_sections(concepts))}
 
 

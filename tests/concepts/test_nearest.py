@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from plain_neighbours import snapped
 
 from filtering.concepts.nearest import (
@@ -10,6 +12,10 @@ from filtering.concepts.nearest import (
     offer,
     squared_distance,
 )
+from filtering.core.fixed_point import SQUARED_STEPS, in_steps
+
+# Vectors are rounded to steps of 2^-15 before they are compared.
+ROUNDED = 5e-5
 
 
 def unit(random, rows, width):
@@ -18,9 +24,11 @@ def unit(random, rows, width):
 
 
 def brute_force(vectors, centroids, count):
-    apart = 1 - vectors.astype(np.float64) @ centroids.astype(np.float64).T
-    order = np.argsort(apart, axis=1, kind="stable")[:, :count]
-    return order, np.take_along_axis(apart, order, 1)
+    """The nearest by whole numbers, and half their squared distances."""
+    rows, targets = in_steps(vectors).astype(np.int64), in_steps(centroids).astype(np.int64)
+    squared = (rows**2).sum(axis=1)[:, None] + (targets**2).sum(axis=1) - 2 * rows @ targets.T
+    order = np.argsort(squared, axis=1, kind="stable")[:, :count]
+    return order, np.take_along_axis(squared, order, 1) / (2 * SQUARED_STEPS)
 
 
 def clustered(random, groups, members, width, spread=0.5):
@@ -48,7 +56,7 @@ def test_a_flat_scan_matches_brute_force(seed, centroids, count):
     assert distances.dtype == np.float32
     assert concepts.shape == (200, min(count, centroids))
     assert np.array_equal(concepts, expected)
-    assert np.allclose(distances, apart, atol=1e-6)
+    assert np.allclose(distances, apart, atol=1e-7)
 
 
 @pytest.mark.parametrize("groups", [1, 2, FEW_GROUPS])
@@ -59,7 +67,46 @@ def test_few_groups_are_all_compared(groups):
     concepts, distances = CentroidIndex(centroids).nearest(vectors, 4)
     expected, apart = brute_force(vectors, centroids.vectors, 4)
     assert np.array_equal(concepts, expected)
-    assert np.allclose(distances, apart, atol=1e-6)
+    assert np.allclose(distances, apart, atol=1e-7)
+
+
+@given(
+    rows=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    targets=st.lists(st.integers(0, 5), min_size=1, max_size=40),
+    count=st.integers(1, 6),
+    groups=st.integers(1, 40),
+)
+def test_ties_and_duplicates_match_brute_force(rows, targets, count, groups):
+    # Some of the directions differ by one step, and some lie opposite.
+    axes = np.eye(6, dtype=np.float32) + np.float32(2**-15) * np.eye(6, k=1, dtype=np.float32)
+    axes[4:] = -axes[:2]
+    numbers = np.sort(np.arange(len(targets)) % groups).astype(np.int32)
+    index = CentroidIndex(Centroids.unmoved(axes[targets], numbers))
+    concepts, distances = index.nearest(axes[rows], count)
+    expected, apart = brute_force(axes[rows], axes[targets], count)
+    if groups <= FEW_GROUPS:
+        assert np.array_equal(concepts, expected)
+        assert np.array_equal(distances, apart.astype(np.float32))
+    else:
+        assert (distances >= apart.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_levels_of_groups_find_the_nearest_of_nearly_all_rows(seed):
+    random = np.random.default_rng(seed)
+    tops = clustered(random, 30, 30, 32)
+    points = tops.vectors.repeat(12, axis=0) + 0.3 * unit(random, 30 * 30 * 12, 32)
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    groups, middle = np.arange(30 * 30, dtype=np.int32).repeat(12), tops.groups.repeat(12)
+    branches = np.stack([middle // 6, middle], axis=1)
+    centroids = Centroids.in_groups(in_steps(points), groups, branches)
+    vectors = rows_near(random, centroids, 1_500, spread=0.3)
+    concepts, distances = CentroidIndex(centroids).nearest(vectors, 3)
+    expected, apart = brute_force(vectors, centroids.vectors, 3)
+    assert (concepts[:, 0] == expected[:, 0]).mean() >= 0.97
+    assert (np.diff(distances, axis=1) >= 0).all()
+    assert (distances >= apart - 1e-7).all()
+    assert (np.diff(np.sort(concepts, axis=1), axis=1) > 0).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
@@ -88,9 +135,9 @@ def test_many_groups_find_the_nearest_of_nearly_all_rows(groups, members, seed):
     assert (concepts[:, 0] == expected[:, 0]).mean() >= 0.95
     # What is found is told as it is, nearest first, each once, whether or not it is the nearest.
     told = 1 - np.einsum("nd,nkd->nk", vectors.astype(np.float64), centroids.vectors[concepts].astype(np.float64))
-    assert np.allclose(distances, told, atol=1e-6)
+    assert np.allclose(distances, told, atol=ROUNDED)
     assert (np.diff(distances, axis=1) >= 0).all()
-    assert (distances >= apart - 1e-6).all()
+    assert (distances >= apart - 1e-7).all()
     assert (np.diff(np.sort(concepts, axis=1), axis=1) > 0).all()
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from filtering.concepts.replicas import (
     margin_within,
     needed_margins,
 )
+from filtering.core.fixed_point import from_steps, in_steps
 
 
 def unit(random, rows, width):
@@ -29,10 +31,14 @@ def margins_of(concepts, distances, vectors):
     return border_margins(concepts, distances, Centroids.unmoved(vectors, np.zeros(len(vectors), dtype=np.int32)))
 
 
+def with_spreads(points, spreads):
+    return replace(Centroids.unmoved(points, np.zeros(len(points), dtype=np.int32)), spreads=spreads)
+
+
 @pytest.mark.parametrize("width", [2, 3, 32])
 def test_margins_are_distances_to_the_bisecting_hyperplane(width):
     random = np.random.default_rng(width)
-    vectors, centroids = unit(random, 100, width), unit(random, 9, width)
+    vectors, centroids = (from_steps(in_steps(unit(random, rows, width))) for rows in (100, 9))
     concepts, distances = nearest_centroids(vectors, centroids, 4)
     margins = margins_of(concepts, distances, centroids)
     assert margins.shape == concepts.shape
@@ -58,7 +64,7 @@ def test_a_row_between_two_concepts_has_no_margin():
     concepts, distances = nearest_centroids(middle, centroids, 2)
     assert margins_of(concepts, distances, centroids) == pytest.approx(0, abs=1e-6)
     concepts, distances = nearest_centroids(centroids[:1], centroids, 2)
-    assert margins_of(concepts, distances, centroids).ravel() == pytest.approx([0, math.sqrt(0.5)])
+    assert margins_of(concepts, distances, centroids).ravel() == pytest.approx([0, math.sqrt(0.5)], rel=1e-4)
 
 
 def test_where_there_is_no_concept_the_margin_is_infinite():
@@ -66,7 +72,7 @@ def test_where_there_is_no_concept_the_margin_is_infinite():
     distances = np.array([[0.1, 0.5, np.inf], [0.2, np.inf, np.inf]], dtype=np.float32)
     margins = margins_of(concepts, distances, np.eye(3, dtype=np.float32))
     assert np.isinf(margins).tolist() == [[False, False, True], [False, True, True]]
-    assert margins[0, 1] == pytest.approx(0.4 / math.sqrt(2))
+    assert margins[0, 1] == pytest.approx(0.4 / math.sqrt(2), rel=1e-4)
 
 
 def test_rows_have_replicas_in_loose_concepts_first():
@@ -75,7 +81,7 @@ def test_rows_have_replicas_in_loose_concepts_first():
     concepts, distances = nearest_centroids(vectors, points, 4)
     spreads = np.array([0.0, 0.01, 0.1, 0.3, 0.6, 1.0], dtype=np.float32)
     plain = margins_of(concepts, distances, points)
-    found = border_margins(concepts, distances, Centroids(points, np.zeros(6, dtype=np.int32), spreads))
+    found = border_margins(concepts, distances, with_spreads(points, spreads))
     widths = np.cbrt(np.maximum(spreads, 1e-3))[concepts]
     assert np.allclose(found, plain / widths, rtol=1e-5)
     assert np.isfinite(found).all()
