@@ -113,12 +113,14 @@ def _nearest(exact: ExactSearch, ids: npt.NDArray[np.int64], nearest: NearestCon
     """Return the shard's rows nearest to the sampled rows of the pool, and the concepts of its own sampled rows."""
     asked = np.flatnonzero(np.isin(exact.rows, ids))
     own = np.searchsorted(ids, exact.rows[asked])
+    cells, sizes = np.unique(nearest.concepts[:, :1], return_counts=True)
     found: dict[str, npt.NDArray[Any]] = {
         "asked": asked,
         "own_concepts": nearest.concepts[own],
         "own_margins": nearest.margins[own],
         "margin_counts": margin_counts(nearest.margins),
-        "sizes": np.bincount(nearest.concepts[:, 0]) if len(ids) else np.zeros(0, np.int64),
+        "cells": cells,
+        "sizes": sizes,
     }
     if len(ids) == 0 or len(exact.rows) == 0:
         return found

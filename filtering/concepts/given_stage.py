@@ -27,6 +27,7 @@ from filtering.concepts.assignment import assign_concepts, find_nearest
 from filtering.concepts.centroid_files import is_in_steps, write_centroids
 from filtering.concepts.drift import drift
 from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
+from filtering.concepts.merging import merged_identities
 from filtering.concepts.reuse import (
     BaseConcepts,
     find_exact,
@@ -36,9 +37,16 @@ from filtering.concepts.reuse import (
     reuse_queries,
 )
 from filtering.concepts.stage import NAME, concepts_result, delete_consumed
-from filtering.concepts.statistics import Statistics, concepts_table, rows_in_a_partition, summed_statistics
-from filtering.concepts.touched import SEARCHED_SUFFIX, find_searched, join_searched, write_changed
-from filtering.concepts.training import gather_queries, sample_shard
+from filtering.concepts.statistics import (
+    Statistics,
+    concepts_table,
+    merge_statistics,
+    rows_in_a_partition,
+    summed_statistics,
+)
+from filtering.concepts.touched import SEARCHED_SUFFIX, find_searched, join_searched, merge_searched, write_changed
+from filtering.concepts.training import gather_queries, merge_few, sample_shard
+from filtering.concepts.true_neighbours import merge_neighbours
 from filtering.config.aliases import renamed
 from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard, stage_of
@@ -116,7 +124,10 @@ def assign_to_given(
     stage.over_shards("nearest", "shards compared", pool.new, find_nearest, graph.max_replicas, graph.k, store)
     stage.over_shards("assign", "shards assigned", pool.new, assign_concepts, store)
     recall_rows = _find_exact(stage, sample, pool, reusable)
-    sums, new = (summed_statistics(store, _identities(some)) for some in (pool.every, pool.new))
+    sums, new = (
+        summed_statistics(store, merged_identities(stage, f"{name}-statistics", _identities(some), merge_statistics))
+        for name, some in (("all", pool.every), ("new", pool.new))
+    )
     partitions = _partitions(reusable, sums, settings.partition_rows)
     store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows, partitions))
     touched = None if reusable is None or partitions is None else _touched(stage, pool, reusable)
@@ -176,10 +187,11 @@ def _draw(stage: StageRun, sample: _Sample, shards: Sequence[PassingShard]) -> N
 def _write_queries(stage: StageRun, sample: _Sample, pool: _Pool, reusable: ReusableConcepts | None) -> None:
     """Write the rows on which recall is measured: those of the base that are left, and a sample of the new shards."""
     _draw(stage, sample, pool.new)
+    few = merged_identities(stage, "few", _identities(pool.new), merge_few)
     if reusable is None:
-        stage.call("queries", gather_queries, _identities(pool.new), stage.store)
+        stage.call("queries", gather_queries, few, stage.store)
         return
-    found = stage.call("queries", reuse_queries, _identities(pool.new), reusable.base, stage.store)
+    found = stage.call("queries", reuse_queries, few, reusable.base, stage.store)
     if found["fresh"]:
         stage.over_shards("measure", "shards measured", pool.same, find_nearest_rows, sample.k, stage.store)
 
@@ -190,18 +202,21 @@ def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reusabl
     Some of the base's rows are gone, and some have lost neighbours that known rows cannot replace. If less than half of
     the usual number of rows is left, a new sample is compared with the whole pool.
     """
-    k, store, everyone = sample.k, stage.store, _identities(pool.every)
+    k, store = sample.k, stage.store
+    fresh = reusable is None or bool(store.read_arrays(QUERIES_NAME)["fresh"].any())
+    found = _identities(pool.every if fresh else pool.new)
+    searched = merged_identities(stage, "neighbours", found, merge_neighbours)
     if reusable is None:
-        return stage.call("exact", find_exact, everyone, None, k, store)["rows"]
-    fresh = bool(store.read_arrays(QUERIES_NAME)["fresh"].any())
-    searched = everyone if fresh else _identities(pool.new)
+        return stage.call("exact", find_exact, searched, None, k, store)["rows"]
     rows = stage.call("exact", find_exact, searched, reusable.base, k, store)["rows"]
     if 2 * rows >= MEASURING_SHARE * min(sample.rows, QUERIES):
         return rows
     _draw(stage, sample, pool.every)
-    stage.call("resampled", resample_queries, everyone, store)
+    everyone = _identities(pool.every)
+    stage.call("resampled", resample_queries, merged_identities(stage, "few-again", everyone, merge_few), store)
     stage.over_shards("remeasure", "shards measured", pool.every, find_nearest_rows, k, store)
-    return stage.call("exact-again", find_exact, everyone, None, k, store)["rows"]
+    merged = merged_identities(stage, "neighbours-again", everyone, merge_neighbours)
+    return stage.call("exact-again", find_exact, merged, None, k, store)["rows"]
 
 
 def _partitions(
@@ -223,6 +238,7 @@ def _touched(stage: StageRun, pool: _Pool, reusable: ReusableConcepts) -> Touche
     store = stage.store
     stage.call("changed", write_changed, _identities(pool.new), list(reusable.gone), reusable.base.store, store)
     stage.over_shards("searched", "shards compared", pool.every, find_searched, store)
-    found = stage.call("touched", join_searched, _identities(pool.every), store)
+    searched = merged_identities(stage, "searched-merged", _identities(pool.every), merge_searched)
+    found = stage.call("touched", join_searched, searched, store)
     consume(store, SEARCHED_SUFFIX)
     return TouchedCounts(found["changed"], found["searched"])

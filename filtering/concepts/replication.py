@@ -9,9 +9,12 @@ import numpy.typing as npt
 
 from filtering.concepts.artifacts import EXACT, MARGIN, QUERIES_NAME, read_centroids
 from filtering.concepts.nearest import Float32Array
-from filtering.concepts.replicas import MARGIN_BINS, NearestConcepts, margin_for, margin_within, needed_margins
-from filtering.concepts.true_neighbours import NEAREST_NAME, nearer, with_radius
+from filtering.concepts.replicas import NearestConcepts, margin_for, margin_within, needed_margins
+from filtering.concepts.true_neighbours import NEAREST_NAME, Columns, nearer, with_radius
 from filtering.storage.store import Store
+
+# Of the shard's own sampled rows, and of the rows nearest to all sampled rows.
+OWN, NEAREST = ("own_concepts", "own_margins"), ("distances", "neighbours", "concepts", "margins")
 
 
 class Replication(TypedDict):
@@ -60,30 +63,46 @@ class MergedNearest:
 
 def merged_nearest(store: Store, identities: Sequence[str]) -> MergedNearest:
     """Merge the nearest rows of all shards."""
-    row = store.read_arrays(QUERIES_NAME)["row"]
+    row, merged = store.read_arrays(QUERIES_NAME)["row"], _merged(store, identities)
     sizes = np.zeros(len(read_centroids(store).steps), dtype=np.int64)
-    counts = np.zeros(MARGIN_BINS, dtype=np.int64)
-    own: dict[str, npt.NDArray[Any]] = {}
-    merged: dict[str, npt.NDArray[Any]] = {}
-    for identity in identities:
-        part = store.read_arrays(NEAREST_NAME.format(identity))
-        sizes[: len(part["sizes"])] += part["sizes"]
-        counts += part["margin_counts"]
-        for name in ("own_concepts", "own_margins"):
-            column = own.setdefault(name, np.zeros((len(row), part[name].shape[1]), part[name].dtype))
-            column[part["asked"]] = part[name]
-        if "distances" in part:
-            merged = nearer(merged, part, ("distances", "neighbours", "concepts", "margins"))
-    merged = merged or _no_rows(len(row))
+    sizes[merged["cells"]] = merged["sizes"]
+    own = {name: np.zeros((len(row), merged[name].shape[1]), merged[name].dtype) for name in OWN}
+    for name, column in own.items():
+        column[merged["asked"]] = merged[name]
+    nearest = merged if "distances" in merged else _no_rows(len(row))
     return MergedNearest(
         row,
         NearestConcepts(own["own_concepts"], own["own_margins"]),
-        merged["distances"],
-        merged["neighbours"],
-        NearestConcepts(merged["concepts"], merged["margins"]),
-        counts,
+        nearest["distances"],
+        nearest["neighbours"],
+        NearestConcepts(nearest["concepts"], nearest["margins"]),
+        merged["margin_counts"],
         sizes,
     )
+
+
+def merge_nearest(identities: Sequence[str], target: str, store: Store) -> int:
+    """Write the nearest rows of several shards as those of one, `target`; return how many sampled rows are theirs."""
+    merged = _merged(store, identities)
+    store.write_arrays(NEAREST_NAME.format(target), merged)
+    return len(merged["asked"])
+
+
+def _merged(store: Store, identities: Sequence[str]) -> Columns:
+    """Return the nearest rows of several shards in the form in which one shard has them."""
+    nearest: Columns = {}
+    others = list[Columns]()
+    for identity in identities:
+        part = store.read_arrays(NEAREST_NAME.format(identity))
+        others.append({name: part[name] for name in ("asked", *OWN, "cells", "sizes", "margin_counts")})
+        if "distances" in part:
+            nearest = nearer(nearest, part, NEAREST)
+    joined: Columns = {name: np.concatenate([part[name] for part in others]) for name in ("asked", *OWN)}
+    cells, place = np.unique(np.concatenate([part["cells"] for part in others]), return_inverse=True)
+    counts = np.concatenate([part["sizes"] for part in others])
+    sizes = np.bincount(place, weights=counts, minlength=len(cells)).astype(np.int64)
+    margins = np.sum([part["margin_counts"] for part in others], axis=0)
+    return nearest | joined | {"cells": cells, "sizes": sizes, "margin_counts": margins}
 
 
 def _needed(merged: MergedNearest, deciding: npt.NDArray[np.bool_], k: int) -> Float32Array:

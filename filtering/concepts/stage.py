@@ -17,8 +17,9 @@ from filtering.concepts.artifacts import (
 from filtering.concepts.assignment import CELLS_NAME, CELLS_SUFFIX, assign_concepts, find_nearest
 from filtering.concepts.cutting import CUT_SAMPLE_NAME, CUT_SAMPLE_SUFFIX, cut_oversized, sample_oversized
 from filtering.concepts.kmeans import automatic_clusters
-from filtering.concepts.replication import decide_replication
-from filtering.concepts.statistics import concepts_table, summed_statistics
+from filtering.concepts.merging import merged_identities
+from filtering.concepts.replication import decide_replication, merge_nearest
+from filtering.concepts.statistics import concepts_table, merge_statistics, summed_statistics
 from filtering.concepts.training import SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX
 from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
@@ -70,12 +71,13 @@ def find_concepts(
     clusters = wanted_clusters(settings, rows)
     train(stage, shards, clusters, settings.seed, rows)
     stage.over_shards("nearest", "shards compared", shards, find_nearest, graph.max_replicas, graph.k, store)
+    nearest = merged_identities(stage, "nearest-merged", identities, merge_nearest)
     replication = stage.call(
-        "replication", decide_replication, identities, graph.k, graph.recall, graph.mean_replicas, store
+        "replication", decide_replication, nearest, graph.k, graph.recall, graph.mean_replicas, store
     )
     _cut(stage, shards, replication["largest"], largest_concept(settings, rows, clusters))
     stage.over_shards("assign", "shards assigned", shards, assign_concepts, store)
-    sums = summed_statistics(store, identities)
+    sums = summed_statistics(store, merged_identities(stage, "statistics-merged", identities, merge_statistics))
     store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
     store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows))
     delete_consumed(store)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from filtering.core import schemas
 from filtering.storage.store import Store
 
 STATISTICS_NAME = "{}.statistics.npz"
+SUMMED = ("sizes", "guests", "distances")
+# Pairs of concepts that share rows, of which a task holds 40 bytes each: those of a hundred thousand concepts.
+MOST_PAIRS = 1 << 25
 Int64Array = npt.NDArray[np.int64]
 
 
@@ -44,46 +48,73 @@ class Statistics:
 
 
 def write_sums(store: Store, identity: str, assigned: Assignment, distances: Float32Array, concepts: int) -> None:
-    """Write the sums over a shard's rows, with `distances` to the nearest centroid, 1 - cosine, float32 (n,)."""
+    """Write the sums over a shard's rows, with `distances` to the nearest centroid, 1 - cosine, float32 (n,).
+
+    Of `concepts` concepts those that have a member there are written.
+    """
     pairs = assigned.concept[assigned.replica].astype(np.int64) * concepts + assigned.replica_concept
     every, rows = np.unique(pairs, return_counts=True)
+    both = np.concatenate([assigned.concept, assigned.replica_concept])
+    present, place = np.unique(both, return_inverse=True)
+    home, replica = place[: len(assigned.concept)], place[len(assigned.concept) :]
     sums = {
         "pairs": every,
         "visits": rows,
-        "sizes": np.bincount(assigned.concept, minlength=concepts),
-        "guests": np.bincount(assigned.replica_concept, minlength=concepts),
-        "distances": np.bincount(assigned.concept, weights=distances, minlength=concepts),
+        "present": present,
+        "sizes": np.bincount(home, minlength=len(present)),
+        "guests": np.bincount(replica, minlength=len(present)),
+        "distances": np.bincount(home, weights=distances, minlength=len(present)),
     }
     store.write_arrays(STATISTICS_NAME.format(identity), sums)
 
 
-def occupied_concepts(store: Store, identity: str) -> npt.NDArray[np.bool_]:
-    """Return which concepts have a member, a home row or a replica, in a shard; bool (C,)."""
-    sums = store.read_arrays(STATISTICS_NAME.format(identity))
-    return np.asarray((sums["sizes"] > 0) | (sums["guests"] > 0))
+def present_concepts(store: Store, identity: str) -> npt.NDArray[np.int32]:
+    """Return which concepts have a member, a home row or a replica, in a shard; int32 (p,), ascending."""
+    return store.read_arrays(STATISTICS_NAME.format(identity))["present"]
+
+
+def merge_statistics(identities: Sequence[str], target: str, store: Store) -> int:
+    """Write the sums over the rows of several shards as those of one, `target`; return how many concepts they have."""
+    sums = _added(store, identities)
+    store.write_arrays(STATISTICS_NAME.format(target), sums)
+    return len(sums["present"])
 
 
 def summed_statistics(store: Store, identities: Sequence[str]) -> Statistics:
     """Return the sums over the rows of several shards, added in their order."""
     count = int(read_sections(store).sum())
-    sizes, replicas, distances = (np.zeros(count) for _ in range(3))
-    pairs, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for identity in identities:
-        sums = store.read_arrays(STATISTICS_NAME.format(identity))
-        sizes += sums["sizes"]
-        replicas += sums["guests"]
-        distances += sums["distances"]
-        pairs.append(sums["pairs"])
-        rows.append(sums["visits"])
-    counts = _replica_counts(np.concatenate(pairs), np.concatenate(rows), count)
-    return Statistics(sizes.astype(np.int64), replicas.astype(np.int64), distances, counts)
+    sums, zeros = _added(store, identities), np.zeros(count)
+    whole = {name: zeros.copy() for name in SUMMED}
+    for name, column in whole.items():
+        column[sums["present"]] = sums[name]
+    homes, others = sums["pairs"] // max(count, 1), sums["pairs"] % max(count, 1)
+    pairs = ReplicaCounts(homes, others, sums["visits"].astype(np.float64))
+    sizes, replicas = whole["sizes"].astype(np.int64), whole["guests"].astype(np.int64)
+    return Statistics(sizes, replicas, whole["distances"], pairs)
 
 
-def _replica_counts(pairs: Int64Array, rows: Int64Array, concepts: int) -> ReplicaCounts:
-    """Return the sums of counts by pair, each pair written as home * C + concept."""
-    every, place = np.unique(pairs, return_inverse=True)
-    sums = np.bincount(place, weights=rows, minlength=len(every)).astype(np.float64)
-    return ReplicaCounts(every // max(concepts, 1), every % max(concepts, 1), sums)
+def _added(store: Store, identities: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the sums of several shards, added in their order, in the form in which one shard has them."""
+    parts = [store.read_arrays(STATISTICS_NAME.format(identity)) for identity in identities]
+    none = {"present": np.zeros(0, np.int32), "pairs": np.zeros(0, np.int64), "visits": np.zeros(0, np.int64)}
+    parts = parts or [none | {name: np.zeros(0) for name in SUMMED}]
+    present, place = np.unique(np.concatenate([part["present"] for part in parts]), return_inverse=True)
+    found: dict[str, npt.NDArray[Any]] = {"present": present}
+    for name in SUMMED:
+        values = np.concatenate([part[name] for part in parts])
+        found[name] = np.bincount(place, weights=values, minlength=len(present))
+    pairs, place = np.unique(np.concatenate([part["pairs"] for part in parts]), return_inverse=True)
+    visits = np.concatenate([part["visits"] for part in parts])
+    rows = np.bincount(place, weights=visits, minlength=len(pairs)).astype(np.int64)
+    return found | dict(zip(("pairs", "visits"), _most_shared(pairs, rows), strict=True))
+
+
+def _most_shared(pairs: Int64Array, rows: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return the pairs of concepts that share most rows, in their order: packing needs no others of so many."""
+    if len(pairs) <= MOST_PAIRS:
+        return pairs, rows
+    kept = np.sort(np.argsort(-rows, kind="stable")[:MOST_PAIRS])
+    return pairs[kept], rows[kept]
 
 
 def rows_in_a_partition(sums: Statistics, partition_rows: int | str) -> int:

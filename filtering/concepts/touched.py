@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.artifacts import TOUCHED, Assignment, read_assignment, read_sections
-from filtering.concepts.statistics import occupied_concepts
+from filtering.concepts.statistics import present_concepts
 from filtering.filters.artifacts import PassingShard
 from filtering.storage.store import Store
 
@@ -36,7 +36,7 @@ def write_changed(new: Sequence[str], gone: Sequence[str], base: Store, store: S
     changed = np.zeros(int(read_sections(store).sum()), dtype=bool)
     for folder, identities in ((store, new), (base, gone)):
         for identity in identities:
-            changed |= occupied_concepts(folder, identity)
+            changed[present_concepts(folder, identity)] = True
     store.write_arrays(CHANGED, {"changed": changed})
     return ChangedCount(changed=int(changed.sum()))
 
@@ -51,11 +51,18 @@ def rows_searched_again(assigned: Assignment, changed: npt.NDArray[np.bool_]) ->
 def find_searched(shard: PassingShard, store: Store) -> int:
     """Write all concepts of the rows of a shard that are members of a changed one; return how many rows those are."""
     assigned, changed = read_assignment(store, shard.identity), store.read_arrays(CHANGED)["changed"]
-    again, searched = rows_searched_again(assigned, changed), np.zeros(len(changed), dtype=bool)
-    searched[assigned.concept[again]] = True
-    searched[assigned.replica_concept[again[assigned.replica]]] = True
-    store.write_arrays(SEARCHED_NAME.format(shard.identity), {"searched": searched})
+    again = rows_searched_again(assigned, changed)
+    both = assigned.concept[again], assigned.replica_concept[again[assigned.replica]]
+    store.write_arrays(SEARCHED_NAME.format(shard.identity), {"searched": np.unique(np.concatenate(both))})
     return int(again.sum())
+
+
+def merge_searched(identities: Sequence[str], target: str, store: Store) -> int:
+    """Write the concepts of several shards that are searched again as those of one, `target`; return their number."""
+    parts = [store.read_arrays(SEARCHED_NAME.format(identity))["searched"] for identity in identities]
+    searched = np.unique(np.concatenate(parts))
+    store.write_arrays(SEARCHED_NAME.format(target), {"searched": searched})
+    return len(searched)
 
 
 def join_searched(identities: Sequence[str], store: Store) -> SearchedCounts:
@@ -64,6 +71,6 @@ def join_searched(identities: Sequence[str], store: Store) -> SearchedCounts:
     # A concept that lost its last row is searched too, so that its part of the base is not reused.
     searched = changed.copy()
     for identity in identities:
-        searched |= store.read_arrays(SEARCHED_NAME.format(identity))["searched"]
+        searched[store.read_arrays(SEARCHED_NAME.format(identity))["searched"]] = True
     store.write_arrays(TOUCHED, {"changed": changed, "searched": searched})
     return SearchedCounts(changed=int(changed.sum()), searched=int(searched.sum()))

@@ -92,6 +92,18 @@ def find_groups(identities: Sequence[str], groups: int, deep: bool, seed: int, s
     return len(coarse)
 
 
+def merge_few(identities: Sequence[str], target: str, store: Store) -> int:
+    """Write the smaller samples of several shards as that of one, `target`; return how many rows it has."""
+    parts = [store.read_arrays(FEW_NAME.format(identity)) for identity in identities]
+    joined = dict[str, npt.NDArray[Any]]()
+    for names in (("uid", "vectors"), ("query_row", "query_measures", "query_vectors")):
+        # A shard without rows has vectors of no width.
+        filled = [part for part in parts if len(part[names[0]])] or parts[:1]
+        joined |= {name: np.concatenate([part[name] for part in filled]) for name in names}
+    store.write_arrays(FEW_NAME.format(target), joined)
+    return len(joined["uid"])
+
+
 def gather_queries(identities: Sequence[str], store: Store) -> int:
     """Write the rows to be searched exactly, where no centroids are trained, and return how many there are."""
     return _write_queries(store, [store.read_arrays(FEW_NAME.format(identity)) for identity in identities])
@@ -148,7 +160,7 @@ def cluster_groups(share: Share, names: Sequence[str], seed: int, store: Store) 
             group = int(records["group"][order[members.start]])
             rows = steps_of(records["vector"], order[members])
             parts.append(_clustered(rows, group, int(above[group]), share, seed))
-    store.write_arrays(FINE_NAME.format(share.first), asdict(joined(parts)))
+    store.write_arrays(FINE_NAME.format(share.first), asdict(all_of(parts)))
     return sum(len(part.groups) for part in parts)
 
 
@@ -204,10 +216,10 @@ def collect_centroids(names: Sequence[str], target: str, store: Store) -> int:
     parts = (Centroids(**store.read_arrays(name)) for name in names)
     filled = (part for part in parts if len(part.groups))
     first = next(filled, None)
-    return write_centroids(store, target, [joined([])] if first is None else chain([first], filled))
+    return write_centroids(store, target, [all_of([])] if first is None else chain([first], filled))
 
 
-def joined(parts: Sequence[Centroids]) -> Centroids:
+def all_of(parts: Sequence[Centroids]) -> Centroids:
     """Return parts of centroids, of which some may be empty, as one."""
     filled = [part for part in parts if len(part.groups)]
     if not filled:

@@ -14,6 +14,7 @@ from filtering.concepts.kmeans import (
     group_shares,
     largest_in_sample,
 )
+from filtering.concepts.merging import merged_identities
 from filtering.concepts.training import (
     FINE_NAME,
     MOVED_NAME,
@@ -26,6 +27,7 @@ from filtering.concepts.training import (
     collect_centroids,
     find_groups,
     find_twins,
+    merge_few,
     move_centroids,
     sample_shard,
     spread_sample,
@@ -50,7 +52,8 @@ def train(stage: StageRun, shards: Sequence[PassingShard], clusters: int, seed: 
     fine, coarse = clusters * POINTS_PER_CENTROID / max(rows, 1), coarse_rows(groups) / max(rows, 1)
     sampled = stage.over_shards("sample", "shards sampled", shards, sample_shard, fine, coarse, seed, rows, stage.store)
     identities = [shard.identity for shard in shards]
-    stage.call("groups", find_groups, identities, groups, deep, seed, stage.store)
+    few = merged_identities(stage, "few", identities, merge_few)
+    stage.call("groups", find_groups, few, groups, deep, seed, stage.store)
     batches = _compared_together(identities, sampled)
     names = {SPREAD_NAME.format(batch[0]): batch for batch in batches}
     tasks = [task(f"spread-{batch[0]}", spread_sample, batch, name, stage.store) for name, batch in names.items()]

@@ -38,6 +38,14 @@ def nearest_rows(store: Store, identities: Sequence[str], rows: int) -> Columns:
     return nearest or none
 
 
+def merge_neighbours(identities: Sequence[str], target: str, store: Store) -> int:
+    """Write the nearest rows in several shards, without their concepts, as those of one; return how many rows asked."""
+    nearest = nearest_rows(store, identities, 0)
+    empty = nearest["distances"].shape[1] == 0
+    store.write_arrays(NEAREST_NAME.format(target), {} if empty else nearest)
+    return len(nearest["distances"])
+
+
 def nearer(merged: Columns, part: Columns, names: Sequence[str]) -> Columns:
     """Return some columns of the nearest of two shards' rows by their `distances`, as many as the second has."""
     if not merged:
