@@ -36,7 +36,7 @@ from filtering.concepts.reuse import (
     reuse_assignment,
     reuse_queries,
 )
-from filtering.concepts.stage import NAME, concepts_result, delete_consumed
+from filtering.concepts.stage import NAME, concepts_result, delete_consumed, measure_centroids
 from filtering.concepts.statistics import (
     Statistics,
     concepts_table,
@@ -129,6 +129,7 @@ def assign_to_given(
         for name, some in (("all", pool.every), ("new", pool.new))
     )
     partitions = _partitions(reusable, sums, settings.partition_rows)
+    measure_centroids(stage)
     store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows, partitions))
     touched = None if reusable is None or partitions is None else _touched(stage, pool, reusable)
     delete_consumed(store)

@@ -39,6 +39,8 @@ REFINEMENTS = 3
 NEIGHBOURING_CENTROIDS = 20
 # A pool of more concepts than this is clustered over two levels, one of more than the second number over four.
 FLAT_CLUSTERS, SHALLOW_CLUSTERS = 64, 30_000
+# Of a hierarchy over concepts a level of more nodes than this is clustered over two levels.
+FLAT_NODES = 2_000
 # A centroid with more of the sample than this many times its share is split.
 OVERSIZED = 3.0
 SPLITTING_ROUNDS = 3
@@ -145,8 +147,13 @@ def centroid_hierarchy(centroids: Float32Array, levels: int, seed: int) -> list[
     parents, below = [], in_steps(centroids)
     for level in range(1, levels + 1):
         wanted = max(1, round(len(centroids) ** (1 - level / (levels + 1))))
-        above = spherical_kmeans(below, wanted, seed)
-        parents.append(nearest_of_all(below, above, 1)[0][:, 0].astype(np.int64))
+        if wanted > FLAT_NODES:
+            above, groups = grouped_kmeans(below, wanted, seed, math.inf)
+        else:
+            above = spherical_kmeans(below, wanted, seed)
+            groups = np.zeros(len(above), dtype=np.int32)
+        index = CentroidIndex(Centroids.in_groups(above, groups, np.zeros((len(above), 0), dtype=np.int32)))
+        parents.append(index.nearest_steps(below, 1)[0][:, 0].astype(np.int64))
         below = above
     return parents
 

@@ -19,7 +19,14 @@ from filtering.concepts.cutting import CUT_SAMPLE_NAME, CUT_SAMPLE_SUFFIX, cut_o
 from filtering.concepts.kmeans import automatic_clusters
 from filtering.concepts.merging import merged_identities
 from filtering.concepts.replication import decide_replication, merge_nearest
-from filtering.concepts.statistics import concepts_table, merge_statistics, summed_statistics
+from filtering.concepts.statistics import (
+    INTER_SUFFIX,
+    concepts_table,
+    inter_parts,
+    measure_inter,
+    merge_statistics,
+    summed_statistics,
+)
 from filtering.concepts.training import SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX
 from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
@@ -39,7 +46,7 @@ TRAINING_KEYS = ("clusters", "seed", "largest", "partition_rows")
 OVERSIZED = 4
 FEWEST_LARGEST = 1_000
 # The objects between tasks of this stage that nothing else reads.
-CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX, CUT_SAMPLE_SUFFIX)
+CONSUMED_SUFFIXES = (SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFIX, CELLS_SUFFIX, CUT_SAMPLE_SUFFIX, INTER_SUFFIX)
 
 
 def concepts_key(
@@ -79,6 +86,7 @@ def find_concepts(
     stage.over_shards("assign", "shards assigned", shards, assign_concepts, store)
     sums = summed_statistics(store, merged_identities(stage, "statistics-merged", identities, merge_statistics))
     store.write_arrays(FIT, {"sizes": sums.sizes, "distances": sums.distances})
+    measure_centroids(stage)
     store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows))
     delete_consumed(store)
     return replace(concepts_result(store, rows), margin=replication["margin"], expected_recall=replication["expected"])
@@ -95,6 +103,12 @@ def _cut(stage: StageRun, shards: Sequence[PassingShard], found: int, largest: i
     sent = zip(shards, stage.map(tasks, "shards sampled") if tasks else [], strict=True)
     names = [CUT_SAMPLE_NAME.format(shard.identity) for shard, rows in sent if rows]
     stage.call("cut", cut_oversized, names, largest, stage.store)
+
+
+def measure_centroids(stage: StageRun) -> None:
+    """Measure how far apart centroids are, for the table of concepts."""
+    parts = inter_parts(stage.store)
+    stage.map([task(f"inter-{part:08d}", measure_inter, part, stage.store) for part in parts], "centroids measured")
 
 
 def delete_consumed(store: Store) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filtering.concepts.artifacts import Assignment, read_centroids, read_sections
-from filtering.concepts.kmeans import inter_distances
+from filtering.concepts.artifacts import Assignment, read_index, read_sections
+from filtering.concepts.kmeans import neighbouring_distances
 from filtering.concepts.nearest import Float32Array
 from filtering.concepts.packing import automatic_partition_rows, packed_partitions
 from filtering.core import schemas
@@ -17,8 +17,13 @@ from filtering.storage.store import Store
 
 STATISTICS_NAME = "{}.statistics.npz"
 SUMMED = ("sizes", "guests", "distances")
-# Pairs of concepts that share rows, of which a task holds 40 bytes each: those of a hundred thousand concepts.
-MOST_PAIRS = 1 << 25
+# Pairs of concepts that share rows, those that share most: packing takes 150 bytes each. The concepts of 12.8 million
+# rows have a tenth.
+MOST_PAIRS = 1 << 23
+# The mean distances of some centroids to others near them, and of how many.
+INTER_SUFFIX = ".inter.npz"
+INTER_NAME = "{:08d}" + INTER_SUFFIX
+MEASURED_TOGETHER = 1 << 14
 Int64Array = npt.NDArray[np.int64]
 
 
@@ -117,6 +122,24 @@ def _most_shared(pairs: Int64Array, rows: Int64Array) -> tuple[Int64Array, Int64
     return pairs[kept], rows[kept]
 
 
+def measure_inter(part: int, store: Store) -> int:
+    """Write d_inter of consecutive centroids, see `kmeans.inter_distances`; return how many there are."""
+    centroids, index = read_index(store)
+    places = np.arange(len(centroids.groups), dtype=np.int32)[part * MEASURED_TOGETHER : (part + 1) * MEASURED_TOGETHER]
+    store.write_arrays(INTER_NAME.format(part), {"d_inter": neighbouring_distances(index, places)})
+    return len(places)
+
+
+def inter_parts(store: Store) -> range:
+    """Return the numbers of the parts of all centroids that `measure_inter` takes, at least one."""
+    return range(max(-(-len(read_sections(store)) // MEASURED_TOGETHER), 1))
+
+
+def _inter_distances(store: Store) -> npt.NDArray[np.float64]:
+    parts = [store.read_arrays(INTER_NAME.format(part))["d_inter"] for part in inter_parts(store)]
+    return np.concatenate(parts)
+
+
 def rows_in_a_partition(sums: Statistics, partition_rows: int | str) -> int:
     """Return how many rows a partition may hold, replicas included."""
     if partition_rows != "auto":
@@ -129,8 +152,8 @@ def concepts_table(
 ) -> pa.Table:
     """Return `schemas.CONCEPTS` from the sums over all shards.
 
-    `partition_rows` is what a partition may hold, as configured. `partitions`, int32 (C,), is the partition of each
-    concept; they are packed anew where it is not given.
+    The stage's objects have what `measure_inter` wrote. `partition_rows` is what a partition may hold, as configured.
+    `partitions`, int32 (C,), is the partition of each concept; they are packed anew where it is not given.
     """
     if partitions is None:
         pairs, limit = sums.pairs, rows_in_a_partition(sums, partition_rows)
@@ -140,7 +163,7 @@ def concepts_table(
         "size": sums.sizes,
         "guests": sums.replicas,
         "d_intra": sums.distances / np.maximum(sums.sizes, 1),
-        "d_inter": np.repeat(inter_distances(read_centroids(store)), read_sections(store)),
+        "d_inter": np.repeat(_inter_distances(store), read_sections(store)),
         "partition": partitions,
     }
     return pa.table([pa.array(columns[name]) for name in schemas.CONCEPTS.names], schema=schemas.CONCEPTS)

@@ -11,7 +11,8 @@ from typing import Any
 from filtering.concepts.exact_search import QUERIES
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMENTS, coarse_groups
 from filtering.concepts.partition import row_dtype
-from filtering.concepts.training_stage import BATCH_ROWS, COARSE_POINTS
+from filtering.concepts.statistics import MOST_PAIRS
+from filtering.concepts.training_stage import BATCH_ROWS, coarse_rows
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.artifacts import BLOCK_ROWS, stage_of
 from filtering.filters.repeats import BUCKET_ROWS
@@ -29,6 +30,8 @@ COMPARE_SECONDS = 2.3e-9
 REFERENCE_DIMENSION = 512
 # Rounds of clustering a group: its own, those after splits, and the assignments between them.
 CLUSTERING = 4
+# The largest group of centroids, in multiples of the mean; pairs of concepts that share rows, and bytes to pack each.
+UNEVEN_GROUPS, PAIRS_OF_A_CONCEPT, PAIR_BYTES = 2.0, 200, 150
 # Seconds that a stage takes for any number of rows: Ray and its first workers start, libraries are loaded.
 EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
 # Charts are drawn and samples fetched for any number of rows; the report and its data are bounded.
@@ -172,18 +175,28 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
     rows, d, shard = work.rows, work.dimension, work.largest_shard
     groups = coarse_groups(work.clusters)
     assigned = shard * (8 * work.max_replicas + 2 * d + 120) + (200 << 20)
-    clustering = (groups + work.clusters / groups) * ITERATIONS * CLUSTERING * d * MULTIPLY_SECONDS
+    # Centroids that a sampled row is compared with in a round: its group's, and the coarse ones.
+    inside, outside = work.clusters / groups, float(groups)
+    if work.is_deep:
+        inside, outside = 2 * inside**0.5, 2 * outside**0.5
+    clustering = (outside + inside) * ITERATIONS * CLUSTERING * d * MULTIPLY_SECONDS
     training = work.sample * (clustering + REFINEMENTS * (work.assignment_seconds + 4e-6)) + rows * 1.6e-6
     assigning = rows * (work.assignment_seconds + QUERIES * d * MULTIPLY_SECONDS + 9e-9 * d + 1.7e-6)
+    # Twins and the distances between centroids.
+    measuring = 2 * work.clusters * work.assignment_seconds
+    # A group may have several times its share of the sample.
+    clustered = max(BATCH_ROWS, UNEVEN_GROUPS * POINTS_PER_CENTROID * work.clusters / groups)
+    packing = min(work.clusters * PAIRS_OF_A_CONCEPT, MOST_PAIRS) * PAIR_BYTES
+    memory = max(min(clustered, work.sample) * (4 * d + 72), coarse_rows(groups) * 4 * d, packing, assigned)
     record = row_dtype(d, work.max_replicas).itemsize
     cells = 8 * work.max_replicas
     return [
         StageCost(
             "concepts",
-            (assigning + training + rows * 1e-6) * pace,
-            (groups * POINTS_PER_CENTROID * COARSE_POINTS * groups * ITERATIONS * d * MULTIPLY_SECONDS) * pace,
-            PROCESS_BYTES + max(BATCH_ROWS * d * 12 + work.clusters * d * 8, assigned),
-            rows * (cells + 30 + 8 * work.replicas) + work.sample * d * 4,
+            (assigning + training + measuring + rows * 1e-6) * pace,
+            (coarse_rows(groups) * outside * ITERATIONS * d * MULTIPLY_SECONDS + work.clusters * 4e-6) * pace,
+            PROCESS_BYTES + memory + work.index_bytes,
+            rows * (cells + 30 + 8 * work.replicas) + work.sample * d * 4 + 2 * d * (REFINEMENTS + 2) * work.clusters,
             start_seconds=CONCEPTS_START,
         ),
         StageCost(

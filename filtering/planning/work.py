@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from filtering.concepts.kmeans import POINTS_PER_CENTROID, coarse_groups
-from filtering.concepts.nearest import FEW_GROUPS, PROBES
+from filtering.concepts.kmeans import POINTS_PER_CENTROID, SHALLOW_CLUSTERS, coarse_groups
+from filtering.concepts.nearest import DEEP_PROBES, FEW_GROUPS, probed_groups
 from filtering.concepts.packing import automatic_partition_rows
 
-# A multiplication and addition of float32 products (assignment, exact search of the sampled rows), and bringing a
-# coordinate to where it is multiplied with one group of centroids.
+# A multiplication and addition of float32 products (exact search of the sampled rows, training).
 MULTIPLY_SECONDS = 1.6e-11
-GATHER_SECONDS = 2.1e-9
+# The same of whole numbers, where rows are compared with centroids; and with millions, which lie in no cache.
+COMPARE_SECONDS, COMPARE_FAR_SECONDS = 2.7e-11, 5.4e-11
 # Replicas depend on the data, and grow with the number of concepts up to `graph.mean_replicas`: as in
 # benchmarks.lib.pool_like.
 REPLICAS_OF_100_CONCEPTS, REPLICAS_POWER = 1.66, 0.28
@@ -61,13 +61,31 @@ class Work:
         return min(self.rows, self.clusters * POINTS_PER_CENTROID)
 
     @property
-    def assignment_seconds(self) -> float:
-        """Seconds that finding a row's nearest centroids takes, on the reference machine."""
+    def is_deep(self) -> bool:
+        """Whether the groups of centroids lie in groups."""
+        return self.clusters > SHALLOW_CLUSTERS
+
+    @property
+    def compared(self) -> float:
+        """Centroids, and centres of groups, that a row is compared with."""
         groups = coarse_groups(self.clusters)
         if groups <= FEW_GROUPS:
-            return self.clusters * self.dimension * MULTIPLY_SECONDS
-        compared = groups + PROBES * self.clusters / groups
-        return self.dimension * (compared * MULTIPLY_SECONDS + PROBES * GATHER_SECONDS)
+            return self.clusters
+        if not self.is_deep:
+            return float(groups + probed_groups(groups) * self.clusters / groups)
+        return float((1 + sum(DEEP_PROBES)) * self.clusters**0.25)
+
+    @property
+    def assignment_seconds(self) -> float:
+        """Seconds that finding a row's nearest centroids takes, on the reference machine."""
+        return self.compared * self.dimension * (COMPARE_FAR_SECONDS if self.is_deep else COMPARE_SECONDS)
+
+    @property
+    def index_bytes(self) -> float:
+        """Memory of the index over centroids, and of what is known of each; the centroids themselves are mapped."""
+        groups = self.clusters**0.75 if self.is_deep else coarse_groups(self.clusters)
+        mapped = 2 * self.dimension * self.clusters
+        return 24 * self.clusters + 2.2 * self.dimension * groups + (0 if self.is_deep else mapped)
 
     @property
     def distances(self) -> float:
