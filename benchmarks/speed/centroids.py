@@ -11,6 +11,7 @@ one thread; rows are searched in blocks of 16,384, as in a run.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def _measured(centroids: Centroids, rows: Int16Array) -> list[Row]:
     seconds = dict.fromkeys(indexes, math.inf)
     for _ in range(ROUNDS):
         for name, index in indexes.items():
-            seconds[name] = min(seconds[name], seconds_of(lambda index=index: index.nearest_steps(rows, COUNT)))
+            seconds[name] = min(seconds[name], seconds_of(partial(index.nearest_steps, rows, COUNT)))
     return [_row(name, len(centroids.steps), seconds[name] / len(rows), found[name], truth) for name in indexes]
 
 

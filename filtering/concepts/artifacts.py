@@ -163,6 +163,7 @@ class ConceptsResult:
     touched: TouchedCounts | None = None  # the comparison with a base's concepts
     drift: Drift | None = None  # of reused concepts
     recall_rows: int | None = None  # rows on which recall is measured, where that is known
+    trained_rows: int | None = None  # the sample on which centroids were trained; None where they were given
 
     @property
     def summary(self) -> str:
@@ -171,6 +172,8 @@ class ConceptsResult:
         found = (
             f"{counted(self.concepts, 'concept')} in {counted(self.partitions, 'partition')}, {mean:.2f} replicas a row"
         )
+        if self.trained_rows is not None:
+            found += f"; centroids trained on {100 * self.trained_rows / max(self.rows, 1):.1f} % of the rows"
         if self.touched is not None:
             found += f"; {self.touched.changed:,} changed, {self.touched.searched:,} searched again"
         return found

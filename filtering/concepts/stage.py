@@ -76,7 +76,7 @@ def find_concepts(
     """
     store, identities = stage.store, [shard.identity for shard in shards]
     clusters = wanted_clusters(settings, rows)
-    train(stage, shards, clusters, settings.seed, rows)
+    trained = train(stage, shards, clusters, settings.seed, rows)
     stage.over_shards("nearest", "shards compared", shards, find_nearest, graph.max_replicas, graph.k, store)
     nearest = merged_identities(stage, "nearest-merged", identities, merge_nearest)
     replication = stage.call(
@@ -89,7 +89,8 @@ def find_concepts(
     measure_centroids(stage)
     store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows))
     delete_consumed(store)
-    return replace(concepts_result(store, rows), margin=replication["margin"], expected_recall=replication["expected"])
+    margin, expected = replication["margin"], replication["expected"]
+    return replace(concepts_result(store, rows), margin=margin, expected_recall=expected, trained_rows=trained)
 
 
 def _cut(stage: StageRun, shards: Sequence[PassingShard], found: int, largest: int) -> None:

@@ -25,6 +25,11 @@ INTER_SUFFIX = ".inter.npz"
 INTER_NAME = "{:08d}" + INTER_SUFFIX
 MEASURED_TOGETHER = 1 << 14
 Int64Array = npt.NDArray[np.int64]
+# Of no shards.
+_NOTHING: dict[str, npt.NDArray[Any]] = {
+    "present": np.zeros(0, np.int32),
+    **dict.fromkeys(("pairs", "visits", *SUMMED), np.zeros(0, np.int64)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,7 @@ def summed_statistics(store: Store, identities: Sequence[str]) -> Statistics:
 def _added(store: Store, identities: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """Return the sums of several shards, added in their order, in the form in which one shard has them."""
     parts = [store.read_arrays(STATISTICS_NAME.format(identity)) for identity in identities]
-    none = {"present": np.zeros(0, np.int32), "pairs": np.zeros(0, np.int64), "visits": np.zeros(0, np.int64)}
-    parts = parts or [none | {name: np.zeros(0) for name in SUMMED}]
+    parts = parts or [_NOTHING]
     present, place = np.unique(np.concatenate([part["present"] for part in parts]), return_inverse=True)
     found: dict[str, npt.NDArray[Any]] = {"present": present}
     for name in SUMMED:

@@ -46,8 +46,11 @@ BATCH_ROWS = 20_000
 LEAST_COMPARED, MOST_COMPARED, COMPARING_TASKS = 4_096, 65_536, 64
 
 
-def train(stage: StageRun, shards: Sequence[PassingShard], clusters: int, seed: int, rows: int) -> None:
-    """Train about `clusters` centroids on samples of the shards' `rows` rows, and write them."""
+def train(stage: StageRun, shards: Sequence[PassingShard], clusters: int, seed: int, rows: int) -> int:
+    """Train about `clusters` centroids on samples of the shards' `rows` rows, and write them.
+
+    Returns how many rows were sampled for all of them: 160 for each.
+    """
     groups, deep = coarse_groups(clusters), clusters > SHALLOW_CLUSTERS
     fine, coarse = clusters * POINTS_PER_CENTROID / max(rows, 1), coarse_rows(groups) / max(rows, 1)
     sampled = stage.over_shards("sample", "shards sampled", shards, sample_shard, fine, coarse, seed, rows, stage.store)
@@ -61,6 +64,7 @@ def train(stage: StageRun, shards: Sequence[PassingShard], clusters: int, seed: 
     filled = {name: batch for (name, batch), sizes in zip(names.items(), spread, strict=True) if any(sizes)}
     sizes = np.array(spread, dtype=np.int64).sum(axis=0)
     _refine(stage, list(filled.values()), _clustered(stage, list(filled), sizes, clusters, seed))
+    return sum(sampled)
 
 
 def coarse_rows(groups: int) -> int:
