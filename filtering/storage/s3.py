@@ -9,7 +9,7 @@ import contextlib
 import io
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,18 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from filtering.core.errors import RunError
+from filtering.storage.checksums import MissingError
 from filtering.storage.retries import Backoff, ShortBodyError, count
 from filtering.storage.s3_answers import NO_RANGE, code_of, judged
 from filtering.storage.stalls import Steady, bounded
+from filtering.storage.upload_parts import Part, Range, copied
 
 BLOCK_BYTES = 8 << 20
 PART_BYTES = 16 << 20
 PARTS_AT_ONCE = 4
 MOST_PARTS = 10_000
+# A copy takes a request and no bytes.
+COPIES_AT_ONCE = 16
 REQUESTS_IN_FLIGHT = 32
 # Of answers that are no object: the largest is a page of a listing.
 ANSWER_BYTES = 1 << 20
@@ -71,6 +75,49 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
 
     create = sync_wrapper(_create)
 
+    async def _assemble(self, path: str, parts: Sequence[Part]) -> None:
+        """Write an object of parts (`upload_parts`), most of which S3 copies from other objects.
+
+        MissingError if one of these is not there. What has arrived of an upload that fails is taken back.
+        """
+        bucket, key, _ = self.split_path(path)
+        upload = await self._call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+        place, turns = {"Bucket": bucket, "Key": key, "UploadId": upload["UploadId"]}, asyncio.Semaphore(COPIES_AT_ONCE)
+
+        async def put(number: int, part: Part) -> dict[str, Any]:
+            async with turns:
+                return {"PartNumber": number, "ETag": await self._put_part(part, {**place, "PartNumber": number})}
+
+        try:
+            put_parts = await asyncio.gather(*(put(number, part) for number, part in enumerate(parts, 1)))
+            await self._call_s3("complete_multipart_upload", **place, MultipartUpload={"Parts": put_parts})
+        except BaseException:
+            await self._call_s3("abort_multipart_upload", **place)
+            raise
+        self.invalidate_cache(path)
+
+    assemble = sync_wrapper(_assemble)
+
+    async def _put_part(self, part: Part, place: Mapping[str, Any]) -> str:
+        """Copy or send a part of an upload; return its etag."""
+        if source := copied(part):
+            given = f"bytes={source.start}-{source.end - 1}"
+            try:
+                answer = await self._call_s3(
+                    "upload_part_copy", **place, CopySource=self._strip_protocol(source.url), CopySourceRange=given
+                )
+            except FileNotFoundError:
+                raise MissingError(source.url) from None
+            return str(answer["CopyPartResult"]["ETag"])
+        body = b"".join([piece if isinstance(piece, bytes) else await self._piece(piece) for piece in part])
+        return str((await self._call_s3("upload_part", **place, Body=body))["ETag"])
+
+    async def _piece(self, piece: Range) -> bytes:
+        try:
+            return await self._read_block(self._strip_protocol(piece.url), piece.start, piece.end)
+        except FileNotFoundError:
+            raise MissingError(piece.url) from None
+
     def _prepare_config_kwargs(self) -> dict[str, object]:
         retries = {"mode": "standard", "total_max_attempts": 1}
         return {"max_pool_connections": REQUESTS_IN_FLIGHT, "retries": retries, **super()._prepare_config_kwargs()}
@@ -78,7 +125,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         if method == "abort_multipart_upload":
             await self._end_parts(kwargs["UploadId"])
-        if method != "upload_part":
+        if method not in ("upload_part", "upload_part_copy"):
             return await self._persistently(method, *akwarglist, **kwargs)
         upload, task = kwargs["UploadId"], asyncio.current_task()
         assert task is not None
