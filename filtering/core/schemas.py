@@ -111,6 +111,9 @@ KEPT = pa.schema(
         ("rank", pa.int64()),
     ]
 )
-# The same where samples are weighed: how often each is seen in an epoch, 1 or more.
+# The kept samples of the pool in the order of their uids, a table for each range of these; `shard` is the line of
+# shards.jsonl, counted from 0.
+BY_UID = pa.schema([("uid", pa.string()), ("key", pa.string()), ("shard", pa.int32())])
+# KEPT where samples are weighed: how often each is seen in an epoch, 1 or more.
 REPEATED = KEPT.append(pa.field("repeat", pa.int32()))
 DROPPED = pa.schema([("uid", pa.string()), ("key", pa.string()), ("shard", pa.string()), ("reason", pa.string())])

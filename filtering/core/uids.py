@@ -49,6 +49,19 @@ def content_hash(caption: str, image: bytes) -> int:
     return int.from_bytes(found.digest(), "little") or 1
 
 
+def uid_numbers(uids: Uids) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return the first and the last 16 hex digits of uids as numbers, uint64 (n,) each; their order is that of uids."""
+    high, low = np.ascontiguousarray(_halves(uids).astype(np.uint64).T)
+    return high, low
+
+
+def uid_column(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.StringArray:
+    """Return the uids of which `uid_numbers` are the numbers, at most 67 million."""
+    digits = np.stack([high, low], axis=1).astype(">u8").tobytes().hex().encode()
+    offsets = np.arange(0, len(digits) + 1, UID_LENGTH, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(high), pa.py_buffer(offsets), pa.py_buffer(digits))
+
+
 def subset_array(uids: Uids) -> npt.NDArray[np.void]:
     """Return DataComp's subset array: (n,) of two uint64 (first and last 16 hex digits), sorted."""
     subset: npt.NDArray[np.void] = np.sort(_halves(uids).astype("<u8").view(SUBSET_DTYPE).reshape(-1))
@@ -85,10 +98,10 @@ def _halves(uids: Uids) -> npt.NDArray[Any]:
 def hashed(uids: Uids, seed: int) -> npt.NDArray[np.uint64]:
     """Return a number, uint64 (n,), that each uid and the seed alone decide."""
     first, last = _halves(uids).astype(np.uint64).T
-    return _mixed(first ^ _mixed(last ^ _mixed(np.array([seed], dtype=np.uint64))))
+    return mixed(first ^ mixed(last ^ mixed(np.array([seed], dtype=np.uint64))))
 
 
-def _mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Scramble 64-bit values (splitmix64's finaliser), so that uids that are no hashes are sampled evenly too."""
     with np.errstate(over="ignore"):
         bits = bits + np.uint64(0x9E3779B97F4A7C15)

@@ -15,6 +15,7 @@ from filtering.core.errors import InputError
 from filtering.core.uids import is_uid
 from filtering.core.visible import is_utf8
 from filtering.manifests.artifacts import KINDS
+from filtering.manifests.by_uid import parsed_range, range_at
 from filtering.manifests.finished import FinishedRun
 from filtering.manifests.written import WrittenManifest
 from filtering.shards.names import place
@@ -55,6 +56,7 @@ def find(finished: FinishedRun, sample: str) -> Place:
     named, key = _of_shard(urls, sample)
     # A shard that is named is looked into first: the whole pool may have a million.
     found = _searched(manifest, named, key, every=True)
+    found = found or _kept(manifest, sample)
     found = found or _searched(manifest, range(len(urls)), sample, every=not is_uid(sample))
     if not found and sample != sample.lower() and is_uid(sample.lower()):
         found = _searched(manifest, range(len(urls)), sample.lower(), every=False)
@@ -75,6 +77,17 @@ def find(finished: FinishedRun, sample: str) -> Place:
             f"{', '.join(f'{name}/{key}' for name in names[:3])}{', ...' if len(names) > 3 else ''}"
         )
     return found[0]
+
+
+def _kept(manifest: WrittenManifest, name: str) -> list[Place]:
+    """Return the kept sample of that uid, from the one table that may have it; nothing if it is no uid."""
+    ranges = manifest.uid_ranges() if is_uid(name) else []
+    if not ranges:
+        return []
+    table = range_at(ranges, name)["table"]
+    rows = parsed_range(manifest.run.path(table), manifest.read(table))
+    shards = rows.filter(pc.equal(rows["uid"], name))["shard"].to_pylist()
+    return [one for shard in shards for one in _in_shard(manifest, shard, name)]
 
 
 def _searched(manifest: WrittenManifest, shards: Sequence[int], name: str, every: bool) -> list[Place]:

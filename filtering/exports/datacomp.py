@@ -70,7 +70,11 @@ def write_subset(manifest: WrittenManifest, url: str) -> None:
 
 
 def export_datacomp(export: Export) -> Written:
-    """Write the subset file, and metadata with embeddings; return what the manifest says of it."""
+    """Write the subset file, and metadata with embeddings; return what the manifest says of it.
+
+    InputError if the kept samples are too many for one subset file.
+    """
+    export.run.manifest.check_subset_file()
     run, options = export.run, export.options
     tables, model = tables_of(run), run.record["config"]["embedding"]["model"].removesuffix("-quickgelu")
     metadata = Metadata(

@@ -116,6 +116,7 @@ def _executor(run: FinishedRun, form: str, options: Options) -> Executor:
 def _subset(run: Store, out: str, into_existing: bool) -> Facts:
     """Write the subset file alone, unless it is there; InputError if another file has its name."""
     manifest, named = WrittenManifest(run, read_run(run)), out.endswith(".npy")
+    manifest.check_subset_file()
     url = absolute(out if named else f"{out.rstrip('/')}/{SUBSET}")
     check_utf8("--out", url)
     folder, _, name = url.rpartition("/")

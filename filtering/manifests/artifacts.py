@@ -1,8 +1,6 @@
 """The names and readers of what a run leaves behind."""
 
-import hashlib
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +12,10 @@ import pyarrow as pa
 from typing_extensions import TypedDict
 
 from filtering.core import schemas
-from filtering.core.errors import DamagedError
 from filtering.core.parsing import Count
-from filtering.core.uids import SUBSET_DTYPE
 from filtering.storage.checksums import MissingError, read_output
 from filtering.storage.decoding import check_table
+from filtering.storage.outputs import checksum_of
 from filtering.storage.reading import read_as
 from filtering.storage.store import Store, checksum
 
@@ -46,8 +43,8 @@ class ManifestsResult:
 
     totals: dict[str, int]  # samples by `input`, `kept`, `dropped` and `quarantined`
     reasons: dict[str, dict[str, int]]  # samples by reason, of `dropped` and of `quarantined`
-    manifest_hash: str  # the hash of the selection, see `manifest_hash`
-    checksums: dict[str, str]  # of checksums.json, shards.jsonl and subset.npy
+    manifest_hash: str  # the hash of the selection, see `by_uid.SelectionHash`
+    checksums: dict[str, str]  # of checksums.json, shards.jsonl, by_uid.json and, if it is one file, subset.npy
     epoch: int = 0  # samples of an epoch, repeats among them; 0 where samples have no weights
 
     @property
@@ -138,7 +135,9 @@ def damage(run: Store, sums: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _fault(run: Store, entry: tuple[str, str]) -> str:
     name, expected = entry
     try:
-        return "" if checksum(run.read(name)) == expected else CHANGED
+        # Of all objects, this one alone grows with the pool.
+        found = checksum_of(run.path(name)) if name == SUBSET else checksum(run.read(name))
+        return "" if found == expected else CHANGED
     except FileNotFoundError:
         return "is not there"
 
@@ -154,31 +153,3 @@ def read_whole(run: Store, name: str) -> bytes:
         return run.read(name)
     except FileNotFoundError:
         raise MissingError(run.path(name)) from None
-
-
-def read_subset(run: Store) -> npt.NDArray[Any]:
-    """Return subset.npy; DamagedError if it is no array."""
-    try:
-        subset: npt.NDArray[Any] = np.load(io.BytesIO(read_whole(run, SUBSET)), allow_pickle=False)
-    except (ValueError, EOFError, OSError):
-        raise DamagedError(run.path(SUBSET), "is no array") from None
-    return subset
-
-
-def subset_bytes(subset: npt.NDArray[Any]) -> bytes:
-    """Return the bytes of subset.npy."""
-    buffer = io.BytesIO()
-    np.save(buffer, subset.astype(SUBSET_DTYPE), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def manifest_hash(kept: Iterable[pa.Table]) -> str:
-    """Return the hash of a selection: sha256 over `uid<TAB>key<LF>` of every kept sample, sorted by uid."""
-    columns = [table.select(["uid", "key"]) for table in kept]
-    lines = hashlib.sha256()
-    if columns:
-        ordered = pa.concat_tables(columns).sort_by([("uid", "ascending"), ("key", "ascending")])
-        for batch in ordered.to_batches(max_chunksize=HASHED_ROWS):
-            pairs = zip(batch["uid"].to_pylist(), batch["key"].to_pylist(), strict=True)
-            lines.update("".join(f"{uid}\t{key}\n" for uid, key in pairs).encode())
-    return lines.hexdigest()

@@ -1,42 +1,37 @@
 """The manifests stage: each shard's samples into kept, dropped and quarantined, then the files of the whole pool."""
 
 import contextlib
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
 
 from filtering.config.weights import Weights
 from filtering.core.errors import DamagedError, RunError
-from filtering.core.uids import subset_array, uid_array
 from filtering.filters.artifacts import PassingShard
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
     MANIFESTS_STAGE,
     SHARDS,
-    SUBSET,
     ManifestsResult,
     ShardLine,
     SummedRecord,
     damage,
-    manifest_hash,
-    read_split,
     read_sums,
-    subset_bytes,
     table_name,
 )
+from filtering.manifests.pool_stage import write_pool_files
 from filtering.manifests.repeats import Picked, find_repeats
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
 from filtering.storage.reading import read_record_as
-from filtering.storage.store import MARKER, Store, checksum
+from filtering.storage.store import MARKER, Store, write_chunks
 
-VERSION = 5
+VERSION = 6
 
 
 def manifests_key(reasons: Sequence[str], filters: str, selection: str, weights: Weights | None = None) -> StageKey:
@@ -65,12 +60,12 @@ def write_manifests(
     repeats = None if weights is None else find_repeats(stage, weights, shards, last)
     splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run, repeats)
     _check_conservation(shards, samples, splits)
-    kept = [read_split(run, "kept", shard.index, ["uid", "key"]) for shard in shards]
-    sums = _write_pool_files(run, _shard_lines(shards, samples, splits), kept, splits)
+    pool = write_pool_files(stage, [split["kept"] for split in splits])
+    sums = _write_lists(run, shards, samples, splits, pool.checksums)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}
     epoch = sum(sum(split.get("repeats", ())) for split in splits)
-    return ManifestsResult(totals, reasons, manifest_hash(kept), sums, epoch)
+    return ManifestsResult(totals, reasons, pool.hash, sums, epoch)
 
 
 def damaged_manifests(stage: StageRun) -> DamagedError | None:
@@ -99,12 +94,6 @@ def _check_conservation(shards: Sequence[PassingShard], samples: Sequence[int], 
             raise RunError(f"{shard.embedded.shard.url}: {found} samples came in, but {placed} went out")
 
 
-def _shard_lines(
-    shards: Sequence[PassingShard], samples: Sequence[int], splits: Sequence[ShardSplit]
-) -> list[ShardLine]:
-    return [_shard_line(*one) for one in zip(shards, samples, splits, strict=True)]
-
-
 def _shard_line(shard: PassingShard, samples: int, split: ShardSplit) -> ShardLine:
     line = ShardLine(
         url=shard.embedded.shard.url,
@@ -119,22 +108,44 @@ def _shard_line(shard: PassingShard, samples: int, split: ShardSplit) -> ShardLi
     return line
 
 
-def _write_pool_files(
-    run: Store, lines: Sequence[ShardLine], kept: Sequence[pa.Table], splits: Sequence[ShardSplit]
+def _write_lists(
+    run: Store,
+    shards: Sequence[PassingShard],
+    samples: Sequence[int],
+    splits: Sequence[ShardSplit],
+    pool: dict[str, str],
 ) -> dict[str, str]:
-    """Write subset.npy, shards.jsonl and, last, the checksums of these and of all tables; return those of the three."""
-    sums = {name: value for split in splits for name, value in split["checksums"].items()}
-    uids = np.concatenate([*(uid_array(table["uid"]) for table in kept), np.zeros(0, "S32")])
-    files = {
-        SUBSET: subset_bytes(subset_array(uids)),
-        SHARDS: "".join(json.dumps(line) + "\n" for line in lines).encode(),
-    }
-    for name, data in files.items():
-        run.write(name, data)
-        sums[name] = checksum(data)
-    data = json.dumps(sums, indent=1).encode() + b"\n"
-    run.write(CHECKSUMS, data)
-    return {CHECKSUMS: checksum(data)} | {name: sums[name] for name in files}
+    """Write shards.jsonl and, last, the checksums of all objects; return those of what is no shard's, nor a range's.
+
+    Both are written line by line: they grow with the shards. `pool` are the checksums of the files of the pool.
+    """
+    lines = (_shard_line(*one) for one in zip(shards, samples, splits, strict=True))
+    pool = {**pool, SHARDS: _written(run.path(SHARDS), (json.dumps(line).encode() + b"\n" for line in lines))}
+    items = chain(*(one["checksums"].items() for one in splits), pool.items())
+    whole = {name: value for name, value in pool.items() if name.count("/") == 1}
+    return {CHECKSUMS: _written(run.path(CHECKSUMS), _object_lines(items)), **whole}
+
+
+def _written(url: str, chunks: Iterable[bytes]) -> str:
+    """Write an object chunk by chunk; return its checksum."""
+    found = hashlib.sha256()
+
+    def told() -> Iterator[bytes]:
+        for chunk in chunks:
+            found.update(chunk)
+            yield chunk
+
+    write_chunks(url, told())
+    return found.hexdigest()
+
+
+def _object_lines(items: Iterable[tuple[str, str]]) -> Iterator[bytes]:
+    """Yield a JSON object of texts, a line for each."""
+    begin = "{"
+    for name, value in items:
+        yield f"{begin}\n {json.dumps(name)}: {json.dumps(value)}".encode()
+        begin = ","
+    yield b"\n}\n" if begin == "," else b"{}\n"
 
 
 def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 
 from filtering.core import schemas
 from filtering.core.errors import DamagedError
-from filtering.core.uids import SUBSET_DTYPE, subset_array, uid_array
 from filtering.manifests.artifacts import (
     CHECKSUMS,
     KINDS,
@@ -22,14 +20,14 @@ from filtering.manifests.artifacts import (
     ShardLine,
     at_least,
     damage,
-    manifest_hash,
     read_stored,
-    read_subset,
     read_sums,
     table_name,
     weighed,
 )
+from filtering.manifests.by_uid import SLICE_NAME
 from filtering.manifests.referred import References
+from filtering.manifests.verify_pool import PoolCheck
 from filtering.manifests.written import WrittenManifest, written_sums
 from filtering.runtime.run_record import RunRecord, StageCost, read_run
 from filtering.runtime.stage import FOLDER
@@ -81,14 +79,15 @@ def _damaged_objects(run: Store, record: RunRecord) -> Iterator[str]:
     except DamagedError as error:
         yield _line(run, error)
         return
-    for name in (SUBSET, SHARDS):
-        if name not in sums:
-            yield f"{CHECKSUMS}: does not list {name}"
+    # A selection that is too large for one subset file has slices of it.
+    for names in ((SUBSET, SLICE_NAME.format(0)), (SHARDS,)):
+        if not sums.keys() & set(names):
+            yield f"{CHECKSUMS}: does not list {names[0]}"
     yield from (f"{name}: {fault}" for name, fault in damage(run, sums))
-    listed = {name.split("/")[2] for name in sums if name.count("/") == 2}
-    for kind in KINDS:
-        extra = set(run.child(f"manifest/{kind}").names(".parquet")) - listed
-        yield from (f"manifest/{kind}/{name}: belongs to no shard of this run" for name in sorted(extra))
+    for kind, what in (*((kind, "shard") for kind in KINDS), ("by_uid", "range of uids")):
+        names = run.child(f"manifest/{kind}").names(".parquet")
+        extra = [one for name in names if (one := f"manifest/{kind}/{name}") not in sums]
+        yield from (f"{name}: belongs to no {what} of this run" for name in extra)
 
 
 def stages_left(run: Store, record: RunRecord) -> Iterator[tuple[StageCost, Store | None]]:
@@ -119,23 +118,20 @@ def _damaged_stages(run: Store, record: RunRecord) -> Iterator[str]:
 
 
 def _disagreements(run: Store, record: RunRecord) -> Iterator[str]:
-    lines = WrittenManifest(run, record).shard_lines()
-    repeats = weighed(record["config"])
+    manifest = WrittenManifest(run, record)
+    repeats, pool = weighed(record["config"]), PoolCheck(manifest)
     totals = dict.fromkeys(("input", *KINDS), 0)
-    kept: list[pa.Table] = []
-    for index, line in enumerate(lines):
+    for index, line in enumerate(manifest.shard_lines()):
         split: dict[Kind, pa.Table] = {kind: read_stored(run, table_name(kind, index)) for kind in KINDS}
         yield from _shard_problems(index, line, split, repeats)
-        kept.append(split["kept"].select(["uid", "key"]))
+        pool.add(index, split["kept"])
         totals["input"] += line["samples"]
         for kind in KINDS:
             totals[kind] += len(split[kind])
     for name, found in totals.items():
         if record["totals"].get(name) != found:
             yield f"run.json: totals.{name} is {record['totals'].get(name)}, but the tables hold {found}"
-    yield from _subset_problems(run, kept)
-    if record["manifest_hash"] != manifest_hash(kept):
-        yield "run.json: manifest_hash does not match the kept samples"
+    yield from pool.problems()
 
 
 def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table], repeats: bool) -> Iterator[str]:
@@ -155,15 +151,3 @@ def _shard_problems(index: int, line: ShardLine, split: dict[Kind, pa.Table], re
     both = set(split["kept"]["uid"].to_pylist()) & set(split["dropped"]["uid"].to_pylist())
     if both:
         yield f"{line['url']}: {len(both)} samples are both kept and dropped"
-
-
-def _subset_problems(run: Store, kept: list[pa.Table]) -> Iterator[str]:
-    subset = read_subset(run)
-    if subset.dtype != SUBSET_DTYPE:
-        yield f"{SUBSET}: dtype is {subset.dtype}, DataComp needs {SUBSET_DTYPE}"
-        return
-    uids = np.concatenate([np.zeros(0, "S32"), *(uid_array(table["uid"]) for table in kept)])
-    if not np.array_equal(subset, subset_array(uids)):
-        yield f"{SUBSET}: does not hold exactly the kept uids in order"
-    if len(np.unique(uids)) != len(uids):
-        yield "manifest/kept: a uid is kept twice"

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from filtering.core.errors import DamagedError
+from filtering.core.errors import DamagedError, InputError
 from filtering.core.parsing import parsed
 from filtering.manifests.artifacts import (
     CHANGED,
@@ -21,6 +21,7 @@ from filtering.manifests.artifacts import (
     MANIFESTS_STAGE,
     REPORT_STAGE,
     SHARDS,
+    SUBSET,
     Kind,
     ShardLine,
     SummedRecord,
@@ -29,6 +30,7 @@ from filtering.manifests.artifacts import (
     read_whole,
     table_name,
 )
+from filtering.manifests.by_uid import INDEX, IndexedRange, UidIndex
 from filtering.runtime.run_record import RunRecord, check_same, fingerprint_of, mark_of
 from filtering.runtime.stage import FOLDER
 from filtering.runtime.stage_objects import RECORD_SUFFIX
@@ -57,6 +59,11 @@ class WrittenManifest:
         if CHECKSUMS in self._noted:
             check_written(self.run, self.mark, CHECKSUMS, checksum(data), self._noted[CHECKSUMS])
         return parsed(dict[str, str], data, self.run.path(CHECKSUMS))
+
+    def lists(self, name: str) -> bool:
+        """Return whether an object was written, as checksums.json says."""
+        with self._reading:
+            return name in self._noted or name in self._sums
 
     def checksum(self, name: str) -> str:
         """Return the checksum of an object as it was written; DamagedError if it is not known."""
@@ -87,6 +94,20 @@ class WrittenManifest:
         """Return a shard's kept, dropped or quarantined table, or some of its columns."""
         name = table_name(kind, index)
         return parsed_split(self.run.path(name), self.read(name), kind, columns)
+
+    def uid_ranges(self) -> list[IndexedRange]:
+        """Return the ranges of by_uid.json; none where an older version wrote the run."""
+        if not self.lists(INDEX):
+            return []
+        return parsed(UidIndex, self.read(INDEX), self.run.path(INDEX))["ranges"]
+
+    def check_subset_file(self) -> None:
+        """Refuse a run whose kept samples are too many for one subset file: InputError."""
+        if not self.lists(SUBSET):
+            raise InputError(
+                f"{self.run.url}: has more kept samples than one {SUBSET} holds; read manifest/subset/*.npy instead, "
+                "in the order of their names"
+            )
 
     def shard_lines(self) -> list[ShardLine]:
         """Return the lines of shards.jsonl."""

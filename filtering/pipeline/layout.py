@@ -27,7 +27,8 @@ FILES = "|".join(map(re.escape, (RUN, EVENTS, RECORD, RETIRED)))
 LAYOUT = Layout("output", re.compile(f"{FILES}|{LEASE}|{STAGES}|{'|'.join(FINAL_FOLDERS)}"))
 OWN = re.compile(
     rf"({FILES}|{LEASE}/[0-9]{{8,}}\.json|{STAGES}/{re.escape(FINAL)}|{STAGES}/[^/]+-[0-9a-f]{{16}}/.+"
-    r"|manifest/((kept|dropped|quarantined)/[0-9]{8,}\.parquet|subset\.npy|shards\.jsonl|checksums\.json)"
+    r"|manifest/((kept|dropped|quarantined|by_uid)/[0-9]{8,}\.parquet|subset/[0-9]{8,}\.npy)"
+    r"|manifest/(subset\.npy|shards\.jsonl|checksums\.json|by_uid\.json)"
     r"|report/(index\.html|page\.json))"
 )
 
@@ -78,7 +79,7 @@ def delete_own(run: Store, folder: str) -> None:
 
 def delete_half_written(run: Store) -> None:
     """Delete what writes under fixed names left that were killed: for who holds the lease, before any task runs."""
-    for folder in ("", LEASE, STAGES, *FINAL_FOLDERS, *(f"manifest/{kind}" for kind in KINDS)):
+    for folder in ("", LEASE, STAGES, *FINAL_FOLDERS, *(f"manifest/{name}" for name in (*KINDS, "by_uid", "subset"))):
         prefix = f"{folder}/" if folder else ""
         delete_halves(run.child(folder) if folder else run, partial(_is_own_in, prefix))
 

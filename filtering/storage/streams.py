@@ -171,6 +171,15 @@ def checks_versions(filesystem: Any) -> bool:
     return not {"s3", "http"}.isdisjoint(filesystem.protocol)
 
 
+def next_bytes(stream: BinaryIO, size: int) -> bytes:
+    """Return the next bytes of a stream: fewer only where it ends."""
+    parts, left = list[bytes](), size
+    while left and (data := stream.read(left)):
+        parts.append(data)
+        left -= len(data)
+    return b"".join(parts)
+
+
 def count_bytes(filesystem: Any, name: str, amount: int) -> None:
     """Count what was read or written on a filesystem, but on ours, whose requests are counted where they are made."""
     if not checks_versions(filesystem):

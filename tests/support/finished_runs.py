@@ -12,7 +12,8 @@ from filtering.core import schemas
 from filtering.core.uids import subset_array
 from filtering.embedding.artifacts import OFFSETS_NAME
 from filtering.embedding.locations import ShardLocation, write_locations
-from filtering.manifests.artifacts import CHECKSUMS, SHARDS, SUBSET, subset_bytes, table_name
+from filtering.manifests.artifacts import CHECKSUMS, SHARDS, SUBSET, table_name
+from filtering.manifests.by_uid import subset_bytes
 from filtering.runtime.run_record import OUTCOMES, RUN
 from filtering.shards.inventory import Shard, list_shards, write_inventory
 from filtering.shards.offsets import Span, offsets_of, write_offsets
