@@ -30,11 +30,13 @@ from filtering.graph.artifacts import (
     read_part_object,
     write_origins,
 )
+from filtering.graph.component_stage import count_components
 from filtering.graph.memory import partition_memory
 from filtering.graph.sharded import PartStatistics, positions
 from filtering.graph.tasks import (
     EDGES_SUFFIX,
     FOUND_SUFFIX,
+    ComponentCounts,
     GraphInputs,
     SearchCounts,
     SentTo,
@@ -57,8 +59,8 @@ NAME = GRAPHS[0]
 VERSION = 6
 # The statistics of each partition's part, and whether it is a base's.
 PARTS = "parts.json"
-# Components are counted in one task, 24 bytes a row: not in larger pools.
-MOST_COUNTED_ROWS = 200_000_000
+# Components are counted in one task, 24 bytes a row, filtered ones included; those of larger pools by partitions.
+MOST_COUNTED_ROWS = 20_000_000
 # Written when every partition has been searched and the grouped rows are no longer needed.
 SEARCHED = "searched.json"
 
@@ -96,9 +98,8 @@ def build_graph(stage: StageRun, inputs: GraphInputs, reusable: Reusable | None 
     stage.store.write_record(ADJACENT, {str(number): others for number, others in adjacent.items()})
     result = _statistics([part for part in parts.values() if part["nodes"]], found, concepts, inputs.k)
     present = [int(number) for number, part in parts.items() if part["nodes"]]
-    if present and result.nodes <= MOST_COUNTED_ROWS:
-        counted = stage.call("components", components, present, MOST_COUNTED_ROWS, stage.store)
-        result = replace(result, **counted)
+    if present:
+        result = replace(result, **_components(stage, present, result.nodes))
     if touched is not None:
         reused = sum(part["carried"] for part in parts.values())
         result = replace(result, searched_concepts=int(touched.searched.sum()), reused_partitions=reused)
@@ -148,6 +149,13 @@ class _Work:
         parts = self.stage.map(tasks, "partitions renewed")
         consume(self.stage.store, EDGES_SUFFIX)
         return parts
+
+
+def _components(stage: StageRun, present: Sequence[int], rows: int) -> ComponentCounts:
+    found = ComponentCounts()
+    if rows <= MOST_COUNTED_ROWS:
+        found = stage.call("components", components, present, MOST_COUNTED_ROWS, stage.store)
+    return found or count_components(stage, present, rows)
 
 
 def _built(work: _Work) -> tuple[Parts, Adjacent, list[SearchCounts]]:

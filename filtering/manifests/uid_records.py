@@ -84,12 +84,11 @@ def sorted_range(records: Records) -> UidRange:
 
 def records_sum(records: Records) -> int:
     """Return a number of 64 bits that tells some records from others, in whatever order they are."""
-    key, bits = records["key"].view("<u8").reshape(-1, 2), np.uint64(0)
-    numbers = (records["shard"].astype(np.uint64) << np.uint64(32)) | records["piece"]
-    with np.errstate(over="ignore"):
-        for part in (records["high"], records["low"], numbers, records["length"].astype(np.uint64), *key.T):
-            bits = mixed(bits ^ part)
-        return int(bits.sum(dtype=np.uint64))
+    key = records["key"].view("<u8").reshape(-1, KEY_BYTES // 8)
+    bits = (records["shard"].astype(np.uint64) << np.uint64(32)) | records["piece"]
+    for part in (records["high"], records["low"], records["length"].astype(np.uint64), *key.T):
+        bits = mixed(bits) ^ part
+    return int(mixed(bits).sum(dtype=np.uint64))
 
 
 def _used_cells(used: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:

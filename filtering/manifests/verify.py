@@ -85,8 +85,8 @@ def _damaged_objects(run: Store, record: RunRecord) -> Iterator[str]:
             yield f"{CHECKSUMS}: does not list {names[0]}"
     yield from (f"{name}: {fault}" for name, fault in damage(run, sums))
     for kind, what in (*((kind, "shard") for kind in KINDS), ("by_uid", "range of uids")):
-        names = run.child(f"manifest/{kind}").names(".parquet")
-        extra = [one for name in names if (one := f"manifest/{kind}/{name}") not in sums]
+        there = run.child(f"manifest/{kind}").names(".parquet")
+        extra = [one for name in there if (one := f"manifest/{kind}/{name}") not in sums]
         yield from (f"{name}: belongs to no {what} of this run" for name in extra)
 
 
