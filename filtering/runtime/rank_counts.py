@@ -1,6 +1,6 @@
 """Exact ranks in a pool that no task holds: tasks count their rows by the digits of their keys (`core.radix_select`).
 
-A round runs one counting task for each part of the pool (a shard, a partition), and one task that adds the counts up.
+A round runs one counting task for each part of the pool (a shard, a partition), and tasks that add the counts up.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from filtering.core.radix_select import DIGIT_VALUES, Digits, digit_counts, find_digit
 from filtering.runtime.records import RowCount
 from filtering.runtime.stage import StageRun
+from filtering.runtime.sums import summed_objects
 from filtering.runtime.task_spec import TaskSpec
 from filtering.storage.store import Store
 
@@ -60,7 +61,8 @@ def key_at_rank(
         if rows == 0:
             break
         rank = rank if prefix else rank_of(rows)
-        found = stage.call(name, digit_at_rank, counts_of(tasks), rank, stage.store)
+        names = summed_objects(stage, name, counts_of(tasks), add_counts, COUNTS_SUFFIX)
+        found = stage.call(name, digit_at_rank, names, rank, stage.store)
         prefix, rank = (*prefix, found["digit"]), found["rank"]
         if rank == found["rows"] - 1 and not whole:
             break
@@ -87,6 +89,13 @@ def summed_counts(store: Store, names: Sequence[str]) -> npt.NDArray[np.int64]:
         part = store.read_arrays(name)
         counts[part["digit"]] += part["count"]
     return counts
+
+
+def add_counts(names: Sequence[str], name: str, store: Store) -> None:
+    """Write the sum of counts that tasks wrote."""
+    counts = summed_counts(store, names)
+    digit = np.flatnonzero(counts)
+    store.write_arrays(name, {"digit": digit, "count": counts[digit]})
 
 
 def digit_at_rank(names: Sequence[str], rank: int, store: Store) -> DigitAtRank:

@@ -10,6 +10,7 @@ from filtering.config.scores import CentredScore
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.records import RowCount
+from filtering.runtime.sums import added_arrays
 from filtering.scores.centred import (
     Float32Array,
     Float64Array,
@@ -20,7 +21,7 @@ from filtering.scores.centred import (
     step_sums,
 )
 from filtering.scores.tasks import write_scores
-from filtering.shards.vectors import Side
+from filtering.shards.vectors import SIDES, Side
 from filtering.storage.store import Store
 
 SUMS_SUFFIX = ".side-sums.npz"
@@ -52,11 +53,15 @@ def write_sums(shard: PassingShard, store: Store) -> RowCount:
     return RowCount(rows=rows)
 
 
-def write_means(identities: Sequence[str], rows: int, dimension: int, store: Store) -> None:
+def add_sums(names: Sequence[str], name: str, store: Store) -> None:
+    """Write the sums of some shards' vectors, from their own."""
+    store.write_arrays(name, added_arrays(names, SIDES, store))
+
+
+def write_means(names: Sequence[str], rows: int, dimension: int, store: Store) -> None:
     """Write the mean vectors of the pool's images and captions, from the sums of all shards that have rows."""
-    found = [store.read_arrays(SUMS_NAME.format(identity)) for identity in identities]
-    means = {side: mean_of((part[side] for part in found), rows, dimension) for side in ("image", "text")}
-    store.write_arrays(MEANS, means)
+    found = [store.read_arrays(name) for name in names]
+    store.write_arrays(MEANS, {side: mean_of((part[side] for part in found), rows, dimension) for side in SIDES})
 
 
 def read_pool_means(store: Store) -> PoolMeans:

@@ -11,6 +11,7 @@ from filtering.runtime.rank_counts import COUNTS_SUFFIX
 from filtering.runtime.records import from_plain
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
+from filtering.runtime.sums import summed_objects
 from filtering.runtime.task_spec import task
 from filtering.scores import agreement_tasks, centred_tasks, right_tasks
 from filtering.scores.agreement import SAME_CAPTION
@@ -32,9 +33,10 @@ TOO_FEW = "{} too few to learn P(right) from: {} as right; it takes {}"
 def score_centred(stage: StageRun, shards: Sequence[PassingShard], settings: CentredScore, dimension: int) -> None:
     """Score pairs by their cosine, less what image and caption reach with the pool's others on average."""
     counts = stage.over_shards("sums", "shards added up", shards, centred_tasks.write_sums, stage.store)
-    filled = [shard.identity for shard, count in zip(shards, counts, strict=True) if count["rows"]]
-    rows = sum(count["rows"] for count in counts)
-    stage.call("means", centred_tasks.write_means, filled, rows, dimension, stage.store)
+    filled = [s.identity for s, count in zip(shards, counts, strict=True) if count["rows"]]
+    sums, rows = [centred_tasks.SUMS_NAME.format(one) for one in filled], sum(count["rows"] for count in counts)
+    sums = summed_objects(stage, "means", sums, centred_tasks.add_sums, centred_tasks.SUMS_SUFFIX)
+    stage.call("means", centred_tasks.write_means, sums, rows, dimension, stage.store)
     consume(stage.store, centred_tasks.SUMS_SUFFIX)
     stage.over_shards("score", "shards", shards, centred_tasks.score_centred, settings, stage.store)
 

@@ -13,9 +13,10 @@ from filtering.core.uid_rule import UidRule
 from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard, of_concepts
 from filtering.filters.phrases import entries_identity, read_entries
-from filtering.runtime.rank_counts import COUNTS_SUFFIX, counts_of
+from filtering.runtime.rank_counts import COUNTS_SUFFIX, add_counts, counts_of
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
+from filtering.runtime.sums import summed_objects
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity, task
 from filtering.scores import parts, right_stage, tasks
 from filtering.scores.artifacts import ScoresResult
@@ -161,7 +162,9 @@ def _of_captions(stage: StageRun, spec: Spec, sources: Sources) -> None:
     settings = spec.settings
     assert isinstance(settings, MetaClip)
     stage.over_shards("match", "shards", sources.shards, tasks.match_captions, settings, sources.files, stage.store)
-    stage.call("counts", tasks.count_matches, [shard.identity for shard in sources.shards], stage.store)
+    matches = [tasks.MATCHES_NAME.format(shard.identity) for shard in sources.shards]
+    counts = summed_objects(stage, "counts", matches, tasks.add_matches, tasks.MATCHES_SUFFIX)
+    stage.call("counts", tasks.count_matches, counts, stage.store)
     stage.over_shards("score", "shards", sources.shards, tasks.score_captions, settings, stage.store)
     consume(stage.store, tasks.MATCHES_SUFFIX)
 
@@ -219,7 +222,8 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
         for name, shard in zip(names, sources.shards, strict=True)
     ]
     stage.map(counting, "shards")
-    found = stage.call(f"{label}-bounds", parts.bound_buckets, counts_of(counting), label, stage.store)
+    counts = summed_objects(stage, f"{label}-bounds", counts_of(counting), add_counts, COUNTS_SUFFIX)
+    found = stage.call(f"{label}-bounds", parts.bound_buckets, counts, label, stage.store)
     stage.over_shards(f"{label}-send", "shards", sources.shards, parts.send_ranked, part, label, stage.store)
     sent, rows = [tasks.SENT_NAME.format(f"{label}-{shard.identity}") for shard in sources.shards], found["rows"]
     ranking = [

@@ -18,6 +18,7 @@ from filtering.graph.artifacts import read_graph
 from filtering.graph.sharded import inside_concept
 from filtering.runtime.records import RowCount
 from filtering.runtime.shuffle import Records, packed, read_groups, runs, write_groups
+from filtering.runtime.sums import added_arrays
 from filtering.scores.artifacts import SCORES_NAME
 from filtering.scores.contexts import ContextSources, Files
 from filtering.scores.distances import same_class_distances
@@ -155,9 +156,14 @@ def match_captions(shard: PassingShard, settings: MetaClip, files: Files, store:
     store.write_arrays(MATCHES_NAME.format(shard.identity), {"row": at, "entry": found, "count": count})
 
 
-def count_matches(identities: Sequence[str], store: Store) -> None:
+def add_matches(names: Sequence[str], name: str, store: Store) -> None:
+    """Write how many captions of some shards match each entry."""
+    store.write_arrays(name, added_arrays(names, ["count"], store))
+
+
+def count_matches(names: Sequence[str], store: Store) -> None:
     """Write how many captions of the pool match each entry."""
-    counts = sum(store.read_arrays(MATCHES_NAME.format(identity))["count"] for identity in identities)
+    counts = added_arrays(names, ["count"], store).get("count", 0)
     store.write_arrays(COUNTS, {"count": np.asarray(counts, dtype=np.int64)})
 
 
