@@ -1,6 +1,6 @@
 """Check a finished run from what lies in storage: conservation, checksums, schemas, agreement of its files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
@@ -84,10 +84,14 @@ def _damaged_objects(run: Store, record: RunRecord) -> Iterator[str]:
         if not sums.keys() & set(names):
             yield f"{CHECKSUMS}: does not list {names[0]}"
     yield from (f"{name}: {fault}" for name, fault in damage(run, sums))
-    for kind, what in (*((kind, "shard") for kind in KINDS), ("by_uid", "range of uids")):
-        there = run.child(f"manifest/{kind}").names(".parquet")
-        extra = [one for name in there if (one := f"manifest/{kind}/{name}") not in sums]
-        yield from (f"{name}: belongs to no {what} of this run" for name in extra)
+    for kind in KINDS:
+        yield from (f"{name}: belongs to no shard of this run" for name in _unlisted(run, f"manifest/{kind}", sums))
+    yield from (f"{name}: belongs to no range of uids of this run" for name in _unlisted(run, "manifest/by_uid", sums))
+
+
+def _unlisted(run: Store, folder: str, sums: Mapping[str, str]) -> list[str]:
+    names = [f"{folder}/{name}" for name in run.child(folder).names(".parquet")]
+    return [name for name in names if name not in sums]
 
 
 def stages_left(run: Store, record: RunRecord) -> Iterator[tuple[StageCost, Store | None]]:

@@ -13,11 +13,16 @@ from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMEN
 from filtering.concepts.partition import row_dtype
 from filtering.concepts.statistics import MOST_PAIRS
 from filtering.concepts.training_stage import BATCH_ROWS, coarse_rows
+from filtering.core.uids import SUBSET_DTYPE
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.artifacts import BLOCK_ROWS, stage_of
 from filtering.filters.repeats import BUCKET_ROWS
+from filtering.graph.component_stage import LAST_LINKS
 from filtering.graph.memory import search_memory_bytes
 from filtering.graph.sharded import EDGE, FOUND
+from filtering.graph.stage import MOST_COUNTED_ROWS
+from filtering.manifests.pool_stage import RANGE_ROWS
+from filtering.manifests.uid_records import SENT
 from filtering.measures.figures import NETWORKS, UNITS
 from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
 from filtering.scores.agreement_tasks import SAMPLE_ROWS
@@ -74,6 +79,11 @@ class Speed:
 
 # The time of one draw of a sample with weights.
 DRAW_SECONDS = 7e-7
+# A kept sample on its way to its range of uids, in it, and in the hash of the selection; and its bytes while it is
+# sorted (python -m benchmarks.speed.manifests).
+SORT_SECONDS, HASH_SECONDS, SORTED_BYTES = 1.4e-6, 2e-7, 300
+# A row in the one task that counts components, and in tasks and rounds where these are too many for it.
+JOINED_SECONDS, CONTRACTED_SECONDS, JOINED_BYTES = 1e-6, 3e-6, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +228,14 @@ def _graph(work: Work, speed: Speed) -> StageCost:
     # Each member of a concept: read, put into bytes, copied to its concept, its candidates ranked and offered, and
     # searched again if need be.
     members = work.rows * (1 + work.replicas) * (2.5e-6 + 1.1e-8 * work.dimension)
-    seconds = work.distances * speed.pair_seconds + (members + work.rows * work.k * 8e-7) * speed.pace
+    contracted = 0.0 if work.rows <= MOST_COUNTED_ROWS else work.rows * CONTRACTED_SECONDS
+    ordinary = members + work.rows * work.k * 8e-7 + contracted
+    joined = min(work.rows, LAST_LINKS if contracted else MOST_COUNTED_ROWS)
     return StageCost(
         "graph",
-        seconds,
-        work.rows * 1e-6 * speed.pace,
-        PROCESS_BYTES + SEARCH_PROCESS_BYTES + memory,
+        work.distances * speed.pair_seconds + ordinary * speed.pace,
+        joined * JOINED_SECONDS * speed.pace,
+        PROCESS_BYTES + SEARCH_PROCESS_BYTES + max(memory, min(work.rows, MOST_COUNTED_ROWS) * JOINED_BYTES),
         found + edges + work.rows * (44 + 21 * work.k),
         found + edges,
         GRAPH_START,
@@ -263,11 +275,14 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
         ),
         StageCost(
             "manifests",
-            # As if all were kept; draws are computed in up to four rounds, and once more.
-            rows * (1.5e-6 + 5 * DRAW_SECONDS * asked.draws) * pace,
-            rows * 1e-6 * pace,
-            process + shard * (400 + 50 * asked.draws) + rows * 60,
-            rows * 90,
+            # As if all were kept; draws are computed in up to four rounds, and once more. One task hashes what the
+            # others have sorted.
+            rows * (1.5e-6 + SORT_SECONDS + 5 * DRAW_SECONDS * asked.draws) * pace,
+            rows * HASH_SECONDS * pace,
+            # A shard is split by one task, and a range of uids sorted by another: the sum bounds both.
+            process + shard * (400 + 50 * asked.draws) + min(rows, RANGE_ROWS) * SORTED_BYTES,
+            rows * (110 + SENT.itemsize + SUBSET_DTYPE.itemsize),
+            rows * (SENT.itemsize + SUBSET_DTYPE.itemsize),
         ),
         StageCost(
             "report",
