@@ -1,8 +1,10 @@
 """Worker tasks of the manifests of the whole pool: kept samples go to ranges of uids, each of which a task sorts."""
 
+import contextlib
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NotRequired
 
 import numpy as np
@@ -22,9 +24,11 @@ from filtering.runtime.shuffle import read_groups, write_groups
 from filtering.storage.assembly import assemble
 from filtering.storage.checksums import table_bytes
 from filtering.storage.store import Store, checksum, stream_object
-from filtering.storage.streams import next_bytes
+from filtering.storage.streams import fetched_ahead, next_bytes
 
 SENT_SUFFIX, COUNTS_SUFFIX, SLICE_SUFFIX = ".kept", ".prefixes.npz", ".subset"
+# Tables that are read while one is hashed.
+READ_AHEAD = 2
 SENT_NAME, COUNTS_NAME, OWN_SLICE_NAME = "{:08d}" + SENT_SUFFIX, "{}" + COUNTS_SUFFIX, "{:08d}" + SLICE_SUFFIX
 
 
@@ -155,8 +159,8 @@ def hash_selection(sums: dict[str, str], run: Store) -> PoolFile:
 
 
 def _tables(sums: dict[str, str], run: Store) -> Iterator[pa.Table]:
-    for name, expected in sums.items():
-        data = read_whole(run, name)
-        if checksum(data) != expected:
-            raise DamagedError(run.path(name), CHANGED)
-        yield parsed_range(run.path(name), data)
+    with contextlib.closing(fetched_ahead(partial(read_whole, run), sums, READ_AHEAD)) as found:
+        for name, data in found:
+            if checksum(data) != sums[name]:
+                raise DamagedError(run.path(name), CHANGED)
+            yield parsed_range(run.path(name), data)
