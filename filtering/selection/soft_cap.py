@@ -92,6 +92,6 @@ class SoftCap:
         """Return how often each sample is seen, int32 (n,), 1 or more; `bound` is the key of the last draw, if any."""
         if not bound:
             return np.ones(len(uids), dtype=np.int32)
-        drawn = at_or_above(self.keys(uids, scores), bound).reshape(len(uids), -1)
+        drawn = at_or_above(self.keys(uids, scores), bound).reshape(len(uids), self.settings.most - 1)
         repeats: npt.NDArray[np.int32] = (1 + drawn.sum(axis=1)).astype(np.int32)
         return repeats

@@ -64,6 +64,12 @@ def test_a_sample_is_drawn_as_often_whatever_it_stands_beside():
     assert np.corrcoef(whole, scores)[0, 1] > 0.5
 
 
+def test_a_shard_without_kept_samples_has_no_repeats():
+    cap = SoftCap(Weights(most=3), 0.0, 1.0)
+    none = cap.repeats(np.zeros(0, "S32"), np.zeros(0, np.float32), (1, 2, 3, 4))
+    assert (none.dtype, len(none)) == (np.int32, 0)
+
+
 def test_a_larger_penalty_evens_the_repeats_out():
     scores = np.random.default_rng(1).normal(size=400).astype(np.float32)
     spread = [repeats_of(scores, 800, penalty=penalty, most=64).std() for penalty in (0.1, 1.0, 5.0)]
