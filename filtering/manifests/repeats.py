@@ -9,37 +9,17 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TypedDict
 
-import numpy as np
-import numpy.typing as npt
-
-from filtering.concepts.partition import shard_and_row
 from filtering.config.weights import Weights
 from filtering.core.radix_select import WIDE_DIGITS
-from filtering.core.uids import Uids
 from filtering.filters.artifacts import PassingShard
+from filtering.manifests.picks import Picked
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, count_keys, key_at_rank
 from filtering.runtime.records import RowCount
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import TaskSpec, task
-from filtering.selection.artifacts import read_picks
 from filtering.selection.soft_cap import Moments, SoftCap
 from filtering.storage.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """The picks of the last step of selection: their folder, and the names of its objects."""
-
-    store: Store
-    names: tuple[str, ...]
-
-    def of(self, shard: PassingShard) -> tuple[Uids, npt.NDArray[np.float32]]:
-        """Return the uids and scores of a shard's kept samples, in the order of its rows."""
-        picks = read_picks(self.store, self.names, shard.index)
-        rows = shard_and_row(picks["row"])[1]
-        order = np.argsort(rows)
-        return shard.uids(rows[order]), np.ascontiguousarray(picks["score"][order])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,13 @@ from filtering.manifests.artifacts import (
     read_sums,
     table_name,
 )
+from filtering.manifests.picks import GATHERED_SUFFIX, find_picks
 from filtering.manifests.pool_stage import write_pool_files
-from filtering.manifests.repeats import Picked, find_repeats
+from filtering.manifests.repeats import find_repeats
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
-from filtering.selection.artifacts import PICKS_SUFFIX, PickFilter
+from filtering.runtime.stage_objects import consume
+from filtering.selection.artifacts import PickFilter
 from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store, write_chunks
 
@@ -55,12 +57,14 @@ def write_manifests(
     embedding. Raises RunError if a shard's kept, dropped and quarantined samples do not add up to its samples.
     """
     run = stage.runtime.store
-    picks = [pick_filter.store.names(PICKS_SUFFIX) for pick_filter in pick_filters]
-    last = Picked(pick_filters[-1].store, tuple(picks[-1]))
-    repeats = None if weights is None else find_repeats(stage, weights, shards, last)
-    splits = stage.over_shards("", "shards", shards, split_shard, list(pick_filters), picks, run, repeats)
+    picked = find_picks(stage, pick_filters, samples)
+    repeats = None if weights is None else find_repeats(stage, weights, shards, picked[-1])
+    steps = [pick_filter.reason for pick_filter in pick_filters]
+    splits = stage.over_shards("", "shards", shards, split_shard, steps, picked, run, repeats)
     _check_conservation(shards, samples, splits)
     pool = write_pool_files(stage, [split["kept"] for split in splits])
+    if any(one.together for one in picked):
+        consume(stage.store, GATHERED_SUFFIX)
     sums = _write_lists(run, shards, samples, splits, pool.checksums)
     totals = {"input": sum(samples)} | {kind: sum(split[kind] for split in splits) for kind in KINDS}
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}

@@ -15,9 +15,10 @@ from filtering.core import schemas
 from filtering.core.uids import uid_array
 from filtering.filters.artifacts import DUPLICATE_UID, REPEATED, UID_CONFLICT, PassingShard
 from filtering.manifests.artifacts import REPEAT, Kind, at_least, table_name
+from filtering.manifests.picks import Picked
 from filtering.manifests.repeats import Repeats
 from filtering.runtime.shuffle import Records
-from filtering.selection.artifacts import PICK, PickFilter, read_picks
+from filtering.selection.artifacts import PICK
 from filtering.storage.checksums import table_bytes
 from filtering.storage.store import Store, checksum
 
@@ -41,27 +42,27 @@ class ShardSplit(TypedDict):
 
 def split_shard(
     shard: PassingShard,
-    pick_filters: Sequence[PickFilter],
-    names: Sequence[Sequence[str]],
+    steps: Sequence[str],
+    picked: Sequence[Picked],
     run: Store,
     repeats: Repeats | None = None,
 ) -> ShardSplit:
-    """Write a shard's kept, dropped and quarantined tables; `names` are the objects with the picks of each step.
+    """Write a shard's kept, dropped and quarantined tables; of each step, its reason and where its picks are.
 
     With `repeats` the kept table says how often each sample is seen in an epoch.
     """
     rows = shard.embedded.rows(["uid", "key"])
     reasons = np.array(shard.reasons().fill_null("").to_pylist(), dtype=object)
-    picks, picked = np.zeros(0, PICK), np.zeros(0, np.int64)
-    for pick_filter, objects in zip(pick_filters, names, strict=True):
-        picks = read_picks(pick_filter.store, objects, shard.index)
-        picked = shard_and_row(picks["row"])[1]
+    picks, rows_picked = np.zeros(0, PICK), np.zeros(0, np.int64)
+    for reason, step in zip(steps, picked, strict=True):
+        picks = step.picks(shard.index)
+        rows_picked = shard_and_row(picks["row"])[1]
         missing = reasons == ""
-        missing[picked] = False
-        reasons[missing] = pick_filter.reason
+        missing[rows_picked] = False
+        reasons[missing] = reason
     url = shard.embedded.shard.url
     tables: dict[Kind, pa.Table] = {
-        "kept": _kept(rows, picks, picked, url, repeats),
+        "kept": _kept(rows, picks, rows_picked, url, repeats),
         "dropped": _dropped(rows, reasons, url),
         "quarantined": _quarantined(shard, rows, reasons, url),
     }

@@ -11,7 +11,7 @@ from sampling import some_of
 from filtering.config.run import parse_config
 from filtering.graph import component_stage
 from filtering.graph import stage as graph_stage
-from filtering.manifests import pool_stage
+from filtering.manifests import picks, pool_stage
 from filtering.manifests.verify import problems
 from filtering.pipeline import incremental
 from filtering.storage.store import Store
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 RUN = Store("mortal://pool/run")
 LIMITS = {
+    (picks, "MOST_REQUESTS"): 0,
+    (picks, "TOGETHER"): 1,
     (pool_stage, "RANGE_ROWS"): 25,
     (pool_stage, "BATCH_SHARDS"): 1,
     (graph_stage, "MOST_COUNTED_ROWS"): 0,
