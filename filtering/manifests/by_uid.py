@@ -35,7 +35,7 @@ class IndexedRange(TypedDict):
 
 
 class UidIndex(TypedDict):
-    """by_uid.json: the ranges in ascending order, the first of which begins with the first uid of all."""
+    """What by_uid.json holds: the ranges in ascending order, the first of which begins with the first uid of all."""
 
     rows: Count
     ranges: list[IndexedRange]

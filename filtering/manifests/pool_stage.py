@@ -8,7 +8,6 @@ from filtering.manifests.by_uid import INDEX, SLICE_NAME, TABLE_NAME, IndexedRan
 from filtering.manifests.uid_ranges import FIRST
 from filtering.manifests.uid_tasks import (
     COUNTS_SUFFIX,
-    SENT_NAME,
     SENT_SUFFIX,
     SLICE_SUFFIX,
     SortedRange,
@@ -17,6 +16,7 @@ from filtering.manifests.uid_tasks import (
     hash_selection,
     send_kept,
     sort_range,
+    write_starts,
     write_subset,
 )
 from filtering.runtime.stage import StageRun
@@ -46,10 +46,11 @@ def write_pool_files(stage: StageRun, kept: Sequence[int]) -> PoolFiles:
     """
     run, store, batches = stage.runtime.store, stage.store, list(shard_batches(kept))
     starts = find_starts(stage, batches, sum(kept))
-    sending = [task(f"send-{n:08d}", send_kept, batch, n, starts, run, store) for n, batch in enumerate(batches)]
+    write_starts(starts, store)
+    sending = [task(f"send-{n:08d}", send_kept, batch, n, run, store) for n, batch in enumerate(batches)]
     stage.map(sending, "batches of kept samples")
-    names, sliced = [SENT_NAME.format(number) for number in range(len(batches))], len(starts) > MOST_SLICES
-    sorting = [task(f"range-{n:08d}", sort_range, n, names, sliced, run, store) for n in range(len(starts))]
+    sliced = len(starts) > MOST_SLICES
+    sorting = [task(f"range-{n:08d}", sort_range, n, len(batches), sliced, run, store) for n in range(len(starts))]
     ranges = stage.map(sorting, "ranges of uids")
     for suffix in (SENT_SUFFIX, COUNTS_SUFFIX):
         consume(store, suffix)

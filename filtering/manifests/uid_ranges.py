@@ -4,8 +4,6 @@ A uid has 8 digits of 16 bits. Samples are counted by their first digit; where m
 one, those are counted by the next, and so on. So ranges are bounded whatever uids look like, up to those of one uid.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -59,6 +57,6 @@ def divided(prefix: str, counts: npt.NDArray[np.int64], most: int) -> tuple[list
     return starts, heavy
 
 
-def range_of(uids: Uids, starts: Sequence[str]) -> npt.NDArray[np.int64]:
+def range_of(uids: Uids, starts: Uids) -> npt.NDArray[np.int64]:
     """Return the range of each uid, int64 (n,); `starts` are the first uids of the ranges, ascending from `FIRST`."""
-    return np.searchsorted(np.array(starts, dtype="S32"), uids, side="right") - 1
+    return np.searchsorted(starts, uids, side="right") - 1

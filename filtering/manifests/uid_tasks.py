@@ -27,6 +27,7 @@ from filtering.storage.store import Store, checksum, stream_object
 from filtering.storage.streams import fetched_ahead, next_bytes
 
 SENT_SUFFIX, COUNTS_SUFFIX, SLICE_SUFFIX = ".kept", ".prefixes.npz", ".subset"
+STARTS = "starts.npz"
 # Tables that are read while one is hashed.
 READ_AHEAD = 2
 SENT_NAME, COUNTS_NAME, OWN_SLICE_NAME = "{:08d}" + SENT_SUFFIX, "{}" + COUNTS_SUFFIX, "{:08d}" + SLICE_SUFFIX
@@ -84,24 +85,29 @@ def divide(prefixes: Sequence[str], labels: Sequence[str], most: int, store: Sto
     )
 
 
-def send_kept(shards: Sequence[int], number: int, starts: Sequence[str], run: Store, store: Store) -> RowCount:
+def write_starts(starts: Sequence[str], store: Store) -> None:
+    """Write the first uids of all ranges, for the tasks of all batches."""
+    store.write_arrays(STARTS, {"starts": np.array(starts, dtype="S32")})
+
+
+def send_kept(shards: Sequence[int], number: int, run: Store, store: Store) -> RowCount:
     """Send the kept samples of some shards to the ranges of their uids."""
     tables = [read_split(run, "kept", shard, ["uid", "key"]) for shard in shards]
     whose = np.repeat(np.array(shards, np.int32), [len(table) for table in tables])
     kept = pa.concat_tables(tables)
     uids = uid_array(kept["uid"])
     records, row = sent_records(uids, kept["key"], whose)
-    groups = range_of(uids, starts)[row]
+    groups = range_of(uids, store.read_arrays(STARTS)["starts"])[row]
     write_groups(store, SENT_NAME.format(number), groups, SENT, records.__getitem__)
     return RowCount(rows=len(kept))
 
 
-def sort_range(number: int, names: Sequence[str], sliced: bool, run: Store, store: Store) -> SortedRange:
+def sort_range(number: int, batches: int, sliced: bool, run: Store, store: Store) -> SortedRange:
     """Write the table of a range of uids, and its part of subset.npy: by itself for good if the subset is sliced.
 
-    RunError if a uid is kept twice.
+    `batches` have sent their samples. RunError if a uid is kept twice.
     """
-    records = read_groups(store, names, number)
+    records = read_groups(store, [SENT_NAME.format(batch) for batch in range(batches)], number)
     found = sorted_range(np.zeros(0, SENT) if records is None else records)
     del records
     _check_once(found, run)

@@ -101,7 +101,7 @@ def test_the_tables_by_uid_are_the_kept_samples_in_order(ranged):
 
 def test_what_only_the_stage_reads_is_deleted(ranged):
     left = [path.name for path in ranged.glob("stages/manifests-*/*")]
-    assert not [name for name in left if name.endswith((".kept", ".subset", ".npz"))]
+    assert not [name for name in left if name.endswith((".kept", ".subset", ".prefixes.npz"))]
 
 
 def test_a_selection_of_nothing_has_empty_files(tmp_path, pool):

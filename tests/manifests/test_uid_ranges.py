@@ -26,7 +26,7 @@ def test_ranges_hold_few_whatever_uids_look_like(uids, most):
     uids = np.array(uids, dtype="S32")
     starts = starts_of(uids, most)
     assert starts == sorted(set(starts))
-    ranges = range_of(uids, starts)
+    ranges = range_of(uids, np.array(starts, dtype="S32"))
     for number in range(len(starts)):
         held = uids[ranges == number]
         assert len(held) or len(starts) == 1
