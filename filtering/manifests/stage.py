@@ -144,7 +144,7 @@ def _written(url: str, chunks: Iterable[bytes]) -> str:
 
 
 def _object_lines(items: Iterable[tuple[str, str]]) -> Iterator[bytes]:
-    """Yield a JSON object of texts, a line for each."""
+    # A JSON object of texts: a line is in memory at a time.
     begin = "{"
     for name, value in items:
         yield f"{begin}\n {json.dumps(name)}: {json.dumps(value)}".encode()
