@@ -1,10 +1,12 @@
 """One object made of others, one after the other, of which none is in memory."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 
 from filtering.core.errors import DamagedError
 from filtering.storage.checksums import MissingError
-from filtering.storage.store import filesystem_of, stream_object, write_chunks, write_object
+from filtering.storage.s3_answers import NoCopyError
+from filtering.storage.store import filesystem_of, stream_object, write_chunks
 from filtering.storage.streams import is_s3
 from filtering.storage.upload_parts import copied, size_of, upload_parts
 from filtering.storage.written import note
@@ -16,18 +18,17 @@ def assemble(url: str, header: bytes, sizes: Mapping[str, int]) -> None:
     """Write a whole object: a header, then other objects of the same storage, by their URLs and bytes, in their order.
 
     S3 copies them itself, in one upload of up to 10,000 parts, which is aborted if it fails; the header and what no
-    part may be by itself, less than 5 MiB, is sent. A disk, or another store, is written to 1 MiB at a time. Raises
-    DamagedError if an object is missing or has another size.
+    part may be by itself, less than 5 MiB, is sent. A disk, another store, or one with S3's API that copies no parts,
+    is written to 1 MiB at a time. Raises DamagedError if an object is missing or has another size.
     """
     filesystem, path = filesystem_of(url)
     parts = list(upload_parts(header, sizes)) if is_s3(filesystem) else []
-    if len(parts) > 1 or any(map(copied, parts)):
-        filesystem.assemble(path, parts)
-        note(url, sum(map(size_of, parts)))
-    elif is_s3(filesystem):
-        write_object(url, b"".join(_chunks(header, sizes)))
-    else:
-        write_chunks(url, _chunks(header, sizes))
+    if any(map(copied, parts)):
+        with contextlib.suppress(NoCopyError):
+            filesystem.assemble(path, parts)
+            note(url, sum(map(size_of, parts)))
+            return
+    write_chunks(url, _chunks(header, sizes))
 
 
 def _chunks(header: bytes, sizes: Mapping[str, int]) -> Iterator[bytes]:

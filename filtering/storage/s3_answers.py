@@ -58,6 +58,10 @@ class NoBucketError(InputError, FileNotFoundError):
     """There is no such bucket."""
 
 
+class NoCopyError(RunError):
+    """The store takes no part of an upload that it would copy itself."""
+
+
 def judged(error: Exception, method: str, what: str) -> Verdict:
     """Return the verdict on an error that s3fs raised for a request, such as get_object.
 
@@ -107,6 +111,8 @@ def _judged_answer(error: Exception, method: str, what: str) -> Verdict:
         return Verdict(1, RunError(f"{what}: was replaced while it was read"))
     if code in PRECONDITION:
         return Verdict(1, FileExistsError(f"{what}: is there already"))
+    if status == 501 and method == "upload_part_copy":
+        return Verdict(1, NoCopyError(f"{what}: {method} is refused ({shown})"))
     if code in THROTTLING_CODES or status in THROTTLING_STATUS:
         return Verdict(THROTTLED_ATTEMPTS, RunError(f"{what}: kept failing, last with {shown}"))
     if code in TRANSIENT_CODES or status == 408 or (status >= 500 and status != 501):

@@ -102,6 +102,14 @@ def test_an_assembly_on_s3_that_fails_in_the_middle_is_aborted(store, proxy, s3)
     assert not store.exists("whole")
 
 
+def test_a_store_that_copies_no_parts_is_sent_the_objects(store, proxy, s3):
+    expected, sizes = objects(store, [2 * LEAST_PART, 9, 2 * LEAST_PART])
+    proxy.set(refuse_copies=1000)
+    assemble(store.path("whole"), HEADER, sizes)
+    assert store.read("whole") == expected
+    assert uploads(s3, store) == []
+
+
 @pytest.mark.parametrize("lost", [0, 2])
 def test_an_object_that_is_lost_on_s3_is_named(store, s3, lost):
     _, sizes = objects(store, [2 * LEAST_PART, 9, 3 * LEAST_PART])

@@ -46,6 +46,7 @@ class Faults:
     throttle_next : so many of the requests that come next, answered by SlowDown (503).
     expire_after : all requests after so many are answered by ExpiredToken (400); below 0 none is.
     fail_parts : so many UploadPart that come next, InternalError (500); deny_parts : AccessDenied (403).
+    refuse_copies : so many copies that come next, NotImplemented (501).
     keys_a_page : of each page of a listing, if not 0; with `repeat_pages` each page is the first one.
     fail_completions : so many CompleteMultipartUpload that come next, 200 with an error for a body.
     lose_completions : answers of so many CompleteMultipartUpload that come next, after the store did its work.
@@ -68,6 +69,7 @@ class Faults:
     expire_after: int = -1
     fail_parts: int = 0
     deny_parts: int = 0
+    refuse_copies: int = 0
     fail_completions: int = 0
     keys_a_page: int = 0
     repeat_pages: int = 0
@@ -168,6 +170,8 @@ class Proxy:
             return self.refusal(503, "SlowDown")
         if 0 <= faults.expire_after < self.counts["requests"]:
             return self.refusal(400, "ExpiredToken")
+        if "x-amz-copy-source" in request.headers and self.next("refuse_copies"):
+            return self.refusal(501, "NotImplemented")
         if part and self.next("fail_parts"):
             return self.refusal(500, "InternalError")
         if part and self.next("deny_parts"):
