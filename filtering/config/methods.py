@@ -26,7 +26,17 @@ class NoSettings(Section):
 VARIANT = "auto, novelty or paper"
 
 
-class NoveltySettings(Section):
+class ExchangeSettings(Section):
+    """Whether picks weigh on samples of other concepts."""
+
+    exchanges: Annotated[int, Field(ge=0, le=1_000, strict=True)] = Field(
+        0,
+        description="the number of rounds in which concepts exchange the picks at their borders, from 0 (a pick weighs "
+        "on its own concept alone) to 1,000; after 8 the picks are about those of one D2 over the pool",
+    )
+
+
+class NoveltySettings(ExchangeSettings):
     """D2 with expected novelty: probabilities in place of scores; novelty counts by how well image and caption fit."""
 
     variant: Literal["novelty"] = Field("novelty", description=VARIANT)
@@ -37,7 +47,7 @@ class NoveltySettings(Section):
     )
 
 
-class D2Settings(Section):
+class D2Settings(ExchangeSettings):
     """D2 Pruning (arXiv 2310.07931): messages over the graph."""
 
     variant: Literal["paper"] = Field("paper", description=VARIANT)
@@ -211,6 +221,11 @@ def fit_of(settings: object) -> NoneOrScore:
     return settings.fit if isinstance(settings, NoveltySettings) else NONE
 
 
+def exchanges_of(settings: object) -> int:
+    """Return in how many rounds concepts exchange their picks, by a method's parameters."""
+    return settings.exchanges if isinstance(settings, ExchangeSettings) else 0
+
+
 def readers(key: str) -> str:
     """Return which methods and budgets have a parameter of that name, in words; empty if none has."""
     variants = (((D2, name), method) for name, method in VARIANTS.items())
@@ -223,7 +238,8 @@ def readers(key: str) -> str:
 
 
 def _called(name: str, variant: str, key: str) -> str:
-    return f"{name} with variant {variant}" if variant and key != VARIANT_KEY else name
+    of_all = all(key in one.settings.model_fields for one in VARIANTS.values())
+    return f"{name} with variant {variant}" if variant and not of_all else name
 
 
 def parameter_keys() -> set[str]:

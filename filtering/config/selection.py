@@ -38,6 +38,7 @@ from filtering.config.methods import (
     Parameters,
     ThresholdSettings,
     budget_keys,
+    exchanges_of,
     fit_of,
     method_of,
     parameter_keys,
@@ -108,6 +109,11 @@ class Step(Section):
             raise ValueError(f"unknown budget {name}{nearest(name, BUDGET_SECTIONS)}")
         if name == STRATA and method and fit_of(info.data.get("settings")) != NONE:
             raise ValueError("strata are cut by a second score, and so is fit; set fit to none or take another budget")
+        if name == STRATA and exchanges_of(info.data.get("settings")):
+            raise ValueError(
+                "strata are picked from one by one, and exchanges are between whole concepts; set exchanges to 0 or "
+                "take another budget"
+            )
         return name
 
     @model_serializer(mode="wrap")

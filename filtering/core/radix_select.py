@@ -59,6 +59,12 @@ def score_of(key: int) -> float:
     return float(np.array(bits, dtype=np.uint32).view(np.float32))
 
 
+def wide_score_of(key: int) -> float:
+    """Return the float64 score whose key `wide_order_keys` gives; 0.0 for that of both zeros."""
+    bits = key ^ int(WIDE_SIGN) if key & int(WIDE_SIGN) else key ^ 0xFFFFFFFFFFFFFFFF
+    return float(np.array(bits, dtype=np.uint64).view(np.float64))
+
+
 def split_digits(values: npt.NDArray[np.unsignedinteger[Any]], count: int) -> Digits:
     """Return the lowest `count` digits of unsigned whole numbers, the most significant first, uint16 (n, count)."""
     shifts = [DIGIT_BITS * place for place in range(count - 1, -1, -1)]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from filtering.concepts.artifacts import read_concept_centroids, read_concepts
 from filtering.concepts.cutting import read_copies
 from filtering.concepts.kmeans import centroid_hierarchy
-from filtering.config.methods import HierarchicalBudget, MinimumBudget, StrataBudget, ThresholdSettings
+from filtering.config.methods import HierarchicalBudget, MinimumBudget, StrataBudget, ThresholdSettings, exchanges_of
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.core.radix_select import at_or_above
@@ -53,6 +53,9 @@ def write_budgets(stage: StageRun, step: Step, pool: Pool, total: int, available
         hardest = int(available * hardest_share(settings.drop_hardest, total, available))
         write_strata(stage.store, pool_strata(stage, pool.partitions, settings.strata, hardest, total, wide=wide))
         budgets = sizes
+    elif name == "pool" and exchanges_of(step.settings):
+        # The rounds of picks spend it.
+        return
     elif name in ("pool", "threshold"):
         cut = _cut(stage, step, pool, total, available, wide)
         budgets = np.zeros_like(sizes) if cut is None else counts_above(stage, pool.partitions, len(sizes), cut)

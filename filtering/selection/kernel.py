@@ -15,6 +15,7 @@ from numba import njit
 from filtering.config.validation import nearest
 from filtering.core.csr import FloatArray, Int64Array
 from filtering.core.errors import InputError
+from filtering.core.portable_math import exp, exps
 
 Float64Array = npt.NDArray[np.float64]
 Distance = Literal["squared", "euclidean"]
@@ -62,8 +63,7 @@ class Kernel:
 
     def weights(self, distances: FloatArray, gamma: float) -> Float64Array:
         """Return exp(-gamma * d / unit), float64 (m,), of squared distances, float (m,)."""
-        faded: Float64Array = np.exp(-gamma * self.lengths(distances) / self.unit)
-        return faded
+        return exps(-gamma * self.lengths(distances) / self.unit)
 
 
 def check_option(name: str, value: str, known: Any) -> None:
@@ -73,10 +73,11 @@ def check_option(name: str, value: str, known: Any) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _weight(distance: float, gamma: float, root: bool, unit: float) -> float:
+def edge_weight(distance: float, gamma: float, root: bool, unit: float) -> float:
+    """Return the weight of a message over an edge of a squared distance."""
     length = math.sqrt(np.float64(distance)) if root else np.float64(distance)
     # In this order no product of a huge distance and a gamma of 0 is not a number; a unit of 1 changes no bit.
-    return math.exp(-gamma * length / unit)
+    return float(exp(-gamma * length / unit))
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -94,7 +95,7 @@ def with_messages(
     messages = start.copy()
     for node in range(len(indptr) - 1):
         for edge in range(indptr[node], indptr[node + 1]):
-            messages[node] += _weight(distances[edge], gamma, root, unit) * scores[indices[edge]]
+            messages[node] += edge_weight(distances[edge], gamma, root, unit) * scores[indices[edge]]
     return messages
 
 
@@ -181,7 +182,7 @@ def pick_greedily(
         for edge in range(indptr[pick], indptr[pick + 1]):
             neighbour = indices[edge]
             if place[neighbour] >= 0:
-                x[neighbour] -= _weight(distances[edge], gamma, root, unit) * x[pick]
+                x[neighbour] -= edge_weight(distances[edge], gamma, root, unit) * x[pick]
                 at = _rise(heap, place, x, place[neighbour])
                 _sink(heap, place, x, at, size)
 
@@ -215,6 +216,6 @@ def pick_novel(
         for edge in range(indptr[pick], indptr[pick + 1]):
             node = indices[edge]
             if place[node] >= 0:
-                nu[node] *= 1.0 - p[pick] * _weight(distances[edge], 1.0, False, unit)
+                nu[node] *= 1.0 - p[pick] * edge_weight(distances[edge], 1.0, False, unit)
                 gain[node] = worth[node] * nu[node] - (1.0 - p[node])
                 _sink(heap, place, gain, place[node], size)

@@ -205,9 +205,12 @@ def _selector_fields(name: str) -> list[Parameter]:
 
 def _d2_fields(own: list[Parameter]) -> list[Parameter]:
     """Return D2's parameters: the variant, and those of each, which ask for that variant."""
-    (fit,) = (one for one in _fields(VARIANTS["novelty"].settings) if one["name"] == FIT_KEY)
-    told = [("novelty", fit | {"default": AUTO}), *(("paper", one) for one in own if one["name"] != VARIANT_KEY)]
-    found = [Parameter(name=VARIANT_KEY, description=VARIANTS_TOLD, default=AUTO)]
+    novel = _fields(VARIANTS["novelty"].settings)
+    (fit,) = (one for one in novel if one["name"] == FIT_KEY)
+    both = [one for one in own if one in novel]
+    paper = [one for one in own if one["name"] != VARIANT_KEY and one not in both]
+    told = [("novelty", fit | {"default": AUTO}), *(("paper", one) for one in paper)]
+    found = [Parameter(name=VARIANT_KEY, description=VARIANTS_TOLD, default=AUTO), *both]
     for variant, one in told:
         found.append(one | {"description": f"variant {variant}: {one['description']}"})
     return found

@@ -161,14 +161,14 @@ def scores_of(ids: Int64Array, partitions: Sequence[int], store: Store) -> npt.N
 class Survivors:
     """The part of a partition's graph between rows that are still there, with the scores of all rows it touches.
 
-    `scores` holds those of `partitions`: its own, and those that it shares edges with. `score_of`, float64 (u,), has
-    the score of every row that `part` touches; `own` and `edges`, int64, are the places in it of the part's rows and
-    of its edges' targets.
+    `scores` holds those of `partitions`: its own, and those that it shares edges with. `touched`, int64 (u,), are the
+    rows that the whole part touches, ascending, and `score_of`, float64 (u,), their scores; `own` and `edges`, int64,
+    are the places there of the rows of `part` and of its edges' targets.
     """
 
     def __init__(self, part: ShardGraph, partitions: Sequence[int], scores: Store) -> None:
-        touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
-        self.score_of = scores_of(touched, partitions, scores)
+        self.touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
+        self.score_of = scores_of(self.touched, partitions, scores)
         there = ~np.isnan(self.score_of)[places]
         self.own, self.edges = places[: len(part.row)], places[len(part.row) :]
         self.part = part

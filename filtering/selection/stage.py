@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filtering.concepts.artifacts import read_concepts
 from filtering.config.methods import DECIDED, D2Settings
 from filtering.config.resolution import without_paper
 from filtering.config.selection import Step
@@ -14,6 +15,7 @@ from filtering.runtime.stage_objects import consume, consume_folder
 from filtering.runtime.task_spec import task
 from filtering.selection.allotment import surviving_concepts, write_budgets
 from filtering.selection.artifacts import BUDGETS_NAME, Pool, PreviousResult, ScoreStores, SelectionResult
+from filtering.selection.exchange_stage import Exchanging, exchanges_picks
 from filtering.selection.registry import selector_of
 from filtering.selection.scores import (
     SENT_NAME,
@@ -27,7 +29,7 @@ from filtering.selection.scores import (
 from filtering.selection.tasks import SelectionCount, Sources, combine, pass_messages, select
 from filtering.storage.store import Store
 
-VERSION = 10
+VERSION = 11
 NAME = "selection"
 # Keys of a step that are not settings of its stage: scores are inputs, and `selection_key` itself reads `per`.
 APART = ("score", "difficulty", "fit", "per")
@@ -71,7 +73,7 @@ def select_coreset(
         wanted = (previous.total if previous else 0) + wanted_total(step.keep, new)
     total = min(wanted, available)
     write_budgets(stage, step, pool, total, available, wide=scores.wide)
-    counts = _select(stage, step, pool, adjacent, previous)
+    counts, exchanged = _select(stage, step, pool, adjacent, previous, total)
     # The scores stay, by partition: the report and `filtering explain` read them.
     for suffix in (VECTORS_SUFFIX, COUNTS_SUFFIX):
         consume(stage.store, suffix)
@@ -82,7 +84,7 @@ def select_coreset(
         picks=picks,
         available=available,
         wanted=picks if step.budget_name in DECIDED else wanted,
-        summary=_summary(step, counts, available, previous is not None),
+        summary=_summary(step, counts, available, previous is not None) + exchanged,
         total=total,
         selected_concepts=sum(count["selected"] for count in counts),
         warnings=_warnings(step, below_0),
@@ -136,16 +138,21 @@ def _select(
     pool: Pool,
     adjacent: Mapping[int, Sequence[int]],
     previous: PreviousResult | None,
-) -> list[SelectionCount]:
-    """Select in every partition."""
+    total: int,
+) -> tuple[list[SelectionCount], str]:
+    """Select in every partition; return the counts, and in words how often concepts exchanged picks."""
     scores = _pass_messages(stage, step, pool, adjacent)
+    if exchanges_picks(step):
+        concepts = len(read_concepts(pool.concepts))
+        counts, done = Exchanging(stage, step, pool, adjacent).select(scores, total, concepts)
+        return counts, f", {counted(done, 'exchange')} of picks"
     vectors = _send_vectors(stage, pool) if selector_of(step).vectors else ()
     sources = Sources(pool.graph, scores, previous.store if previous else None, vectors)
     tasks = [
         task(f"{number:08d}", select, number, adjacent.get(number, []), step, sources, stage.store)
         for number in range(pool.partitions)
     ]
-    return stage.map(tasks, "partitions")
+    return stage.map(tasks, "partitions"), ""
 
 
 def _pass_messages(stage: StageRun, step: Step, pool: Pool, adjacent: Mapping[int, Sequence[int]]) -> Store:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from filtering.core.csr import KnnGraph, symmetrised
 from filtering.core.errors import InputError
+from filtering.core.portable_math import exp
 from filtering.graph.knn import knn_graph
 from filtering.selection.d2 import forward_messages, greedy_picks, select
 from filtering.selection.kernel import Kernel
@@ -37,7 +38,7 @@ def plain_round(edges, x, gamma, unit, messages):
         message = x[node] if messages == "sum" else 0.0
         weights = 0.0
         for neighbour, length in edges[node]:
-            weight = math.exp(-gamma * length / unit)
+            weight = exp(-gamma * length / unit)
             message += weight * x[neighbour]
             weights += weight
         if messages == "mean":
@@ -63,7 +64,7 @@ def plain_select(
         picks.append(best)
         for neighbour, length in edges[best]:
             if neighbour not in picks:
-                x[neighbour] -= math.exp(-gamma_reverse * length / unit) * x[best]
+                x[neighbour] -= exp(-gamma_reverse * length / unit) * x[best]
     return picks
 
 

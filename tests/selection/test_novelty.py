@@ -10,6 +10,7 @@ from test_d2 import plain_edges, random_graph
 
 from filtering.core.csr import KnnGraph
 from filtering.core.errors import InputError
+from filtering.core.portable_math import exp
 from filtering.graph.knn import knn_graph
 from filtering.selection.novelty import distinct_right, select, unit_of
 
@@ -30,7 +31,7 @@ def plain_picks(graph, p, unit, weights=None):
         picks.append(best)
         gains.append(most)
         for neighbour, length in edges[best]:
-            nu[neighbour] *= 1 - p[best] * math.exp(-length / unit)
+            nu[neighbour] *= 1 - p[best] * exp(-length / unit)
     return picks, gains
 
 

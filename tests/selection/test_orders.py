@@ -146,6 +146,7 @@ OTHERS = {
     "gamma_forward": 0.5,
     "gamma_reverse": 0.5,
     "rounds": 2,
+    "exchanges": 8,
     "distance": "euclidean",
     "scale": "median",
     "messages": "mean",
