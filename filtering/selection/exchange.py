@@ -1,10 +1,10 @@
-"""The exchange of picks between concepts: a partition's concepts, the times of others' picks in, picks and times out.
+"""The exchange of picks between concepts: a block of concepts and the times of others' picks in, picks and times out.
 
 Every concept runs its own greedy. In each round it takes the picks that its neighbours in other concepts made in the
 round before at the times at which they made them. What no longer changes is the greedy over the whole pool.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -58,9 +58,10 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Bordered:
-    """The n samples of a partition's k concepts before any pick, with the edges inside concepts and across borders."""
+    """The n samples of k concepts of a block before any pick, with the edges inside concepts and across borders."""
 
     concept: Int32Array  # (k,)
+    partition: Int32Array  # (k,)
     first: Int64Array  # (k + 1,), where each concept's samples start
     row: Int64Array  # (n,), global rows
     x: Float64Array  # (n,), scores after forward messages, or gains
@@ -83,6 +84,24 @@ class Bordered:
         """Return what `arrays` was made of."""
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
+    @classmethod
+    def joined(cls, parts: Sequence["Bordered"]) -> "Bordered":
+        """Return some partitions as one block."""
+        whole = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)}
+        samples = np.cumsum([0, *(len(part.row) for part in parts)])
+        for name, counted in (("first", "row"), ("indptr", "indices"), ("leaving", "edge_end")):
+            shift = np.cumsum([0, *(len(getattr(part, counted)) for part in parts)])
+            # Where each starts; the end of all comes once.
+            starts = [getattr(part, name)[:-1] + start for part, start in zip(parts, shift.tolist(), strict=False)]
+            whole[name] = np.concatenate([*starts, shift[-1:]])
+        indices = [part.indices + start for part, start in zip(parts, samples.tolist(), strict=False)]
+        whole["indices"] = np.concatenate(indices).astype(np.int32)
+        rows, first, place = np.unique(whole["end_row"], return_index=True, return_inverse=True)
+        ends = np.cumsum([0, *(len(part.end_row) for part in parts)]).tolist()
+        edge_end = np.concatenate([part.edge_end + start for part, start in zip(parts, ends, strict=False)])
+        whole |= {"end_row": rows, "end_p": whole["end_p"][first], "edge_end": place[edge_end].astype(np.int32)}
+        return cls(**whole)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all of it by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -90,15 +109,15 @@ class Bordered:
 
 @dataclass(frozen=True, slots=True)
 class ConceptPicks:
-    """The picks of one concept in order: places in its partition, int64 (p,), and their scores, float64 (p,)."""
+    """The picks of one concept in order: places in its block, int64 (p,), and their scores, float64 (p,)."""
 
-    at: int  # which of the partition's concepts
+    at: int  # which of the block's concepts
     places: Int64Array
     scores: Float64Array
 
 
 class Exchange:
-    """Lets the concepts of a partition pick among the picks of others at given times."""
+    """Lets the concepts of a block pick among the picks of others at given times."""
 
     def __init__(self, bordered: Bordered, reached: Reached, times: PickTimes | None = None) -> None:
         self.bordered, self.reached = bordered, reached
@@ -188,7 +207,12 @@ class Ends:
 
 
 def bordered(
-    concept: Int32Array, indptr: Int64Array, distances: FloatArray, ends: Ends, **columns: npt.NDArray[Any]
+    partition: int,
+    concept: Int32Array,
+    indptr: Int64Array,
+    distances: FloatArray,
+    ends: Ends,
+    **columns: npt.NDArray[Any],
 ) -> Bordered:
     """Return a partition's samples, sorted by `concept`, int32 (n,), with their edges, CSR with squared `distances`.
 
@@ -206,6 +230,7 @@ def bordered(
     number_of = np.cumsum(is_end) - 1
     return Bordered(
         concept=concept[starts],
+        partition=np.full(len(starts), partition, dtype=np.int32),
         first=np.append(starts, nodes),
         row=ends.rows[ends.own],
         indptr=row_pointers(sources[inside], nodes),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from filtering.concepts.packing import MOST_ROWS
 from filtering.config.methods import exchanges_of
 from filtering.config.selection import Step
 from filtering.core.radix_select import WIDE_DIGITS, join_digits, wide_score_of
@@ -19,6 +20,7 @@ from filtering.selection.exchange import NO_LEVEL
 from filtering.selection.exchange_tasks import (
     BORDERED_SUFFIX,
     CANDIDATE_DIGITS,
+    Block,
     Round,
     count_candidates,
     count_kept,
@@ -33,6 +35,8 @@ from filtering.selection.exchange_tasks import (
 from filtering.selection.tasks import SelectionCount
 from filtering.storage.store import Store
 
+# Pools have at least this many blocks, where they have as many partitions, so that as many workers have work.
+BLOCKS = 8
 EXCHANGE, CANDIDATES, WHOLE = "exchange-", "candidates", "candidates-whole"
 # Of a budget for the pool, how much further than the budget reached the concepts pick before the last round, and with
 # how many digits that level is found.
@@ -49,14 +53,26 @@ def spends_pool(step: Step) -> bool:
     return exchanges_picks(step) and step.budget_name == "pool"
 
 
+def blocks_of(adjacent: Mapping[int, Sequence[int]], partitions: int, rows: int) -> list[Block]:
+    """Return blocks of partitions that lie side by side, of a pool of so many rows; a large partition is one alone."""
+    most = MOST_ROWS * partitions // max(rows, 1)
+    size = max(1, min(-(-partitions // BLOCKS), most))
+    spans = [range(start, min(start + size, partitions)) for start in range(0, partitions, size)]
+    near = [{other // size for at in span for other in adjacent.get(at, [])} for span in spans]
+    return [
+        Block(number, tuple((at, tuple(adjacent.get(at, []))) for at in span), tuple(sorted(others - {number})))
+        for number, (span, others) in enumerate(zip(spans, near, strict=True))
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Exchanging:
-    """The rounds of a step: its stage, its pool, and which partitions share edges."""
+    """The rounds of a step: its stage, its pool, and the blocks of partitions that pick in one task."""
 
     stage: StageRun
     step: Step
     pool: Pool
-    adjacent: Mapping[int, Sequence[int]]
+    blocks: Sequence[Block]
 
     def select(self, scores: Store, total: int, concepts: int) -> tuple[list[SelectionCount], int]:
         """Pick in every partition, `total` samples where the budget is the pool's; return the counts, and the rounds.
@@ -66,10 +82,10 @@ class Exchanging:
         store, step = self.stage.store, self.step
         self.stage.map(
             [
-                task(f"borders-{at:08d}", write_bordered, at, near, step, self.pool.graph, scores, store)
-                for at, near in self._partitions()
+                task(f"borders-{one.number:08d}", write_bordered, one, step, self.pool.graph, scores, store)
+                for one in self.blocks
             ],
-            "partitions with borders",
+            "blocks of partitions",
         )
         last, rounds = self._rounds(total)
         counts = self._pool_picks(last, total, concepts) if spends_pool(step) else self._quota_picks(last)
@@ -79,9 +95,6 @@ class Exchanging:
             consume_folder(store, f"{EXCHANGE}{number}")
         return counts, rounds
 
-    def _partitions(self) -> list[tuple[int, Sequence[int]]]:
-        return [(at, self.adjacent.get(at, [])) for at in range(self.pool.partitions)]
-
     def _rounds(self, total: int) -> tuple[Round, int]:
         """Take all rounds but the last; return the last one, and how many there are beside it."""
         one = Round(reached_of(self.step), None, not spends_pool(self.step))
@@ -89,10 +102,10 @@ class Exchanging:
             name = f"{EXCHANGE}{number}"
             here = self.stage.store.child(name)
             tasks = [
-                task(f"{name}-{at:08d}", pick_round, at, near, one, here, self.stage.store)
-                for at, near in self._partitions()
+                task(f"{name}-{block.number:08d}", pick_round, block, one, here, self.stage.store)
+                for block in self.blocks
             ]
-            counts = self.stage.map(tasks, "partitions that exchange picks")
+            counts = self.stage.map(tasks, "blocks that exchange picks")
             if number == 0 and not one.quotas:
                 one = replace(one, level=self._level(here, total))
             one = replace(one, before=here)
@@ -104,13 +117,13 @@ class Exchanging:
         """Return a level that the picks of the first round are at or above, the budget and some more of them."""
 
         def tasks_of(name: str, prefix: Cut) -> list[TaskSpec[RowCount]]:
-            names = [f"{name}-{at:08d}" for at in range(self.pool.partitions)]
+            names = [f"{name}-{at:08d}" for at in range(len(self.blocks))]
             store = self.stage.store
             return [task(one, count_levels, at, prefix, one, here, store) for at, one in enumerate(names)]
 
         digits = key_at_rank(
             *(self.stage, "level", tasks_of, lambda rows: min(int(total * (1 + SPARE)), rows - 1), COARSE),
-            unit="partitions counted",
+            unit="blocks counted",
             whole=True,
         )
         if not digits:
@@ -118,23 +131,23 @@ class Exchanging:
         return wide_score_of(join_digits([*digits, *[0] * (WIDE_DIGITS - COARSE)]))
 
     def _quota_picks(self, last: Round) -> list[SelectionCount]:
-        tasks = [task(f"{at:08d}", pick_last, at, near, last, self.stage.store) for at, near in self._partitions()]
+        tasks = [task(f"{block.number:08d}", pick_last, block, last, self.stage.store) for block in self.blocks]
         return self.stage.map(tasks, "partitions")
 
     def _pool_picks(self, last: Round, total: int, concepts: int) -> list[SelectionCount]:
         """Keep the first picks of all concepts together, and write how many each has as its budget."""
         store, here = self.stage.store, self._candidates(last, total)
         cut = self._cut(here, total) if total else ()
-        numbers = range(self.pool.partitions)
+        numbers = range(len(self.blocks))
         self.stage.map(
             [task(f"kept-{at:08d}", count_kept, at, cut, here, store) for at in numbers], "partitions counted"
         )
-        cell, count = read_cells(store, self.pool.partitions)
+        cell, count = read_cells(store, len(self.blocks))
         budgets = np.zeros(concepts, dtype=np.int64)
         budgets[cell] = count
         store.write_arrays(BUDGETS_NAME, {"budgets": budgets})
         counts = self.stage.map(
-            [task(f"{at:08d}", keep_candidates, at, cut, here, store) for at in numbers], "partitions"
+            [task(f"{one.number:08d}", keep_candidates, one, cut, here, store) for one in self.blocks], "partitions"
         )
         for name in (CANDIDATES, WHOLE):
             consume_folder(store, name)
@@ -145,10 +158,10 @@ class Exchanging:
         for name, one in ((CANDIDATES, last), (WHOLE, replace(last, level=NO_LEVEL))):
             here = self.stage.store.child(name)
             tasks = [
-                task(f"{name}-{at:08d}", write_candidates, at, near, one, here, self.stage.store)
-                for at, near in self._partitions()
+                task(f"{name}-{block.number:08d}", write_candidates, block, one, here, self.stage.store)
+                for block in self.blocks
             ]
-            if sum(count["picks"] for count in self.stage.map(tasks, "partitions that pick")) >= total:
+            if sum(count["picks"] for count in self.stage.map(tasks, "blocks that pick")) >= total:
                 break
         return here
 
@@ -156,10 +169,8 @@ class Exchanging:
         """Return the cut below the last candidate that the budget reaches."""
 
         def tasks_of(name: str, prefix: Cut) -> list[TaskSpec[RowCount]]:
-            names = [f"{name}-{at:08d}" for at in range(self.pool.partitions)]
+            names = [f"{name}-{at:08d}" for at in range(len(self.blocks))]
             store = self.stage.store
             return [task(one, count_candidates, at, prefix, one, here, store) for at, one in enumerate(names)]
 
-        return key_at_rank(
-            self.stage, "cut", tasks_of, lambda _: total - 1, CANDIDATE_DIGITS, unit="partitions counted"
-        )
+        return key_at_rank(self.stage, "cut", tasks_of, lambda _: total - 1, CANDIDATE_DIGITS, unit="blocks counted")

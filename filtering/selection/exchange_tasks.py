@@ -1,4 +1,7 @@
-"""The tasks of an exchange of picks: what each partition holds, rounds of picks, and the picks that are kept."""
+"""The tasks of an exchange of picks: what blocks of partitions hold, rounds of picks, and the picks that are kept.
+
+A block is some partitions that pick in one task: of few rows, each would spend a round's time with opening objects.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +45,7 @@ CANDIDATES_NAME, TIMES_NAME = "{:08d}.candidates.npz", "{:08d}.times.npz"
 KEY = np.dtype([("value", "<f8"), ("row", "<i8"), ("last", "?")])
 # A pick that may be kept, with what says when the pool's greedy makes it: the level, the row that reached it, and the
 # place among the concept's picks at this level.
-CANDIDATE = np.dtype([*PICK.descr, ("level", "<f8"), ("trigger", "<i8"), ("place", "<i8")])
+CANDIDATE = np.dtype([("partition", "<i4"), *PICK.descr, ("level", "<f8"), ("trigger", "<i8"), ("place", "<i8")])
 # Digits of a candidate's key, 16 bits each: level, trigger, place, row.
 LEVEL_DIGITS, PLACE_DIGITS = 4, 2
 CANDIDATE_DIGITS = LEVEL_DIGITS + ROW_DIGITS + PLACE_DIGITS + ROW_DIGITS
@@ -68,27 +71,39 @@ class Round:
     level: float = NO_LEVEL
 
 
-def write_bordered(
-    partition: int, adjacent: Sequence[int], step: Step, graph: Store, scores: Store, store: Store
-) -> RowCount:
-    """Write a partition's samples with their edges, and their scores after forward messages from those in `scores`."""
-    found = survivors(partition, adjacent, graph, scores)
-    one = _nothing() if found is None else _bordered(found, step, read_collected(store, partition))
-    store.write_arrays(BORDERED_NAME.format(partition), one.arrays())
-    return RowCount(rows=len(one.row))
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some partitions, each with those that it shares edges with, and the other blocks that these are in."""
+
+    number: int
+    partitions: tuple[tuple[int, tuple[int, ...]], ...]
+    adjacent: tuple[int, ...]
 
 
-def _bordered(found: Survivors, step: Step, own: Records) -> Bordered:
+def write_bordered(block: Block, step: Step, graph: Store, scores: Store, store: Store) -> RowCount:
+    """Write a block's samples with their edges, and their scores after forward messages from those in `scores`."""
+    parts = [_part(number, near, step, graph, scores, store) for number, near in block.partitions]
+    whole = Bordered.joined(parts)
+    store.write_arrays(BORDERED_NAME.format(block.number), whole.arrays())
+    return RowCount(rows=len(whole.row))
+
+
+def _part(number: int, adjacent: Sequence[int], step: Step, graph: Store, scores: Store, store: Store) -> Bordered:
+    found = survivors(number, adjacent, graph, scores)
+    return _nothing() if found is None else _bordered(number, found, step, read_collected(store, number))
+
+
+def _bordered(number: int, found: Survivors, step: Step, own: Records) -> Bordered:
     ends = Ends(found.touched, found.score_of, found.own, found.edges)
     make = _novel if isinstance(step.settings, NoveltySettings) else _paper
     columns = make(found, step, own[positions(np.ascontiguousarray(own["row"]), found.part.row)])
-    return bordered(found.part.concept, found.part.indptr, found.part.distances, ends, **columns)
+    return bordered(number, found.part.concept, found.part.indptr, found.part.distances, ends, **columns)
 
 
 def _nothing() -> Bordered:
     ends = Ends(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
     columns = {name: np.zeros(0) for name in ("x", "p", "worth", "unit")}
-    return bordered(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.float32), ends, **columns)
+    return bordered(0, np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.float32), ends, **columns)
 
 
 def _novel(found: Survivors, step: Step, own: Records) -> dict[str, Float64Array]:
@@ -115,21 +130,21 @@ def reached_of(step: Step) -> Reached:
     return Reached(False, settings.gamma_reverse, settings.distance == "euclidean")
 
 
-def pick_round(partition: int, adjacent: Sequence[int], one: Round, here: Store, store: Store) -> ExchangeCount:
-    """Let the concepts of a partition pick, and write the times of the picks whose edges cross a border to `here`."""
-    bordered, exchange = _exchange(partition, adjacent, one, store)
+def pick_round(block: Block, one: Round, here: Store, store: Store) -> ExchangeCount:
+    """Let the concepts of a block pick, and write the times of the picks whose edges cross a border to `here`."""
+    bordered, exchange = _exchange(block, one, store)
     budgets = _budgets(bordered, one, store)
     # The first picks of all tell down to which level the next rounds pick.
     every = not (one.quotas or one.before)
     picks = sum(len(found.places) for found in exchange.picks(budgets, one.level, every=every))
-    before = read_times(one.before, [partition]) if one.before else None
-    write_times(here, partition, exchange.seen)
+    before = read_times(one.before, [block.number]) if one.before else None
+    write_times(here, block.number, exchange.seen)
     return ExchangeCount(picks=picks, changed=before is None or not before.same(exchange.seen))
 
 
-def _exchange(partition: int, adjacent: Sequence[int], one: Round, store: Store) -> tuple[Bordered, Exchange]:
-    bordered = Bordered.of(store.read_arrays(BORDERED_NAME.format(partition)))
-    times = read_times(one.before, [partition, *adjacent]) if one.before else None
+def _exchange(block: Block, one: Round, store: Store) -> tuple[Bordered, Exchange]:
+    bordered = Bordered.of(store.read_arrays(BORDERED_NAME.format(block.number)))
+    times = read_times(one.before, [block.number, *block.adjacent]) if one.before else None
     return bordered, Exchange(bordered, one.reached, times)
 
 
@@ -140,36 +155,45 @@ def _budgets(bordered: Bordered, one: Round, store: Store) -> Int64Array:
     return budgets
 
 
-def pick_last(partition: int, adjacent: Sequence[int], one: Round, store: Store) -> SelectionCount:
-    """Let the concepts of a partition spend their budgets in the last round, and write the picks."""
-    bordered, exchange = _exchange(partition, adjacent, one, store)
-    found = list(exchange.picks(_budgets(bordered, one, store), one.level))
-    picks = _records(bordered, found, read_collected(store, partition), PICK)
-    write_picks(store, partition, picks)
-    concepts = len(bordered.concept)
+def pick_last(block: Block, one: Round, store: Store) -> SelectionCount:
+    """Let the concepts of a block spend their budgets in the last round, and write the picks."""
+    bordered, exchange = _exchange(block, one, store)
+    picks = _records(block, bordered, list(exchange.picks(_budgets(bordered, one, store), one.level)), store)
+    return _written(block, picks, len(bordered.concept), store)
+
+
+def _written(block: Block, picks: Records, concepts: int, store: Store) -> SelectionCount:
+    """Write the picks of a block's partitions."""
+    for number, _ in block.partitions:
+        own = picks[picks["partition"] == number]
+        write_picks(store, number, packed(PICK, **{name: own[name] for name in PICK.names or ()}))
     return SelectionCount(picks=len(picks), concepts=concepts, selected=concepts)
 
 
-def _records(
-    bordered: Bordered, found: Sequence[ConceptPicks], own: Records, dtype: np.dtype[Any], **columns: npt.NDArray[Any]
-) -> Records:
-    """Return picks with their rank in the concept and the scores, `own`, that they came with."""
+def _records(block: Block, bordered: Bordered, found: Sequence[ConceptPicks], store: Store) -> Records:
+    """Return picks, CANDIDATE (p,), with their ranks in concepts and the scores they came with; not their keys."""
     places = np.concatenate([np.zeros(0, np.int64), *(one.places for one in found)])
-    ranks = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(one.places)) for one in found)])
-    of_row = own[positions(np.ascontiguousarray(own["row"]), bordered.row[places])]
-    return packed(dtype, **{name: of_row[name] for name in ("row", "concept", "score")}, rank=ranks, **columns)
+    own = np.concatenate([read_collected(store, number) for number, _ in block.partitions])
+    own = own[positions(np.ascontiguousarray(own["row"]), bordered.row[places])]
+    records = np.zeros(len(places), CANDIDATE)
+    for name in ("row", "concept", "score"):
+        records[name] = own[name]
+    records["rank"] = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(one.places)) for one in found)])
+    records["partition"] = np.repeat(bordered.partition, [len(one.places) for one in found])
+    return records
 
 
-def write_candidates(partition: int, adjacent: Sequence[int], one: Round, here: Store, store: Store) -> PickCount:
-    """Let a partition's concepts pick in the last round, and write the picks to `here` with their keys in the pool."""
-    bordered, exchange = _exchange(partition, adjacent, one, store)
-    found = list(exchange.picks(_budgets(bordered, one, store), one.level, every=True))
+def write_candidates(block: Block, one: Round, here: Store, store: Store) -> PickCount:
+    """Let a block's concepts pick in the last round, and write the picks to `here` with their keys in the pool."""
+    bordered, exchange = _exchange(block, one, store)
+    records = _records(
+        block, bordered, list(exchange.picks(_budgets(bordered, one, store), one.level, every=True)), store
+    )
     times = exchange.seen
     first = times.starts[:-1]
-    trigger = times.rows[first]
-    columns = {"level": times.values[first], "trigger": trigger, "place": _places(trigger)}
-    records = _records(bordered, found, read_collected(store, partition), CANDIDATE, **columns)
-    here.write_arrays(CANDIDATES_NAME.format(partition), {"candidates": records})
+    records["level"], records["trigger"] = times.values[first], times.rows[first]
+    records["place"] = _places(times.rows[first])
+    here.write_arrays(CANDIDATES_NAME.format(block.number), {"candidates": records})
     return PickCount(picks=len(records))
 
 
@@ -187,22 +211,22 @@ def candidate_keys(candidates: Records) -> Digits:
     return np.concatenate([level, *others], axis=1)
 
 
-def read_candidates(store: Store, partition: int) -> Records:
-    """Return the candidates of a partition, CANDIDATE (p,)."""
-    candidates: Records = store.read_arrays(CANDIDATES_NAME.format(partition))["candidates"]
+def read_candidates(store: Store, block: int) -> Records:
+    """Return the candidates of a block, CANDIDATE (p,)."""
+    candidates: Records = store.read_arrays(CANDIDATES_NAME.format(block))["candidates"]
     return candidates
 
 
-def count_candidates(partition: int, prefix: Cut, task_name: str, here: Store, store: Store) -> RowCount:
-    """Count a partition's candidates whose keys begin with `prefix` by their next digit."""
-    return count_keys(store, task_name, candidate_keys(read_candidates(here, partition)), prefix)
+def count_candidates(block: int, prefix: Cut, task_name: str, here: Store, store: Store) -> RowCount:
+    """Count a block's candidates whose keys begin with `prefix` by their next digit."""
+    return count_keys(store, task_name, candidate_keys(read_candidates(here, block)), prefix)
 
 
-def count_kept(partition: int, cut: Cut, here: Store, store: Store) -> RowCount:
-    """Count a partition's candidates at or above a cut by concept."""
-    candidates = read_candidates(here, partition)
+def count_kept(block: int, cut: Cut, here: Store, store: Store) -> RowCount:
+    """Count a block's candidates at or above a cut by concept."""
+    candidates = read_candidates(here, block)
     concept, count = np.unique(candidates["concept"][_kept(candidates, cut)], return_counts=True)
-    write_cells(store, partition, concept.astype(np.int64), count)
+    write_cells(store, block, concept.astype(np.int64), count)
     return RowCount(rows=int(count.sum()))
 
 
@@ -210,31 +234,29 @@ def _kept(candidates: Records, cut: Cut) -> npt.NDArray[np.bool_]:
     return at_or_above(candidate_keys(candidates), cut) if cut else np.zeros(len(candidates), dtype=bool)
 
 
-def count_levels(partition: int, prefix: Cut, task_name: str, here: Store, store: Store) -> RowCount:
-    """Count the levels at which a partition's picks were made, those that begin with `prefix` by the next digit."""
-    return count_keys(store, task_name, score_digits(read_times(here, [partition]).levels), prefix)
+def count_levels(block: int, prefix: Cut, task_name: str, here: Store, store: Store) -> RowCount:
+    """Count the levels at which a block's picks were made, those that begin with `prefix` by the next digit."""
+    return count_keys(store, task_name, score_digits(read_times(here, [block]).levels), prefix)
 
 
-def keep_candidates(partition: int, cut: Cut, here: Store, store: Store) -> SelectionCount:
-    """Write the candidates of a partition at or above a cut as picks; none where the cut is empty."""
-    candidates = read_candidates(here, partition)
+def keep_candidates(block: Block, cut: Cut, here: Store, store: Store) -> SelectionCount:
+    """Write the candidates of a block at or above a cut as picks; none where the cut is empty."""
+    candidates = read_candidates(here, block.number)
     chosen = candidates[_kept(candidates, cut)]
-    write_picks(store, partition, packed(PICK, **{name: chosen[name] for name in PICK.names or ()}))
-    concepts = len(np.unique(candidates["concept"]))
-    return SelectionCount(picks=len(chosen), concepts=concepts, selected=concepts)
+    return _written(block, chosen, len(np.unique(candidates["concept"])), store)
 
 
-def write_times(store: Store, partition: int, times: PickTimes) -> None:
-    """Write the times of a partition's picks."""
+def write_times(store: Store, block: int, times: PickTimes) -> None:
+    """Write the times of a block's picks."""
     last = np.zeros(len(times.rows), dtype=bool)
     last[times.starts[1:] - 1] = True
-    # One array: a partition reads those of all that it shares edges with, in every round.
+    # One array: a block reads those of all that it shares edges with, in every round.
     keys = packed(KEY, value=times.values, row=times.rows, last=last)
-    store.write_arrays(TIMES_NAME.format(partition), {"keys": keys})
+    store.write_arrays(TIMES_NAME.format(block), {"keys": keys})
 
 
-def read_times(store: Store, partitions: Sequence[int]) -> PickTimes:
-    """Return the times of the picks of some partitions."""
-    keys = np.concatenate([store.read_arrays(TIMES_NAME.format(number))["keys"] for number in partitions])
+def read_times(store: Store, blocks: Sequence[int]) -> PickTimes:
+    """Return the times of the picks of some blocks."""
+    keys = np.concatenate([store.read_arrays(TIMES_NAME.format(number))["keys"] for number in blocks])
     starts = np.append(0, np.flatnonzero(keys["last"]) + 1)
     return PickTimes(starts, np.ascontiguousarray(keys["value"]), np.ascontiguousarray(keys["row"]))

@@ -15,7 +15,7 @@ from filtering.runtime.stage_objects import consume, consume_folder
 from filtering.runtime.task_spec import task
 from filtering.selection.allotment import surviving_concepts, write_budgets
 from filtering.selection.artifacts import BUDGETS_NAME, Pool, PreviousResult, ScoreStores, SelectionResult
-from filtering.selection.exchange_stage import Exchanging, exchanges_picks
+from filtering.selection.exchange_stage import Exchanging, blocks_of, exchanges_picks
 from filtering.selection.registry import selector_of
 from filtering.selection.scores import (
     SENT_NAME,
@@ -73,7 +73,7 @@ def select_coreset(
         wanted = (previous.total if previous else 0) + wanted_total(step.keep, new)
     total = min(wanted, available)
     write_budgets(stage, step, pool, total, available, wide=scores.wide)
-    counts, exchanged = _select(stage, step, pool, adjacent, previous, total)
+    counts, exchanged = _select(stage, step, pool, adjacent, previous, total, available)
     # The scores stay, by partition: the report and `filtering explain` read them.
     for suffix in (VECTORS_SUFFIX, COUNTS_SUFFIX):
         consume(stage.store, suffix)
@@ -139,12 +139,14 @@ def _select(
     adjacent: Mapping[int, Sequence[int]],
     previous: PreviousResult | None,
     total: int,
+    available: int,
 ) -> tuple[list[SelectionCount], str]:
     """Select in every partition; return the counts, and in words how often concepts exchanged picks."""
     scores = _pass_messages(stage, step, pool, adjacent)
     if exchanges_picks(step):
+        blocks = blocks_of(adjacent, pool.partitions, available)
         concepts = len(read_concepts(pool.concepts))
-        counts, done = Exchanging(stage, step, pool, adjacent).select(scores, total, concepts)
+        counts, done = Exchanging(stage, step, pool, blocks).select(scores, total, concepts)
         return counts, f", {counted(done, 'exchange')} of picks"
     vectors = _send_vectors(stage, pool) if selector_of(step).vectors else ()
     sources = Sources(pool.graph, scores, previous.store if previous else None, vectors)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from filtering.core.csr import symmetrised
 from filtering.core.portable_math import exp
 from filtering.selection.d2 import greedy_picks
-from filtering.selection.exchange import Ends, Exchange, PickTimes, Reached, bordered
+from filtering.selection.exchange import Bordered, Ends, Exchange, PickTimes, Reached, bordered
 from filtering.selection.exchange_kernel import sort_times
 
 # More than any pool here needs.
@@ -67,12 +67,12 @@ class Pool:
         here = np.unique(self.concept[own])
         numbers = self.concept[own].astype(np.int32)
         return bordered(
-            numbers, indptr, self.graph.distances[flat], ends, x=self.x[own], p=p, worth=p, unit=self.unit[here]
+            0, numbers, indptr, self.graph.distances[flat], ends, x=self.x[own], p=p, worth=p, unit=self.unit[here]
         )
 
     def rounds(self, partitions, quotas, most=MOST_ROUNDS):
         """Exchange picks between partitions, each a list of concepts; return the last round's picks, and the rounds."""
-        parts = [self.partition(concepts) for concepts in partitions]
+        parts = [Bordered.joined([self.partition([one]) for one in concepts]) for concepts in partitions]
         times, reached = None, Reached(self.novel)
         for number in range(most):  # noqa: B007
             exchanges = [Exchange(part, reached, times) for part in parts]
