@@ -31,6 +31,7 @@ SECTIONS = {
     "strata": {"selection": {"method": "ccs", "keep": 0.5, "strata": 10}},
     "strata in concepts": {"selection": {"method": "d2", "budget": "strata", "scope": "concept", "strata": 4}},
     "pool": {"selection": {"method": "top", "budget": "pool"}},
+    "exchanges": {"selection": {"method": "d2", "variant": "paper", "exchanges": 3, "budget": "pool"}},
     "semdedup": {"selection": {"method": "semdedup", "epsilon": 0.3}},
     "flexrand": {"selection": {"method": "flexrand", "keep": 0.4}},
     "distance": {"selection": {"method": "top", "score": "sds", "keep": 0.2}},

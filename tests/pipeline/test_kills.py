@@ -41,6 +41,7 @@ SELECTIONS = {
     "weights": {"keep": 0.5},
     "strata": {"method": "ccs", "strata": 5},
     "pool": {"method": "top", "budget": "pool"},
+    "exchanges": {"method": "d2", "variant": "paper", "exchanges": 2, "budget": "pool", "keep": 0.5},
     "steps": {"steps": [{"method": "semdedup", "epsilon": 0.2}, {"method": "d2", "variant": "paper", "keep": 0.5}]},
 }
 

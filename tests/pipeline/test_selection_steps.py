@@ -191,9 +191,37 @@ def test_a_size_that_the_method_does_not_read_is_said(select):
     assert select({"method": "random", "budget": "strata", "strata": 10})["warnings"] == []
 
 
+@pytest.mark.parametrize("budget", ["uniform", "pool"])
+@pytest.mark.parametrize("keep", [1, 0.3, 1.0])
+def test_picks_that_concepts_exchange_spend_the_budget_and_are_in_order(kept, budget, keep):
+    found = kept({"method": "d2", "variant": "paper", "exchanges": 4, "budget": budget, "keep": keep})
+    assert len(found) == (keep if isinstance(keep, int) else int(ROWS * keep))
+    ranks: dict[int, list[int]] = {}
+    for concept, rank in zip(found["concept"].to_pylist(), found["rank"].to_pylist(), strict=True):
+        ranks.setdefault(concept, []).append(rank)
+    assert all(sorted(order) == list(range(len(order))) for order in ranks.values())
+
+
+def test_an_exchange_that_changes_nothing_is_the_last(select):
+    # Without reverse messages no pick weighs on another.
+    record = select({"method": "d2", "variant": "paper", "exchanges": 9, "gamma_reverse": 1e9, "distance": "euclidean"})
+    (stage,) = [one for one in record["stages"] if one["name"] == "selection"]
+    assert stage["summary"].endswith(", 2 exchanges of picks")
+
+
+def test_a_later_step_exchanges_picks_of_what_the_one_before_left(kept):
+    before = {"method": "threshold", "keep": 0.2}
+    found = kept({"steps": [before, {"method": "d2", "variant": "paper", "exchanges": 2, "keep": 0.5}]})
+    left = kept(before)["uid"].to_pylist()
+    assert len(found) == len(left) // 2
+    assert set(found["uid"].to_pylist()) <= set(left)
+
+
 PARTITION_FREE = [
     {"method": "d2", "budget": "strata", "keep": 0.3, "scale": "median", "messages": "mean"},
     {"method": "d2", "rounds": 3, "keep": 0.3},
+    {"method": "d2", "variant": "paper", "exchanges": 3, "keep": 0.3},
+    {"method": "d2", "variant": "novelty", "score": "uniform", "exchanges": 3, "budget": "pool", "keep": 0.3},
     {"method": "top", "budget": "pool", "score": "uniform", "keep": 200},
     {"method": "semdedup", "epsilon": 0.1},
     {"method": "moderate", "keep": 0.3},
@@ -236,6 +264,12 @@ def test_partitions_change_nothing(run, select, metadata_pool, undivided, select
             {"selection": {"method": "random", "gamma_forward": 0.5}},
             "selection.gamma_forward: method random with budget proportional does not read it; it is for method d2",
         ),
+        (
+            {"selection": {"method": "d2", "budget": "strata", "exchanges": 2}},
+            "selection.budget: strata are picked from one by one, and exchanges are between whole concepts",
+        ),
+        ({"selection": {"exchanges": -1}}, "selection.exchanges: -1 is not valid; it must be a number of rounds"),
+        ({"selection": {"method": "top", "exchanges": 2}}, "does not read it; it is for method d2"),
         ({"selection": {"method": "flexrand", "score": "dlc"}}, "metadata has none"),
         ({"selection": {"score": {"norm_sim": {"targets": "/nowhere.npy"}}}}, "/nowhere.npy is not there"),
         ({"selection": {"score": {"image_based": {"targets": "/nowhere"}}}}, "/nowhere is not there"),
