@@ -31,8 +31,8 @@ class ExchangeSettings(Section):
 
     exchanges: Annotated[int, Field(ge=0, le=1_000, strict=True)] = Field(
         0,
-        description="a number of rounds from 0 to 1,000 in which concepts exchange the picks at their borders; with 0 a "
-        "pick weighs on its own concept alone, with 8 about as in one greedy over the pool",
+        description="a number of rounds from 0 to 1,000 in which concepts exchange the picks at their borders; in 0 "
+        "a pick weighs on its own concept alone, after 8 about as in one greedy over the pool",
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from filtering.config.aliases import recorded_step
-from filtering.config.methods import D2Settings, NoveltySettings
+from filtering.config.methods import D2Settings, NoveltySettings, exchanges_of
 from filtering.config.selection import Step
 from filtering.core.csr import Int64Array
 from filtering.core.errors import DamagedError, InputError
@@ -93,12 +93,17 @@ def _samples(
     return samples, found.part.row[members]
 
 
+def _apart(step: Step) -> bool:
+    """Return whether the picks of a concept are not one greedy of its own: of strata, and where picks are exchanged."""
+    return step.budget_name == "strata" or exchanges_of(step.settings) > 0
+
+
 def _messages(
     sources: Sources, step: Step, samples: ConceptSamples, rows: Int64Array, order: Int64Array, node: int
 ) -> Messages | None:
     settings = step.settings
-    # More rounds need the scores of rows further away, and strata have a greedy order each.
-    if not isinstance(settings, D2Settings) or settings.rounds > 1 or step.budget_name == "strata":
+    # More rounds need the scores of rows further away.
+    if not isinstance(settings, D2Settings) or settings.rounds > 1 or _apart(step):
         return None
     heard = messages_of(samples, settings) if settings.rounds else samples.scores
     kernel = kernel_of(samples, settings)
@@ -116,7 +121,7 @@ def _messages(
 def _novelty(
     sources: Sources, step: Step, samples: ConceptSamples, rows: Int64Array, order: Int64Array, node: int
 ) -> Novelty | None:
-    if not isinstance(step.settings, NoveltySettings) or step.budget_name == "strata":
+    if not isinstance(step.settings, NoveltySettings) or _apart(step):
         return None
     found, p = replay_novelty(samples.graph, samples.scores, order, node, samples.weights), float(samples.scores[node])
     weight = 1.0 if samples.weights is None else float(samples.weights[node])

@@ -10,6 +10,7 @@ from typing import Any
 
 from filtering.concepts.exact_search import QUERIES
 from filtering.concepts.kmeans import ITERATIONS, POINTS_PER_CENTROID, REFINEMENTS, coarse_groups
+from filtering.concepts.packing import MOST_ROWS
 from filtering.concepts.partition import row_dtype
 from filtering.concepts.statistics import MOST_PAIRS
 from filtering.concepts.training_stage import BATCH_ROWS, coarse_rows
@@ -26,6 +27,7 @@ from filtering.manifests.uid_records import SENT
 from filtering.measures.figures import NETWORKS, UNITS
 from filtering.planning.work import MULTIPLY_SECONDS, UNEVEN, Work
 from filtering.scores.agreement_tasks import SAMPLE_ROWS
+from filtering.selection.exchange_stage import BLOCKS
 from filtering.selection.scores import SCORE, vector_dtype
 
 # One distance of the neighbour search at 512 dimensions, on the machine where the constants below were measured, which
@@ -47,6 +49,9 @@ PAGE_BYTES = 48 << 20
 MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES
 # An edge in the pass of the budget `distinct`: its length is counted twice, and picks are made over it.
 COUNTED_SECONDS = 3e-7
+# An edge in a round in which concepts exchange picks: objects are read, and all picks made again. Bytes of an edge in
+# a block of partitions, held and on disk.
+EXCHANGE_SECONDS, EXCHANGE_BYTES, EXCHANGE_DISK = 1.3e-7, 120, 18
 # Importing torch, which multiplies bytes; workers keep it.
 SEARCH_PROCESS_BYTES = 500 << 20
 
@@ -92,8 +97,9 @@ class Asked:
 
     # Kind and parameters of every score that is computed, parts of combinations included
     scores: tuple[tuple[str, Any], ...] = (("rows", None),)
-    # The method of every step, whether it reads vectors, and whether its budget counts distinct right pairs
-    steps: tuple[tuple[str, bool, bool], ...] = (("d2", False, True),)
+    # The method of every step, whether it reads vectors, whether its budget counts distinct right pairs, and its
+    # exchanges
+    steps: tuple[tuple[str, bool, bool, int], ...] = (("d2", False, True, 0),)
     tower_seconds: float = 0.0  # seconds of one image through the model, for scores that run it
     text_k: int | None = None  # k of the graph of captions, where a score reads it
     draws: int = 0  # how often a kept sample may be seen again, where samples are weighed
@@ -131,9 +137,10 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
     return (reading | learned).get(kind, 2e-7)
 
 
-def step_seconds(work: Work, method: str, vectors: bool, counted: bool = False) -> float:
+def step_seconds(work: Work, method: str, vectors: bool, counted: bool = False, exchanges: int = 0) -> float:
     """Return the seconds that a step of selection takes, a row, on the reference machine."""
     seconds = work.k * 8e-7 + (2.7e-9 * (4 * work.dimension + 8) if vectors else 0)
+    seconds += exchanges * work.k * EXCHANGE_SECONDS
     if counted:
         seconds += work.k * COUNTED_SECONDS
     if method == "semdedup":
@@ -248,7 +255,9 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
     process = PROCESS_BYTES + SEARCH_PROCESS_BYTES
     # Vectors to the partitions of their neighbours, and the means that come back.
     travelling_means = rows * (2 * d + 12) * sum(kind == "neighbours" for kind, _ in asked.scores)
-    travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors, _ in asked.steps) else 0
+    travelling = rows * vector_dtype(d).itemsize if any(vectors for _, vectors, *_ in asked.steps) else 0
+    exchanging = sum(exchanges > 0 for *_, exchanges in asked.steps)
+    block = max(own, min(rows / BLOCKS, MOST_ROWS)) if exchanging else 0
     return [
         StageCost(
             "scores",
@@ -262,8 +271,10 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
             "selection",
             rows * sum(step_seconds(work, *step) for step in asked.steps) * pace,
             0,
-            process + own * (work.k * 330 + (6 * d if travelling else 0)) + shard * (2 * d if travelling else 40),
-            rows * steps * (24 + 2 * SCORE.itemsize) + travelling,
+            process
+            + max(own * (work.k * 330 + (8 * d if travelling else 0)), block * work.k * EXCHANGE_BYTES)
+            + shard * (2 * d if travelling else 40),
+            rows * (steps * (24 + 2 * SCORE.itemsize) + exchanging * (work.k * EXCHANGE_DISK + 100)) + travelling,
             rows * steps * 2 * SCORE.itemsize + travelling,
         ),
         StageCost(

@@ -12,6 +12,7 @@ from functools import cache
 from typing import cast
 
 from filtering.concepts.stage import wanted_clusters
+from filtering.config.methods import exchanges_of
 from filtering.config.run import Config
 from filtering.config.selection import Step
 from filtering.core.errors import InputError
@@ -211,7 +212,10 @@ def _work(config: Config, pool: Pool) -> Work:
 
 def _asked(config: Config, pool: Pool) -> Asked:
     """Return what selection and weights ask for; a score of several steps is computed once."""
-    steps = [(step.method, selector_of(step).vectors, step.budget_name == "distinct") for step in every_step(config)]
+    steps = [
+        (step.method, selector_of(step).vectors, step.budget_name == "distinct", exchanges_of(step.settings))
+        for step in every_step(config)
+    ]
     specs = {str(spec.plain()): spec for spec in every_spec(config)}
     scores = tuple((str(spec.scorer.kind), spec.settings) for spec in specs.values())
     text_k = config.graph.text_k if reads_texts(config) else None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from filtering.core.csr import Int64Array
 from filtering.core.errors import InputError
+from filtering.core.portable_math import exps
 from filtering.selection.kernel import Float64Array
 
 BISECTIONS = 200
@@ -180,7 +181,7 @@ def _on_the_way(stations: Sequence[Float64Array], total: int) -> Float64Array:
 
 
 def _softmax(logits: Float64Array) -> Float64Array:
-    weights = np.exp(logits - logits.max(initial=-np.inf))
+    weights = exps(logits - logits.max(initial=-np.inf))
     share: Float64Array = weights / max(float(weights.sum()), float(np.finfo(np.float64).tiny))
     return share
 

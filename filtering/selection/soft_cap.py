@@ -17,12 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.config.weights import Weights
+from filtering.core.portable_math import exps, logs
 from filtering.core.radix_select import Digits, at_or_above, score_digits
 from filtering.core.uids import Uids, hashed
 
 Float64Array = npt.NDArray[np.float64]
 # Of a 64-bit hash, the bits that a float64 between 0 and 1 holds.
 DROPPED_BITS, STEPS = np.uint64(11), 2.0**-53
+
+
+def log_of_sum(a: Float64Array, b: Float64Array) -> Float64Array:
+    """Return log(e^a + e^b), float64 (n,), of finite numbers, with the same bits on every CPU."""
+    return np.maximum(a, b) + logs(1.0 + exps(-np.abs(a - b)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +81,16 @@ class SoftCap:
         settings, again = self.settings, range(1, self.settings.most)
         standard = (scores.astype(np.float64) - self.mean) / self.deviation
         strengths = [(standard - settings.penalty * number) / settings.temperature for number in again]
-        waits = [np.log(self._waits(uids, number)) for number in again]
-        found: Float64Array = np.logaddexp.accumulate(np.stack(waits, axis=1) - np.stack(strengths, axis=1), axis=1)
-        return found
+        times = [logs(self._waits(uids, number)) - strength for number, strength in zip(again, strengths, strict=True)]
+        each = times[:1]
+        for time in times[1:]:
+            each.append(log_of_sum(each[-1], time))
+        return np.stack(each, axis=1)
 
     def _waits(self, uids: Uids, number: int) -> Float64Array:
         """Return the draw of a number of each sample from the exponential distribution of rate 1, float64 (n,)."""
         bits = hashed(uids, self.settings.seed | number << 32) >> DROPPED_BITS
-        return -np.log((bits.astype(np.float64) + 0.5) * STEPS)
+        return -logs((bits.astype(np.float64) + 0.5) * STEPS)
 
     def keys(self, uids: Uids, scores: npt.NDArray[np.float32]) -> Digits:
         """Return the keys of all of the samples' draws, uint16 (n (most - 1), 4): the first draw has the greatest."""
