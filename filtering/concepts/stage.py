@@ -31,6 +31,7 @@ from filtering.concepts.training import SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFI
 from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard, stage_of
+from filtering.runtime.shard_groups import of_shard, sent_names
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
@@ -97,12 +98,13 @@ def _cut(stage: StageRun, shards: Sequence[PassingShard], found: int, largest: i
     """Cut the concepts of more than `largest` rows into sections, if the largest that was `found` is one."""
     if found <= largest:
         shards = ()
+    given = largest, stage.store
     tasks = [
-        task(f"oversized-{one.identity}", sample_oversized, one, CELLS_NAME.format(one.identity), largest, stage.store)
+        of_shard(task(f"oversized-{one.identity}", sample_oversized, one, CELLS_NAME.format(one.identity), *given), one)
         for one in shards
     ]
-    sent = zip(shards, stage.map(tasks, "shards sampled") if tasks else [], strict=True)
-    names = [CUT_SAMPLE_NAME.format(shard.identity) for shard, rows in sent if rows]
+    sent = stage.map(tasks, "shards sampled") if tasks else []
+    names = sent_names(CUT_SAMPLE_NAME.format, shards, sent)
     stage.call("cut", cut_oversized, names, largest, stage.store)
 
 

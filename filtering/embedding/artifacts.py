@@ -56,6 +56,16 @@ class EmbeddedShard:
     mismatch: str = ""
     concepts: str = ""
 
+    @property
+    def identity(self) -> str:
+        """The name of the shard's objects."""
+        return self.shard.identity
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of the shard's objects."""
+        return self.shard.bytes
+
     def rows(self, columns: list[str] | None = None) -> pa.Table:
         """Return the table `schemas.ROWS` of this shard, or some of its columns and of those beside it."""
         if columns is not None and (beside := [field for name in columns if (field := schemas.column_beside(name))]):

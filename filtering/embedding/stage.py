@@ -33,6 +33,7 @@ from filtering.embedding.metadata import MetadataReader, vector_source
 from filtering.embedding.shape import embedder_shape
 from filtering.embedding.text_share import detects_text, text_detector_identity
 from filtering.runtime.finished_run import Base, Reusable
+from filtering.runtime.shard_groups import of_shard
 from filtering.runtime.stage import Finished, StageKey, StageRun
 from filtering.runtime.stage_progress import COMPUTED_HERE
 from filtering.runtime.task_spec import ActorPlan, Actors, Capacity
@@ -214,7 +215,8 @@ def _embedded(
         reader = MetadataReader(vector_source(source), source.uid_rule, source.fields)
         return stage.over_shards("", "shards", shards, reader, stage.store)
     actors = Actors(partial(_plan, source, settings, workers, len(shards)))
-    return stage.map([actors.task(shard.identity, shard, stage.store) for shard in shards], "shards", actors)
+    tasks = [of_shard(actors.task(shard.identity, shard, stage.store), shard) for shard in shards]
+    return stage.map(tasks, "shards", actors)
 
 
 def _plan(

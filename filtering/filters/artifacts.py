@@ -107,6 +107,11 @@ class PassingShard:
         """The name of the shard's objects."""
         return self.embedded.shard.identity
 
+    @property
+    def bytes(self) -> int:
+        """The bytes of the shard's objects."""
+        return self.embedded.bytes
+
     def reasons(self) -> pa.ChunkedArray:
         """Return the reason why each row is left out, null where it passes."""
         return self.store.read_table(REASONS_NAME.format(self.identity))["reason"]

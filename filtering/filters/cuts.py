@@ -8,6 +8,7 @@ from filtering.filters.artifacts import PassingShard
 from filtering.filters.judging import PASSES, Failed, Judging, columns_of, first_failed
 from filtering.runtime.rank_counts import count_keys, key_at_rank
 from filtering.runtime.records import RowCount
+from filtering.runtime.shard_groups import of_shard
 from filtering.runtime.stage import StageRun
 from filtering.runtime.task_spec import TaskSpec, task
 from filtering.storage.store import Store
@@ -26,9 +27,9 @@ def score_threshold(
     """
 
     def tasks_of(name: str, prefix: tuple[int, ...]) -> list[TaskSpec[RowCount]]:
-        names = [f"{name}-{shard.shard.identity}" for shard in shards]
+        names = [f"{name}-{shard.identity}" for shard in shards]
         return [
-            task(name, count_scores, shard, judging, column, prefix, name, stage.store)
+            of_shard(task(name, count_scores, shard, judging, column, prefix, name, stage.store), shard)
             for name, shard in zip(names, shards, strict=True)
         ]
 

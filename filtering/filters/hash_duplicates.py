@@ -14,6 +14,7 @@ from filtering.filters.hash_groups import Hashes, hash_tables, repeats_of_earlie
 from filtering.filters.judging import PASSES, Judging
 from filtering.filters.repeats import RepeatCount, read_repeats
 from filtering.runtime.records import RowCount
+from filtering.runtime.shard_groups import of_shard, sent_names
 from filtering.runtime.shuffle import packed, read_groups, write_groups
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
@@ -62,10 +63,11 @@ def find_hash_repeats(
     hashing = Hashing(rule.by, rule.bits, tables, buckets, number, uid_buckets)
     suffix, store = f"-{number}{SENT_SUFFIX}", stage.store
     sending = [
-        task(f"hashes-{number}-{s.shard.identity}", send_hashes, s, judging, hashing, suffix, store) for s in shards
+        of_shard(task(f"hashes-{number}-{s.identity}", send_hashes, s, judging, hashing, suffix, store), s)
+        for s in shards
     ]
     stage.map(sending, "shards of hashes")
-    names = [f"{shard.shard.identity}{suffix}" for shard in shards]
+    names = sent_names(lambda identity: f"{identity}{suffix}", shards)
     finding = [
         task(f"near-{number}-{bucket:08d}", find_in_bucket, bucket, names, hashing, store) for bucket in range(buckets)
     ]

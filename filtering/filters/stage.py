@@ -26,6 +26,7 @@ from filtering.filters.repeats import SPREAD_NAME, bucket_count, find_repeats, r
 from filtering.filters.signal_filters import check_signal
 from filtering.filters.words import check_list, list_identity, stored_list
 from filtering.runtime.finished_run import Reusable
+from filtering.runtime.shard_groups import of_shard, sent_names
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import task
 from filtering.storage.store import Store
@@ -132,7 +133,7 @@ def apply_filters(
     thresholds = tuple(rule.threshold for rule in judging.rules)
     previous = _previous_results(reusable, stage.key.settings, thresholds)
     tasks = [
-        task(s.shard.identity, _filter_shard, s, judging, at, buckets, previous.get(s.shard.identity), stage.store)
+        of_shard(task(s.identity, _filter_shard, s, judging, at, buckets, previous.get(s.identity), stage.store), s)
         for at, s in enumerate(shards)
     ]
     counts = stage.map(tasks, "shards")
@@ -166,9 +167,11 @@ def _summed(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 def _find_repeats(stage: StageRun, shards: Sequence[EmbeddedShard], rows: int) -> int:
     """Find the rows whose uid occurred before; return the number of buckets that hold them."""
     buckets, store = bucket_count(rows), stage.store
-    spreading = [task(f"uids-{s.shard.identity}", spread_uids, s, at, buckets, store) for at, s in enumerate(shards)]
+    spreading = [
+        of_shard(task(f"uids-{s.identity}", spread_uids, s, at, buckets, store), s) for at, s in enumerate(shards)
+    ]
     stage.map(spreading, "shards of uids")
-    names = [SPREAD_NAME.format(shard.shard.identity) for shard in shards]
+    names = sent_names(SPREAD_NAME.format, shards)
     finding = [task(f"repeats-{bucket:08d}", find_repeats, bucket, names, store) for bucket in range(buckets)]
     stage.map(finding, "buckets of uids")
     return buckets

@@ -85,6 +85,12 @@ class SummedRecord(TypedDict):
     result: Summed
 
 
+class SplitRecord(TypedDict):
+    """What is read of the record of a task that wrote a shard's tables, or those of several."""
+
+    result: Summed | list[Summed]
+
+
 def weighed(config: Mapping[str, Any]) -> bool:
     """Return whether the kept tables of a run, by its configuration, say how often a sample is seen in an epoch."""
     return config.get("weights") is not None

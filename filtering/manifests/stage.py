@@ -18,6 +18,7 @@ from filtering.manifests.artifacts import (
     SHARDS,
     ManifestsResult,
     ShardLine,
+    SplitRecord,
     SummedRecord,
     damage,
     read_sums,
@@ -85,8 +86,9 @@ def forget_damaged_splits(stage: StageRun) -> None:
     run = stage.runtime.store
     for marker in stage.store.names(MARKER):
         with contextlib.suppress(DamagedError):
-            sums = read_record_as(stage.store, marker, SummedRecord)["result"]["checksums"]
-            for name, fault in damage(run, sums):
+            result = read_record_as(stage.store, marker, SplitRecord)["result"]
+            splits = result if isinstance(result, list) else [result]
+            for name, fault in damage(run, {name: value for one in splits for name, value in one["checksums"].items()}):
                 stage.runtime.tell_damaged(DamagedError(run.path(name), fault))
                 stage.store.delete(marker)
 

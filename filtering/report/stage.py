@@ -40,6 +40,7 @@ from filtering.report.survey import (
 )
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import RUN, RunRecord, StageRecord
+from filtering.runtime.shard_groups import of_shard
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.task_spec import TaskSpec, task
 from filtering.selection.artifacts import BUDGETS_NAME
@@ -156,7 +157,8 @@ def _surveyed(
 ) -> list[Survey]:
     def surveyed(shard: PassingShard) -> TaskSpec[Survey]:
         judged = not pictured or shard.index in pictured
-        return task(f"survey-{shard.identity}", survey_shard, shard, share, judged, shard.index in spread, locations)
+        spreads = shard.index in spread
+        return of_shard(task(f"survey-{shard.identity}", survey_shard, shard, share, judged, spreads, locations), shard)
 
     found = stage.map([surveyed(shard) for shard in shards], "shards surveyed")
     stage.map(

@@ -9,6 +9,7 @@ from filtering.runtime.stage_objects import Consumed, faults, raise_first
 from filtering.runtime.task_spec import Capacity, TaskSpec, TaskWorkers, Workers
 from filtering.runtime.worker import Attempt, TaskRecord
 from filtering.storage import retries
+from filtering.storage.at_once import each_at_once
 from filtering.storage.lease import Fence
 from filtering.storage.local import disk_error
 from filtering.storage.reading import read_record_as
@@ -101,17 +102,21 @@ def _done(store: Store, tasks: Sequence[TaskSpec[Any]], callback: Callback) -> d
     """Return the records of the tasks that are done and whose objects are there as they were written."""
     present, records = store.sizes(), dict[str, TaskRecord]()
     consumed = Consumed.of(present)
-    for task in tasks:
-        marker = task.name + MARKER
-        if marker not in present:
-            continue
+
+    def read(name: str) -> TaskRecord | DamagedError:
         try:
-            record = read_record_as(store, marker, TaskRecord)
+            record = read_record_as(store, name + MARKER, TaskRecord)
             raise_first(store, faults(record["objects"], present, consumed))
         except DamagedError as error:
-            callback.damaged(error)
+            return error
+        return record
+
+    begun = [task.name for task in tasks if task.name + MARKER in present]
+    for name, found in zip(begun, each_at_once(read, begun), strict=True):
+        if isinstance(found, DamagedError):
+            callback.damaged(found)
         else:
-            records[task.name] = record
+            records[name] = found
     return records
 
 

@@ -3,7 +3,7 @@
 A round runs one counting task for each part of the pool (a shard, a partition), and tasks that add the counts up.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from filtering.core.radix_select import DIGIT_VALUES, Digits, digit_counts, find_digit
 from filtering.runtime.records import RowCount
+from filtering.runtime.shard_groups import current_packs, grouped
 from filtering.runtime.stage import StageRun
 from filtering.runtime.sums import summed_objects
 from filtering.runtime.task_spec import TaskSpec
@@ -69,17 +70,34 @@ def key_at_rank(
     return prefix
 
 
-def counts_of(tasks: Iterable[TaskSpec[RowCount]]) -> list[str]:
+def counts_of(tasks: Sequence[TaskSpec[RowCount]]) -> list[str]:
     """Return the names of the objects that counting tasks write."""
-    return [COUNTS_NAME.format(task.name) for task in tasks]
+    return [COUNTS_NAME.format(task.name) for task in grouped(tasks)]
 
 
 def count_keys(store: Store, task_name: str, keys: Digits, prefix: Sequence[int]) -> RowCount:
     """Count the keys, uint16 (n, r), that begin with `prefix` by their next digit; return how many they are."""
     counts = digit_counts(keys, prefix)
-    digit = np.flatnonzero(counts)
-    store.write_arrays(COUNTS_NAME.format(task_name), {"digit": digit, "count": counts[digit]})
+    name = COUNTS_NAME.format(task_name)
+    if (packs := current_packs()) is not None and packs.shares(name):
+        digit = np.flatnonzero(counts)
+        packs.add(store, name, (digit, counts[digit]), _write_parts)
+    else:
+        _write_counts(store, name, counts)
     return RowCount(rows=int(counts.sum()))
+
+
+def _write_parts(store: Store, name: str, parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]) -> None:
+    """Write the sum of the counts of several shards."""
+    counts = np.zeros(DIGIT_VALUES, dtype=np.int64)
+    for digit, count in parts:
+        counts[digit] += count
+    _write_counts(store, name, counts)
+
+
+def _write_counts(store: Store, name: str, counts: npt.NDArray[np.int64]) -> None:
+    digit = np.flatnonzero(counts)
+    store.write_arrays(name, {"digit": digit, "count": counts[digit]})
 
 
 def summed_counts(store: Store, names: Sequence[str]) -> npt.NDArray[np.int64]:

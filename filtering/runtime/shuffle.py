@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.core.errors import DamagedError
+from filtering.runtime.shard_groups import current_packs
+from filtering.storage.at_once import REQUESTS_AT_ONCE, each_at_once
 from filtering.storage.checksums import MissingError, name_sum
 from filtering.storage.store import Store, read_range, write_chunks
 
@@ -27,6 +29,8 @@ CHUNK_BYTES = 16 << 20
 # The header's length, then the header: read in one request where it is not longer than usual.
 LENGTH_BYTES = SUM_BYTES = 8
 HEADER_BYTES = 1 << 14
+# Ranges are asked for at once as far as they are not more together.
+AHEAD_BYTES = 16 << 20
 # No header is longer: a damaged length must not make anyone read a whole object.
 MOST_HEADER_BYTES = 1 << 30
 
@@ -41,8 +45,27 @@ def write_groups(
     """Write records sorted by group (a partition, a shard), int (n,), as one object; return its groups, ascending.
 
     `records` returns the records that stand at some positions of `groups`, and is asked for about 16 MB at a time. The
-    order inside a group is that of the positions.
+    order inside a group is that of the positions. Where a task has several shards, their records become one object.
     """
+    if (packs := current_packs()) is not None and packs.shares(name):
+        packs.add(store, name, (groups, records(np.arange(len(groups)))), _write_parts)
+        return [int(group) for group in np.unique(groups)]
+    return _write_groups(store, name, groups, dtype, records)
+
+
+def _write_parts(store: Store, name: str, parts: list[tuple[npt.NDArray[np.integer[Any]], Records]]) -> None:
+    """Write the groups and records of several shards as one object: in a group, those of the first shard first."""
+    records = np.concatenate([part for _, part in parts])
+    _write_groups(store, name, np.concatenate([groups for groups, _ in parts]), records.dtype, records.__getitem__)
+
+
+def _write_groups(
+    store: Store,
+    name: str,
+    groups: npt.NDArray[np.integer[Any]],
+    dtype: np.dtype[Any],
+    records: Callable[[Positions], Records],
+) -> list[int]:
     order = np.argsort(groups, kind="stable")
     spans = list(runs(groups[order]))
     present = [int(groups[order[span.start]]) for span in spans]
@@ -75,13 +98,16 @@ def read_groups(store: Store, names: Sequence[str], first: int, last: int | None
     or the object is missing.
     """
     end = first + 1 if last is None else last
-    places = [place for name in names if (place := _find(store.path(name), first, end)) is not None]
+    found = each_at_once(lambda name: _find(store.path(name), first, end), names)
+    places = [place for place in found if place is not None]
     if not places:
         return None
     records = np.empty(sum(place.count for place in places), dtype=places[0].dtype)
     at = 0
-    for place in places:
-        records[at : at + place.count] = np.frombuffer(place.read(), dtype=place.dtype)
+    largest = max(place.count for place in places) * places[0].dtype.itemsize
+    ranges = each_at_once(_Place.read, places, min(REQUESTS_AT_ONCE, AHEAD_BYTES // max(2 * largest, 1)))
+    for place, data in zip(places, ranges, strict=True):
+        records[at : at + place.count] = np.frombuffer(data, dtype=place.dtype)
         at += place.count
     return records
 
@@ -150,11 +176,12 @@ class _Place:
     dtype: np.dtype[Any]
     starts: list[int]  # the first record of each group, counted from the first of all
     sums: list[str]
+    held: bytes = b""  # the records, where they came with the header
 
     def read(self) -> bytes:
         """Return the bytes of the records; DamagedError if they are not those that were written."""
         size = self.dtype.itemsize
-        data = _range(self.url, self.start, self.start + self.count * size)
+        data = self.held or _range(self.url, self.start, self.start + self.count * size)
         sums = _Sums([start * size for start in self.starts])
         sums.add(data)
         if len(data) != self.count * size or sums.digits() != self.sums:
@@ -168,7 +195,7 @@ def _head(url: str, header: _Header) -> bytes:
 
 
 def _find(url: str, first: int, last: int) -> _Place | None:
-    header, offset = _header(url)
+    header, offset, beginning = _header(url)
     groups, starts = header["groups"], header["starts"]
     begin, end = np.searchsorted(groups, [first, last]).tolist()
     if begin == end:
@@ -176,10 +203,13 @@ def _find(url: str, first: int, last: int) -> _Place | None:
     dtype = np.dtype([_field(entry) for entry in header["dtype"]])
     at, count = offset + starts[begin] * dtype.itemsize, starts[end] - starts[begin]
     inside = [start - starts[begin] for start in starts[begin:end]]
-    return _Place(url, at, count, dtype, inside, header["sums"][begin:end])
+    held = beginning[at : at + count * dtype.itemsize]
+    whole = len(held) == count * dtype.itemsize
+    return _Place(url, at, count, dtype, inside, header["sums"][begin:end], held if whole else b"")
 
 
-def _header(url: str) -> tuple["_Header", int]:
+def _header(url: str) -> tuple["_Header", int, bytes]:
+    """Return the header of an object, where its records begin, and the object's first bytes that came with it."""
     data = _range(url, 0, HEADER_BYTES)
     start = LENGTH_BYTES + SUM_BYTES
     end = start + int.from_bytes(data[:LENGTH_BYTES], "little")
@@ -188,7 +218,7 @@ def _header(url: str) -> tuple["_Header", int]:
     if len(data) < end or data[LENGTH_BYTES:start] != f"{zlib.crc32(data[start:end], name_sum(url)):08x}".encode():
         raise DamagedError(url, "is damaged (its header is)")
     header: _Header = json.loads(data[start:end])
-    return header, end
+    return header, end, data
 
 
 def _range(url: str, start: int, end: int) -> bytes:

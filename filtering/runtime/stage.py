@@ -14,6 +14,7 @@ from filtering.runtime.executor import Executor, run_tasks
 from filtering.runtime.progress import Reporter
 from filtering.runtime.records import from_plain, to_plain
 from filtering.runtime.run_record import StageCost, StageRecord
+from filtering.runtime.shard_groups import Sized, of_shard, together
 from filtering.runtime.stage_objects import (
     RECORD_SUFFIX,
     UNKNOWN,
@@ -25,6 +26,7 @@ from filtering.runtime.stage_objects import (
 )
 from filtering.runtime.stage_progress import FROM_RECORD, MADE_AGAIN, StageProgress, tell_damaged
 from filtering.runtime.task_spec import TaskSpec, Workers, task
+from filtering.runtime.worker import results_of
 from filtering.storage.lease import Lease
 from filtering.storage.local import DiskError
 from filtering.storage.outputs import delete_halves
@@ -37,14 +39,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Identified(Protocol):
-    """A shard, in whatever form: its tasks are named by its identity."""
-
-    @property
-    def identity(self) -> str:
-        """Name the shard, with its version."""
-
-
 class StageResult(Protocol):
     """What a stage returns: a frozen dataclass of JSON-able fields."""
 
@@ -54,7 +48,7 @@ class StageResult(Protocol):
 
 
 S = TypeVar("S", bound=StageResult)
-Shard = TypeVar("Shard", bound=Identified)
+Shard = TypeVar("Shard", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,23 +216,27 @@ class StageRun:
     def map(self, tasks: Sequence[TaskSpec[R]], unit: str, workers: Workers | None = None) -> list[R]:
         """Run tasks, each for one `unit` such as "shards", those with a marker excepted; return their results in order.
 
-        Workers have one CPU unless given.
+        Workers have one CPU unless given. Of many small shards several are worked through together
+        (`runtime.shard_groups`).
         """
         runtime, name = self.runtime, self.key.name
         runtime.progress.start(name, len(tasks), unit)
         progress = StageProgress(name, len(tasks), unit, runtime.events, runtime.progress, said=runtime.told)
+        whole = together(tasks, self.store if self.key.per_shard else None)
         records = run_tasks(
-            runtime.executor, name, self.store, tasks, progress, workers=workers, fence=runtime.lease.fence()
+            runtime.executor, name, self.store, whole, progress, workers=workers, fence=runtime.lease.fence()
         )
         self.tasks_run += len(tasks)
         self.resumed |= progress.resumed_tasks > 0
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
         self.retried += progress.lost_tasks
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
-        for one, record in zip(tasks, records, strict=True):
+        found = dict[str, R]()
+        for one, record in zip(whole, records, strict=True):
             self.objects |= {one.name + MARKER: UNKNOWN, **record["objects"]}
-        results: list[R] = [record["result"] for record in records]
-        return results
+            names = record.get("shards", [one.shard or one.name])
+            found.update(zip(names, results_of(record), strict=True))
+        return [found[one.shard or one.name] for one in tasks]
 
     def over_shards(
         self,
@@ -252,7 +250,8 @@ class StageRun:
     ) -> list[R]:
         """Run `function(shard, *args)` for each shard, in a task named by `name` and its identity; as `map`."""
         prefix = f"{name}-" if name else ""
-        return self.map([task(f"{prefix}{one.identity}", function, one, *args, **kwargs) for one in shards], unit)
+        tasks = (task(f"{prefix}{one.identity}", function, one, *args, **kwargs) for one in shards)
+        return self.map([of_shard(*pair) for pair in zip(tasks, shards, strict=True)], unit)
 
     def call(self, name: str, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one task and return its result."""

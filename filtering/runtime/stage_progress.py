@@ -11,7 +11,7 @@ from filtering.core.formatting import counted, duration, size
 from filtering.runtime.events import EventLog
 from filtering.runtime.progress import Reporter
 from filtering.runtime.task_spec import TaskSpec
-from filtering.runtime.worker import TaskRecord
+from filtering.runtime.worker import TaskRecord, results_of
 
 # At most one progress event in this many seconds: a run of a million shards must not write a million events.
 EVENT_INTERVAL = 1.0
@@ -160,11 +160,12 @@ class StageProgress:
         return Throughput(self.clock.monotonic() - since, self.done, self.total, self.resumed_tasks, samples)
 
     def _add(self, record: TaskRecord) -> None:
-        result = record["result"] if isinstance(record["result"], dict) else {}
-        self.done += 1
         self.sums.update({name: int(record[name]) for name in FROM_RECORD})
-        self.sums.update({name: int(result[name]) for name in FROM_RESULT if isinstance(result.get(name), int)})
-        self.reasons.update(result.get("quarantine_reasons") or {})
+        for found in results_of(record):
+            result = found if isinstance(found, dict) else {}
+            self.done += 1
+            self.sums.update({name: int(result[name]) for name in FROM_RESULT if isinstance(result.get(name), int)})
+            self.reasons.update(result.get("quarantine_reasons") or {})
         self.peak_memory_bytes = max(self.peak_memory_bytes, record["peak_memory_bytes"])
 
     def _tell(self) -> None:

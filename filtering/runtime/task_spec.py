@@ -18,6 +18,9 @@ class TaskSpec(Generic[R]):
     args: tuple[Any, ...] = ()  # args, kwargs: the arguments; `task` has checked them against the function's parameters
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     memory: int = 0  # bytes that the executor reserves on the node; 0 reserves none
+    shard: str = ""  # the identity of the shard, or of the group of shards, that it is for; it is part of the name
+    bytes: int = 0  # those of the shard
+    members: "tuple[TaskSpec[Any], ...]" = ()  # the tasks that it runs one after the other, each with its result
 
     def reserving(self, memory: int) -> "TaskSpec[R]":
         """Return the task with `memory` bytes reserved for it."""

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 import filtering
 from filtering.core.errors import RunError
 from filtering.runtime import metrics
+from filtering.runtime.shard_groups import run_members
 from filtering.runtime.stage_objects import names_inside
 from filtering.runtime.task_spec import TaskSpec
 from filtering.storage import retries
@@ -44,16 +45,23 @@ VERSION = _version()
 class TaskRecord(TypedDict):
     """What the marker of a finished task holds: its result as JSON, its cost, and what it moved from and to storage.
 
-    `objects` are the objects that it left in its stage's folder, with their bytes.
+    `objects` are the objects that it left in its stage's folder, with their bytes. Of a task of several shards `shards`
+    are their identities, and the result is a list with one for each.
     """
 
     result: Any
+    shards: NotRequired[list[str]]
     objects: dict[str, int]
     seconds: float
     peak_memory_bytes: int
     retries: int
     read_bytes: int
     written_bytes: int
+
+
+def results_of(record: TaskRecord) -> list[Any]:
+    """Return the results in the record of a task: of each of its shards, or the only one."""
+    return list(record["result"]) if "shards" in record else [record["result"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +94,17 @@ def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) ->
             f"a worker has filtering {VERSION}, but the job is {attempt.version}; "
             "give all nodes the same image (or start the job with --working-dir)"
         )
-    call = attempt.task.function or function
-    assert call is not None
     # Before anything is written under a name that another run may use, and before the task counts as done.
     _check(attempt.fence)
     reset_peak_memory()
     started = time.monotonic()
     with noted() as written:
-        result = call(*attempt.task.args, **attempt.task.kwargs)
+        result = _result(attempt.task, function)
     objects = names_inside(attempt.store, written)
     seconds, moved = round(time.monotonic() - started, 3), retries.taken()
     found = {
         "result": result,
+        **({"shards": [one.shard for one in attempt.task.members]} if attempt.task.members else {}),
         "objects": objects,
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -109,6 +116,14 @@ def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) ->
     attempt.store.write_record(attempt.task.name + MARKER, record)
     metrics.task_finished(attempt.stage, seconds, **moved)
     return record
+
+
+def _result(task: TaskSpec[Any], function: Callable[..., Any] | None) -> Any:
+    if task.members:
+        return run_members(task.members, task.shard, function)
+    call = task.function or function
+    assert call is not None
+    return call(*task.args, **task.kwargs)
 
 
 def _check(fence: Fence | None) -> None:

@@ -9,6 +9,7 @@ from filtering.filters.artifacts import PassingShard
 from filtering.graph.median import median_squared_length
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
 from filtering.runtime.records import from_plain
+from filtering.runtime.shard_groups import sent_names
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.sums import summed_objects
@@ -64,7 +65,7 @@ def score_neighbours(
     present = [number for number in numbers if counts[number]["rows"]]
     asked = [agreement_tasks.WANTED_NAME.format(number) for number in present]
     found = stage.over_shards("send", "shards sent", averaged, agreement_tasks.send_wanted, asked, dimension, store)
-    sent = [SENT_NAME.format(one.identity) for one, count in zip(shards, found, strict=True) if count["rows"]]
+    sent = sent_names(SENT_NAME.format, shards, [count["rows"] for count in found])
     score, given = agreement_tasks.score_neighbours, (sent, other, limit, centred, sampled_share(rows))
     scoring = [
         task(f"neighbours-{n:08d}", score, n, graph.store, *given, store).reserving(

@@ -14,6 +14,7 @@ from filtering.embedding.shape import embedder_shape
 from filtering.filters.artifacts import PassingShard, of_concepts
 from filtering.filters.phrases import entries_identity, read_entries
 from filtering.runtime.rank_counts import COUNTS_SUFFIX, add_counts, counts_of
+from filtering.runtime.shard_groups import of_shard, sent_names
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.sums import summed_objects
@@ -106,7 +107,7 @@ def _check_files(stage: StageRun, files: Files) -> None:
 
 def _of_rows(stage: StageRun, spec: Spec, sources: Sources) -> None:
     files, store = sources.files, stage.store
-    stage.map([task(s.identity, tasks.score_rows, s, spec, files, store) for s in sources.shards], "shards")
+    stage.over_shards("", "shards", sources.shards, tasks.score_rows, spec, files, store)
 
 
 def _of_images(stage: StageRun, spec: Spec, sources: Sources) -> None:
@@ -145,9 +146,9 @@ def _batching(stage: StageRun, settings: NegClipLoss, sources: Sources, batches:
     counts = stage.over_shards(
         f"pairs-{number}", "shards", sources.shards, tasks.send_pairs, settings, batches, number, stage.store
     )
-    filled = [s.identity for s, count in zip(sources.shards, counts, strict=True) if count["rows"]]
-    own = f"-{number}{tasks.SENT_SUFFIX}"
-    sent, labels = [f"{identity}{own}" for identity in filled], [f"{number}-{at:08d}" for at in range(batches)]
+    own, filled = f"-{number}{tasks.SENT_SUFFIX}", [count["rows"] for count in counts]
+    sent = sent_names(lambda identity: f"{identity}{own}", sources.shards, filled)
+    labels = [f"{number}-{at:08d}" for at in range(batches)]
     scoring = [
         task(f"batch-{label}", tasks.score_batch, batch, sent, settings.temperature, label, stage.store)
         for batch, label in enumerate(labels)
@@ -178,7 +179,7 @@ def _of_towers(stage: StageRun, spec: Spec, sources: Sources) -> None:
     consume(stage.store, tasks.SUMS_SUFFIX)
     scorer = partial(_tower_scorer, model, settings, sources.uid_rule)
     actors = Actors(partial(_tower_plan, scorer, model, sources.workers, len(sources.shards)))
-    scoring = [actors.task(f"towers-{s.identity}", s, concepts, stage.store) for s in sources.shards]
+    scoring = [of_shard(actors.task(f"towers-{s.identity}", s, concepts, stage.store), s) for s in sources.shards]
     stage.map(scoring, "shards", actors)
 
 
@@ -218,14 +219,15 @@ def _ranks(stage: StageRun, sources: Sources, label: str, part: Store) -> tuple[
     """Rank the rows of the pool by a score; return the names of the objects that hold the ranks."""
     names = [f"{label}-digit-{shard.identity}" for shard in sources.shards]
     counting = [
-        task(name, parts.count_scores, shard, part, name, stage.store)
+        of_shard(task(name, parts.count_scores, shard, part, name, stage.store), shard)
         for name, shard in zip(names, sources.shards, strict=True)
     ]
     stage.map(counting, "shards")
     counts = summed_objects(stage, f"{label}-bounds", counts_of(counting), add_counts, COUNTS_SUFFIX)
     found = stage.call(f"{label}-bounds", parts.bound_buckets, counts, label, stage.store)
     stage.over_shards(f"{label}-send", "shards", sources.shards, parts.send_ranked, part, label, stage.store)
-    sent, rows = [tasks.SENT_NAME.format(f"{label}-{shard.identity}") for shard in sources.shards], found["rows"]
+    sent = sent_names(lambda identity: tasks.SENT_NAME.format(f"{label}-{identity}"), sources.shards)
+    rows = found["rows"]
     ranking = [
         task(f"{label}-rank-{at:08d}", parts.rank_bucket, at, sent, label, rows, stage.store)
         for at in range(found["buckets"])

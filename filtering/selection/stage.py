@@ -10,6 +10,7 @@ from filtering.config.selection import Step
 from filtering.core.formatting import counted
 from filtering.graph.artifacts import read_adjacent
 from filtering.runtime.rank_counts import COUNTS_SUFFIX
+from filtering.runtime.shard_groups import sent_names
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume, consume_folder
 from filtering.runtime.task_spec import task
@@ -122,7 +123,7 @@ def _collect(
     sent = zip(pool.shards, counts, strict=True)
     known = previous.shards if previous else frozenset()
     new = sum(count["rows"] for shard, count in sent if shard.identity not in known)
-    names = [SENT_NAME.format(shard.identity) for shard in pool.shards]
+    names = sent_names(SENT_NAME.format, pool.shards)
     collecting = [
         task(f"collect-{number:08d}", collect_scores, number, names, before, store, scores.wide)
         for number in range(pool.partitions)
@@ -181,8 +182,7 @@ def rounds(step: Step) -> list[str]:
 def _send_vectors(stage: StageRun, pool: Pool) -> tuple[str, ...]:
     """Send every row's vector to its partition; return the names of the objects that hold them."""
     counts = stage.over_shards("vectors", "shards of vectors", pool.shards, send_vectors, pool.concepts, stage.store)
-    filled = [shard for shard, count in zip(pool.shards, counts, strict=True) if count["rows"]]
-    return tuple(VECTORS_NAME.format(shard.identity) for shard in filled)
+    return tuple(sent_names(VECTORS_NAME.format, pool.shards, [count["rows"] for count in counts]))
 
 
 def _summary(step: Step, counts: Sequence[SelectionCount], available: int, based: bool) -> str:

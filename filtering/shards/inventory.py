@@ -62,6 +62,11 @@ class Shard:
         return self.url if first is None else first.url
 
     @property
+    def bytes(self) -> int:
+        """The bytes of its objects."""
+        return self.size + sum(file.version.size for file in self.vectors)
+
+    @property
     def identity(self) -> str:
         """16 hex digits that name the shard's objects and change with its content."""
         versions = [part for file in self.vectors for part in (file.version.size, file.version.mark)]
