@@ -20,7 +20,7 @@ from filtering.concepts.partition import global_rows
 from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_margins, margin_counts
 from filtering.concepts.sections import Cut
 from filtering.concepts.statistics import write_sums
-from filtering.concepts.true_neighbours import NEAREST_NAME, found_rows
+from filtering.concepts.true_neighbours import found_rows, write_nearest
 from filtering.core.uids import hashed
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -59,7 +59,7 @@ def find_nearest(shard: PassingShard, most: int, k: int, store: Store) -> int:
     cells = {"row": passing.astype(np.int32), "concepts": concepts, "margins": margins, "distances": distances}
     store.write_arrays(CELLS_NAME.format(shard.identity), cells)
     found = _nearest(exact, ids, NearestConcepts(concepts, margins))
-    store.write_arrays(NEAREST_NAME.format(shard.identity), found)
+    write_nearest(store, shard.identity, found)
     return len(passing)
 
 

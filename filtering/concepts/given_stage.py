@@ -51,6 +51,7 @@ from filtering.config.aliases import renamed
 from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard, stage_of
 from filtering.runtime.finished_run import Base, Reusable
+from filtering.runtime.shard_groups import group_identities, named_groups
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.shards.changes import GONE
@@ -205,8 +206,8 @@ def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reusabl
     """
     k, store = sample.k, stage.store
     fresh = reusable is None or bool(store.read_arrays(QUERIES_NAME)["fresh"].any())
-    found = _identities(pool.every if fresh else pool.new)
-    searched = merged_identities(stage, "neighbours", found, merge_neighbours)
+    groups = sorted(named_groups(pool.new) + named_groups(pool.same) * fresh, key=lambda group: group[0].index)
+    searched = merged_identities(stage, "neighbours", [name for _, name in groups], merge_neighbours)
     if reusable is None:
         return stage.call("exact", find_exact, searched, None, k, store)["rows"]
     rows = stage.call("exact", find_exact, searched, reusable.base, k, store)["rows"]
@@ -216,7 +217,7 @@ def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reusabl
     everyone = _identities(pool.every)
     stage.call("resampled", resample_queries, merged_identities(stage, "few-again", everyone, merge_few), store)
     stage.over_shards("remeasure", "shards measured", pool.every, find_nearest_rows, k, store)
-    merged = merged_identities(stage, "neighbours-again", everyone, merge_neighbours)
+    merged = merged_identities(stage, "neighbours-again", group_identities(pool.every), merge_neighbours)
     return stage.call("exact-again", find_exact, merged, None, k, store)["rows"]
 
 

@@ -10,11 +10,9 @@ import numpy.typing as npt
 from filtering.concepts.artifacts import EXACT, MARGIN, QUERIES_NAME, read_centroids
 from filtering.concepts.nearest import Float32Array
 from filtering.concepts.replicas import NearestConcepts, margin_for, margin_within, needed_margins
-from filtering.concepts.true_neighbours import NEAREST_NAME, Columns, nearer, with_radius
+from filtering.concepts.true_neighbours import ASKED, NEAREST_NAME, Columns, merged_parts, with_radius
+from filtering.storage.reading import each_arrays
 from filtering.storage.store import Store
-
-# Of the shard's own sampled rows, and of the rows nearest to all sampled rows.
-OWN, NEAREST = ("own_concepts", "own_margins"), ("distances", "neighbours", "concepts", "margins")
 
 
 class Replication(TypedDict):
@@ -66,7 +64,7 @@ def merged_nearest(store: Store, identities: Sequence[str]) -> MergedNearest:
     row, merged = store.read_arrays(QUERIES_NAME)["row"], _merged(store, identities)
     sizes = np.zeros(len(read_centroids(store).steps), dtype=np.int64)
     sizes[merged["cells"]] = merged["sizes"]
-    own = {name: np.zeros((len(row), merged[name].shape[1]), merged[name].dtype) for name in OWN}
+    own = {name: np.zeros((len(row), merged[name].shape[1]), merged[name].dtype) for name in ASKED[1:]}
     for name, column in own.items():
         column[merged["asked"]] = merged[name]
     nearest = merged if "distances" in merged else _no_rows(len(row))
@@ -90,19 +88,7 @@ def merge_nearest(identities: Sequence[str], target: str, store: Store) -> int:
 
 def _merged(store: Store, identities: Sequence[str]) -> Columns:
     """Return the nearest rows of several shards in the form in which one shard has them."""
-    nearest: Columns = {}
-    others = list[Columns]()
-    for identity in identities:
-        part = store.read_arrays(NEAREST_NAME.format(identity))
-        others.append({name: part[name] for name in ("asked", *OWN, "cells", "sizes", "margin_counts")})
-        if "distances" in part:
-            nearest = nearer(nearest, part, NEAREST)
-    joined: Columns = {name: np.concatenate([part[name] for part in others]) for name in ("asked", *OWN)}
-    cells, place = np.unique(np.concatenate([part["cells"] for part in others]), return_inverse=True)
-    counts = np.concatenate([part["sizes"] for part in others])
-    sizes = np.bincount(place, weights=counts, minlength=len(cells)).astype(np.int64)
-    margins = np.sum([part["margin_counts"] for part in others], axis=0)
-    return nearest | joined | {"cells": cells, "sizes": sizes, "margin_counts": margins}
+    return merged_parts(each_arrays(store, map(NEAREST_NAME.format, identities)))
 
 
 def _needed(merged: MergedNearest, deciding: npt.NDArray[np.bool_], k: int) -> Float32Array:

@@ -13,13 +13,13 @@ from filtering.concepts.partition import global_rows, moved_rows
 from filtering.concepts.statistics import STATISTICS_NAME
 from filtering.concepts.training import gather_queries, sampled_queries
 from filtering.concepts.true_neighbours import (
-    NEAREST_NAME,
     Columns,
     Int64Array,
     found_rows,
     nearest_rows,
     still_exact,
     with_radius,
+    write_nearest,
 )
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -92,7 +92,7 @@ def find_nearest_rows(shard: PassingShard, k: int, store: Store) -> int:
     if len(ids) and len(fresh):
         found = found_rows(exact, ids)[1]
         distances[fresh], neighbours[fresh] = found["distances"], found["neighbours"]
-    store.write_arrays(NEAREST_NAME.format(shard.identity), {"distances": distances, "neighbours": neighbours})
+    write_nearest(store, shard.identity, {"distances": distances, "neighbours": neighbours})
     return len(fresh)
 
 

@@ -31,7 +31,7 @@ from filtering.concepts.training import SAMPLE_SUFFIX, SPREAD_SUFFIX, SUMS_SUFFI
 from filtering.concepts.training_stage import train
 from filtering.config.run import Concepts, Graph
 from filtering.filters.artifacts import PassingShard, stage_of
-from filtering.runtime.shard_groups import of_shard, sent_names
+from filtering.runtime.shard_groups import group_identities, of_shard, sent_names
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
@@ -79,7 +79,7 @@ def find_concepts(
     clusters = wanted_clusters(settings, rows)
     trained = train(stage, shards, clusters, settings.seed, rows)
     stage.over_shards("nearest", "shards compared", shards, find_nearest, graph.max_replicas, graph.k, store)
-    nearest = merged_identities(stage, "nearest-merged", identities, merge_nearest)
+    nearest = merged_identities(stage, "nearest-merged", group_identities(shards), merge_nearest)
     replication = stage.call(
         "replication", decide_replication, nearest, graph.k, graph.recall, graph.mean_replicas, store
     )

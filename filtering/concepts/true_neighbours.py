@@ -1,6 +1,6 @@
 """The true neighbours of the sampled rows: found in each shard, merged, and taken from a base where they still hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,14 @@ import numpy.typing as npt
 
 from filtering.concepts.exact_search import ExactSearch
 from filtering.concepts.partition import moved_rows
+from filtering.runtime.shard_groups import write_shared
+from filtering.storage.reading import each_arrays
 from filtering.storage.store import Store
 
 # For each sampled row of the pool its nearest rows in one shard, with the nearest concepts of those.
 NEAREST_NAME = "{}.nearest.npz"
+# Its columns: of the shard's own sampled rows, and of the rows nearest to all sampled rows.
+ASKED, FOUND = ("asked", "own_concepts", "own_margins"), ("distances", "neighbours", "concepts", "margins")
 Int64Array = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -27,11 +31,37 @@ def found_rows(exact: ExactSearch, ids: Int64Array) -> tuple[Int64Array, Columns
     return there, {"distances": exact.distances, "neighbours": np.where(exact.found >= 0, ids[there], -1)}
 
 
+def write_nearest(store: Store, identity: str, found: Columns) -> None:
+    """Write the rows of a shard nearest to the sampled rows; shards of one task share an object, as if of one."""
+    write_shared(store, NEAREST_NAME.format(identity), found, _write_merged)
+
+
+def _write_merged(store: Store, name: str, parts: list[Columns]) -> None:
+    store.write_arrays(name, parts[0] if len(parts) == 1 else merged_parts(parts))
+
+
+def merged_parts(parts: Iterable[Columns]) -> Columns:
+    """Return what some shards have found as if they were one: the same columns."""
+    nearest: Columns = {}
+    others = list[Columns]()
+    for part in parts:
+        others.append({name: column for name, column in part.items() if name not in FOUND})
+        if "distances" in part:
+            nearest = nearer(nearest, part, [name for name in FOUND if name in part])
+    joined = {name: np.concatenate([part[name] for part in others]) for name in others[0] if name in ASKED}
+    if "cells" in others[0]:
+        cells, place = np.unique(np.concatenate([part["cells"] for part in others]), return_inverse=True)
+        counts = np.concatenate([part["sizes"] for part in others])
+        sizes = np.bincount(place, weights=counts, minlength=len(cells)).astype(np.int64)
+        joined |= {"cells": cells, "sizes": sizes}
+        joined |= {"margin_counts": np.sum([part["margin_counts"] for part in others], axis=0)}
+    return nearest | joined
+
+
 def nearest_rows(store: Store, identities: Sequence[str], rows: int) -> Columns:
     """Return the nearest rows in several shards: `distances` and `neighbours` (q, k and a few more), nearest first."""
     nearest: Columns = {}
-    for identity in identities:
-        part = store.read_arrays(NEAREST_NAME.format(identity))
+    for part in each_arrays(store, map(NEAREST_NAME.format, identities)):
         if "distances" in part:
             nearest = nearer(nearest, part, ("distances", "neighbours"))
     none: Columns = {"distances": np.zeros((rows, 0), np.float32), "neighbours": np.zeros((rows, 0), np.int64)}

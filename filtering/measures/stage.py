@@ -25,6 +25,7 @@ from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
 from filtering.selection.artifacts import PICKS_SUFFIX
+from filtering.storage.reading import each_arrays
 from filtering.storage.store import Store
 
 VERSION = 1
@@ -90,7 +91,7 @@ def _measured_partitions(stage: StageRun, found: MeasuredSelection) -> list[int]
 def _by_concept(store: Store, partitions: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return a line for each concept, float64 (C, 8), from the partitions' parts."""
     names = [CONCEPTS_NAME.format(number) for number in partitions]
-    return np.concatenate([*(store.read_arrays(name)["concepts"] for name in names), np.zeros((0, 8))])
+    return np.concatenate([*(part["concepts"] for part in each_arrays(store, names)), np.zeros((0, 8))])
 
 
 def _of_vectors(store: Store, identities: Sequence[str]) -> tuple[ByChoice, ByChoice]:
@@ -98,8 +99,7 @@ def _of_vectors(store: Store, identities: Sequence[str]) -> tuple[ByChoice, ByCh
     rows = np.zeros(len(CHOICES), dtype=np.int64)
     sums: dict[str, npt.NDArray[np.float64]] = dict.fromkeys(CHOICES, np.zeros(1))
     nearest: dict[str, npt.NDArray[np.float32]] = {}
-    for identity in identities:
-        part = store.read_arrays(SHARD_NAME.format(identity))
+    for part in each_arrays(store, map(SHARD_NAME.format, identities)):
         rows += part["rows"]
         for name in CHOICES:
             sums[name] = sums[name] + part[f"sums_{name}"]

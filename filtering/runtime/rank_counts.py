@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from filtering.core.radix_select import DIGIT_VALUES, Digits, digit_counts, find_digit
 from filtering.runtime.records import RowCount
-from filtering.runtime.shard_groups import current_packs, grouped
+from filtering.runtime.shard_groups import grouped, write_shared
 from filtering.runtime.stage import StageRun
 from filtering.runtime.sums import summed_objects
 from filtering.runtime.task_spec import TaskSpec
+from filtering.storage.reading import each_arrays
 from filtering.storage.store import Store
 
 COUNTS_SUFFIX = ".digits.npz"
@@ -79,23 +80,16 @@ def count_keys(store: Store, task_name: str, keys: Digits, prefix: Sequence[int]
     """Count the keys, uint16 (n, r), that begin with `prefix` by their next digit; return how many they are."""
     counts = digit_counts(keys, prefix)
     name = COUNTS_NAME.format(task_name)
-    if (packs := current_packs()) is not None and packs.shares(name):
-        digit = np.flatnonzero(counts)
-        packs.add(store, name, (digit, counts[digit]), _write_parts)
-    else:
-        _write_counts(store, name, counts)
+    digit = np.flatnonzero(counts)
+    write_shared(store, name, (digit, counts[digit]), _write_parts)
     return RowCount(rows=int(counts.sum()))
 
 
 def _write_parts(store: Store, name: str, parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]) -> None:
-    """Write the sum of the counts of several shards."""
+    """Write the sum of the counts of some shards."""
     counts = np.zeros(DIGIT_VALUES, dtype=np.int64)
     for digit, count in parts:
         counts[digit] += count
-    _write_counts(store, name, counts)
-
-
-def _write_counts(store: Store, name: str, counts: npt.NDArray[np.int64]) -> None:
     digit = np.flatnonzero(counts)
     store.write_arrays(name, {"digit": digit, "count": counts[digit]})
 
@@ -103,8 +97,7 @@ def _write_counts(store: Store, name: str, counts: npt.NDArray[np.int64]) -> Non
 def summed_counts(store: Store, names: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return the sum of the counts that tasks wrote, int64 (65536,)."""
     counts = np.zeros(DIGIT_VALUES, dtype=np.int64)
-    for name in names:
-        part = store.read_arrays(name)
+    for part in each_arrays(store, names):
         counts[part["digit"]] += part["count"]
     return counts
 

@@ -1,7 +1,7 @@
 """Many small shards: a task works through several that follow one another, with a result for each and one marker.
 
 Which shards go together follows from the pool alone, so that a resumed run finds the markers of its tasks. What the
-shards of a task send through the shuffle is one object (`packed_together`): readers ask as many objects as there are
+shards of a task send through the shuffle is one object (`write_shared`): readers ask as many objects as there are
 tasks, however many shards there are.
 """
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from typing_extensions import TypedDict
 
@@ -44,6 +44,9 @@ class Sized(Protocol):
         """The bytes of its objects."""
 
 
+S = TypeVar("S", bound=Sized)
+
+
 def spans(sizes: Sequence[int]) -> list[slice]:
     """Return which of some shards, by their bytes, go together: at most `MOST_TASKS` spans unless bytes forbid it."""
     most = max(1, -(-len(sizes) // MOST_TASKS))
@@ -62,7 +65,7 @@ def group_identity(identities: Sequence[str]) -> str:
 
 
 def sent_names(name: Callable[[str], str], shards: Sequence[Sized], wrote: Sequence[object] | None = None) -> list[str]:
-    """Return the names of the objects that the tasks of a stage over shards have written with `write_groups`.
+    """Return the names of the objects that the tasks of a stage over shards have written together.
 
     `name` makes a name of a shard's identity; `wrote` says of each shard whether it has written anything, all of them
     unless given.
@@ -72,6 +75,17 @@ def sent_names(name: Callable[[str], str], shards: Sequence[Sized], wrote: Seque
         if wrote is None or any(wrote[span]):
             found.append(name(group_identity([shard.identity for shard in shards[span]])))
     return found
+
+
+def named_groups(shards: Sequence[S]) -> list[tuple[S, str]]:
+    """Return the first of the shards that go together in a stage over some, and the name of them all."""
+    found = spans([shard.bytes for shard in shards])
+    return [(shards[span.start], group_identity([one.identity for one in shards[span]])) for span in found]
+
+
+def group_identities(shards: Sequence[Sized]) -> list[str]:
+    """Return the names of the shards that go together in a stage over some."""
+    return [name for _, name in named_groups(shards)]
 
 
 def grouped(tasks: Sequence[TaskSpec[Any]]) -> list[TaskSpec[Any]]:
@@ -149,6 +163,18 @@ _current = _Current()
 def current_packs() -> Packs | None:
     """Return what the shards of this thread's task share, None where it has one shard."""
     return _current.packs
+
+
+def write_shared(store: Store, name: str, part: Any, write: Callable[[Store, str, list[Any]], None]) -> None:
+    """Write an object of one shard, by `write` of its only part; where a task has several shards, of all their parts.
+
+    It is then named by the group in the place of the shard, see `sent_names`.
+    """
+    packs = current_packs()
+    if packs is None or not packs.shares(name):
+        write(store, name, [part])
+    else:
+        packs.add(store, name, part, write)
 
 
 @contextlib.contextmanager

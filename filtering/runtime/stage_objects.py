@@ -24,7 +24,7 @@ RECORD_SUFFIX = ".stage.json"
 # The bytes of an object that is only known to be there: a marker, which holds what was measured.
 UNKNOWN = -1
 # Objects read at once where all of a stage are checked.
-READERS = 8
+READERS = 32
 SUFFIX_MARK, FOLDER_MARK, MARK = "consumed-all", "consumed-folder-", ".mark"
 SCHEMA = pa.schema([("name", pa.string()), ("bytes", pa.int64())])
 

@@ -1,7 +1,7 @@
 """Objects read as what their names promise; DamagedError names the object that is something else, in one line."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy.typing as npt
@@ -9,10 +9,14 @@ import pyarrow as pa
 
 from filtering.core.errors import MAKE_ANEW
 from filtering.core.parsing import parsed
+from filtering.storage.at_once import each_at_once
 from filtering.storage.decoding import check_arrays, check_table
 from filtering.storage.store import Store
 
 T = TypeVar("T")
+Arrays = dict[str, npt.NDArray[Any]]
+# Twice as many may be in memory.
+ARRAYS_AT_ONCE = 16
 
 
 def read_as(store: Store, name: str, kind: type[T], remedy: str = MAKE_ANEW) -> T:
@@ -37,6 +41,11 @@ def read_rows(
     table = store.read_table(name, columns)
     check_table(table, schema, columns or schema.names, nullable, store.path(name))
     return table
+
+
+def each_arrays(store: Store, names: Iterable[str], at_once: int = ARRAYS_AT_ONCE) -> Iterator[Arrays]:
+    """Yield the arrays of many npz, in order, of which some are read at once; DamagedError as `Store.read_arrays`."""
+    return each_at_once(store.read_arrays, list(names), at_once)
 
 
 def read_columns(store: Store, name: str, **columns: Any) -> dict[str, npt.NDArray[Any]]:

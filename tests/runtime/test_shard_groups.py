@@ -1,6 +1,7 @@
 """Many small shards: worked through several at a time, with a result for each."""
 
 import itertools
+import sys
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from pools import Silent, metadata_config, write_metadata
+from ray import cloudpickle
 
 from filtering.config.run import Ray
 from filtering.runtime import shard_groups
@@ -56,6 +58,9 @@ def executor(request):
     if request.param == "in process":
         return InProcessExecutor()
     request.getfixturevalue("cluster")
+    # Workers cannot import this module.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    request.addfinalizer(lambda: cloudpickle.unregister_pickle_by_value(sys.modules[__name__]))
     return RayExecutor(Ray())
 
 
