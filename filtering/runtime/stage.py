@@ -116,11 +116,15 @@ class StageKey:
     # Its objects are named by shard identity and depend on one shard each, so that they outlive changes of the
     # inventory; the folder then leaves `inputs` out
     per_shard: bool = False
+    # The fingerprint once it is known: the settings of the inventory's are a line for each shard of the pool
+    _digests: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits that identify the result."""
-        return digest([self.name, self.version, self.settings, list(self.inputs)])
+        if not self._digests:
+            self._digests.append(digest([self.name, self.version, self.settings, list(self.inputs)]))
+        return self._digests[0]
 
     @property
     def folder(self) -> str:

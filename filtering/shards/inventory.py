@@ -3,7 +3,7 @@
 import logging
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -74,7 +74,10 @@ class Shard:
 
     def plain(self) -> dict[str, Any]:
         """Return the shard as JSON-able data."""
-        return {name: value for name, value in asdict(self).items() if value != ()}
+        found = {"index": self.index, "url": self.url, "size": self.size, "version": self.version}
+        versions = [(file.url, file.version) for file in self.vectors]
+        vectors = [{"url": url, "version": {"size": one.size, "mark": one.mark}} for url, one in versions]
+        return found | ({"vectors": vectors} if vectors else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from filtering.storage.retries import retried
 from filtering.storage.urls import filesystem_of, is_http, is_local
 
 REQUESTS_AT_ONCE = 16
+S3 = ("s3://", "s3a://")
+# In the URL of a bucket.
+BUCKET_SLASHES = 2
 # An object as its filesystem describes it: its name, type and size, and what it has of a version.
 Entry = Mapping[str, Any]
 
@@ -26,8 +29,9 @@ def listed(urls: Iterable[str]) -> dict[str, Entry]:
     """Return the entry of each URL that is there: by one listing of each folder, on the web by a request for each."""
     folders: dict[tuple[fsspec.AbstractFileSystem, str], dict[str, str]] = defaultdict(dict)
     alone: list[str] = []
+    places: dict[str, tuple[fsspec.AbstractFileSystem, str]] = {}
     for url in urls:
-        filesystem, path = filesystem_of(url)
+        filesystem, path = _place(url, places)
         # A listing does not show what lies in a folder without a name.
         if is_http(url) or "//" in path:
             alone.append(url)
@@ -41,6 +45,17 @@ def listed(urls: Iterable[str]) -> dict[str, Entry]:
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
         asked = zip(alone, threads.map(_entry, alone), strict=True)
         return known | {url: entry for url, entry in asked if entry is not None}
+
+
+def _place(url: str, places: dict[str, tuple[fsspec.AbstractFileSystem, str]]) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the filesystem of a URL and the path on it; of one on S3 as its folder's, which `places` keeps."""
+    folder, _, name = url.rpartition("/")
+    if not url.startswith(S3) or "::" in url or "?" in url or not name or folder.count("/") < BUCKET_SLASHES:
+        return filesystem_of(url)
+    if folder not in places:
+        places[folder] = filesystem_of(folder)
+    filesystem, path = places[folder]
+    return filesystem, f"{path}/{name}"
 
 
 def unusable(url: str, entry: Entry | None) -> str:

@@ -16,6 +16,7 @@ from filtering.core.uid_rule import CACHES
 for _scheme, _class in (("s3", "s3.RetryingS3"), ("s3a", "s3.RetryingS3"), ("http", "http.Web"), ("https", "http.Web")):
     fsspec.register_implementation(_scheme, f"filtering.storage.{_class}", clobber=True)
 
+REMOTE = ("s3://", "s3a://", "http://", "https://")
 NOT_WRITTEN = "nothing can be written to a web server; give a path, or a store's URL such as s3://bucket/run"
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 # Slashes that follow one another, and folders called `.`: names of the same file on a disk, of another object on S3.
@@ -90,6 +91,9 @@ def last_link(url: str) -> str:
 
 def is_local(url: str) -> bool:
     """Say whether a URL is on this machine's disk."""
+    if "::" not in url and url.startswith(REMOTE):
+        # Known without making a filesystem: a pool has many URLs.
+        return False
     return isinstance(filesystem_of(url)[0], LocalFileSystem)
 
 
