@@ -83,7 +83,7 @@ def _repaired(context: RunContext, damaged: DamagedError) -> RunContext:
         runtime.repair(damaged)
         return context
     runtime.tell_damaged(damaged, COMPUTED_HERE)
-    runtime.checked.clear()
+    runtime.forget_checks()
     runtime.lease.check(fresh=True)
     if taken_over or (found is not None and found[0] == EMBEDDING):
         # What says that the stage is done leads to the damaged shard. The shards that it has embedded stay.

@@ -37,7 +37,7 @@ from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RunRecord, write_run
-from filtering.runtime.stage import Finished, Runtime, leased
+from filtering.runtime.stage import FOLDER, Finished, Runtime, leased
 from filtering.shards.field_columns import check_fields
 from filtering.shards.inventory import InventoryResult, Shard, check_uids, list_shards, write_inventory
 from filtering.storage.store import Store, absolute
@@ -153,6 +153,7 @@ def run(
             progress.say(line)
         runtime = Runtime(store, executor_for(config.ray), events, progress, lease, told=set(told))
         try:
+            runtime.listings.begin(store.child(FOLDER))
             reusable = None if base is None else reusable_from(base, shards)
             record = repeated(RunContext(config, runtime, tuple(shards), reusable, sources), _through_the_stages)
             events.flush()
@@ -163,6 +164,7 @@ def run(
                 events.flush()
             raise
         finally:
+            runtime.listings.stop()
             runtime.progress.stop()
             runtime.executor.stop()
     return record

@@ -18,6 +18,7 @@ from filtering.runtime.shard_groups import Sized, of_shard, together
 from filtering.runtime.stage_objects import (
     RECORD_SUFFIX,
     UNKNOWN,
+    Listings,
     check_stage,
     forget_object,
     forget_stage,
@@ -66,10 +67,17 @@ class Runtime:
     read: set[tuple[Store, str]] = field(default_factory=set)
     # The damaged objects of which a person has been told.
     told: set[str] = field(default_factory=set)
+    # The folders of stages, listed ahead.
+    listings: Listings = field(default_factory=Listings)
 
     def tell_damaged(self, error: DamagedError, outcome: str = MADE_AGAIN) -> None:
         """Record an object that is damaged or missing, and say it in one line, unless that has been said."""
         tell_damaged(self.events, self.progress, error, self.told, outcome)
+
+    def forget_checks(self) -> None:
+        """Forget what was seen of finished stages' objects: some are made again."""
+        self.checked.clear()
+        self.listings.stop()
 
     def repair(self, error: DamagedError) -> None:
         """Say what is wrong with an object of a stage, and let it be made again; raise it if it is another run's."""
@@ -78,7 +86,7 @@ class Runtime:
             raise error
         folder, _, name = error.url.removeprefix(top).partition("/")
         self.tell_damaged(error)
-        self.checked.clear()
+        self.forget_checks()
         self.lease.check(fresh=True)
         forget_object(self.store.child(f"{FOLDER}/{folder}"), name)
 
@@ -184,7 +192,7 @@ class StageRun:
         checked, record = self.runtime.checked, self.store.path(self.key.record)
         try:
             if record not in checked:
-                check_stage(self.store, self.key.fingerprint)
+                check_stage(self.store, self.key.fingerprint, self.runtime.listings.sizes(self.store))
         except DamagedError as error:
             self.runtime.repair(error)
             return False

@@ -5,7 +5,7 @@ that a later step has read for the last time are deleted: a mark, written before
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +25,8 @@ RECORD_SUFFIX = ".stage.json"
 UNKNOWN = -1
 # Objects read at once where all of a stage are checked.
 READERS = 32
+# Folders listed at once, whose pages are then read by one thread.
+FOLDERS_AT_ONCE = 4
 SUFFIX_MARK, FOLDER_MARK, MARK = "consumed-all", "consumed-folder-", ".mark"
 SCHEMA = pa.schema([("name", pa.string()), ("bytes", pa.int64())])
 
@@ -138,9 +140,38 @@ def raise_first(store: Store, found: Iterable[tuple[str, str | None]]) -> None:
         raise MissingError(store.path(name)) if fault is None else DamagedError(store.path(name), fault)
 
 
-def check_stage(store: Store, fingerprint: str) -> None:
-    """Check that a finished stage's objects are there, by their sizes; DamagedError names the first that is not."""
-    present = store.sizes()
+class Listings:
+    """What lies in the folders of a run's stages, several of them listed at once, before the stages are gone through.
+
+    A listing is handed out once: whoever asks again, after something was made again, lists the folder as it is then.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(FOLDERS_AT_ONCE, thread_name_prefix="listing")
+        self._found: dict[str, Future[dict[str, int]]] = {}
+
+    def begin(self, stages: Store) -> None:
+        """Begin to list the folders that are inside."""
+        for name in stages.names():
+            folder = stages.child(name)
+            self._found[folder.url] = self._threads.submit(folder.sizes)
+
+    def sizes(self, folder: Store) -> dict[str, int]:
+        """Return the bytes of every object in the folder of a stage."""
+        begun = self._found.pop(folder.url, None)
+        return folder.sizes() if begun is None else begun.result()
+
+    def stop(self) -> None:
+        """List nothing more ahead, and forget what was listed."""
+        self._found.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def check_stage(store: Store, fingerprint: str, present: Mapping[str, int]) -> None:
+    """Check that a finished stage's objects are there; DamagedError names the first that is not.
+
+    `present` are the bytes of the objects in its folder.
+    """
     raise_first(store, faults(read_index(store, fingerprint), present, Consumed.of(present)))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aiobotocore.session import AioSession
 from botocore import exceptions as boto
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
@@ -20,7 +21,7 @@ from s3fs import S3FileSystem
 from filtering.core.errors import RunError
 from filtering.storage.checksums import MissingError
 from filtering.storage.retries import Backoff, ShortBodyError, count
-from filtering.storage.s3_answers import NO_RANGE, code_of, judged
+from filtering.storage.s3_answers import NO_RANGE, code_of, judged, time_of
 from filtering.storage.stalls import Steady, bounded
 from filtering.storage.upload_parts import Part, Range, copied
 
@@ -43,6 +44,7 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
     they kept failing, or an object was replaced while it was read; FileNotFoundError if an object is not there.
     """
 
+    session: Any
     retries = 1
     connect_timeout = 10
     read_timeout = 60
@@ -117,6 +119,13 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]
             return await self._read_block(self._strip_protocol(piece.url), piece.start, piece.end)
         except FileNotFoundError:
             raise MissingError(piece.url) from None
+
+    async def set_session(self, refresh: bool = False, kwargs: Mapping[str, object] | None = None) -> Any:
+        """Return the client, made first where there is none, that reads times fast."""
+        if self.session is None:
+            self.session, self._session_is_owned = AioSession(**self.kwargs), True
+            self.session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=time_of)
+        return await super().set_session(refresh, dict(kwargs or {}))
 
     def _prepare_config_kwargs(self) -> dict[str, object]:
         retries = {"mode": "standard", "total_max_attempts": 1}

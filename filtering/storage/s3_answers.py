@@ -1,8 +1,13 @@
-"""What S3 and the ways to its credentials answer: errors and their verdicts."""
+"""What S3 and the ways to its credentials answer: errors and their verdicts, and times."""
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
+from botocore.utils import parse_timestamp
 
 from filtering.core.errors import InputError, RunError, one_line
 from filtering.storage.retries import (
@@ -60,6 +65,15 @@ class NoBucketError(InputError, FileNotFoundError):
 
 class NoCopyError(RunError):
     """The store takes no part of an upload that it would copy itself."""
+
+
+def time_of(value: Any) -> datetime:
+    """Return the time that a string says, as botocore does, which takes three quarters of the time of a listing."""
+    try:
+        return datetime.fromisoformat(value) if value[4:5] == "-" else parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        found: datetime = parse_timestamp(value)
+        return found
 
 
 def judged(error: Exception, method: str, what: str) -> Verdict:

@@ -3,15 +3,20 @@
 import os
 import re
 import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 from botocore.exceptions import UnauthorizedSSOTokenError
+from botocore.utils import parse_timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 from s3_endpoint import s3_at
 from web_server import unknown_name
 
 from filtering.core.errors import InputError, RunError
 from filtering.storage.retries import ATTEMPTS, DENIED_ATTEMPTS, taken
-from filtering.storage.s3_answers import judged
+from filtering.storage.s3_answers import judged, time_of
 from filtering.storage.store import Store, stream_object
 
 
@@ -114,3 +119,17 @@ def test_an_endpoint_whose_name_is_not_known_is_refused_soon(s3, monkeypatch):
     ):
         Store("s3://bucket").read("x")
     assert taken()["retries"] == DENIED_ATTEMPTS - 1
+
+
+@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))
+def test_times_are_read_as_botocore_reads_them(moment):
+    whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    iso = whole.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    texts = [iso, whole.isoformat(timespec="seconds"), format_datetime(whole, usegmt=True), str(int(whole.timestamp()))]
+    for text in [*texts, whole.strftime("%Y%m%dT%H%M%SZ"), "20250101", whole.timestamp()]:
+        assert time_of(text) == parse_timestamp(text)
+
+
+def test_what_is_no_time_is_refused():
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        time_of("no time")
