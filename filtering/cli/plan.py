@@ -72,7 +72,7 @@ class PlanView:
             yield ""
         yield from (text(line) for line in self._bottleneck_lines(options))
         yield from map(text, (_total_words(self.found), *_probe_lines(self.found["probe"], self.device, self.gpu_rate)))
-        yield from map(text, _base_lines(self.found["base"]))
+        yield from map(text, (*_driver_lines(self.found), *_base_lines(self.found["base"])))
         yield from (text(f"quarantined: {line}") for line in self.found["warnings"])
 
     def _tables(self, console: "Console", options: "ConsoleOptions") -> "list[Table]":
@@ -185,6 +185,12 @@ def _pool_words(found: "Plan") -> str:
     )
 
 
+def _driver_lines(found: "Plan") -> list[str]:
+    """Say what the driver holds where that is much."""
+    many = found["driver_bytes"] > MUCH_BYTES
+    return [f"the driver holds {size(found['driver_bytes'])} for {counted(found['shards'], 'shard')}"] * many
+
+
 def _total_words(found: "Plan") -> str:
     price = "" if found["price"] is None else f", {found['price']:,.2f} in total ({CURRENCY})"
     gpus = f" and {counted(found['gpus'], 'GPU')}" if found["gpus"] else ""
@@ -216,6 +222,8 @@ def _base_lines(base: "PlannedBase | None") -> list[str]:
 
 
 ROWS_HELP = "project to a pool of N samples, such as 12.8e9; several: one table with a line for each"
+# A driver that holds more than this is mentioned.
+MUCH_BYTES = 1_000_000_000
 RATE_HELP = "samples that one GPU embeds in a second, where this machine has none (default: as measured here)"
 COMMAND = Command(
     name="plan",

@@ -40,6 +40,9 @@ from filtering.shards.inventory import Shard
 
 # Start and end of the command: Python and its libraries, the inventory, the end of Ray.
 COMMAND_SECONDS = 4
+# The memory of the driver, and of each shard in it: in the inventory, in the tasks and results of a stage, and in what
+# is listed of the stages' folders (benchmarks.speed.many_shards).
+DRIVER_BYTES, SHARD_BYTES = 250_000_000, 8_000
 # CPU seconds of the stages after embedding up to which this machine's speed is not measured, which takes longer: beside
 # what their starts take, they do not count.
 UNMEASURED_SECONDS = 2
@@ -149,6 +152,7 @@ def _plan(
         keep=_kept(config, pool.rows if passing is None else passing),
         cpus=cpus,
         memory_per_worker_bytes=allowed,
+        driver_bytes=DRIVER_BYTES + count * SHARD_BYTES,
         disk_bytes=int(sum(cost.disk_bytes for cost in costs)),
         shuffle_bytes=int(sum(cost.shuffle_bytes for cost in costs)),
         seconds=round(seconds, 1),

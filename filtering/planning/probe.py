@@ -10,6 +10,8 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +32,7 @@ from filtering.shards.field_columns import read_fields
 from filtering.shards.inventory import Shard
 from filtering.shards.metadata import UnreadableError, read_columns, row_count
 from filtering.shards.vectors import MismatchError, VectorSource
+from filtering.storage.at_once import each_at_once
 from filtering.storage.store import filesystem_of, is_local
 from filtering.storage.urls import beside
 
@@ -120,22 +123,36 @@ def _median_seconds(work: Callable[[], object], rounds: int) -> float:
 
 def _metadata_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     """Count rows from footers, and take the dimension from the first vectors; a run quarantines other files."""
-    counts, faults, dimension, source = [], list[str](), 0, vector_source(config.pool)
-    for shard in shards:
-        try:
-            counts.append(row_count(shard.url))
-            vectors, of_concepts = source.dimensions(shard)
-            dimension = dimension or of_concepts or vectors
-        except FileNotFoundError:
-            faults.append(f"{shard.url}: it, or a file of its vectors, is not there")
-        except UnreadableError as error:
-            faults.append(str(error))
-        except MismatchError as error:
-            faults.append(f"{shard.vectors_url}: {error}")
+    source = vector_source(config.pool)
+    found = list(each_at_once(partial(_looked_at, source), shards))
+    counts, faults = [one.rows for one in found if one.rows is not None], [one.fault for one in found if one.fault]
+    dimension = next((one.dimension for one in found if one.dimension), 0)
     if not dimension:
         raise InputError(f"plan: no file of metadata can be used; {faults[0]}")
     sampled = _sampled_rows(config, source, shards) if config.filters else None
     return Pool(sum(counts), max(counts), Probe(dimension), tuple(faults), sampled)
+
+
+class _Footers(NamedTuple):
+    """The rows of a shard and the dimension of its vectors, as far as known, and what is wrong with it."""
+
+    rows: int | None = None
+    dimension: int = 0
+    fault: str = ""
+
+
+def _looked_at(source: VectorSource, shard: Shard) -> _Footers:
+    rows = None
+    try:
+        rows = row_count(shard.url)
+        vectors, of_concepts = source.dimensions(shard)
+    except FileNotFoundError:
+        return _Footers(rows, fault=f"{shard.url}: it, or a file of its vectors, is not there")
+    except UnreadableError as error:
+        return _Footers(rows, fault=str(error))
+    except MismatchError as error:
+        return _Footers(rows, fault=f"{shard.vectors_url}: {error}")
+    return _Footers(rows, of_concepts or vectors)
 
 
 def _sampled_rows(config: Config, source: VectorSource, shards: Sequence[Shard]) -> SampledRows | None:
@@ -158,7 +175,7 @@ def _sampled_rows(config: Config, source: VectorSource, shards: Sequence[Shard])
 
 def _tar_pool(config: Config, shards: Sequence[Shard]) -> Pool:
     """Count rows from statistics where they are, else by bytes; time a few samples through the model."""
-    counts = [_stated_samples(shard) for shard in shards]
+    counts = list(each_at_once(_stated_samples, shards))
     known = [(count, shard.size) for count, shard in zip(counts, shards, strict=True) if count is not None]
     if len(known) < len(shards):
         known += [(_counted_samples(shard), shard.size) for shard in shards[:PROBE_SHARDS]]

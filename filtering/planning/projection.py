@@ -76,6 +76,7 @@ class Plan(TypedDict):
     `passing` are the samples that pass the filters, by the share of some that do; None without filters. `keep` are at
     most so many: a method that itself decides how many it keeps may keep fewer. `selection` has a line for each step of
     D2, what it is in full, and `selection_warnings` those of its sizes.
+    `driver_bytes` is what the driver holds, which knows every shard and no sample.
     `warnings` name files that a run would quarantine, the first few.
     """
 
@@ -90,6 +91,7 @@ class Plan(TypedDict):
     keep: int
     cpus: int
     memory_per_worker_bytes: int
+    driver_bytes: int
     disk_bytes: int
     shuffle_bytes: int
     seconds: float

@@ -30,6 +30,7 @@ def found(*stages, allowed=4_000_000_000, price=None):
         "rows": 1000, "shards": 8, "input_bytes": 51_600_000, "concepts": 20, "selection": [], "keep": 300, "cpus": 2,
         "selection_warnings": [], "passing": None,
         "memory_per_worker_bytes": 4_000_000_000, "disk_bytes": 10_000_000, "seconds": 100, "cpu_hours": 0.05,
+        "driver_bytes": 250_000_000,
         "gpu_hours": 0.0, "gpus": 0, "price": price, "stages": stages, "base": None,
         "bottleneck": bottleneck(stages, allowed), "probe": {"device": ""}, "warnings": [],
     }  # fmt: skip

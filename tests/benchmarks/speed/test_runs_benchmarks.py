@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.speed import incremental, methods, report, resume, scale
+from benchmarks.speed import incremental, many_shards, methods, report, resume, scale
 from filtering.config.run import parse_config
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -90,3 +90,13 @@ def test_one_manifest_whatever_happens(measured, tmp_path):
     assert {row["kept"] for row in rows} == {600}
     assert len({row["manifest"] for row in rows}) == 1
     assert all(row["seconds"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_over_small_shards_is_timed(measured):
+    found, _ = measured(many_shards.main, "--shards", 30, "--rows", 2, "--latency", 0.001)
+    (row,) = found["runs"]
+    assert row["shards"] == 30
+    assert row["requests of the first run a shard"] > 10
+    assert 20 < row["requests"] < 1000
+    assert {"first", "resumed"} == {one["run"] for one in found["requests"]}
