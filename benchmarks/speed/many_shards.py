@@ -243,7 +243,7 @@ def measured(shards: int, rows: int, latency: float, stage: str) -> tuple[Row, l
         before = json.loads(file.with_suffix(".json").read_text())
         with memory_s3(file) as endpoint:
             resumed = Resumed(endpoint, Path(folder))
-            found = {"shards": shards} | resumed.measure(latency)
+            found: Row = {"shards": shards} | resumed.measure(latency)
             after = resumed.counts()
     found["requests of the first run a shard"] = round(requests_in(before) / shards, 1)
     asked = {"first": before, "resumed": after}

@@ -55,6 +55,12 @@ def test_what_the_method_auto_stands_for_is_told():
     assert words in planned(found(*STAGES) | {"selection": [words]}, "cpu")
 
 
+def test_a_driver_that_holds_much_is_told():
+    shards = {"shards": 1_000_000, "driver_bytes": 8_250_000_000}
+    assert "the driver holds 8.25 GB for 1,000,000 shards" in planned(found(*STAGES) | shards, "cpu")
+    assert "the driver" not in "\n".join(planned(found(*STAGES), "cpu"))
+
+
 def test_warnings_of_sizes_are_told():
     assert "warning: much" in planned(found(*STAGES) | {"selection_warnings": ["much"]}, "cpu")
 

@@ -34,6 +34,7 @@ def test_metadata_is_counted_exactly_and_nothing_is_written(metadata_pool, tmp_p
     assert found["selection_warnings"] == []
     assert found["hours"] > 0
     assert found["disk_bytes"] > 0
+    assert found["driver_bytes"] == 250_000_000 + 8_000 * found["shards"]
     assert found["bottleneck"] == bottleneck(found["stages"], found["memory_per_worker_bytes"])
     assert not (tmp_path / "run").exists()
 
