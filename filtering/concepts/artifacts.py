@@ -33,9 +33,6 @@ MARGIN = "margin.npz"
 REPLICATION = "invitation.npz"
 # The pool on which the concepts were trained: `sizes` and `distances`, the sums over the rows of each concept.
 FIT = "fit.npz"
-# Against a base: the concepts whose members differ (`changed`), and all concepts of the members of those (`searched`),
-# in which neighbours are searched again.
-TOUCHED = "touched.npz"
 ASSIGNMENT_NAME = "{}.visits.npz"
 GROUPED_SUFFIX = ".grouped"
 GROUPED_NAME = "{}" + GROUPED_SUFFIX
@@ -93,6 +90,12 @@ class Assignment:
     replica: Int32Array  # int32 (m,), the place in `row` of each replica, ascending
     replica_concept: Int32Array  # int32 (m,), the concept in which the replica is searched
 
+    @property
+    def members(self) -> tuple[Int32Array, Int32Array]:
+        """Home rows and then replicas: their places in `row`, int32 (n + m,), and their concepts, int32 (n + m,)."""
+        place = np.concatenate([np.arange(len(self.row), dtype=np.int32), self.replica])
+        return place, np.concatenate([self.concept, self.replica_concept])
+
 
 def write_assignment(store: Store, identity: str, assigned: Assignment) -> None:
     """Write the concepts of a shard's rows."""
@@ -135,14 +138,6 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class TouchedCounts:
-    """How many concepts differ from a base's, and how many are searched again."""
-
-    changed: int
-    searched: int
-
-
-@dataclass(frozen=True, slots=True)
 class ConceptsResult:
     """The result of the concepts stage."""
 
@@ -160,7 +155,7 @@ class ConceptsResult:
     # The folder of the concepts that were not trained but reused, and the shards whose rows keep the base's concepts
     reused_from: Annotated[str | None, Field(alias="taken_over")] = None
     reused_shards: Annotated[int, Field(alias="carried_shards")] = 0
-    touched: TouchedCounts | None = None  # the comparison with a base's concepts
+    compared: bool = False  # whether concepts and partitions are a base's, so that its graph can be renewed
     drift: Drift | None = None  # of reused concepts
     recall_rows: int | None = None  # rows on which recall is measured, where that is known
     trained_rows: int | None = None  # the sample on which centroids were trained; None where they were given
@@ -174,8 +169,6 @@ class ConceptsResult:
         )
         if self.trained_rows is not None:
             found += f"; centroids trained on {100 * self.trained_rows / max(self.rows, 1):.1f} % of the rows"
-        if self.touched is not None:
-            found += f"; {self.touched.changed:,} changed, {self.touched.searched:,} searched again"
         return found
 
 
@@ -191,22 +184,6 @@ class PartitionsResult:
     def summary(self) -> str:
         """One line for a person."""
         return f"{self.rows:,} rows grouped in {self.copies:,} copies"
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """The concepts, bool (C,) each, that differ from a base's."""
-
-    changed: npt.NDArray[np.bool_]  # concepts whose members, home rows or replicas, differ from the base's
-    searched: npt.NDArray[np.bool_]  # concepts with a member that is also a member of a changed one
-
-
-def read_touched(store: Store) -> Touched | None:
-    """Return which concepts differ from the base's; None where every concept is new."""
-    try:
-        return Touched(**store.read_arrays(TOUCHED))
-    except FileNotFoundError:
-        return None
 
 
 def grouped_names(store: Store) -> list[str]:

@@ -19,7 +19,6 @@ from filtering.concepts.artifacts import (
     REPLICATION,
     TRAINED,
     ConceptsResult,
-    TouchedCounts,
     read_centroids,
     read_concepts,
 )
@@ -44,7 +43,6 @@ from filtering.concepts.statistics import (
     rows_in_a_partition,
     summed_statistics,
 )
-from filtering.concepts.touched import SEARCHED_SUFFIX, find_searched, join_searched, merge_searched, write_changed
 from filtering.concepts.training import gather_queries, merge_few, sample_shard
 from filtering.concepts.true_neighbours import merge_neighbours
 from filtering.config.aliases import renamed
@@ -53,7 +51,6 @@ from filtering.filters.artifacts import PassingShard, stage_of
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.shard_groups import group_identities, named_groups
 from filtering.runtime.stage import StageRun
-from filtering.runtime.stage_objects import consume
 from filtering.shards.changes import GONE
 from filtering.shards.vectors import Side
 from filtering.storage.store import Store
@@ -132,13 +129,12 @@ def assign_to_given(
     partitions = _partitions(reusable, sums, settings.partition_rows)
     measure_centroids(stage)
     store.write_table(CONCEPTS, concepts_table(store, sums, settings.partition_rows, partitions))
-    touched = None if reusable is None or partitions is None else _touched(stage, pool, reusable)
     delete_consumed(store)
     return replace(
         concepts_result(store, rows),
         reused_from=given.url,
         reused_shards=len(pool.same),
-        touched=touched,
+        compared=reusable is not None and partitions is not None,
         drift=drift(store, new, sums, settings),
         recall_rows=recall_rows,
     )
@@ -233,14 +229,3 @@ def _partitions(
     alone = np.bincount(partitions) == 1
     outgrown = (rows > OUTGROWN * rows_in_a_partition(sums, partition_rows)) & ~alone
     return None if outgrown.any() else partitions
-
-
-def _touched(stage: StageRun, pool: _Pool, reusable: ReusableConcepts) -> TouchedCounts:
-    """Compare the concepts with the base's, and write which are searched again."""
-    store = stage.store
-    stage.call("changed", write_changed, _identities(pool.new), list(reusable.gone), reusable.base.store, store)
-    stage.over_shards("searched", "shards compared", pool.every, find_searched, store)
-    searched = merged_identities(stage, "searched-merged", _identities(pool.every), merge_searched)
-    found = stage.call("touched", join_searched, searched, store)
-    consume(store, SEARCHED_SUFFIX)
-    return TouchedCounts(found["changed"], found["searched"])

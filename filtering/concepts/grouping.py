@@ -1,6 +1,6 @@
 """The task that brings rows together by partition: a shard's rows in one object, sorted by partition."""
 
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -8,15 +8,11 @@ import numpy.typing as npt
 from filtering.concepts.artifacts import (
     GROUPED_NAME,
     Assignment,
-    Touched,
     read_assignment,
     read_concepts,
-    read_touched,
 )
 from filtering.concepts.nearest import Int32Array
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
-from filtering.concepts.touched import rows_searched_again
-from filtering.core.csr import distinct
 from filtering.filters.artifacts import PassingShard
 from filtering.runtime.shuffle import Records, packed, write_groups
 from filtering.storage.store import Store
@@ -31,42 +27,49 @@ class GroupedCounts(TypedDict):
 
 
 def group(shard: PassingShard, most: int, concepts: Store, store: Store) -> GroupedCounts:
-    """Write a shard's rows, each once for every partition that has one of its concepts, which are `most` at most.
-
-    Where parts of a base's graph are reused, only concepts that are searched again count.
-    """
-    assigned, touched = read_assignment(concepts, shard.identity), read_touched(concepts)
-    member, concept = _members(assigned, touched)
-    if len(member) == 0:
+    """Write a shard's rows, each once for every partition that has one of its concepts, which are `most` at most."""
+    assigned = read_assignment(concepts, shard.identity)
+    if len(assigned.row) == 0:
         return GroupedCounts(rows=0, replicas=0, copies=0)
-    partition_of = read_concepts(concepts)["partition"].to_numpy()
-    copied, partitions, lists = by_partition(member, concept, partition_of, most)
-    again = _again(assigned, touched)
+    every, partition_of = np.ones(len(assigned.row), dtype=bool), read_concepts(concepts)["partition"].to_numpy()
+    name = GROUPED_NAME.format(shard.identity)
+    sent = send_rows(shard, assigned, every, every, partition_of, most, name, store)
+    return GroupedCounts(rows=len(assigned.row), replicas=len(assigned.replica), copies=sum(sent.rows))
+
+
+class SentRows(NamedTuple):
+    """The partitions to which rows were sent, ascending, and the rows that were sent to each."""
+
+    partitions: list[int]
+    rows: list[int]
+
+
+def send_rows(
+    shard: PassingShard,
+    assigned: Assignment,
+    some: npt.NDArray[np.bool_],
+    new: npt.NDArray[np.bool_],
+    partition_of: Int32Array,
+    most: int,
+    name: str,
+    store: Store,
+) -> SentRows:
+    """Send some rows of a shard, at least one, bool (n,), to every partition of their concepts, in one object.
+
+    `new`, bool (n,), is told of each row; `partition_of`, int32 (C,), is each concept's partition, and a row has at
+    most `most` concepts.
+    """
+    member, concept = assigned.members
+    here = some[member]
+    copied, partitions, lists = by_partition(member[here], concept[here], partition_of, most)
     ids, uids = global_rows(shard.index, assigned.row), shard.uids(assigned.row)
-    read = shard.reader().in_memory()
+    read = shard.reader() if 2 * some.sum() < len(some) else shard.reader().in_memory()
     dtype = row_dtype(read.whole.shape[1], most)
 
     def records(places: npt.NDArray[Any]) -> Records:
         at = copied[places]
-        columns = {"row": ids[at], "uid": uids[at], "home": assigned.concept[at], "again": again[at]}
+        columns = {"row": ids[at], "uid": uids[at], "home": assigned.concept[at], "new": new[at]}
         return packed(dtype, **columns, concepts=lists[places], vector=read(assigned.row[at]))
 
-    write_groups(store, GROUPED_NAME.format(shard.identity), partitions, dtype, records)
-    return GroupedCounts(rows=len(distinct(member)), replicas=len(assigned.replica), copies=len(copied))
-
-
-def _members(assigned: Assignment, touched: Touched | None) -> tuple[Int32Array, Int32Array]:
-    """Return the members of concepts, home rows and replicas, as places in `assigned.row`, and their concepts."""
-    member = np.concatenate([np.arange(len(assigned.row), dtype=np.int32), assigned.replica])
-    concept = np.concatenate([assigned.concept, assigned.replica_concept])
-    if touched is None:
-        return member, concept
-    searched = touched.searched[concept]
-    return member[searched], concept[searched]
-
-
-def _again(assigned: Assignment, touched: Touched | None) -> npt.NDArray[np.bool_]:
-    """Return which rows choose their neighbours again, bool (n,): all of them where there is no base."""
-    if touched is None:
-        return np.ones(len(assigned.row), dtype=bool)
-    return rows_searched_again(assigned, touched.changed)
+    to = write_groups(store, name, partitions, dtype, records)
+    return SentRows(to, np.bincount(partitions)[to].tolist())

@@ -11,7 +11,7 @@ from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
 NAME = "partitions"
-VERSION = 4
+VERSION = 5
 
 
 def partitions_key(concepts: str, side: Side) -> StageKey:
@@ -20,10 +20,7 @@ def partitions_key(concepts: str, side: Side) -> StageKey:
 
 
 def group_rows(stage: StageRun, settings: Graph, shards: Sequence[PassingShard], concepts: Store) -> PartitionsResult:
-    """Write each shard's rows grouped by partition, replicas included.
-
-    Where parts of a base's graph are reused, only members of concepts that are searched again are written.
-    """
+    """Write each shard's rows grouped by partition, replicas included."""
     counts = stage.over_shards("", "shards", shards, group, settings.max_replicas, concepts, stage.store)
     return PartitionsResult(
         rows=sum(count["rows"] for count in counts),

@@ -25,8 +25,7 @@ class Partition:
     place: npt.NDArray[np.int64]  # int64 (m,), the row of each member, by its place in the arrays above
     # int32 (m,), the concept of each member: sorted by concept, home rows before replicas, each by uid
     concept: npt.NDArray[np.int32]
-    # bool (n,), whether the row chooses its neighbours again; the others' neighbours are known from a base
-    again: npt.NDArray[np.bool_]
+    new: npt.NDArray[np.bool_]  # bool (n,), whether no base has the row
 
 
 def row_dtype(dimension: int, most: int) -> np.dtype[Any]:
@@ -35,7 +34,7 @@ def row_dtype(dimension: int, most: int) -> np.dtype[Any]:
     `concepts` are the row's concepts in that partition, at most `most`, -1 where there are fewer.
     """
     concepts, vector = ("concepts", "<i4", (most,)), ("vector", "<f2", (dimension,))
-    return np.dtype([("row", "<i8"), ("uid", "S32"), ("home", "<i4"), ("again", "?"), concepts, vector])
+    return np.dtype([("row", "<i8"), ("uid", "S32"), ("home", "<i4"), ("new", "?"), concepts, vector])
 
 
 def by_partition(
@@ -83,16 +82,19 @@ def moved_rows(ids: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt
     return np.where(now >= 0, (now << ROW_BITS) | rows, -1)
 
 
-def read_partition(store: Store, names: Sequence[str], partition: int) -> Partition | None:
-    """Return the rows of one partition from the objects of all shards; None if it has none."""
-    records = read_groups(store, names, partition)
+def read_partition(store: Store, names: Sequence[str], partition: int, last: int | None = None) -> Partition | None:
+    """Return the rows of one partition from the objects of all shards; None if it has none.
+
+    With `last` those of the partitions [partition, last): a row comes once for each of them that has a concept of it.
+    """
+    records = read_groups(store, names, partition, last)
     if records is None:
         return None
     # Contiguous, because the keys of the sort are a kilobyte apart in the records.
     order = np.argsort(np.ascontiguousarray(records["uid"]), kind="stable")
-    names = ("row", "uid", "home", "concepts", "vector", "again")
-    row, uid, home, concepts, vectors, again = (records[name][order] for name in names)
+    names = ("row", "uid", "home", "concepts", "vector", "new")
+    row, uid, home, concepts, vectors, new = (records[name][order] for name in names)
     place, column = np.nonzero(concepts >= 0)
     concept = concepts[place, column]
     by_concept = np.lexsort((place, concept != home[place], concept))
-    return Partition(row, uid, home, vectors, place[by_concept], concept[by_concept], again)
+    return Partition(row, uid, home, vectors, place[by_concept], concept[by_concept], new)

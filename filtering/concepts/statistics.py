@@ -78,11 +78,6 @@ def write_sums(store: Store, identity: str, assigned: Assignment, distances: Flo
     store.write_arrays(STATISTICS_NAME.format(identity), sums)
 
 
-def present_concepts(store: Store, identity: str) -> npt.NDArray[np.int32]:
-    """Return which concepts have a member, a home row or a replica, in a shard; int32 (p,), ascending."""
-    return store.read_arrays(STATISTICS_NAME.format(identity))["present"]
-
-
 def merge_statistics(identities: Sequence[str], target: str, store: Store) -> int:
     """Write the sums over the rows of several shards as those of one, `target`; return how many concepts they have."""
     sums = _added(store, identities)

@@ -11,9 +11,8 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.core.csr import Int64Array, sorted_edges
-from filtering.core.errors import RunError
-from filtering.graph.sharded import EDGE, Float32Array, Nodes, ShardGraph, positions
-from filtering.runtime.shuffle import Records, packed
+from filtering.graph.sharded import Float32Array, Nodes, ShardGraph, positions
+from filtering.runtime.shuffle import Records
 
 # Who chose an edge of a row: the row, or its target.
 CHOSEN, CHOSEN_BY = 1, 2
@@ -55,13 +54,6 @@ class BasePart:
     chosen: npt.NDArray[np.uint8]
 
 
-def remaining_nodes(base: BasePart, searched: npt.NDArray[np.bool_]) -> Nodes:
-    """Return a base's rows of the concepts that are not searched again; those of others are sent by their shards."""
-    graph = base.graph
-    here = ~searched[graph.concept]
-    return Nodes(graph.row[here], graph.uid[here], graph.concept[here])
-
-
 def joined_nodes(remaining: Nodes, sent: Nodes) -> Nodes:
     """Return rows of different concepts together, sorted by concept and uid."""
     row, uid, concept = (
@@ -69,24 +61,6 @@ def joined_nodes(remaining: Nodes, sent: Nodes) -> Nodes:
     )
     order = np.lexsort((uid, concept))
     return Nodes(row[order], uid[order], concept[order])
-
-
-def remaining_edges(base: BasePart, again: Int64Array) -> Records:
-    """Return the edges of a base, EDGE (m,), that were chosen by rows which do not choose again.
-
-    `again`, int64 (a,), unique: the rows that choose again, of this partition and of all that it shares edges with.
-    RunError if a row that does not choose again chose one that is gone: the base does not fit today's pool.
-    """
-    graph, chosen = base.graph, base.chosen
-    row, target = np.repeat(graph.row, np.diff(graph.indptr)), graph.indices
-    own, others = (positions(again, ids) >= 0 for ids in (row, target))
-    outwards = (chosen & CHOSEN > 0) & (row >= 0) & ~own
-    inwards = (chosen & CHOSEN_BY > 0) & (row >= 0) & (target >= 0) & ~others
-    if (target[outwards] < 0).any():
-        raise RunError("a sample of the base has a neighbour that is gone, and is not searched again; take no base")
-    left = packed(EDGE, source=row[outwards], target=target[outwards], distance=graph.distances[outwards])
-    right = packed(EDGE, source=target[inwards], target=row[inwards], distance=graph.distances[inwards])
-    return np.concatenate([left, right])
 
 
 def same_part(base: BasePart, graph: ShardGraph, chosen: npt.NDArray[np.uint8]) -> bool:

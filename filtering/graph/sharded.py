@@ -94,14 +94,14 @@ def found_neighbours(
     return found, pairs
 
 
-def found_records(partition: Partition, found: Neighbours) -> tuple[Records, Int32Array]:
-    """Return what was found as records, FOUND (m,), and the concept of each record's row, which tells where it goes.
+def found_records(ids: Int64Array, homes: Int32Array, found: Neighbours) -> tuple[Records, Int32Array]:
+    """Return what rows found as records, FOUND (m,), and the concept of each record's row, which tells where it goes.
 
-    Of rows whose neighbours are not sought nothing is sent.
+    `ids`, int64 (n,), are the rows, and `homes`, int32 (n,), their own concepts.
     """
-    at, column = np.nonzero((found.ids >= 0) & partition.again[:, None])
+    at, column = np.nonzero(found.ids >= 0)
     columns: dict[str, npt.NDArray[Any]] = {"neighbour": found.ids[at, column], "home": found.homes[at, column]}
-    return packed(FOUND, row=partition.row[at], distance=found.distances[at, column], **columns), partition.home[at]
+    return packed(FOUND, row=ids[at], distance=found.distances[at, column], **columns), homes[at]
 
 
 def chosen_neighbours(nodes: Nodes, records: Records, k: int) -> Neighbours:

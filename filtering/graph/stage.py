@@ -9,29 +9,23 @@ import pyarrow as pa
 
 from filtering.concepts.artifacts import (
     GROUPED_SUFFIX,
-    Touched,
     grouped_names,
     read_concepts,
     read_exact,
-    read_touched,
     replica_counts,
 )
 from filtering.concepts.exact_search import recall_at_k
-from filtering.core.errors import RunError
 from filtering.filters.artifacts import stage_of
 from filtering.graph.artifacts import (
     ADJACENT,
     GRAPHS,
     QUERIES_NAME,
     GraphResult,
-    Origins,
-    read_adjacent,
-    read_origins,
     read_part_object,
-    write_origins,
 )
 from filtering.graph.component_stage import count_components
 from filtering.graph.memory import partition_memory
+from filtering.graph.renewal_stage import PARTS, Adjacent, KnownGraph, Parts, renew_graph
 from filtering.graph.sharded import PartStatistics, positions
 from filtering.graph.tasks import (
     EDGES_SUFFIX,
@@ -43,29 +37,20 @@ from filtering.graph.tasks import (
     choose,
     components,
     join,
-    renew,
     search,
 )
-from filtering.runtime.finished_run import Reusable
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import TaskWorkers, task
-from filtering.shards.changes import GONE
 from filtering.shards.vectors import Side
-from filtering.storage.reading import read_mapping_as
 from filtering.storage.store import Store
 
 NAME = GRAPHS[0]
 VERSION = 6
-# The statistics of each partition's part, and whether it is a base's.
-PARTS = "parts.json"
 # Components are counted in one task, 24 bytes a row, filtered ones included; those of larger pools by partitions.
 MOST_COUNTED_ROWS = 20_000_000
 # Written when every partition has been searched and the grouped rows are no longer needed.
 SEARCHED = "searched.json"
-
-Parts = dict[str, PartStatistics]
-Adjacent = dict[int, list[int]]
 
 
 def graph_key(k: int, partitions: str, side: Side) -> StageKey:
@@ -78,31 +63,25 @@ def needs_grouped_rows(stage: StageRun) -> bool:
     return not stage.store.exists(SEARCHED)
 
 
-def build_graph(stage: StageRun, inputs: GraphInputs, reusable: Reusable | None = None) -> GraphResult:
-    """Build every partition's graph and measure recall@k; return the graph's statistics.
-
-    Where the concepts say which of them differ from a base's, the others' parts are reused; RunError if no base is
-    given then.
-    """
-    concepts, touched = read_concepts(inputs.concepts), read_touched(inputs.concepts)
+def build_graph(stage: StageRun, inputs: GraphInputs, base: KnownGraph | None = None) -> GraphResult:
+    """Build every partition's graph, or renew that of a base, and measure recall@k; return the graph's statistics."""
+    concepts = read_concepts(inputs.concepts)
     memory = partition_memory(concepts, inputs.dimension, inputs.k)
-    work = _Work(stage, inputs, memory, concepts["partition"].to_pylist())
-    if touched is None:
-        parts, adjacent, found = _built(work)
-    elif reusable is None:
-        where = inputs.concepts.url
-        raise RunError(f"{where}: was compared with a base, which is not given any more; take another output")
+    renewed = None if base is None else renew_graph(stage, inputs, base, memory)
+    if renewed is None:
+        parts, adjacent, found = _built(_Work(stage, inputs, memory, concepts["partition"].to_pylist()))
+        distances = sum(counts["pairs"] for counts in found)
     else:
-        parts, adjacent, found = _renewed(work, touched, reusable)
+        parts, adjacent, distances = renewed.parts, renewed.adjacent, renewed.distances
     stage.store.write_record(PARTS, parts)
     stage.store.write_record(ADJACENT, {str(number): others for number, others in adjacent.items()})
-    result = _statistics([part for part in parts.values() if part["nodes"]], found, concepts, inputs.k)
+    result = _statistics([part for part in parts.values() if part["nodes"]], distances, concepts, inputs.k)
     present = [int(number) for number, part in parts.items() if part["nodes"]]
     if present:
         result = replace(result, **_components(stage, present, result.nodes))
-    if touched is not None:
+    if renewed is not None:
         reused = sum(part["carried"] for part in parts.values())
-        result = replace(result, searched_concepts=int(touched.searched.sum()), reused_partitions=reused)
+        result = replace(result, searched_concepts=renewed.concepts, reused_partitions=reused)
     return replace(result, recall=_recall(stage.store, inputs, present))
 
 
@@ -142,14 +121,6 @@ class _Work:
         consume(self.stage.store, EDGES_SUFFIX)
         return parts
 
-    def renew(self, near: dict[int, list[int]], senders: dict[int, list[int]]) -> list[PartStatistics]:
-        """Join new edges and the base's; `near` are the partitions to renew and whose rows may have chosen again."""
-        common = (self.inputs, self.stage.store)
-        tasks = [task(f"renew-{n:08d}", renew, n, senders[n], near[n], *common).reserving(self.memory[n]) for n in near]
-        parts = self.stage.map(tasks, "partitions renewed")
-        consume(self.stage.store, EDGES_SUFFIX)
-        return parts
-
 
 def _components(stage: StageRun, present: Sequence[int], rows: int) -> ComponentCounts:
     found = ComponentCounts()
@@ -167,40 +138,6 @@ def _built(work: _Work) -> tuple[Parts, Adjacent, list[SearchCounts]]:
     joined = work.join(present, senders)
     parts = {f"{number}": part for number, part in zip(present, joined, strict=True)}
     return parts, _adjacent({}, present, chosen, senders), found
-
-
-def _renewed(work: _Work, touched: Touched, reusable: Reusable) -> tuple[Parts, Adjacent, list[SearchCounts]]:
-    """Build the parts that differ from a base's; return as `_built` does."""
-    base = reusable.base.store(work.stage.key.name)
-    write_origins(work.stage.store, _origins(base, reusable))
-    partitions = np.array(work.partition_of, dtype=np.int64)
-    again = np.unique(partitions[touched.searched]).tolist()
-    found = work.search(again)
-    present = [number for number, counts in zip(again, found, strict=True) if counts["rows"]]
-    chosen = work.choose(present, _senders(again, found))
-    senders = _senders(present, chosen)
-    before = read_adjacent(base)
-    differing = dict.fromkeys([*again, *senders, *(other for one in again for other in before.get(one, []))])
-    near = {number: sorted({number, *before.get(number, [])}) for number in differing}
-    renewed = dict(zip(near, work.renew(near, senders), strict=True))
-    parts: Parts = {number: part | {"carried": True} for number, part in _parts(base).items()}
-    parts |= {f"{number}": part for number, part in renewed.items()}
-    return parts, _adjacent(before, present, chosen, senders), found
-
-
-def _origins(base: Store, reusable: Reusable) -> Origins:
-    """Return the origins of a base's parts, with the places of those runs' shards now: its own, and those it reused."""
-    before, places = read_origins(base), reusable.places()
-    own = _parts(base)
-    run_of = np.full(max(map(int, own), default=-1) + 1, -1, dtype=np.int32)
-    for number, part in own.items():
-        run_of[int(number)] = before.run_of[int(number)] + 1 if part["carried"] else 0
-    moved = [np.where(one >= 0, places[one], GONE) for one in before.places]
-    return Origins((base, *before.stores), run_of, (places, *moved))
-
-
-def _parts(base: Store) -> Parts:
-    return read_mapping_as(base, PARTS, Parts)
 
 
 def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, list[int]]:
@@ -224,15 +161,12 @@ def _adjacent(
     return {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
 
 
-def _statistics(
-    parts: Sequence[PartStatistics], found: Sequence[SearchCounts], concepts: pa.Table, k: int
-) -> GraphResult:
+def _statistics(parts: Sequence[PartStatistics], distances: int, concepts: pa.Table, k: int) -> GraphResult:
     nodes, edges, isolated, crossing = (
         sum(part[name] for part in parts) for name in ("nodes", "edges", "isolated", "crossing")
     )
     longest = max((len(part["degrees"]) for part in parts), default=0)
     padded = [part["degrees"] + [0] * (longest - len(part["degrees"])) for part in parts]
-    pairs = sum(counts["pairs"] for counts in found)
     return GraphResult(
         nodes=nodes,
         edges=edges,
@@ -244,8 +178,8 @@ def _statistics(
         degrees_by_power_of_2=np.sum(padded, axis=0).astype(int).tolist() if parts else [],
         partitions=len(parts),
         replicas=int(replica_counts(concepts).sum()),
-        distances=pairs,
-        share_of_brute_force=round(pairs / max(nodes, 1) ** 2, 6),
+        distances=distances,
+        share_of_brute_force=round(distances / max(nodes, 1) ** 2, 6),
         k=k,
     )
 

@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.artifacts import GROUPED_SUFFIX, read_exact, read_touched
+from filtering.concepts.artifacts import GROUPED_SUFFIX, read_exact
 from filtering.concepts.partition import read_partition, shard_and_row
 from filtering.core.csr import Int64Array
 from filtering.graph.artifacts import (
@@ -24,11 +24,7 @@ from filtering.graph.components import Components
 from filtering.graph.joining import (
     BasePart,
     chosen_distances,
-    joined_nodes,
     joined_part,
-    remaining_edges,
-    remaining_nodes,
-    same_part,
 )
 from filtering.graph.sharded import (
     EDGE,
@@ -51,8 +47,6 @@ NODES_NAME = "{:08d}.nodes.npz"
 FOUND_SUFFIX, EDGES_SUFFIX = ".found", ".edges"
 FOUND_NAME = "{:08d}" + FOUND_SUFFIX
 EDGES_NAME = "{:08d}" + EDGES_SUFFIX
-# Rows that choose their neighbours again, where the base's graph is reused.
-AGAIN_NAME = "{:08d}.again.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +84,16 @@ class ComponentCounts(TypedDict, total=False):
 def search(
     partition: int, names: Sequence[str], partition_of: Sequence[int], inputs: GraphInputs, store: Store
 ) -> SearchCounts:
-    """Find neighbours in every concept of a partition, and send those of replicas to the rows' own partition.
-
-    Where a base's graph is reused, only concepts that are searched again have been sent, and the base has the other
-    rows.
-    """
+    """Find neighbours in every concept of a partition, and send those of replicas to the rows' own partition."""
     # What names the rows is a listing, in which deleted ones would not be missed.
     check_not_consumed(inputs.grouped, GROUPED_SUFFIX)
-    rows, touched = read_partition(inputs.grouped, names, partition), read_touched(inputs.concepts)
-    own = _no_nodes() if rows is None else own_nodes(rows)
-    base = None if touched is None else read_base_part(store, partition)
-    nodes = own if base is None or touched is None else joined_nodes(remaining_nodes(base, touched.searched), own)
-    if touched is not None:
-        again = np.zeros(0, np.int64) if rows is None else rows.row[rows.again]
-        store.write_arrays(AGAIN_NAME.format(partition), {"row": again[np.isin(again, own.row)]})
-    if touched is None and rows is None:
-        return SearchCounts(rows=0, pairs=0, to=[])
-    _write(store, NODES_NAME.format(partition), nodes)
+    rows = read_partition(inputs.grouped, names, partition)
     if rows is None:
-        return SearchCounts(rows=len(nodes.row), pairs=0, to=[])
+        return SearchCounts(rows=0, pairs=0, to=[])
+    nodes = own_nodes(rows)
+    write_nodes(store, NODES_NAME.format(partition), nodes)
     neighbours, pairs = found_neighbours(rows, inputs.k, "cuda" if inputs.gpus else "cpu")
-    found, homes = found_records(rows, neighbours)
+    found, homes = found_records(rows.row, rows.home, neighbours)
     partitions = np.array(partition_of, np.int32)[homes]
     to = write_groups(store, FOUND_NAME.format(partition), partitions, FOUND, found.__getitem__)
     return SearchCounts(rows=len(nodes.row), pairs=pairs, to=to)
@@ -129,29 +112,8 @@ def join(partition: int, senders: Sequence[int], inputs: GraphInputs, store: Sto
     """Write a partition's part of the graph from all edges that end in it, and what measures its recall."""
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     graph, chosen = joined_part(nodes, _edges(store, senders, partition))
-    _write_part(store, partition, graph, chosen, inputs)
+    write_part(store, partition, graph, chosen, inputs)
     return statistics(graph)
-
-
-def renew(
-    partition: int, senders: Sequence[int], near: Sequence[int], inputs: GraphInputs, store: Store
-) -> PartStatistics:
-    """Write a partition's part of the graph from the base's, unless it is the same.
-
-    `senders` are the partitions that sent edges, `near` those, itself among them, whose rows may choose again what ends
-    here.
-    """
-    base = read_base_part(store, partition)
-    again = np.concatenate([np.zeros(0, np.int64), *(_again(store, number) for number in near)])
-    nodes = _nodes(store, partition, lambda: base.graph if base else None)
-    edges = _edges(store, senders, partition)
-    if base is not None:
-        edges = np.concatenate([remaining_edges(base, again), edges])
-    graph, chosen = joined_part(nodes, edges)
-    reused = base is not None and same_part(base, graph, chosen)
-    if not reused:
-        _write_part(store, partition, graph, chosen, inputs)
-    return statistics(graph, reused)
 
 
 def read_base_part(store: Store, partition: int) -> BasePart | None:
@@ -176,26 +138,20 @@ def _no_nodes() -> Nodes:
     return Nodes(np.zeros(0, np.int64), np.zeros(0, "S32"), np.zeros(0, np.int32))
 
 
-def _again(store: Store, partition: int) -> Int64Array:
-    try:
-        return store.read_arrays(AGAIN_NAME.format(partition))["row"]
-    except FileNotFoundError:
-        return np.zeros(0, np.int64)
-
-
 def _edges(store: Store, senders: Sequence[int], partition: int) -> Records:
     edges = read_groups(store, [EDGES_NAME.format(sender) for sender in senders], partition)
     return np.zeros(0, EDGE) if edges is None else edges
 
 
-def _write_part(
+def write_part(
     store: Store, partition: int, graph: ShardGraph, chosen: npt.NDArray[np.uint8], inputs: GraphInputs
 ) -> None:
+    """Write a partition's part of the graph, who chose each edge, and what measures recall."""
     measured = np.flatnonzero(np.isin(graph.row, read_exact(inputs.concepts)[0]))
     distances = chosen_distances(graph, chosen, measured, inputs.k)
     store.write_arrays(QUERIES_NAME.format(partition), {"row": graph.row[measured], "distances": distances})
     store.write_arrays(CHOSEN_NAME.format(partition), {"chosen": chosen})
-    _write(store, GRAPH_NAME.format(partition), graph)
+    write_nodes(store, GRAPH_NAME.format(partition), graph)
 
 
 def components(present: Sequence[int], most: int, store: Store) -> ComponentCounts:
@@ -226,5 +182,6 @@ def _places(ids: Int64Array, first: Int64Array) -> Int64Array:
     return first[shards] + rows
 
 
-def _write(store: Store, name: str, value: Nodes) -> None:
+def write_nodes(store: Store, name: str, value: Nodes) -> None:
+    """Write rows, or a part of the graph."""
     store.write_arrays(name, {part.name: getattr(value, part.name) for part in fields(value)})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names
 from filtering.concepts.given_stage import assign_to_given, reusable_concepts
@@ -9,8 +10,10 @@ from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts
 from filtering.config.run import Config, Graph
+from filtering.core.errors import RunError
 from filtering.filters.artifacts import FiltersResult, PassingShard, stage_of
 from filtering.graph.artifacts import GraphResult
+from filtering.graph.renewal_stage import KnownGraph
 from filtering.graph.stage import NAME as GRAPH
 from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
 from filtering.graph.tasks import GraphInputs
@@ -79,8 +82,12 @@ def _graph(
     side: Side,
 ) -> Finished[GraphResult]:
     partitions = partitions_key(concepts.fingerprint, side)
-    key, grouping = graph_key(settings.k, partitions.fingerprint, side), context.stage(partitions)
-    graph = context.stage(key)
+    key, result = graph_key(settings.k, partitions.fingerprint, side), concepts.result
+    inputs = partial(GraphInputs, concepts=concepts.store, dimension=result.dimension, k=settings.k)
+    if result.compared:
+        known = _known_graph(reusable, concepts, shards, settings, side)
+        return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs(concepts.store), known))
+    grouping, graph = context.stage(partitions), context.stage(key)
     if not graph.finished() and needs_grouped_rows(graph) and grouping.finished() and not grouped_names(grouping.store):
         # They went when a graph had been searched; that graph is not this one.
         grouping.forget()
@@ -88,5 +95,18 @@ def _graph(
         partitions, PartitionsResult, lambda stage: group_rows(stage, settings, shards, concepts.store)
     )
     gpus = context.config.ray.gpus_per_search
-    inputs = GraphInputs(grouped.store, concepts.store, concepts.result.dimension, settings.k, gpus)
-    return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs, reusable))
+    return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs(grouped.store, gpus=gpus)))
+
+
+def _known_graph(
+    reusable: Reusable | None,
+    concepts: Finished[ConceptsResult],
+    shards: Sequence[PassingShard],
+    settings: Graph,
+    side: Side,
+) -> KnownGraph:
+    """Return what the base knows of a graph; RunError if the concepts were compared with one, and there is none now."""
+    if reusable is None:
+        where = concepts.store.url
+        raise RunError(f"{where}: was compared with a base, which is not given any more; take another output")
+    return KnownGraph(reusable, reusable.base.store(stage_of(CONCEPTS, side)), shards, settings.max_replicas)

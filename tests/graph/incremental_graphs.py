@@ -8,10 +8,12 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from plain_stage import PlainStage
 
-from filtering.concepts.artifacts import CONCEPTS, EXACT, TOUCHED
+from filtering.concepts.artifacts import CONCEPTS, EXACT, Assignment, write_assignment
 from filtering.concepts.partition import by_partition, global_rows, row_dtype
 from filtering.core import schemas
+from filtering.filters.artifacts import VectorReader
 from filtering.graph.artifacts import CHOSEN_NAME, QUERIES_NAME, read_graph, read_part_object
+from filtering.graph.renewal_stage import KnownGraph
 from filtering.graph.stage import build_graph
 from filtering.graph.tasks import GraphInputs
 from filtering.runtime.finished_run import Base, Reusable
@@ -64,55 +66,61 @@ class Night:
     def rows(self, name):
         return global_rows(self.names.index(name), np.arange(len(self.shapes[name].home)))
 
-    def touched(self, before):
-        """The concepts in which other rows stand than before, and those in which a row of one of them stands."""
-        changed = np.zeros(len(self.partition_of), dtype=bool)
-        for name in set(self.names) ^ set(before.names):
-            changed[[concept for _, concept in self.shapes[name].standing()]] = True
-        searched = changed.copy()
-        for name in self.names:
-            again = self.again(name, changed)
-            searched[[concept for row, concept in self.shapes[name].standing() if again[row]]] = True
-        return changed, searched
-
-    def again(self, name, changed):
-        again = np.zeros(len(self.shapes[name].home), dtype=bool)
-        again[[row for row, concept in self.shapes[name].standing() if changed[concept]]] = True
-        return again
-
-    def group(self, store, name, touched):
+    def group(self, store, name):
         """Send a shard's rows to the partitions, as `concepts.grouping.group` does."""
         shape, ids = self.shapes[name], self.rows(name)
         standing = shape.standing()
-        again = np.ones(len(ids), dtype=bool)
-        if touched is not None:
-            again = self.again(name, touched[0])
-            standing = [(row, concept) for row, concept in standing if touched[1][concept]]
         if not standing:
             return
         rows, concepts = (np.array(column, dtype=np.int32) for column in zip(*standing, strict=True))
         at, partitions, lists = by_partition(rows, concepts, self.partition_of, REACH)
-        columns = {"row": ids[at], "uid": shape.uid[at], "home": shape.home[at], "again": again[at]}
+        columns = {"row": ids[at], "uid": shape.uid[at], "home": shape.home[at], "new": np.ones(len(at), dtype=bool)}
         records = packed(row_dtype(WIDTH, REACH), **columns, concepts=lists, vector=shape.vectors[at])
         write_groups(store, f"{name}.grouped", partitions, records.dtype, records.__getitem__)
+
+    def assign(self, store, name):
+        """Write the concepts of a shard's rows, as `concepts.assignment.assign_concepts` does."""
+        shape = self.shapes[name]
+        visits = [(row, concept) for row, hosts in enumerate(shape.replicas) for concept in sorted(hosts)]
+        replica, concept = (np.array([pair[at] for pair in visits], dtype=np.int32) for at in (0, 1))
+        rows = np.arange(len(shape.home), dtype=np.int32)
+        write_assignment(store, self.identity(name), Assignment(rows, shape.home, replica, concept))
+
+    def identity(self, name):
+        return self.shards[self.names.index(name)].identity
 
     def build(self, place, before=None):
         """Build the graph, in whole or from that of the night before; return its store and its statistics."""
         store = self.root.child(place)
-        touched = None if before is None else self.touched(before[0])
         for name in self.names:
-            self.group(store.child("grouped"), name, touched)
+            self.assign(store.child("concepts"), name)
+            if before is None:
+                self.group(store.child("grouped"), name)
         measured = np.concatenate([np.zeros(0, np.int64), *(self.rows(name)[::2] for name in self.names)])
         lengths = np.full((len(measured), self.k), np.inf, dtype=np.float32)
         store.child("concepts").write_arrays(EXACT, {"row": measured, "distances": lengths})
         write_concepts(store, self.partition_of)
-        reusable = None
+        known = None
         if before is not None:
-            store.child("concepts").write_arrays(TOUCHED, {"changed": touched[0], "searched": touched[1]})
             base = Base(before[1], {"objects": {"graph": "graph"}}, before[0].shards)
             same = frozenset(shard.identity for shard in self.shards)
             reusable = Reusable(base, changes(base.shards, self.shards), same)
-        return store, build_graph(PlainStage(store.child("graph")), inputs_of(store, self.k), reusable)
+            shards = [FakeShard(shard, self.shapes[shard.url]) for shard in self.shards]
+            known = KnownGraph(reusable, before[1].child("concepts"), shards, REACH)
+        return store, build_graph(PlainStage(store.child("graph")), inputs_of(store, self.k), known)
+
+
+class FakeShard:
+    """A shard of which all rows pass, in memory."""
+
+    def __init__(self, shard, shape):
+        self.identity, self.index, self.shape = shard.identity, shard.index, shape
+
+    def uids(self, rows):
+        return self.shape.uid[rows]
+
+    def reader(self):
+        return VectorReader(np.arange(len(self.shape.home), dtype=np.int32), self.shape.vectors)
 
 
 def write_concepts(store, partition_of):

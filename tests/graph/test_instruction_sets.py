@@ -34,7 +34,7 @@ columns = (place[order], concept[order].astype(np.int32), np.ones(rows, dtype=bo
 partition = Partition(random.permutation(rows), uids, home, vectors.astype(np.float16), *columns)
 for threads in (1, 2):
     with threadpool_limits(threads):
-        records, _ = found_records(partition, found_neighbours(partition, 10)[0])
+        records, _ = found_records(partition.row, partition.home, found_neighbours(partition, 10)[0])
         print(hashlib.sha256(records.tobytes()).hexdigest())
 """
 # What each library would do on a CPU without AVX-512, and without AVX2.

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sharded import edges_of, partition_of, points_of, sent, uids_of
 
-from filtering.core.errors import RunError
 from filtering.graph.joining import (
     CHOSEN,
     CHOSEN_BY,
@@ -15,12 +14,12 @@ from filtering.graph.joining import (
     chosen_distances,
     joined_nodes,
     joined_part,
-    remaining_edges,
-    remaining_nodes,
     same_part,
 )
+from filtering.graph.renewal import DROPPED, holding_edges, radii, renewed_choice, standing
 from filtering.graph.sharded import (
     EDGE,
+    FOUND,
     Nodes,
     ShardGraph,
     chosen_neighbours,
@@ -50,7 +49,9 @@ def built(seed, count, layout, k):
         where[part] = number
     partitions = [partition_of(sorted(part), home, vectors, replicas) for part in layout]
     nodes = [own_nodes(partition) for partition in partitions]
-    found = [found_records(partition, found_neighbours(partition, k)[0]) for partition in partitions]
+    found = [
+        found_records(partition.row, partition.home, found_neighbours(partition, k)[0]) for partition in partitions
+    ]
     found = [(records, where[homes]) for records, homes in found]
     choices = [chosen_neighbours(own, sent(found, number), k) for number, own in enumerate(nodes)]
     edges = [outgoing_edges(own, choices[number], where, number) for number, own in enumerate(nodes)]
@@ -115,46 +116,89 @@ def test_a_part_tells_who_chose_each_edge():
     assert both.tolist() == [CHOSEN | CHOSEN_BY] * 2
 
 
-def test_edges_of_rows_that_choose_again_or_are_gone_do_not_remain():
-    base = base_part(nodes_of([1, 2, 3]), [(1, 2, 0.5), (2, 1, 0.5), (2, 3, 0.25), (3, 8, 0.5), (9, 1, 0.75)])
-    everyone = {one: one for one in (1, 2, 3, 8, 9)}
-
-    def left(names, again):
-        edges = remaining_edges(moved(base, names), np.array(again, dtype=np.int64))
-        assert edges.dtype == EDGE
-        return sorted(set(edges.tolist()))
-
-    everything = [(1, 2, 0.5), (2, 1, 0.5), (2, 3, 0.25), (3, 8, 0.5), (9, 1, 0.75)]
-    assert left(everyone, []) == everything
-    assert left(everyone, [2, 9]) == [(1, 2, 0.5), (3, 8, 0.5)]
-    # A row that is gone chose nothing, and who chose it chooses again.
-    assert left(everyone | {8: -1}, [3]) == [(1, 2, 0.5), (2, 1, 0.5), (2, 3, 0.25), (9, 1, 0.75)]
-    assert left(everyone | {9: -1}, []) == everything[:-1]
-    assert left({1: 1, 2: 12, 3: 13, 8: 18, 9: 19}, []) == [
-        (1, 12, 0.5),
-        (12, 1, 0.5),
-        (12, 13, 0.25),
-        (13, 18, 0.5),
-        (19, 1, 0.75),
-    ]
+EDGES = [(1, 2, 0.5), (2, 1, 0.5), (2, 3, 0.25), (3, 8, 0.5), (9, 1, 0.75)]
+EVERYONE = {one: one for one in (1, 2, 3, 8, 9)}
+NONE = np.zeros(0, dtype=np.int64)
 
 
-def test_a_row_that_does_not_choose_again_has_lost_no_neighbour():
-    base = base_part(nodes_of([1, 2]), [(1, 2, 0.5), (2, 8, 0.5)])
-    with pytest.raises(RunError, match="is gone, and is not searched again"):
-        remaining_edges(moved(base, {1: 1, 2: 2}), np.array([1]))
-    assert len(remaining_edges(moved(base, {1: 1, 2: 2}), np.array([2]))) > 0
+def held(names=EVERYONE, gone=(), dropped=()):
+    """The edges of a part that hold, where rows have other ids now, are gone, or dropped an edge."""
+    base, gone = moved(base_part(nodes_of([1, 2, 3]), EDGES), names), np.array(gone, dtype=np.int64)
+    edges = holding_edges(base, standing(base, gone), gone, np.array(list(dropped), dtype=DROPPED))
+    assert edges.dtype == EDGE
+    return sorted(set(edges.tolist()))
 
 
-def test_rows_of_concepts_that_are_not_searched_remain_and_join_those_that_were_sent():
-    base = base_part(nodes_of([1, 2, 3, 4], [0, 0, 2, 2]), [])
-    remaining = remaining_nodes(base, np.array([True, False, False]))
-    assert remaining.row.tolist() == [3, 4]
-    sent_rows = Nodes(np.array([7, 5]), np.array([b"b", b"a"], dtype="S32"), np.array([1, 3], dtype=np.int32))
-    joined = joined_nodes(remaining, sent_rows)
+def test_edges_hold_unless_an_end_is_gone_or_the_row_drops_them():
+    assert held() == EDGES
+    assert held(EVERYONE | {8: -1}) == [one for one in EDGES if 8 not in one]
+    assert held(EVERYONE | {9: -1}) == EDGES[:-1]
+    assert held({one: 10 + one for one in EVERYONE}) == [(10 + a, 10 + b, apart) for a, b, apart in EDGES]
+    # Of a shard that is still there some rows may be gone.
+    assert held(gone=[2]) == [(3, 8, 0.5), (9, 1, 0.75)]
+    assert held(dropped=[(1, 2), (9, 1)]) == [(2, 1, 0.5), (2, 3, 0.25), (3, 8, 0.5)]
+    assert held(dropped=[(1, 3)]) == EDGES
+
+
+def test_rows_have_lost_what_they_chose_and_is_gone():
+    base = moved(base_part(nodes_of([1, 2, 3]), EDGES), EVERYONE | {8: -1})
+    there = standing(base, NONE)
+    assert there.rows.all() and there.lost.tolist() == [False, False, True]
+    there = standing(base, np.array([1]))
+    assert there.rows.tolist() == [False, True, True] and there.lost.tolist() == [False, True, True]
+    # Who is chosen by a row that is gone has lost nothing.
+    assert not standing(moved(base, EVERYONE | {9: -1}), NONE).lost[0]
+
+
+def test_a_radius_is_the_distance_of_the_last_of_k_neighbours():
+    base = base_part(nodes_of([1, 2, 3]), EDGES)
+    there = standing(base, NONE)
+    assert radii(base, there, 1).tolist() == [0.5, 0.5, 0.5]
+    assert radii(base, there, 2).tolist() == [np.inf, 0.5, np.inf]
+
+
+def found_of(*edges):
+    """What was found, each neighbour at home in concept 4."""
+    return np.array([(row, neighbour, 4, apart) for row, neighbour, apart in edges], dtype=FOUND)
+
+
+def renewed(found, nodes, base, gone=NONE, k=2):
+    there = None if base is None else standing(base, gone)
+    added, partitions, dropped = renewed_choice(nodes, base, there, found, np.arange(10, dtype=np.int32) + 1, k)
+    assert (partitions == 5).all()
+    return sorted(added.tolist()), sorted(dropped.tolist())
+
+
+def test_new_rows_choose_and_known_rows_take_what_is_nearer():
+    nodes, base = nodes_of([1, 2, 3]), base_part(nodes_of([1, 2, 3]), EDGES)
+    assert renewed(found_of(), nodes, base) == ([], [])
+    assert renewed(found_of((2, 7, 0.375)), nodes, base) == ([(2, 7, 0.375)], [(2, 1)])
+    assert renewed(found_of((2, 7, 0.625)), nodes, base) == ([], [])
+    # As near as the last, the lower id is chosen.
+    assert renewed(found_of((2, 0, 0.5)), nodes, base) == ([(2, 0, 0.5)], [(2, 1)])
+    # Who has fewer than k takes any.
+    assert renewed(found_of((1, 7, 0.875)), nodes, base) == ([(1, 7, 0.875)], [])
+    assert renewed(found_of((4, 1, 0.5), (4, 2, 0.25), (4, 3, 0.75)), nodes_of([1, 2, 3, 4]), base) == (
+        [(4, 1, 0.5), (4, 2, 0.25)],
+        [],
+    )
+    assert renewed(found_of((1, 2, 0.5)), nodes_of([1]), None) == ([(1, 2, 0.5)], [])
+
+
+def test_rows_that_have_lost_a_neighbour_keep_the_others_and_choose_more():
+    base = base_part(nodes_of([1, 2, 3]), EDGES)
+    gone, left = np.array([1]), nodes_of([2, 3])
+    assert renewed(found_of((2, 3, 0.25), (2, 6, 0.75)), left, base, gone) == ([(2, 6, 0.75)], [])
+    assert renewed(found_of(), left, base, gone) == ([], [])
+
+
+def test_rows_of_different_concepts_stand_by_concept_and_uid():
+    known = nodes_of([3, 4], [2, 2])
+    new = Nodes(np.array([7, 5]), np.array([b"b", b"a"], dtype="S32"), np.array([1, 3], dtype=np.int32))
+    joined = joined_nodes(known, new)
     assert joined.concept.tolist() == [1, 2, 2, 3]
     assert joined.row.tolist() == [7, 3, 4, 5]
-    assert joined.uid.tolist() == [b"b", *uids_of(4)[2:].tolist(), b"a"]
+    assert joined.uid.tolist() == [b"b", *uids_of(2).tolist(), b"a"]
 
 
 def test_a_renewed_part_is_the_bases_if_every_array_is():

@@ -61,7 +61,9 @@ def graphs_of(layout, home, vectors, replicas, k):
         where[concepts] = number
     partitions = [partition_of(sorted(part), home, vectors, replicas) for part in layout]
     nodes = [own_nodes(partition) for partition in partitions]
-    found = [found_records(partition, found_neighbours(partition, k)[0]) for partition in partitions]
+    found = [
+        found_records(partition.row, partition.home, found_neighbours(partition, k)[0]) for partition in partitions
+    ]
     found = [(records, where[homes]) for records, homes in found]
     edges = [
         outgoing_edges(own, chosen_neighbours(own, sent(found, number), k), where, number)
@@ -193,7 +195,7 @@ def test_what_was_found_is_told_to_the_rows_own_concepts():
     home = random.integers(0, 3, 30).astype(np.int32)
     partition = partition_of([0, 2], home, vectors, random.random((30, 3)) < 0.4)
     found, _ = found_neighbours(partition, 4)
-    records, homes = found_records(partition, found)
+    records, homes = found_records(partition.row, partition.home, found)
     assert records.dtype == FOUND
     assert len(records) == (found.ids >= 0).sum()
     assert np.array_equal(homes, home[records["row"]])

@@ -1,0 +1,270 @@
+"""The graph of a run with a base: rows that are new or have lost a neighbour search, parts that differ are renewed."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from filtering.concepts.artifacts import read_concepts
+from filtering.filters.artifacts import PassingShard
+from filtering.graph.artifacts import Origins, read_adjacent, read_origins, write_origins
+from filtering.graph.renewal_tasks import (
+    ASKING_NAME,
+    GONE_NAME,
+    KNOWN_NAME,
+    LOST_ASKING_NAME,
+    NEW_NAME,
+    SHARD_FOUND_NAME,
+    Asked,
+    ChangedRows,
+    Chosen,
+    KnownRows,
+    Renewing,
+    Searched,
+    ask_for_lost,
+    choose_again,
+    find_changed,
+    find_gone,
+    renew,
+    search_shard,
+    tell_known,
+)
+from filtering.graph.sharded import PartStatistics
+from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, GraphInputs
+from filtering.runtime.finished_run import Reusable
+from filtering.runtime.stage import StageRun
+from filtering.runtime.stage_objects import consume
+from filtering.runtime.task_spec import task
+from filtering.shards.changes import GONE
+from filtering.storage.reading import read_mapping_as
+from filtering.storage.store import Store
+
+# The statistics of each partition's part, and whether it is a base's.
+PARTS = "parts.json"
+# What renewing leaves for nobody: grouped records, by the end of their names.
+CONSUMED = (".gone", ".new", ".asking", ".lost-asking", ".known", FOUND_SUFFIX, EDGES_SUFFIX)
+
+# Query rows that a shard reads at once.
+BATCH_ROWS = 20_000
+
+Parts = dict[str, PartStatistics]
+Adjacent = dict[int, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A renewed graph: its parts, the partitions that share edges, distances computed, and concepts searched."""
+
+    parts: Parts
+    adjacent: Adjacent
+    distances: int
+    concepts: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGraph:
+    """What a base knows of a graph, and the pool today.
+
+    `concepts` is the base's concepts stage, which is compared with that of the run; `most` are the concepts of a row,
+    at most.
+    """
+
+    reusable: Reusable
+    concepts: Store
+    shards: Sequence[PassingShard]
+    most: int
+
+
+def renew_graph(stage: StageRun, inputs: GraphInputs, known: KnownGraph, memory: Sequence[int]) -> Renewed:
+    """Write the parts of a graph that differ from a base's, and where the others are."""
+    base = known.reusable.base.store(stage.key.name)
+    write_origins(stage.store, _origins(base, known.reusable))
+    partitions = read_concepts(inputs.concepts)["partition"].to_pylist()
+    work = Renewing(inputs, known.concepts, partitions, known.most)
+    return _Renewal(stage, work, known.shards, known.reusable, memory, read_adjacent(base), base).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The shards and partitions that changes touch.
+
+    `gone`, `new` and `asking` are the names of the objects with rows that are gone, are new, and search, by partition,
+    and `rows` how many search there; `touched` are the partitions of rows that are gone or new, and those that share
+    edges with rows that are gone.
+    """
+
+    gone: list[str]
+    new: dict[int, list[str]]
+    asking: dict[int, list[str]]
+    rows: dict[int, int]
+    touched: set[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    stage: StageRun
+    work: Renewing
+    shards: Sequence[PassingShard]
+    reusable: Reusable
+    memory: Sequence[int]
+    before: Adjacent
+    base: Store
+
+    def run(self) -> Renewed:
+        """Take all steps."""
+        changes = self._changes()
+        known = self._known(changes)
+        self._ask_for_lost(changes, known)
+        searched = self._search(changes, known)
+        chosen = self._choose(changes, searched, known)
+        renewed, adjacent = self._renew(chosen)
+        for suffix in CONSUMED:
+            consume(self.stage.store, suffix)
+        parts: Parts = {number: part | {"carried": True} for number, part in read_parts(self.base).items()}
+        parts |= {f"{number}": part for number, part in renewed.items()}
+        distances = sum(one["distances"] for one in searched.values())
+        return Renewed(parts, adjacent, distances, sum(one["concepts"] for one in chosen.values()))
+
+    def _changes(self) -> _Changes:
+        """Find new rows and rows that are gone."""
+        store, known = self.stage.store, self.reusable.identities()
+        shards = {shard.identity for shard in self.shards}
+        left = [shard.identity for shard in self.reusable.base.shards if shard.identity not in shards & known]
+        tasks = [task(f"gone-{identity}", find_gone, identity, self.work) for identity in left]
+        touched = {number for numbers in self.stage.map(tasks, "shards gone") for number in numbers}
+        differing = [shard for shard in self.shards if shard.identity not in self.reusable.same & known]
+        finding = [
+            task(f"changed-{one.identity}", find_changed, one, one.identity in known, self.work, store)
+            for one in differing
+        ]
+        found: list[ChangedRows] = self.stage.map(finding, "shards compared")
+        gone, new, asking = list[str](), defaultdict[int, list[str]](list), defaultdict[int, list[str]](list)
+        searching = defaultdict[int, int](int)
+        for shard, rows in zip(differing, found, strict=True):
+            if rows["gone"]:
+                gone.append(GONE_NAME.format(shard.identity))
+            for number in rows["new"]:
+                new[number].append(NEW_NAME.format(shard.identity))
+            _note_asked(rows, ASKING_NAME.format(shard.identity), asking, searching)
+            touched |= {*rows["gone"], *rows["new"]}
+            if rows["gone"]:
+                touched |= {other for number in rows["gone"] for other in self.before.get(number, [])}
+        touched |= {other for number in list(touched) for other in self.before.get(number, [])} if left else set()
+        return _Changes(gone, new, asking, searching, touched)
+
+    def _known(self, changes: _Changes) -> dict[int, KnownRows]:
+        """Let partitions tell what the base knows of their rows, where rows search, are new, or are gone."""
+        store, names = self.stage.store, read_parts(self.base)
+        numbers = sorted(number for number in changes.touched | changes.asking.keys() if f"{number}" in names)
+        tasks = [
+            task(f"known-{n:08d}", tell_known, n, sorted({n, *self.before.get(n, [])}), changes.gone, self.work, store)
+            for n in numbers
+        ]
+        return dict(zip(numbers, self.stage.map(tasks, "partitions told"), strict=True))
+
+    def _ask_for_lost(self, changes: _Changes, known: dict[int, KnownRows]) -> None:
+        tellers = defaultdict[int, list[str]](list)
+        for number, rows in known.items():
+            for at in rows["lost"]:
+                tellers[at].append(KNOWN_NAME.format(number))
+        losers = [shard for shard in self.shards if shard.index in tellers]
+        tasks = [
+            task(f"lost-{one.identity}", ask_for_lost, one, tellers[one.index], self.work, self.stage.store)
+            for one in losers
+        ]
+        for shard, asked in zip(losers, self.stage.map(tasks, "shards with lost neighbours"), strict=True):
+            _note_asked(asked, LOST_ASKING_NAME.format(shard.identity), changes.asking, changes.rows)
+
+    def _search(self, changes: _Changes, known: dict[int, KnownRows]) -> dict[str, Searched]:
+        """Search all query rows among the rows of every shard."""
+        if not changes.asking:
+            return {}
+        names = sorted({name for some in changes.asking.values() for name in some})
+        told = [KNOWN_NAME.format(number) for number in known]
+        common = (_batches(changes.rows), names, told, self.work, self.stage.store)
+        tasks = [task(f"search-{shard.identity}", search_shard, shard, *common) for shard in self.shards]
+        found = self.stage.map(tasks, "shards searched")
+        return {shard.identity: one for shard, one in zip(self.shards, found, strict=True)}
+
+    def _choose(
+        self, changes: _Changes, searched: dict[str, Searched], known: dict[int, KnownRows]
+    ) -> dict[int, Chosen]:
+        senders = defaultdict[int, list[str]](list)
+        for identity, one in searched.items():
+            for number in one["to"]:
+                senders[number].append(SHARD_FOUND_NAME.format(identity))
+        lost = {number for number, rows in known.items() if rows["lost"] or rows["gone"]}
+        numbers = sorted(senders.keys() | changes.new.keys() | changes.asking.keys() | lost)
+        tasks = [
+            task(
+                f"choose-{n:08d}",
+                choose_again,
+                n,
+                senders[n],
+                changes.new[n],
+                changes.asking[n],
+                self.work,
+                self.stage.store,
+            ).reserving(self.memory[n])
+            for n in numbers
+        ]
+        return dict(zip(numbers, self.stage.map(tasks, "partitions chosen"), strict=True))
+
+    def _renew(self, chosen: dict[int, Chosen]) -> tuple[dict[int, PartStatistics], Adjacent]:
+        """Renew the parts of partitions whose rows chose otherwise, and of those that share edges with them."""
+        store, differing = self.stage.store, [number for number, one in chosen.items() if one["differs"]]
+        senders = defaultdict[int, list[int]](list)
+        for number in differing:
+            for target in chosen[number]["to"]:
+                senders[target].append(number)
+        affected = {*differing, *senders, *(other for one in differing for other in self.before.get(one, []))}
+        changed = set(differing)
+        tasks = [
+            task(
+                f"renew-{n:08d}", renew, n, senders[n], sorted({n, *self.before.get(n, [])} & changed), self.work, store
+            ).reserving(self.memory[n])
+            for n in sorted(affected)
+        ]
+        parts = dict(zip(sorted(affected), self.stage.map(tasks, "partitions renewed"), strict=True))
+        adjacent = defaultdict(set, {number: set(others) for number, others in self.before.items()})
+        for number in differing:
+            for target in chosen[number]["to"]:
+                adjacent[number].add(target)
+                adjacent[target].add(number)
+        return parts, {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
+
+
+def _note_asked(asked: Asked, name: str, asking: dict[int, list[str]], rows: dict[int, int]) -> None:
+    """Note where the rows of an object search, and how many."""
+    for number, count in zip(asked["asked"], asked["rows"], strict=True):
+        asking[number].append(name)
+        rows[number] += count
+
+
+def _batches(rows: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Return ranges of partitions, [first, end), in which some 20,000 rows search, or one partition."""
+    batches, held = list[tuple[int, int]](), 0
+    for number, count in sorted(rows.items()):
+        if batches and held + count <= BATCH_ROWS:
+            batches[-1], held = (batches[-1][0], number + 1), held + count
+        else:
+            batches.append((number, number + 1))
+            held = count
+    return batches
+
+
+def read_parts(store: Store) -> Parts:
+    """Return the statistics of the parts of a graph, by partition."""
+    return read_mapping_as(store, PARTS, Parts)
+
+
+def _origins(base: Store, reusable: Reusable) -> Origins:
+    """Return the origins of a base's parts, with the places of those runs' shards now: its own, and those it reused."""
+    before, places = read_origins(base), reusable.changes.places
+    own = read_parts(base)
+    run_of = np.full(max(map(int, own), default=-1) + 1, -1, dtype=np.int32)
+    for number, part in own.items():
+        run_of[int(number)] = before.run_of[int(number)] + 1 if part["carried"] else 0
+    moved = [np.where(one >= 0, places[one], GONE) for one in before.places]
+    return Origins((base, *before.stores), run_of, (places, *moved))
