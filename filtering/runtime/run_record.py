@@ -24,7 +24,11 @@ OUTCOMES = ("input", "kept", "dropped", "quarantined")
 
 @OPEN
 class StageCost(TypedDict, total=False):
-    """The cost of a stage; `reused` if an earlier attempt at the run had finished it."""
+    """The cost of a stage; `reused` if an earlier attempt at the run had finished it.
+
+    `cpus` are the kinds of CPUs on which its tasks ran: models, and the instructions that decide how products are
+    computed.
+    """
 
     name: Required[str]
     fingerprint: Required[str]
@@ -35,6 +39,7 @@ class StageCost(TypedDict, total=False):
     retries: Count
     read_bytes: Count
     written_bytes: Count
+    cpus: list[str]
     summary: str
     reused: bool
 

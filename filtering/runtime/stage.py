@@ -174,6 +174,7 @@ class StageRun:
     retried: int = field(default=0, init=False)
     resumed: bool = field(default=False, init=False)
     moved: Counter[str] = field(default_factory=Counter, init=False)
+    cpus: set[str] = field(default_factory=set, init=False)
     # What the tasks have written: names of objects in the stage's folder, with their bytes
     objects: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -242,6 +243,7 @@ class StageRun:
         self.resumed |= progress.resumed_tasks > 0
         self.peak_memory_bytes = max([self.peak_memory_bytes, *(record["peak_memory_bytes"] for record in records)])
         self.retried += progress.lost_tasks
+        self.cpus |= {record["cpu"] for record in records if "cpu" in record}
         self.moved.update({name: progress.sums[name] for name in FROM_RECORD})
         found = dict[str, R]()
         for one, record in zip(whole, records, strict=True):
@@ -279,6 +281,7 @@ class StageRun:
             retries=self.moved["retries"],
             read_bytes=self.moved["read_bytes"],
             written_bytes=self.moved["written_bytes"],
+            cpus=sorted(self.cpus),
             fingerprint=self.key.fingerprint,
             summary=summary,
         )

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 import filtering
 from filtering.core.errors import RunError
 from filtering.runtime import metrics
+from filtering.runtime.cpus import cpu_line
 from filtering.runtime.shard_groups import run_members
 from filtering.runtime.stage_objects import names_inside
 from filtering.runtime.task_spec import TaskSpec
@@ -57,6 +58,7 @@ class TaskRecord(TypedDict):
     retries: int
     read_bytes: int
     written_bytes: int
+    cpu: NotRequired[str]  # of the worker, see `cpus.cpu_line`; older versions noted none
 
 
 def results_of(record: TaskRecord) -> list[Any]:
@@ -108,6 +110,7 @@ def run_attempt(attempt: Attempt, function: Callable[..., Any] | None = None) ->
         "objects": objects,
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes(),
+        "cpu": cpu_line(),
         **moved,
     }
     # Through JSON, so that the result of a fresh task equals the one that a resumed run reads.
