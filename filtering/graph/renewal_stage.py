@@ -9,27 +9,23 @@ import numpy as np
 from filtering.concepts.artifacts import read_concepts
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import Origins, read_adjacent, read_origins, write_origins
-from filtering.graph.renewal_tasks import (
+from filtering.graph.change_tasks import (
     ASKING_NAME,
     GONE_NAME,
     KNOWN_NAME,
     LOST_ASKING_NAME,
     NEW_NAME,
-    SHARD_FOUND_NAME,
     Asked,
     ChangedRows,
-    Chosen,
     KnownRows,
     Renewing,
-    Searched,
     ask_for_lost,
-    choose_again,
     find_changed,
     find_gone,
-    renew,
-    search_shard,
     tell_known,
 )
+from filtering.graph.renewal_tasks import Chosen, choose_again, renew
+from filtering.graph.shard_search import SHARD_FOUND_NAME, Searched, search_shard
 from filtering.graph.sharded import PartStatistics
 from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, GraphInputs
 from filtering.runtime.finished_run import Reusable
