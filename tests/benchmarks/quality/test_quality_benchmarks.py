@@ -21,15 +21,25 @@ from filtering.config.run import parse_config
 pytestmark = pytest.mark.slow
 
 
-def test_the_run_agrees_with_one_d2_more_than_a_draw_does(measured):
-    rows, _ = measured(agreement.main, "--rows", 1200, "--keep", 0.3, "--address", "none")
+def test_the_run_agrees_with_one_d2_more_than_a_draw_does_and_more_with_exchanges(measured):
+    options = ("--rows", 1200, "--keep", 0.3, "--exchanges", 4, "--repeats", 1, "--address", "none")
+    rows, _ = measured(agreement.main, *options)
     found = {row["selection"]: row for row in rows}
-    assert list(found) == ["one D2, exact graph", "one D2, the run's graph", "the run, d2", "the run, random"]
+    assert list(found) == [
+        "one D2, exact graph",
+        "one D2, the run's graph",
+        "one D2, the run's graph and budgets",
+        "the run, d2",
+        "4 exchanges, budget proportional",
+        "4 exchanges, budget pool",
+        "the run, random",
+    ]
     assert {row["picks"] for row in rows} == {360}
-    assert found["one D2, exact graph"]["in common with one D2"] == 1
-    assert 0.5 < found["one D2, the run's graph"]["in common with one D2"] <= 1
-    assert 0.3 < found["the run, d2"]["in common with one D2"] <= 1
-    assert found["the run, random"]["in common with one D2"] == ""
+    assert found["one D2, exact graph"]["one D2"] == 1
+    assert found["the run, random"]["one D2"] < found["the run, d2"]["one D2"] < 1
+    assert found["the run, d2"]["on its graph"] < 0.8 < found["4 exchanges, budget pool"]["on its graph"] <= 1
+    quotas = "with its budgets"
+    assert found["the run, d2"][quotas] < 0.8 < found["4 exchanges, budget proportional"][quotas] <= 1
     assert all(0 < row["coverage"] < 2 for row in rows)
 
 
