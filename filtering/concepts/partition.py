@@ -18,12 +18,12 @@ ROW_BITS = 32
 class Partition:
     """The rows of one partition, each once, and the members of its concepts: home rows and replicas."""
 
-    row: npt.NDArray[np.int64]  # int64 (n,), global row ids
-    uid: npt.NDArray[np.bytes_]  # bytes S32 (n,), ascending
+    row: npt.NDArray[np.int64]  # int64 (n,), global row ids, ascending
+    uid: npt.NDArray[np.bytes_]  # bytes S32 (n,)
     home: npt.NDArray[np.int32]  # int32 (n,), the row's home concept
     vectors: npt.NDArray[np.float16]  # float16 (n, d)
     place: npt.NDArray[np.int64]  # int64 (m,), the row of each member, by its place in the arrays above
-    # int32 (m,), the concept of each member: sorted by concept, home rows before replicas, each by uid
+    # int32 (m,), the concept of each member: sorted by concept, home rows before replicas, each by id
     concept: npt.NDArray[np.int32]
     new: npt.NDArray[np.bool_]  # bool (n,), whether no base has the row
 
@@ -91,7 +91,7 @@ def read_partition(store: Store, names: Sequence[str], partition: int, last: int
     if records is None:
         return None
     # Contiguous, because the keys of the sort are a kilobyte apart in the records.
-    order = np.argsort(np.ascontiguousarray(records["uid"]), kind="stable")
+    order = np.argsort(np.ascontiguousarray(records["row"]), kind="stable")
     names = ("row", "uid", "home", "concepts", "vector", "new")
     row, uid, home, concepts, vectors, new = (records[name][order] for name in names)
     place, column = np.nonzero(concepts >= 0)

@@ -55,11 +55,11 @@ class BasePart:
 
 
 def joined_nodes(remaining: Nodes, sent: Nodes) -> Nodes:
-    """Return rows of different concepts together, sorted by concept and uid."""
+    """Return rows of different concepts together, sorted by concept and id."""
     row, uid, concept = (
         np.concatenate([getattr(remaining, name), getattr(sent, name)]) for name in ("row", "uid", "concept")
     )
-    order = np.lexsort((uid, concept))
+    order = np.lexsort((row, concept))
     return Nodes(row[order], uid[order], concept[order])
 
 

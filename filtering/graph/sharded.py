@@ -27,7 +27,11 @@ EDGE = np.dtype([("source", "<i8"), ("target", "<i8"), ("distance", "<f4")])
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """The own rows of a partition, sorted by concept and uid."""
+    """The own rows of a partition, sorted by concept and id.
+
+    Whoever takes the first of equal rows takes that which all of them have for a neighbour: of equally far neighbours
+    a row has those that come first in the pool.
+    """
 
     row: Int64Array  # int64 (n,), global ids
     uid: npt.NDArray[np.bytes_]  # bytes S32 (n,)
@@ -147,9 +151,8 @@ def inside_concept(graph: ShardGraph, members: slice) -> KnnGraph:
     )
     inside = targets >= 0
     indptr = row_pointers(rows[inside], len(degrees))
-    # Global ids ascend within a row, places in the order of uids do not.
-    order = np.lexsort((targets[inside], rows[inside]))
-    return KnnGraph(indptr, targets[inside][order], graph.distances[first:last][inside][order])
+    # Rows stand by their ids, and so do their neighbours.
+    return KnnGraph(indptr, targets[inside], graph.distances[first:last][inside])
 
 
 def positions(known: Int64Array, ids: Int64Array) -> Int64Array:

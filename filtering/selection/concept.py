@@ -54,7 +54,7 @@ def concept_samples(
 def induced(concept: ConceptSamples, members: Int64Array) -> ConceptSamples:
     """Return some of a concept's samples as a concept of their own; their other edges cross its border.
 
-    `members`, int64 (k,), are distinct and ascending, so that ties stay in the order of uids.
+    `members`, int64 (k,), are distinct and ascending, so that ties stay in the order of the pool.
     """
     local = np.full(len(concept.uids), -1, dtype=np.int64)
     local[members] = np.arange(len(members))

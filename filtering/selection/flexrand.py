@@ -14,8 +14,8 @@ from filtering.selection.concept import ConceptSamples
 def flexible_random(concept: ConceptSamples, budget: int, settings: FlexRandSettings) -> Int64Array:
     """Return FlexRand's draw, int64 (budget,), in the order in which uids and seed draw.
 
-    The `settings.split` share of samples with the lowest scores (ties: lowest uid) is the easy group, scores being
-    losses: higher is harder. `flexrand_counts` says how many samples each group gives.
+    The `settings.split` share of samples with the lowest scores (ties: the first in the pool) is the easy group, scores
+    being losses: higher is harder. `flexrand_counts` says how many samples each group gives.
     """
     size = len(concept.uids)
     easy, hard = flexrand_counts(size, budget, settings.split)

@@ -35,7 +35,7 @@ Digest = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The picks of a concept, places in the order of uids, int64 (p,), and a digest of what they follow from."""
+    """The picks of a concept, places in the order of the pool, int64 (p,), and a digest of what they follow from."""
 
     concept: int
     digest: Digest
@@ -114,7 +114,7 @@ class Picking:
         self.selected = 0
 
     def chosen(self, concept: int, members: slice, samples: ConceptSamples) -> Int64Array:
-        """Return the picks of a concept whose rows are `members`, places in the order of uids, int64 (p,)."""
+        """Return the picks of a concept whose rows are `members`, places in the order of the pool, int64 (p,)."""
         if self.in_strata:
             return self._in_strata(self.in_strata, concept, members, samples)
         budget, size = int(self.budgets[concept]), len(samples.uids)

@@ -50,7 +50,7 @@ def kernel_of(concept: ConceptSamples, settings: D2Settings) -> Kernel:
 
 
 def top_scores(concept: ConceptSamples, budget: int, settings: NoSettings | ThresholdSettings) -> Int64Array:
-    """Return the highest scores, equal ones in the order of uids."""
+    """Return the highest scores, equal ones in the order of the pool."""
     return np.argsort(-concept.scores, kind="stable")[:budget]
 
 
@@ -60,5 +60,5 @@ def random_choice(concept: ConceptSamples, budget: int, settings: RandomSettings
 
 
 def everything(concept: ConceptSamples, budget: int, settings: NoSettings) -> Int64Array:
-    """Return all samples in the order of uids, whatever the budget."""
+    """Return all samples in the order of the pool, whatever the budget."""
     return np.arange(len(concept.uids))

@@ -105,20 +105,21 @@ def test_neighbours_are_the_nearest_and_edges_inside_concepts_are_between_their_
     for near, side, k in ((pool.of_images, pool.images, 10), (pool.of_captions, pool.texts, 20)):
         vectors = unit_rows(side)
         apart = ((vectors[:, None] - vectors[None]) ** 2).sum(axis=2)
-        assert near.distances == pytest.approx(apart[near.sources, near.targets], abs=1e-5)
+        # Those of the graph are of vectors in steps of 2^-15.
+        assert near.distances == pytest.approx(apart[near.sources, near.targets], abs=3e-4)
         assert np.bincount(near.sources).max() == k
         assert (np.diff(near.sources) >= 0).all()
         np.fill_diagonal(apart, np.inf)
         farthest = np.sort(apart, axis=1)[:, k - 1]
         # The search is approximate.
-        assert (near.distances <= farthest[near.sources] + 1e-5).mean() > 0.9
+        assert (near.distances <= farthest[near.sources] + 1e-4).mean() > 0.9
     members = np.concatenate([concept.members for concept in pool.concepts])
     assert sorted(members.tolist()) == list(range(len(pool.uids)))
     images = unit_rows(pool.images)
     for concept in pool.concepts:
         ends = np.repeat(concept.members, concept.graph.degrees), concept.members[concept.graph.indices]
         lengths = ((images[ends[0]] - images[ends[1]]) ** 2).sum(axis=1)
-        assert concept.graph.distances == pytest.approx(lengths, abs=1e-5)
+        assert concept.graph.distances == pytest.approx(lengths, abs=3e-4)
 
 
 @pytest.mark.slow
