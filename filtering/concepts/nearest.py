@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.core import fixed_point
-from filtering.core.fixed_point import SQUARED_STEPS, as_distance, from_steps, in_steps, product, squared_lengths
+from filtering.core.fixed_point import SQUARED_STEPS, from_steps, in_steps, product, squared_lengths
 
 Float32Array = npt.NDArray[np.float32]
 Int16Array = npt.NDArray[np.int16]
@@ -29,7 +28,6 @@ PROBES, PROBED_SHARE = 8, 8
 DEEP_PROBES = (12, 48, 128)
 # With fewer groups a flat scan is as fast.
 FEW_GROUPS = 24
-STEPS = np.float32(fixed_point.STEPS)
 # Centroids that stay in the fastest cache while rows pass.
 TILE = 24
 # Of a place that no centroid has taken.
@@ -280,16 +278,3 @@ def offer(
                 distances[row, place] = distance
                 concepts[row, place] = first + column
                 worst = distances[row, count - 1]
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def squared_distance(left: Float32Array, right: Float32Array) -> np.float32:
-    """Return the squared distance of two unit-norm float32 vectors, float32, in whole steps of 2^-15.
-
-    It has the same bits from both ends, and on every CPU: a sum of whole numbers does not depend on its order.
-    """
-    total = np.int64(0)
-    for at in range(len(left)):
-        apart = np.int64(np.int32(np.rint(left[at] * STEPS)) - np.int32(np.rint(right[at] * STEPS)))
-        total += apart * apart
-    return np.float32(as_distance(total))

@@ -17,12 +17,16 @@ from filtering.graph.sharded import (
     Nodes,
     PartStatistics,
     statistics,
+    to_both_ends,
 )
 from filtering.graph.tasks import (
     EDGES_NAME,
     NODES_NAME,
     SentTo,
+    no_nodes,
+    nodes_of,
     read_base_part,
+    sent_edges,
     write_nodes,
     write_part,
 )
@@ -64,9 +68,7 @@ def choose_again(
         return Chosen(to=[], differs=False, concepts=concepts)
     write_nodes(store, NODES_NAME.format(partition), nodes)
     store.write_arrays(DROPPED_NAME.format(partition), {name: dropped[name] for name in ("source", "target")})
-    leaving = targets != partition
-    here = np.full(int(leaving.sum()), partition, dtype=np.int32)
-    edges, partitions = np.concatenate([added, added[leaving]]), np.concatenate([targets, here])
+    edges, partitions = to_both_ends(added, targets, partition)
     sent = write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__)
     return Chosen(to=sent, differs=True, concepts=concepts)
 
@@ -77,14 +79,15 @@ def renew(partition: int, senders: Sequence[int], near: Sequence[int], work: Ren
     `senders` are the partitions that sent edges, `near` those, itself among them if so, whose rows chose otherwise.
     """
     base, gone = read_base_part(store, partition), _gone_here(store, partition)
-    sent = read_groups(store, [EDGES_NAME.format(sender) for sender in senders], partition)
-    edges, nodes = np.zeros(0, EDGE) if sent is None else sent, _chosen_nodes(store, partition)
+    edges, nodes = (
+        sent_edges(store, senders, partition),
+        nodes_of(store, partition, lambda: base.graph if base else None),
+    )
     if base is not None:
         dropped = np.concatenate([np.zeros(0, DROPPED), *(_dropped(store, number) for number in near)])
         there = standing(base, gone)
         edges = np.concatenate([holding_edges(base, there, gone, dropped), edges])
-        nodes = nodes or base.graph
-    graph, chosen = joined_part(nodes or _no_nodes(), edges)
+    graph, chosen = joined_part(nodes, edges)
     reused = base is not None and same_part(base, graph, chosen)
     if not reused:
         write_part(store, partition, graph, chosen, work.inputs)
@@ -94,7 +97,7 @@ def renew(partition: int, senders: Sequence[int], near: Sequence[int], work: Ren
 def _nodes_now(base: BasePart | None, there: Standing | None, new: Records) -> Nodes:
     added = Nodes(*(np.ascontiguousarray(new[name]) for name in ("row", "uid", "concept")))
     if base is None or there is None:
-        return joined_nodes(_no_nodes(), added)
+        return joined_nodes(no_nodes(), added)
     graph = base.graph
     return joined_nodes(Nodes(graph.row[there.rows], graph.uid[there.rows], graph.concept[there.rows]), added)
 
@@ -108,17 +111,8 @@ def _dropped(store: Store, partition: int) -> Records:
     return packed(DROPPED, **found) if found else np.zeros(0, DROPPED)
 
 
-def _chosen_nodes(store: Store, partition: int) -> Nodes | None:
-    found = _optional(store, NODES_NAME.format(partition))
-    return Nodes(**found) if found else None
-
-
 def _optional(store: Store, name: str) -> dict[str, npt.NDArray[Any]]:
     try:
         return store.read_arrays(name)
     except FileNotFoundError:
         return {}
-
-
-def _no_nodes() -> Nodes:
-    return Nodes(np.zeros(0, np.int64), np.zeros(0, "S32"), np.zeros(0, np.int32))

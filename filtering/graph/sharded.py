@@ -126,10 +126,17 @@ def outgoing_edges(
     at, column = np.nonzero(chosen.ids >= 0)
     columns = {"source": nodes.row[at], "target": chosen.ids[at, column]}
     edges = packed(EDGE, **columns, distance=chosen.distances[at, column])
-    there = partition_of[chosen.homes[at, column]]
-    leaving = there != partition
+    return to_both_ends(edges, partition_of[chosen.homes[at, column]], partition)
+
+
+def to_both_ends(edges: Records, targets: Int32Array, partition: int) -> tuple[Records, Int32Array]:
+    """Return edges of a partition's rows, EDGE (n,), and the partition each goes to, as `outgoing_edges`.
+
+    `targets`, int32 (n,), are the partitions of their targets.
+    """
+    leaving = targets != partition
     here = np.full(int(leaving.sum()), partition, dtype=np.int32)
-    return np.concatenate([edges, edges[leaving]]), np.concatenate([there, here])
+    return np.concatenate([edges, edges[leaving]]), np.concatenate([targets, here])
 
 
 def restricted(graph: ShardGraph, rows: npt.NDArray[np.bool_], edges: npt.NDArray[np.bool_]) -> ShardGraph:

@@ -111,7 +111,7 @@ def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], 
 def join(partition: int, senders: Sequence[int], inputs: GraphInputs, store: Store) -> PartStatistics:
     """Write a partition's part of the graph from all edges that end in it, and what measures its recall."""
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
-    graph, chosen = joined_part(nodes, _edges(store, senders, partition))
+    graph, chosen = joined_part(nodes, sent_edges(store, senders, partition))
     write_part(store, partition, graph, chosen, inputs)
     return statistics(graph)
 
@@ -125,20 +125,22 @@ def read_base_part(store: Store, partition: int) -> BasePart | None:
     return BasePart(moved_graph(*origin, partition), chosen)
 
 
-def _nodes(store: Store, partition: int, reused: Callable[[], ShardGraph | None]) -> Nodes:
+def nodes_of(store: Store, partition: int, reused: Callable[[], ShardGraph | None]) -> Nodes:
     """Return a partition's rows: as they were found when it was searched, else those of the part that is reused."""
     try:
         return Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     except FileNotFoundError:
         graph = reused()
-    return _no_nodes() if graph is None else graph
+    return no_nodes() if graph is None else graph
 
 
-def _no_nodes() -> Nodes:
+def no_nodes() -> Nodes:
+    """Return no rows."""
     return Nodes(np.zeros(0, np.int64), np.zeros(0, "S32"), np.zeros(0, np.int32))
 
 
-def _edges(store: Store, senders: Sequence[int], partition: int) -> Records:
+def sent_edges(store: Store, senders: Sequence[int], partition: int) -> Records:
+    """Return the edges, EDGE (m,), that partitions sent to one."""
     edges = read_groups(store, [EDGES_NAME.format(sender) for sender in senders], partition)
     return np.zeros(0, EDGE) if edges is None else edges
 
@@ -156,7 +158,7 @@ def write_part(
 
 def components(present: Sequence[int], most: int, store: Store) -> ComponentCounts:
     """Count the connected components of the whole graph, if the pool, filtered rows included, has up to `most` rows."""
-    nodes = np.concatenate([_nodes(store, n, partial(reused_graph, store, n)).row for n in present])
+    nodes = np.concatenate([nodes_of(store, n, partial(reused_graph, store, n)).row for n in present])
     # A row's place follows from its shard's: a search among all ids would take longer than all else.
     shards, rows = shard_and_row(nodes)
     sizes = np.zeros(int(shards.max()) + 1, dtype=np.int64)

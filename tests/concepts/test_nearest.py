@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plain_neighbours import snapped
 
 from filtering.concepts.nearest import (
     FEW_GROUPS,
@@ -10,7 +9,6 @@ from filtering.concepts.nearest import (
     Centroids,
     nearest_centroids,
     offer,
-    squared_distance,
 )
 from filtering.core.fixed_point import SQUARED_STEPS, in_steps
 
@@ -193,13 +191,3 @@ def test_offers_in_parts_give_the_list_of_all():
     order = np.argsort(1 - cosines, axis=1, kind="stable")[:, :5]
     assert np.array_equal(concepts, order)
     assert np.array_equal(distances, np.take_along_axis(1 - cosines, order, 1))
-
-
-def test_squared_distances_have_the_same_bits_from_both_ends():
-    points = unit(np.random.default_rng(8), 60, 37)
-    for left, right in zip(points[:30], points[30:], strict=True):
-        apart = squared_distance(left, right)
-        assert apart == squared_distance(right, left)
-        assert apart == np.float32(((snapped(left[None]) - snapped(right[None])) ** 2).sum())
-        assert apart == pytest.approx(((left.astype(np.float64) - right) ** 2).sum(), rel=1e-3)
-        assert squared_distance(left, left) == 0
