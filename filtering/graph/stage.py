@@ -63,8 +63,13 @@ def needs_grouped_rows(stage: StageRun) -> bool:
     return not stage.store.exists(SEARCHED)
 
 
-def build_graph(stage: StageRun, inputs: GraphInputs, base: KnownGraph | None = None) -> GraphResult:
-    """Build every partition's graph, or renew that of a base, and measure recall@k; return the graph's statistics."""
+def build_graph(
+    stage: StageRun, inputs: GraphInputs, base: KnownGraph | None = None, before: GraphResult | None = None
+) -> GraphResult:
+    """Build every partition's graph, or renew that of a base, and measure recall@k; return the graph's statistics.
+
+    `before` are those of the base: components are not counted again where the graph is the same.
+    """
     concepts = read_concepts(inputs.concepts)
     memory = partition_memory(concepts, inputs.dimension, inputs.k)
     renewed = None if base is None else renew_graph(stage, inputs, base, memory)
@@ -77,10 +82,12 @@ def build_graph(stage: StageRun, inputs: GraphInputs, base: KnownGraph | None = 
     stage.store.write_record(ADJACENT, {str(number): others for number, others in adjacent.items()})
     result = _statistics([part for part in parts.values() if part["nodes"]], distances, concepts, inputs.k)
     present = [int(number) for number, part in parts.items() if part["nodes"]]
-    if present:
+    reused = sum(part["carried"] for part in parts.values())
+    if before is not None and reused == len(parts):
+        result = replace(result, components=before.components, largest_component=before.largest_component)
+    elif present:
         result = replace(result, **_components(stage, present, result.nodes))
     if renewed is not None:
-        reused = sum(part["carried"] for part in parts.values())
         result = replace(result, searched_concepts=renewed.concepts, reused_partitions=reused)
     return replace(result, recall=_recall(stage.store, inputs, present))
 

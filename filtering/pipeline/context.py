@@ -9,6 +9,7 @@ from filtering.config.run import Config
 from filtering.embedding.artifacts import EmbeddingResult
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.graph.artifacts import GraphResult
+from filtering.pipeline.unchanged import copied, key_in_base
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.run_record import RunRecord, StageCost
 from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
@@ -57,6 +58,8 @@ class RunContext:
     sources: Mapping[str, str] = field(default_factory=dict)  # what else it reads, see `sources_of`
     avoided: frozenset[str] = frozenset()  # folders of other runs' embeddings in which something is damaged
     finished: list[Finished[Any]] = field(default_factory=list)  # in order; `take` appends to it
+    # Fingerprints of stages, and of the base's whose content is the same; `take` and `note_alike` add to it
+    alike: dict[str, str] = field(default_factory=dict)
 
     def stage(self, key: StageKey) -> StageRun:
         """Return a stage of this run."""
@@ -67,6 +70,30 @@ class RunContext:
         done = self.stage(key).run(result, body)
         self.finished.append(done)
         return done
+
+    def take_unchanged(
+        self, key: StageKey, result: type[S], body: Callable[[StageRun], S], now: Callable[[S], S] = lambda found: found
+    ) -> Finished[S]:
+        """Return what `take` does, copied from the base where that has a stage of the same inputs and settings.
+
+        `now` returns the base's result as that of this run.
+        """
+        there = key_in_base(key, self.reusable, self.alike)
+        if there is None:
+            return self.take(key, result, body)
+        assert self.reusable is not None
+        base = self.reusable.base.run
+        self.note_alike(key.fingerprint, there.fingerprint)
+
+        def taken(stage: StageRun) -> S:
+            found = copied(stage, base, there, result)
+            return body(stage) if found is None else now(found)
+
+        return self.take(key, result, taken)
+
+    def note_alike(self, own: str, there: str) -> None:
+        """Note that a stage's content is that of a stage of the base, by their fingerprints."""
+        self.alike[own] = there
 
     def costs(self) -> list[StageCost]:
         """Return what each stage took, in order."""

@@ -66,11 +66,14 @@ def _concepts(
     names = (stage_of(CONCEPTS, side), stage_of(GRAPH, side))
     alone = reusable is not None and not (reusable.has_whole(*names) and all(map(reusable.base.has, names)))
     known = None if alone else reusable_concepts(reusable, identity, graph, side)
-    return context.take(
+    concepts = context.take(
         concepts_key(settings, graph, filters.fingerprint, side, identity, alone),
         ConceptsResult,
         lambda stage: assign_to_given(stage, settings, graph, shards, rows, store, known),
     )
+    if reusable is not None and concepts.result.compared and reusable.is_whole_pool():
+        context.note_alike(concepts.fingerprint, reusable.base.fingerprint(names[0]))
+    return concepts
 
 
 def _graph(
@@ -86,7 +89,12 @@ def _graph(
     inputs = partial(GraphInputs, concepts=concepts.store, dimension=result.dimension, k=settings.k)
     if result.compared:
         known = _known_graph(reusable, concepts, shards, settings, side)
-        return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs(concepts.store), known))
+        before = known.reusable.base.result(key.name, GraphResult)
+        renewed = context.take(
+            key, GraphResult, lambda stage: build_graph(stage, inputs(concepts.store), known, before)
+        )
+        _note_alike(context, concepts, renewed, side)
+        return renewed
     grouping, graph = context.stage(partitions), context.stage(key)
     if not graph.finished() and needs_grouped_rows(graph) and grouping.finished() and not grouped_names(grouping.store):
         # They went when a graph had been searched; that graph is not this one.
@@ -96,6 +104,17 @@ def _graph(
     )
     gpus = context.config.ray.gpus_per_search
     return context.take(key, GraphResult, lambda stage: build_graph(stage, inputs(grouped.store, gpus=gpus)))
+
+
+def _note_alike(
+    context: RunContext, concepts: Finished[ConceptsResult], graph: Finished[GraphResult], side: Side
+) -> None:
+    """Note that a graph is the base's, where the concepts are and it was built by the same settings."""
+    if (before := context.alike.get(concepts.fingerprint)) is None or context.reusable is None:
+        return
+    there = graph_key(graph.result.k, partitions_key(before, side).fingerprint, side).fingerprint
+    if there == context.reusable.base.fingerprint(stage_of(GRAPH, side)):
+        context.note_alike(graph.fingerprint, there)
 
 
 def _known_graph(

@@ -69,7 +69,7 @@ def repeated(context: RunContext, body: Callable[[RunContext], RunRecord]) -> Ru
             healed.add(damaged.url)
             context = _repaired(context, damaged)
         try:
-            return body(replace(context, finished=[]))
+            return body(replace(context, finished=[], alike={}))
         except Found as error:
             found = error.damaged
         except DamagedError as error:

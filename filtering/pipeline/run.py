@@ -188,10 +188,11 @@ def _through_the_stages(context: RunContext) -> RunRecord:
         ),
     )
     embedded = embedded_shards(embedding, config.pool, shards, config.concepts.embedding or "")
-    filters = context.take(
+    filters = context.take_unchanged(
         filters_key(config.filters, embedding.fingerprint),
         FiltersResult,
         lambda stage: apply_filters(stage, config.filters, embedded, embedding.result.rows, reusable),
+        lambda found: replace(found, same=tuple(shard.identity for shard in shards)),
     )
     passing = tuple(PassingShard(shard, filters.store) for shard in embedded)
     unchanged = None if reusable is None else replace(reusable, same=frozenset(filters.result.same))
@@ -214,7 +215,7 @@ def _measure(context: RunContext, inputs: SelectionInputs, selected: Selected) -
         graph=inputs.graph.store,
     )
     key = measures_key(last.fingerprint, inputs.graph.fingerprint)
-    return context.take(key, MeasuresResult, lambda stage: measure(stage, measured))
+    return context.take_unchanged(key, MeasuresResult, lambda stage: measure(stage, measured))
 
 
 def _finish(

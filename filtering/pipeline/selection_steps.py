@@ -22,7 +22,7 @@ from filtering.scores.stage import score, scores_key
 from filtering.scores.titles import title_of
 from filtering.selection.artifacts import PickFilter, PreviousResult, ScoreStores, SelectionResult
 from filtering.selection.registry import selector_of, wants_probabilities, weighs_novelty
-from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key
+from filtering.selection.stage import NAME, combine_picks, select_coreset, selection_key, sets_key, unchanged_result
 from filtering.storage.store import Store, digest
 from filtering.storage.versions import versions_of
 
@@ -106,10 +106,11 @@ class Selecting:
         inputs = (self.inputs.graph.fingerprint, score.fingerprint, second.fingerprint, *before.prints)
         wide, probable = any(spec.wide for spec in specs), _told(specs[0]) if wants_probabilities(step) else ""
         previous, scores = self._previous(step, name), ScoreStores(score.store, second.store, wide, probable)
-        stage = self.context.take(
+        stage = self.context.take_unchanged(
             selection_key(name, step, inputs, previous),
             SelectionResult,
             lambda stage: select_coreset(stage, step, self.pool, scores, before.store, previous),
+            unchanged_result,
         )
         pick_filter = PickFilter(f"selection:{step.method}", stage.store)
         name_of = {one.fingerprint: name for name, one in self._scores.items()}
@@ -133,7 +134,7 @@ class Selecting:
         rule, names = ("all", sets.all) if sets.all else ("any", sets.any or ())
         parts = [self._all(_as_steps(self.context.config.selections[one]), f"{NAME}-{one}", before) for one in names]
         stores = [part.store for part in parts if part.store]
-        stage = self.context.take(
+        stage = self.context.take_unchanged(
             sets_key(name, rule, [mark for part in parts for mark in part.prints]),
             SelectionResult,
             lambda stage: combine_picks(stage, rule, stores, self.pool),
@@ -159,7 +160,9 @@ class Selecting:
             # As they are now: what is read later must still be this.
             files = versions_of(files_of(spec))
             key = scores_key(spec, inputs, files)
-            stage = self.context.take(key, ScoresResult, lambda stage: score(stage, spec, sources, files, purpose))
+            stage = self.context.take_unchanged(
+                key, ScoresResult, lambda stage: score(stage, spec, sources, files, purpose)
+            )
             self._scored[mark] = stage
         if not purpose and mark not in self._listed:
             self._listed.add(mark)

@@ -78,6 +78,12 @@ class Reusable:
         known = {shard.identity for shard in self.base.shards}
         return not any(stage in stages and name not in known for stage, name in self.damaged)
 
+    def is_whole_pool(self) -> bool:
+        """Say whether the pool is the base's, and the same samples pass the filters."""
+        there, new = self.changes, self.changes.new + self.changes.changed
+        everyone = not new and bool((there.places == np.arange(len(there.places))).all())
+        return everyone and self.same >= {shard.identity for shard in self.base.shards}
+
     def places(self) -> npt.NDArray[np.int64]:
         """Return the place of each shard of the base in the inventory now, -1 where its samples have changed."""
         same = np.array([shard.identity in self.same for shard in self.base.shards], dtype=bool)

@@ -31,6 +31,7 @@ LENGTH_BYTES = SUM_BYTES = 8
 HEADER_BYTES = 1 << 14
 # Ranges are asked for at once as far as they are not more together.
 AHEAD_BYTES = 16 << 20
+CHANGED = "is damaged (its checksum differs)"
 # No header is longer: a damaged length must not make anyone read a whole object.
 MOST_HEADER_BYTES = 1 << 30
 
@@ -117,6 +118,17 @@ def check_groups(store: Store, name: str) -> None:
     read_groups(store, [name], np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
 
+def moved_groups(url: str, before: str, data: bytes) -> bytes:
+    """Return the whole object of a URL, `data`, as the object of another; DamagedError if it is damaged."""
+    header, start = _parsed_head(before, data)
+    dtype, records = _dtype_of(header), memoryview(data)[start:]
+    sums = _Sums([first * dtype.itemsize for first in header["starts"][:-1]])
+    sums.add(records)
+    if len(records) != header["starts"][-1] * dtype.itemsize or sums.digits() != header["sums"]:
+        raise DamagedError(before, CHANGED)
+    return b"".join([_head(url, header), records])
+
+
 def runs(values: npt.NDArray[Any]) -> Iterator[slice]:
     """Yield the slice of each run of equal values in a sorted array."""
     if len(values):
@@ -185,7 +197,7 @@ class _Place:
         sums = _Sums([start * size for start in self.starts])
         sums.add(data)
         if len(data) != self.count * size or sums.digits() != self.sums:
-            raise DamagedError(self.url, "is damaged (its checksum differs)")
+            raise DamagedError(self.url, CHANGED)
         return data
 
 
@@ -200,7 +212,7 @@ def _find(url: str, first: int, last: int) -> _Place | None:
     begin, end = np.searchsorted(groups, [first, last]).tolist()
     if begin == end:
         return None
-    dtype = np.dtype([_field(entry) for entry in header["dtype"]])
+    dtype = _dtype_of(header)
     at, count = offset + starts[begin] * dtype.itemsize, starts[end] - starts[begin]
     inside = [start - starts[begin] for start in starts[begin:end]]
     held = beginning[at : at + count * dtype.itemsize]
@@ -211,14 +223,26 @@ def _find(url: str, first: int, last: int) -> _Place | None:
 def _header(url: str) -> tuple["_Header", int, bytes]:
     """Return the header of an object, where its records begin, and the object's first bytes that came with it."""
     data = _range(url, 0, HEADER_BYTES)
-    start = LENGTH_BYTES + SUM_BYTES
-    end = start + int.from_bytes(data[:LENGTH_BYTES], "little")
-    if len(data) < end <= MOST_HEADER_BYTES:
+    if len(data) < (end := _head_end(data)) <= MOST_HEADER_BYTES:
         data += _range(url, len(data), end)
+    return *_parsed_head(url, data), data
+
+
+def _head_end(data: bytes) -> int:
+    return LENGTH_BYTES + SUM_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+
+
+def _parsed_head(url: str, data: bytes) -> tuple["_Header", int]:
+    """Return the header at the beginning of an object's bytes, and where its records begin."""
+    start, end = LENGTH_BYTES + SUM_BYTES, _head_end(data)
     if len(data) < end or data[LENGTH_BYTES:start] != f"{zlib.crc32(data[start:end], name_sum(url)):08x}".encode():
         raise DamagedError(url, "is damaged (its header is)")
     header: _Header = json.loads(data[start:end])
-    return header, end, data
+    return header, end
+
+
+def _dtype_of(header: "_Header") -> np.dtype[Any]:
+    return np.dtype([_field(entry) for entry in header["dtype"]])
 
 
 def _range(url: str, start: int, end: int) -> bytes:

@@ -12,8 +12,8 @@ from functools import partial
 import pyarrow as pa
 
 from filtering.core.errors import DamagedError
-from filtering.runtime.shuffle import check_groups
-from filtering.storage.checksums import MissingError
+from filtering.runtime.shuffle import check_groups, moved_groups
+from filtering.storage.checksums import MissingError, check, has_slot, moved
 from filtering.storage.local import whole_name
 from filtering.storage.reading import read_rows
 from filtering.storage.store import MARKER, Store
@@ -209,6 +209,18 @@ def _fault(store: Store, name: str) -> DamagedError | None:
     except DamagedError as error:
         return error
     return None
+
+
+def copy_object(store: Store, name: str, source: Store) -> int:
+    """Copy an object of another run's stage, checked as it is read; return its bytes."""
+    url, before, data = store.path(name), source.path(name), source.read_present(name)
+    if has_slot(data):
+        check(before, data)
+        data = moved(url, data)
+    else:
+        data = moved_groups(url, before, data)
+    store.write(name, data)
+    return len(data)
 
 
 def forget_object(store: Store, name: str) -> None:

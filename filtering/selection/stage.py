@@ -1,6 +1,7 @@
 """The selection stages: scores to their partitions, budgets over all concepts, then one task a partition."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from filtering.concepts.artifacts import read_concepts
@@ -35,6 +36,7 @@ NAME = "selection"
 # Keys of a step that are not settings of its stage: scores are inputs, and `selection_key` itself reads `per`.
 APART = ("score", "difficulty", "fit", "per")
 ROUND = "round-"
+SELECTED_AGAIN = "; "
 BELOW_0 = (
     "selection.score: {} with a score below 0: D2's variant paper needs scores above 0, as a pick with one below 0 "
     "raises its neighbours, which it should lower; use {{combine: {{of: [{{score: NAME}}], by: rank}}}}"
@@ -48,6 +50,12 @@ def selection_key(name: str, step: Step, inputs: Sequence[str], previous: Previo
         # The samples that an increment adds depend on the base.
         settings = [settings, previous.total, sorted(previous.shards)] if previous else [settings, 0, []]
     return StageKey(name, VERSION, settings, tuple(inputs))
+
+
+def unchanged_result(base: SelectionResult) -> SelectionResult:
+    """Return the result of a step whose picks are a base's."""
+    summary = base.summary.partition(SELECTED_AGAIN)[0]
+    return replace(base, selected_concepts=0, summary=f"{summary}{SELECTED_AGAIN}no concept selected again")
 
 
 def sets_key(name: str, rule: str, inputs: Sequence[str]) -> StageKey:
@@ -191,4 +199,4 @@ def _summary(step: Step, counts: Sequence[SelectionCount], available: int, based
     if not based:
         return summary
     concepts, selected = (sum(count["concepts"] for count in counts), sum(count["selected"] for count in counts))
-    return f"{summary}; {selected:,} of {concepts:,} concepts selected again"
+    return f"{summary}{SELECTED_AGAIN}{selected:,} of {concepts:,} concepts selected again"

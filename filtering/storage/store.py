@@ -101,18 +101,19 @@ class Store:
 
     def read_checked(self, name: str) -> bytes:
         """Return the bytes of an object with a checksum; DamagedError if it is damaged or missing."""
-        data = self._there(name)
+        data = self.read_present(name)
         checksums.check(self.path(name), data)
         return data
 
     def is_checked(self, name: str) -> bool:
         """Read and check an object; return whether it has a checksum of this kind at all."""
-        data = self._there(name)
+        data = self.read_present(name)
         if found := checksums.has_slot(data):
             checksums.check(self.path(name), data)
         return found
 
-    def _there(self, name: str) -> bytes:
+    def read_present(self, name: str) -> bytes:
+        """Return an object of a run, unchecked; MissingError, a DamagedError, if it is not there."""
         try:
             return self.read(name)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
