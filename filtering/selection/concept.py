@@ -26,24 +26,22 @@ class ConceptSamples:
 
 
 def concept_samples(
-    part: ShardGraph, members: slice, score_of: npt.NDArray[np.float64], places: Int64Array, own: Int64Array
+    part: ShardGraph, members: slice, score_of: npt.NDArray[np.float64], places: Int64Array
 ) -> ConceptSamples:
     """Cut the concept whose rows are `members` out of a partition's part of the graph, n rows.
 
-    `score_of`, float64 (u,), has the score of every row that `part` touches; `places`, int64 (nnz,), and `own`,
-    int64 (n,), are the places in it of each edge's target and of each row.
+    `score_of`, float64 (u,), has the scores of its rows, and then those of all others that its edges lead to; `places`,
+    int64 (nnz,), are the places in it of the edges' targets.
     """
     first, last = int(part.indptr[members.start]), int(part.indptr[members.stop])
     degrees = np.diff(part.indptr[members.start : members.stop + 1])
     rows = np.repeat(np.arange(len(degrees)), degrees)
-    local = np.full(len(score_of), -1, dtype=np.int64)
-    local[own[members]] = np.arange(len(degrees))
-    targets, distances = local[places[first:last]], part.distances[first:last]
-    inside = targets >= 0
+    targets, distances = places[first:last] - members.start, part.distances[first:last]
+    inside = (targets >= 0) & (targets < len(degrees))
     indptr = row_pointers(rows[inside], len(degrees))
     return ConceptSamples(
         uids=part.uid[members],
-        scores=score_of[own[members]],
+        scores=score_of[members],
         graph=KnnGraph(indptr, targets[inside], distances[inside]),
         border_rows=rows[~inside],
         border_distances=distances[~inside],

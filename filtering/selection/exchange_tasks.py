@@ -94,7 +94,10 @@ def _part(number: int, adjacent: Sequence[int], step: Step, graph: Store, scores
 
 
 def _bordered(number: int, found: Survivors, step: Step, own: Records) -> Bordered:
-    ends = Ends(found.touched, found.score_of, found.own, found.edges)
+    order = np.argsort(found.touched)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    ends = Ends(found.touched[order], found.score_of[order], place[: len(found.part.row)], place[found.edges])
     make = _novel if isinstance(step.settings, NoveltySettings) else _paper
     columns = make(found, step, own[positions(np.ascontiguousarray(own["row"]), found.part.row)])
     return bordered(number, found.part.concept, found.part.indptr, found.part.distances, ends, **columns)
@@ -107,7 +110,7 @@ def _nothing() -> Bordered:
 
 
 def _novel(found: Survivors, step: Step, own: Records) -> dict[str, Float64Array]:
-    p = found.score_of[found.own]
+    p = found.score_of[: len(found.part.row)]
     worth = p * weights_of(own["second"]) if weighs_novelty(step) else p
     unit = [unit_of(samples.graph.distances) for _, samples in found.concepts()]
     return {"x": worth - (1.0 - p), "p": p, "worth": worth, "unit": np.array(unit, np.float64)}

@@ -162,26 +162,29 @@ class Survivors:
     """The part of a partition's graph between rows that are still there, with the scores of all rows it touches.
 
     `scores` holds those of `partitions`: its own, and those that it shares edges with. `touched`, int64 (u,), are the
-    rows that the whole part touches, ascending, and `score_of`, float64 (u,), their scores; `own` and `edges`, int64,
-    are the places there of the rows of `part` and of its edges' targets.
+    rows of `part` and then, ascending, all others that its edges lead to; `score_of`, float64 (u,), are their scores,
+    and `edges`, int64, the places there of the edges' targets.
     """
 
     def __init__(self, part: ShardGraph, partitions: Sequence[int], scores: Store) -> None:
-        self.touched, places = np.unique(np.concatenate([part.row, part.indices]), return_inverse=True)
-        self.score_of = scores_of(self.touched, partitions, scores)
-        there = ~np.isnan(self.score_of)[places]
-        self.own, self.edges = places[: len(part.row)], places[len(part.row) :]
-        self.part = part
+        edges = positions(part.row, part.indices)
+        leaving = edges < 0
+        others, places = np.unique(part.indices[leaving], return_inverse=True)
+        edges[leaving] = len(part.row) + places
+        touched = np.concatenate([part.row, others])
+        score_of = scores_of(touched, partitions, scores)
+        there = ~np.isnan(score_of)
         if not there.all():
-            rows, targets = there[: len(part.row)], there[len(part.row) :]
-            sources = np.repeat(rows, np.diff(part.indptr))
-            self.part = restricted(part, rows, targets)
-            self.own, self.edges = self.own[rows], self.edges[targets & sources]
+            own, targets = there[: len(part.row)], there[edges]
+            left = np.repeat(own, np.diff(part.indptr)) & targets
+            edges = (np.cumsum(there) - 1)[edges[left]]
+            part, touched, score_of = restricted(part, own, targets), touched[there], score_of[there]
+        self.part, self.edges, self.touched, self.score_of = part, edges, touched, score_of
 
     def concepts(self) -> Iterator[tuple[slice, ConceptSamples]]:
         """Yield the places of each concept's rows, and the concept."""
         for members in runs(self.part.concept):
-            yield members, concept_samples(self.part, members, self.score_of, self.edges, self.own)
+            yield members, concept_samples(self.part, members, self.score_of, self.edges)
 
 
 def survivors(partition: int, adjacent: Sequence[int], graph: Store, scores: Store) -> Survivors | None:

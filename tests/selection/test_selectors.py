@@ -52,7 +52,7 @@ def test_d2_hears_the_neighbours_beyond_the_border(seed):
     part = ShardGraph(row, uids_of(60), np.repeat([0, 1], 30), graph.indptr, row[graph.indices], graph.distances)
     settings = D2Settings(gamma_forward=0.7, gamma_reverse=0.3)
     for members in (slice(0, 30), slice(30, 60)):
-        concept = concept_samples(part, members, scores, graph.indices, np.arange(60))
+        concept = concept_samples(part, members, scores, graph.indices)
         messages = forward_messages(graph, scores, 0.7)[members]
         expected = greedy_picks(induced(graph, members), messages, 12, 0.3)
         assert concept.uids.tolist() == part.uid[members].tolist()
