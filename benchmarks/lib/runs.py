@@ -17,17 +17,20 @@ LARGEST_SHARD = 500_000
 ONE_WORKER_ROWS = 50_000
 
 
-def write_config(folder: Path, rows: int, address: str) -> tuple[Path, Path]:
+def write_config(folder: Path, rows: int, address: str, dimension: int = 512) -> tuple[Path, Path]:
     """Write the configuration of a run by the default over a pool of `rows` rows, and the pool unless it is there.
+
+    `dimension` is that of its vectors.
 
     Returns
     -------
     config, output : Path
     """
-    pool, out, config = folder / f"pool-{rows}", folder / f"run-{rows}", folder / f"run-{rows}.yaml"
+    name = f"{rows}" if dimension == 512 else f"{rows}-{dimension}"
+    pool, out, config = folder / f"pool-{name}", folder / f"run-{name}", folder / f"run-{name}.yaml"
     if not pool.exists():
         shard_rows = min(LARGEST_SHARD, max(rows // 2, 1))
-        write_pool(str(pool), rows, shard_rows=shard_rows, workers=1 if rows < ONE_WORKER_ROWS else 2)
+        write_pool(str(pool), rows, dimension, shard_rows=shard_rows, workers=1 if rows < ONE_WORKER_ROWS else 2)
     source = {"metadata": str(pool), "arrays": {"image": "img", "text": "txt"}}
     settings = {"input": source, "selection": {"keep": 0.3}, "output": str(out), "ray": {"address": address}}
     config.write_text(json.dumps(settings))

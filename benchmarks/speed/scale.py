@@ -1,11 +1,12 @@
 """Whole runs over pools of growing size: seconds of each stage against the plan, memory, recall and growth.
 
     python -m benchmarks.speed.scale --rows 100000 1000000 12800000 --folder DIR [--json OUT] [--plot OUT]
+    python -m benchmarks.speed.scale --folder DIR --set selection.variant=paper --set selection.score=clip_score
 
-The pools of benchmarks/lib/pool_like.py are kept in DIR (27 GB for 12.8 million rows of 512 dimensions; a run of that
-size takes 45 GB more at its peak). Memory is the sum of the anonymous and shared memory of all processes of a run,
-Ray's included, sampled every second. It leaves out pages of mapped files, which the system takes back when it needs
-them.
+The second is D2 as published. The pools of benchmarks/lib/pool_like.py are kept in DIR (27 GB for 12.8 million rows
+of 512 dimensions; a run of that size takes 45 GB more at its peak). Memory is the sum of the anonymous and shared
+memory of all processes of a run, Ray's included, sampled every second. It leaves out pages of mapped files, which the
+system takes back when it needs them.
 """
 
 import math
@@ -24,11 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print."""
     parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--dimension", type=int, default=512, help="of the vectors")
     parser.add_argument("--folder", required=True, help="where pools and runs are kept")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
     add_address(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
-    found = [_measured(Path(given.folder), rows, given.address) for rows in sorted(given.rows)]
+    options = [part for one in given.set for part in ("--set", one)]
+    configs = [
+        runs.write_config(Path(given.folder), rows, given.address, given.dimension) for rows in sorted(given.rows)
+    ]
+    found = [_measured(rows, *config, options) for rows, config in zip(sorted(given.rows), configs, strict=True)]
     for run in found:
         figures = f"recall@10 {run['recall']}, {run['replicas']} replicas a row, manifest {run['hash']}"
         print(f"\n{run['rows']:,} rows: {figures}")
@@ -42,11 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measured(folder: Path, rows: int, address: str) -> Row:
-    config, out = runs.write_config(folder, rows, address)
+def _measured(rows: int, config: Path, out: Path, options: Sequence[str]) -> Row:
     shutil.rmtree(out, ignore_errors=True)
-    planned, _ = runs.filtering("plan", "--config", str(config))
-    seconds, (run, memory) = timed(lambda: runs.filtering("run", "--config", str(config)))
+    planned, _ = runs.filtering("plan", "--config", str(config), *options)
+    seconds, (run, memory) = timed(lambda: runs.filtering("run", "--config", str(config), *options))
     runs.filtering("verify", str(out))
     return {
         "rows": rows,
@@ -63,18 +69,20 @@ def _measured(folder: Path, rows: int, address: str) -> Row:
 
 
 def _stages(run: Row, planned: Row) -> list[Row]:
-    """Return each stage's seconds and the memory of its largest task beside the plan's."""
-    plan = {stage["name"]: stage for stage in planned["stages"]}
+    """Return each stage's seconds and the memory of its largest task beside the plan's; several of a name in one."""
+    costs: dict[str, list[Row]] = {}
+    for cost in run["stages"]:
+        costs.setdefault(cost["name"], []).append(cost)
     return [
         {
-            "stage": cost["name"],
-            "seconds": round(cost["seconds"], 1),
-            "planned": round(plan[cost["name"]]["seconds"], 1),
-            "GB a task": round(cost["peak_memory_bytes"] / 1e9, 2),
-            "planned GB": round(plan[cost["name"]]["memory_per_task_bytes"] / 1e9, 2),
+            "stage": plan["name"],
+            "seconds": round(sum(cost["seconds"] for cost in costs[plan["name"]]), 1),
+            "planned": round(plan["seconds"], 1),
+            "GB a task": round(max(cost["peak_memory_bytes"] for cost in costs[plan["name"]]) / 1e9, 2),
+            "planned GB": round(plan["memory_per_task_bytes"] / 1e9, 2),
         }
-        for cost in run["stages"]
-        if cost["name"] in plan
+        for plan in planned["stages"]
+        if plan["name"] in costs
     ]
 
 
