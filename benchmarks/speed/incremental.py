@@ -1,16 +1,18 @@
 """Incremental runs over a pool that changes, each against a run over the whole pool with the same centroids.
 
-    python -m benchmarks.speed.incremental --folder DIR [--rows 1000000] [--shards 20] [--json OUT]
+    python -m benchmarks.speed.incremental --folder DIR [--rows 1000000] [--shards 50] [--no-whole] [--json OUT]
+    python -m benchmarks.speed.incremental --folder DIR --pools metadata --set 'filters=[{"clip_score": {"keep": 0.9}}]'
 
-The second run finds a new shard and a replaced one, the third a removed one, the fourth a new one that shows only a few
-concepts. The pools: the demo's tars, embedded by the demo's CLIP; then metadata of benchmarks/lib/pool_like.py, where
-nothing is embedded. Runs over the whole pool are removed once they have been measured.
+Every run but the first starts from the one before it. The pools: the demo's tars, embedded by the demo's CLIP; then
+metadata of benchmarks/lib/pool_like.py, where nothing is embedded. With the filter of the second line a threshold moves
+in every run. Runs over the whole pool are removed once they have been measured; with --no-whole there are none, and
+each run is compared with the first one, whose pool is a little smaller.
 """
 
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,22 @@ TOPICAL = "f" * 32
 Settings = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Bench:
     """A pool that changes, cut from a folder that holds all its shards.
 
     Attributes
     ----------
     settings : of every run; its input is the pool.
+    options : of every run's command.
+    whole : whether each incremental run is compared with one over the whole pool.
     """
 
     folder: Path
     settings: Settings
+    options: Sequence[str] = ()
+    whole: bool = True
+    first: tuple[Row, float] = field(default=({}, 0.0), init=False)
 
     @property
     def source(self) -> Path:
@@ -54,28 +61,34 @@ class Bench:
     def rows(self) -> list[Row]:
         """Change the pool step by step, and return a row for each incremental run."""
         names = sorted({path.stem for path in self.source.iterdir()} - {TOPICAL})
-        first, spare, late = names[:-2], names[-2], names[-1]
-        for name in first:
-            self._link(name, name)
-        self._run("1")
-        self._link(late, late)
-        self._link(spare, first[0])
-        rows = [self._compared("2", "a new, a replaced shard")]
-        self._unlink(first[1])
-        rows.append(self._compared("3", "a removed shard"))
+        few, many = max(1, len(names) // 50), max(1, len(names) // 10)
+        # The last shard is known by no run: it takes the place of another.
+        spare = names.pop()
+        late = names[-few - many :]
+        first = self._linked(names[: -few - many])
+        self.first = self._run("1")
+        changes: list[tuple[str, Callable[[], object]]] = [
+            ("nothing new", lambda: None),
+            (f"{few} of {len(names)} shards new", lambda: self._linked(late[:few])),
+            (f"{many} of {len(names)} shards new", lambda: self._linked(late[few:])),
+            ("a removed shard", lambda: self._unlink(first[1])),
+            ("a replaced shard", lambda: self._link(spare, first[0])),
+        ]
         if list(self.source.glob(f"{TOPICAL}.*")):
-            self._link(TOPICAL, TOPICAL)
-            rows.append(self._compared("4", "a new shard of few concepts"))
+            changes.append(("a new shard of few concepts", lambda: self._link(TOPICAL, TOPICAL)))
+        rows = []
+        for number, (change, make) in enumerate(changes, 2):
+            make()
+            rows.append(self._compared(f"{number}", change))
         return rows
 
     def _compared(self, name: str, change: str) -> Row:
-        """Return the figures of an incremental run and of the run over the whole pool."""
-        (record, seconds), whole = self._run(name), self.folder / "whole" / name
-        full, full_seconds = self._run(name, f"concepts.centroids={self.folder}/runs/1", f"output={whole}", "base=null")
-        shutil.rmtree(whole)
+        """Return the figures of an incremental run and of the run over the whole pool, or of the first one."""
+        record, seconds = self._run(name)
+        full, full_seconds = self._whole(name) if self.whole else self.first
         concepts, shards = record["base"]["concepts"], record["base"]["shards"]
         now = sum(shards[state] for state in ("new", "changed", "same"))
-        return {
+        row: Row = {
             "pool": self.folder.name,
             "change": change,
             "samples": record["totals"]["input"],
@@ -84,20 +97,35 @@ class Bench:
             "selected": concepts["selected"],
             "seconds": round(seconds, 1),
             "whole pool": round(full_seconds, 1),
-            "share": round(seconds / full_seconds, 2),
+            "share": round(seconds / full_seconds, 3),
             "recall": record["recall"],
-            "recall whole": full["recall"],
-            "same manifest": record["manifest_hash"] == full["manifest_hash"],
         }
+        if self.whole:
+            row |= {"recall whole": full["recall"], "same manifest": record["manifest_hash"] == full["manifest_hash"]}
+        return row
+
+    def _whole(self, name: str) -> tuple[Row, float]:
+        whole = self.folder / "whole" / name
+        found = self._run(name, f"concepts.centroids={self.folder}/runs/1", f"output={whole}", "base=null")
+        shutil.rmtree(whole)
+        return found
 
     def _run(self, name: str, *overrides: str) -> tuple[Row, float]:
         """Return run.json and the seconds of the stages: the start of Ray, which both runs need, is left out."""
         config = self.folder / "incremental.yaml"
         config.write_text(json.dumps(self.settings | {"output": str(self.folder / "runs" / name)}))
-        options = [part for override in overrides for part in ("--set", override)]
+        options = [part for override in (*self.options, *overrides) for part in ("--set", override)]
         seconds, (record, _) = timed(lambda: runs.filtering("run", "--config", str(config), *options))
-        print(f"{record['config']['output']}: {seconds:.1f} s in all", flush=True)
+        stages: dict[str, float] = {}
+        for stage in record["stages"]:
+            stages[stage["name"]] = round(stages.get(stage["name"], 0.0) + stage["seconds"], 1)
+        print(f"{record['config']['output']}: {seconds:.1f} s in all; {stages}", flush=True)
         return record, sum(stage["seconds"] for stage in record["stages"] if not stage.get("reused"))
+
+    def _linked(self, names: Sequence[str]) -> Sequence[str]:
+        for name in names:
+            self._link(name, name)
+        return names
 
     def _link(self, name: str, target: str) -> None:
         for path in self.source.glob(f"{name}.*"):
@@ -115,18 +143,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_of(__doc__)
     parser.add_argument("--folder", required=True, help="where pools and runs are kept; its earlier ones are removed")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the metadata")
-    parser.add_argument("--shards", type=int, default=20, help="of the metadata")
+    parser.add_argument("--shards", type=int, default=50, help="of the metadata")
     parser.add_argument("--pools", nargs="+", choices=("pictures", "metadata"), default=["pictures", "metadata"])
+    parser.add_argument("--no-whole", action="store_true", help="compare each run with the first one")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the configuration")
     add_address(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     builders = {"pictures": _pictures, "metadata": _metadata(given.rows, given.shards)}
     rows: list[Row] = []
     for name in given.pools:
-        rows += _bench(Path(given.folder) / name, builders[name], given.address).rows()
+        bench = _bench(Path(given.folder) / name, builders[name], given.address)
+        bench.options, bench.whole = given.set, not given.no_whole
+        rows += bench.rows()
     print_table(rows)
     write_outputs(rows, given.json, given.plot)
-    return int(not all(row["same manifest"] for row in rows))
+    return int(not all(row.get("same manifest", True) for row in rows))
 
 
 def _bench(folder: Path, build: Callable[[Path, Path], Settings], address: str) -> Bench:

@@ -69,11 +69,14 @@ def test_incremental_runs_give_the_manifest_of_the_whole_pool(measured, tmp_path
     options = ("--rows", 600, "--shards", 6, "--pools", "metadata", "--address", "none")
     rows, _ = measured(incremental.main, "--folder", tmp_path, *options)
     assert [row["change"] for row in rows] == [
-        "a new, a replaced shard",
+        "nothing new",
+        "1 of 5 shards new",
+        "1 of 5 shards new",
         "a removed shard",
+        "a replaced shard",
         "a new shard of few concepts",
     ]
-    assert [row["samples"] for row in rows] == [500, 400, 410]
+    assert [row["samples"] for row in rows] == [300, 400, 500, 400, 400, 410]
     for row in rows:
         assert row["same manifest"] is True
         assert row["share"] == pytest.approx(row["seconds"] / row["whole pool"], rel=0.5, abs=0.1)
