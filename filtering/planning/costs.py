@@ -124,7 +124,7 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
         compared = min(settings.batch_size, work.rows)
         batchings = settings.batchings if work.rows > settings.batch_size else 1
         # Products, two exponentials, and both vectors on their way.
-        return float(batchings * (compared * (d * MULTIPLY_SECONDS + 2.3e-8) + 2.4e-8 * d))
+        return float(batchings * (compared * (d * 1e-11 + 6e-9) + 2.4e-8 * d))
     if kind == "towers":
         return float(settings.masks * asked.tower_seconds)
     if kind == "neighbours":
@@ -152,7 +152,7 @@ def _scoring_bytes(work: Work, kind: str, settings: Any) -> float:
     """Return the memory of a task of a score, in bytes, beside the columns of its shard."""
     d = work.dimension
     if kind == "batches":
-        return float(min(settings.batch_size, work.rows) * (22 * d + 4120) + work.largest_shard * 4 * d)
+        return float(min(settings.batch_size, work.rows) * (16 * d + 2072) + work.largest_shard * 4 * d)
     own, shard = work.partition_limit / (1 + work.replicas), work.largest_shard
     by_kind = {
         "images": 4 * d * work.clusters + (100 << 20),
