@@ -97,16 +97,24 @@ class Assignment:
         return place, np.concatenate([self.concept, self.replica_concept])
 
 
-def write_assignment(store: Store, identity: str, assigned: Assignment) -> None:
-    """Write the concepts of a shard's rows."""
-    replicas = {"guest": assigned.replica, "guest_concept": assigned.replica_concept}
-    store.write_arrays(ASSIGNMENT_NAME.format(identity), {"row": assigned.row, "concept": assigned.concept, **replicas})
+def write_assignment(store: Store, identity: str, assigned: Assignment, distances: Float32Array | None = None) -> None:
+    """Write the concepts of a shard's rows, and the rows' `distances` to the nearest centroid, 1 - cosine, if known."""
+    arrays: dict[str, npt.NDArray[Any]] = {"row": assigned.row, "concept": assigned.concept}
+    arrays |= {"guest": assigned.replica, "guest_concept": assigned.replica_concept}
+    store.write_arrays(
+        ASSIGNMENT_NAME.format(identity), arrays if distances is None else arrays | {"distance": distances}
+    )
 
 
 def read_assignment(store: Store, identity: str) -> Assignment:
     """Return the concepts of a shard's rows."""
     arrays = store.read_arrays(ASSIGNMENT_NAME.format(identity))
     return Assignment(arrays["row"], arrays["concept"], arrays["guest"], arrays["guest_concept"])
+
+
+def read_distances(store: Store, identity: str) -> Float32Array | None:
+    """Return the distances of a shard's rows to the nearest centroid, float32 (n,); None where they are not known."""
+    return store.read_arrays(ASSIGNMENT_NAME.format(identity)).get("distance")
 
 
 def read_exact(store: Store, k: int | None = None) -> tuple[npt.NDArray[np.int64], Float32Array]:

@@ -11,11 +11,12 @@ from filtering.concepts.artifacts import (
     REPLICATION,
     Assignment,
     read_index,
+    read_sections,
     write_assignment,
 )
 from filtering.concepts.cutting import placed, read_cuts
 from filtering.concepts.exact_search import ExactSearch
-from filtering.concepts.nearest import Int32Array
+from filtering.concepts.nearest import Float32Array, Int32Array
 from filtering.concepts.partition import global_rows
 from filtering.concepts.replicas import NO_CONCEPT, NearestConcepts, border_margins, margin_counts
 from filtering.concepts.sections import Cut
@@ -44,27 +45,52 @@ def find_nearest(shard: PassingShard, most: int, k: int, store: Store) -> int:
 
     The stage's objects have the centroids and the sampled rows. Returns how many rows the shard has.
     """
-    passing, (centroids, index), queries = shard.rows(), read_index(store), store.read_arrays(QUERIES_NAME)
+    passing, queries = shard.rows(), store.read_arrays(QUERIES_NAME)
+    finding = NearestCells(store, most, passing)
     exact = ExactSearch(unit_rows(queries["vectors"]), queries["row"], k)
-    shape = (len(passing), min(most, len(centroids.steps)))
-    concepts, margins = np.full(shape, NO_CONCEPT, dtype=np.int32), np.full(shape, np.inf, dtype=np.float32)
-    distances = np.zeros(len(passing), dtype=np.float32)
     ids = global_rows(shard.index, passing)
     for block, vectors in shard.vector_blocks(passing):
         unit = unit_rows(vectors)
-        concepts[block], apart = index.nearest(unit, shape[1])
-        margins[block] = border_margins(concepts[block], apart, centroids)
-        distances[block] = apart[:, 0]
+        finding.add(unit)
         exact.add(unit, ids[block], block.start)
-    cells = {"row": passing.astype(np.int32), "concepts": concepts, "margins": margins, "distances": distances}
-    store.write_arrays(CELLS_NAME.format(shard.identity), cells)
-    found = _nearest(exact, ids, NearestConcepts(concepts, margins))
-    write_nearest(store, shard.identity, found)
+    finding.write(shard.identity)
+    write_nearest(store, shard.identity, _nearest(exact, ids, finding.nearest))
     return len(passing)
+
+
+class NearestCells:
+    """Finds the nearest centroids of some rows of a shard, int64 (n,), block by block, and writes them."""
+
+    def __init__(self, store: Store, most: int, rows: npt.NDArray[np.int64]) -> None:
+        self.store, self.rows, (self.centroids, self.index) = store, rows, read_index(store)
+        shape = (len(rows), min(most, len(self.centroids.steps)))
+        margins = np.full(shape, np.inf, dtype=np.float32)
+        self.nearest = NearestConcepts(np.full(shape, NO_CONCEPT, dtype=np.int32), margins)
+        self.distances = np.zeros(len(rows), dtype=np.float32)
+        self.taken = 0
+
+    def add(self, unit: Float32Array) -> None:
+        """Take the vectors of the next rows, unit-norm float32 (b, d)."""
+        block = slice(self.taken, self.taken + len(unit))
+        concepts, apart = self.index.nearest(unit, self.nearest.concepts.shape[1])
+        self.nearest.concepts[block] = concepts
+        self.nearest.margins[block] = border_margins(concepts, apart, self.centroids)
+        self.distances[block] = apart[:, 0]
+        self.taken = block.stop
+
+    def write(self, identity: str) -> None:
+        """Write what was found, when all rows have been taken."""
+        found = {"concepts": self.nearest.concepts, "margins": self.nearest.margins, "distances": self.distances}
+        self.store.write_arrays(CELLS_NAME.format(identity), {"row": self.rows.astype(np.int32), **found})
 
 
 def assign_concepts(shard: PassingShard, store: Store) -> AssignedCounts:
     """Write each row's home concept and the concepts in which it has a replica, and the sums over the concepts."""
+    return write_assigned(store, shard.identity, *assigned_rows(shard, store))
+
+
+def assigned_rows(shard: PassingShard, store: Store) -> tuple[Assignment, Float32Array]:
+    """Return the concepts of the rows whose nearest centroids were found, and their distances to them, float32 (n,)."""
     cells, replication = (store.read_arrays(name) for name in (CELLS_NAME.format(shard.identity), REPLICATION))
     concepts, sections = cells["concepts"], replication["sections"]
     stands = (cells["margins"] <= replication["margin"]) & (concepts != NO_CONCEPT)
@@ -76,8 +102,13 @@ def assign_concepts(shard: PassingShard, store: Store) -> AssignedCounts:
     stands[:, :1] = False
     replica, column = np.nonzero(stands)
     assigned = Assignment(cells["row"], home, replica.astype(np.int32), found[replica, column])
-    write_assignment(store, shard.identity, assigned)
-    write_sums(store, shard.identity, assigned, cells["distances"], int(sections.sum()))
+    return assigned, cells["distances"]
+
+
+def write_assigned(store: Store, identity: str, assigned: Assignment, distances: Float32Array) -> AssignedCounts:
+    """Write the concepts of a shard's rows, and the sums over the concepts."""
+    write_assignment(store, identity, assigned, distances)
+    write_sums(store, identity, assigned, distances, int(read_sections(store).sum()))
     return AssignedCounts(rows=len(assigned.row), replicas=len(assigned.replica))
 
 

@@ -29,7 +29,9 @@ from filtering.concepts.exact_search import MEASURING_SHARE, QUERIES
 from filtering.concepts.merging import merged_identities
 from filtering.concepts.reuse import (
     BaseConcepts,
+    assign_new,
     find_exact,
+    find_nearest_of_new,
     find_nearest_rows,
     resample_queries,
     reuse_assignment,
@@ -51,7 +53,6 @@ from filtering.filters.artifacts import PassingShard, stage_of
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.shard_groups import group_identities, named_groups
 from filtering.runtime.stage import StageRun
-from filtering.shards.changes import GONE
 from filtering.shards.vectors import Side
 from filtering.storage.store import Store
 
@@ -65,9 +66,9 @@ class ReusableConcepts:
     """The concepts of a base that a run with the same centroids and the same graph reuses."""
 
     base: BaseConcepts  # the base's concepts, and its shards in today's pool
-    # gone, same: identities of the base's shards whose rows have changed or are gone, and of the others
-    gone: tuple[str, ...]
+    # same, partial: identities of the base's unchanged shards of which the same rows pass the filters, and of others
     same: frozenset[str]
+    partial: frozenset[str]
 
 
 def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph, side: Side) -> ReusableConcepts | None:
@@ -84,10 +85,8 @@ def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph,
     if not is_in_steps(base.store(name), TRAINED):
         # An older version measured distances in another way.
         return None
-    places = reusable.places()
-    there = zip(base.shards, places.tolist(), strict=True)
-    gone = tuple(shard.identity for shard, place in there if place == GONE)
-    return ReusableConcepts(BaseConcepts(base.store(name), places), gone, reusable.same)
+    partial = frozenset(reusable.identities(name) - reusable.same)
+    return ReusableConcepts(BaseConcepts(base.store(name), reusable.places()), reusable.same, partial)
 
 
 def _settings(base: Base, side: Side) -> dict[str, Any] | None:
@@ -119,8 +118,13 @@ def assign_to_given(
     _write_queries(stage, sample, pool, reusable)
     if reusable is not None:
         stage.over_shards("reuse", "shards reused", pool.same, reuse_assignment, reusable.base.store, store)
-    stage.over_shards("nearest", "shards compared", pool.new, find_nearest, graph.max_replicas, graph.k, store)
-    stage.over_shards("assign", "shards assigned", pool.new, assign_concepts, store)
+    most, k = graph.max_replicas, graph.k
+    stage.over_shards("nearest", "shards compared", pool.unknown, find_nearest, most, k, store)
+    stage.over_shards("assign", "shards assigned", pool.unknown, assign_concepts, store)
+    if reusable is not None and pool.partial:
+        base = reusable.base.store
+        stage.over_shards("nearest", "shards compared", pool.partial, find_nearest_of_new, most, k, base, store)
+        stage.over_shards("assign", "shards assigned", pool.partial, assign_new, base, store)
     recall_rows = _find_exact(stage, sample, pool, reusable)
     sums, new = (
         summed_statistics(store, merged_identities(stage, f"{name}-statistics", _identities(some), merge_statistics))
@@ -151,17 +155,27 @@ def _copy(given: Store, store: Store) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """All shards, those whose concepts a base has, and the others."""
+    """All shards, those whose concepts a base has, those of which it has some rows' (`partial`), and the others."""
 
     every: tuple[PassingShard, ...]
     same: tuple[PassingShard, ...]
-    new: tuple[PassingShard, ...]
+    partial: tuple[PassingShard, ...]
+    unknown: tuple[PassingShard, ...]
+
+    @property
+    def new(self) -> tuple[PassingShard, ...]:
+        """The shards whose concepts a base has not, or not of all rows."""
+        return tuple(sorted((*self.partial, *self.unknown), key=lambda shard: shard.index))
 
 
 def _pool(shards: Sequence[PassingShard], reusable: ReusableConcepts | None) -> _Pool:
-    known = frozenset[str]() if reusable is None else reusable.same
-    same = tuple(shard for shard in shards if shard.identity in known)
-    return _Pool(tuple(shards), same, tuple(shard for shard in shards if shard.identity not in known))
+    same, partial = (frozenset[str](),) * 2 if reusable is None else (reusable.same, reusable.partial)
+    return _Pool(
+        tuple(shards),
+        tuple(shard for shard in shards if shard.identity in same),
+        tuple(shard for shard in shards if shard.identity in partial),
+        tuple(shard for shard in shards if shard.identity not in same | partial),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +216,8 @@ def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reusabl
     """
     k, store = sample.k, stage.store
     fresh = reusable is None or bool(store.read_arrays(QUERIES_NAME)["fresh"].any())
-    groups = sorted(named_groups(pool.new) + named_groups(pool.same) * fresh, key=lambda group: group[0].index)
+    groups = named_groups(pool.unknown) + named_groups(pool.partial) + named_groups(pool.same) * fresh
+    groups.sort(key=lambda group: group[0].index)
     searched = merged_identities(stage, "neighbours", [name for _, name in groups], merge_neighbours)
     if reusable is None:
         return stage.call("exact", find_exact, searched, None, k, store)["rows"]

@@ -40,7 +40,7 @@ from filtering.storage.checksums import content_sum
 from filtering.storage.store import Store, digest
 
 NAME = "concepts"
-VERSION = 6
+VERSION = 7
 # The settings that decide the training.
 TRAINING_KEYS = ("clusters", "seed", "largest", "partition_rows")
 # A concept with more rows than this many times the mean is cut into sections; clustering could not split it.

@@ -207,7 +207,7 @@ def test_a_budget_per_night_adds_to_what_the_nights_before_could_keep(night, tmp
         pool, tmp_path / "1", base="latest", selection={"variant": "paper", "keep": 0.25, "per": "increment"}
     )
     assert night(config)["totals"]["kept"] == 100
-    write_metadata(pool, [200], seed=1)
+    write_metadata(pool, [200], seed=6)
     assert night(config | {"output": str(tmp_path / "2")})["totals"]["kept"] == 150
     assert night(config | {"output": str(tmp_path / "3")})["totals"]["kept"] == 150
     with pytest.raises(InputError, match=r"selection\.per: increment needs a base"):
@@ -423,3 +423,35 @@ def test_without_latest_a_run_without_a_base_is_started_from(tmp_path):
         f"this first incremental run starts from the newest finished run, {tmp_path}/runs/0",
         f"this run starts from the newest finished run, {tmp_path}/runs/0",
     ]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_threshold_that_moves_assigns_the_rows_in_between_alone(night, tmp_path, older):
+    pool, fraction = tmp_path / "pool", {"filters": [{"clip_score": {"keep": 0.7}}]}
+    write_metadata(pool, [300, 250])
+    config = metadata_config(pool, tmp_path / "1", base="latest", **fraction)
+    record = night(config)
+    if older:
+        # Of which version the rows' distances are not known.
+        base = Store(str(tmp_path / "1")).child(record["objects"]["concepts"])
+        for name in base.names(".visits.npz"):
+            arrays = dict(base.read_arrays(name))
+            del arrays["distance"]
+            base.write_arrays(name, arrays)
+    # Their scores are those of others: the threshold moves, and some rows of every shard pass otherwise.
+    write_metadata(pool, [200], seed=6)
+    found = night(config | {"output": str(tmp_path / "2")})
+    full = night(whole(config, tmp_path / "1", tmp_path / "whole" / "2"))
+    assert found["manifest_hash"] == full["manifest_hash"]
+    runs = (tmp_path / "2", found), (tmp_path / "whole" / "2", full)
+    ours, theirs = (Store(str(run)).child(record["objects"]["concepts"]) for run, record in runs)
+    names = [name for name in theirs.names() if name.endswith((".visits.npz", ".statistics.npz"))]
+    assert len(names) == 6
+    for name in names:
+        mine, other = ours.read_arrays(name), theirs.read_arrays(name)
+        assert mine.keys() == other.keys()
+        assert all(np.array_equal(mine[key], other[key]) for key in mine)
+    assert ours.read_table("concepts.parquet") == theirs.read_table("concepts.parquet")
+    compared = [ours.read_record(name)["result"] for name in ours.names(".done") if name.startswith("nearest-")]
+    new, old = max(compared), sum(compared) - max(compared)
+    assert 0 < old < 40 < 100 < new or older
