@@ -1,7 +1,6 @@
-"""A partition's part of the sharded graph: joined from edges, or renewed from a base's part, with who chose each edge.
+"""A partition's part of the sharded graph, joined from edges, with who chose each edge.
 
-A part is one symmetric CSR of all edges that touch the partition's rows. A renewed part has the edges of a base that
-still hold, and those of rows that choose again.
+A part is one symmetric CSR of all edges that touch the partition's rows.
 """
 
 from dataclasses import dataclass
@@ -61,14 +60,6 @@ def joined_nodes(remaining: Nodes, sent: Nodes) -> Nodes:
     )
     order = np.lexsort((row, concept))
     return Nodes(row[order], uid[order], concept[order])
-
-
-def same_part(base: BasePart, graph: ShardGraph, chosen: npt.NDArray[np.uint8]) -> bool:
-    """Say whether a renewed part is the base's."""
-    names = ("row", "uid", "concept", "indptr", "indices", "distances")
-    return np.array_equal(base.chosen, chosen) and all(
-        np.array_equal(getattr(base.graph, name), getattr(graph, name)) for name in names
-    )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

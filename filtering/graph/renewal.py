@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from filtering.core.csr import Int64Array
-from filtering.graph.joining import CHOSEN, CHOSEN_BY, BasePart
-from filtering.graph.sharded import EDGE, FOUND, Float32Array, Nodes, chosen_neighbours, positions
+from filtering.graph.joining import CHOSEN, BasePart
+from filtering.graph.sharded import EDGE, FOUND, Float32Array, Neighbours, Nodes, chosen_neighbours, positions
 from filtering.runtime.shuffle import Records, packed
 
 # What a base knows of a row of a shard: the squared distance of its k-th neighbour, infinite where it has fewer, and
@@ -29,6 +30,7 @@ class Standing:
     """What of a base's part is still there."""
 
     rows: Bools  # bool (n,), rows that are not gone
+    targets: Bools  # bool (nnz,), edges whose target is not gone
     chosen: Bools  # bool (nnz,), edges that the row chose, between rows that are not gone
     lost: Bools  # bool (n,), rows that are not gone and chose one that is
 
@@ -37,19 +39,15 @@ def standing(base: BasePart, gone: Int64Array) -> Standing:
     """Return what of a base's part is there today; `gone`, int64 (g,), are rows that are gone though their shard is."""
     graph = base.graph
     rows, targets = _there(graph.row, gone), _there(graph.indices, gone)
-    sources = np.repeat(np.arange(len(graph.row)), np.diff(graph.indptr))
-    chosen = ((base.chosen & CHOSEN) > 0) & rows[sources]
-    lost = np.zeros(len(graph.row), dtype=bool)
-    lost[sources[chosen & ~targets]] = True
-    return Standing(rows, chosen & targets, lost)
+    chosen, lost = np.empty(len(targets), dtype=bool), np.zeros(len(rows), dtype=bool)
+    _mark_standing(graph.indptr, base.chosen, rows, targets, chosen, lost)
+    return Standing(rows, targets, chosen, lost)
 
 
 def radii(base: BasePart, there: Standing, k: int) -> Float32Array:
     """Return the squared distance of the k-th neighbour of each row, float32 (n,), infinite where it has fewer."""
-    sources = np.repeat(np.arange(len(there.rows)), np.diff(base.graph.indptr))[there.chosen]
-    farthest = np.full(len(there.rows), -1, dtype=np.float32)
-    np.maximum.at(farthest, sources, base.graph.distances[there.chosen])
-    farthest[np.bincount(sources, minlength=len(there.rows)) < k] = np.inf
+    farthest = np.empty(len(there.rows), dtype=np.float32)
+    _measure(base.graph.indptr, there.chosen, base.graph.distances, k, farthest)
     return farthest
 
 
@@ -67,45 +65,34 @@ def renewed_choice(
     searched, new rows that are nearer than known neighbours for others. Of a row that has lost a neighbour, what it
     found holds whatever it keeps.
     """
-    before = np.zeros(0, FOUND) if base is None or there is None else _chosen_edges(base, there)
-    asked = np.unique(found["row"])
-    if base is not None and there is not None:
-        # Whoever has lost a neighbour and found none has fewer.
-        asked = np.union1d(asked, base.graph.row[there.lost])
-    before = before[np.isin(before["row"], asked)]
+    before = np.zeros(0, FOUND) if base is None or there is None else _choices_before(base, there, found)
+    # What a row chose comes first, and is not taken again with a home: that tells new edges.
     choice = chosen_neighbours(nodes, np.concatenate([before, found]), k)
-    at, column = np.nonzero(choice.ids >= 0)
+    at, column = np.nonzero(choice.homes >= 0)
     added = packed(EDGE, source=nodes.row[at], target=choice.ids[at, column], distance=choice.distances[at, column])
-    homes = choice.homes[at, column]
-    kept = _pairs_in(added["source"], added["target"], before["row"], before["neighbour"])
-    left = _pairs_in(before["row"], before["neighbour"], added["source"], added["target"])
-    dropped = packed(DROPPED, source=before["row"][~left], target=before["neighbour"][~left])
-    return added[~kept], partition_of[homes[~kept]], dropped
+    left = before[_beyond(before, positions(nodes.row, before["row"]), choice)]
+    dropped = packed(DROPPED, source=left["row"], target=left["neighbour"])
+    return added, partition_of[choice.homes[at, column]], dropped
 
 
-def holding_edges(base: BasePart, there: Standing, gone: Int64Array, dropped: Records) -> Records:
-    """Return the edges of a base's part that still hold, EDGE (m,): of which no end is gone, and which none dropped.
-
-    `dropped`, DROPPED (d,), are those of this partition and of all that it shares edges with.
-    """
-    graph, chosen = base.graph, base.chosen
-    sources = np.repeat(np.arange(len(graph.row)), np.diff(graph.indptr))
-    row, target = graph.row[sources], graph.indices
-    inwards = (chosen & CHOSEN_BY > 0) & there.rows[sources] & _there(target, gone)
-    outwards = there.chosen.copy()
-    outwards[outwards] = ~_pairs_in(row[outwards], target[outwards], dropped["source"], dropped["target"])
-    inwards[inwards] = ~_pairs_in(target[inwards], row[inwards], dropped["source"], dropped["target"])
-    left = packed(EDGE, source=row[outwards], target=target[outwards], distance=graph.distances[outwards])
-    right = packed(EDGE, source=target[inwards], target=row[inwards], distance=graph.distances[inwards])
-    return np.concatenate([left, right])
-
-
-def _chosen_edges(base: BasePart, there: Standing) -> Records:
-    """Return the edges that rows of a base's part chose, FOUND (m,); the homes of their neighbours are not known."""
-    graph = base.graph
-    row = np.repeat(graph.row, np.diff(graph.indptr))[there.chosen]
-    neighbour, distance = graph.indices[there.chosen], graph.distances[there.chosen]
+def _choices_before(base: BasePart, there: Standing, found: Records) -> Records:
+    """Return what rows chose, FOUND (m,), that have found something or lost a neighbour; no neighbour has a home."""
+    graph, stayed = base.graph, np.flatnonzero(there.rows)
+    # Whoever has lost a neighbour and found none has fewer.
+    asked, place = there.lost.copy(), positions(graph.row[stayed], found["row"])
+    asked[stayed[place[place >= 0]]] = True
+    degrees = np.diff(graph.indptr)
+    edges = np.flatnonzero(there.chosen & np.repeat(asked, degrees))
+    row = np.repeat(graph.row[asked], degrees[asked])[there.chosen[np.repeat(asked, degrees)]]
+    neighbour, distance = graph.indices[edges], graph.distances[edges]
     return packed(FOUND, row=row, home=np.full(len(row), -1), neighbour=neighbour, distance=distance)
+
+
+def _beyond(before: Records, row: Int64Array, choice: Neighbours) -> Bools:
+    """Return which edges, FOUND (m,), come after the last that their rows, int64 (m,), choose now, bool (m,)."""
+    distance, ids = choice.distances[row, -1], choice.ids[row, -1]
+    further = (before["distance"] == distance) & (before["neighbour"] > ids)
+    return np.asarray((before["distance"] > distance) | further)
 
 
 def _there(ids: Int64Array, gone: Int64Array) -> Bools:
@@ -115,13 +102,28 @@ def _there(ids: Int64Array, gone: Int64Array) -> Bools:
     return np.asarray(found)
 
 
-def _pairs_in(left: Int64Array, right: Int64Array, others: Int64Array, other_ends: Int64Array) -> Bools:
-    """Return which of some pairs of rows are among other pairs, bool (n,)."""
-    if len(left) == 0 or len(others) == 0:
-        return np.zeros(len(left), dtype=bool)
-    known = np.unique(np.concatenate([left, right, others, other_ends]))
-    mine, theirs = (
-        np.searchsorted(known, one) * len(known) + np.searchsorted(known, other)
-        for one, other in ((left, right), (others, other_ends))
-    )
-    return np.asarray(np.isin(mine, theirs))
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _mark_standing(
+    indptr: Int64Array,
+    chosen_before: npt.NDArray[np.uint8],
+    rows: Bools,
+    targets: Bools,
+    chosen: Bools,
+    lost: Bools,
+) -> None:
+    for row in range(len(rows)):
+        for edge in range(indptr[row], indptr[row + 1]):
+            chose = rows[row] and (chosen_before[edge] & CHOSEN) > 0
+            chosen[edge] = chose and targets[edge]
+            lost[row] |= chose and not targets[edge]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _measure(indptr: Int64Array, chosen: Bools, distances: Float32Array, k: int, farthest: Float32Array) -> None:
+    for row in range(len(farthest)):
+        count, last = 0, np.float32(-1)
+        for edge in range(indptr[row], indptr[row + 1]):
+            if chosen[edge]:
+                count += 1
+                last = max(last, distances[edge])
+        farthest[row] = last if count >= k else np.float32(np.inf)

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from filtering.concepts.partition import read_partition
 from filtering.core.csr import Int64Array, distinct
 from filtering.graph.change_tasks import GONE_HERE_NAME, NEW_ROW, Renewing
-from filtering.graph.joining import BasePart, joined_nodes, joined_part, same_part
-from filtering.graph.renewal import DROPPED, Standing, holding_edges, renewed_choice, standing
+from filtering.graph.joining import BasePart, joined_nodes, joined_part
+from filtering.graph.part_merge import RenewedPart, renewed_part
+from filtering.graph.renewal import DROPPED, Standing, renewed_choice, standing
 from filtering.graph.sharded import (
     EDGE,
     FOUND,
@@ -83,15 +84,14 @@ def renew(partition: int, senders: Sequence[int], near: Sequence[int], work: Ren
         sent_edges(store, senders, partition),
         nodes_of(store, partition, lambda: base.graph if base else None),
     )
-    if base is not None:
+    if base is None:
+        part = RenewedPart(*joined_part(nodes, edges), same=False)
+    else:
         dropped = np.concatenate([np.zeros(0, DROPPED), *(_dropped(store, number) for number in near)])
-        there = standing(base, gone)
-        edges = np.concatenate([holding_edges(base, there, gone, dropped), edges])
-    graph, chosen = joined_part(nodes, edges)
-    reused = base is not None and same_part(base, graph, chosen)
-    if not reused:
-        write_part(store, partition, graph, chosen, work.inputs)
-    return statistics(graph, reused)
+        part = renewed_part(base, standing(base, gone), nodes, dropped, edges)
+    if not part.same:
+        write_part(store, partition, part.graph, part.chosen, work.inputs)
+    return statistics(part.graph, part.same)
 
 
 def _nodes_now(base: BasePart | None, there: Standing | None, new: Records) -> Nodes:

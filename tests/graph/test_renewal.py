@@ -14,9 +14,9 @@ from filtering.graph.joining import (
     chosen_distances,
     joined_nodes,
     joined_part,
-    same_part,
 )
-from filtering.graph.renewal import DROPPED, holding_edges, radii, renewed_choice, standing
+from filtering.graph.part_merge import renewed_part
+from filtering.graph.renewal import DROPPED, radii, renewed_choice, standing
 from filtering.graph.sharded import (
     EDGE,
     FOUND,
@@ -124,9 +124,21 @@ NONE = np.zeros(0, dtype=np.int64)
 def held(names=EVERYONE, gone=(), dropped=()):
     """The edges of a part that hold, where rows have other ids now, are gone, or dropped an edge."""
     base, gone = moved(base_part(nodes_of([1, 2, 3]), EDGES), names), np.array(gone, dtype=np.int64)
-    edges = holding_edges(base, standing(base, gone), gone, np.array(list(dropped), dtype=DROPPED))
-    assert edges.dtype == EDGE
-    return sorted(set(edges.tolist()))
+    there, none = standing(base, gone), np.zeros(0, dtype=EDGE)
+    part = renewed_part(base, there, standing_nodes(base, there), np.array(list(dropped), dtype=DROPPED), none)
+    return sorted(set(directed(part.graph, part.chosen)))
+
+
+def standing_nodes(base, there):
+    return Nodes(*(getattr(base.graph, name)[there.rows] for name in ("row", "uid", "concept")))
+
+
+def directed(graph, chosen):
+    """The edges of a part, (source, target, distance), each as often as one of its ends knows of it."""
+    edges = list(zip(edges_of(graph), chosen.tolist(), strict=True))
+    return [edge for edge, bits in edges if bits & CHOSEN] + [
+        (target, row, apart) for (row, target, apart), bits in edges if bits & CHOSEN_BY
+    ]
 
 
 def test_edges_hold_unless_an_end_is_gone_or_the_row_drops_them():
@@ -201,18 +213,65 @@ def test_rows_of_different_concepts_stand_by_concept_and_uid():
     assert joined.uid.tolist() == [b"b", *uids_of(2).tolist(), b"a"]
 
 
-def test_a_renewed_part_is_the_bases_if_every_array_is():
-    nodes, edges = nodes_of([1, 2]), [(1, 2, 0.5), (2, 8, 0.5)]
-    base = base_part(nodes, edges)
-    graph, chosen = joined_part(nodes, np.array(edges, dtype=EDGE))
-    assert same_part(base, graph, chosen)
-    for other in (
-        base_part(nodes, [(1, 2, 0.5), (2, 8, 0.25)]),
-        base_part(nodes, [(2, 1, 0.5), (2, 8, 0.5)]),
-        base_part(nodes, [(1, 2, 0.5), (2, 9, 0.5)]),
-        base_part(nodes_of([1, 2, 3]), edges),
-        base_part(nodes_of([1, 2], [0, 1]), edges),
-        moved(base, {1: 1, 2: 2}),
-    ):
-        assert not same_part(other, graph, chosen)
-    assert np.array_equal(joined_part(nodes, np.array(edges, dtype=EDGE))[0].indices, graph.indices)
+def test_a_renewed_part_is_the_bases_if_nothing_changes_it():
+    nodes = nodes_of([1, 2, 3])
+    base = base_part(nodes, EDGES)
+
+    def same(base=base, nodes=nodes, gone=(), dropped=(), added=()):
+        there = standing(base, np.array(gone, dtype=np.int64))
+        pairs, edges = np.array(list(dropped), dtype=DROPPED), np.array(list(added), dtype=EDGE)
+        return renewed_part(base, there, nodes, pairs, edges).same
+
+    assert same()
+    # What other partitions dropped, and what is known, changes nothing.
+    assert same(dropped=[(8, 9), (1, 3)], added=[(1, 2, 0.5)])
+    assert not same(dropped=[(1, 2)])
+    assert not same(dropped=[(9, 1)])
+    assert not same(added=[(1, 3, 0.5)])
+    assert not same(added=[(8, 3, 0.5)])
+    assert not same(gone=[8])
+    assert not same(moved(base, {one: one for one in (1, 2, 3, 8)}))
+    assert not same(nodes=nodes_of([1, 2, 3, 4]))
+    assert not same(moved(base, {one: one for one in (1, 2, 8, 9)}), nodes_of([1, 2]))
+
+
+def whole_part(base, gone, nodes, dropped, added):
+    """A renewed part by sets: the edges that still hold, and those added, joined."""
+    left = set(directed(base.graph, base.chosen))
+    held = [edge for edge in left if -1 not in edge[:2] and not gone & {*edge[:2]} and edge[:2] not in dropped]
+    return joined_part(nodes, np.array(sorted({*held, *added}), dtype=EDGE))
+
+
+@examples(0.5)
+@given(st.data())
+def test_a_renewed_part_is_joined_from_what_holds_and_what_is_added(data):
+    rows, ends = st.integers(0, 9), st.integers(0, 14)
+    apart = {}
+
+    def edges(one, other):
+        pairs = data.draw(st.sets(st.tuples(one, other).filter(lambda pair: pair[0] != pair[1]), max_size=20))
+        pairs |= {pair[::-1] for pair in pairs if data.draw(st.booleans())}
+        return sorted((*pair, apart.setdefault(frozenset(pair), len(apart) / 64)) for pair in pairs)
+
+    concepts = data.draw(st.lists(st.integers(0, 2), min_size=20, max_size=20))
+    known = sorted(data.draw(st.sets(rows)), key=lambda row: (concepts[row], row))
+    nodes = nodes_of(known, [concepts[row] for row in known])
+    away = data.draw(st.sets(ends))
+    base = moved(base_part(nodes, edges(rows, ends)), {one: one for one in range(15) if one not in away})
+    gone = data.draw(st.sets(ends)) - away
+    there = standing(base, np.array(sorted(gone), dtype=np.int64))
+    new = sorted(data.draw(st.sets(st.integers(15, 19))))
+    now = joined_nodes(standing_nodes(base, there), nodes_of(new, [concepts[row] for row in new]))
+    added = [edge for edge in edges(st.integers(0, 19), st.integers(0, 19)) if data.draw(st.booleans())]
+    dropped = {edge[:2] for edge in directed(base.graph, base.chosen) if data.draw(st.booleans())}
+    dropped -= {edge[:2] for edge in added}
+    pairs = np.array(sorted(dropped), dtype=DROPPED)
+    part = renewed_part(base, there, now, pairs, np.array(added, dtype=EDGE))
+    graph, chosen = whole_part(base, gone, now, dropped, added)
+    for name in (one.name for one in fields(ShardGraph)):
+        expected, found = getattr(graph, name), getattr(part.graph, name)
+        assert expected.dtype == found.dtype and np.array_equal(expected, found)
+    assert part.chosen.dtype == np.uint8 and np.array_equal(part.chosen, chosen)
+    old = [*(getattr(base.graph, one.name) for one in fields(ShardGraph)), base.chosen]
+    new = [*(getattr(graph, one.name) for one in fields(ShardGraph)), chosen]
+    assert part.same == all(map(np.array_equal, old, new))
