@@ -8,7 +8,9 @@ one range, and checks both.
 import json
 import zlib
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypedDict
 
@@ -17,9 +19,10 @@ import numpy.typing as npt
 
 from filtering.core.errors import DamagedError
 from filtering.runtime.shard_groups import current_packs
-from filtering.storage.at_once import REQUESTS_AT_ONCE, each_at_once
+from filtering.storage.at_once import REQUESTS_AT_ONCE, each_at_once, each_from_disk
 from filtering.storage.checksums import MissingError, name_sum
-from filtering.storage.store import Store, read_range, write_chunks
+from filtering.storage.reading import read_into
+from filtering.storage.store import Store, is_local, read_range, write_chunks
 
 Records = npt.NDArray[np.void]
 Positions = npt.NDArray[np.int64]
@@ -99,17 +102,17 @@ def read_groups(store: Store, names: Sequence[str], first: int, last: int | None
     or the object is missing.
     """
     end = first + 1 if last is None else last
-    found = each_at_once(lambda name: _find(store.path(name), first, end), names)
-    places = [place for place in found if place is not None]
+    each = each_from_disk if is_local(store.url) else each_at_once
+    places = [place for place in each(lambda name: _find(store.path(name), first, end), names) if place is not None]
     if not places:
         return None
     records = np.empty(sum(place.count for place in places), dtype=places[0].dtype)
-    at = 0
-    largest = max(place.count for place in places) * places[0].dtype.itemsize
-    ranges = each_at_once(_Place.read, places, min(REQUESTS_AT_ONCE, AHEAD_BYTES // max(2 * largest, 1)))
-    for place, data in zip(places, ranges, strict=True):
-        records[at : at + place.count] = np.frombuffer(data, dtype=place.dtype)
-        at += place.count
+    data, size = records.view(np.uint8).data, records.itemsize
+    ends = np.cumsum([place.count for place in places]).tolist()
+    parts = [(place, data[(end - place.count) * size : end * size]) for place, end in zip(places, ends, strict=True)]
+    largest = max(place.count for place in places) * size
+    ahead = min(REQUESTS_AT_ONCE, AHEAD_BYTES // max(2 * largest, 1))
+    deque(each(lambda part: part[0].read_into(part[1]), parts, ahead), maxlen=0)
     return records
 
 
@@ -190,15 +193,18 @@ class _Place:
     sums: list[str]
     held: bytes = b""  # the records, where they came with the header
 
-    def read(self) -> bytes:
-        """Return the bytes of the records; DamagedError if they are not those that were written."""
-        size = self.dtype.itemsize
-        data = self.held or _range(self.url, self.start, self.start + self.count * size)
-        sums = _Sums([start * size for start in self.starts])
-        sums.add(data)
-        if len(data) != self.count * size or sums.digits() != self.sums:
+    def read_into(self, target: memoryview) -> None:
+        """Fill a buffer with the bytes of the records; DamagedError if they are not those that were written."""
+        found = len(target)
+        if self.held:
+            target[:] = self.held
+        else:
+            with _missing(self.url):
+                found = read_into(self.url, self.start, target)
+        sums = _Sums([start * self.dtype.itemsize for start in self.starts])
+        sums.add(target)
+        if found != len(target) or sums.digits() != self.sums:
             raise DamagedError(self.url, CHANGED)
-        return data
 
 
 def _head(url: str, header: _Header) -> bytes:
@@ -246,8 +252,14 @@ def _dtype_of(header: "_Header") -> np.dtype[Any]:
 
 
 def _range(url: str, start: int, end: int) -> bytes:
-    try:
+    with _missing(url):
         return read_range(url, start, end)
+
+
+@contextmanager
+def _missing(url: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise MissingError(url) from None
 

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy.typing as npt
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import MAKE_ANEW
 from filtering.core.parsing import parsed
-from filtering.storage.at_once import each_at_once
+from filtering.storage.at_once import each_at_once, each_from_disk
 from filtering.storage.decoding import check_arrays, check_table
-from filtering.storage.store import Store
+from filtering.storage.local import check_is_file
+from filtering.storage.retries import retried
+from filtering.storage.store import Store, filesystem_of, is_local, read_range
+from filtering.storage.streams import count_bytes
 
 T = TypeVar("T")
 Arrays = dict[str, npt.NDArray[Any]]
@@ -45,7 +50,8 @@ def read_rows(
 
 def each_arrays(store: Store, names: Iterable[str], at_once: int = ARRAYS_AT_ONCE) -> Iterator[Arrays]:
     """Yield the arrays of many npz, in order, of which some are read at once; DamagedError as `Store.read_arrays`."""
-    return each_at_once(store.read_arrays, list(names), at_once)
+    each = each_from_disk if is_local(store.url) else each_at_once
+    return each(store.read_arrays, list(names), at_once)
 
 
 def read_columns(store: Store, name: str, **columns: Any) -> dict[str, npt.NDArray[Any]]:
@@ -53,3 +59,28 @@ def read_columns(store: Store, name: str, **columns: Any) -> dict[str, npt.NDArr
     arrays = store.read_arrays(name)
     check_arrays(arrays, columns, store.path(name))
     return arrays
+
+
+def read_into(url: str, start: int, buffer: memoryview) -> int:
+    """Fill a buffer with the bytes of an object from `start` on; return how many there are, fewer where it ends before.
+
+    FileNotFoundError if there is none. What is on a disk is read into the buffer without a copy.
+    """
+    filesystem, path = filesystem_of(url)
+    if isinstance(filesystem, LocalFileSystem):
+        check_is_file(path)
+        filled = retried(lambda: _filled(path, start, buffer), url)
+        count_bytes(filesystem, "read_bytes", filled)
+        return filled
+    data = read_range(url, start, start + len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+def _filled(path: str, start: int, buffer: memoryview) -> int:
+    filled = 0
+    with Path(path).open("rb", buffering=0) as file:
+        file.seek(start)
+        while found := file.readinto(buffer[filled:]):
+            filled += found
+    return filled

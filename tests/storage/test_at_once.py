@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.storage.at_once import each_at_once
+from filtering.storage.at_once import WAITED_SECONDS, each_at_once, each_from_disk
 
 
-@given(st.lists(st.integers(), max_size=20), st.integers(0, 5))
-def test_results_come_in_order(items, at_once):
-    assert list(each_at_once(lambda item: item + 1, items, at_once)) == [item + 1 for item in items]
+@pytest.mark.parametrize("each", [each_at_once, each_from_disk])
+@given(items=st.lists(st.integers(), max_size=20), at_once=st.integers(0, 5))
+def test_results_come_in_order(each, items, at_once):
+    assert list(each(lambda item: item + 1, items, at_once)) == [item + 1 for item in items]
 
 
 def test_no_more_are_held_than_twice_those_at_once():
@@ -34,3 +35,16 @@ def test_an_error_comes_in_the_place_of_its_result():
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_a_disk_is_first_read_without_threads():
+    assert next(each_from_disk(lambda item: threading.current_thread(), range(5))) is threading.current_thread()
+
+
+def test_threads_begin_once_a_disk_is_waited_for():
+    together = threading.Barrier(3, timeout=30)
+
+    def read(item):
+        return time.sleep(2 * WAITED_SECONDS) if item == 0 else together.wait() >= 0
+
+    assert list(each_from_disk(read, range(4))) == [None, True, True, True]
