@@ -15,6 +15,8 @@ Int64Array = npt.NDArray[np.int64]
 
 STEPS = 1 << 15
 SQUARED_STEPS = STEPS * STEPS
+# What is added to it loses its digits below 1, rounded to the nearest, half to even: vectorised, as `rint` is not.
+WHOLE = np.float32(1.5 * 2**23)
 
 
 def in_steps(vectors: Float32Array) -> Int16Array:
@@ -27,6 +29,14 @@ def in_steps(vectors: Float32Array) -> Int16Array:
 def from_steps(steps: Int16Array) -> Float32Array:
     """Return vectors in steps of 2^-15, int16 (n, d), as float32 (n, d)."""
     return np.asarray(steps * np.float32(1 / STEPS))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def rounded_step(value: np.float32) -> np.int16:
+    """Return a coordinate of a unit vector, float32, in steps, int16."""
+    whole = (value * np.float32(STEPS) + WHOLE) - WHOLE
+    # A value of 1 is one step more than there is.
+    return np.int16(np.int32(whole if whole < np.float32(STEPS - 1) else np.float32(STEPS - 1)))
 
 
 def squared_lengths(steps: Int16Array) -> Int64Array:
@@ -66,8 +76,7 @@ def as_distance(squared: np.int64) -> np.float32:
 def _round(vectors: Float32Array, steps: Int16Array) -> None:
     for row in range(vectors.shape[0]):
         for column in range(vectors.shape[1]):
-            # A value of 1 is one step more than there is.
-            steps[row, column] = np.int16(min(np.rint(vectors[row, column] * np.float32(STEPS)), np.float32(STEPS - 1)))
+            steps[row, column] = rounded_step(vectors[row, column])
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -106,6 +106,25 @@ def _each_log(values: Float64Array) -> Float64Array:
     return found
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def scalar_product(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Return the scalar product of two rows, (d,): float64, in eight sums."""
+    whole = len(one) // 8 * 8
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for at in range(0, whole, 8):
+        a += np.float64(one[at]) * np.float64(other[at])
+        b += np.float64(one[at + 1]) * np.float64(other[at + 1])
+        c += np.float64(one[at + 2]) * np.float64(other[at + 2])
+        d += np.float64(one[at + 3]) * np.float64(other[at + 3])
+        e += np.float64(one[at + 4]) * np.float64(other[at + 4])
+        f += np.float64(one[at + 5]) * np.float64(other[at + 5])
+        g += np.float64(one[at + 6]) * np.float64(other[at + 6])
+        h += np.float64(one[at + 7]) * np.float64(other[at + 7])
+    for at in range(whole, len(one)):
+        a += np.float64(one[at]) * np.float64(other[at])
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
 def row_products(left: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.floating[Any]]) -> Float64Array:
     """Return the scalar products of rows, float64 (n,).
 
@@ -183,29 +202,11 @@ def _decide(
         least = sizes[row].max() - apart
         for column in range(sizes.shape[1]):
             if sizes[row, column] >= least:
-                exact = _product(left[row], right[column])
+                exact = scalar_product(left[row], right[column])
                 found[row] = max(found[row], abs(exact) if absolute else exact)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _each_product(left: npt.NDArray[Any], right: npt.NDArray[Any], found: Float64Array) -> None:
     for row in range(len(left)):
-        found[row] = _product(left[row], right[row])
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _product(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    whole = len(one) // 8 * 8
-    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for at in range(0, whole, 8):
-        a += np.float64(one[at]) * np.float64(other[at])
-        b += np.float64(one[at + 1]) * np.float64(other[at + 1])
-        c += np.float64(one[at + 2]) * np.float64(other[at + 2])
-        d += np.float64(one[at + 3]) * np.float64(other[at + 3])
-        e += np.float64(one[at + 4]) * np.float64(other[at + 4])
-        f += np.float64(one[at + 5]) * np.float64(other[at + 5])
-        g += np.float64(one[at + 6]) * np.float64(other[at + 6])
-        h += np.float64(one[at + 7]) * np.float64(other[at + 7])
-    for at in range(whole, len(one)):
-        a += np.float64(one[at]) * np.float64(other[at])
-    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+        found[row] = scalar_product(left[row], right[row])

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 from typing_extensions import TypedDict
 
 from filtering.config.input import Arrays
@@ -14,6 +13,7 @@ from filtering.core import schemas
 from filtering.core.fields import FIELD
 from filtering.core.fixed_point import in_steps
 from filtering.core.formatting import counted
+from filtering.core.halves import unit_half_steps, unit_halves, widened_halves
 from filtering.core.portable_math import row_products
 from filtering.shards.inventory import Shard
 from filtering.shards.offsets import Offsets, read_offsets
@@ -37,7 +37,6 @@ NULLABLE = ("width", "height", *LEFT_OUT)
 # Between these, float32 holds the squares of a row that decide its length; halves are always between them, or zero.
 LEAST_SQUARE, LARGEST_SQUARE = 2.0**-90, 2.0**120
 HALVED_AT_ONCE = 16_384
-HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +189,8 @@ class EmbeddingResult:
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return rows scaled to length 1, float32 (n, d), whatever their lengths; zero rows stay zero."""
+    if vectors.dtype == np.float16:
+        return unit_halves(vectors)
     rows, squared = measured(vectors)
     rows /= np.maximum(np.sqrt(squared), np.finfo(np.float32).tiny)[:, None]
     return rows
@@ -197,6 +198,8 @@ def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 def unit_steps(vectors: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
     """Return rows scaled to length 1, in steps of 2^-15, int16 (n, d), see `core.fixed_point`; zero rows stay zero."""
+    if vectors.dtype == np.float16:
+        return unit_half_steps(vectors)
     steps = np.empty(vectors.shape, dtype=np.int16)
     for start in range(0, len(vectors), HALVED_AT_ONCE):
         block = slice(start, start + HALVED_AT_ONCE)
@@ -245,15 +248,6 @@ def _rescaled(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 
 def widened(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return vectors (n, d) as float32 of their own."""
-    if vectors.dtype != np.float16:
-        return np.array(vectors, dtype=np.float32, order="C")
-    wide = np.empty(vectors.shape, dtype=np.float32)
-    # Through a table of all 65,536 halves: numpy's own conversion takes six times as long.
-    _look_up(np.ascontiguousarray(vectors).view(np.uint16).reshape(-1), HALVES, wide.reshape(-1))
-    return wide
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _look_up(halves: npt.NDArray[np.uint16], table: npt.NDArray[np.float32], wide: npt.NDArray[np.float32]) -> None:
-    for at in range(len(halves)):
-        wide[at] = table[halves[at]]
+    if vectors.dtype == np.float16:
+        return widened_halves(vectors)
+    return np.array(vectors, dtype=np.float32, order="C")

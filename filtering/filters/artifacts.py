@@ -162,7 +162,10 @@ class VectorReader:
 
     def __call__(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
         """Return the vectors of some rows, float16 (n, d)."""
-        return half_rows(self.whole[self.source[rows]])
+        source = self.source[rows]
+        # What follows one another need not be copied out of what is mapped.
+        together = len(source) and (np.diff(source) == 1).all()
+        return half_rows(self.whole[source[0] : source[-1] + 1] if together else self.whole[source])
 
     def in_memory(self) -> "VectorReader":
         """Return a reader for rows in any order that has read all vectors once, from start to end."""

@@ -116,9 +116,14 @@ def read_groups(store: Store, names: Sequence[str], first: int, last: int | None
     return records
 
 
+def read_all_groups(store: Store, name: str) -> Records | None:
+    """Return the records of a whole object, by group; None if there are none, DamagedError as `read_groups`."""
+    return read_groups(store, [name], np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+
+
 def check_groups(store: Store, name: str) -> None:
     """Read a whole object and check it; DamagedError if it is damaged or missing."""
-    read_groups(store, [name], np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+    read_all_groups(store, name)
 
 
 def moved_groups(url: str, before: str, data: bytes) -> bytes:

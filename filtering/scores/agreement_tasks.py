@@ -1,7 +1,7 @@
 """The tasks of `neighbour_agreement`: vectors travel to the partitions of their neighbours, and mean vectors back."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from filtering.graph.artifacts import CHOSEN_NAME, read_graph, read_part_object
 from filtering.graph.joining import CHOSEN
 from filtering.graph.sharded import ShardGraph, positions
 from filtering.runtime.records import RowCount
-from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
+from filtering.runtime.shuffle import Records, packed, read_all_groups, read_groups, write_groups
 from filtering.scores.agreement import Int16Array, neighbour_means
 from filtering.scores.centred import centred_cosines
 from filtering.scores.centred_tasks import read_pool_means
@@ -66,14 +66,16 @@ def send_wanted(shard: PassingShard, names: Sequence[str], dimension: int, store
         return RowCount(rows=0)
     asked = shard_and_row(np.ascontiguousarray(wanted["row"]))[1]
     # Each is turned into steps once, though several partitions may ask for it.
-    rows = distinct(asked)
-    places, steps = np.searchsorted(rows, asked), np.empty((len(rows), dimension), dtype=np.int16)
+    there = np.zeros(asked.max() + 1, dtype=np.bool_)
+    there[asked] = True
+    rows, places = np.flatnonzero(there), (np.cumsum(there) - 1)[asked]
+    steps = np.empty((len(rows), dimension), dtype=np.int16)
     for block, vectors in shard.vector_blocks(rows):
         steps[block] = unit_steps(vectors)
-    dtype = _vector_dtype("<i8", dimension)
+    dtype = np.dtype([("vector", "<i2", (dimension,))])
 
     def records(at: Int64Array) -> Records:
-        return packed(dtype, row=wanted["row"][at], vector=steps[places[at]])
+        return steps[places[at]].view(dtype).reshape(-1)
 
     write_groups(store, SENT_NAME.format(shard.identity), wanted["partition"], dtype, records)
     return RowCount(rows=len(wanted))
@@ -98,9 +100,9 @@ def score_neighbours(
     if found is None or sent is None:
         return RowCount(rows=0)
     part, chosen = found
-    rows, vectors = (np.ascontiguousarray(sent[name]) for name in ("row", "vector"))
-    order = np.argsort(rows)
-    own, targets = (order[positions(rows[order], ids)] for ids in (part.row, part.indices[chosen]))
+    # In the order in which they were asked for: shards stand in that of the inventory, and their rows ascend.
+    wanted, vectors = _wanted_rows(partition, store), np.ascontiguousarray(sent["vector"])
+    own, targets = (positions(wanted, ids) for ids in (part.row, part.indices[chosen]))
     sources = np.repeat(np.arange(len(part.row)), np.diff(part.indptr))[chosen]
     means = neighbour_means(vectors, own, row_pointers(sources, len(part.row)), targets, limit)
     mean, scores = read_pool_means(centred).of(side), np.zeros(len(own))
@@ -114,8 +116,9 @@ def score_neighbours(
 def _return_means(partition: int, part: ShardGraph, means: Int16Array, fraction: float, store: Store) -> None:
     chosen = sampled_rows(part.uid, fraction)
     shards, places = shard_and_row(part.row[chosen])
-    records = packed(_vector_dtype("<i4", means.shape[1]), row=places, vector=means[chosen])
-    write_groups(store, MEAN_NAME.format(partition), shards, records.dtype, records.__getitem__)
+    dtype = np.dtype([("row", "<i4"), ("vector", "<i2", means.shape[1:])])
+    records = packed(dtype, row=places, vector=means[chosen])
+    write_groups(store, MEAN_NAME.format(partition), shards, dtype, records.__getitem__)
 
 
 def gather_agreement(shard: PassingShard, partitions: Sequence[int], store: Store) -> RowCount:
@@ -153,5 +156,8 @@ def _neighbours(partition: int, graph: Store) -> tuple[ShardGraph, npt.NDArray[n
     return part, (chosen["chosen"] & CHOSEN) > 0
 
 
-def _vector_dtype(row: str, dimension: int) -> np.dtype[Any]:
-    return np.dtype([("row", row), ("vector", "<i2", (dimension,))])
+def _wanted_rows(partition: int, store: Store) -> Int64Array:
+    """Return the rows whose vectors a partition has asked for, global ids, ascending."""
+    asked = read_all_groups(store, WANTED_NAME.format(partition))
+    assert asked is not None, "a partition asks for its own rows"
+    return np.ascontiguousarray(asked["row"])
