@@ -28,7 +28,7 @@ Records = npt.NDArray[np.void]
 Positions = npt.NDArray[np.int64]
 
 # What a writer holds at once, whatever it writes.
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 4 << 20
 # The header's length, then the header: read in one request where it is not longer than usual.
 LENGTH_BYTES = SUM_BYTES = 8
 HEADER_BYTES = 1 << 14
@@ -48,7 +48,7 @@ def write_groups(
 ) -> list[int]:
     """Write records sorted by group (a partition, a shard), int (n,), as one object; return its groups, ascending.
 
-    `records` returns the records that stand at some positions of `groups`, and is asked for about 16 MB at a time. The
+    `records` returns the records that stand at some positions of `groups`, and is asked for about 4 MB at a time. The
     order inside a group is that of the positions. Where a task has several shards, their records become one object.
     """
     if (packs := current_packs()) is not None and packs.shares(name):

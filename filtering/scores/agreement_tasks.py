@@ -29,8 +29,8 @@ WANTED_NAME = "{:08d}" + WANTED_SUFFIX
 WANTED = np.dtype([("row", "<i8"), ("partition", "<i4")])
 # Of the hashes of uids.
 SAMPLING = 0
-# Rows whose cosines are computed at once.
-BLOCK_ROWS = 8_192
+# Rows whose cosines are computed at once: their vectors stay in a cache.
+BLOCK_ROWS = 512
 # About so many pairs teach `right`, whatever the size of the pool.
 SAMPLE_ROWS = 65_536
 MEAN_SUFFIX = ".mean"

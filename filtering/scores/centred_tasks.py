@@ -27,6 +27,8 @@ from filtering.storage.store import Store
 SUMS_SUFFIX = ".side-sums.npz"
 SUMS_NAME = "{}" + SUMS_SUFFIX
 MEANS = "means.npz"
+# Rows whose vectors, of both sides, stay in the second-level cache until all is done with them.
+HELD_ROWS = 256
 FORMS = {"difference": centred_scores, "cosine": centred_cosines}
 
 
@@ -82,4 +84,6 @@ def _pairs(shard: PassingShard) -> Iterator[tuple[Int64Array, Float32Array, Floa
     rows = shard.rows()
     sides = (shard, replace(shard, side="text"))
     for (block, images), (_, texts) in zip(*(one.vector_blocks(rows) for one in sides), strict=True):
-        yield rows[block], unit_rows(images), unit_rows(texts)
+        for start in range(0, len(images), HELD_ROWS):
+            part = slice(start, start + HELD_ROWS)
+            yield rows[block][part], unit_rows(images[part]), unit_rows(texts[part])
