@@ -53,15 +53,19 @@ def send_rows(
     most: int,
     name: str,
     store: Store,
+    once: bool = False,
 ) -> SentRows:
     """Send some rows of a shard, at least one, bool (n,), to every partition of their concepts, in one object.
 
     `new`, bool (n,), is told of each row; `partition_of`, int32 (C,), is each concept's partition, and a row has at
-    most `most` concepts.
+    most `most` concepts. With `once` a row goes to the partition of its home alone, with all of its concepts.
     """
     member, concept = assigned.members
     here = some[member]
-    copied, partitions, lists = by_partition(member[here], concept[here], partition_of, most)
+    target = np.zeros_like(partition_of) if once else partition_of
+    copied, partitions, lists = by_partition(member[here], concept[here], target, most)
+    if once:
+        partitions = partition_of[assigned.concept[copied]]
     ids, uids = global_rows(shard.index, assigned.row), shard.uids(assigned.row)
     read = shard.reader() if 2 * some.sum() < len(some) else shard.reader().in_memory()
     dtype = row_dtype(read.whole.shape[1], most)

@@ -23,12 +23,15 @@ from filtering.graph.tasks import (
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
 from filtering.storage.store import Store
 
-# By shard, grouped by partition: rows that are gone, new rows, and rows that search.
-GONE_NAME, NEW_NAME, ASKING_NAME = "{}.gone", "{}.new", "{}.asking"
-LOST_ASKING_NAME = "{}.lost-asking"
+# By shard, grouped by partition: rows that are gone, and new rows.
+GONE_NAME, NEW_NAME = "{}.gone", "{}.new"
+# Rows that search, at home, and the concepts in which they do; of rows that are new, and that have lost a neighbour.
+ASKING_NAME, ASKED_NAME = "{}.asking", "{}.asked"
+LOST_ASKING_NAME, LOST_ASKED_NAME = "{}.lost-asking", "{}.lost-asked"
 # By partition: what the base knows of its rows, grouped by shard, and rows that are gone.
 KNOWN_NAME, GONE_HERE_NAME = "{:08d}.known", "{:08d}.gone-here.npz"
 GONE_ROW = np.dtype([("row", "<i8")])
+ASKED_CONCEPT = np.dtype([("concept", "<i4")])
 NEW_ROW = np.dtype([("row", "<i8"), ("uid", "S32"), ("concept", "<i4")])
 
 
@@ -43,9 +46,10 @@ class Renewing:
 
 
 class Asked(TypedDict):
-    """The partitions in which rows of a shard search, ascending, and how many do in each."""
+    """The partitions in which rows of a shard search, those in which these are at home, and how many in each."""
 
     asked: list[int]
+    homes: list[int]
     rows: list[int]
 
 
@@ -79,7 +83,7 @@ def find_changed(shard: PassingShard, known: bool, work: Renewing, store: Store)
     if before is not None:
         new = ~np.isin(assigned.row, before.row)
         gone = _send_gone(shard, before, assigned, work, store)
-    asked = _send_asking(shard, assigned, new, new, ASKING_NAME, work, store)
+    asked = _send_asking(shard, assigned, new, new, (ASKING_NAME, ASKED_NAME), work, store)
     rows, homes = assigned.row[new], assigned.concept[new]
     records = packed(NEW_ROW, row=global_rows(shard.index, rows), uid=shard.uids(rows), concept=homes)
     partitions = np.array(work.partition_of, np.int32)[homes]
@@ -99,16 +103,19 @@ def _send_asking(
     assigned: Assignment,
     asking: npt.NDArray[np.bool_],
     new: npt.NDArray[np.bool_],
-    name: str,
+    names: tuple[str, str],
     work: Renewing,
     store: Store,
 ) -> Asked:
-    """Send rows that search, each to every partition of its concepts."""
+    """Send rows that search to where they are at home, and the concepts in which they search to their partitions."""
     if not asking.any():
-        return Asked(asked=[], rows=[])
-    partition_of, to = np.array(work.partition_of, np.int32), name.format(shard.identity)
-    sent = send_rows(shard, assigned, asking, new, partition_of, work.most, to, store)
-    return Asked(asked=sent.partitions, rows=sent.rows)
+        return Asked(asked=[], homes=[], rows=[])
+    partition_of, (rows, told) = np.array(work.partition_of, np.int32), (one.format(shard.identity) for one in names)
+    sent = send_rows(shard, assigned, asking, new, partition_of, work.most, rows, store, once=True)
+    member, concept = assigned.members
+    concepts = packed(ASKED_CONCEPT, concept=distinct(concept[asking[member]]))
+    asked = write_groups(store, told, partition_of[concepts["concept"]], ASKED_CONCEPT, concepts.__getitem__)
+    return Asked(asked=asked, homes=sent.partitions, rows=sent.rows)
 
 
 def tell_known(
@@ -132,8 +139,9 @@ def tell_known(
 def ask_for_lost(shard: PassingShard, known_names: Sequence[str], work: Renewing, store: Store) -> Asked:
     """Send a shard's rows that have lost a neighbour to where they search."""
     assigned, known = read_assignment(work.inputs.concepts, shard.identity), known_rows(shard, known_names, store)
+    names = (LOST_ASKING_NAME, LOST_ASKED_NAME)
     lost = np.isin(assigned.row, known["row"][known["lost"]])
-    return _send_asking(shard, assigned, lost, np.zeros(len(lost), dtype=bool), LOST_ASKING_NAME, work, store)
+    return _send_asking(shard, assigned, lost, np.zeros(len(lost), dtype=bool), names, work, store)
 
 
 def known_rows(shard: PassingShard, names: Sequence[str], store: Store) -> Records:

@@ -10,9 +10,11 @@ from filtering.concepts.artifacts import read_concepts
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import Origins, read_adjacent, read_origins, write_origins
 from filtering.graph.change_tasks import (
+    ASKED_NAME,
     ASKING_NAME,
     GONE_NAME,
     KNOWN_NAME,
+    LOST_ASKED_NAME,
     LOST_ASKING_NAME,
     NEW_NAME,
     Asked,
@@ -25,10 +27,11 @@ from filtering.graph.change_tasks import (
     tell_known,
 )
 from filtering.graph.renewal_tasks import Chosen, choose_again, renew
-from filtering.graph.shard_search import SHARD_FOUND_NAME, Searched, search_shard
+from filtering.graph.shard_search import SHARD_FOUND_NAME, AskingNames, Searched, search_shards
 from filtering.graph.sharded import PartStatistics
 from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, GraphInputs
 from filtering.runtime.finished_run import Reusable
+from filtering.runtime.shard_groups import group_identity
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
@@ -39,10 +42,14 @@ from filtering.storage.store import Store
 # The statistics of each partition's part, and whether it is a base's.
 PARTS = "parts.json"
 # What renewing leaves for nobody: grouped records, by the end of their names.
-CONSUMED = (".gone", ".new", ".asking", ".lost-asking", ".known", FOUND_SUFFIX, EDGES_SUFFIX)
+CONSUMED = (
+    *(name.removeprefix("{}") for name in (GONE_NAME, NEW_NAME, ASKING_NAME, ASKED_NAME)),
+    *(name.removeprefix("{}") for name in (LOST_ASKING_NAME, LOST_ASKED_NAME)),
+    *(".known", FOUND_SUFFIX, EDGES_SUFFIX),
+)
 
-# Query rows that a shard reads at once.
-BATCH_ROWS = 20_000
+# Rows that search which are in memory at once, and shards that a task searches, one after the other.
+BATCH_ROWS, SHARDS_TOGETHER = 40_000, 4
 
 Parts = dict[str, PartStatistics]
 Adjacent = dict[int, list[int]]
@@ -85,16 +92,27 @@ def renew_graph(stage: StageRun, inputs: GraphInputs, known: KnownGraph, memory:
 class _Changes:
     """The shards and partitions that changes touch.
 
-    `gone`, `new` and `asking` are the names of the objects with rows that are gone, are new, and search, by partition,
-    and `rows` how many search there; `touched` are the partitions of rows that are gone or new, and those that share
+    `gone` and `new` are the names of the objects with rows that are gone, and new, those by partition; `asking` of
+    those with rows that search, and `rows` how many are at home in a partition; `asked` of those with the concepts of
+    a partition in which rows search; `touched` are the partitions of rows that are gone or new, and those that share
     edges with rows that are gone.
     """
 
     gone: list[str]
     new: dict[int, list[str]]
-    asking: dict[int, list[str]]
+    asking: list[str]
     rows: dict[int, int]
+    asked: dict[int, list[str]]
     touched: set[int]
+
+    def note(self, found: Asked, asking: str, asked: str) -> None:
+        """Note the objects of a shard's rows that search, and how many are at home where."""
+        if found["asked"]:
+            self.asking.append(asking)
+        for number, count in zip(found["homes"], found["rows"], strict=True):
+            self.rows[number] += count
+        for number in found["asked"]:
+            self.asked[number].append(asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +149,27 @@ class _Renewal:
         touched = {number for numbers in self.stage.map(tasks, "shards gone") for number in numbers}
         differing = [shard for shard in self.shards if shard.identity not in self.reusable.same & known]
         finding = [
-            task(f"changed-{one.identity}", find_changed, one, one.identity in known, self.work, store)
+            task(f"differing-{one.identity}", find_changed, one, one.identity in known, self.work, store)
             for one in differing
         ]
         found: list[ChangedRows] = self.stage.map(finding, "shards compared")
-        gone, new, asking = list[str](), defaultdict[int, list[str]](list), defaultdict[int, list[str]](list)
-        searching = defaultdict[int, int](int)
+        changes = _Changes([], defaultdict(list), [], defaultdict(int), defaultdict(list), touched)
         for shard, rows in zip(differing, found, strict=True):
             if rows["gone"]:
-                gone.append(GONE_NAME.format(shard.identity))
+                changes.gone.append(GONE_NAME.format(shard.identity))
             for number in rows["new"]:
-                new[number].append(NEW_NAME.format(shard.identity))
-            _note_asked(rows, ASKING_NAME.format(shard.identity), asking, searching)
+                changes.new[number].append(NEW_NAME.format(shard.identity))
+            changes.note(rows, ASKING_NAME.format(shard.identity), ASKED_NAME.format(shard.identity))
             touched |= {*rows["gone"], *rows["new"]}
             if rows["gone"]:
                 touched |= {other for number in rows["gone"] for other in self.before.get(number, [])}
         touched |= {other for number in list(touched) for other in self.before.get(number, [])} if left else set()
-        return _Changes(gone, new, asking, searching, touched)
+        return changes
 
     def _known(self, changes: _Changes) -> dict[int, KnownRows]:
         """Let partitions tell what the base knows of their rows, where rows search, are new, or are gone."""
         store, names = self.stage.store, read_parts(self.base)
-        numbers = sorted(number for number in changes.touched | changes.asking.keys() if f"{number}" in names)
+        numbers = sorted(number for number in changes.touched | changes.asked.keys() if f"{number}" in names)
         tasks = [
             task(f"known-{n:08d}", tell_known, n, sorted({n, *self.before.get(n, [])}), changes.gone, self.work, store)
             for n in numbers
@@ -166,32 +183,34 @@ class _Renewal:
                 tellers[at].append(KNOWN_NAME.format(number))
         losers = [shard for shard in self.shards if shard.index in tellers]
         tasks = [
-            task(f"lost-{one.identity}", ask_for_lost, one, tellers[one.index], self.work, self.stage.store)
+            task(f"losing-{one.identity}", ask_for_lost, one, tellers[one.index], self.work, self.stage.store)
             for one in losers
         ]
         for shard, asked in zip(losers, self.stage.map(tasks, "shards with lost neighbours"), strict=True):
-            _note_asked(asked, LOST_ASKING_NAME.format(shard.identity), changes.asking, changes.rows)
+            names = (name.format(shard.identity) for name in (LOST_ASKING_NAME, LOST_ASKED_NAME))
+            changes.note(asked, *names)
 
     def _search(self, changes: _Changes, known: dict[int, KnownRows]) -> dict[str, Searched]:
-        """Search all query rows among the rows of every shard."""
-        if not changes.asking:
-            return {}
-        names = sorted({name for some in changes.asking.values() for name in some})
-        told = [KNOWN_NAME.format(number) for number in known]
-        common = (_batches(changes.rows), names, told, self.work, self.stage.store)
-        tasks = [task(f"search-{shard.identity}", search_shard, shard, *common) for shard in self.shards]
-        found = self.stage.map(tasks, "shards searched")
-        return {shard.identity: one for shard, one in zip(self.shards, found, strict=True)}
+        """Search all query rows among the rows of every shard; return what each task found, by the task's name."""
+        shards, told = self.shards, [KNOWN_NAME.format(number) for number in known]
+        names = AskingNames(sorted(changes.asking), told, sorted(changes.asked))
+        common = (_batches(changes.rows), names, self.work, self.stage.store)
+        together = [
+            shards[at : at + SHARDS_TOGETHER] for at in range(0, len(shards) if names.asking else 0, SHARDS_TOGETHER)
+        ]
+        searching = {f"meet-{group_identity([shard.identity for shard in some])}": some for some in together}
+        tasks = [task(name, search_shards, name, some, *common) for name, some in searching.items()]
+        return dict(zip(searching, self.stage.map(tasks, "shards searched"), strict=True))
 
     def _choose(
         self, changes: _Changes, searched: dict[str, Searched], known: dict[int, KnownRows]
     ) -> dict[int, Chosen]:
         senders = defaultdict[int, list[str]](list)
-        for identity, one in searched.items():
+        for name, one in searched.items():
             for number in one["to"]:
-                senders[number].append(SHARD_FOUND_NAME.format(identity))
+                senders[number].append(SHARD_FOUND_NAME.format(name))
         lost = {number for number, rows in known.items() if rows["lost"] or rows["gone"]}
-        numbers = sorted(senders.keys() | changes.new.keys() | changes.asking.keys() | lost)
+        numbers = sorted(senders.keys() | changes.new.keys() | changes.asked.keys() | lost)
         tasks = [
             task(
                 f"choose-{n:08d}",
@@ -199,7 +218,7 @@ class _Renewal:
                 n,
                 senders[n],
                 changes.new[n],
-                changes.asking[n],
+                changes.asked[n],
                 self.work,
                 self.stage.store,
             ).reserving(self.memory[n])
@@ -231,15 +250,8 @@ class _Renewal:
         return parts, {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
 
 
-def _note_asked(asked: Asked, name: str, asking: dict[int, list[str]], rows: dict[int, int]) -> None:
-    """Note where the rows of an object search, and how many."""
-    for number, count in zip(asked["asked"], asked["rows"], strict=True):
-        asking[number].append(name)
-        rows[number] += count
-
-
 def _batches(rows: Mapping[int, int]) -> list[tuple[int, int]]:
-    """Return ranges of partitions, [first, end), in which some 20,000 rows search, or one partition."""
+    """Return ranges of partitions, [first, end), where some 40,000 rows that search are at home, or one."""
     batches, held = list[tuple[int, int]](), 0
     for number, count in sorted(rows.items()):
         if batches and held + count <= BATCH_ROWS:

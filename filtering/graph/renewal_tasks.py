@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.concepts.partition import read_partition
 from filtering.core.csr import Int64Array, distinct
 from filtering.graph.change_tasks import GONE_HERE_NAME, NEW_ROW, Renewing
 from filtering.graph.joining import BasePart, joined_nodes, joined_part
@@ -49,7 +48,7 @@ def choose_again(
     partition: int,
     found_names: Sequence[str],
     new_names: Sequence[str],
-    asking_names: Sequence[str],
+    asked_names: Sequence[str],
     work: Renewing,
     store: Store,
 ) -> Chosen:
@@ -62,8 +61,8 @@ def choose_again(
     found = np.zeros(0, FOUND) if records is None else records
     partition_of = np.array(work.partition_of, np.int32)
     added, targets, dropped = renewed_choice(nodes, base, there, found, partition_of, work.inputs.k)
-    asked = read_partition(store, asking_names, partition)
-    concepts = 0 if asked is None else len(distinct(asked.concept.astype(np.int64)))
+    asked = read_groups(store, asked_names, partition) if asked_names else None
+    concepts = 0 if asked is None else len(distinct(np.ascontiguousarray(asked["concept"])))
     differs = new is not None or there is None or not there.rows.all() or len(added) + len(dropped) > 0
     if not differs:
         return Chosen(to=[], differs=False, concepts=concepts)

@@ -1,23 +1,25 @@
-"""The task that searches query rows among the rows of a shard."""
+"""The task that searches query rows among the rows of shards."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from filtering.concepts.artifacts import Assignment, read_assignment
 from filtering.concepts.partition import Partition, global_rows, read_partition
-from filtering.core.csr import Int64Array
+from filtering.core.csr import Int64Array, grouped
+from filtering.core.fixed_point import Int16Array
 from filtering.core.step_products import aligned
 from filtering.embedding.artifacts import unit_steps
-from filtering.filters.artifacts import PassingShard, VectorReader
+from filtering.filters.artifacts import PassingShard
 from filtering.graph.change_tasks import Renewing, known_rows
-from filtering.graph.query_search import Members, met
+from filtering.graph.query_search import Bools, Members, meet
 from filtering.graph.sharded import (
     FOUND,
     Float32Array,
     Int32Array,
     found_records,
+    positions,
 )
 from filtering.graph.tasks import (
     FOUND_SUFFIX,
@@ -26,87 +28,127 @@ from filtering.graph.tasks import (
 from filtering.runtime.shuffle import write_groups
 from filtering.storage.store import Store
 
-# What a shard found, grouped by partition.
+# What a task found, grouped by partition.
 SHARD_FOUND_NAME = "{}" + FOUND_SUFFIX
 # Of rows of which no radius is known: any new row is sent to them, and they choose.
 UNKNOWN_RADIUS, ASKS_ITSELF = np.float32(np.inf), np.float32(-1)
 
 
+# Rows of shards that are compared with query rows at once, if a shard has not more.
+ROWS_TOGETHER = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class AskingNames:
+    """What the tasks that search read: objects of query rows, and of what the base knows.
+
+    `partitions` are those in which query rows search.
+    """
+
+    asking: Sequence[str]
+    known: Sequence[str]
+    partitions: Sequence[int]
+
+
 class Searched(SentTo):
-    """The partitions to which a shard sent what it found, and the distances that it computed."""
+    """The partitions to which a task sent what it found, and the distances that it computed."""
 
     distances: int
 
 
-def search_shard(
-    shard: PassingShard,
+def search_shards(
+    name: str,
+    shards: Sequence[PassingShard],
     batches: Sequence[tuple[int, int]],
-    asking_names: Sequence[str],
-    known_names: Sequence[str],
+    names: AskingNames,
     work: Renewing,
     store: Store,
 ) -> Searched:
-    """Search the query rows of partitions among a shard's rows, and send what both found to their partitions.
+    """Search query rows among the rows of some shards, and send what both found to their partitions, in one object.
 
     `batches` are the first partition, and the one after the last, of those whose query rows are read at once.
     """
-    assigned = read_assignment(work.inputs.concepts, shard.identity)
-    member, concept = assigned.members
-    partition_of = np.array(work.partition_of, np.int32)
-    # Stable: members of a concept stay as they are, home rows before replicas.
-    order = np.argsort(partition_of[concept], kind="stable")
-    member, concept = member[order], concept[order]
-    bounds = np.searchsorted(partition_of[concept], np.array(batches).reshape(-1, 2))
-    found, homes, distances = [np.zeros(0, FOUND)], [np.zeros(0, np.int32)], 0
-    rows = None
-    for batch, (first, last) in zip(batches, bounds.tolist(), strict=True):
-        queries = read_partition(store, asking_names, *batch) if first < last else None
-        if queries is None:
-            continue
-        rows = rows or _ShardRows.read_from(shard, assigned, known_names, store)
-        own = rows.members(member[first:last], concept[first:last])
-        radius = np.where(np.isin(own.row, queries.row), ASKS_ITSELF, rows.radius_of(own.row))
-        one = met(_query_members(queries), queries.new, own, radius, work.inputs.k)
-        for ids, home, neighbours in ((queries.row, queries.home, one.by_queries), (own.row, own.home, one.by_rows)):
-            records, whose = found_records(ids, home, neighbours)
-            found.append(records)
-            homes.append(whose)
-        distances += one.distances
-    every, partitions = np.concatenate(found), partition_of[np.concatenate(homes)]
-    sent = write_groups(store, SHARD_FOUND_NAME.format(shard.identity), partitions, FOUND, every.__getitem__)
+    found, distances = [(np.zeros(0, FOUND), np.zeros(0, np.int32))], 0
+    for rows in _read_rows(shards, names, work, store):
+        for batch in batches:
+            queries = read_partition(store, names.asking, *batch)
+            if queries is None:
+                continue
+            one = _query_members(queries)
+            own = np.where(positions(one.row, rows.members.row) >= 0, ASKS_ITSELF, rows.radius)
+            met = meet(one, queries.new, rows.members, own, work.inputs.k)
+            found += [
+                found_records(side.row, side.home, lists)
+                for side, lists in zip((one, rows.members), (met.by_queries, met.by_rows), strict=True)
+            ]
+            distances += met.distances
+    every, homes = (np.concatenate(column) for column in zip(*found, strict=True))
+    partitions = np.array(work.partition_of, np.int32)[homes]
+    sent = write_groups(store, SHARD_FOUND_NAME.format(name), partitions, FOUND, every.__getitem__)
     return Searched(to=sent, distances=distances)
 
 
 @dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of shards in memory, and the base's radius of each, float32 (n,)."""
+
+    members: Members
+    radius: Float32Array
+
+
+def _read_rows(shards: Sequence[PassingShard], names: AskingNames, work: Renewing, store: Store) -> Iterator[_Rows]:
+    """Yield the rows of shards that have a concept of a partition in which rows search, of several shards at once."""
+    partition_of = np.array(work.partition_of, np.int32)
+    asked = np.isin(partition_of, names.partitions)
+    held, count = list[_ShardRows](), 0
+    for number, shard in enumerate(shards, 1):
+        assigned = read_assignment(work.inputs.concepts, shard.identity)
+        held.append(_read_shard(shard, assigned, asked, names, work, store))
+        count += len(held[-1].row)
+        if count and (count >= ROWS_TOGETHER or number == len(shards)):
+            yield _joined(held, len(asked))
+            held, count = [], 0
+
+
+@dataclass(frozen=True, slots=True)
 class _ShardRows:
-    """A shard's rows in memory: global ids, ascending, home concepts, vectors, and the base's radius of each."""
+    """Rows of a shard, as in `Members`, the base's radius of each, and their members in no order."""
 
     row: Int64Array
     home: Int32Array
-    read: VectorReader
-    local: Int32Array
+    steps: Int16Array
     radius: Float32Array
+    place: Int64Array
+    concept: Int32Array
 
-    @classmethod
-    def read_from(
-        cls, shard: PassingShard, assigned: Assignment, known_names: Sequence[str], store: Store
-    ) -> "_ShardRows":
-        known = known_rows(shard, known_names, store)
-        radius = np.full(len(assigned.row), UNKNOWN_RADIUS, dtype=np.float32)
-        radius[np.searchsorted(assigned.row, known["row"])] = known["radius"]
-        ids = global_rows(shard.index, assigned.row)
-        return cls(ids, assigned.concept, shard.reader().in_memory(), assigned.row, radius)
 
-    def members(self, member: Int32Array, concept: Int32Array) -> Members:
-        """Return some members, places in the rows, and their concepts, with the vectors of their rows."""
-        rows, place = np.unique(member, return_inverse=True)
-        by_concept = np.lexsort((place, concept != self.home[member], concept))
-        steps = aligned(unit_steps(self.read(self.local[rows])))
-        return Members(self.row[rows], self.home[rows], steps, place[by_concept], concept[by_concept])
+def _read_shard(
+    shard: PassingShard, assigned: Assignment, asked: Bools, names: AskingNames, work: Renewing, store: Store
+) -> _ShardRows:
+    member, concept = assigned.members
+    member, concept = member[asked[concept]], concept[asked[concept]]
+    there = np.zeros(len(assigned.row), dtype=bool)
+    there[member] = True
+    rows, place = np.flatnonzero(there), (np.cumsum(there) - 1)[member]
+    known, radius = known_rows(shard, names.known, store), np.full(len(there), UNKNOWN_RADIUS, dtype=np.float32)
+    radius[np.searchsorted(assigned.row, known["row"])] = known["radius"]
+    # A shard of which no row passes may have no vectors.
+    vectors = (
+        shard.reader()(assigned.row[rows]) if len(rows) else np.zeros((0, work.inputs.dimension), dtype=np.float16)
+    )
+    ids = global_rows(shard.index, assigned.row[rows])
+    return _ShardRows(ids, assigned.concept[rows], unit_steps(vectors), radius[rows], place, concept)
 
-    def radius_of(self, ids: Int64Array) -> Float32Array:
-        """Return the radii of rows by their ids."""
-        return self.radius[np.searchsorted(self.row, ids)]
+
+def _joined(shards: Sequence[_ShardRows], concepts: int) -> _Rows:
+    """Return the rows of shards as members in the order of their concepts, of which there are `concepts`."""
+    row, home, steps, radius, place, concept = (
+        np.concatenate([getattr(shard, part.name) for shard in shards]) for part in fields(_ShardRows)
+    )
+    lengths = [len(shard.row) for shard in shards]
+    place += np.repeat(np.cumsum([0, *lengths[:-1]]), [len(shard.place) for shard in shards])
+    order, _ = grouped(2 * concept.astype(np.int64) + (home[place] != concept), 2 * concepts)
+    return _Rows(Members(row, home, aligned(steps), place[order], concept[order]), radius)
 
 
 def _query_members(queries: Partition) -> Members:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from filtering.core.fixed_point import as_distance, in_steps, squared_lengths, squared_steps
 from filtering.core.step_products import aligned
 from filtering.graph import query_search
-from filtering.graph.query_search import Members, met
+from filtering.graph.query_search import Members, meet
 
 CONCEPTS = 3
 
@@ -16,6 +16,7 @@ def members_of(random, count, first):
     """Rows of few different directions, at home in one concept and in some others by replicas."""
     vectors = random.integers(-1, 2, (count, 4)).astype(np.float32)
     vectors[~vectors.any(axis=1)] = 1
+    vectors += random.choice([0, 0.01]) * random.normal(size=vectors.shape).astype(np.float32)
     home = random.integers(0, CONCEPTS, count).astype(np.int32)
     stands = random.random((count, CONCEPTS)) < 0.4
     stands[np.arange(count), home] = True
@@ -55,17 +56,17 @@ def lists_of(found):
 
 @pytest.mark.parametrize("block", [2, 512])
 @examples(0.4)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(0, 12), st.integers(1, 4))
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(0, 12) | st.integers(100, 300), st.integers(1, 4))
 def test_queries_find_their_nearest_rows_and_rows_the_new_queries_within_their_radius(block, seed, few, count, k):
     random = np.random.default_rng(seed)
     # Some query rows are the shard's own.
     queries, rows = members_of(random, few, 5), members_of(random, count, 0)
     fresh = random.random(few) < 0.7
-    radius = random.choice(np.array([-1, 0, 0.5, 2, np.inf], dtype=np.float32), count)
+    radius = random.choice(np.array([-1, 0, 1e-4, 0.5, 2, np.inf], dtype=np.float32), count)
     radius[np.isin(rows.row, queries.row)] = -1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(query_search, "BLOCK_ROWS", block)
-        found = met(queries, fresh, rows, radius, k)
+        found = meet(queries, fresh, rows, radius, k)
     expected = by_loops(queries, fresh, rows, radius, k)
     assert lists_of(found.by_queries) == expected[0]
     assert lists_of(found.by_rows) == expected[1]
