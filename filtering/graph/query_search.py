@@ -1,4 +1,4 @@
-"""The neighbours that new rows bring: a few query rows against the rows of a shard, concept by concept.
+"""The neighbours that new rows bring: a few query rows against the rows of shards, concept by concept.
 
 A run with a base knows the neighbours of most rows. Those of rows that are new, or have lost one, are searched; to a
 row that the base knows, only new rows can be nearer than those that it has. As in a search of whole concepts, two rows
