@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from filtering.core.csr import KnnGraph
 
@@ -36,15 +37,20 @@ def support_distances(graph: KnnGraph, kept: npt.NDArray[np.bool_]) -> Float64Ar
     return apart
 
 
-def nearest_distances(queries: Float32Array, vectors: Float32Array, before: Float32Array) -> Float32Array:
-    """Return each query's squared distance to the nearest vector, or `before` where that is less, float32 (q,).
+def nearest_distances(queries: Float32Array, vectors: Float32Array, choices: npt.NDArray[np.bool_]) -> Float32Array:
+    """Return each query's squared distance to the nearest vector of two choices, float32 (2, q); infinite without one.
 
-    Queries, float32 (q, d), and vectors, float32 (n, d), are unit-norm rows; `before` is infinite at first.
+    Queries, float32 (q, d), and vectors, float32 (n, d), are unit-norm rows; `choices`, bool (2, n), may share rows,
+    whose products are computed once.
     """
-    if len(vectors) == 0 or len(queries) == 0:
-        return before
-    found: Float32Array = np.minimum(before, np.maximum(2 - 2 * (queries @ vectors.T).max(axis=1), 0))
-    return found
+    one, other = choices
+    # Those of the first choice stand first, and those of the second last.
+    parts = [np.flatnonzero(part) for part in (one & ~other, one & other, other & ~one)]
+    products = queries @ vectors[np.concatenate(parts)].T
+    ends = len(parts[0]) + len(parts[1]), len(parts[0])
+    spans = (products[:, : ends[0]], products[:, ends[1] :])
+    largest = [span.max(axis=1, initial=np.float32(-np.inf)) for span in spans]
+    return np.maximum(2 - 2 * np.stack(largest), 0)
 
 
 def mean_distance(squared: Float32Array) -> float | None:
@@ -69,10 +75,31 @@ class RandomFeatures:
         random = np.random.default_rng(SEED)
         return cls(random.standard_normal((dimension, NETWORKS * UNITS), dtype=np.float32))
 
-    def sums(self, vectors: Float32Array) -> Float64Array:
-        """Return the sum of the features of unit-norm vectors, float32 (n, d), float64 (d + networks * units,)."""
+    def sums(self, vectors: Float32Array, choices: npt.NDArray[np.bool_]) -> Float64Array:
+        """Return the sums of the features of the rows in each choice, float64 (c, d + networks * units).
+
+        `vectors`, float32 (n, d), are unit-norm rows; `choices`, bool (c, n), may share rows, whose features are
+        computed once.
+        """
         units = np.maximum(vectors @ self.weights, 0)
-        return np.concatenate([part.sum(axis=0, dtype=np.float64) for part in (vectors, units)])
+        found = np.zeros((len(choices), vectors.shape[1] + units.shape[1]))
+        _add_chosen(vectors, choices, found[:, : vectors.shape[1]])
+        _add_chosen(units, choices, found[:, vectors.shape[1] :])
+        return found
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add_chosen(rows: Float32Array, choices: npt.NDArray[np.bool_], sums: Float64Array) -> None:
+    for row in range(len(rows)):
+        for choice in range(len(choices)):
+            if choices[choice, row]:
+                _add(rows[row], sums[choice])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add(row: Float32Array, sums: Float64Array) -> None:
+    for column in range(len(row)):
+        sums[column] += row[column]
 
 
 def matching_distance(pool: Float64Array, pool_rows: int, kept: Float64Array, kept_rows: int) -> float | None:

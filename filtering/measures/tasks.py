@@ -21,6 +21,8 @@ from filtering.storage.store import Store
 # The seed of the random choice differs from the selectors' usual seeds, so that it does not repeat a selection.
 RANDOM_SEED = 77
 CHOICES = ("pool", "selection", "random")
+# Rows whose features and products stay in a cache.
+HELD_ROWS = 1_024
 SHARD_SUFFIX, CONCEPTS_SUFFIX = ".measured.npz", ".concepts.npz"
 SHARD_NAME, CONCEPTS_NAME = "{}" + SHARD_SUFFIX, "{:08d}" + CONCEPTS_SUFFIX
 
@@ -46,9 +48,12 @@ def measure_shard(
     kept = np.isin(rows, shard_and_row(read_picks(picks, names, shard.index)["row"])[1])
     masks = {"pool": np.ones(len(rows), dtype=bool), "selection": kept}
     masks["random"] = sampled(shard.uids(rows), share, RANDOM_SEED)
+    chosen = np.stack([masks[name] for name in CHOICES])
     found = _Found(read_queries(concepts))
     for block, vectors in shard.vector_blocks(rows):
-        found.add(unit_rows(vectors), {name: mask[block] for name, mask in masks.items()})
+        for start in range(0, len(vectors), HELD_ROWS):
+            held = slice(start, start + HELD_ROWS)
+            found.add(unit_rows(vectors[held]), chosen[:, block][:, held])
     store.write_arrays(SHARD_NAME.format(shard.identity), found.arrays())
     return ShardMeasured(rows=len(rows), random=int(masks["random"].sum()))
 
@@ -59,23 +64,23 @@ class _Found:
     def __init__(self, queries: npt.NDArray[np.float16]) -> None:
         self.queries = unit_rows(queries)
         self.features = RandomFeatures.of(queries.shape[1])
-        self.sums = dict.fromkeys(CHOICES, np.zeros(0))
-        self.rows = dict.fromkeys(CHOICES, 0)
-        self.nearest = {name: np.full(len(queries), np.inf, dtype=np.float32) for name in CHOICES[1:]}
+        self.sums = np.zeros((len(CHOICES), queries.shape[1] + self.features.weights.shape[1]))
+        self.rows = np.zeros(len(CHOICES), dtype=np.int64)
+        self.nearest = np.full((2, len(queries)), np.inf, dtype=np.float32)
 
-    def add(self, vectors: npt.NDArray[np.float32], masks: dict[str, npt.NDArray[np.bool_]]) -> None:
-        for name, mask in masks.items():
-            chosen = vectors if mask.all() else vectors[mask]
-            sums = self.features.sums(chosen)
-            self.sums[name] = self.sums[name] + sums if len(self.sums[name]) else sums
-            self.rows[name] += len(chosen)
-            if name in self.nearest:
-                self.nearest[name] = nearest_distances(self.queries, chosen, self.nearest[name])
+    def add(self, vectors: npt.NDArray[np.float32], chosen: npt.NDArray[np.bool_]) -> None:
+        """Add rows: unit-norm, float32 (n, d), and which of `CHOICES` each is in, bool (3, n)."""
+        self.sums += self.features.sums(vectors, chosen)
+        self.rows += chosen.sum(axis=1)
+        self.nearest = np.minimum(self.nearest, nearest_distances(self.queries, vectors, chosen[1:]))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        found: dict[str, npt.NDArray[Any]] = {f"nearest_{name}": array for name, array in self.nearest.items()}
-        found |= {f"sums_{name}": array for name, array in self.sums.items()}
-        return found | {"rows": np.array([self.rows[name] for name in CHOICES])}
+        """Return all of it by name."""
+        found: dict[str, npt.NDArray[Any]] = {
+            f"nearest_{name}": array for name, array in zip(CHOICES[1:], self.nearest, strict=True)
+        }
+        found |= {f"sums_{name}": array for name, array in zip(CHOICES, self.sums, strict=True)}
+        return found | {"rows": self.rows}
 
 
 def measure_concepts(partition: int, picks: Store, share: float, graph: Store, store: Store) -> PartitionMeasured:

@@ -94,10 +94,31 @@ def test_concepts_in_effect_and_spread_follow_from_the_tables(measured, folder):
 def test_the_nearest_of_blocks_is_the_nearest_of_all():
     random = np.random.default_rng(0)
     queries, vectors = (unit_rows(random.normal(size=(count, 6))) for count in (5, 40))
-    nearest = np.full(5, np.inf, dtype=np.float32)
-    for block in np.split(vectors, 4):
-        nearest = nearest_distances(queries, block, nearest)
-    assert np.allclose(nearest, np.square(queries[:, None] - vectors[None]).sum(axis=2).min(axis=1), atol=1e-5)
+    choices, nearest = random.random((2, 40)) < 0.5, np.full((2, 5), np.inf, dtype=np.float32)
+    for block in np.split(np.arange(40), 4):
+        nearest = np.minimum(nearest, nearest_distances(queries, vectors[block], choices[:, block]))
+    for choice, found in zip(choices, nearest, strict=True):
+        apart = np.square(queries[:, None] - vectors[choice][None]).sum(axis=2).min(axis=1)
+        assert np.allclose(found, apart, atol=1e-5)
+
+
+def test_a_choice_of_nothing_is_infinitely_far():
+    rows = unit_rows(np.random.default_rng(0).normal(size=(4, 6)))
+    none = nearest_distances(rows, rows, np.array([[False] * 4, [True] * 4]))
+    assert np.isinf(none[0]).all()
+    assert np.allclose(none[1], 0, atol=1e-5)
+
+
+def test_features_are_added_up_by_choice():
+    rows = unit_rows(np.random.default_rng(0).normal(size=(30, 6)))
+    choices = np.stack([np.ones(30, dtype=bool), np.arange(30) < 7, np.zeros(30, dtype=bool)])
+    features = RandomFeatures.of(6)
+    both = np.concatenate([rows, np.maximum(rows @ features.weights, 0)], axis=1).astype(np.float64)
+    expected = [both[choice].sum(axis=0) for choice in choices]
+    assert np.allclose(features.sums(rows, choices), expected, atol=1e-4)
+
+
+def test_nothing_is_at_no_distance():
     assert mean_distance(np.full(3, np.inf, dtype=np.float32)) is None
 
 
