@@ -50,7 +50,7 @@ def nearest_distances(queries: Float32Array, vectors: Float32Array, choices: npt
     ends = len(parts[0]) + len(parts[1]), len(parts[0])
     spans = (products[:, : ends[0]], products[:, ends[1] :])
     largest = [span.max(axis=1, initial=np.float32(-np.inf)) for span in spans]
-    return np.maximum(2 - 2 * np.stack(largest), 0)
+    return np.asarray(np.maximum(2 - 2 * np.stack(largest), 0))
 
 
 def mean_distance(squared: Float32Array) -> float | None:

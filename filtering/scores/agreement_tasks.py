@@ -75,7 +75,8 @@ def send_wanted(shard: PassingShard, names: Sequence[str], dimension: int, store
     dtype = np.dtype([("vector", "<i2", (dimension,))])
 
     def records(at: Int64Array) -> Records:
-        return steps[places[at]].view(dtype).reshape(-1)
+        found: Records = steps[places[at]].view(dtype).reshape(-1)
+        return found
 
     write_groups(store, SENT_NAME.format(shard.identity), wanted["partition"], dtype, records)
     return RowCount(rows=len(wanted))
