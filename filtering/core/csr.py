@@ -107,6 +107,28 @@ def distinct(ids: npt.NDArray[Whole]) -> npt.NDArray[Whole]:
     return ascending[np.r_[True, ascending[1:] != ascending[:-1]]] if len(ids) else ascending
 
 
+def distinct_ids(ids: Int64Array) -> Int64Array:
+    """Return the different ones of ids, int64 (n,) of at least 0, ascending; faster where many repeat."""
+    bits = max(1, (2 * len(ids) - 1).bit_length())
+    found = np.empty_like(ids)
+    count = _first_seen(ids, np.full(1 << bits, -1, dtype=np.int64), bits, found)
+    return np.sort(found[:count])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _first_seen(ids: Int64Array, table: Int64Array, bits: int, found: Int64Array) -> int:
+    """Write each id where it is seen first to `found`, by an open-addressing hash table; return how many there are."""
+    mask, shift, count = (1 << bits) - 1, np.uint64(64 - bits), 0
+    for at in range(len(ids)):
+        slot = np.int64((np.uint64(ids[at]) * np.uint64(0x9E3779B97F4A7C15)) >> shift)
+        while table[slot] >= 0 and table[slot] != ids[at]:
+            slot = (slot + 1) & mask
+        if table[slot] < 0:
+            table[slot] = found[count] = ids[at]
+            count += 1
+    return count
+
+
 def row_pointers(rows: Int64Array, nodes: int) -> Int64Array:
     """Return CSR's indptr, int64 (nodes + 1,), of the rows of edges, in [0, `nodes`)."""
     return _pointers(np.bincount(rows, minlength=nodes))

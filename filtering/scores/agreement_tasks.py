@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filtering.concepts.partition import shard_and_row
-from filtering.core.csr import Int64Array, distinct, row_pointers
+from filtering.core.csr import Int64Array, distinct_ids, row_pointers
 from filtering.core.uids import Uids, sampled
 from filtering.embedding.artifacts import unit_steps
 from filtering.filters.artifacts import PassingShard
@@ -52,7 +52,7 @@ def ask_for_vectors(partition: int, graph: Store, store: Store) -> WantedCounts:
     if found is None:
         return WantedCounts(rows=0, wanted=0)
     part, chosen = found
-    wanted = distinct(np.concatenate([part.row, part.indices[chosen]]))
+    wanted = distinct_ids(np.concatenate([part.row, part.indices[chosen]]))
     shards = shard_and_row(wanted)[0]
     records = packed(WANTED, row=wanted, partition=np.full(len(wanted), partition))
     write_groups(store, WANTED_NAME.format(partition), shards, WANTED, records.__getitem__)

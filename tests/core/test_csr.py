@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filtering.core.csr import KnnGraph, distinct, grouped, row_pointers, sorted_edges, symmetrised
+from filtering.core.csr import KnnGraph, distinct, distinct_ids, grouped, row_pointers, sorted_edges, symmetrised
 from filtering.core.errors import InputError
 
 
@@ -182,3 +182,5 @@ def test_distinct_numbers_are_those_of_a_set_in_order(numbers):
     found = distinct(np.array(numbers, dtype=np.int64))
     assert found.dtype == np.int64
     assert found.tolist() == sorted(set(numbers))
+    ids = np.abs(np.array(numbers, dtype=np.int64))
+    assert distinct_ids(ids).tolist() == distinct(ids).tolist()
