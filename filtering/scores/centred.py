@@ -85,16 +85,48 @@ def _centred_cosines(
     second_step: float,
     cosines: Float64Array,
 ) -> None:
-    """Write the cosines to `cosines`, zeros at first; added up column by column, on every machine alike."""
-    for row in range(len(first)):
-        product, one_length, other_length, one_there, other_there = 0.0, 0.0, 0.0, False, False
-        for column in range(first.shape[1]):
-            one = first[row, column] * first_step - first_mean[column]
-            other = second[row, column] * second_step - second_mean[column]
-            product += one * other
-            one_length += one * one
-            other_length += other * other
-            one_there |= first[row, column] != 0
-            other_there |= second[row, column] != 0
-        if one_there and other_there and min(one_length, other_length) > NEAREST**2:
-            cosines[row] = product / np.sqrt(one_length * other_length)
+    """Write the cosines to `cosines`, zeros at first; added up column by column, on every machine alike.
+
+    A sum waits for each of its additions: those of two rows take turns.
+    """
+    terms, sums = np.zeros((2, 3, first.shape[1])), np.zeros((2, 3))
+    for start in range(0, len(first), 2):
+        rows = range(start, min(start + 2, len(first)))
+        for row in rows:
+            _terms(first[row], second[row], first_mean, second_mean, first_step, second_step, terms[row - start])
+        _add_up(terms[0], terms[1], sums)
+        for row in rows:
+            product, one_length, other_length = sums[row - start]
+            if np.any(first[row]) and np.any(second[row]) and min(one_length, other_length) > NEAREST**2:
+                cosines[row] = product / np.sqrt(one_length * other_length)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _terms(
+    first: Rows,
+    second: Rows,
+    first_mean: Float64Array,
+    second_mean: Float64Array,
+    first_step: float,
+    second_step: float,
+    terms: Float64Array,
+) -> None:
+    """Write what a row adds to its product and to both squared lengths, float64 (3, d)."""
+    for column in range(len(first)):
+        one = first[column] * first_step - first_mean[column]
+        other = second[column] * second_step - second_mean[column]
+        terms[0, column], terms[1, column], terms[2, column] = one * other, one * one, other * other
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add_up(one: Float64Array, other: Float64Array, sums: Float64Array) -> None:
+    a, b, c, d, e, f = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for column in range(one.shape[1]):
+        a += one[0, column]
+        b += one[1, column]
+        c += one[2, column]
+        d += other[0, column]
+        e += other[1, column]
+        f += other[2, column]
+    sums[0, 0], sums[0, 1], sums[0, 2] = a, b, c
+    sums[1, 0], sums[1, 1], sums[1, 2] = d, e, f
