@@ -123,7 +123,18 @@ def _sampled_pairs(names: Sequence[str], store: Store) -> tuple[Uids, Sides]:
     uids = np.concatenate([part.pop("uid") for part in parts])
     # The same model, to the bit, whatever the order of the shards.
     by_uid = np.argsort(uids)
-    return uids[by_uid], {side: np.concatenate([part[side] for part in parts])[by_uid] for side in parts[0]}
+    places = np.empty(len(uids), dtype=np.int64)
+    places[by_uid] = np.arange(len(uids))
+    return uids[by_uid], {side: _placed([part.pop(side) for part in parts], places) for side in list(parts[0])}
+
+
+def _placed(parts: Sequence[npt.NDArray[Any]], places: Int64Array) -> npt.NDArray[Any]:
+    """Return the rows of all parts, (n, d), each at its place, int64 (n,): copied once."""
+    found = np.empty((len(places), *parts[0].shape[1:]), dtype=parts[0].dtype)
+    ends = np.cumsum([len(part) for part in parts])
+    for part, at in zip(parts, np.split(places, ends[:-1]), strict=True):
+        found[at] = part
+    return found
 
 
 def derangement(uids: Uids) -> Int64Array:
