@@ -130,23 +130,24 @@ def tell_known(
         store.write_arrays(GONE_HERE_NAME.format(partition), {"row": gone})
     there = standing(base, gone)
     row, lost = base.graph.row[there.rows], there.lost[there.rows]
-    shards, rows = shard_and_row(row)
-    records = packed(KNOWN, row=rows, radius=radii(base, there, work.inputs.k)[there.rows], lost=lost)
+    shards = shard_and_row(row)[0]
+    records = packed(KNOWN, row=row, radius=radii(base, there, work.inputs.k)[there.rows], lost=lost)
     write_groups(store, KNOWN_NAME.format(partition), shards, KNOWN, records.__getitem__)
     return KnownRows(lost=distinct(shards[lost]).tolist(), gone=not there.rows.all())
 
 
 def ask_for_lost(shard: PassingShard, known_names: Sequence[str], work: Renewing, store: Store) -> Asked:
     """Send a shard's rows that have lost a neighbour to where they search."""
-    assigned, known = read_assignment(work.inputs.concepts, shard.identity), known_rows(shard, known_names, store)
+    assigned = read_assignment(work.inputs.concepts, shard.identity)
+    known = known_rows(shard.index, shard.index + 1, known_names, store)
     names = (LOST_ASKING_NAME, LOST_ASKED_NAME)
-    lost = np.isin(assigned.row, known["row"][known["lost"]])
+    lost = np.isin(global_rows(shard.index, assigned.row), known["row"][known["lost"]])
     return _send_asking(shard, assigned, lost, np.zeros(len(lost), dtype=bool), names, work, store)
 
 
-def known_rows(shard: PassingShard, names: Sequence[str], store: Store) -> Records:
-    """Return what the base knows of a shard's rows, KNOWN (n,), as far as it has been told."""
-    found = read_groups(store, names, shard.index) if names else None
+def known_rows(first: int, last: int, names: Sequence[str], store: Store) -> Records:
+    """Return what the base knows of the rows of the shards [first, last), KNOWN (n,), as far as it has been told."""
+    found = read_groups(store, names, first, last) if names else None
     return np.zeros(0, KNOWN) if found is None else found
 
 

@@ -16,9 +16,9 @@ from filtering.graph.joining import CHOSEN, BasePart
 from filtering.graph.sharded import EDGE, FOUND, Float32Array, Neighbours, Nodes, chosen_neighbours, positions
 from filtering.runtime.shuffle import Records, packed
 
-# What a base knows of a row of a shard: the squared distance of its k-th neighbour, infinite where it has fewer, and
-# whether it has lost a neighbour.
-KNOWN = np.dtype([("row", "<i4"), ("radius", "<f4"), ("lost", "?")])
+# What a base knows of a row, by its global id: the squared distance of its k-th neighbour, infinite where it has fewer,
+# and whether it has lost a neighbour.
+KNOWN = np.dtype([("row", "<i8"), ("radius", "<f4"), ("lost", "?")])
 # An edge of the base that its row, the source, does not choose any more.
 DROPPED = np.dtype([("source", "<i8"), ("target", "<i8")])
 

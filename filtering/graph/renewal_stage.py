@@ -27,11 +27,11 @@ from filtering.graph.change_tasks import (
     tell_known,
 )
 from filtering.graph.renewal_tasks import Chosen, choose_again, renew
-from filtering.graph.shard_search import SHARD_FOUND_NAME, AskingNames, Searched, search_shards
+from filtering.graph.shard_search import ROWS_TOGETHER, SHARD_FOUND_NAME, AskingNames, Searched, search_shards
 from filtering.graph.sharded import PartStatistics
 from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, GraphInputs
 from filtering.runtime.finished_run import Reusable
-from filtering.runtime.shard_groups import group_identity
+from filtering.runtime.shard_groups import group_identity, group_names, of_shard
 from filtering.runtime.stage import StageRun
 from filtering.runtime.stage_objects import consume
 from filtering.runtime.task_spec import task
@@ -48,8 +48,10 @@ CONSUMED = (
     *(".known", FOUND_SUFFIX, EDGES_SUFFIX),
 )
 
-# Rows that search which are in memory at once, and shards that a task searches, one after the other.
-BATCH_ROWS, SHARDS_TOGETHER = 40_000, 4
+# Rows that search which are in memory at once.
+BATCH_ROWS = 40_000
+# A search is so many tasks, unless these would have fewer rows each, or more than a task may hold.
+TASKS, LEAST_ROWS = 64, 1 << 16
 
 Parts = dict[str, PartStatistics]
 Adjacent = dict[int, list[int]]
@@ -83,9 +85,10 @@ def renew_graph(stage: StageRun, inputs: GraphInputs, known: KnownGraph, memory:
     """Write the parts of a graph that differ from a base's, and where the others are."""
     base = known.reusable.base.store(stage.key.name)
     write_origins(stage.store, _origins(base, known.reusable))
-    partitions = read_concepts(inputs.concepts)["partition"].to_pylist()
-    work = Renewing(inputs, known.concepts, partitions, known.most)
-    return _Renewal(stage, work, known.shards, known.reusable, memory, read_adjacent(base), base).run()
+    concepts = read_concepts(inputs.concepts)
+    work = Renewing(inputs, known.concepts, concepts["partition"].to_pylist(), known.most)
+    rows = int(concepts["size"].to_numpy().sum())
+    return _Renewal(stage, work, known.shards, rows, known.reusable, memory, read_adjacent(base), base).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,11 @@ class _Changes:
     def note(self, found: Asked, asking: str, asked: str) -> None:
         """Note the objects of a shard's rows that search, and how many are at home where."""
         if found["asked"]:
-            self.asking.append(asking)
+            _add(self.asking, asking)
         for number, count in zip(found["homes"], found["rows"], strict=True):
             self.rows[number] += count
         for number in found["asked"]:
-            self.asked[number].append(asked)
+            _add(self.asked[number], asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class _Renewal:
     stage: StageRun
     work: Renewing
     shards: Sequence[PassingShard]
+    rows: int
     reusable: Reusable
     memory: Sequence[int]
     before: Adjacent
@@ -149,17 +153,17 @@ class _Renewal:
         touched = {number for numbers in self.stage.map(tasks, "shards gone") for number in numbers}
         differing = [shard for shard in self.shards if shard.identity not in self.reusable.same & known]
         finding = [
-            task(f"differing-{one.identity}", find_changed, one, one.identity in known, self.work, store)
+            of_shard(task(f"differing-{one.identity}", find_changed, one, one.identity in known, self.work, store), one)
             for one in differing
         ]
         found: list[ChangedRows] = self.stage.map(finding, "shards compared")
         changes = _Changes([], defaultdict(list), [], defaultdict(int), defaultdict(list), touched)
-        for shard, rows in zip(differing, found, strict=True):
+        for name, rows in zip(group_names(differing), found, strict=True):
             if rows["gone"]:
-                changes.gone.append(GONE_NAME.format(shard.identity))
+                _add(changes.gone, GONE_NAME.format(name))
             for number in rows["new"]:
-                changes.new[number].append(NEW_NAME.format(shard.identity))
-            changes.note(rows, ASKING_NAME.format(shard.identity), ASKED_NAME.format(shard.identity))
+                _add(changes.new[number], NEW_NAME.format(name))
+            changes.note(rows, ASKING_NAME.format(name), ASKED_NAME.format(name))
             touched |= {*rows["gone"], *rows["new"]}
             if rows["gone"]:
                 touched |= {other for number in rows["gone"] for other in self.before.get(number, [])}
@@ -177,27 +181,26 @@ class _Renewal:
         return dict(zip(numbers, self.stage.map(tasks, "partitions told"), strict=True))
 
     def _ask_for_lost(self, changes: _Changes, known: dict[int, KnownRows]) -> None:
-        tellers = defaultdict[int, list[str]](list)
+        tellers, store = defaultdict[int, list[str]](list), self.stage.store
         for number, rows in known.items():
             for at in rows["lost"]:
                 tellers[at].append(KNOWN_NAME.format(number))
         losers = [shard for shard in self.shards if shard.index in tellers]
         tasks = [
-            task(f"losing-{one.identity}", ask_for_lost, one, tellers[one.index], self.work, self.stage.store)
+            of_shard(task(f"losing-{one.identity}", ask_for_lost, one, tellers[one.index], self.work, store), one)
             for one in losers
         ]
-        for shard, asked in zip(losers, self.stage.map(tasks, "shards with lost neighbours"), strict=True):
-            names = (name.format(shard.identity) for name in (LOST_ASKING_NAME, LOST_ASKED_NAME))
-            changes.note(asked, *names)
+        found = self.stage.map(tasks, "shards with lost neighbours")
+        for group, asked in zip(group_names(losers), found, strict=True):
+            changes.note(asked, *(name.format(group) for name in (LOST_ASKING_NAME, LOST_ASKED_NAME)))
 
     def _search(self, changes: _Changes, known: dict[int, KnownRows]) -> dict[str, Searched]:
         """Search all query rows among the rows of every shard; return what each task found, by the task's name."""
-        shards, told = self.shards, [KNOWN_NAME.format(number) for number in known]
-        names = AskingNames(sorted(changes.asking), told, sorted(changes.asked))
+        names = AskingNames(
+            sorted(changes.asking), [KNOWN_NAME.format(number) for number in known], sorted(changes.asked)
+        )
         common = (_batches(changes.rows), names, self.work, self.stage.store)
-        together = [
-            shards[at : at + SHARDS_TOGETHER] for at in range(0, len(shards) if names.asking else 0, SHARDS_TOGETHER)
-        ]
+        together = _together(self.shards, self.rows) if names.asking else []
         searching = {f"meet-{group_identity([shard.identity for shard in some])}": some for some in together}
         tasks = [task(name, search_shards, name, some, *common) for name, some in searching.items()]
         return dict(zip(searching, self.stage.map(tasks, "shards searched"), strict=True))
@@ -248,6 +251,19 @@ class _Renewal:
                 adjacent[number].add(target)
                 adjacent[target].add(number)
         return parts, {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
+
+
+def _add(names: list[str], name: str) -> None:
+    """Add the name of an object, which shards that follow one another may share."""
+    if names[-1:] != [name]:
+        names.append(name)
+
+
+def _together(shards: Sequence[PassingShard], rows: int) -> list[Sequence[PassingShard]]:
+    """Return which shards of the pool, which has `rows` rows, are searched by one task."""
+    wanted = min(max(rows // TASKS, LEAST_ROWS), ROWS_TOGETHER)
+    step = max(1, -(-wanted * len(shards) // max(rows, 1)))
+    return [shards[start : start + step] for start in range(0, len(shards), step)]
 
 
 def _batches(rows: Mapping[int, int]) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from filtering.graph.tasks import (
     FOUND_SUFFIX,
     SentTo,
 )
-from filtering.runtime.shuffle import write_groups
+from filtering.runtime.shuffle import Records, write_groups
 from filtering.storage.store import Store
 
 # What a task found, grouped by partition.
@@ -34,8 +34,8 @@ SHARD_FOUND_NAME = "{}" + FOUND_SUFFIX
 UNKNOWN_RADIUS, ASKS_ITSELF = np.float32(np.inf), np.float32(-1)
 
 
-# Rows of shards that are compared with query rows at once, if a shard has not more.
-ROWS_TOGETHER = 1 << 16
+# Rows of shards that are in memory at once, if a shard has not more: all query rows are read for so many.
+ROWS_TOGETHER = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,57 +98,64 @@ class _Rows:
 
 def _read_rows(shards: Sequence[PassingShard], names: AskingNames, work: Renewing, store: Store) -> Iterator[_Rows]:
     """Yield the rows of shards that have a concept of a partition in which rows search, of several shards at once."""
-    partition_of = np.array(work.partition_of, np.int32)
-    asked = np.isin(partition_of, names.partitions)
+    asked = np.isin(np.array(work.partition_of, np.int32), names.partitions)
     held, count = list[_ShardRows](), 0
     for number, shard in enumerate(shards, 1):
-        assigned = read_assignment(work.inputs.concepts, shard.identity)
-        held.append(_read_shard(shard, assigned, asked, names, work, store))
+        held.append(_read_shard(shard, read_assignment(work.inputs.concepts, shard.identity), asked, work))
         count += len(held[-1].row)
-        if count and (count >= ROWS_TOGETHER or number == len(shards)):
-            yield _joined(held, len(asked))
+        if count >= ROWS_TOGETHER or number == len(shards):
+            # The shards that a task reads follow one another.
+            first = shards[number - len(held)].index
+            known = known_rows(first, first + len(held), names.known, store) if count else None
+            if known is not None:
+                yield _joined(held, len(asked), known)
             held, count = [], 0
 
 
 @dataclass(frozen=True, slots=True)
 class _ShardRows:
-    """Rows of a shard, as in `Members`, the base's radius of each, and their members in no order."""
+    """Rows of a shard, as in `Members`, ascending, and their members in no order."""
 
     row: Int64Array
     home: Int32Array
     steps: Int16Array
-    radius: Float32Array
     place: Int64Array
     concept: Int32Array
 
 
-def _read_shard(
-    shard: PassingShard, assigned: Assignment, asked: Bools, names: AskingNames, work: Renewing, store: Store
-) -> _ShardRows:
+def _read_shard(shard: PassingShard, assigned: Assignment, asked: Bools, work: Renewing) -> _ShardRows:
     member, concept = assigned.members
     member, concept = member[asked[concept]], concept[asked[concept]]
     there = np.zeros(len(assigned.row), dtype=bool)
     there[member] = True
     rows, place = np.flatnonzero(there), (np.cumsum(there) - 1)[member]
-    known, radius = known_rows(shard, names.known, store), np.full(len(there), UNKNOWN_RADIUS, dtype=np.float32)
-    radius[np.searchsorted(assigned.row, known["row"])] = known["radius"]
     # A shard of which no row passes may have no vectors.
     vectors = (
         shard.reader()(assigned.row[rows]) if len(rows) else np.zeros((0, work.inputs.dimension), dtype=np.float16)
     )
     ids = global_rows(shard.index, assigned.row[rows])
-    return _ShardRows(ids, assigned.concept[rows], unit_steps(vectors), radius[rows], place, concept)
+    return _ShardRows(ids, assigned.concept[rows], unit_steps(vectors), place, concept)
 
 
-def _joined(shards: Sequence[_ShardRows], concepts: int) -> _Rows:
+def _joined(shards: Sequence[_ShardRows], concepts: int, known: Records) -> _Rows:
     """Return the rows of shards as members in the order of their concepts, of which there are `concepts`."""
-    row, home, steps, radius, place, concept = (
+    row, home, steps, place, concept = (
         np.concatenate([getattr(shard, part.name) for shard in shards]) for part in fields(_ShardRows)
     )
     lengths = [len(shard.row) for shard in shards]
     place += np.repeat(np.cumsum([0, *lengths[:-1]]), [len(shard.place) for shard in shards])
     order, _ = grouped(2 * concept.astype(np.int64) + (home[place] != concept), 2 * concepts)
-    return _Rows(Members(row, home, aligned(steps), place[order], concept[order]), radius)
+    return _Rows(Members(row, home, aligned(steps), place[order], concept[order]), _radii(row, known))
+
+
+def _radii(row: Int64Array, known: Records) -> Float32Array:
+    """Return the base's radius of each of some rows, by ascending global ids."""
+    radius = np.full(len(row), UNKNOWN_RADIUS, dtype=np.float32)
+    ids = np.ascontiguousarray(known["row"])
+    at = np.minimum(np.searchsorted(row, ids), len(row) - 1)
+    there = row[at] == ids
+    radius[at[there]] = known["radius"][there]
+    return radius
 
 
 def _query_members(queries: Partition) -> Members:

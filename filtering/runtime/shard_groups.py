@@ -83,6 +83,14 @@ def named_groups(shards: Sequence[S]) -> list[tuple[S, str]]:
     return [(shards[span.start], group_identity([one.identity for one in shards[span]])) for span in found]
 
 
+def group_names(shards: Sequence[Sized]) -> list[str]:
+    """Return for each of some shards the name of those that go together with it in a stage over them."""
+    found = list[str]()
+    for span in spans([shard.bytes for shard in shards]):
+        found += [group_identity([one.identity for one in shards[span]])] * (span.stop - span.start)
+    return found
+
+
 def group_identities(shards: Sequence[Sized]) -> list[str]:
     """Return the names of the shards that go together in a stage over some."""
     return [name for _, name in named_groups(shards)]

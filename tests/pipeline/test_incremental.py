@@ -455,3 +455,21 @@ def test_a_threshold_that_moves_assigns_the_rows_in_between_alone(night, tmp_pat
     compared = [ours.read_record(name)["result"] for name in ours.names(".done") if name.startswith("nearest-")]
     new, old = max(compared), sum(compared) - max(compared)
     assert 0 < old < 40 < 100 < new or older
+
+
+def test_many_small_shards_are_renewed_together(night, tmp_path, monkeypatch):
+    # As of a thousand times as many: tasks have several shards each, and what these send is one object.
+    monkeypatch.setattr("filtering.runtime.shard_groups.MOST_TASKS", 3)
+    monkeypatch.setattr("filtering.graph.renewal_stage.LEAST_ROWS", 64)
+    monkeypatch.setattr("filtering.graph.renewal_stage.BATCH_ROWS", 40)
+    pool, fraction = tmp_path / "pool", {"filters": [{"clip_score": {"keep": 0.8}}]}
+    write_metadata(pool, [60] * 7)
+    config = metadata_config(pool, tmp_path / "1", base="latest", **fraction)
+    night(config)
+    write_metadata(pool, [30, 40, 20, 10], seed=4)
+    removed(pool, 3)
+    found = night(config | {"output": str(tmp_path / "2")})
+    assert found["manifest_hash"] == night(whole(config, tmp_path / "1", tmp_path / "whole" / "2"))["manifest_hash"]
+    graph = Store(str(tmp_path / "2")).child(found["objects"]["graph"])
+    groups = [name for name in graph.names(".done") if "group-" in name]
+    assert {name.partition("-")[0] for name in groups} >= {"differing", "losing", "meet"}
