@@ -21,6 +21,7 @@ from filtering.concepts.artifacts import (
     ConceptsResult,
     read_centroids,
     read_concepts,
+    read_exact,
 )
 from filtering.concepts.assignment import assign_concepts, find_nearest
 from filtering.concepts.centroid_files import is_in_steps, write_centroids
@@ -39,6 +40,7 @@ from filtering.concepts.reuse import (
 )
 from filtering.concepts.stage import NAME, concepts_result, delete_consumed, measure_centroids
 from filtering.concepts.statistics import (
+    ReplicaCounts,
     Statistics,
     concepts_table,
     merge_statistics,
@@ -58,6 +60,9 @@ from filtering.storage.store import Store
 
 # A base's partitions are reused until one has grown to this many times the rows that a partition may hold.
 OUTGROWN = 2
+# A graph is renewed where no more than this share of the rows searches, or so few; above, building it anew takes less
+# time. Every task that searches reads all rows that do: of more than so many, that would be more than all vectors.
+SEARCHING_SHARE, FEW_SEARCHING, MOST_SEARCHING = 1 / 6, 20_000, 3_000_000
 COPIED_TOGETHER = 1 << 16
 
 
@@ -69,6 +74,7 @@ class ReusableConcepts:
     # same, partial: identities of the base's unchanged shards of which the same rows pass the filters, and of others
     same: frozenset[str]
     partial: frozenset[str]
+    rows: int  # rows that have a concept in the base
 
 
 def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph, side: Side) -> ReusableConcepts | None:
@@ -80,13 +86,15 @@ def reusable_concepts(reusable: Reusable | None, identity: str, settings: Graph,
     if reusable is None or not reusable.changes.in_order:
         return None
     base, name = reusable.base, stage_of(NAME, side)
-    if base.result(name, ConceptsResult).identity != identity or _settings(base, side) != settings.of_one_side():
+    before = base.result(name, ConceptsResult)
+    if before.identity != identity or _settings(base, side) != settings.of_one_side():
         return None
     if not is_in_steps(base.store(name), TRAINED):
         # An older version measured distances in another way.
         return None
-    partial = frozenset(reusable.identities(name) - reusable.same)
-    return ReusableConcepts(BaseConcepts(base.store(name), reusable.places()), reusable.same, partial)
+    there = frozenset(reusable.identities(name))
+    known = BaseConcepts(base.store(name), reusable.places())
+    return ReusableConcepts(known, reusable.same & there, there - reusable.same, before.rows)
 
 
 def _settings(base: Base, side: Side) -> dict[str, Any] | None:
@@ -119,11 +127,14 @@ def assign_to_given(
     if reusable is not None:
         stage.over_shards("reuse", "shards reused", pool.same, reuse_assignment, reusable.base.store, store)
     most, k = graph.max_replicas, graph.k
-    stage.over_shards("nearest", "shards compared", pool.unknown, find_nearest, most, k, store)
+    unassigned = sum(stage.over_shards("nearest", "shards compared", pool.unknown, find_nearest, most, k, store))
     stage.over_shards("assign", "shards assigned", pool.unknown, assign_concepts, store)
     if reusable is not None and pool.partial:
         base = reusable.base.store
-        stage.over_shards("nearest", "shards compared", pool.partial, find_nearest_of_new, most, k, base, store)
+        given_base = most, k, base, store
+        unassigned += sum(
+            stage.over_shards("nearest", "shards compared", pool.partial, find_nearest_of_new, *given_base)
+        )
         stage.over_shards("assign", "shards assigned", pool.partial, assign_new, base, store)
     recall_rows = _find_exact(stage, sample, pool, reusable)
     sums, new = (
@@ -138,9 +149,33 @@ def assign_to_given(
         concepts_result(store, rows),
         reused_from=given.url,
         reused_shards=len(pool.same),
-        compared=reusable is not None and partitions is not None,
+        compared=reusable is not None and partitions is not None and _few_search(reusable.rows, rows, unassigned, k),
         drift=drift(store, new, sums, settings),
         recall_rows=recall_rows,
+    )
+
+
+def unchanged_concepts(
+    store: Store, base: ConceptsResult, given: Store, shards: int, settings: Concepts
+) -> ConceptsResult:
+    """Return the result of a run over its base's pool, all `shards` of it, with the base's concepts, copied to `store`.
+
+    `base` is the base's result, `given` the other run's concepts, of which these are.
+    """
+    sizes = read_concepts(store)["size"].to_numpy()
+    none, zeros = np.zeros(0, np.int64), np.zeros(len(sizes), np.int64)
+    pairs = ReplicaCounts(none, none, none.astype(np.float64))
+    new, pool = (Statistics(rows, zeros, zeros.astype(np.float64), pairs) for rows in (zeros, sizes))
+    return replace(
+        base,
+        margin=None,
+        expected_recall=None,
+        trained_rows=None,
+        reused_from=given.url,
+        reused_shards=shards,
+        compared=True,
+        drift=drift(store, new, pool, settings),
+        recall_rows=len(read_exact(store)[0]),
     )
 
 
@@ -230,6 +265,13 @@ def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reusabl
     stage.over_shards("remeasure", "shards measured", pool.every, find_nearest_rows, k, store)
     merged = merged_identities(stage, "neighbours-again", group_identities(pool.every), merge_neighbours)
     return stage.call("exact-again", find_exact, merged, None, k, store)["rows"]
+
+
+def _few_search(before: int, rows: int, new: int, k: int) -> bool:
+    """Say whether few of the `rows` would search for neighbours: those that are new, and that have lost one of k."""
+    gone = 1 - (rows - new) / max(before, 1)
+    searching = new + (rows - new) * (1 - (1 - gone) ** k)
+    return searching <= max(min(SEARCHING_SHARE * rows, MOST_SEARCHING), FEW_SEARCHING)
 
 
 def _partitions(

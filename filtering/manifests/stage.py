@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,6 +23,7 @@ from filtering.manifests.artifacts import (
     SummedRecord,
     damage,
     read_sums,
+    read_whole,
     table_name,
 )
 from filtering.manifests.picks import GATHERED_SUFFIX, find_picks
@@ -30,9 +32,11 @@ from filtering.manifests.repeats import find_repeats
 from filtering.manifests.tasks import ShardSplit, split_shard
 from filtering.runtime.stage import StageKey, StageRun
 from filtering.runtime.stage_objects import consume
+from filtering.runtime.stage_progress import COMPUTED_HERE
 from filtering.selection.artifacts import PickFilter
+from filtering.storage.at_once import each_at_once
 from filtering.storage.reading import read_record_as
-from filtering.storage.store import MARKER, Store, write_chunks
+from filtering.storage.store import MARKER, Store, checksum, write_chunks
 
 VERSION = 6
 
@@ -71,6 +75,26 @@ def write_manifests(
     reasons = {kind: _added(split["reasons"][kind] for split in splits) for kind in ("dropped", "quarantined")}
     epoch = sum(sum(split.get("repeats", ())) for split in splits)
     return ManifestsResult(totals, reasons, pool.hash, sums, epoch)
+
+
+def copy_manifests(stage: StageRun, base: Store, most: int) -> bool:
+    """Copy the manifests of another run, each object checked as it is read; return whether that was done.
+
+    Not those of more than `most` bytes, nor damaged ones, of which a line tells: these are written again.
+    """
+    run = stage.runtime.store
+    try:
+        names = [*(sums := read_sums(base)), CHECKSUMS]
+        if sum(base.child(CHECKSUMS.partition("/")[0]).sizes().values()) > most:
+            return False
+        for name, data in zip(names, each_at_once(partial(read_whole, base), names), strict=True):
+            if name in sums and checksum(data) != sums[name]:
+                raise DamagedError(base.path(name), "is damaged (its checksum differs)")
+            run.write(name, data)
+    except DamagedError as error:
+        stage.runtime.tell_damaged(error, COMPUTED_HERE)
+        return False
+    return True
 
 
 def damaged_manifests(stage: StageRun) -> DamagedError | None:

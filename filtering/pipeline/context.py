@@ -9,8 +9,8 @@ from filtering.config.run import Config
 from filtering.embedding.artifacts import EmbeddingResult
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.graph.artifacts import GraphResult
-from filtering.pipeline.unchanged import copied, key_in_base
-from filtering.runtime.finished_run import Reusable
+from filtering.pipeline.unchanged import InBase, stage_in_base
+from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.run_record import RunRecord, StageCost
 from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
 from filtering.scores.artifacts import GraphSource
@@ -72,24 +72,31 @@ class RunContext:
         return done
 
     def take_unchanged(
-        self, key: StageKey, result: type[S], body: Callable[[StageRun], S], now: Callable[[S], S] = lambda found: found
+        self,
+        key: StageKey,
+        result: type[S],
+        body: Callable[[StageRun], S],
+        now: Callable[[S], S] = lambda found: found,
+        copy: Callable[[StageRun, Base, InBase], bool] = lambda stage, _, there: there.copy(stage),
     ) -> Finished[S]:
         """Return what `take` does, copied from the base where that has a stage of the same inputs and settings.
 
-        `now` returns the base's result as that of this run.
+        `now` returns the base's result as that of this run; `copy` says whether it could copy what the stage wrote.
         """
-        there = key_in_base(key, self.reusable, self.alike)
-        if there is None:
+        there, reusable = self.in_base(key), self.reusable
+        if there is None or reusable is None:
             return self.take(key, result, body)
-        assert self.reusable is not None
-        base = self.reusable.base.run
         self.note_alike(key.fingerprint, there.fingerprint)
 
         def taken(stage: StageRun) -> S:
-            found = copied(stage, base, there, result)
-            return body(stage) if found is None else now(found)
+            found = there.result(result)
+            return body(stage) if found is None or not copy(stage, reusable.base, there) else now(found)
 
         return self.take(key, result, taken)
+
+    def in_base(self, key: StageKey) -> InBase | None:
+        """Return the stage of the base of the same inputs and settings; None if there is none."""
+        return stage_in_base(key, self.reusable, self.alike)
 
     def note_alike(self, own: str, there: str) -> None:
         """Note that a stage's content is that of a stage of the base, by their fingerprints."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from filtering.concepts.artifacts import ConceptsResult, PartitionsResult, grouped_names
-from filtering.concepts.given_stage import assign_to_given, reusable_concepts
+from filtering.concepts.given_stage import assign_to_given, reusable_concepts, unchanged_concepts
 from filtering.concepts.grouping_stage import group_rows, partitions_key
 from filtering.concepts.stage import NAME as CONCEPTS
 from filtering.concepts.stage import concepts_key, find_concepts
@@ -19,8 +19,9 @@ from filtering.graph.stage import build_graph, graph_key, needs_grouped_rows
 from filtering.graph.tasks import GraphInputs
 from filtering.pipeline.context import Neighbourhood, RunContext
 from filtering.pipeline.origin import origin_of
+from filtering.pipeline.unchanged import InBase
 from filtering.runtime.finished_run import Reusable
-from filtering.runtime.stage import Finished
+from filtering.runtime.stage import Finished, StageRun
 from filtering.shards.vectors import CONCEPTS as OF_CONCEPTS
 from filtering.shards.vectors import Side, View
 
@@ -64,16 +65,37 @@ def _concepts(
     store, identity = origin
     # What differs from the base's concepts is all that is searched: with the graph goes the comparison.
     names = (stage_of(CONCEPTS, side), stage_of(GRAPH, side))
-    alone = reusable is not None and not (reusable.has_whole(*names) and all(map(reusable.base.has, names)))
+    alone = reusable is not None and not _is_whole(reusable, *names)
     known = None if alone else reusable_concepts(reusable, identity, graph, side)
-    concepts = context.take(
-        concepts_key(settings, graph, filters.fingerprint, side, identity, alone),
-        ConceptsResult,
-        lambda stage: assign_to_given(stage, settings, graph, shards, rows, store, known),
-    )
-    if reusable is not None and concepts.result.compared and reusable.is_whole_pool():
-        context.note_alike(concepts.fingerprint, reusable.base.fingerprint(names[0]))
+    unchanged = None if known is None or reusable is None else _unchanged(reusable, names[0])
+
+    def found(stage: StageRun) -> ConceptsResult:
+        before = unchanged.result(ConceptsResult) if unchanged else None
+        if unchanged is None or before is None:
+            return assign_to_given(stage, settings, graph, shards, rows, store, known)
+        unchanged.copy(stage)
+        return unchanged_concepts(stage.store, before, store, len(shards), settings)
+
+    key = concepts_key(settings, graph, filters.fingerprint, side, identity, alone)
+    concepts = context.take(key, ConceptsResult, found)
+    if unchanged is not None and concepts.result.compared:
+        context.note_alike(concepts.fingerprint, unchanged.fingerprint)
     return concepts
+
+
+def _is_whole(reusable: Reusable, concepts: str, graph: str) -> bool:
+    """Say whether a base has concepts and a graph, of which nothing is damaged that a comparison would read."""
+    lost = {name for stage, name in reusable.damaged if stage == concepts}
+    # The concepts of shards of which the same rows pass are not compared, only copied.
+    compared = reusable.has_whole(graph) and lost <= reusable.same
+    return compared and reusable.base.has(concepts) and reusable.base.has(graph)
+
+
+def _unchanged(reusable: Reusable, name: str) -> InBase | None:
+    """Return the concepts of a base whose pool is that of the run; None if it is not, or something is damaged."""
+    if not reusable.is_whole_pool() or any(stage == name for stage, _ in reusable.damaged):
+        return None
+    return InBase(reusable.base.store(name), reusable.base.fingerprint(name))
 
 
 def _graph(

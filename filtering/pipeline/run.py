@@ -17,7 +17,7 @@ from filtering.embedding.text_share import check_text_detector, detects_text
 from filtering.filters.artifacts import FiltersResult, PassingShard, of_concepts
 from filtering.filters.stage import apply_filters, check_filters, filters_key
 from filtering.manifests.artifacts import REPORT, ManifestsResult
-from filtering.manifests.stage import manifests_key, write_manifests
+from filtering.manifests.stage import copy_manifests, manifests_key, write_manifests
 from filtering.measures.artifacts import MeasuresResult
 from filtering.measures.stage import MeasuredSelection, measure, measures_key
 from filtering.pipeline.context import RunContext, SelectionInputs, difference, inventory_key
@@ -31,13 +31,14 @@ from filtering.pipeline.step_checks import check_steps
 from filtering.pipeline.step_words import step_lines
 from filtering.pipeline.summary import run_summary
 from filtering.pipeline.taken_over import embeddings_beside
+from filtering.pipeline.unchanged import COPIED_HERE, InBase
 from filtering.report.stage import ReportResult, report_key, write_report
 from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
 from filtering.runtime.run_record import RunRecord, write_run
-from filtering.runtime.stage import FOLDER, Finished, Runtime, leased
+from filtering.runtime.stage import FOLDER, Finished, Runtime, StageRun, leased
 from filtering.shards.field_columns import check_fields
 from filtering.shards.inventory import InventoryResult, Shard, check_uids, list_shards, write_inventory
 from filtering.storage.store import Store, absolute
@@ -227,8 +228,11 @@ def _finish(
         [one.reason for one in pick_filters], inputs.filters.fingerprint, selected.last.fingerprint, weights
     )
     make_room(context, key)
-    manifests = context.take(
-        key, ManifestsResult, lambda stage: write_manifests(stage, pick_filters, passing, samples, weights)
+    manifests = context.take_unchanged(
+        key,
+        ManifestsResult,
+        lambda stage: write_manifests(stage, pick_filters, passing, samples, weights),
+        copy=lambda stage, base, _: copy_manifests(stage, base.run, COPIED_HERE),
     )
     summary = run_summary(context, inputs, selected, measures.result, manifests.result)
     partitions = inputs.concepts.result.partitions
@@ -252,10 +256,18 @@ def _report(
     partitions: int,
 ) -> list[str]:
     """Write the report; return a warning if that failed, which does not undo manifests that are written."""
-    key, runtime = report_key(context.config, manifests.fingerprint), context.runtime
+    key, runtime = report_key(context.config.resolved(), manifests.fingerprint), context.runtime
     check_report(context.stage(key))
+    there = _report_in_base(context, manifests)
+
+    def written(stage: StageRun) -> ReportResult:
+        if there is not None:
+            # What its tasks found is the same; only what is said of the run differs.
+            there.copy(stage, markers=True)
+        return write_report(stage, summary, shards, partitions)
+
     try:
-        context.take(key, ReportResult, lambda stage: write_report(stage, summary, shards, partitions))
+        context.take(key, ReportResult, written)
         return []
     except DamagedError:
         # What the report reads is made again.
@@ -268,3 +280,11 @@ def _report(
         runtime.events.append("report_failed", detail=said)
         runtime.progress.say(f"warning: {said}")
         return [said]
+
+
+def _report_in_base(context: RunContext, manifests: Finished[ManifestsResult]) -> InBase | None:
+    """Return the report's stage of the base where that reported on the same manifests."""
+    reusable = context.reusable
+    if reusable is None or manifests.fingerprint not in context.alike:
+        return None
+    return context.in_base(report_key(reusable.base.record["config"], context.alike[manifests.fingerprint]))

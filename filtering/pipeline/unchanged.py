@@ -6,7 +6,7 @@ base under the fingerprints that they have there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from filtering.core.errors import RunError
@@ -14,7 +14,7 @@ from filtering.runtime.finished_run import Reusable
 from filtering.runtime.records import from_plain
 from filtering.runtime.run_record import StageRecord
 from filtering.runtime.stage import StageKey, StageResult, StageRun
-from filtering.runtime.stage_objects import copy_object, objects_left
+from filtering.runtime.stage_objects import RECORD_SUFFIX, copy_object, objects_left
 from filtering.runtime.task_spec import task
 from filtering.storage.at_once import each_at_once
 from filtering.storage.reading import read_record_as
@@ -27,8 +27,47 @@ S = TypeVar("S", bound=StageResult)
 COPIED_HERE, AT_ONCE = 1 << 28, 256
 
 
-def key_in_base(key: StageKey, reusable: Reusable | None, alike: Mapping[str, str]) -> StageKey | None:
-    """Return the key that a stage has in the base, if that has finished one of the same inputs and settings.
+@dataclass(frozen=True, slots=True)
+class InBase:
+    """A finished stage of a base: the folder of its objects, and its fingerprint."""
+
+    store: Store
+    fingerprint: str
+
+    @property
+    def record(self) -> str:
+        """The name of the object that says that the stage is done."""
+        return f"{self.fingerprint}{RECORD_SUFFIX}"
+
+    def result(self, kind: type[S]) -> S | None:
+        """Return its result, None if an older version wrote it in another form."""
+        plain = read_record_as(self.store, self.record, StageRecord)["result"]
+        try:
+            return from_plain(kind, plain, self.store.path(self.record))
+        except RunError:
+            return None
+
+    def copy(self, stage: StageRun, *, markers: bool = False) -> bool:
+        """Copy its objects to a stage, and return True; DamagedError if one is damaged or missing.
+
+        With `markers`, what says of its tasks that they are done is copied as well, and they do not run here.
+        """
+        left = objects_left(self.store, self.fingerprint)
+        names = [name for name in left if markers or not name.endswith(MARKER)]
+        if sum(left[name] for name in names) <= COPIED_HERE:
+            copy_objects(names, self.store, stage.store)
+            return True
+        parts = enumerate(range(0, len(names), AT_ONCE))
+        tasks = [
+            task(f"copy-{number:08d}", copy_objects, names[start : start + AT_ONCE], self.store, stage.store)
+            for number, start in parts
+        ]
+        stage.map(tasks, "groups of objects")
+        return True
+
+
+def stage_in_base(key: StageKey, reusable: Reusable | None, alike: Mapping[str, str]) -> InBase | None:
+    """Return the stage of the base that has the same inputs and settings, if that has finished it.
 
     None without a base, and where an object of such a stage is known to be damaged. `alike` are fingerprints of this
     run's stages, and those of the base's whose content is the same.
@@ -36,35 +75,8 @@ def key_in_base(key: StageKey, reusable: Reusable | None, alike: Mapping[str, st
     if reusable is None or key.per_shard or any(stage == key.name for stage, _ in reusable.damaged):
         return None
     there = replace(key, inputs=tuple(alike.get(one, one) for one in key.inputs))
-    return there if reusable.base.run.child(there.folder).exists(there.record) else None
-
-
-def copied(stage: StageRun, base: Store, key: StageKey, kind: type[S]) -> S | None:
-    """Copy the objects that a stage has in a base, `key` there; return its result.
-
-    None if the base's is of another form. DamagedError if an object is damaged or missing.
-    """
-    source = base.child(key.folder)
-    plain = read_record_as(source, key.record, StageRecord)["result"]
-    try:
-        result = from_plain(kind, plain, source.path(key.record))
-    except RunError:
-        # An older version wrote it.
-        return None
-    # Markers say of tasks that they are done, and none of these has run here.
-    left = objects_left(source, key.fingerprint).items()
-    sizes = {name: size for name, size in left if not name.endswith(MARKER)}
-    names = list(sizes)
-    if sum(sizes.values()) <= COPIED_HERE:
-        copy_objects(names, source, stage.store)
-    else:
-        parts = enumerate(range(0, len(names), AT_ONCE))
-        tasks = [
-            task(f"copy-{number:08d}", copy_objects, names[start : start + AT_ONCE], source, stage.store)
-            for number, start in parts
-        ]
-        stage.map(tasks, "groups of objects")
-    return result
+    store = reusable.base.run.child(there.folder)
+    return InBase(store, there.fingerprint) if store.exists(there.record) else None
 
 
 def copy_objects(names: Sequence[str], source: Store, store: Store) -> None:

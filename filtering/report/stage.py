@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from filtering.concepts.artifacts import read_concepts
-from filtering.config.run import Config
 from filtering.core.errors import DamagedError
 from filtering.filters.artifacts import PassingShard
 from filtering.graph.artifacts import GraphResult
@@ -72,9 +72,9 @@ class ReportResult:
         return f"{REPORT}, {self.bytes / 1e6:.1f} MB"
 
 
-def report_key(config: Config, manifests: str) -> StageKey:
-    """Return the stage's identity: the report shows the whole configuration."""
-    return StageKey(REPORT_STAGE, VERSION, config.resolved(), (manifests,))
+def report_key(config: Mapping[str, Any], manifests: str) -> StageKey:
+    """Return the stage's identity: the report shows the whole configuration, `config` as it was resolved."""
+    return StageKey(REPORT_STAGE, VERSION, config, (manifests,))
 
 
 def write_report(stage: StageRun, record: RunRecord, shards: Sequence[PassingShard], partitions: int) -> ReportResult:

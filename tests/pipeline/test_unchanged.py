@@ -1,7 +1,9 @@
 """Runs over a pool that is still that of their base: what the base computed is copied, and checked as it is."""
 
+import json
 import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from filtering.config.run import parse_config
 from filtering.core.errors import DamagedError
 from filtering.manifests.verify import problems
 from filtering.pipeline import incremental, unchanged
+from filtering.runtime.in_process import InProcessExecutor
 from filtering.runtime.shuffle import read_groups, write_groups
 from filtering.runtime.stage_objects import copy_object
 from filtering.storage.store import Store
@@ -25,6 +28,10 @@ DROPPED = {"clip_score": {"keep": 0.8}}
 
 def night(config, progress=None):
     return incremental.run(parse_config(config), progress or Silent())
+
+
+def refused(*_arguments, **_options):
+    raise AssertionError("a task was to run")
 
 
 def tasks(record):
@@ -62,7 +69,10 @@ def base(first, tmp_path):
 def test_what_a_base_computed_over_the_same_pool_is_copied(base):
     folder, config, before = base
     for name in "23":
-        record = night(config | {"output": str(folder / name)})
+        # Not even a worker is started.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(InProcessExecutor, "run", refused)
+            record = night(config | {"output": str(folder / name)})
         assert record["manifest_hash"] == before["manifest_hash"]
         assert record["base"]["concepts"] == {"all": record["base"]["concepts"]["all"], "searched": 0, "selected": 0}
         assert tasks(record) == dict.fromkeys(COPIED, 0)
@@ -70,6 +80,9 @@ def test_what_a_base_computed_over_the_same_pool_is_copied(base):
         assert (record["measures"], record["recall"]) == (before["measures"], before["recall"])
         assert record["graph"]["components"] == before["graph"]["components"]
         assert list(problems(Store(str(folder / name)))) == []
+        ours, theirs = (json.loads((folder / one / "report/page.json").read_text())["page"] for one in (name, "1"))
+        differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+        assert differing <= {"output", "created", "stages", "base", "config_yaml", "commands"}
     # The copies serve when the first is gone, but for its graph and its embeddings.
     for path in (folder / "1" / "stages").iterdir():
         if path.name.startswith(COPIED):
@@ -95,7 +108,9 @@ def test_what_follows_from_other_samples_is_computed(base):
 
 
 @pytest.mark.parametrize("how", ["flipped", "deleted"])
-@pytest.mark.parametrize("pattern", ["filters-*/*.parquet", "scores-*/*.scores.npz", "selection-*/*.picks"])
+@pytest.mark.parametrize(
+    "pattern", ["filters-*/*.parquet", "concepts-*/*.visits.npz", "scores-*/*.scores.npz", "selection-*/*.picks"]
+)
 def test_a_damaged_object_of_the_base_is_named_and_its_stage_computed(base, pattern, how):
     folder, config, before = base
     path = sorted((folder / "1").glob(f"stages/{pattern}"))[0]
@@ -105,7 +120,39 @@ def test_a_damaged_object_of_the_base_is_named_and_its_stage_computed(base, patt
     record = night(config | {"output": str(folder / "2")}, told)
     assert any(line.startswith(f"{path}: is ") for line in told.lines)
     assert record["manifest_hash"] == before["manifest_hash"]
-    assert tasks(record)[path.parent.name.rpartition("-")[0]] > 0
+    (stage,) = {path.parent.name.rpartition("-")[0]}
+    assert max(one["tasks"] for one in record["stages"] if one["name"] == stage) > 0
+    assert list(problems(Store(str(folder / "2")))) == []
+
+
+def test_damaged_concepts_of_a_shard_that_goes_are_not_missed(base, tmp_path):
+    folder, config, _ = base
+    pool = shutil.copytree(Path(config["input"]["metadata"]).parent, tmp_path / "pool")
+    config = config | {"input": config["input"] | {"metadata": f"{pool}/*.parquet"}}
+    first = night(config | {"output": str(folder / "first"), "base": None})
+    gone = sorted(pool.glob("*.parquet"))[0]
+    for suffix in (".parquet", ".npz"):
+        gone.with_suffix(suffix).unlink()
+    concepts = folder / "first" / first["objects"]["concepts"]
+    for path in concepts.glob("*.visits.npz"):
+        path.write_bytes(path.read_bytes()[:-1])
+    changed = config | {"output": str(folder / "2"), "base": str(folder / "first")}
+    record = night(changed)
+    alone = {key: value for key, value in changed.items() if key != "base"}
+    given = {"output": str(folder / "whole" / "2"), "concepts": {"centroids": str(folder / "first")}}
+    assert record["manifest_hash"] == night(alone | given)["manifest_hash"]
+
+
+@pytest.mark.parametrize("pattern", ["manifest/kept/*.parquet", "manifest/subset.npy", "stages/report-*/*.npz"])
+def test_damaged_manifests_and_reports_of_the_base_are_made_again(base, pattern):
+    folder, config, before = base
+    path = sorted((folder / "1").glob(pattern))[0]
+    name = path.relative_to(folder)
+    damage(folder, name, "flipped", choices_for(0, name, "flipped"))
+    told = Told()
+    record = night(config | {"output": str(folder / "2")}, told)
+    assert any(line.startswith(f"{path}: is damaged") for line in told.lines)
+    assert record["manifest_hash"] == before["manifest_hash"]
     assert list(problems(Store(str(folder / "2")))) == []
 
 
