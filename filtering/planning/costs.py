@@ -44,6 +44,8 @@ EMBEDDING_START, CONCEPTS_START, GRAPH_START, OTHER_START = 12.0, 1.3, 3.5, 0.2
 # Charts are drawn and samples fetched for any number of rows; the report and its data are bounded.
 REPORT_START = 1.9
 PAGE_BYTES = 48 << 20
+# One task learns P(right) from the pairs of a sample; seconds a pair.
+LEARNING_SECONDS = 4.5e-5
 # Products of a row while a selection is measured: features of random networks, and the queries with the kept samples
 # and with a random choice of as many.
 MEASURED_PRODUCTS = NETWORKS * UNITS + 0.6 * QUERIES
@@ -130,9 +132,9 @@ def scoring_seconds(work: Work, asked: Asked, kind: str, settings: Any) -> float
     if kind == "neighbours":
         k = asked.text_k or work.k if settings.of == "captions" else work.k
         # Two vectors a row on their way to partitions; the neighbours of each row are added up.
-        return 2 * 1.6e-8 * d + k * 1.4e-9 * d + 3e-6
+        return 2 * 4.5e-9 * d + k * 2.2e-9 * d + 3e-6
     # Both sides twice, for their means and for the scores; P(right) is made of three scores.
-    learned = {"right": 3e-6, "centred": 2.5e-8 * d + 1e-6}
+    learned = {"right": 2e-6, "centred": 1.1e-8 * d + 5e-7}
     reading = {"images": 9e-9 * d + 1e-6, "graph": work.k * 2e-7, "captions": 5e-5, "parts": 2e-6}
     return (reading | learned).get(kind, 2e-7)
 
@@ -262,7 +264,7 @@ def _selection(work: Work, pace: float, asked: Asked) -> list[StageCost]:
         StageCost(
             "scores",
             rows * sum(scoring_seconds(work, asked, *score) for score in asked.scores) * pace,
-            0,
+            min(rows, SAMPLE_ROWS) * LEARNING_SECONDS * sum(kind == "right" for kind, _ in asked.scores) * pace,
             process + shard * 40 + max(_scoring_bytes(work, *score) for score in asked.scores),
             rows * 4 * len(asked.scores) + 2 * travelling_means,
             2 * travelling_means,
