@@ -12,7 +12,7 @@ each run is compared with the first one, whose pool is a little smaller.
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ TOPICAL = "f" * 32
 Settings = dict[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Bench:
     """A pool that changes, cut from a folder that holds all its shards.
 
@@ -46,7 +46,6 @@ class Bench:
     settings: Settings
     options: Sequence[str] = ()
     whole: bool = True
-    first: tuple[Row, float] = field(default=({}, 0.0), init=False)
 
     @property
     def source(self) -> Path:
@@ -66,7 +65,7 @@ class Bench:
         spare = names.pop()
         late = names[-few - many :]
         first = self._linked(names[: -few - many])
-        self.first = self._run("1")
+        begun = self._run("1")
         changes: list[tuple[str, Callable[[], object]]] = [
             ("nothing new", lambda: None),
             (f"{few} of {len(names)} shards new", lambda: self._linked(late[:few])),
@@ -79,13 +78,13 @@ class Bench:
         rows = []
         for number, (change, make) in enumerate(changes, 2):
             make()
-            rows.append(self._compared(f"{number}", change))
+            rows.append(self._compared(f"{number}", change, begun))
         return rows
 
-    def _compared(self, name: str, change: str) -> Row:
-        """Return the figures of an incremental run and of the run over the whole pool, or of the first one."""
+    def _compared(self, name: str, change: str, begun: tuple[Row, float]) -> Row:
+        """Return the figures of an incremental run and of the run over the whole pool, or of the one `begun` with."""
         record, seconds = self._run(name)
-        full, full_seconds = self._whole(name) if self.whole else self.first
+        full, full_seconds = self._whole(name) if self.whole else begun
         concepts, shards = record["base"]["concepts"], record["base"]["shards"]
         now = sum(shards[state] for state in ("new", "changed", "same"))
         row: Row = {
@@ -154,8 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     for name in given.pools:
         bench = _bench(Path(given.folder) / name, builders[name], given.address)
-        bench.options, bench.whole = given.set, not given.no_whole
-        rows += bench.rows()
+        rows += replace(bench, options=given.set, whole=not given.no_whole).rows()
     print_table(rows)
     write_outputs(rows, given.json, given.plot)
     return int(not all(row.get("same manifest", True) for row in rows))

@@ -89,6 +89,7 @@ class Assignment:
     concept: Int32Array  # int32 (n,), the home concept of each
     replica: Int32Array  # int32 (m,), the place in `row` of each replica, ascending
     replica_concept: Int32Array  # int32 (m,), the concept in which the replica is searched
+    distance: Float32Array | None = None  # float32 (n,), to the nearest centroid, 1 - cosine; older versions wrote none
 
     @property
     def members(self) -> tuple[Int32Array, Int32Array]:
@@ -97,24 +98,20 @@ class Assignment:
         return place, np.concatenate([self.concept, self.replica_concept])
 
 
-def write_assignment(store: Store, identity: str, assigned: Assignment, distances: Float32Array | None = None) -> None:
-    """Write the concepts of a shard's rows, and the rows' `distances` to the nearest centroid, 1 - cosine, if known."""
+def write_assignment(store: Store, identity: str, assigned: Assignment) -> None:
+    """Write the concepts of a shard's rows."""
     arrays: dict[str, npt.NDArray[Any]] = {"row": assigned.row, "concept": assigned.concept}
     arrays |= {"guest": assigned.replica, "guest_concept": assigned.replica_concept}
-    store.write_arrays(
-        ASSIGNMENT_NAME.format(identity), arrays if distances is None else arrays | {"distance": distances}
-    )
+    if assigned.distance is not None:
+        arrays["distance"] = assigned.distance
+    store.write_arrays(ASSIGNMENT_NAME.format(identity), arrays)
 
 
 def read_assignment(store: Store, identity: str) -> Assignment:
     """Return the concepts of a shard's rows."""
     arrays = store.read_arrays(ASSIGNMENT_NAME.format(identity))
-    return Assignment(arrays["row"], arrays["concept"], arrays["guest"], arrays["guest_concept"])
-
-
-def read_distances(store: Store, identity: str) -> Float32Array | None:
-    """Return the distances of a shard's rows to the nearest centroid, float32 (n,); None where they are not known."""
-    return store.read_arrays(ASSIGNMENT_NAME.format(identity)).get("distance")
+    replicas = arrays["guest"], arrays["guest_concept"]
+    return Assignment(arrays["row"], arrays["concept"], *replicas, arrays.get("distance"))
 
 
 def read_exact(store: Store, k: int | None = None) -> tuple[npt.NDArray[np.int64], Float32Array]:

@@ -45,17 +45,34 @@ def find_nearest(shard: PassingShard, most: int, k: int, store: Store) -> int:
 
     The stage's objects have the centroids and the sampled rows. Returns how many rows the shard has.
     """
-    passing, queries = shard.rows(), store.read_arrays(QUERIES_NAME)
-    finding = NearestCells(store, most, passing)
+    passing = shard.rows()
+    exact, nearest = compared_rows(shard, passing, np.ones(len(passing), dtype=bool), most, k, store)
+    write_nearest(store, shard.identity, _nearest(exact, global_rows(shard.index, passing), nearest))
+    return len(passing)
+
+
+def compared_rows(
+    shard: PassingShard,
+    passing: npt.NDArray[np.int64],
+    new: npt.NDArray[np.bool_],
+    most: int,
+    k: int,
+    store: Store,
+) -> tuple[ExactSearch, NearestConcepts]:
+    """Compare a shard's rows, int64 (n,), with the sampled rows of the pool, and the `new` ones with the centroids.
+
+    Writes the nearest centroids of these, bool (n,), and returns what was found.
+    """
+    queries, finding = store.read_arrays(QUERIES_NAME), NearestCells(store, most, passing[new])
     exact = ExactSearch(unit_rows(queries["vectors"]), queries["row"], k)
     ids = global_rows(shard.index, passing)
     for block, vectors in shard.vector_blocks(passing):
-        unit = unit_rows(vectors)
-        finding.add(unit)
+        unit, here = unit_rows(vectors), new[block]
         exact.add(unit, ids[block], block.start)
+        if here.any():
+            finding.add(unit if here.all() else unit[here])
     finding.write(shard.identity)
-    write_nearest(store, shard.identity, _nearest(exact, ids, finding.nearest))
-    return len(passing)
+    return exact, finding.nearest
 
 
 class NearestCells:
@@ -86,11 +103,11 @@ class NearestCells:
 
 def assign_concepts(shard: PassingShard, store: Store) -> AssignedCounts:
     """Write each row's home concept and the concepts in which it has a replica, and the sums over the concepts."""
-    return write_assigned(store, shard.identity, *assigned_rows(shard, store))
+    return write_assigned(store, shard.identity, assigned_rows(shard, store))
 
 
-def assigned_rows(shard: PassingShard, store: Store) -> tuple[Assignment, Float32Array]:
-    """Return the concepts of the rows whose nearest centroids were found, and their distances to them, float32 (n,)."""
+def assigned_rows(shard: PassingShard, store: Store) -> Assignment:
+    """Return the concepts of the rows whose nearest centroids were found, with the distances to these."""
     cells, replication = (store.read_arrays(name) for name in (CELLS_NAME.format(shard.identity), REPLICATION))
     concepts, sections = cells["concepts"], replication["sections"]
     stands = (cells["margins"] <= replication["margin"]) & (concepts != NO_CONCEPT)
@@ -101,14 +118,14 @@ def assigned_rows(shard: PassingShard, store: Store) -> tuple[Assignment, Float3
     home = found[:, 0] if len(found) else np.zeros(0, dtype=np.int32)
     stands[:, :1] = False
     replica, column = np.nonzero(stands)
-    assigned = Assignment(cells["row"], home, replica.astype(np.int32), found[replica, column])
-    return assigned, cells["distances"]
+    return Assignment(cells["row"], home, replica.astype(np.int32), found[replica, column], cells["distances"])
 
 
-def write_assigned(store: Store, identity: str, assigned: Assignment, distances: Float32Array) -> AssignedCounts:
-    """Write the concepts of a shard's rows, and the sums over the concepts."""
-    write_assignment(store, identity, assigned, distances)
-    write_sums(store, identity, assigned, distances, int(read_sections(store).sum()))
+def write_assigned(store: Store, identity: str, assigned: Assignment) -> AssignedCounts:
+    """Write the concepts of a shard's rows, whose distances are known, and the sums over the concepts."""
+    assert assigned.distance is not None
+    write_assignment(store, identity, assigned)
+    write_sums(store, identity, assigned, assigned.distance, int(read_sections(store).sum()))
     return AssignedCounts(rows=len(assigned.row), replicas=len(assigned.replica))
 
 

@@ -13,11 +13,9 @@ from filtering.concepts.artifacts import (
     QUERIES_NAME,
     Assignment,
     read_assignment,
-    read_distances,
 )
-from filtering.concepts.assignment import AssignedCounts, NearestCells, assigned_rows, write_assigned
+from filtering.concepts.assignment import AssignedCounts, assigned_rows, compared_rows, write_assigned
 from filtering.concepts.exact_search import ExactSearch
-from filtering.concepts.nearest import Float32Array
 from filtering.concepts.partition import global_rows, moved_rows
 from filtering.concepts.statistics import STATISTICS_NAME
 from filtering.concepts.training import gather_queries, sampled_queries
@@ -30,6 +28,7 @@ from filtering.concepts.true_neighbours import (
     with_radius,
     write_nearest,
 )
+from filtering.core.csr import inverse_order
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
 from filtering.storage.store import Store
@@ -68,17 +67,10 @@ def find_nearest_of_new(shard: PassingShard, most: int, k: int, base: Store, sto
 
     For a shard that has not changed, of which other rows pass the filters than in the base.
     """
-    passing, queries = shard.rows(), store.read_arrays(QUERIES_NAME)
-    new = ~np.isin(passing, _known(shard, base)[0].row)
-    finding = NearestCells(store, most, passing[new])
-    exact = ExactSearch(unit_rows(queries["vectors"]), queries["row"], k)
+    passing = shard.rows()
+    new = ~np.isin(passing, _known(shard, base).row)
+    exact, _ = compared_rows(shard, passing, new, most, k, store)
     ids = global_rows(shard.index, passing)
-    for block, vectors in shard.vector_blocks(passing):
-        unit = unit_rows(vectors)
-        exact.add(unit, ids[block], block.start)
-        if new[block].any():
-            finding.add(unit[new[block]])
-    finding.write(shard.identity)
     nearest = found_rows(exact, ids)[1] if len(ids) and len(exact.rows) else {}
     write_nearest(store, shard.identity, nearest)
     return int(new.sum())
@@ -86,42 +78,39 @@ def find_nearest_of_new(shard: PassingShard, most: int, k: int, base: Store, sto
 
 def assign_new(shard: PassingShard, base: Store, store: Store) -> AssignedCounts:
     """Write the concepts of a shard's rows, a base's of those that it has, and the sums over the concepts."""
-    before, distances = _known(shard, base)
-    left = np.isin(before.row, shard.rows())
-    own, apart = assigned_rows(shard, store)
-    joined = _joined(_some_rows(before, left), own)
-    order = np.argsort(np.concatenate([before.row[left], own.row]))
-    return write_assigned(store, shard.identity, joined, np.concatenate([distances[left], apart])[order])
+    before = _known(shard, base)
+    left = _some_rows(before, np.isin(before.row, shard.rows()))
+    return write_assigned(store, shard.identity, _joined(left, assigned_rows(shard, store)))
 
 
-def _known(shard: PassingShard, base: Store) -> tuple[Assignment, Float32Array]:
-    """Return what a base has assigned of a shard, and the distances; nothing where an older version wrote none."""
-    assigned, distances = read_assignment(base, shard.identity), read_distances(base, shard.identity)
-    if distances is None:
-        none = np.zeros(len(assigned.row), dtype=bool)
-        return _some_rows(assigned, none), np.zeros(0, dtype=np.float32)
-    return assigned, distances
+def _known(shard: PassingShard, base: Store) -> Assignment:
+    """Return what a base has assigned of a shard, with distances; nothing where an older version wrote none."""
+    assigned = read_assignment(base, shard.identity)
+    if assigned.distance is None:
+        return _some_rows(assigned, np.zeros(len(assigned.row), dtype=bool))
+    return assigned
 
 
 def _some_rows(assigned: Assignment, rows: npt.NDArray[np.bool_]) -> Assignment:
     """Return what is assigned to some rows, bool (n,)."""
     place, there = np.cumsum(rows) - 1, rows[assigned.replica]
     replica = place[assigned.replica[there]].astype(np.int32)
-    return Assignment(assigned.row[rows], assigned.concept[rows], replica, assigned.replica_concept[there])
+    distance = np.zeros(0, dtype=np.float32) if assigned.distance is None else assigned.distance[rows]
+    return Assignment(assigned.row[rows], assigned.concept[rows], replica, assigned.replica_concept[there], distance)
 
 
 def _joined(one: Assignment, other: Assignment) -> Assignment:
     """Return what is assigned to the rows of both, which have none in common, in the order of the rows."""
     order = np.argsort(np.concatenate([one.row, other.row]))
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
+    place = inverse_order(order)
     replica = place[np.concatenate([one.replica, other.replica + len(one.row)])].astype(np.int32)
     # Stable: a row's replicas stay in their order.
     by_row = np.argsort(replica, kind="stable")
-    row, concept, to = (
-        np.concatenate([getattr(part, name) for part in (one, other)]) for name in ("row", "concept", "replica_concept")
+    row, concept, distance, to = (
+        np.concatenate([getattr(part, name) for part in (one, other)])
+        for name in ("row", "concept", "distance", "replica_concept")
     )
-    return Assignment(row[order], concept[order], replica[by_row], to[by_row])
+    return Assignment(row[order], concept[order], replica[by_row], to[by_row], distance[order])
 
 
 def reuse_queries(identities: Sequence[str], base: BaseConcepts, store: Store) -> QueryCounts:

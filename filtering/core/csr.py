@@ -129,6 +129,13 @@ def _first_seen(ids: Int64Array, table: Int64Array, bits: int, found: Int64Array
     return count
 
 
+def inverse_order(order: Int64Array) -> Int64Array:
+    """Return where each place stands in an order of all places, int64 (n,)."""
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
 def row_pointers(rows: Int64Array, nodes: int) -> Int64Array:
     """Return CSR's indptr, int64 (nodes + 1,), of the rows of edges, in [0, `nodes`)."""
     return _pointers(np.bincount(rows, minlength=nodes))

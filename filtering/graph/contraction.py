@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filtering.core.csr import Int64Array
+from filtering.core.csr import Int64Array, inverse_order
 from filtering.core.uids import mixed
 from filtering.graph.components import Components
 from filtering.graph.sharded import ShardGraph, positions
@@ -45,8 +45,7 @@ def contracted(graph: ShardGraph) -> tuple[Records, Records]:
     source = np.repeat(np.arange(len(graph.row)), np.diff(graph.indptr))
     target = positions(graph.row, graph.indices)
     order = np.argsort(graph.row)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
+    place = inverse_order(order)
     here = target >= 0
     joined = Components(len(graph.row))
     # In the order of ids: the root of a component is its least row.

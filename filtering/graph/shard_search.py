@@ -32,8 +32,6 @@ from filtering.storage.store import Store
 SHARD_FOUND_NAME = "{}" + FOUND_SUFFIX
 # Of rows of which no radius is known: any new row is sent to them, and they choose.
 UNKNOWN_RADIUS, ASKS_ITSELF = np.float32(np.inf), np.float32(-1)
-
-
 # Rows of shards that are in memory at once, if a shard has not more: all query rows are read for so many.
 ROWS_TOGETHER = 1 << 19
 

@@ -10,7 +10,7 @@ from filtering.embedding.artifacts import EmbeddingResult
 from filtering.filters.artifacts import FiltersResult, PassingShard
 from filtering.graph.artifacts import GraphResult
 from filtering.pipeline.unchanged import InBase, stage_in_base
-from filtering.runtime.finished_run import Base, Reusable
+from filtering.runtime.finished_run import Reusable
 from filtering.runtime.run_record import RunRecord, StageCost
 from filtering.runtime.stage import Finished, Runtime, StageKey, StageResult, StageRun
 from filtering.scores.artifacts import GraphSource
@@ -77,20 +77,19 @@ class RunContext:
         result: type[S],
         body: Callable[[StageRun], S],
         now: Callable[[S], S] = lambda found: found,
-        copy: Callable[[StageRun, Base, InBase], bool] = lambda stage, _, there: there.copy(stage),
+        copy: Callable[[StageRun, InBase], bool] = lambda stage, there: there.copy(stage),
     ) -> Finished[S]:
         """Return what `take` does, copied from the base where that has a stage of the same inputs and settings.
 
         `now` returns the base's result as that of this run; `copy` says whether it could copy what the stage wrote.
         """
-        there, reusable = self.in_base(key), self.reusable
-        if there is None or reusable is None:
+        if (there := self.in_base(key)) is None:
             return self.take(key, result, body)
         self.note_alike(key.fingerprint, there.fingerprint)
 
         def taken(stage: StageRun) -> S:
             found = there.result(result)
-            return body(stage) if found is None or not copy(stage, reusable.base, there) else now(found)
+            return body(stage) if found is None or not copy(stage, there) else now(found)
 
         return self.take(key, result, taken)
 

@@ -37,6 +37,7 @@ from filtering.runtime.events import EventLog
 from filtering.runtime.executor import executor_for
 from filtering.runtime.finished_run import Base, reusable_from
 from filtering.runtime.progress import LineReporter, Reporter
+from filtering.runtime.references import run_of
 from filtering.runtime.run_record import RunRecord, write_run
 from filtering.runtime.stage import FOLDER, Finished, Runtime, StageRun, leased
 from filtering.shards.field_columns import check_fields
@@ -232,7 +233,7 @@ def _finish(
         key,
         ManifestsResult,
         lambda stage: write_manifests(stage, pick_filters, passing, samples, weights),
-        copy=lambda stage, base, _: copy_manifests(stage, base.run, COPIED_HERE),
+        copy=lambda stage, there: copy_manifests(stage, run_of(there.store), COPIED_HERE),
     )
     summary = run_summary(context, inputs, selected, measures.result, manifests.result)
     partitions = inputs.concepts.result.partitions

@@ -9,15 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from filtering.core.errors import RunError
-from filtering.runtime.finished_run import Reusable
-from filtering.runtime.records import from_plain
-from filtering.runtime.run_record import StageRecord
+from filtering.runtime.finished_run import Reusable, read_result
 from filtering.runtime.stage import StageKey, StageResult, StageRun
-from filtering.runtime.stage_objects import RECORD_SUFFIX, copy_object, objects_left
+from filtering.runtime.stage_objects import copy_object, objects_left
 from filtering.runtime.task_spec import task
 from filtering.storage.at_once import each_at_once
-from filtering.storage.reading import read_record_as
 from filtering.storage.store import MARKER, Store
 from filtering.storage.written import note
 
@@ -34,18 +30,9 @@ class InBase:
     store: Store
     fingerprint: str
 
-    @property
-    def record(self) -> str:
-        """The name of the object that says that the stage is done."""
-        return f"{self.fingerprint}{RECORD_SUFFIX}"
-
     def result(self, kind: type[S]) -> S | None:
         """Return its result, None if an older version wrote it in another form."""
-        plain = read_record_as(self.store, self.record, StageRecord)["result"]
-        try:
-            return from_plain(kind, plain, self.store.path(self.record))
-        except RunError:
-            return None
+        return read_result(self.store, self.fingerprint, kind)
 
     def copy(self, stage: StageRun, *, markers: bool = False) -> bool:
         """Copy its objects to a stage, and return True; DamagedError if one is damaged or missing.

@@ -46,14 +46,22 @@ class Base:
 
     def result(self, stage: str, kind: type[T]) -> T:
         """Return the result of a stage; InputError if an older version of filtering wrote it in another form."""
-        name = f"{self.fingerprint(stage)}{RECORD_SUFFIX}"
-        plain = read_record_as(self.store(stage), name, StageRecord)["result"]
-        try:
-            return from_plain(kind, plain, self.store(stage).path(name))
-        except RunError:
+        found = read_result(self.store(stage), self.fingerprint(stage), kind)
+        if found is None:
             raise InputError(
                 f"{self.run.url}: an older version of filtering wrote its {stage}; run it again, or set no base"
-            ) from None
+            )
+        return found
+
+
+def read_result(store: Store, fingerprint: str, kind: type[T]) -> T | None:
+    """Return the result of a finished stage, of its folder; None if an older version wrote it in another form."""
+    name = f"{fingerprint}{RECORD_SUFFIX}"
+    plain = read_record_as(store, name, StageRecord)["result"]
+    try:
+        return from_plain(kind, plain, store.path(name))
+    except RunError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

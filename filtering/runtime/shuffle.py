@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from filtering.core.errors import DamagedError
 from filtering.runtime.shard_groups import current_packs
-from filtering.storage.at_once import REQUESTS_AT_ONCE, each_at_once, each_from_disk
+from filtering.storage.at_once import REQUESTS_AT_ONCE
 from filtering.storage.checksums import MissingError, name_sum
-from filtering.storage.reading import read_into
-from filtering.storage.store import Store, is_local, read_range, write_chunks
+from filtering.storage.reading import each_inside, read_into
+from filtering.storage.store import Store, read_range, write_chunks
 
 Records = npt.NDArray[np.void]
 Positions = npt.NDArray[np.int64]
@@ -102,8 +102,8 @@ def read_groups(store: Store, names: Sequence[str], first: int, last: int | None
     or the object is missing.
     """
     end = first + 1 if last is None else last
-    each = each_from_disk if is_local(store.url) else each_at_once
-    places = [place for place in each(lambda name: _find(store.path(name), first, end), names) if place is not None]
+    found = each_inside(store, lambda name: _find(store.path(name), first, end), names)
+    places = [place for place in found if place is not None]
     if not places:
         return None
     records = np.empty(sum(place.count for place in places), dtype=places[0].dtype)
@@ -112,7 +112,7 @@ def read_groups(store: Store, names: Sequence[str], first: int, last: int | None
     parts = [(place, data[(end - place.count) * size : end * size]) for place, end in zip(places, ends, strict=True)]
     largest = max(place.count for place in places) * size
     ahead = min(REQUESTS_AT_ONCE, AHEAD_BYTES // max(2 * largest, 1))
-    deque(each(lambda part: part[0].read_into(part[1]), parts, ahead), maxlen=0)
+    deque(each_inside(store, lambda part: part[0].read_into(part[1]), parts, ahead), maxlen=0)
     return records
 
 
@@ -130,10 +130,8 @@ def moved_groups(url: str, before: str, data: bytes) -> bytes:
     """Return the whole object of a URL, `data`, as the object of another; DamagedError if it is damaged."""
     header, start = _parsed_head(before, data)
     dtype, records = _dtype_of(header), memoryview(data)[start:]
-    sums = _Sums([first * dtype.itemsize for first in header["starts"][:-1]])
-    sums.add(records)
-    if len(records) != header["starts"][-1] * dtype.itemsize or sums.digits() != header["sums"]:
-        raise DamagedError(before, CHANGED)
+    whole = len(records) == header["starts"][-1] * dtype.itemsize
+    _check(before, records, whole, [first * dtype.itemsize for first in header["starts"][:-1]], header["sums"])
     return b"".join([_head(url, header), records])
 
 
@@ -206,10 +204,16 @@ class _Place:
         else:
             with _missing(self.url):
                 found = read_into(self.url, self.start, target)
-        sums = _Sums([start * self.dtype.itemsize for start in self.starts])
-        sums.add(target)
-        if found != len(target) or sums.digits() != self.sums:
-            raise DamagedError(self.url, CHANGED)
+        starts = [start * self.dtype.itemsize for start in self.starts]
+        _check(self.url, target, found == len(target), starts, self.sums)
+
+
+def _check(url: str, data: memoryview, whole: bool, starts: Sequence[int], expected: Sequence[str]) -> None:
+    """Raise DamagedError unless groups that start at some bytes are `whole` and have the checksums expected."""
+    sums = _Sums(starts)
+    sums.add(data)
+    if not whole or sums.digits() != expected:
+        raise DamagedError(url, CHANGED)
 
 
 def _head(url: str, header: _Header) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filtering.core.csr import inverse_order
 from filtering.core.uids import Uids, hashed, random_order
 from filtering.embedding.artifacts import unit_rows
 from filtering.filters.artifacts import PassingShard
@@ -123,8 +124,7 @@ def _sampled_pairs(names: Sequence[str], store: Store) -> tuple[Uids, Sides]:
     uids = np.concatenate([part.pop("uid") for part in parts])
     # The same model, to the bit, whatever the order of the shards.
     by_uid = np.argsort(uids)
-    places = np.empty(len(uids), dtype=np.int64)
-    places[by_uid] = np.arange(len(uids))
+    places = inverse_order(by_uid)
     return uids[by_uid], {side: _placed([part.pop(side) for part in parts], places) for side in list(parts[0])}
 
 

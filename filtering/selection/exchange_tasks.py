@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from filtering.config.methods import NoveltySettings
 from filtering.config.selection import Step
-from filtering.core.csr import Int64Array
+from filtering.core.csr import Int64Array, inverse_order
 from filtering.core.radix_select import Digits, at_or_above, score_digits, split_digits
 from filtering.graph.sharded import positions
 from filtering.runtime.rank_counts import count_keys
@@ -95,8 +95,7 @@ def _part(number: int, adjacent: Sequence[int], step: Step, graph: Store, scores
 
 def _bordered(number: int, found: Survivors, step: Step, own: Records) -> Bordered:
     order = np.argsort(found.touched)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
+    place = inverse_order(order)
     ends = Ends(found.touched[order], found.score_of[order], place[: len(found.part.row)], place[found.edges])
     make = _novel if isinstance(step.settings, NoveltySettings) else _paper
     columns = make(found, step, own[positions(np.ascontiguousarray(own["row"]), found.part.row)])

@@ -1,7 +1,7 @@
 """Objects read as what their names promise; DamagedError names the object that is something else, in one line."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from filtering.core.errors import MAKE_ANEW
 from filtering.core.parsing import parsed
-from filtering.storage.at_once import each_at_once, each_from_disk
+from filtering.storage.at_once import REQUESTS_AT_ONCE, each_at_once, each_from_disk
 from filtering.storage.decoding import check_arrays, check_table
 from filtering.storage.local import check_is_file
 from filtering.storage.retries import retried
@@ -19,6 +19,7 @@ from filtering.storage.store import Store, filesystem_of, is_local, read_range
 from filtering.storage.streams import count_bytes
 
 T = TypeVar("T")
+R = TypeVar("R")
 Arrays = dict[str, npt.NDArray[Any]]
 # Twice as many may be in memory.
 ARRAYS_AT_ONCE = 16
@@ -50,8 +51,15 @@ def read_rows(
 
 def each_arrays(store: Store, names: Iterable[str], at_once: int = ARRAYS_AT_ONCE) -> Iterator[Arrays]:
     """Yield the arrays of many npz, in order, of which some are read at once; DamagedError as `Store.read_arrays`."""
+    return each_inside(store, store.read_arrays, list(names), at_once)
+
+
+def each_inside(
+    store: Store, function: Callable[[T], R], items: Sequence[T], at_once: int = REQUESTS_AT_ONCE
+) -> Iterator[R]:
+    """Yield what a function that reads objects of a folder returns of each item, in order, some at once."""
     each = each_from_disk if is_local(store.url) else each_at_once
-    return each(store.read_arrays, list(names), at_once)
+    return each(function, items, at_once)
 
 
 def read_columns(store: Store, name: str, **columns: Any) -> dict[str, npt.NDArray[Any]]:
