@@ -51,6 +51,7 @@ from filtering.concepts.training import gather_queries, merge_few, sample_shard
 from filtering.concepts.true_neighbours import merge_neighbours
 from filtering.config.aliases import renamed
 from filtering.config.run import Concepts, Graph
+from filtering.core.spare_neighbours import share_of_losers
 from filtering.filters.artifacts import PassingShard, stage_of
 from filtering.runtime.finished_run import Base, Reusable
 from filtering.runtime.shard_groups import group_identities, named_groups
@@ -268,9 +269,12 @@ def _find_exact(stage: StageRun, sample: _Sample, pool: _Pool, reusable: Reusabl
 
 
 def _few_search(before: int, rows: int, new: int, k: int) -> bool:
-    """Say whether few of the `rows` would search for neighbours: those that are new, and that have lost one of k."""
+    """Say whether few of the `rows` would search for neighbours: those that are new, and that have lost too many.
+
+    As if rows went at random, and none had lost a neighbour before.
+    """
     gone = 1 - (rows - new) / max(before, 1)
-    searching = new + (rows - new) * (1 - (1 - gone) ** k)
+    searching = new + (rows - new) * share_of_losers(k, gone)
     return searching <= max(min(SEARCHING_SHARE * rows, MOST_SEARCHING), FEW_SEARCHING)
 
 

@@ -27,7 +27,12 @@ GRAPH_NAME = "{:08d}" + GRAPH_SUFFIX
 CHOSEN_NAME = "{:08d}.chosen.npz"
 # The rows of a partition that measure recall, and the distances of the neighbours they chose.
 QUERIES_NAME = "{:08d}.queries.npz"
-# The partitions that each partition shares edges with.
+# The spare neighbours of a partition's rows, in the order of its graph; older versions kept none.
+SPARES_SUFFIX = ".spares.npz"
+SPARES_NAME = "{:08d}" + SPARES_SUFFIX
+# All that a partition has, and that goes with its part where that is reused.
+PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME, SPARES_NAME)
+# The partitions that each partition shares edges with, or spare neighbours.
 ADJACENT = "adjacent.json"
 # The folders of the reused parts, and where the run was, see `filtering.runtime.references`.
 ORIGINS = "origins.npz"
@@ -115,7 +120,8 @@ def reused_objects(store: Store) -> Iterator[tuple[Store, list[str]]]:
     for at, there in enumerate(origins.stores):
         numbers = np.flatnonzero(origins.run_of == at).tolist()
         reused = [number for number in numbers if GRAPH_NAME.format(number) not in own]
-        yield there, [name.format(number) for number in reused for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)]
+        without = set() if not reused else {SPARES_NAME.format(one) for one in reused} - set(there.names(SPARES_SUFFIX))
+        yield there, [one for number in reused for name in PART_NAMES if (one := name.format(number)) not in without]
 
 
 def read_graph(store: Store, partition: int) -> ShardGraph | None:
@@ -154,5 +160,5 @@ def read_part_object(store: Store, name: str, partition: int) -> dict[str, npt.N
 
 
 def read_adjacent(store: Store) -> dict[int, list[int]]:
-    """Return, for each partition that has rows, the others that it shares edges with, ascending."""
+    """Return, for each partition with rows, the others that it shares edges or spare neighbours with, ascending."""
     return read_mapping_as(store, ADJACENT, dict[Count, list[Count]])

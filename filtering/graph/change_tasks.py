@@ -12,7 +12,7 @@ from filtering.concepts.grouping import send_rows
 from filtering.concepts.partition import global_rows, shard_and_row
 from filtering.core.csr import Int64Array, distinct
 from filtering.filters.artifacts import PassingShard
-from filtering.graph.renewal import KNOWN, radii, standing
+from filtering.graph.renewal import KNOWN, searching, standing
 from filtering.graph.sharded import (
     Int32Array,
 )
@@ -61,9 +61,9 @@ class ChangedRows(Asked):
 
 
 class KnownRows(TypedDict):
-    """The shards to which a partition told its rows that have lost a neighbour, and whether any row is gone."""
+    """The shards of a partition's rows that have to search, and whether a row, neighbour or spare one is gone."""
 
-    lost: list[int]
+    searching: list[int]
     gone: bool
 
 
@@ -122,26 +122,29 @@ def tell_known(
     partition: int, near: Sequence[int], gone_names: Sequence[str], work: Renewing, store: Store
 ) -> KnownRows:
     """Tell the shards what the base knows of a partition's rows; `near` are it and those that it shares edges with."""
-    base = read_base_part(store, partition)
+    base = read_base_part(store, partition, work.inputs.k)
     gone = _gone_rows(near, gone_names, store)
     if base is None:
-        return KnownRows(lost=[], gone=False)
+        return KnownRows(searching=[], gone=False)
     if len(gone):
         store.write_arrays(GONE_HERE_NAME.format(partition), {"row": gone})
     there = standing(base, gone)
-    row, lost = base.graph.row[there.rows], there.lost[there.rows]
+    row, searches = base.graph.row[there.rows], searching(base, there, work.inputs.k)[there.rows]
     shards = shard_and_row(row)[0]
-    records = packed(KNOWN, row=row, radius=radii(base, there, work.inputs.k)[there.rows], lost=lost)
+    records = packed(KNOWN, row=row, radius=base.spares.reach[there.rows], searches=searches)
     write_groups(store, KNOWN_NAME.format(partition), shards, KNOWN, records.__getitem__)
-    return KnownRows(lost=distinct(shards[lost]).tolist(), gone=not there.rows.all())
+    # Spare neighbours of a shard that is gone have been forgotten as they were read.
+    spare_gone = (base.spares.ids >= 0)[there.rows] & ~there.spares[there.rows]
+    gone_here = not there.rows.all() or there.lost.any() or spare_gone.any()
+    return KnownRows(searching=distinct(shards[searches]).tolist(), gone=bool(gone_here))
 
 
 def ask_for_lost(shard: PassingShard, known_names: Sequence[str], work: Renewing, store: Store) -> Asked:
-    """Send a shard's rows that have lost a neighbour to where they search."""
+    """Send a shard's rows that have lost neighbours to where they search."""
     assigned = read_assignment(work.inputs.concepts, shard.identity)
     known = known_rows(shard.index, shard.index + 1, known_names, store)
     names = (LOST_ASKING_NAME, LOST_ASKED_NAME)
-    lost = np.isin(global_rows(shard.index, assigned.row), known["row"][known["lost"]])
+    lost = np.isin(global_rows(shard.index, assigned.row), known["row"][known["searches"]])
     return _send_asking(shard, assigned, lost, np.zeros(len(lost), dtype=bool), names, work, store)
 
 

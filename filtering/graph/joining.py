@@ -11,6 +11,7 @@ from numba import njit
 
 from filtering.core.csr import Int64Array, sorted_edges
 from filtering.graph.sharded import Float32Array, Nodes, ShardGraph, positions
+from filtering.graph.spares import Spares
 from filtering.runtime.shuffle import Records
 
 # Who chose an edge of a row: the row, or its target.
@@ -51,6 +52,14 @@ class BasePart:
 
     graph: ShardGraph
     chosen: npt.NDArray[np.uint8]
+    spares: Spares  # in the order of the graph's rows
+
+
+def radii(indptr: Int64Array, chosen: npt.NDArray[np.uint8], distances: Float32Array, k: int) -> Float32Array:
+    """Return the squared distance of the k-th neighbour that each row chose, float32 (n,), infinite if it has fewer."""
+    farthest = np.empty(len(indptr) - 1, dtype=np.float32)
+    _measure(indptr, chosen, distances, k, farthest)
+    return farthest
 
 
 def joined_nodes(remaining: Nodes, sent: Nodes) -> Nodes:
@@ -81,3 +90,16 @@ def _mark(
             else:
                 high = middle
         chosen[low] |= bit
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _measure(
+    indptr: Int64Array, chosen: npt.NDArray[np.uint8], distances: Float32Array, k: int, farthest: Float32Array
+) -> None:
+    for row in range(len(farthest)):
+        count, last = 0, np.float32(-1)
+        for edge in range(indptr[row], indptr[row + 1]):
+            if chosen[edge] & CHOSEN:
+                count += 1
+                last = max(last, distances[edge])
+        farthest[row] = last if count >= k else np.float32(np.inf)

@@ -11,7 +11,7 @@ from numba import njit
 
 from filtering.core.csr import Int64Array, row_pointers
 from filtering.graph.joining import CHOSEN, CHOSEN_BY, BasePart
-from filtering.graph.renewal import Standing
+from filtering.graph.renewal import Standing, places_before
 from filtering.graph.sharded import Float32Array, Nodes, ShardGraph, positions
 from filtering.runtime.shuffle import Records
 
@@ -44,7 +44,7 @@ def renewed_part(base: BasePart, there: Standing, nodes: Nodes, dropped: Records
     added : EDGE (a,)
         Edges that rows choose and did not, and that touch this partition.
     """
-    before = _places_before(base, there, nodes)
+    before = places_before(base, there, nodes)
     changes = _changes(nodes, dropped, added)
     size = len(base.graph.indices) + len(changes.target)
     indptr = np.zeros(len(nodes.row) + 1, dtype=np.int64)
@@ -57,14 +57,6 @@ def renewed_part(base: BasePart, there: Standing, nodes: Nodes, dropped: Records
     end = int(indptr[-1])
     graph = ShardGraph(nodes.row, nodes.uid, nodes.concept, indptr, indices[:end], distances[:end])
     return RenewedPart(graph, chosen[:end], same)
-
-
-def _places_before(base: BasePart, there: Standing, nodes: Nodes) -> Int64Array:
-    """Return where each row stood in a base's part, int64 (n,), -1 where it was not there."""
-    stayed = np.flatnonzero(there.rows)
-    before = positions(base.graph.row[stayed], nodes.row)
-    before[before >= 0] = stayed[before[before >= 0]]
-    return before
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Which rows of a pool differ from those of a base, and what of the base's part of a partition still holds.
 
 A row's neighbours are its k nearest by distance and id. Rows that the base has not are new; a row whose neighbour is
-gone has lost it. Both search among all rows of their concepts. Any other row keeps its neighbours unless a new row is
-nearer.
+gone has lost it. New rows search among all rows of their concepts, and so do those that have lost a neighbour and have
+no spare one left (`filtering.graph.spares`). Any other row keeps its neighbours unless a new row is nearer.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from filtering.core.csr import Int64Array
+from filtering.core.csr import Int64Array, distinct
+from filtering.core.spare_neighbours import spare_count
 from filtering.graph.joining import CHOSEN, BasePart
-from filtering.graph.sharded import EDGE, FOUND, Float32Array, Neighbours, Nodes, chosen_neighbours, positions
+from filtering.graph.sharded import EDGE, FOUND, Int32Array, Neighbours, Nodes, chosen_neighbours, positions
+from filtering.graph.spares import Spares
 from filtering.runtime.shuffle import Records, packed
 
-# What a base knows of a row, by its global id: the squared distance of its k-th neighbour, infinite where it has fewer,
-# and whether it has lost a neighbour.
-KNOWN = np.dtype([("row", "<i8"), ("radius", "<f4"), ("lost", "?")])
+# What a base knows of a row, by its global id: how far its list of neighbours reaches, squared, and whether it has to
+# search.
+KNOWN = np.dtype([("row", "<i8"), ("radius", "<f4"), ("searches", "?")])
 # An edge of the base that its row, the source, does not choose any more.
 DROPPED = np.dtype([("source", "<i8"), ("target", "<i8")])
 
@@ -33,6 +35,7 @@ class Standing:
     targets: Bools  # bool (nnz,), edges whose target is not gone
     chosen: Bools  # bool (nnz,), edges that the row chose, between rows that are not gone
     lost: Bools  # bool (n,), rows that are not gone and chose one that is
+    spares: Bools  # bool (n, s), spare neighbours that are not gone, of rows that are not
 
 
 def standing(base: BasePart, gone: Int64Array) -> Standing:
@@ -41,51 +44,132 @@ def standing(base: BasePart, gone: Int64Array) -> Standing:
     rows, targets = _there(graph.row, gone), _there(graph.indices, gone)
     chosen, lost = np.empty(len(targets), dtype=bool), np.zeros(len(rows), dtype=bool)
     _mark_standing(graph.indptr, base.chosen, rows, targets, chosen, lost)
-    return Standing(rows, targets, chosen, lost)
+    spares = _there(base.spares.ids.ravel(), gone).reshape(base.spares.ids.shape) & rows[:, None]
+    return Standing(rows, targets, chosen, lost, spares)
 
 
-def radii(base: BasePart, there: Standing, k: int) -> Float32Array:
-    """Return the squared distance of the k-th neighbour of each row, float32 (n,), infinite where it has fewer."""
-    farthest = np.empty(len(there.rows), dtype=np.float32)
-    _measure(base.graph.indptr, there.chosen, base.graph.distances, k, farthest)
-    return farthest
+def searching(base: BasePart, there: Standing, k: int) -> Bools:
+    """Return which rows, bool (n,), have to search: they have lost a neighbour, and too few spare ones are left.
+
+    A row with a complete list has nothing to find but new rows.
+    """
+    degrees = np.diff(base.graph.indptr)
+    left = np.bincount(np.repeat(np.arange(len(degrees)), degrees)[there.chosen], minlength=len(degrees))
+    left += there.spares.sum(axis=1)
+    return np.asarray(there.lost & (left < k) & np.isfinite(base.spares.reach))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the rows of a partition choose otherwise than in the base."""
+
+    added: Records  # EDGE (a,), to neighbours that were found
+    partitions: Int32Array  # int32 (a,), of their targets
+    promoted: Records  # EDGE (p,), to neighbours that were spare ones
+    dropped: Records  # DROPPED (d,)
+    spares: Spares  # of all rows
+    beside: Int32Array  # int32 (b,), the partitions of spare neighbours that were found
 
 
 def renewed_choice(
-    nodes: Nodes,
-    base: BasePart | None,
-    there: Standing | None,
-    found: Records,
-    partition_of: npt.NDArray[np.int32],
-    k: int,
-) -> tuple[Records, npt.NDArray[np.int32], Records]:
-    """Return the edges that rows choose and did not, EDGE (m,), the partition of each one's target, and those dropped.
+    nodes: Nodes, base: BasePart | None, there: Standing | None, found: Records, partition_of: Int32Array, k: int
+) -> Choice:
+    """Return how rows choose now.
 
     `nodes` are the partition's rows, `found` is what was found for them, FOUND (f,): all neighbours of rows that
-    searched, new rows that are nearer than known neighbours for others. Of a row that has lost a neighbour, what it
-    found holds whatever it keeps.
+    searched, new rows within the reach of their lists for others.
     """
-    before = np.zeros(0, FOUND) if base is None or there is None else _choices_before(base, there, found)
-    # What a row chose comes first, and is not taken again with a home: that tells new edges.
-    choice = chosen_neighbours(nodes, np.concatenate([before, found]), k)
+    known = None if base is None or there is None else _Known(base, there, places_before(base, there, nodes), k)
+    before, chose = (np.zeros(0, FOUND), np.zeros(0, bool)) if known is None else known.lists(found)
+    # What a row had comes first, and is not taken again with a home: that tells what is new.
+    listed = chosen_neighbours(nodes, np.concatenate([before, found]), k + spare_count(k))
+    if known is not None:
+        known.cut(listed)
+    choice, spare = listed.divided(k)
     at, column = np.nonzero(choice.homes >= 0)
     added = packed(EDGE, source=nodes.row[at], target=choice.ids[at, column], distance=choice.distances[at, column])
-    left = before[_beyond(before, positions(nodes.row, before["row"]), choice)]
-    dropped = packed(DROPPED, source=left["row"], target=left["neighbour"])
-    return added, partition_of[choice.homes[at, column]], dropped
+    beyond = _beyond(before, positions(nodes.row, before["row"]), choice)
+    up, down = before[~chose & ~beyond], before[chose & beyond]
+    spares = Spares(spare.ids, spare.distances)
+    return Choice(
+        added,
+        partition_of[choice.homes[at, column]],
+        packed(EDGE, source=up["row"], target=up["neighbour"], distance=up["distance"]),
+        packed(DROPPED, source=down["row"], target=down["neighbour"]),
+        spares if known is None else known.kept(spares, found),
+        distinct(partition_of[spare.homes[spare.homes >= 0]]),
+    )
 
 
-def _choices_before(base: BasePart, there: Standing, found: Records) -> Records:
-    """Return what rows chose, FOUND (m,), that have found something or lost a neighbour; no neighbour has a home."""
-    graph, stayed = base.graph, np.flatnonzero(there.rows)
-    # Whoever has lost a neighbour and found none has fewer.
-    asked, place = there.lost.copy(), positions(graph.row[stayed], found["row"])
-    asked[stayed[place[place >= 0]]] = True
-    degrees = np.diff(graph.indptr)
-    edges = np.flatnonzero(there.chosen & np.repeat(asked, degrees))
-    row = np.repeat(graph.row[asked], degrees[asked])[there.chosen[np.repeat(asked, degrees)]]
-    neighbour, distance = graph.indices[edges], graph.distances[edges]
-    return packed(FOUND, row=row, home=np.full(len(row), -1), neighbour=neighbour, distance=distance)
+def places_before(base: BasePart, there: Standing, nodes: Nodes) -> Int64Array:
+    """Return where each row stood in a base's part, int64 (n,), -1 where it was not there."""
+    stayed = np.flatnonzero(there.rows)
+    before = positions(base.graph.row[stayed], nodes.row)
+    before[before >= 0] = stayed[before[before >= 0]]
+    return before
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a base knows of the neighbours of a partition's rows."""
+
+    base: BasePart
+    there: Standing
+    before: Int64Array  # int64 (n,), where each of today's rows stood
+    k: int
+
+    def asked(self, found: Records) -> Bools:
+        """Return which rows of the base, bool (b,), choose again: they have found something, or lost a neighbour."""
+        asked, stayed = self.there.lost.copy(), np.flatnonzero(self.there.rows)
+        place = positions(self.base.graph.row[stayed], found["row"])
+        asked[stayed[place[place >= 0]]] = True
+        return asked
+
+    def lists(self, found: Records) -> tuple[Records, Bools]:
+        """Return what is left of the lists of rows that choose again, FOUND (m,) without homes, and what they chose."""
+        graph, spares, asked = self.base.graph, self.base.spares, self.asked(found)
+        edges = np.flatnonzero(self.there.chosen & np.repeat(asked, np.diff(graph.indptr)))
+        at, column = np.nonzero(self.there.spares & asked[:, None])
+        row = np.concatenate([np.searchsorted(graph.indptr, edges, side="right") - 1, at])
+        neighbour, distance = (
+            np.concatenate([here[edges], far[at, column]])
+            for here, far in ((graph.indices, spares.ids), (graph.distances, spares.distances))
+        )
+        records = packed(FOUND, row=graph.row[row], home=np.full(len(row), -1), neighbour=neighbour, distance=distance)
+        return records, np.arange(len(row)) < len(edges)
+
+    def cut(self, listed: Neighbours) -> None:
+        """Cut the lists of rows that did not search off where they reach: rows beyond may be farther than others."""
+        reach, last = np.full(len(self.before), np.inf, np.float32), np.full(len(self.before), -1)
+        limited = self.before >= 0
+        limited[limited] = ~searching(self.base, self.there, self.k)[self.before[limited]]
+        limits = _last_known(self.base, self.there)
+        for limit, of in ((reach, self.base.spares.reach), (last, limits)):
+            limit[limited] = of[self.before[limited]]
+        reach, last = reach[:, None], last[:, None]
+        beyond = (listed.distances > reach) | ((listed.distances == reach) & np.isfinite(reach) & (listed.ids > last))
+        listed.ids[beyond], listed.homes[beyond] = -1, -1
+        np.copyto(listed.distances, reach, where=beyond)
+
+    def kept(self, chosen: Spares, found: Records) -> Spares:
+        """Return the spare neighbours of all rows: of those that chose again what they chose, else what is left."""
+        same = self.before >= 0
+        same[same] = ~self.asked(found)[self.before[same]]
+        old, now = self.base.spares, self.before[same]
+        ids, distances = chosen.ids.copy(), chosen.distances.copy()
+        ids[same] = np.where(self.there.spares, old.ids, -1)[now]
+        distances[same] = old.distances[now]
+        return Spares(ids, distances)
+
+
+def _last_known(base: BasePart, there: Standing) -> Int64Array:
+    """Return the largest id of a neighbour that is left as far away as a row's list reaches, int64 (n,), -1 if none."""
+    graph, spares, last = base.graph, base.spares, np.full(len(there.rows), -1)
+    at = np.repeat(np.arange(len(last)), np.diff(graph.indptr))
+    edges = there.chosen & (graph.distances == spares.reach[at])
+    np.maximum.at(last, at[edges], graph.indices[edges])
+    beside = np.where(there.spares & (spares.distances == spares.reach[:, None]), spares.ids, -1)
+    return np.asarray(np.maximum(last, beside.max(axis=1)))
 
 
 def _beyond(before: Records, row: Int64Array, choice: Neighbours) -> Bools:
@@ -116,14 +200,3 @@ def _mark_standing(
             chose = rows[row] and (chosen_before[edge] & CHOSEN) > 0
             chosen[edge] = chose and targets[edge]
             lost[row] |= chose and not targets[edge]
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _measure(indptr: Int64Array, chosen: Bools, distances: Float32Array, k: int, farthest: Float32Array) -> None:
-    for row in range(len(farthest)):
-        count, last = 0, np.float32(-1)
-        for edge in range(indptr[row], indptr[row + 1]):
-            if chosen[edge]:
-                count += 1
-                last = max(last, distances[edge])
-        farthest[row] = last if count >= k else np.float32(np.inf)

@@ -26,7 +26,7 @@ from filtering.graph.change_tasks import (
     find_gone,
     tell_known,
 )
-from filtering.graph.renewal_tasks import Chosen, choose_again, renew
+from filtering.graph.renewal_tasks import ChosenAgain, choose_again, renew
 from filtering.graph.shard_search import ROWS_TOGETHER, SHARD_FOUND_NAME, AskingNames, Searched, search_shards
 from filtering.graph.sharded import PartStatistics
 from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, GraphInputs
@@ -183,7 +183,7 @@ class _Renewal:
     def _ask_for_lost(self, changes: _Changes, known: dict[int, KnownRows]) -> None:
         tellers, store = defaultdict[int, list[str]](list), self.stage.store
         for number, rows in known.items():
-            for at in rows["lost"]:
+            for at in rows["searching"]:
                 tellers[at].append(KNOWN_NAME.format(number))
         losers = [shard for shard in self.shards if shard.index in tellers]
         tasks = [
@@ -207,12 +207,12 @@ class _Renewal:
 
     def _choose(
         self, changes: _Changes, searched: dict[str, Searched], known: dict[int, KnownRows]
-    ) -> dict[int, Chosen]:
+    ) -> dict[int, ChosenAgain]:
         senders = defaultdict[int, list[str]](list)
         for name, one in searched.items():
             for number in one["to"]:
                 senders[number].append(SHARD_FOUND_NAME.format(name))
-        lost = {number for number, rows in known.items() if rows["lost"] or rows["gone"]}
+        lost = {number for number, rows in known.items() if rows["gone"]}
         numbers = sorted(senders.keys() | changes.new.keys() | changes.asked.keys() | lost)
         tasks = [
             task(
@@ -229,7 +229,7 @@ class _Renewal:
         ]
         return dict(zip(numbers, self.stage.map(tasks, "partitions chosen"), strict=True))
 
-    def _renew(self, chosen: dict[int, Chosen]) -> tuple[dict[int, PartStatistics], Adjacent]:
+    def _renew(self, chosen: dict[int, ChosenAgain]) -> tuple[dict[int, PartStatistics], Adjacent]:
         """Renew the parts of partitions whose rows chose otherwise, and of those that share edges with them."""
         store, differing = self.stage.store, [number for number, one in chosen.items() if one["differs"]]
         senders = defaultdict[int, list[int]](list)
@@ -237,6 +237,7 @@ class _Renewal:
             for target in chosen[number]["to"]:
                 senders[target].append(number)
         affected = {*differing, *senders, *(other for one in differing for other in self.before.get(one, []))}
+        affected |= {number for number, one in chosen.items() if one["other_spares"]}
         changed = set(differing)
         tasks = [
             task(
@@ -246,8 +247,8 @@ class _Renewal:
         ]
         parts = dict(zip(sorted(affected), self.stage.map(tasks, "partitions renewed"), strict=True))
         adjacent = defaultdict(set, {number: set(others) for number, others in self.before.items()})
-        for number in differing:
-            for target in chosen[number]["to"]:
+        for number, one in chosen.items():
+            for target in (*one["to"], *one["spare"]):
                 adjacent[number].add(target)
                 adjacent[target].add(number)
         return parts, {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}

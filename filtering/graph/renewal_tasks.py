@@ -19,10 +19,11 @@ from filtering.graph.sharded import (
     statistics,
     to_both_ends,
 )
+from filtering.graph.spares import read_spares, write_spares
 from filtering.graph.tasks import (
     EDGES_NAME,
     NODES_NAME,
-    SentTo,
+    Chosen,
     no_nodes,
     nodes_of,
     read_base_part,
@@ -33,14 +34,15 @@ from filtering.graph.tasks import (
 from filtering.runtime.shuffle import Records, packed, read_groups, write_groups
 from filtering.storage.store import Store
 
-# By partition: edges that are dropped.
-DROPPED_NAME = "{:08d}.dropped.npz"
+# By partition: edges that are dropped, and that lead to neighbours which were spare; whoever shares edges reads them.
+DROPPED_NAME, PROMOTED_NAME = "{:08d}.dropped.npz", "{:08d}.promoted.npz"
 
 
-class Chosen(SentTo):
-    """Besides: whether any row chose otherwise than in the base, and the concepts in which rows searched."""
+class ChosenAgain(Chosen):
+    """Besides: whether any row chose otherwise than in the base, or has other spares; the concepts it searched in."""
 
     differs: bool
+    other_spares: bool
     concepts: int
 
 
@@ -51,26 +53,31 @@ def choose_again(
     asked_names: Sequence[str],
     work: Renewing,
     store: Store,
-) -> Chosen:
+) -> ChosenAgain:
     """Let a partition's rows choose among what they had and what was found, and send the edges that are new."""
-    base, gone = read_base_part(store, partition), _gone_here(store, partition)
+    base, gone = read_base_part(store, partition, work.inputs.k), _gone_here(store, partition)
     there = None if base is None else standing(base, gone)
     new = read_groups(store, new_names, partition)
     nodes = _nodes_now(base, there, np.zeros(0, NEW_ROW) if new is None else new)
     records = read_groups(store, found_names, partition)
     found = np.zeros(0, FOUND) if records is None else records
     partition_of = np.array(work.partition_of, np.int32)
-    added, targets, dropped = renewed_choice(nodes, base, there, found, partition_of, work.inputs.k)
+    choice = renewed_choice(nodes, base, there, found, partition_of, work.inputs.k)
     asked = read_groups(store, asked_names, partition) if asked_names else None
     concepts = 0 if asked is None else len(distinct(np.ascontiguousarray(asked["concept"])))
-    differs = new is not None or there is None or not there.rows.all() or len(added) + len(dropped) > 0
-    if not differs:
-        return Chosen(to=[], differs=False, concepts=concepts)
-    write_nodes(store, NODES_NAME.format(partition), nodes)
-    store.write_arrays(DROPPED_NAME.format(partition), {name: dropped[name] for name in ("source", "target")})
-    edges, partitions = to_both_ends(added, targets, partition)
-    sent = write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__)
-    return Chosen(to=sent, differs=True, concepts=concepts)
+    moves = len(choice.added) + len(choice.promoted) + len(choice.dropped)
+    differs = base is None or there is None or new is not None or not there.rows.all() or moves > 0
+    counts = ChosenAgain(to=[], spare=choice.beside.tolist(), differs=differs, other_spares=False, concepts=concepts)
+    if differs or base is None or not base.spares.equals(choice.spares):
+        write_spares(store, partition, choice.spares)
+        counts["other_spares"] = True
+    if differs:
+        write_nodes(store, NODES_NAME.format(partition), nodes)
+        for name, edges in ((DROPPED_NAME, choice.dropped), (PROMOTED_NAME, choice.promoted)):
+            store.write_arrays(name.format(partition), {one: edges[one] for one in edges.dtype.names or ()})
+        edges, partitions = to_both_ends(choice.added, choice.partitions, partition)
+        counts["to"] = write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__)
+    return counts
 
 
 def renew(partition: int, senders: Sequence[int], near: Sequence[int], work: Renewing, store: Store) -> PartStatistics:
@@ -78,7 +85,7 @@ def renew(partition: int, senders: Sequence[int], near: Sequence[int], work: Ren
 
     `senders` are the partitions that sent edges, `near` those, itself among them if so, whose rows chose otherwise.
     """
-    base, gone = read_base_part(store, partition), _gone_here(store, partition)
+    base, gone = read_base_part(store, partition, work.inputs.k), _gone_here(store, partition)
     edges, nodes = (
         sent_edges(store, senders, partition),
         nodes_of(store, partition, lambda: base.graph if base else None),
@@ -86,11 +93,16 @@ def renew(partition: int, senders: Sequence[int], near: Sequence[int], work: Ren
     if base is None:
         part = RenewedPart(*joined_part(nodes, edges), same=False)
     else:
-        dropped = np.concatenate([np.zeros(0, DROPPED), *(_dropped(store, number) for number in near)])
-        part = renewed_part(base, standing(base, gone), nodes, dropped, edges)
-    if not part.same:
+        dropped, promoted = (_told(store, near, *of) for of in ((DROPPED_NAME, DROPPED), (PROMOTED_NAME, EDGE)))
+        part = renewed_part(base, standing(base, gone), nodes, dropped, np.concatenate([edges, promoted]))
+    # A part is one run's as a whole.
+    own = read_spares(store, partition)
+    same = part.same and own is None
+    if not same:
         write_part(store, partition, part.graph, part.chosen, work.inputs)
-    return statistics(part.graph, part.same)
+    if own is None and base is not None and not same:
+        write_spares(store, partition, base.spares)
+    return statistics(part.graph, same)
 
 
 def _nodes_now(base: BasePart | None, there: Standing | None, new: Records) -> Nodes:
@@ -105,9 +117,10 @@ def _gone_here(store: Store, partition: int) -> Int64Array:
     return _optional(store, GONE_HERE_NAME.format(partition)).get("row", np.zeros(0, np.int64))
 
 
-def _dropped(store: Store, partition: int) -> Records:
-    found = _optional(store, DROPPED_NAME.format(partition))
-    return packed(DROPPED, **found) if found else np.zeros(0, DROPPED)
+def _told(store: Store, near: Sequence[int], name: str, kind: np.dtype[Any]) -> Records:
+    """Return what partitions tell of their edges: those that their rows choose no more, or that were spare."""
+    found = [_optional(store, name.format(number)) for number in near]
+    return np.concatenate([np.zeros(0, kind), *(packed(kind, **one) for one in found if one)])
 
 
 def _optional(store: Store, name: str) -> dict[str, npt.NDArray[Any]]:

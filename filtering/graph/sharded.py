@@ -68,6 +68,12 @@ class Neighbours:
         ids, homes = np.full((rows, k), -1, dtype=np.int64), np.full((rows, k), -1, dtype=np.int32)
         return cls(ids, homes, np.full((rows, k), np.inf, dtype=np.float32))
 
+    def divided(self, k: int) -> tuple["Neighbours", "Neighbours"]:
+        """Return the first k of each row, and the others."""
+        parts = [np.s_[:, :k], np.s_[:, k:]]
+        near, far = (Neighbours(self.ids[part], self.homes[part], self.distances[part]) for part in parts)
+        return near, far
+
 
 def found_neighbours(
     partition: Partition, k: int, device: str = "cpu", kind: Kind | None = None

@@ -30,6 +30,7 @@ from filtering.graph.sharded import PartStatistics, positions
 from filtering.graph.tasks import (
     EDGES_SUFFIX,
     FOUND_SUFFIX,
+    Chosen,
     ComponentCounts,
     GraphInputs,
     SearchCounts,
@@ -112,7 +113,7 @@ class _Work:
         consume(inputs.grouped, GROUPED_SUFFIX)
         return found
 
-    def choose(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[SentTo]:
+    def choose(self, numbers: Sequence[int], senders: dict[int, list[int]]) -> list[Chosen]:
         """Let rows choose among what was found for them."""
         common = (self.partition_of, self.inputs.k, self.stage.store)
         tasks = [task(f"choose-{n:08d}", choose, n, senders[n], *common).reserving(self.memory[n]) for n in numbers]
@@ -144,7 +145,7 @@ def _built(work: _Work) -> tuple[Parts, Adjacent, list[SearchCounts]]:
     senders = _senders(present, chosen)
     joined = work.join(present, senders)
     parts = {f"{number}": part for number, part in zip(present, joined, strict=True)}
-    return parts, _adjacent({}, present, chosen, senders), found
+    return parts, _adjacent(present, chosen, senders), found
 
 
 def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, list[int]]:
@@ -156,13 +157,13 @@ def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, lis
     return senders
 
 
-def _adjacent(
-    before: Adjacent, present: Sequence[int], chosen: Sequence[SentTo], senders: dict[int, list[int]]
-) -> Adjacent:
-    """Return the partitions that edges of each one lead to or come from, or did in a base."""
-    adjacent = defaultdict(set, {number: set(others) for number, others in before.items()})
+def _adjacent(present: Sequence[int], chosen: Sequence[Chosen], senders: dict[int, list[int]]) -> Adjacent:
+    """Return the partitions that edges of each one lead to or come from; those to spare neighbours count."""
+    adjacent = defaultdict[int, set[int]](set)
     for number, result in zip(present, chosen, strict=True):
-        adjacent[number].update(result["to"])
+        adjacent[number].update(result["to"], result["spare"])
+        for other in result["spare"]:
+            adjacent[other].add(number)
     for number, others in senders.items():
         adjacent[number].update(others)
     return {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from filtering.concepts.artifacts import GROUPED_SUFFIX, read_exact
 from filtering.concepts.partition import read_partition, shard_and_row
-from filtering.core.csr import Int64Array
+from filtering.core.csr import Int64Array, distinct
+from filtering.core.spare_neighbours import spare_count
 from filtering.graph.artifacts import (
     CHOSEN_NAME,
     GRAPH_NAME,
@@ -25,6 +26,7 @@ from filtering.graph.joining import (
     BasePart,
     chosen_distances,
     joined_part,
+    radii,
 )
 from filtering.graph.sharded import (
     EDGE,
@@ -39,6 +41,7 @@ from filtering.graph.sharded import (
     own_nodes,
     statistics,
 )
+from filtering.graph.spares import Spares, read_spares, unknown_spares, write_spares
 from filtering.runtime.shuffle import Records, read_groups, write_groups
 from filtering.runtime.stage_objects import check_not_consumed
 from filtering.storage.store import Store
@@ -74,6 +77,12 @@ class SearchCounts(SentTo):
     pairs: int
 
 
+class Chosen(SentTo):
+    """Besides: the partitions of spare neighbours."""
+
+    spare: list[int]
+
+
 class ComponentCounts(TypedDict, total=False):
     """Connected components and the size of the largest; nothing where there are too many rows to count them."""
 
@@ -92,20 +101,25 @@ def search(
         return SearchCounts(rows=0, pairs=0, to=[])
     nodes = own_nodes(rows)
     write_nodes(store, NODES_NAME.format(partition), nodes)
-    neighbours, pairs = found_neighbours(rows, inputs.k, "cuda" if inputs.gpus else "cpu")
+    wanted = inputs.k + spare_count(inputs.k)
+    neighbours, pairs = found_neighbours(rows, wanted, "cuda" if inputs.gpus else "cpu")
     found, homes = found_records(rows.row, rows.home, neighbours)
     partitions = np.array(partition_of, np.int32)[homes]
     to = write_groups(store, FOUND_NAME.format(partition), partitions, FOUND, found.__getitem__)
     return SearchCounts(rows=len(nodes.row), pairs=pairs, to=to)
 
 
-def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, store: Store) -> SentTo:
-    """Keep the k nearest of what was found for a partition's rows, and send the edges to where they end."""
+def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], k: int, store: Store) -> Chosen:
+    """Keep the nearest of what was found for a partition's rows, send edges to where they end, and write spares."""
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     found = read_groups(store, [FOUND_NAME.format(sender) for sender in senders], partition)
-    chosen = chosen_neighbours(nodes, np.zeros(0, FOUND) if found is None else found, k)
-    edges, partitions = outgoing_edges(nodes, chosen, np.array(partition_of, np.int32), partition)
-    return SentTo(to=write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__))
+    listed = chosen_neighbours(nodes, np.zeros(0, FOUND) if found is None else found, k + spare_count(k))
+    chosen, spare = listed.divided(k)
+    write_spares(store, partition, Spares(spare.ids, spare.distances))
+    where = np.array(partition_of, np.int32)
+    edges, partitions = outgoing_edges(nodes, chosen, where, partition)
+    to = write_groups(store, EDGES_NAME.format(partition), partitions, EDGE, edges.__getitem__)
+    return Chosen(to=to, spare=distinct(where[spare.homes[spare.ids >= 0]]).tolist())
 
 
 def join(partition: int, senders: Sequence[int], inputs: GraphInputs, store: Store) -> PartStatistics:
@@ -116,13 +130,17 @@ def join(partition: int, senders: Sequence[int], inputs: GraphInputs, store: Sto
     return statistics(graph)
 
 
-def read_base_part(store: Store, partition: int) -> BasePart | None:
+def read_base_part(store: Store, partition: int, k: int) -> BasePart | None:
     """Return a partition's part of the base's graph; None where the base has none."""
     origin = read_origins(store).of(partition)
     if origin is None:
         return None
-    chosen = origin[0].read_arrays(CHOSEN_NAME.format(partition))["chosen"]
-    return BasePart(moved_graph(*origin, partition), chosen)
+    there, places = origin
+    graph, chosen = moved_graph(there, places, partition), there.read_arrays(CHOSEN_NAME.format(partition))["chosen"]
+    spares = read_spares(there, partition)
+    if spares is None:
+        return BasePart(graph, chosen, unknown_spares(radii(graph.indptr, chosen, graph.distances, k), k))
+    return BasePart(graph, chosen, spares.moved(places))
 
 
 def nodes_of(store: Store, partition: int, reused: Callable[[], ShardGraph | None]) -> Nodes:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from filtering.core.errors import FilteringError
 from filtering.embedding.locations import shard_locations
-from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, GRAPHS, QUERIES_NAME, read_origins
+from filtering.graph.artifacts import GRAPHS, PART_NAMES, read_origins
 from filtering.pipeline.increment_record import RETIRED, IncrementRecord, folder_name, read_increment
 from filtering.pipeline.layout import is_own
 from filtering.runtime.finished_run import Base, read_base
@@ -95,7 +95,7 @@ def _parts(base: Base) -> Iterator[str]:
         for partition in range(len(origins.run_of)):
             origin = origins.of(partition)
             if origin is not None:
-                for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME):
+                for name in PART_NAMES:
                     yield f"{_path(origin[0].url)}/{name.format(partition)}"
 
 

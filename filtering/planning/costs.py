@@ -14,6 +14,7 @@ from filtering.concepts.packing import MOST_ROWS
 from filtering.concepts.partition import row_dtype
 from filtering.concepts.statistics import MOST_PAIRS
 from filtering.concepts.training_stage import BATCH_ROWS, coarse_rows
+from filtering.core.spare_neighbours import spare_count
 from filtering.core.uids import SUBSET_DTYPE
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.artifacts import BLOCK_ROWS, stage_of
@@ -231,7 +232,8 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
 
 def _graph(work: Work, speed: Speed) -> StageCost:
     largest = int(4 * work.rows / max(work.clusters, 1) * (1 + work.replicas))
-    found, edges = work.copies * work.k * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
+    listed = work.k + spare_count(work.k)
+    found, edges = work.copies * listed * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
     partition = work.partition_limit
     memory = search_memory_bytes(partition, min(largest, partition), work.dimension, work.k)
     # Each member of a concept: read, put into bytes, copied to its concept, its candidates ranked and offered, and
@@ -245,7 +247,7 @@ def _graph(work: Work, speed: Speed) -> StageCost:
         work.distances * speed.pair_seconds + ordinary * speed.pace,
         joined * JOINED_SECONDS * speed.pace,
         PROCESS_BYTES + SEARCH_PROCESS_BYTES + max(memory, min(work.rows, MOST_COUNTED_ROWS) * JOINED_BYTES),
-        found + edges + work.rows * (44 + 21 * work.k),
+        found + edges + work.rows * (44 + 21 * work.k + 12 * (listed - work.k)),
         found + edges,
         GRAPH_START,
     )

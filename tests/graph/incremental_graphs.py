@@ -58,18 +58,25 @@ class Rows:
 class Night:
     """A run's shards, and what its concepts and partitions stages write for the graph."""
 
-    def __init__(self, root, shapes, names, partitions, k):
+    def __init__(self, root, shapes, names, partitions, k, absent=frozenset()):
         self.root, self.shapes, self.names, self.k = root, shapes, names, k
+        # Rows that do not pass the filters, (shard, row).
+        self.absent = absent
         self.partition_of = np.array(partitions, dtype=np.int32)
         self.shards = tuple(Shard(at, name, 1, "") for at, name in enumerate(names))
 
+    def passing(self, name):
+        count = len(self.shapes[name].home)
+        return np.array([row for row in range(count) if (name, row) not in self.absent], dtype=np.int32)
+
     def rows(self, name):
-        return global_rows(self.names.index(name), np.arange(len(self.shapes[name].home)))
+        return global_rows(self.names.index(name), self.passing(name))
 
     def group(self, store, name):
         """Send a shard's rows to the partitions, as `concepts.grouping.group` does."""
-        shape, ids = self.shapes[name], self.rows(name)
-        standing = shape.standing()
+        shape, passing = self.shapes[name], set(self.passing(name).tolist())
+        ids = global_rows(self.names.index(name), np.arange(len(shape.home)))
+        standing = [pair for pair in shape.standing() if pair[0] in passing]
         if not standing:
             return
         rows, concepts = (np.array(column, dtype=np.int32) for column in zip(*standing, strict=True))
@@ -81,10 +88,10 @@ class Night:
     def assign(self, store, name):
         """Write the concepts of a shard's rows, as `concepts.assignment.assign_concepts` does."""
         shape = self.shapes[name]
-        visits = [(row, concept) for row, hosts in enumerate(shape.replicas) for concept in sorted(hosts)]
+        rows = self.passing(name)
+        visits = [(at, concept) for at, row in enumerate(rows) for concept in sorted(shape.replicas[row])]
         replica, concept = (np.array([pair[at] for pair in visits], dtype=np.int32) for at in (0, 1))
-        rows = np.arange(len(shape.home), dtype=np.int32)
-        write_assignment(store, self.identity(name), Assignment(rows, shape.home, replica, concept))
+        write_assignment(store, self.identity(name), Assignment(rows, shape.home[rows], replica, concept))
 
     def identity(self, name):
         return self.shards[self.names.index(name)].identity
@@ -96,14 +103,16 @@ class Night:
             self.assign(store.child("concepts"), name)
             if before is None:
                 self.group(store.child("grouped"), name)
-        measured = np.concatenate([np.zeros(0, np.int64), *(self.rows(name)[::2] for name in self.names)])
+        everyone = np.concatenate([np.zeros(0, np.int64), *(self.rows(name) for name in self.names)])
+        measured = everyone[everyone % 2 == 0]
         lengths = np.full((len(measured), self.k), np.inf, dtype=np.float32)
         store.child("concepts").write_arrays(EXACT, {"row": measured, "distances": lengths})
         write_concepts(store, self.partition_of)
         known = None
         if before is not None:
             base = Base(before[1], {"objects": {"graph": "graph"}}, before[0].shards)
-            same = frozenset(shard.identity for shard in self.shards)
+            differing = {name for name, _ in self.absent ^ before[0].absent}
+            same = frozenset(shard.identity for shard in self.shards if shard.url not in differing)
             reusable = Reusable(base, changes(base.shards, self.shards), same)
             shards = [FakeShard(shard, self.shapes[shard.url]) for shard in self.shards]
             known = KnownGraph(reusable, before[1].child("concepts"), shards, REACH)
@@ -138,7 +147,10 @@ def inputs_of(store, k):
 
 @st.composite
 def chains(draw):
-    """Shards by name, the shards of some nights, in an order that stays, the partition of each concept, and k."""
+    """Shards by name, the shards and absent rows of some nights, the partition of each concept, and k.
+
+    Shards are in an order that stays; many have all their rows.
+    """
     partitions = draw(st.lists(st.integers(0, 5), min_size=1, max_size=12))
     seed = draw(st.integers(0, 2**32 - 9))
     names = "abcdefgh"
@@ -146,7 +158,9 @@ def chains(draw):
     nights = [draw(st.sets(st.sampled_from(names), min_size=4))]
     for differing in draw(st.lists(st.sets(st.sampled_from(names), max_size=2), min_size=1, max_size=3)):
         nights.append(nights[-1] ^ differing or nights[-1])
-    return shapes, [sorted(night) for night in nights], partitions, draw(st.integers(1, 4))
+    everyone = [(name, row) for name, shape in shapes.items() for row in range(len(shape.home))]
+    rows = st.frozensets(st.sampled_from(everyone), max_size=3) if everyone else st.just(frozenset())
+    return shapes, [(sorted(night), draw(rows)) for night in nights], partitions, draw(st.integers(1, 4))
 
 
 def same_graphs(whole, renewed, partitions):

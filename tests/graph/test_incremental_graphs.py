@@ -1,3 +1,4 @@
+import itertools
 import uuid
 
 import numpy as np
@@ -6,7 +7,7 @@ from examples import examples
 from hypothesis import given
 from incremental_graphs import WIDTH, Night, Rows, chains, same_graphs, same_queries
 
-from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, read_adjacent, read_origins
+from filtering.graph.artifacts import PART_NAMES, SPARES_NAME, read_adjacent, read_origins
 from filtering.graph.renewal_stage import PARTS
 from filtering.runtime.records import to_plain
 from filtering.storage.store import Store
@@ -18,10 +19,11 @@ from filtering.storage.store import Store
 def test_a_graph_renewed_night_after_night_is_that_of_the_whole_pool(chain):
     shapes, nights, partitions, k = chain
     root, count = Store(f"memory://{uuid.uuid4().hex}"), max(partitions) + 1
-    before = Night(root, shapes, nights[0], partitions, k)
+    (names, absent), *later = nights
+    before = Night(root, shapes, names, partitions, k, absent)
     store, _ = before.build("0")
-    for number, names in enumerate(nights[1:], 1):
-        now = Night(root, shapes, names, partitions, k)
+    for number, (names, absent) in enumerate(later, 1):
+        now = Night(root, shapes, names, partitions, k, absent)
         whole, expected = now.build(f"{number}-whole")
         renewed, found = now.build(f"{number}", (before, store))
         same_graphs(whole, renewed, count)
@@ -44,14 +46,14 @@ def test_a_graph_renewed_night_after_night_is_that_of_the_whole_pool(chain):
 def test_where_nothing_changed_every_part_stays_where_it_lies(chain):
     shapes, nights, partitions, k = chain
     root = Store(f"memory://{uuid.uuid4().hex}")
-    night = Night(root, shapes, nights[0], partitions, k)
+    night = Night(root, shapes, nights[0][0], partitions, k, nights[0][1])
     first, _ = night.build("0")
     store = first
     for number in (1, 2):
         store, found = night.build(f"{number}", (night, store))
         assert found.distances == found.searched_concepts == 0
         graph, places = store.child("graph"), read_origins(store.child("graph"))
-        assert not any(graph.names(name.format(0)[8:]) for name in (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME))
+        assert not any(graph.names(name.format(0)[8:]) for name in PART_NAMES)
         assert all(part["carried"] for part in graph.read_record(PARTS).values())
         for part in graph.read_record(PARTS):
             assert places.of(int(part))[0] == first.child("graph")
@@ -112,3 +114,31 @@ def test_an_edge_goes_where_it_is_not_searched_once_its_row_has_nearer_ones(part
     # And back: the row that was added goes, and the edge returns.
     back, _ = night.build("2", (later, renewed))
     same_graphs(store, back, max(partitions) + 1)
+
+
+def test_rows_that_lost_neighbours_take_spare_ones_and_do_not_search():
+    shapes = {"a": rows_of(*((angle, 0, set()) for angle in np.arange(0.1, 1.3, 0.1))), "b": rows_of((0, 0, set()))}
+    root = Store(f"memory://{uuid.uuid4().hex}")
+    night, later = (Night(root, shapes, list(names), [0], 2) for names in ("ab", "a"))
+    store, _ = night.build("0")
+    renewed, found = later.build("1", (night, store))
+    whole, _ = later.build("1-whole")
+    same_graphs(whole, renewed, 1)
+    assert found.distances == found.searched_concepts == 0
+    # A part that an older version wrote has none in store.
+    store.child("graph").delete(SPARES_NAME.format(0))
+    renewed, found = later.build("2", (night, store))
+    same_graphs(whole, renewed, 1)
+    assert found.searched_concepts == 1
+
+
+def test_spare_neighbours_in_another_partition_are_known_to_go():
+    # The row at 0 chooses that at 0.1, and has those at 0.2 and 0.25, of the other partition, in store.
+    near, far = rows_of((0, 0, {1}), (0.1, 0, set())), rows_of((0.2, 1, set()), (0.25, 1, set()), (0.3, 1, set()))
+    shapes, root = {"a": near, "b": far}, Store(f"memory://{uuid.uuid4().hex}")
+    nights = [Night(root, shapes, ["a", "b"], [0, 1], 1, frozenset(absent)) for absent in ([], [("b", 0)])]
+    nights.append(Night(root, shapes, ["a", "b"], [0, 1], 1, frozenset([("b", 0), ("a", 1)])))
+    store, _ = nights[0].build("0")
+    for number, (before, now) in enumerate(itertools.pairwise(nights), 1):
+        store, _ = now.build(f"{number}", (before, store))
+        same_graphs(now.build(f"{number}-whole")[0], store, 2)

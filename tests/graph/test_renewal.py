@@ -14,9 +14,10 @@ from filtering.graph.joining import (
     chosen_distances,
     joined_nodes,
     joined_part,
+    radii,
 )
 from filtering.graph.part_merge import renewed_part
-from filtering.graph.renewal import DROPPED, radii, renewed_choice, standing
+from filtering.graph.renewal import DROPPED, renewed_choice, searching, standing
 from filtering.graph.sharded import (
     EDGE,
     FOUND,
@@ -28,6 +29,7 @@ from filtering.graph.sharded import (
     outgoing_edges,
     own_nodes,
 )
+from filtering.graph.spares import Spares, unknown_spares
 
 
 @dataclass
@@ -96,8 +98,15 @@ def nodes_of(rows, concepts=None):
     return Nodes(np.array(rows, dtype=np.int64), uids_of(len(rows)), concept.astype(np.int32))
 
 
-def base_part(nodes, edges):
-    return BasePart(*joined_part(nodes, np.array(edges, dtype=EDGE)))
+def base_part(nodes, edges, spares=(), reach=np.inf, k=2):
+    """A part whose rows have spare neighbours (row, spare one, distance), and lists that reach so far."""
+    graph, chosen = joined_part(nodes, np.array(edges, dtype=EDGE))
+    known = unknown_spares(np.full(len(nodes.row), reach, dtype=np.float32), k)
+    for number, row in enumerate(graph.row.tolist()):
+        own = [(apart, one) for source, one, apart in spares if source == row]
+        for column, (apart, one) in enumerate(sorted(own)):
+            known.ids[number, column], known.distances[number, column] = one, apart
+    return BasePart(graph, chosen, known)
 
 
 def moved(base, names):
@@ -105,7 +114,8 @@ def moved(base, names):
     graph = {part.name: getattr(base.graph, part.name) for part in fields(ShardGraph)}
     for name in ("row", "indices"):
         graph[name] = np.array([names.get(one, -1) for one in graph[name].tolist()], dtype=np.int64)
-    return BasePart(ShardGraph(**graph), base.chosen)
+    ids = np.array([names.get(one, -1) for one in base.spares.ids.ravel().tolist()], dtype=np.int64)
+    return BasePart(ShardGraph(**graph), base.chosen, Spares(ids.reshape(base.spares.ids.shape), base.spares.distances))
 
 
 def test_a_part_tells_who_chose_each_edge():
@@ -163,10 +173,9 @@ def test_rows_have_lost_what_they_chose_and_is_gone():
 
 
 def test_a_radius_is_the_distance_of_the_last_of_k_neighbours():
-    base = base_part(nodes_of([1, 2, 3]), EDGES)
-    there = standing(base, NONE)
-    assert radii(base, there, 1).tolist() == [0.5, 0.5, 0.5]
-    assert radii(base, there, 2).tolist() == [np.inf, 0.5, np.inf]
+    graph, chosen = joined_part(nodes_of([1, 2, 3]), np.array(EDGES, dtype=EDGE))
+    assert radii(graph.indptr, chosen, graph.distances, 1).tolist() == [0.5, 0.5, 0.5]
+    assert radii(graph.indptr, chosen, graph.distances, 2).tolist() == [np.inf, 0.5, np.inf]
 
 
 def found_of(*edges):
@@ -174,11 +183,18 @@ def found_of(*edges):
     return np.array([(row, neighbour, 4, apart) for row, neighbour, apart in edges], dtype=FOUND)
 
 
-def renewed(found, nodes, base, gone=NONE, k=2):
+def chosen_again(found, nodes, base, gone=NONE, k=2):
     there = None if base is None else standing(base, gone)
-    added, partitions, dropped = renewed_choice(nodes, base, there, found, np.arange(10, dtype=np.int32) + 1, k)
-    assert (partitions == 5).all()
-    return sorted(added.tolist()), sorted(dropped.tolist())
+    choice = renewed_choice(nodes, base, there, found, np.arange(10, dtype=np.int32) + 1, k)
+    assert (choice.partitions == 5).all() and set(choice.beside.tolist()) <= {5}
+    return choice
+
+
+def renewed(*arguments):
+    """The edges that are added, and those that are dropped."""
+    choice = chosen_again(*arguments)
+    assert not len(choice.promoted)
+    return sorted(choice.added.tolist()), sorted(choice.dropped.tolist())
 
 
 def test_new_rows_choose_and_known_rows_take_what_is_nearer():
@@ -197,11 +213,60 @@ def test_new_rows_choose_and_known_rows_take_what_is_nearer():
     assert renewed(found_of((1, 2, 0.5)), nodes_of([1]), None) == ([(1, 2, 0.5)], [])
 
 
-def test_rows_that_have_lost_a_neighbour_keep_the_others_and_choose_more():
-    base = base_part(nodes_of([1, 2, 3]), EDGES)
+def test_rows_that_have_lost_a_neighbour_and_searched_keep_the_others_and_choose_more():
+    # Whose lists reach as far as the last neighbour: none is spare.
+    base = base_part(nodes_of([1, 2, 3]), EDGES, reach=0.5)
     gone, left = np.array([1]), nodes_of([2, 3])
+    assert searching(base, standing(base, gone), 2).tolist() == [False, True, False]
     assert renewed(found_of((2, 3, 0.25), (2, 6, 0.75)), left, base, gone) == ([(2, 6, 0.75)], [])
     assert renewed(found_of(), left, base, gone) == ([], [])
+
+
+WITH_SPARES = [(2, 9, 0.625), (2, 8, 0.75)]
+
+
+def test_a_spare_neighbour_takes_the_place_of_one_that_is_gone():
+    base = base_part(nodes_of([1, 2, 3]), EDGES, WITH_SPARES, reach=0.5)
+    gone, left = np.array([1]), nodes_of([2, 3])
+    assert not searching(base, standing(base, gone), 2).any()
+    choice = chosen_again(found_of(), left, base, gone)
+    assert (choice.added.tolist(), choice.dropped.tolist()) == ([], [])
+    assert choice.promoted.tolist() == [(2, 9, 0.625)]
+    # The list reaches as far as it did.
+    assert (choice.spares.ids[0].tolist(), choice.spares.distances[0].tolist()) == ([8, -1], [0.75, 0.75])
+    # Where spare ones are gone too, the row searches; so does that which chose one of them.
+    assert searching(base, standing(base, np.array([1, 8, 9])), 2).tolist() == [False, True, True]
+    choice = chosen_again(found_of((2, 6, 0.875), (2, 5, 0.9375)), left, base, np.array([1, 8, 9]))
+    assert (choice.added.tolist(), choice.promoted.tolist()) == ([(2, 6, 0.875)], [])
+    assert (choice.spares.ids[0].tolist(), choice.spares.reach[0]) == ([5, -1], np.inf)
+
+
+def test_a_list_takes_new_rows_as_far_as_it_reaches():
+    base, nodes = base_part(nodes_of([1, 2, 3]), EDGES, WITH_SPARES, reach=0.5), nodes_of([1, 2, 3])
+
+    def spares(*edges, gone=NONE):
+        choice = chosen_again(found_of(*edges), nodes, base, gone)
+        return [*choice.spares.ids[1].tolist(), *choice.spares.distances[1].tolist()]
+
+    assert spares() == [9, 8, 0.625, 0.75]
+    assert spares((2, 7, 0.6875)) == [9, 7, 0.625, 0.6875]
+    # A neighbour that is chosen no more is a spare one.
+    assert spares((2, 7, 0.25)) == [1, 9, 0.5, 0.625]
+    assert spares((2, 7, 0.8125)) == [9, 8, 0.625, 0.75]
+    # With one gone, there is room for what the list reaches, and for no row after its last that is equally far.
+    assert spares(gone=np.array([9])) == [-1, 8, 0.625, 0.75]
+    assert spares((2, 7, 0.6875), gone=np.array([9])) == [7, 8, 0.6875, 0.75]
+    assert spares((2, 10, 0.75), gone=np.array([9])) == [8, -1, 0.75, 0.75]
+    assert spares((2, 7, 0.75), gone=np.array([9])) == [7, 8, 0.75, 0.75]
+    assert spares((2, 7, 0.8125), gone=np.array([9])) == [8, -1, 0.75, 0.75]
+
+
+def test_a_complete_list_takes_any_row_and_never_searches():
+    base, nodes = base_part(nodes_of([1, 2, 3]), EDGES), nodes_of([2, 3])
+    assert not searching(base, standing(base, np.array([1])), 2).any()
+    choice = chosen_again(found_of((2, 6, 0.75), (2, 7, 0.875)), nodes, base, np.array([1]))
+    assert choice.added.tolist() == [(2, 6, 0.75)]
+    assert (choice.spares.ids[0].tolist(), choice.spares.distances[0].tolist()) == ([7, -1], [0.875, np.inf])
 
 
 def test_rows_of_different_concepts_stand_by_concept_and_uid():

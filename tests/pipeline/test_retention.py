@@ -13,14 +13,13 @@ from pools import Silent, metadata_config
 from filtering.config.run import parse_config
 from filtering.core.errors import InputError
 from filtering.embedding.locations import ShardLocation, write_locations
-from filtering.graph.artifacts import CHOSEN_NAME, GRAPH_NAME, QUERIES_NAME, Origins, write_origins
+from filtering.graph.artifacts import PART_NAMES, Origins, write_origins
 from filtering.pipeline import incremental
 from filtering.pipeline.increment_record import RECORD, RETIRED
 from filtering.pipeline.retention import retire
 from filtering.shards.inventory import write_inventory
 from filtering.storage.store import Store
 
-PART_NAMES = (GRAPH_NAME, CHOSEN_NAME, QUERIES_NAME)
 OBJECTS = {
     "inventory": f"stages/inventory-{16 * '1'}",
     "embedding": f"stages/embedding-{16 * '1'}",
