@@ -114,7 +114,7 @@ def stage_costs(work: Work, speed: Speed, asked: Asked | None = None) -> list[St
     graphs = [*_concepts(work, pace), _graph(work, speed)]
     if asked.text_k is not None:
         # The same over caption vectors.
-        texts = replace(work, k=asked.text_k)
+        texts = replace(work, k=asked.text_k, most_replicas=True)
         again = [*_concepts(texts, pace), _graph(texts, speed)]
         graphs += [replace(cost, name=stage_of(cost.name, "text")) for cost in again]
     return [_filters(work, pace), *graphs, *_selection(work, pace, asked)]

@@ -34,12 +34,14 @@ class Work:
     max_replicas: int
     mean_replicas: float
     partition_rows: int | None = None  # rows a partition may hold, replicas included; None for automatic
+    most_replicas: bool = False  # whether a row has `mean_replicas`, as over captions, whose neighbours lie far apart
 
     @property
     def replicas(self) -> float:
         """Replicas a row."""
         usual = REPLICAS_OF_100_CONCEPTS * (self.clusters / 100) ** REPLICAS_POWER
-        return max(0.0, min(float(usual), self.mean_replicas, self.max_replicas - 1.0, self.clusters - 1.0))
+        wanted = self.mean_replicas if self.most_replicas else float(usual)
+        return max(0.0, min(wanted, self.mean_replicas, self.max_replicas - 1.0, self.clusters - 1.0))
 
     @property
     def copies(self) -> float:
