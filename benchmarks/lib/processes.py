@@ -17,7 +17,8 @@ Result = TypeVar("Result")
 
 # Pages of mapped files are left out: the system takes them back when it needs them.
 HELD = ("RssAnon", "RssShmem")
-EVERY_SECONDS = 1.0
+# Looks come soon after one another at first, so that a short command is seen at work.
+SOON_SECONDS, EVERY_SECONDS = 0.05, 1.0
 
 
 def family(root: int) -> set[int]:
@@ -40,14 +41,16 @@ class Peak:
 
 @contextmanager
 def watched(process: "subprocess.Popen[str]") -> Iterator[Peak]:
-    """Look at the memory of a process and its descendants every second until it ends."""
+    """Look at the memory of a process and its descendants until it ends, at last every second."""
     peak, over = Peak(), threading.Event()
 
     def look() -> None:
+        seconds = SOON_SECONDS
         while True:
             peak.bytes = max(peak.bytes, family_bytes(process.pid))
-            if over.wait(EVERY_SECONDS):
+            if over.wait(seconds):
                 return
+            seconds = min(2 * seconds, EVERY_SECONDS)
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
