@@ -41,15 +41,6 @@ class PickTimes:
         """The first score of each time, float64 (t,): the lowest score that was picked until then."""
         return self.values[self.starts[:-1]]
 
-    def in_order(self) -> "PickTimes":
-        """Return them from the earliest on."""
-        order = np.arange(len(self.starts) - 1)
-        sort_times(order, np.empty_like(order), self.starts, self.values, self.rows)
-        lengths = np.diff(self.starts)[order]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        keys = np.repeat(self.starts[order] - starts[:-1], lengths) + np.arange(len(self.rows))
-        return PickTimes(starts, self.values[keys], self.rows[keys])
-
     def same(self, other: "PickTimes") -> bool:
         """Return whether these are the same picks at the same times."""
         pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))

@@ -9,7 +9,6 @@ order of the greedy over the whole pool, and follow from a node's neighbours alo
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from numba import njit
 
@@ -39,35 +38,21 @@ def _earlier(a: int, b: int, starts: Int64Array, values: Float64Array, rows: Int
 def sort_times(
     order: Int64Array, spare: Int64Array, starts: Int64Array, values: Float64Array, rows: Int64Array
 ) -> None:
-    """Sort times, places in `order`, int64 (t,), from the earliest on; `spare` is as long.
-
-    Runs that are sorted already are merged: those of a concept's picks, or of all picks of a block.
-    """
-    count, runs = len(order), 0
-    bounds = np.empty(count + 1, np.int64)
-    for at in range(count):
-        if at == 0 or _earlier(order[at], order[at - 1], starts, values, rows):
-            bounds[runs] = at
-            runs += 1
-    bounds[runs] = count
-    while runs > 1:
-        merged = 0
-        for run in range(0, runs, 2):
-            left, middle = bounds[run], bounds[min(run + 1, runs)]
-            right, end = middle, bounds[min(run + 2, runs)]
-            for at in range(left, end):
+    """Sort times, places in `order`, int64 (t,), from the earliest on; `spare` is as long."""
+    width, count = 1, len(order)
+    while width < count:
+        for first in range(0, count, 2 * width):
+            left, middle, end = first, min(first + width, count), min(first + 2 * width, count)
+            right = middle
+            for at in range(first, end):
                 if left < middle and (right >= end or not _earlier(order[right], order[left], starts, values, rows)):
                     spare[at] = order[left]
                     left += 1
                 else:
                     spare[at] = order[right]
                     right += 1
-            # Nothing before this place is read again.
-            bounds[merged] = bounds[run]
-            merged += 1
-        bounds[merged] = count
-        runs = merged
         order[:] = spare
+        width *= 2
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

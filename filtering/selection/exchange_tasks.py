@@ -140,10 +140,8 @@ def pick_round(block: Block, one: Round, here: Store, store: Store) -> ExchangeC
     every = not (one.quotas or one.before)
     picks = sum(len(found.places) for found in exchange.picks(budgets, one.level, every=every))
     before = read_times(one.before, [block.number]) if one.before else None
-    # In order, so that the blocks that take them in merge a few runs instead of sorting the picks of all.
-    times = exchange.seen.in_order()
-    write_times(here, block.number, times)
-    return ExchangeCount(picks=picks, changed=before is None or not before.same(times))
+    write_times(here, block.number, exchange.seen)
+    return ExchangeCount(picks=picks, changed=before is None or not before.same(exchange.seen))
 
 
 def _exchange(block: Block, one: Round, store: Store) -> tuple[Bordered, Exchange]:
