@@ -90,8 +90,7 @@ class Exchanging:
         last, rounds = self._rounds(total)
         counts = self._pool_picks(last, total, concepts) if spends_pool(step) else self._quota_picks(last)
         consume(store, BORDERED_SUFFIX)
-        # The times of the last round stay: a run that is resumed after it goes on from them.
-        for number in range(rounds - 1):
+        for number in range(rounds):
             consume_folder(store, f"{EXCHANGE}{number}")
         return counts, rounds
 
