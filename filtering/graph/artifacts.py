@@ -120,8 +120,9 @@ def reused_objects(store: Store) -> Iterator[tuple[Store, list[str]]]:
     for at, there in enumerate(origins.stores):
         numbers = np.flatnonzero(origins.run_of == at).tolist()
         reused = [number for number in numbers if GRAPH_NAME.format(number) not in own]
-        without = set() if not reused else {SPARES_NAME.format(one) for one in reused} - set(there.names(SPARES_SUFFIX))
-        yield there, [one for number in reused for name in PART_NAMES if (one := name.format(number)) not in without]
+        names = [name.format(number) for number in reused for name in PART_NAMES]
+        spares = set(there.names(SPARES_SUFFIX)) if names else set()
+        yield there, [name for name in names if name in spares or not name.endswith(SPARES_SUFFIX)]
 
 
 def read_graph(store: Store, partition: int) -> ShardGraph | None:

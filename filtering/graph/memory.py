@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from filtering.concepts.artifacts import replica_counts
-from filtering.core.spare_neighbours import spare_count
+from filtering.core.spare_neighbours import listed_count
 from filtering.graph.products import SPARE_CANDIDATES
 
 # Products of two blocks, and what reading in chunks holds.
@@ -33,7 +33,7 @@ def search_memory_bytes(rows: int, largest: int, dimension: int, k: int) -> int:
     joining hold up to 2 k edges a row: about 100 bytes an edge while they are sorted.
     """
     reading = 4 * dimension + 220
-    listed = k + spare_count(k)
+    listed = listed_count(k)
     searching = 4 * dimension + 110 + 60 * listed
     candidates = listed + max(SPARE_CANDIDATES.values())
     searched = rows * max(reading, searching) + largest * (7 * dimension + 16 * listed + 8 * candidates + 100)

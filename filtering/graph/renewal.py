@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from filtering.core.csr import Int64Array, distinct
-from filtering.core.spare_neighbours import spare_count
+from filtering.core.spare_neighbours import listed_count
 from filtering.graph.joining import CHOSEN, BasePart
 from filtering.graph.sharded import EDGE, FOUND, Int32Array, Neighbours, Nodes, chosen_neighbours, positions
 from filtering.graph.spares import Spares
@@ -80,9 +80,10 @@ def renewed_choice(
     searched, new rows within the reach of their lists for others.
     """
     known = None if base is None or there is None else _Known(base, there, places_before(base, there, nodes), k)
-    before, chose = (np.zeros(0, FOUND), np.zeros(0, bool)) if known is None else known.lists(found)
+    asked = np.zeros(0, dtype=bool) if known is None else known.asked(found)
+    before, chose = (np.zeros(0, FOUND), np.zeros(0, dtype=bool)) if known is None else known.lists(asked)
     # What a row had comes first, and is not taken again with a home: that tells what is new.
-    listed = chosen_neighbours(nodes, np.concatenate([before, found]), k + spare_count(k))
+    listed = chosen_neighbours(nodes, np.concatenate([before, found]), listed_count(k))
     if known is not None:
         known.cut(listed)
     choice, spare = listed.divided(k)
@@ -96,7 +97,7 @@ def renewed_choice(
         partition_of[choice.homes[at, column]],
         packed(EDGE, source=up["row"], target=up["neighbour"], distance=up["distance"]),
         packed(DROPPED, source=down["row"], target=down["neighbour"]),
-        spares if known is None else known.kept(spares, found),
+        spares if known is None else known.kept(spares, asked),
         distinct(partition_of[spare.homes[spare.homes >= 0]]),
     )
 
@@ -125,9 +126,9 @@ class _Known:
         asked[stayed[place[place >= 0]]] = True
         return asked
 
-    def lists(self, found: Records) -> tuple[Records, Bools]:
+    def lists(self, asked: Bools) -> tuple[Records, Bools]:
         """Return what is left of the lists of rows that choose again, FOUND (m,) without homes, and what they chose."""
-        graph, spares, asked = self.base.graph, self.base.spares, self.asked(found)
+        graph, spares = self.base.graph, self.base.spares
         edges = np.flatnonzero(self.there.chosen & np.repeat(asked, np.diff(graph.indptr)))
         at, column = np.nonzero(self.there.spares & asked[:, None])
         row = np.concatenate([np.searchsorted(graph.indptr, edges, side="right") - 1, at])
@@ -151,10 +152,10 @@ class _Known:
         listed.ids[beyond], listed.homes[beyond] = -1, -1
         np.copyto(listed.distances, reach, where=beyond)
 
-    def kept(self, chosen: Spares, found: Records) -> Spares:
+    def kept(self, chosen: Spares, asked: Bools) -> Spares:
         """Return the spare neighbours of all rows: of those that chose again what they chose, else what is left."""
         same = self.before >= 0
-        same[same] = ~self.asked(found)[self.before[same]]
+        same[same] = ~asked[self.before[same]]
         old, now = self.base.spares, self.before[same]
         ids, distances = chosen.ids.copy(), chosen.distances.copy()
         ids[same] = np.where(self.there.spares, old.ids, -1)[now]

@@ -29,7 +29,7 @@ from filtering.graph.change_tasks import (
 from filtering.graph.renewal_tasks import ChosenAgain, choose_again, renew
 from filtering.graph.shard_search import ROWS_TOGETHER, SHARD_FOUND_NAME, AskingNames, Searched, search_shards
 from filtering.graph.sharded import PartStatistics
-from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, GraphInputs
+from filtering.graph.tasks import EDGES_SUFFIX, FOUND_SUFFIX, GraphInputs, adjacent_partitions
 from filtering.runtime.finished_run import Reusable
 from filtering.runtime.shard_groups import group_identity, group_names, of_shard
 from filtering.runtime.stage import StageRun
@@ -246,12 +246,7 @@ class _Renewal:
             for n in sorted(affected)
         ]
         parts = dict(zip(sorted(affected), self.stage.map(tasks, "partitions renewed"), strict=True))
-        adjacent = defaultdict(set, {number: set(others) for number, others in self.before.items()})
-        for number, one in chosen.items():
-            for target in (*one["to"], *one["spare"]):
-                adjacent[number].add(target)
-                adjacent[target].add(number)
-        return parts, {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
+        return parts, adjacent_partitions(self.before, chosen)
 
 
 def _add(names: list[str], name: str) -> None:

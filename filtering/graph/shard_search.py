@@ -9,7 +9,7 @@ from filtering.concepts.artifacts import Assignment, read_assignment
 from filtering.concepts.partition import Partition, global_rows, read_partition
 from filtering.core.csr import Int64Array, grouped
 from filtering.core.fixed_point import Int16Array
-from filtering.core.spare_neighbours import spare_count
+from filtering.core.spare_neighbours import listed_count
 from filtering.core.step_products import aligned
 from filtering.embedding.artifacts import unit_steps
 from filtering.filters.artifacts import PassingShard
@@ -68,7 +68,6 @@ def search_shards(
     `batches` are the first partition, and the one after the last, of those whose query rows are read at once.
     """
     found, distances = [(np.zeros(0, FOUND), np.zeros(0, np.int32))], 0
-    listed = work.inputs.k + spare_count(work.inputs.k)
     for rows in _read_rows(shards, names, work, store):
         for batch in batches:
             queries = read_partition(store, names.asking, *batch)
@@ -76,7 +75,7 @@ def search_shards(
                 continue
             one = _query_members(queries)
             own = np.where(positions(one.row, rows.members.row) >= 0, ASKS_ITSELF, rows.radius)
-            met = meet(one, queries.new, rows.members, own, listed)
+            met = meet(one, queries.new, rows.members, own, listed_count(work.inputs.k))
             found += [
                 found_records(side.row, side.home, lists)
                 for side, lists in zip((one, rows.members), (met.by_queries, met.by_rows), strict=True)

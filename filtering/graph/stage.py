@@ -35,6 +35,7 @@ from filtering.graph.tasks import (
     GraphInputs,
     SearchCounts,
     SentTo,
+    adjacent_partitions,
     choose,
     components,
     join,
@@ -145,7 +146,7 @@ def _built(work: _Work) -> tuple[Parts, Adjacent, list[SearchCounts]]:
     senders = _senders(present, chosen)
     joined = work.join(present, senders)
     parts = {f"{number}": part for number, part in zip(present, joined, strict=True)}
-    return parts, _adjacent(present, chosen, senders), found
+    return parts, adjacent_partitions({}, dict(zip(present, chosen, strict=True))), found
 
 
 def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, list[int]]:
@@ -155,18 +156,6 @@ def _senders(numbers: Sequence[int], results: Sequence[SentTo]) -> dict[int, lis
         for target in result["to"]:
             senders[target].append(number)
     return senders
-
-
-def _adjacent(present: Sequence[int], chosen: Sequence[Chosen], senders: dict[int, list[int]]) -> Adjacent:
-    """Return the partitions that edges of each one lead to or come from; those to spare neighbours count."""
-    adjacent = defaultdict[int, set[int]](set)
-    for number, result in zip(present, chosen, strict=True):
-        adjacent[number].update(result["to"], result["spare"])
-        for other in result["spare"]:
-            adjacent[other].add(number)
-    for number, others in senders.items():
-        adjacent[number].update(others)
-    return {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
 
 
 def _statistics(parts: Sequence[PartStatistics], distances: int, concepts: pa.Table, k: int) -> GraphResult:

@@ -1,6 +1,7 @@
 """What workers do to build the graph: search a partition, choose its rows' neighbours, join its edges."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TypedDict
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from filtering.concepts.artifacts import GROUPED_SUFFIX, read_exact
 from filtering.concepts.partition import read_partition, shard_and_row
 from filtering.core.csr import Int64Array, distinct
-from filtering.core.spare_neighbours import spare_count
+from filtering.core.spare_neighbours import listed_count
 from filtering.graph.artifacts import (
     CHOSEN_NAME,
     GRAPH_NAME,
@@ -83,6 +84,16 @@ class Chosen(SentTo):
     spare: list[int]
 
 
+def adjacent_partitions(before: Mapping[int, Sequence[int]], chosen: Mapping[int, Chosen]) -> dict[int, list[int]]:
+    """Return the partitions that each shares edges or spare neighbours with: those of before, and where rows chose."""
+    adjacent = defaultdict[int, set[int]](set, {number: set(others) for number, others in before.items()})
+    for number, one in chosen.items():
+        adjacent[number].update(one["to"], one["spare"])
+        for other in (*one["to"], *one["spare"]):
+            adjacent[other].add(number)
+    return {number: sorted(others - {number}) for number, others in sorted(adjacent.items())}
+
+
 class ComponentCounts(TypedDict, total=False):
     """Connected components and the size of the largest; nothing where there are too many rows to count them."""
 
@@ -101,8 +112,7 @@ def search(
         return SearchCounts(rows=0, pairs=0, to=[])
     nodes = own_nodes(rows)
     write_nodes(store, NODES_NAME.format(partition), nodes)
-    wanted = inputs.k + spare_count(inputs.k)
-    neighbours, pairs = found_neighbours(rows, wanted, "cuda" if inputs.gpus else "cpu")
+    neighbours, pairs = found_neighbours(rows, listed_count(inputs.k), "cuda" if inputs.gpus else "cpu")
     found, homes = found_records(rows.row, rows.home, neighbours)
     partitions = np.array(partition_of, np.int32)[homes]
     to = write_groups(store, FOUND_NAME.format(partition), partitions, FOUND, found.__getitem__)
@@ -113,7 +123,7 @@ def choose(partition: int, senders: Sequence[int], partition_of: Sequence[int], 
     """Keep the nearest of what was found for a partition's rows, send edges to where they end, and write spares."""
     nodes = Nodes(**store.read_arrays(NODES_NAME.format(partition)))
     found = read_groups(store, [FOUND_NAME.format(sender) for sender in senders], partition)
-    listed = chosen_neighbours(nodes, np.zeros(0, FOUND) if found is None else found, k + spare_count(k))
+    listed = chosen_neighbours(nodes, np.zeros(0, FOUND) if found is None else found, listed_count(k))
     chosen, spare = listed.divided(k)
     write_spares(store, partition, Spares(spare.ids, spare.distances))
     where = np.array(partition_of, np.int32)

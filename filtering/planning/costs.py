@@ -14,7 +14,7 @@ from filtering.concepts.packing import MOST_ROWS
 from filtering.concepts.partition import row_dtype
 from filtering.concepts.statistics import MOST_PAIRS
 from filtering.concepts.training_stage import BATCH_ROWS, coarse_rows
-from filtering.core.spare_neighbours import spare_count
+from filtering.core.spare_neighbours import listed_count
 from filtering.core.uids import SUBSET_DTYPE
 from filtering.embedding.memory import PROCESS_BYTES
 from filtering.filters.artifacts import BLOCK_ROWS, stage_of
@@ -232,7 +232,7 @@ def _concepts(work: Work, pace: float) -> list[StageCost]:
 
 def _graph(work: Work, speed: Speed) -> StageCost:
     largest = int(4 * work.rows / max(work.clusters, 1) * (1 + work.replicas))
-    listed = work.k + spare_count(work.k)
+    listed = listed_count(work.k)
     found, edges = work.copies * listed * FOUND.itemsize, 1.3 * work.rows * work.k * EDGE.itemsize
     partition = work.partition_limit
     memory = search_memory_bytes(partition, min(largest, partition), work.dimension, work.k)
